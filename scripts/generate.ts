@@ -5,7 +5,15 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { printProto } from "./print-proto.ts";
@@ -64,5 +72,8 @@ function inputDigest(): string {
 
 function listProtoFiles(): string[] {
   const entries = readdirSync(join(root, "proto"), { recursive: true, encoding: "utf8" });
-  return entries.filter((name) => name.endsWith(".proto")).map((name) => join("proto", name)).sort();
+  return entries
+    .filter((name) => name.endsWith(".proto"))
+    .map((name) => join("proto", name))
+    .sort();
 }

@@ -1,0 +1,68 @@
+/** Three projects, so that a test pays only for what it uses.
+ *
+ * unit: beside the source and the repository's own checks; no database, no network.
+ * integration: `<package>/test`; one embedded Postgres per run, a cloned database per file.
+ * e2e: `test/e2e`; whole stacks of processes, one file at a time and after everything else.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig } from "vitest/config";
+import { CountReporter } from "./scripts/count-reporter.ts";
+
+const root = import.meta.dirname;
+const PACKAGES = "{libs,services,apps,examples}/*";
+const EXCLUDE = ["**/dist/**", "**/node_modules/**", "**/.nexus/**"];
+const TEST_TIMEOUT_MS = 30_000;
+const STACK_TIMEOUT_MS = 180_000;
+/** Measured boxes have two cores; a third fork only makes timing tests flaky. */
+const MAX_WORKERS = 2;
+
+/** The build makes this file. Without it, a test that asks for a database fails and says so. */
+const databaseSetup = join(root, "libs/testkit/dist/global-setup.js");
+
+const shared = {
+  root,
+  exclude: EXCLUDE,
+  pool: "forks",
+  testTimeout: TEST_TIMEOUT_MS,
+  hookTimeout: TEST_TIMEOUT_MS * 2,
+} as const;
+
+export default defineConfig({
+  test: {
+    reporters: ["default", new CountReporter()],
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "unit",
+          include: [`${PACKAGES}/src/**/*.test.ts`, "bench/src/**/*.test.ts", "test/*.test.ts"],
+          maxWorkers: MAX_WORKERS,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "integration",
+          include: [`${PACKAGES}/test/**/*.test.ts`, "bench/test/**/*.test.ts"],
+          globalSetup: existsSync(databaseSetup) ? [databaseSetup] : [],
+          maxWorkers: MAX_WORKERS,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          testTimeout: STACK_TIMEOUT_MS,
+          hookTimeout: STACK_TIMEOUT_MS,
+          fileParallelism: false,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
+        },
+      },
+    ],
+  },
+});
