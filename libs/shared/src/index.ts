@@ -1,1 +1,73 @@
-export {};
+export { type AsyncQueue, type AsyncQueueOptions, createAsyncQueue } from "./async-queue.ts";
+export { type Batcher, type BatcherOptions, createBatcher } from "./batcher.ts";
+export {
+  type AgentId,
+  type Brand,
+  DEFAULT_NAMESPACE,
+  ID_LENGTH_MAX,
+  type JobId,
+  NAMESPACE_LENGTH_MAX,
+  type Namespace,
+  type PrincipalId,
+  parseAgentId,
+  parseJobId,
+  parseNamespace,
+  parsePrincipalId,
+  parseSessionId,
+  parseTaskId,
+  type SessionId,
+  SYSTEM_NAMESPACE,
+  type TaskId,
+} from "./brands.ts";
+export type { Cache, CacheOptions, CacheStats } from "./cache.ts";
+export { type Clock, createManualClock, type ManualClock, systemClock } from "./clock.ts";
+export { renderErrorDocs } from "./error-docs.ts";
+export {
+  ERROR_KINDS,
+  type ErrorKind,
+  type ErrorKindInfo,
+  isErrorKind,
+  kindOfGrpcCode,
+} from "./error-kinds.ts";
+export {
+  ERROR_REASONS,
+  type ErrorReason,
+  type ErrorReasonName,
+  isErrorReason,
+} from "./error-reasons.ts";
+export { createFifoCache } from "./fifo-cache.ts";
+export { createIds, type Ids } from "./ids.ts";
+export { createLfuCache } from "./lfu-cache.ts";
+export {
+  createLogger,
+  createSilentLogger,
+  LOG_LEVELS,
+  type Logger,
+  type LoggerOptions,
+  type LogLevel,
+  REDACTED,
+  SECRET_FIELDS,
+} from "./logger.ts";
+export { createLruCache } from "./lru-cache.ts";
+export {
+  type ErrorDetails,
+  type FieldViolation,
+  INTERNAL_ERROR_MESSAGE,
+  NexusError,
+  type NexusErrorInit,
+} from "./nexus-error.ts";
+export {
+  createPerformanceTimers,
+  type PerformanceTimerOptions,
+  type PerformanceTimers,
+  type TimerSnapshot,
+} from "./performance-timers.ts";
+export { matchesScope, parseScope } from "./scope.ts";
+export {
+  createSloTracker,
+  type SloOptions,
+  type SloReport,
+  type SloTracker,
+} from "./slo-tracker.ts";
+export { type BackoffPolicy, backoffDelayMs, sleep, withDeadline } from "./timing.ts";
+export { KiB, MiB } from "./units.ts";

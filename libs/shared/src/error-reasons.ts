@@ -1,0 +1,80 @@
+import type { ErrorKind } from "./error-kinds.ts";
+
+/** What one stable reason means to a caller. */
+export interface ErrorReason {
+  readonly kind: ErrorKind;
+  /** One line for docs/errors.md, in the present tense. */
+  readonly meaning: string;
+}
+
+function reason(kind: ErrorKind, meaning: string): ErrorReason {
+  return { kind, meaning };
+}
+
+/** Every stable reason of the project, by part. Append-only: a reason may gain a better meaning, but never
+ * another name or kind, because callers branch on it. docs/errors.md is generated from this table. */
+export const ERROR_REASONS = {
+  // Everywhere
+  INTERNAL: reason("internal", "An unexpected error; the log of the service has its cause."),
+  INVALID_REQUEST: reason("invalid", "One or more request fields break a rule of the contract."),
+  INVALID_ID: reason("invalid", "An identifier is empty, too long or has a forbidden character."),
+  INVALID_SCOPE: reason("invalid", "A scope is not of the form domain:resource:verb."),
+  PAGE_TOKEN_INVALID: reason("invalid", "The page token is damaged or belongs to another list."),
+  REQUEST_ID_REUSED: reason("conflict", "The request id was used before with another body."),
+  CANCELLED: reason("cancelled", "The caller cancelled the call or left."),
+  DEADLINE_EXCEEDED: reason("deadline", "The deadline of the call passed before its answer."),
+  QUEUE_FULL: reason("exhausted", "A bounded queue inside the service is full; try again later."),
+  CLOSED: reason("unavailable", "The component is closed or closing and takes no new work."),
+  SLOW_CONSUMER: reason("exhausted", "A watcher read too slowly and its buffer is full."),
+  RESUME_GAP: reason("out_of_range", "The resume token is too old; read the state anew."),
+
+  // Configuration and start
+  CONFIG_INVALID: reason("invalid", "The configuration has problems; each is named."),
+  NOT_READY: reason("unavailable", "The service is starting and not ready for calls yet."),
+
+  // Calls between processes (rpc)
+  UNAVAILABLE: reason("unavailable", "The service cannot be reached at the moment."),
+  SERVER_DRAINING: reason("unavailable", "The server is shutting down; connect to another one."),
+  METHOD_NOT_FOUND: reason("unimplemented", "The server does not have this method."),
+  MESSAGE_TOO_LARGE: reason("exhausted", "A message is larger than the limit."),
+  PROTOCOL_ERROR: reason("internal", "The peer broke the protocol of the call."),
+
+  // Identity (every service)
+  TOKEN_MISSING: reason("unauthenticated", "The call carries no bearer token."),
+  TOKEN_INVALID: reason("unauthenticated", "The token is malformed, forged or for someone else."),
+  TOKEN_EXPIRED: reason("unauthenticated", "The token has ended; refresh it or sign in again."),
+  TOKEN_REVOKED: reason("unauthenticated", "The token, its family or its principal was revoked."),
+  SCOPE_MISSING: reason("forbidden", "The token lacks the scope that the method requires."),
+  NAMESPACE_MISMATCH: reason("forbidden", "The token belongs to another namespace."),
+  IDENTITY_UNAVAILABLE: reason("unavailable", "Keys to verify tokens were never fetched yet."),
+
+  // Storage (postgres)
+  DATABASE_UNAVAILABLE: reason("unavailable", "The database cannot be reached at the moment."),
+  DATABASE_TIMEOUT: reason("deadline", "The database did not answer within the statement timeout."),
+  SERIALIZATION_FAILURE: reason("conflict", "Concurrent changes clashed even after retries."),
+  ALREADY_EXISTS: reason("exists", "A unique key of the new row is taken."),
+  REFERENCE_MISSING: reason("precondition", "The row refers to another one that does not exist."),
+  MIGRATION_MISMATCH: reason("precondition", "An applied migration differs from its file."),
+
+  // vault
+
+  // registry
+
+  // orchestrator
+
+  // mesh-router
+
+  // insight
+
+  // gateway
+
+  // sdk, CLI, devkit
+} as const satisfies Readonly<Record<string, ErrorReason>>;
+
+/** The names of all stable reasons. */
+export type ErrorReasonName = keyof typeof ERROR_REASONS;
+
+/** Says whether a string is one of the documented reasons. */
+export function isErrorReason(value: string): value is ErrorReasonName {
+  return Object.hasOwn(ERROR_REASONS, value);
+}
