@@ -1,1 +1,28 @@
-export {};
+/** @nexus/postgres: pool, transactions, migrations, notifications and the mapping of database errors. Knows no table. */
+export { constraintOf, isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
+export {
+  createListener,
+  type Listener,
+  type ListenerLogger,
+  type ListenerOptions,
+} from "./listener.ts";
+export { migrate, type MigrateOptions, type MigrationReport } from "./migrate.ts";
+export { decodePageToken, encodePageToken, type PageTokenValue } from "./page-token.ts";
+export {
+  type ConstraintMeaning,
+  type ConstraintMeanings,
+  mapPgError,
+  PostgresError,
+} from "./pg-errors.ts";
+export {
+  createPool,
+  type Pool,
+  type PoolClient,
+  type PoolLogger,
+  type PoolOptions,
+  type Queryable,
+  type QueryResult,
+  type Statement,
+} from "./pool.ts";
+export { provisionDatabase, type ServiceDatabase } from "./provision.ts";
+export { type IsolationLevel, type TransactionOptions, withTransaction } from "./transaction.ts";

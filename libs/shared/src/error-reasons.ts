@@ -55,6 +55,13 @@ export const ERROR_REASONS = {
   ALREADY_EXISTS: reason("exists", "A unique key of the new row is taken."),
   REFERENCE_MISSING: reason("precondition", "The row refers to another one that does not exist."),
   MIGRATION_MISMATCH: reason("precondition", "An applied migration differs from its file."),
+  MIGRATION_FAILED: reason("precondition", "A migration failed and was rolled back."),
+  MIGRATION_FILES_INVALID: reason("precondition", "The migration files break the naming rules."),
+  LOCK_NOT_AVAILABLE: reason("conflict", "A concurrent change holds the lock; retry."),
+  COMMIT_OUTCOME_UNKNOWN: reason("unavailable", "The connection broke during COMMIT; retry."),
+  TRANSACTION_ABORTED: reason("internal", "A statement had failed, so the commit stored nothing."),
+  TEXT_NOT_STORABLE: reason("invalid", "Text holds a character that cannot be stored, like NUL."),
+  DATABASE_ERROR: reason("internal", "The database refused a statement; the log has the cause."),
 
   // vault
 

@@ -1,0 +1,238 @@
+/** A bounded connection pool whose every error is a NexusError and which outlives restarts of the server. */
+import pg from "pg";
+import { isRetryableConnectionError } from "./connection-errors.ts";
+import { mapPgError } from "./pg-errors.ts";
+import { assertIdentifier } from "./identifier.ts";
+
+const STATEMENT_TIMEOUT_DEFAULT_MS = 10_000;
+const IDLE_IN_TRANSACTION_TIMEOUT_DEFAULT_MS = 30_000;
+const CONNECTION_TIMEOUT_DEFAULT_MS = 5_000;
+const IDLE_CONNECTION_MS = 30_000;
+const CONNECTION_LIFE_MAX_S = 1_800;
+const KEEP_ALIVE_DELAY_MS = 10_000;
+/** The client gives up this long after the server should have: it only fires when the network swallowed the answer. */
+const READ_TIMEOUT_SLACK_MS = 5_000;
+const ACQUIRE_RETRY_FIRST_MS = 25;
+const ACQUIRE_RETRY_MAX_MS = 400;
+const CLOSE_GRACE_DEFAULT_MS = 5_000;
+const LOG_NOTHING: PoolLogger = { warn: () => undefined };
+
+/** A statement with its parameters; `name` makes it a prepared statement, kept per connection. */
+export interface Statement {
+  readonly text: string;
+  readonly values?: readonly unknown[];
+  readonly name?: string;
+  /** Replaces the client's own limit for the answer, for statements that lift the server's. */
+  readonly readTimeoutMs?: number;
+}
+
+/** What a statement returned. int8 and numeric columns arrive as strings, timestamptz as Date (milliseconds only). */
+export interface QueryResult<R> {
+  readonly rows: R[];
+  readonly rowCount: number;
+  /** The command tag's first word, for example INSERT. */
+  readonly command: string;
+}
+
+/** Anything that runs statements: the pool, a client of it, a transaction. */
+export interface Queryable {
+  /** Runs one statement.
+   *
+   * Errors: as mapPgError says; never the driver's own. */
+  query<R extends object = Record<string, unknown>>(
+    statement: string | Statement,
+    values?: readonly unknown[],
+  ): Promise<QueryResult<R>>;
+}
+
+/** A connection taken out of the pool. Give it back exactly once. */
+export interface PoolClient extends Queryable {
+  /** Gives the connection back; `destroy` closes it instead, for a connection whose session state is not known. */
+  release(destroy?: boolean): void;
+}
+
+/** A pool of connections to one schema. */
+export interface Pool extends Queryable {
+  readonly schema: string;
+  /** Takes a connection out. Waits, through a restart of the server too, for at most the connection timeout.
+   *
+   * Errors: unavailable/DATABASE_UNAVAILABLE when none could be had in time. */
+  connect(): Promise<PoolClient>;
+  /** Connections now: all, idle, and callers waiting for one. */
+  stats(): {
+    readonly total: number;
+    readonly idle: number;
+    readonly waiting: number;
+    readonly max: number;
+  };
+  /** Ends the pool: idle connections at once, busy ones when given back or after the grace. Safe to call twice. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** The part of a logger that the pool needs. */
+export interface PoolLogger {
+  warn(fields: object, message: string): void;
+}
+
+/** How a pool is made. */
+export interface PoolOptions {
+  /** postgres://role:password@host:port/database */
+  readonly url: string;
+  /** Most connections at once. */
+  readonly max: number;
+  /** Shown in pg_stat_activity: the service's name. */
+  readonly applicationName: string;
+  /** Every session's search_path. */
+  readonly schema: string;
+  /** Server-side limit for one statement. @default 10_000 */
+  readonly statementTimeoutMs?: number;
+  /** The server ends a session that stands idle inside a transaction for this long. @default 30_000 */
+  readonly idleInTransactionTimeoutMs?: number;
+  /** Longest wait for a connection, new or freed. @default 5_000 */
+  readonly connectionTimeoutMs?: number;
+  /** Hears about idle connections that were lost; nothing else is logged. */
+  readonly logger?: PoolLogger;
+}
+
+/** Creates a pool. Opens no connection until the first use, so a service can start before its database. */
+export function createPool(options: PoolOptions): Pool {
+  assertIdentifier(options.schema, "schema");
+  const logger = options.logger ?? LOG_NOTHING;
+  const timeoutMs = options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_DEFAULT_MS;
+  const inner = new pg.Pool(driverOptions(options, timeoutMs));
+  const busy = new Set<pg.PoolClient>();
+  let closing: Promise<void> | undefined;
+  inner.on("error", (error) => {
+    logger.warn(
+      { err: mapPgError(error), schema: options.schema },
+      "idle database connection lost",
+    );
+  });
+  // A checked-out client that loses its connection emits `error`; without a listener that would end the process.
+  // The statement in flight rejects with the same loss, so nothing is hidden here.
+  inner.on("connect", (client) => client.on("error", () => undefined));
+
+  const connect = async (): Promise<PoolClient> => {
+    const client = await acquire(inner, timeoutMs);
+    busy.add(client);
+    return wrapClient(client, () => busy.delete(client));
+  };
+  return {
+    schema: options.schema,
+    connect,
+    query: async (statement, values) => {
+      const client = await connect();
+      try {
+        return await client.query(statement, values);
+      } finally {
+        client.release();
+      }
+    },
+    stats: () => ({
+      total: inner.totalCount,
+      idle: inner.idleCount,
+      waiting: inner.waitingCount,
+      max: options.max,
+    }),
+    close: (graceMs = CLOSE_GRACE_DEFAULT_MS) => {
+      closing ??= endPool(inner, busy, graceMs);
+      return closing;
+    },
+  };
+}
+
+function driverOptions(options: PoolOptions, timeoutMs: number): pg.PoolConfig {
+  const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_DEFAULT_MS;
+  return {
+    connectionString: options.url,
+    max: options.max,
+    application_name: options.applicationName,
+    options: `-c search_path=${options.schema}`,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + READ_TIMEOUT_SLACK_MS,
+    idle_in_transaction_session_timeout:
+      options.idleInTransactionTimeoutMs ?? IDLE_IN_TRANSACTION_TIMEOUT_DEFAULT_MS,
+    connectionTimeoutMillis: timeoutMs,
+    idleTimeoutMillis: IDLE_CONNECTION_MS,
+    maxLifetimeSeconds: CONNECTION_LIFE_MAX_S,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
+  };
+}
+
+/** Retrying here is safe, because nothing has been sent yet: a restart of the server shows as a slow acquire. */
+async function acquire(inner: pg.Pool, timeoutMs: number): Promise<pg.PoolClient> {
+  const giveUpAt = performance.now() + timeoutMs;
+  let delayMs = ACQUIRE_RETRY_FIRST_MS;
+  for (;;) {
+    try {
+      return await inner.connect();
+    } catch (error) {
+      const retry = isRetryableConnectionError(error) && !inner.ending;
+      if (!retry || performance.now() + delayMs >= giveUpAt) throw mapPgError(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    delayMs = Math.min(delayMs * 2, ACQUIRE_RETRY_MAX_MS);
+  }
+}
+
+function wrapClient(client: pg.PoolClient, onRelease: () => void): PoolClient {
+  let broken = false;
+  let released = false;
+  return {
+    query: async <R extends object>(statement: string | Statement, values?: readonly unknown[]) => {
+      try {
+        const result = await client.query(toDriverQuery(statement, values));
+        return toResult<R>(result);
+      } catch (error) {
+        broken ||= isRetryableConnectionError(error);
+        throw mapPgError(error);
+      }
+    },
+    release: (destroy = false) => {
+      if (released) return;
+      released = true;
+      onRelease();
+      client.release(destroy || broken);
+    },
+  };
+}
+
+function toDriverQuery(
+  statement: string | Statement,
+  values: readonly unknown[] | undefined,
+): pg.QueryConfig {
+  if (typeof statement === "string") {
+    return values === undefined ? { text: statement } : { text: statement, values: [...values] };
+  }
+  const parameters = values ?? statement.values;
+  return {
+    text: statement.text,
+    ...(statement.name === undefined ? {} : { name: statement.name }),
+    ...(parameters === undefined ? {} : { values: [...parameters] }),
+    ...(statement.readTimeoutMs === undefined ? {} : { query_timeout: statement.readTimeoutMs }),
+  };
+}
+
+/** Several statements in one simple query give an array of results; the last one counts. */
+function toResult<R>(result: unknown): QueryResult<R> {
+  const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult | undefined;
+  return {
+    rows: (last?.rows ?? []) as R[],
+    rowCount: last?.rowCount ?? 0,
+    command: last?.command ?? "",
+  };
+}
+
+async function endPool(inner: pg.Pool, busy: Set<pg.PoolClient>, graceMs: number): Promise<void> {
+  const ended = inner.end();
+  const timer = setTimeout(() => {
+    for (const client of busy) (client as unknown as pg.Client).connection.stream.destroy();
+  }, graceMs);
+  timer.unref();
+  try {
+    await ended;
+  } finally {
+    clearTimeout(timer);
+  }
+}

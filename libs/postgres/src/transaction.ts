@@ -1,0 +1,95 @@
+/** Transactions with a bounded retry of serialization failures and deadlocks. */
+import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
+import { isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
+import { mapPgError } from "./pg-errors.ts";
+import type { Pool, PoolClient, Queryable } from "./pool.ts";
+
+const RETRIES_DEFAULT = 3;
+const RETRY_BACKOFF = { initialMs: 5, multiplier: 2, maxMs: 100, jitter: 0.5 };
+const RETRYABLE_STATES: ReadonlySet<string> = new Set(["40001", "40P01"]);
+
+/** Isolation levels as Postgres names them. */
+export type IsolationLevel = "read committed" | "repeatable read" | "serializable";
+
+/** How a transaction runs. */
+export interface TransactionOptions {
+  /** @default "read committed" */
+  readonly isolation?: IsolationLevel;
+  /** Repeats after a serialization failure or deadlock; 0 gives up at once. @default 3 */
+  readonly retries?: number;
+}
+
+/** Runs `fn` inside one transaction: commits when it resolves, rolls back when it throws.
+ *
+ * `fn` runs again, from the start, after 40001 and 40P01, so it must keep its side effects inside the transaction.
+ * Errors: those of `fn` as they are; conflict/SERIALIZATION_FAILURE when the retries are used up;
+ * unavailable/COMMIT_OUTCOME_UNKNOWN when the connection broke during COMMIT (it may have happened: retry idempotently). */
+export async function withTransaction<T>(
+  pool: Pool,
+  fn: (client: Queryable) => Promise<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  const retries = options.retries ?? RETRIES_DEFAULT;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await runOnce(pool, fn, options.isolation ?? "read committed");
+    } catch (error) {
+      if (attempt >= retries || !RETRYABLE_STATES.has(sqlStateOf(error) ?? "")) throw error;
+    }
+    await sleep(backoffDelayMs(attempt + 1, RETRY_BACKOFF));
+  }
+}
+
+async function runOnce<T>(
+  pool: Pool,
+  fn: (client: Queryable) => Promise<T>,
+  isolation: IsolationLevel,
+): Promise<T> {
+  const client = await pool.connect();
+  let destroy = true;
+  try {
+    await client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
+    const value = await fn({ query: client.query });
+    await commit(client);
+    destroy = false;
+    return value;
+  } catch (error) {
+    destroy = !(await rolledBack(client));
+    throw error instanceof Error ? error : mapPgError(error);
+  } finally {
+    client.release(destroy);
+  }
+}
+
+async function commit(client: PoolClient): Promise<void> {
+  let command: string | undefined;
+  try {
+    command = (await client.query("COMMIT")).command;
+  } catch (error) {
+    if (!isRetryableConnectionError(error)) throw error;
+    throw new NexusError({
+      kind: "unavailable",
+      reason: "COMMIT_OUTCOME_UNKNOWN",
+      message: "the database connection was lost while committing; retry with the same request id",
+      cause: error,
+    });
+  }
+  // Postgres answers COMMIT of a failed transaction with the tag ROLLBACK and no error: an error was swallowed by fn.
+  if (command !== "COMMIT") {
+    throw new NexusError({
+      kind: "internal",
+      reason: "TRANSACTION_ABORTED",
+      message: "a statement of the transaction had failed, so nothing was stored",
+    });
+  }
+}
+
+async function rolledBack(client: PoolClient): Promise<boolean> {
+  try {
+    await client.query("ROLLBACK");
+    return true;
+  } catch {
+    // The connection is gone, which rolls back as well; the caller destroys it and reports the first error.
+    return false;
+  }
+}
