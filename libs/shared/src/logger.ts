@@ -1,5 +1,5 @@
 import { isSpanContextValid, trace } from "@opentelemetry/api";
-import { type DestinationStream, pino, stdSerializers, type Logger as PinoLogger } from "pino";
+import { type DestinationStream, type Logger as PinoLogger, pino, stdSerializers } from "pino";
 
 /** A structured logger: `logger.info({ jobId }, "job submitted")`. Children share the level of their parent's creation. */
 export type Logger = PinoLogger;
