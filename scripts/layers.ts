@@ -1,0 +1,82 @@
+/** The layer table: who may import whom inside a service. Data only; `check-layers.ts` enforces it.
+ *
+ * The order of the table is the order of a service's own reading: main at the top, domain at the bottom.
+ */
+
+/** What one layer may import, beside its own folder. */
+export interface LayerRule {
+  /** Other layers of the same service. */
+  readonly layers: readonly string[];
+  /** NEXUS libraries by folder name; `all` for every declared one. */
+  readonly libs: readonly string[] | "all";
+  /** Third-party packages; `all` for every declared one. */
+  readonly packages: readonly string[] | "all";
+  /** Modules of Node itself; `all` for any. */
+  readonly node: readonly string[] | "all";
+}
+
+/** Pure modules and packages: same input, same output, no clock and no I/O. */
+const PURE_NODE = ["node:buffer", "node:crypto", "node:util"];
+const PURE_PACKAGES = ["semver", "@datadog/sketches-js"];
+
+/** The layers of a service. A file that belongs to none of them is a finding. */
+export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
+  main: {
+    layers: ["config", "server"],
+    libs: ["runtime", "telemetry"],
+    packages: [],
+    node: ["node:process"],
+  },
+  server: {
+    layers: ["config", "handlers", "loops", "clients", "store", "events", "domain"],
+    libs: "all",
+    packages: "all",
+    node: "all",
+  },
+  config: { layers: ["domain"], libs: ["core", "shared"], packages: [], node: [] },
+  handlers: {
+    layers: ["domain", "events"],
+    libs: ["proto", "rpc", "shared"],
+    packages: ["@bufbuild/protobuf"],
+    node: PURE_NODE,
+  },
+  loops: {
+    layers: ["domain", "events"],
+    libs: ["runtime", "shared"],
+    packages: [],
+    node: PURE_NODE,
+  },
+  clients: {
+    layers: ["domain", "events"],
+    libs: ["identity", "proto", "rpc", "shared"],
+    packages: ["@bufbuild/protobuf"],
+    node: PURE_NODE,
+  },
+  store: {
+    layers: ["domain", "events"],
+    libs: ["postgres", "shared"],
+    packages: [],
+    node: PURE_NODE,
+  },
+  events: {
+    layers: ["domain"],
+    libs: ["shared", "telemetry"],
+    packages: ["prom-client"],
+    node: [],
+  },
+  domain: { layers: [], libs: ["shared"], packages: PURE_PACKAGES, node: PURE_NODE },
+};
+
+/** Layers that one service needs and the others do not, with the reason beside it. */
+export const EXTRA_LAYERS: Readonly<Record<string, Readonly<Record<string, LayerRule>>>> = {};
+
+/** Finds the layer of a file from its path below `src`: the folder, or the file at the top. */
+export function layerOf(pathInSource: string): string {
+  const [first = "", ...rest] = pathInSource.split("/");
+  return rest.length === 0 ? first.replace(/(\.test)?\.ts$/, "") : first;
+}
+
+/** The rules of one service: the common table and its own additions. */
+export function layersOf(service: string): Readonly<Record<string, LayerRule>> {
+  return { ...SERVICE_LAYERS, ...EXTRA_LAYERS[service] };
+}
