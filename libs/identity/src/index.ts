@@ -20,6 +20,8 @@ export {
   tokenMissingError,
   tokenRevokedError,
 } from "./token-errors.ts";
+export type { SignerKey, SigningJwks } from "./token-signer.ts";
+export { generateSigningJwks, importSigningJwk, signAccessToken } from "./token-signer.ts";
 export type { LocalTokenVerifierOptions } from "./token-verifier.ts";
 export { createLocalTokenVerifier, VERIFIED_TOKENS_MAX } from "./token-verifier.ts";
 export type { ClosableTokenVerifier, TokenVerifierOptions } from "./vault-token-verifier.ts";

@@ -1,0 +1,40 @@
+import type { Principal } from "@nexus/rpc";
+import type { Namespace } from "@nexus/shared";
+import { describe, expect, it } from "vitest";
+import { clockAtNow, NOW_MS } from "../test/_helpers.ts";
+import { createRevocationSet } from "./revocation-set.ts";
+import { generateSigningJwks, importSigningJwk, signAccessToken } from "./token-signer.ts";
+import { createLocalTokenVerifier } from "./token-verifier.ts";
+
+const PRINCIPAL: Principal = {
+  namespace: "team-b" as Namespace,
+  principalId: "ann",
+  kind: "user",
+  scopes: ["orchestrator:job:submit", "registry:*:read"],
+  tokenId: "tok_1",
+  familyId: "fam_1",
+  issuedAtMs: NOW_MS + 7,
+  expiresAtMs: NOW_MS + 3_600_007,
+};
+
+describe("signAccessToken", () => {
+  it("makes tokens that the verifier turns back into the same principal", async () => {
+    const { publicJwk, privateJwk } = await generateSigningJwks("k1");
+    const publicKey = await importSigningJwk(publicJwk);
+    const privateKey = await importSigningJwk(privateJwk);
+    expect(privateKey.extractable).toBe(false);
+    const verifier = createLocalTokenVerifier({
+      keys: { find: async () => publicKey, epoch: 0 },
+      revocations: createRevocationSet(),
+      clock: clockAtNow(),
+    });
+    const token = await signAccessToken(PRINCIPAL, { kid: "k1", privateKey });
+    expect(await verifier.verify(token)).toEqual(PRINCIPAL);
+  });
+
+  it("keeps the private part out of the public JWK", async () => {
+    const { publicJwk } = await generateSigningJwks("k1");
+    expect(publicJwk).toMatchObject({ kty: "OKP", crv: "Ed25519", kid: "k1", alg: "EdDSA" });
+    expect(publicJwk.d).toBeUndefined();
+  });
+});
