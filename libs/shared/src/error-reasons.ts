@@ -64,6 +64,32 @@ export const ERROR_REASONS = {
   DATABASE_ERROR: reason("internal", "The database refused a statement; the log has the cause."),
 
   // vault
+  CREDENTIALS_INVALID: reason(
+    "unauthenticated",
+    "Name, password, client secret or refresh token is wrong, or its principal is disabled.",
+  ),
+  LOGIN_BUSY: reason("exhausted", "Too many password checks are waiting; retry after the delay."),
+  REFRESH_REUSED: reason(
+    "unauthenticated",
+    "The refresh token was used before: its whole family is revoked now.",
+  ),
+  PRINCIPAL_NOT_FOUND: reason("not_found", "No principal of the namespace has this id."),
+  PRINCIPAL_EXISTS: reason("exists", "The principal id is taken."),
+  PRINCIPAL_IS_CALLER: reason("precondition", "A principal cannot do this to itself."),
+  PRINCIPAL_NOT_AGENT: reason("precondition", "Only an agent has a client secret to rotate."),
+  SCOPE_ESCALATION: reason("forbidden", "A scope is beyond what the caller's own token holds."),
+  SECRET_ALREADY_RETURNED: reason(
+    "exists",
+    "The first call returned the secret, which is shown only once; rotate it to get another.",
+  ),
+  KEY_TOO_YOUNG: reason(
+    "precondition",
+    "The next signing key was published too recently; retry after the delay.",
+  ),
+  SEALED_KEY_UNREADABLE: reason(
+    "data_loss",
+    "A stored key does not open: the key encryption key is another one, or the row was changed.",
+  ),
 
   // registry
 
