@@ -1,1 +1,28 @@
-export {};
+export type { CallContext, ReadonlyMetadata } from "./call-context.ts";
+export { type CallOptions, callOptions } from "./client/call-options.ts";
+export { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "./client/channel.ts";
+export { createRpcClient, type RpcClientOptions } from "./client/client.ts";
+export { type RawCallOptions, rawStream, rawUnary } from "./client/raw-client.ts";
+export {
+  DEADLINE_MARGIN_MS,
+  DEFAULT_DEADLINE_MS,
+  MAX_MESSAGE_BYTES,
+  type RpcServerLimits,
+} from "./limits.ts";
+export {
+  type Principal,
+  requirePrincipal,
+  type TokenSource,
+  type TokenVerifier,
+} from "./principal.ts";
+export { scopeOf } from "./server/method-plan.ts";
+export type { RawCall, RawRelay } from "./server/raw-relay.ts";
+export { createRpcServer, type RpcServer, type RpcServerOptions } from "./server/server.ts";
+export type {
+  ClientMethod,
+  MethodImplementation,
+  RpcClient,
+  ServiceImplementation,
+} from "./service-types.ts";
+export type { TlsOptions } from "./tls.ts";
+export { fromWireStatus, toWireStatus, type WireStatus } from "./wire/status.ts";

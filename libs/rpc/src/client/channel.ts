@@ -1,0 +1,53 @@
+import { type ChannelOptions, Client } from "@grpc/grpc-js";
+import {
+  CLIENT_KEEPALIVE_MS,
+  CLIENT_KEEPALIVE_TIMEOUT_MS,
+  MAX_MESSAGE_BYTES,
+  RECONNECT_INITIAL_MS,
+  RECONNECT_MAX_MS,
+} from "../limits.ts";
+import { clientCredentials, type TlsOptions } from "../tls.ts";
+
+/** What a channel needs. */
+export interface RpcChannelOptions {
+  /** `host:port`, or `dns:///name:port` to spread calls over every address of the name. */
+  readonly address: string;
+  readonly tls?: TlsOptions;
+  readonly maxMessageBytes?: number;
+  /** Ping also while no call is open; only for a process that lives by its stream, e.g. an agent. Default false. */
+  readonly keepaliveWithoutCalls?: boolean;
+}
+
+/** Connections to one service, shared by all clients of it. Connects at the first call and reconnects on its own. */
+export interface RpcChannel {
+  readonly address: string;
+  /** For this library only. */
+  readonly transport: Client;
+  /** Ends the connections; open calls fail with CANCELLED or UNAVAILABLE. */
+  close(): void;
+}
+
+const SERVICE_CONFIG = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
+
+/** Opens a channel. Nothing is dialled before the first call. */
+export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
+  const maxMessageBytes = options.maxMessageBytes ?? MAX_MESSAGE_BYTES;
+  const channelOptions: ChannelOptions = {
+    "grpc.service_config": SERVICE_CONFIG,
+    // Otherwise every resolution also asks DNS for TXT records.
+    "grpc.service_config_disable_resolution": 1,
+    "grpc.max_receive_message_length": maxMessageBytes,
+    "grpc.max_send_message_length": maxMessageBytes,
+    "grpc.keepalive_time_ms": CLIENT_KEEPALIVE_MS,
+    "grpc.keepalive_timeout_ms": CLIENT_KEEPALIVE_TIMEOUT_MS,
+    "grpc.keepalive_permit_without_calls": options.keepaliveWithoutCalls === true ? 1 : 0,
+    "grpc.initial_reconnect_backoff_ms": RECONNECT_INITIAL_MS,
+    "grpc.max_reconnect_backoff_ms": RECONNECT_MAX_MS,
+    // Retries are ours (client/retry.ts): the transport's buffer whole streams.
+    "grpc.enable_retries": 0,
+    "grpc.enable_channelz": 0,
+    "grpc.enable_http_proxy": 0,
+  };
+  const transport = new Client(options.address, clientCredentials(options.tls), channelOptions);
+  return { address: options.address, transport, close: () => transport.close() };
+}

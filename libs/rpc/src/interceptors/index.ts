@@ -1,0 +1,44 @@
+import type { Logger } from "@nexus/shared";
+import type { Metrics } from "@nexus/telemetry";
+import type { TokenVerifier } from "../principal.ts";
+import type { Interceptor } from "../server/interceptor.ts";
+import type { MethodPlan } from "../server/method-plan.ts";
+import { createAuthenticate } from "./authenticate.ts";
+import { authorise } from "./authorise.ts";
+import { createEnforceDeadline } from "./deadline.ts";
+import { createErrorMap } from "./error-map.ts";
+import { logCalls } from "./log.ts";
+import { createMeasureCalls } from "./metrics.ts";
+import { traceCalls } from "./trace.ts";
+import { createValidate } from "./validate.ts";
+
+/** What the layers need. */
+export interface InterceptorDeps {
+  readonly service: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly verifier: TokenVerifier;
+  readonly defaultDeadlineMs: number;
+  readonly plans: readonly MethodPlan[];
+}
+
+/** The order of the onion, outermost first; this list is the only place that says it.
+ *
+ * 1. error-map: whatever fails inside, and only here, becomes a status.
+ * 2. trace: outside of log, so that log lines carry the span.
+ * 3. log, 4. metrics: see every outcome, refusals included.
+ * 5. deadline: overtakes what is inside; the layers above see the end when the client does.
+ * 6. authenticate, 7. authorise: before a byte of the payload is decoded.
+ * 8. validate: decodes and checks; the handler gets only messages that keep the contract. */
+export function standardInterceptors(deps: InterceptorDeps): Interceptor[] {
+  return [
+    createErrorMap(deps.service, deps.logger),
+    traceCalls,
+    logCalls,
+    createMeasureCalls(deps.metrics),
+    createEnforceDeadline(deps.defaultDeadlineMs),
+    createAuthenticate(deps.verifier),
+    authorise,
+    createValidate(deps.plans),
+  ];
+}

@@ -1,0 +1,56 @@
+import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { pathToString } from "@bufbuild/protobuf/reflect";
+import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
+import { NexusError } from "@nexus/shared";
+import type { Interceptor } from "../server/interceptor.ts";
+import type { MethodPlan } from "../server/method-plan.ts";
+import { decodeRequest } from "../wire/codec.ts";
+
+/** Decodes requests and checks them against the rules of the contract, each message of a stream as well.
+ *
+ * Decoding waits until here so that a caller without a token costs none of it. Raw methods keep their bytes.
+ * Errors: invalid/REQUEST_MALFORMED, invalid/REQUEST_INVALID with every broken rule. */
+export function createValidate(plans: readonly MethodPlan[]): Interceptor {
+  const validator = createValidator();
+  for (const plan of plans) if (!plan.raw) warmUp(validator, plan.method.input);
+  return async (call, next) => {
+    const { plan, transport } = call;
+    const parse = (bytes: Buffer): unknown =>
+      plan.raw ? bytes : parseRequest(validator, plan.method.input, bytes);
+    call.request = plan.requestStream ? transport.openRequests(parse) : parse(transport.request);
+    return next();
+  };
+}
+
+/** Compiles the rules of a type. The first use of a type costs tens of milliseconds, so it happens at start. */
+function warmUp(validator: Validator, schema: DescMessage): void {
+  const result = validator.validate(schema, create(schema));
+  if (result.kind === "error") {
+    throw new Error(`The rules of ${schema.typeName} do not compile.`, { cause: result.error });
+  }
+}
+
+function parseRequest(validator: Validator, schema: DescMessage, bytes: Buffer): Message {
+  const message = decodeRequest(schema, bytes);
+  const result = validator.validate(schema, message);
+  if (result.kind === "valid") return message;
+  if (result.kind === "error") throw result.error;
+  throw new NexusError({
+    kind: "invalid",
+    reason: "REQUEST_INVALID",
+    message: describe(result.violations),
+    details: {
+      fieldViolations: result.violations.map((violation) => ({
+        field: pathToString(violation.field),
+        description: violation.message,
+      })),
+    },
+  });
+}
+
+function describe(violations: readonly Violation[]): string {
+  const [first] = violations;
+  if (first === undefined) return "The request breaks a rule of the contract.";
+  const rest = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
+  return `${pathToString(first.field) || "request"}: ${first.message}${rest}`;
+}

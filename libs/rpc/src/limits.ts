@@ -1,0 +1,76 @@
+/** Every number that bounds a call, in one place. Sizes in bytes, times in milliseconds. */
+import { KiB, MiB } from "@nexus/shared";
+
+/** Largest message either side accepts or sends. */
+export const MAX_MESSAGE_BYTES = 4 * MiB;
+
+/** Largest request header block a server accepts. */
+export const MAX_HEADER_BYTES = 16 * KiB;
+
+/** Streams one connection may hold open at once. */
+export const MAX_CONCURRENT_STREAMS = 1_000;
+
+/** Deadline given to a unary call that brings none. */
+export const DEFAULT_DEADLINE_MS = 30_000;
+
+/** Timeout a client sets on a unary call when its caller names none. */
+export const DEFAULT_CLIENT_TIMEOUT_MS = 10_000;
+
+/** Kept back from a caller's remaining time, so that the callee's own answer arrives before the caller's clock
+ * runs out (boulder, grpc/interceptors.go). */
+export const DEADLINE_MARGIN_MS = 20;
+
+/** How much before the client's deadline the server answers DEADLINE_EXCEEDED itself: without a head start the
+ * transport's own timer wins and the answer carries no reason. */
+export const DEADLINE_HEAD_START_MS = 5;
+
+/** A connection older than this is asked to reconnect, which is what spreads clients over new replicas. */
+export const MAX_CONNECTION_AGE_MS = 300_000;
+
+/** How long the streams of an aged connection may go on. */
+export const MAX_CONNECTION_AGE_GRACE_MS = 30_000;
+
+/** Idle time after which a server pings a connection, and how long it waits for the answer. */
+export const SERVER_KEEPALIVE_MS = 60_000;
+export const SERVER_KEEPALIVE_TIMEOUT_MS = 20_000;
+
+/** Idle time after which a client pings a connection, and how long it waits for the answer. */
+export const CLIENT_KEEPALIVE_MS = 30_000;
+export const CLIENT_KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/** First and longest pause between a client's attempts to reconnect. */
+export const RECONNECT_INITIAL_MS = 100;
+export const RECONNECT_MAX_MS = 2_000;
+
+/** Unary attempts in all, the first included, for idempotent methods that meet UNAVAILABLE. */
+export const MAX_ATTEMPTS = 4;
+export const RETRY_INITIAL_MS = 50;
+export const RETRY_MAX_MS = 1_000;
+export const RETRY_MULTIPLIER = 2;
+/** Share of a retry delay that is random, so that clients do not come back in step. */
+export const RETRY_JITTER = 0.5;
+
+/** Bytes and messages a stream's writer may have in flight before it waits for the reader. */
+export const WRITE_BUFFER_BYTES = 256 * KiB;
+export const WRITE_BUFFER_MESSAGES = 16;
+
+/** How long a stream handler may still send after `ctx.signal` told it that the server drains. */
+export const DRAIN_LINGER_MS = 1_000;
+
+/** A call slower than this is logged at info. */
+export const SLOW_CALL_MS = 1_000;
+
+/** Longest error text and longest details on the wire: gRPC core refuses metadata beyond 8 KiB. */
+export const MAX_ERROR_TEXT = 1_024;
+export const MAX_ERROR_DETAILS_BYTES = 4 * KiB;
+
+/** Limits of one server; absent fields take the constants above. */
+export interface RpcServerLimits {
+  readonly maxMessageBytes?: number;
+  readonly maxHeaderBytes?: number;
+  readonly maxConcurrentStreams?: number;
+  readonly maxConnectionAgeMs?: number;
+  readonly maxConnectionAgeGraceMs?: number;
+  readonly defaultDeadlineMs?: number;
+  readonly drainLingerMs?: number;
+}

@@ -1,0 +1,41 @@
+import { type Namespace, NexusError } from "@nexus/shared";
+import type { CallContext } from "./call-context.ts";
+
+/** Who a verified token speaks for. */
+export interface Principal {
+  readonly namespace: Namespace;
+  readonly principalId: string;
+  readonly kind: "user" | "agent" | "service";
+  readonly scopes: readonly string[];
+  /** The token's `jti`. */
+  readonly tokenId: string;
+  /** The token's `fam`: every token refreshed from one login shares it. */
+  readonly familyId: string;
+  readonly issuedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+/** Turns a bearer token into a principal and tells when it is taken back. */
+export interface TokenVerifier {
+  /** Errors: unauthenticated when the token is malformed, forged, expired or revoked. */
+  verify(token: string): Promise<Principal>;
+  /** Calls `fn` once a revocation covers the principal's token; returns what stops listening. */
+  onRevoked(principal: Principal, fn: () => void): () => void;
+}
+
+/** Gives the token a caller acts with; implementations renew it before it ends. */
+export interface TokenSource {
+  token(): Promise<string>;
+}
+
+/** Returns the caller. Only a method whose required_scope is `public` can fail here.
+ *
+ * Errors: unauthenticated/TOKEN_MISSING when the call carried no token. */
+export function requirePrincipal(ctx: CallContext): Principal {
+  if (ctx.principal !== undefined) return ctx.principal;
+  throw new NexusError({
+    kind: "unauthenticated",
+    reason: "TOKEN_MISSING",
+    message: "This call needs a token: send `authorization: Bearer <token>`.",
+  });
+}

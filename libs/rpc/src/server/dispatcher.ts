@@ -1,0 +1,93 @@
+import type { EventEmitter } from "node:events";
+import type { sendUnaryData } from "@grpc/grpc-js";
+import { type Logger, NexusError } from "@nexus/shared";
+import { CallState } from "./call-state.ts";
+import type { ServerCall } from "./interceptor.ts";
+import type { MethodPlan } from "./method-plan.ts";
+import { type GrpcServerCall, ServerTransport } from "./transport.ts";
+
+/** Turns each call of the transport into one run of the onion, and knows which calls are open. */
+export interface Dispatcher {
+  /** The function grpc-js calls for a method of any kind. */
+  accept(plan: MethodPlan): (call: GrpcServerCall, callback?: sendUnaryData<Buffer>) => void;
+  /** Refuses calls from now on and tells open streams to end; unary calls may finish. */
+  drain(lingerMs: number): void;
+  /** Ends every call that is still open. */
+  endAll(): void;
+  readonly openCalls: number;
+}
+
+/** Creates the dispatcher of one server. */
+export function createDispatcher(
+  service: string,
+  logger: Logger,
+  run: (call: ServerCall) => Promise<void>,
+): Dispatcher {
+  const open = new Set<CallState>();
+  let draining = false;
+
+  async function serve(call: ServerCall): Promise<void> {
+    open.add(call.state);
+    if (draining) call.state.end(drainingError());
+    try {
+      await run(call);
+    } catch (error) {
+      // error-map settles every failure; reaching this line is a defect of the onion itself.
+      logger.error({ err: error, method: call.plan.path }, "call escaped the error map");
+      call.transport.call.emit("error", { code: 13, details: "An internal error occurred." });
+    } finally {
+      open.delete(call.state);
+    }
+  }
+
+  return {
+    accept: (plan) => (grpcCall, callback) => {
+      const transport = new ServerTransport(grpcCall, plan.responseStream ? undefined : callback);
+      const state = new CallState({
+        service,
+        plan,
+        metadata: grpcCall.metadata,
+        deadlineAtMs: toEpochMs(grpcCall.getDeadline()),
+        peer: grpcCall.getPeer(),
+        logger,
+      });
+      (grpcCall as EventEmitter).once("cancelled", () => {
+        if (transport.over) return;
+        const error = clientLeft();
+        transport.stop(error);
+        state.end(error);
+      });
+      void serve({ state, plan, transport, request: undefined });
+    },
+    drain(lingerMs) {
+      draining = true;
+      for (const state of open) {
+        if (state.plan.requestStream || state.plan.responseStream)
+          state.end(drainingError(), lingerMs);
+      }
+    },
+    endAll() {
+      for (const state of open) state.end(drainingError());
+    },
+    get openCalls() {
+      return open.size;
+    },
+  };
+}
+
+function toEpochMs(deadline: Date | number): number | undefined {
+  const atMs = deadline instanceof Date ? deadline.getTime() : deadline;
+  return Number.isFinite(atMs) ? atMs : undefined;
+}
+
+function clientLeft(): NexusError {
+  return new NexusError({ kind: "cancelled", reason: "CANCELLED", message: "The client left." });
+}
+
+function drainingError(): NexusError {
+  return new NexusError({
+    kind: "unavailable",
+    reason: "SERVER_DRAINING",
+    message: "The server is shutting down; connect again.",
+  });
+}

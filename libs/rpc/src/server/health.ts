@@ -1,0 +1,93 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { NexusError } from "@nexus/shared";
+import { service as healthDefinition } from "grpc-health-check";
+import type { CallContext } from "../call-context.ts";
+import { carriedService } from "./carried-service.ts";
+
+/** grpc.health.v1.HealthCheckResponse.ServingStatus */
+const SERVING = 1;
+const NOT_SERVING = 2;
+const SERVICE_UNKNOWN = 3;
+
+/** Name under which a liveness probe asks: serving as long as the event loop turns. */
+const LIVE = "live";
+
+/** Name under which a readiness probe asks: serving when the server takes calls. */
+const READY = "ready";
+
+/** The health service of a server, and its switch. */
+export interface Health {
+  readonly desc: DescService;
+  readonly handlers: Readonly<Record<string, (request: never, ctx: never) => unknown>>;
+  /** Sets the overall status and that of every service. `live` always serves. */
+  setServing(serving: boolean): void;
+}
+
+interface CheckRequest {
+  readonly service: string;
+}
+
+/** Creates grpc.health.v1.Health for the given service names, NOT_SERVING at first. */
+export function createHealth(serviceNames: readonly string[]): Health {
+  const names = new Set(["", READY, LIVE, ...serviceNames]);
+  const watchers = new Set<() => void>();
+  let serving = false;
+
+  function statusOf(name: string): number | undefined {
+    if (!names.has(name)) return undefined;
+    return serving || name === LIVE ? SERVING : NOT_SERVING;
+  }
+
+  async function* watch(request: CheckRequest, ctx: CallContext) {
+    let last: number | undefined;
+    while (!ctx.signal.aborted) {
+      const status = statusOf(request.service) ?? SERVICE_UNKNOWN;
+      if (status !== last) yield { status };
+      last = status;
+      await nextChange(watchers, ctx.signal, () => statusOf(request.service) !== last);
+    }
+  }
+
+  return {
+    desc: carriedService(healthDefinition, "grpc.health.v1.Health"),
+    handlers: {
+      check(request: CheckRequest) {
+        const status = statusOf(request.service);
+        if (status !== undefined) return { status };
+        throw new NexusError({
+          kind: "not_found",
+          reason: "SERVICE_UNKNOWN",
+          message: "The server has no service of that name.",
+        });
+      },
+      list() {
+        const statuses: Record<string, { status: number }> = {};
+        for (const name of names) statuses[name] = { status: statusOf(name) ?? SERVICE_UNKNOWN };
+        return { statuses };
+      },
+      watch,
+    },
+    setServing(value) {
+      serving = value;
+      for (const wake of watchers) wake();
+    },
+  };
+}
+
+/** Waits for a change that may already have happened while the watcher was sending. */
+function nextChange(
+  watchers: Set<() => void>,
+  signal: AbortSignal,
+  changed: () => boolean,
+): Promise<void> {
+  if (changed() || signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const wake = () => {
+      watchers.delete(wake);
+      signal.removeEventListener("abort", wake);
+      resolve();
+    };
+    watchers.add(wake);
+    signal.addEventListener("abort", wake);
+  });
+}

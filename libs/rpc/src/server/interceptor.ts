@@ -1,0 +1,27 @@
+import type { CallState } from "./call-state.ts";
+import type { MethodPlan } from "./method-plan.ts";
+import type { ServerTransport } from "./transport.ts";
+
+/** One call on its way through the onion. */
+export interface ServerCall {
+  readonly state: CallState;
+  readonly plan: MethodPlan;
+  readonly transport: ServerTransport;
+  /** What the handler gets: set by the validate interceptor; a message, Buffer, or an iterable of those. */
+  request: unknown;
+}
+
+/** One layer of the onion. Calls next() at most once; the promise lasts as long as the call, streams included, so
+ * a layer that measures or cleans up needs no case per kind of call. */
+export type Interceptor = (call: ServerCall, next: () => Promise<void>) => Promise<void>;
+
+/** Builds one function out of layers, outermost first. */
+export function composeInterceptors(
+  layers: readonly Interceptor[],
+  innermost: (call: ServerCall) => Promise<void>,
+): (call: ServerCall) => Promise<void> {
+  return layers.reduceRight<(call: ServerCall) => Promise<void>>(
+    (inner, layer) => (call) => layer(call, () => inner(call)),
+    innermost,
+  );
+}

@@ -1,0 +1,66 @@
+import {
+  type DescMethod,
+  type DescService,
+  getOption,
+  hasOption,
+  type Message,
+} from "@bufbuild/protobuf";
+import { required_scope } from "@nexus/proto/common";
+import { isRequestStream, isResponseStream, methodPath } from "../wire/codec.ts";
+
+/** Scope word of a method that needs no token. */
+export const PUBLIC = "public";
+
+/** Scope word of a method that needs any valid token. */
+export const AUTHENTICATED = "authenticated";
+
+/** Everything about a method that is the same for each of its calls. */
+export interface MethodPlan {
+  readonly method: DescMethod;
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  /** `public`, `authenticated`, or the scope a token must hold. */
+  readonly scope: string;
+  /** True when payloads stay bytes: no decoding, no validation. */
+  readonly raw: boolean;
+  /** Runs the handler; requests were decoded and validated, or are Buffers when raw. */
+  readonly handler: (request: never, ctx: never) => unknown;
+}
+
+/** Plans every method of a service. A method without required_scope cannot be served.
+ *
+ * Errors: a plain Error, a programmer's mistake that has to stop the start. */
+export function planService(
+  service: DescService,
+  raw: boolean,
+  handlerOf: (method: DescMethod) => MethodPlan["handler"],
+): MethodPlan[] {
+  return service.methods.map((method) => ({
+    method,
+    path: methodPath(method),
+    requestStream: isRequestStream(method),
+    responseStream: isResponseStream(method),
+    scope: scopeOf(method),
+    raw,
+    handler: handlerOf(method),
+  }));
+}
+
+/** Services that are not ours, so carry no scope: health checks and reflection need no token. */
+const OPEN_PACKAGES = ["grpc.health.", "grpc.reflection."];
+
+/** Returns the scope a method requires. Errors: a plain Error when its descriptor has no required_scope. */
+export function scopeOf(method: DescMethod): string {
+  if (OPEN_PACKAGES.some((name) => method.parent.typeName.startsWith(name))) return PUBLIC;
+  if (method.proto.options !== undefined && hasOption(method, required_scope)) {
+    const scope = getOption(method, required_scope);
+    if (scope !== "") return scope;
+  }
+  throw new Error(
+    `${methodPath(method)} has no (nexus.common.v1.required_scope): it cannot be served.`,
+  );
+}
+
+/** Any decoded message, when its type is known by the plan only. */
+export type AnyMessage = Message;

@@ -1,0 +1,199 @@
+/** Error <-> gRPC status, both ways, and nothing else: what crosses the wire is decided here. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { anyIs, anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
+import { Metadata } from "@grpc/grpc-js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+  type Status,
+  StatusSchema,
+} from "@nexus/proto/google-rpc";
+import {
+  ERROR_KINDS,
+  type ErrorDetails,
+  type ErrorKind,
+  type FieldViolation,
+  kindOfGrpcCode,
+  NexusError,
+} from "@nexus/shared";
+import { MAX_ERROR_DETAILS_BYTES, MAX_ERROR_TEXT } from "../limits.ts";
+
+/** Header of google.rpc.Status in every failed call's trailers. */
+export const STATUS_DETAILS_HEADER = "grpc-status-details-bin";
+
+/** Prefix of ErrorInfo.domain; the rest is the service's name. */
+export const ERROR_DOMAIN_PREFIX = "nexus.";
+
+/** A gRPC status as the transport takes and gives it. */
+export interface WireStatus {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+/** The status a restored error came from: an error that is only passed on leaves with the bytes it came with. */
+const origins = new WeakMap<NexusError, WireStatus>();
+
+/** Reason of a status that came without details, e.g. from the transport or a server that is not ours. */
+const BARE_REASONS: Partial<Record<ErrorKind, string>> = {
+  unavailable: "UNAVAILABLE",
+  deadline: "DEADLINE_EXCEEDED",
+  cancelled: "CANCELLED",
+  unimplemented: "METHOD_NOT_FOUND",
+  unauthenticated: "TOKEN_INVALID",
+  internal: "INTERNAL",
+};
+
+const UNPAIRED_SURROGATE = /\p{Surrogate}/gu;
+
+/** Makes a text safe for the status header: the transport throws on half a surrogate pair. */
+function safeText(text: string): string {
+  const cut = text.length > MAX_ERROR_TEXT ? `${text.slice(0, MAX_ERROR_TEXT - 1)}…` : text;
+  return cut.replace(UNPAIRED_SURROGATE, "\uFFFD");
+}
+
+/** Returns as many violations as fit in the details, so that no client has to refuse the trailers. */
+function boundedViolations(violations: readonly FieldViolation[]): FieldViolation[] {
+  let budget = MAX_ERROR_DETAILS_BYTES;
+  const kept: FieldViolation[] = [];
+  for (const violation of violations) {
+    budget -= Buffer.byteLength(violation.field) + Buffer.byteLength(violation.description) + 16;
+    if (budget < 0) break;
+    kept.push({ field: safeText(violation.field), description: safeText(violation.description) });
+  }
+  return kept;
+}
+
+function boundedMetadata(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  let budget = MAX_ERROR_DETAILS_BYTES;
+  const kept: Record<string, string> = {};
+  for (const [key, value] of Object.entries(metadata)) {
+    budget -= Buffer.byteLength(key) + Buffer.byteLength(value) + 8;
+    if (budget < 0) break;
+    kept[key] = safeText(value);
+  }
+  return kept;
+}
+
+/** Writes an error as the status that the client gets.
+ *
+ * `cause` and stack stay behind. An error restored from an upstream service keeps that service's details, byte
+ * for byte, its domain included. */
+export function toWireStatus(error: NexusError, service: string): WireStatus {
+  const origin = origins.get(error);
+  if (origin !== undefined) return origin;
+  const code = ERROR_KINDS[error.kind].grpcCode;
+  const text = safeText(error.message);
+  const metadata = new Metadata();
+  const status = create(StatusSchema, {
+    code,
+    message: text,
+    details: packDetails(error, service),
+  });
+  metadata.set(STATUS_DETAILS_HEADER, Buffer.from(toBinary(StatusSchema, status)));
+  return { code, details: text, metadata };
+}
+
+function packDetails(error: NexusError, service: string) {
+  const { fieldViolations, retryAfterMs, metadata } = error.details;
+  const info = create(ErrorInfoSchema, {
+    reason: error.reason,
+    domain: ERROR_DOMAIN_PREFIX + service,
+    metadata: boundedMetadata(metadata ?? {}),
+  });
+  const packed = [anyPack(ErrorInfoSchema, info)];
+  if (fieldViolations !== undefined && fieldViolations.length > 0) {
+    const bad = create(BadRequestSchema, { fieldViolations: boundedViolations(fieldViolations) });
+    packed.push(anyPack(BadRequestSchema, bad));
+  }
+  if (retryAfterMs !== undefined) {
+    const seconds = Math.floor(retryAfterMs / 1_000);
+    const nanos = Math.round((retryAfterMs - seconds * 1_000) * 1_000_000);
+    const retry = create(RetryInfoSchema, { retryDelay: { seconds: BigInt(seconds), nanos } });
+    packed.push(anyPack(RetryInfoSchema, retry));
+  }
+  return packed;
+}
+
+/** Restores the error of a failed call; kind and reason are those the first service gave it. */
+export function fromWireStatus(status: {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: Metadata | undefined;
+}): NexusError {
+  const kind = kindOfGrpcCode(status.code);
+  const bytes = status.metadata?.get(STATUS_DETAILS_HEADER)[0];
+  const rich = Buffer.isBuffer(bytes) ? tryParseStatus(bytes) : undefined;
+  const error = new NexusError({
+    kind,
+    reason: rich?.reason ?? bareReason(kind, status.details),
+    message: status.details === "" ? `The call failed: ${kind}.` : status.details,
+    ...(rich === undefined ? {} : { details: rich.details }),
+  });
+  if (Buffer.isBuffer(bytes) && rich !== undefined) {
+    const metadata = new Metadata();
+    metadata.set(STATUS_DETAILS_HEADER, bytes);
+    origins.set(error, { code: status.code, details: safeText(status.details), metadata });
+  }
+  return error;
+}
+
+/** Keeps a foreign status as it came, so that a relay can pass it on unchanged even when it has no details. */
+export function fromRelayedStatus(status: {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: Metadata | undefined;
+}): NexusError {
+  const error = fromWireStatus(status);
+  const metadata = new Metadata();
+  for (const value of status.metadata?.get(STATUS_DETAILS_HEADER) ?? []) {
+    metadata.add(STATUS_DETAILS_HEADER, value);
+  }
+  origins.set(error, { code: status.code, details: safeText(status.details), metadata });
+  return error;
+}
+
+/** The transport says "larger than max" in all its size refusals (grpc-js stream-decoder and server-interceptors). */
+const TOO_LARGE = /larger than|Bandwidth exhausted/;
+
+function bareReason(kind: ErrorKind, text: string): string {
+  if (kind === "exhausted" && TOO_LARGE.test(text)) return "MESSAGE_TOO_LARGE";
+  return BARE_REASONS[kind] ?? kind.toUpperCase();
+}
+
+/** Returns what a details header says, or undefined when it is damaged: then the code alone has to do. */
+function tryParseStatus(bytes: Buffer): { reason: string; details: ErrorDetails } | undefined {
+  let status: Status;
+  try {
+    status = fromBinary(StatusSchema, bytes);
+    return readDetails(status);
+  } catch {
+    // A peer that is not ours may send anything here; the status code still tells the kind.
+    return undefined;
+  }
+}
+
+function readDetails(status: Status): { reason: string; details: ErrorDetails } | undefined {
+  let reason: string | undefined;
+  let details: ErrorDetails = {};
+  for (const any of status.details) {
+    if (anyIs(any, ErrorInfoSchema)) {
+      const info = anyUnpack(any, ErrorInfoSchema);
+      reason = info?.reason;
+      if (info !== undefined && Object.keys(info.metadata).length > 0) {
+        details = { ...details, metadata: info.metadata };
+      }
+    } else if (anyIs(any, BadRequestSchema)) {
+      const bad = anyUnpack(any, BadRequestSchema)?.fieldViolations ?? [];
+      const fieldViolations = bad.map(({ field, description }) => ({ field, description }));
+      details = { ...details, fieldViolations };
+    } else if (anyIs(any, RetryInfoSchema)) {
+      const delay = anyUnpack(any, RetryInfoSchema)?.retryDelay;
+      if (delay !== undefined) {
+        details = { ...details, retryAfterMs: Number(delay.seconds) * 1_000 + delay.nanos / 1e6 };
+      }
+    }
+  }
+  return reason === undefined || reason === "" ? undefined : { reason, details };
+}
