@@ -16,7 +16,7 @@ function reason(kind: ErrorKind, meaning: string): ErrorReason {
 export const ERROR_REASONS = {
   // Everywhere
   INTERNAL: reason("internal", "An unexpected error; the log of the service has its cause."),
-  INVALID_REQUEST: reason("invalid", "One or more request fields break a rule of the contract."),
+  REQUEST_INVALID: reason("invalid", "One or more request fields break a rule of the contract."),
   INVALID_ID: reason("invalid", "An identifier is empty, too long or has a forbidden character."),
   INVALID_SCOPE: reason("invalid", "A scope is not of the form domain:resource:verb."),
   PAGE_TOKEN_INVALID: reason("invalid", "The page token is damaged or belongs to another list."),
@@ -38,6 +38,11 @@ export const ERROR_REASONS = {
   METHOD_NOT_FOUND: reason("unimplemented", "The server does not have this method."),
   MESSAGE_TOO_LARGE: reason("exhausted", "A message is larger than the limit."),
   PROTOCOL_ERROR: reason("internal", "The peer broke the protocol of the call."),
+  REQUEST_MALFORMED: reason("invalid", "The bytes of a request are no message of its type."),
+  CONNECTION_AGED: reason("unavailable", "The connection reached its age limit; call again."),
+  PRINCIPAL_MISMATCH: reason("forbidden", "The new token of a stream is another principal's."),
+  REAUTH_UNSUPPORTED: reason("precondition", "The method takes no token that could be replaced."),
+  HEALTH_SERVICE_UNKNOWN: reason("not_found", "The health service knows no such service name."),
 
   // Identity (every service)
   TOKEN_MISSING: reason("unauthenticated", "The call carries no bearer token."),
