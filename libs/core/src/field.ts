@@ -12,6 +12,8 @@ export interface FieldSpec<T> {
   readonly dynamic?: boolean;
   /** A valid value as it would be written, shown in errors and docs. */
   readonly example?: string;
+  /** Name of a group of fields of which either all or none are set, e.g. a certificate and its key. */
+  readonly together?: string;
 }
 
 /** What parsing a raw value gives: the value, or what is wrong with it (without repeating it, it may be secret). */
@@ -29,6 +31,7 @@ export interface Field<T> {
   /** Secret values are never shown, and may also come from a file named by `<env>_FILE`. */
   readonly secret: boolean;
   readonly example: string;
+  readonly together: string | undefined;
   /** For docs: the allowed values in words, e.g. `1..65535`. Empty when there is no limit worth telling. */
   readonly range: string;
   parse(raw: string): Parsed<T>;
@@ -80,6 +83,7 @@ export function makeField<T, S extends FieldSpec<T>>(
     dynamic: spec.dynamic === true,
     secret: traits.secret === true,
     example: spec.example ?? traits.example,
+    together: spec.together,
     range: traits.range ?? "",
     parse: (raw) => traits.parse(raw),
     format,

@@ -41,6 +41,15 @@ export function envPrefix(service: string): string {
   return `NEXUS_${service.toUpperCase().replaceAll("-", "_")}_`;
 }
 
+/** Collects the groups that fields declare themselves with `together`. */
+function namedGroups<F extends Fields>(fields: F): (keyof F & string)[][] {
+  const groups = new Map<string, string[]>();
+  for (const [key, { together }] of Object.entries(fields)) {
+    if (together !== undefined) groups.set(together, [...(groups.get(together) ?? []), key]);
+  }
+  return [...groups.values()];
+}
+
 /** Defines the settings of a service. Throws a plain Error when two fields share a variable.
  *
  * @example
@@ -63,7 +72,7 @@ export function defineConfig<const F extends Fields>(
   return {
     service: definition.service,
     fields: definition.fields,
-    requiresTogether: definition.requiresTogether ?? [],
+    requiresTogether: [...(definition.requiresTogether ?? []), ...namedGroups(definition.fields)],
     fileEnv: `${envPrefix(definition.service)}CONFIG_FILE`,
     check: definition.check,
   };
