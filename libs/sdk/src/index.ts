@@ -1,1 +1,26 @@
-export {};
+export {
+  type AgentBuilder,
+  type AgentOptions,
+  createAgent,
+  type RunningAgent,
+} from "./agent/agent.ts";
+export type { CapabilityOptions, JsonSchema, TaskHandler } from "./agent/capability.ts";
+export type { InboundMessage, MessageHandler, MessageOptions } from "./agent/mailbox.ts";
+export type { TaskContext, TaskInfo } from "./agent/task-context.ts";
+export { TaskError, type TaskErrorInit } from "./agent/task-error.ts";
+export { type ClientOptions, createClient, type NexusClient } from "./client/client.ts";
+export type { AccessToken, Credentials, CredentialSource } from "./credentials.ts";
+export {
+  fromPayload,
+  JSON_CONTENT_TYPE,
+  PAYLOAD_BYTES_MAX,
+  RawPayload,
+  toPayload,
+} from "./payload.ts";
+export {
+  createPlan,
+  PLAN_CAPABILITY,
+  type PlannedTask,
+  readPlanRequest,
+  toTaskSpec,
+} from "./plan.ts";

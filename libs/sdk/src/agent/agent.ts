@@ -1,0 +1,262 @@
+import { randomUUID } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { RegisterAgentRequestSchema, RegistryService } from "@nexus/proto/registry";
+import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
+import { backoffDelayMs, createLogger, type Logger, NexusError, sleep } from "@nexus/shared";
+import { createCredentialSource, type CredentialSource } from "../credentials.ts";
+import {
+  type Capability,
+  type CapabilityOptions,
+  createCapability,
+  type TaskHandler,
+} from "./capability.ts";
+import { Mailbox, type MessageHandler, type MessageOptions } from "./mailbox.ts";
+import { Outbox } from "./outbox.ts";
+import { Session } from "./session.ts";
+import { TaskRunner } from "./task-runner.ts";
+
+/** What createAgent needs. */
+export interface AgentOptions {
+  /** Equals the agent's principal id. */
+  readonly agentId: string;
+  /** The gateway's gRPC address, `host:port`. */
+  readonly gateway: string;
+  /** The secret that came with the principal, or a ready-made access token. */
+  readonly clientSecret?: string;
+  readonly accessToken?: string;
+  readonly namespace?: string;
+  readonly displayName?: string;
+  /** How many tasks to run at once; default 1. */
+  readonly slots?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly region?: string;
+  /** Default: pino on standard error at level `warn`. */
+  readonly logger?: Logger;
+}
+
+/** Collects what an agent can do, then starts it. */
+export interface AgentBuilder {
+  /** Adds a capability, `name@version`. */
+  capability<I = unknown, O = unknown>(
+    spec: string,
+    options: CapabilityOptions,
+    handler: TaskHandler<I, O>,
+  ): AgentBuilder;
+  /** Handles messages with this subject; `*` takes what nothing else does. */
+  onMessage(subject: string, handler: MessageHandler): AgentBuilder;
+  /** Registers the agent and opens its session; waits for the gateway if it is not there yet.
+   *
+   * Errors: whatever makes trying again pointless, e.g. unauthenticated/CREDENTIALS_INVALID. */
+  start(): Promise<RunningAgent>;
+}
+
+/** An agent that takes work. */
+export interface RunningAgent extends AsyncDisposable {
+  readonly agentId: string;
+  /** Tasks in hand. */
+  readonly running: number;
+  send(toAgentId: string, subject: string, body: unknown, options?: MessageOptions): Promise<void>;
+  request(
+    toAgentId: string,
+    subject: string,
+    body: unknown,
+    options?: MessageOptions,
+  ): Promise<unknown>;
+  /** Takes nothing new, finishes what it has, gives back what is left after `graceMs`, says goodbye. */
+  drain(graceMs?: number): Promise<void>;
+  /** Drains on SIGTERM or SIGINT (a second signal gives everything back at once); resolves when the agent ended.
+   * Rejects when the session cannot go on, for example because another process took it over. */
+  runUntilSignal(graceMs?: number): Promise<void>;
+}
+
+const DRAIN_GRACE_MS = 30_000;
+/** How long the ends of released tasks may take to be committed. */
+const SETTLE_TIMEOUT_MS = 3_000;
+const REGISTER_RETRY = { initialMs: 200, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
+
+/** Begins the description of an agent.
+ *
+ * @example
+ * const agent = await createAgent({ agentId, gateway, clientSecret })
+ *   .capability("text.upper@1.0.0", {}, (_ctx, text: string) => text.toUpperCase())
+ *   .start();
+ * await agent.runUntilSignal();
+ */
+export function createAgent(options: AgentOptions): AgentBuilder {
+  const capabilities = new Map<string, Capability>();
+  const messageHandlers: [string, MessageHandler][] = [];
+  const builder: AgentBuilder = {
+    capability: (spec, capabilityOptions, handler) => {
+      const capability = createCapability(spec, capabilityOptions, handler);
+      capabilities.set(`${capability.name}@${capability.version}`, capability);
+      return builder;
+    },
+    onMessage: (subject, handler) => {
+      messageHandlers.push([subject, handler]);
+      return builder;
+    },
+    start: () => start(options, capabilities, messageHandlers),
+  };
+  return builder;
+}
+
+async function start(
+  options: AgentOptions,
+  capabilities: ReadonlyMap<string, Capability>,
+  messageHandlers: readonly (readonly [string, MessageHandler])[],
+): Promise<RunningAgent> {
+  const logger = (
+    options.logger ?? createLogger({ service: "agent", level: "warn", destination: process.stderr })
+  ).child({ agent_id: options.agentId });
+  const channel = createRpcChannel({ address: options.gateway });
+  try {
+    const credentials = createCredentialSource({ channel, credentials: credentialsOf(options) });
+    await register({ options, capabilities, channel, credentials, logger });
+    return await connect({ options, capabilities, messageHandlers, channel, credentials, logger });
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+}
+
+function credentialsOf(options: AgentOptions) {
+  if (options.accessToken !== undefined) {
+    return { kind: "token", accessToken: options.accessToken } as const;
+  }
+  if (options.clientSecret === undefined) {
+    const message = "An agent needs a clientSecret or an accessToken.";
+    throw new NexusError({ kind: "invalid", reason: "CREDENTIALS_MISSING", message });
+  }
+  return {
+    kind: "client-secret",
+    principalId: options.agentId,
+    clientSecret: options.clientSecret,
+    ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
+  } as const;
+}
+
+interface Connection {
+  readonly options: AgentOptions;
+  readonly capabilities: ReadonlyMap<string, Capability>;
+  readonly channel: RpcChannel;
+  readonly credentials: CredentialSource;
+  readonly logger: Logger;
+}
+
+/** Registers, and waits for a control plane that is not there yet. */
+async function register({ options, capabilities, channel, ...rest }: Connection): Promise<void> {
+  const registry = createRpcClient(RegistryService, channel, { tokens: rest.credentials });
+  const request = create(RegisterAgentRequestSchema, {
+    requestId: randomUUID(),
+    agentId: options.agentId,
+    displayName: options.displayName ?? "",
+    labels: { ...options.labels },
+    region: options.region ?? "",
+    slots: options.slots ?? 1,
+    capabilities: [...capabilities.values()].map((capability) => ({
+      name: capability.name,
+      version: capability.version,
+      description: capability.options.description ?? "",
+      inputSchema: schemaText(capability.options.input),
+      outputSchema: schemaText(capability.options.output),
+      tags: [...(capability.options.tags ?? [])],
+      costMicros: BigInt(capability.options.costMicros ?? 0),
+    })),
+  });
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await registry.registerAgent(request);
+      return;
+    } catch (error) {
+      const { kind } = NexusError.from(error);
+      if (kind !== "unavailable" && kind !== "deadline") throw error;
+      rest.logger.warn({ err: error, attempt }, "the registry is not reachable yet");
+      await sleep(backoffDelayMs(attempt, REGISTER_RETRY));
+    }
+  }
+}
+
+function schemaText(schema: Readonly<Record<string, unknown>> | undefined): string {
+  return schema === undefined ? "" : JSON.stringify(schema);
+}
+
+async function connect(
+  connection: Connection & {
+    readonly messageHandlers: readonly (readonly [string, MessageHandler])[];
+  },
+): Promise<RunningAgent> {
+  const { options, logger } = connection;
+  const outbox = new Outbox();
+  const mailbox = new Mailbox({ outbox, logger });
+  for (const [subject, handler] of connection.messageHandlers) mailbox.on(subject, handler);
+  const runner = new TaskRunner({ ...connection, outbox, mailbox });
+  let slots = options.slots ?? 1;
+  const { agentId } = options;
+  const session = new Session({
+    ...connection,
+    agentId,
+    outbox,
+    runner,
+    mailbox,
+    slots: () => slots,
+  });
+  await session.ready;
+
+  let draining: Promise<void> | undefined;
+  async function drain(graceMs: number): Promise<void> {
+    slots = 0;
+    outbox.credit({ slots: 0 });
+    await settledWithin(runner.idle(), graceMs);
+    runner.releaseAll("draining");
+    await settledWithin(runner.idle(), SETTLE_TIMEOUT_MS);
+    await session.leave("drained");
+    connection.channel.close();
+  }
+  const drainOnce = (graceMs = DRAIN_GRACE_MS) => {
+    draining ??= drain(graceMs);
+    return draining;
+  };
+
+  return {
+    agentId,
+    get running() {
+      return runner.running;
+    },
+    send: (to, subject, body, how) => mailbox.send(to, subject, body, how),
+    request: (to, subject, body, how) => mailbox.request(to, subject, body, how),
+    drain: drainOnce,
+    runUntilSignal: (graceMs) => runUntilSignal(session.ended, () => drainOnce(graceMs), runner),
+    [Symbol.asyncDispose]: () => drainOnce(),
+  };
+}
+
+async function runUntilSignal(
+  ended: Promise<void>,
+  drain: () => Promise<void>,
+  runner: { releaseAll(message: string): void },
+): Promise<void> {
+  let drained: Promise<void> | undefined;
+  const onSignal = () => {
+    if (drained === undefined) drained = drain();
+    else runner.releaseAll("stopped by a second signal");
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  try {
+    await ended;
+    await drained;
+  } finally {
+    process.off("SIGTERM", onSignal);
+    process.off("SIGINT", onSignal);
+  }
+}
+
+/** Waits at most `ms`; running out of time is an answer here, not an error. */
+async function settledWithin(promise: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([promise, timeout]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,209 @@
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import type { Payload } from "@nexus/proto/common";
+import { type Delivery, DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
+import { createIds, type Logger, NexusError } from "@nexus/shared";
+import { fromPayload, toPayload } from "../payload.ts";
+import type { Outbox } from "./outbox.ts";
+import { currentTraceparent } from "./trace.ts";
+
+/** How one message is sent. */
+export interface MessageOptions {
+  /** How long the message, and for a request the reply, may take; 1 ms to 10 minutes, default 30 s. */
+  readonly timeoutMs?: number;
+}
+
+/** A message for this agent. */
+export interface InboundMessage {
+  /** Who sent it, as its token says. */
+  readonly from: string;
+  readonly subject: string;
+  /** Decoded body. */
+  readonly body: unknown;
+  /** True when the sender waits: the handler's result is the reply. */
+  readonly expectsReply: boolean;
+  /** Epoch milliseconds after which nobody waits any more. */
+  readonly deadlineAtMs: number;
+}
+
+/** Takes in a message; its result, or what its promise resolves to, answers a request and is dropped for a plain message. */
+export type MessageHandler = (message: InboundMessage) => unknown;
+
+/** Messages that one agent may be waiting on at once. */
+export const PENDING_MESSAGES_MAX = 10_000;
+/** Deliveries granted ahead; half used up grants the other half again. */
+export const MESSAGE_CREDIT = 1024;
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** The router's word should come first; ours is the safety net for a broken stream. */
+const TIMEOUT_GRACE_MS = 1_000;
+
+interface Waiting {
+  readonly wantsReply: boolean;
+  readonly resolve: (body: unknown) => void;
+  readonly reject: (error: NexusError) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** Sends and receives an agent's messages over its session. */
+export class Mailbox {
+  readonly #outbox: Outbox;
+  readonly #logger: Logger;
+  readonly #ids = createIds();
+  readonly #handlers = new Map<string, MessageHandler>();
+  readonly #waiting = new Map<string, Waiting>();
+  #creditUsed = 0;
+
+  constructor(options: { readonly outbox: Outbox; readonly logger: Logger }) {
+    this.#outbox = options.outbox;
+    this.#logger = options.logger;
+  }
+
+  /** Resolves when the receiver took the message in. */
+  async send(to: string, subject: string, body: unknown, how?: MessageOptions): Promise<void> {
+    await this.#post(to, subject, body, { ...how, expectsReply: false });
+  }
+
+  /** Resolves with the receiver's reply. */
+  request(to: string, subject: string, body: unknown, how?: MessageOptions): Promise<unknown> {
+    return this.#post(to, subject, body, { ...how, expectsReply: true });
+  }
+
+  /** Sets the handler of a subject; an exact subject wins over `*`. */
+  on(subject: string, handler: MessageHandler): void {
+    this.#handlers.set(subject, handler);
+  }
+
+  /** Takes in a delivery: acknowledges it, renews credit, hands it to its waiter or handler. */
+  deliver(delivery: Delivery): void {
+    this.#outbox.ack({ deliveryId: delivery.deliveryId });
+    this.#creditUsed += 1;
+    if (this.#creditUsed >= MESSAGE_CREDIT / 2) {
+      this.#outbox.credit({ messages: this.#creditUsed });
+      this.#creditUsed = 0;
+    }
+    if (delivery.inReplyTo !== "") {
+      settleReply(this.#finish(delivery.inReplyTo), delivery.payload);
+      return;
+    }
+    this.#answer(delivery).catch((error: unknown) => {
+      this.#logger.error({ err: error, subject: delivery.subject }, "a message handler failed");
+    });
+  }
+
+  /** Takes in the router's word on a message sent. */
+  settle(outcome: SendOutcome): void {
+    const delivered = outcome.outcome === DeliveryOutcome.DELIVERED;
+    // The reply itself settles a request; the word that it was delivered may come before it.
+    if (delivered && this.#waiting.get(outcome.messageId)?.wantsReply === true) return;
+    const entry = this.#finish(outcome.messageId);
+    if (delivered) entry?.resolve(undefined);
+    else entry?.reject(outcomeError(outcome));
+  }
+
+  /** The stream broke: what was sent may or may not have arrived. */
+  connectionLost(): void {
+    this.#creditUsed = 0;
+    for (const messageId of this.#waiting.keys()) {
+      const text = "The connection broke; the message may or may not have arrived.";
+      this.#finish(messageId)?.reject(failure("unavailable", "CONNECTION_LOST", text));
+    }
+  }
+
+  #post(to: string, subject: string, body: unknown, how: PostOptions): Promise<unknown> {
+    if (this.#waiting.size >= PENDING_MESSAGES_MAX) {
+      const text = "Too many messages are unanswered.";
+      return Promise.reject(failure("exhausted", "QUEUE_FULL", text));
+    }
+    const messageId = this.#ids.next("msg");
+    const timeoutMs = how.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const payload = toPayload(body);
+    return new Promise((resolve, reject) => {
+      const expire = () => {
+        const text = `No word about the message to ${to} in time.`;
+        this.#finish(messageId)?.reject(failure("deadline", "MESSAGE_EXPIRED", text));
+      };
+      const timer = setTimeout(expire, timeoutMs + TIMEOUT_GRACE_MS);
+      this.#waiting.set(messageId, { wantsReply: how.expectsReply, resolve, reject, timer });
+      this.#outbox.send({
+        messageId,
+        toAgentId: to,
+        subject,
+        payload,
+        expectsReply: how.expectsReply,
+        timeout: durationFromMs(timeoutMs),
+        traceparent: currentTraceparent(),
+      });
+    });
+  }
+
+  #finish(messageId: string): Waiting | undefined {
+    const entry = this.#waiting.get(messageId);
+    if (entry === undefined) return undefined;
+    clearTimeout(entry.timer);
+    this.#waiting.delete(messageId);
+    return entry;
+  }
+
+  async #answer(delivery: Delivery): Promise<void> {
+    const handler = this.#handlers.get(delivery.subject) ?? this.#handlers.get("*");
+    if (handler === undefined) {
+      this.#logger.warn({ subject: delivery.subject }, "no handler for the message's subject");
+      return;
+    }
+    const leftMs = delivery.timeout ? durationMs(delivery.timeout) : DEFAULT_TIMEOUT_MS;
+    const reply = await handler({
+      from: delivery.fromPrincipalId,
+      subject: delivery.subject,
+      body: fromPayload(delivery.payload),
+      expectsReply: delivery.expectsReply,
+      deadlineAtMs: Date.now() + leftMs,
+    });
+    if (!delivery.expectsReply) return;
+    const messageId = this.#ids.next("msg");
+    const payload = toPayload(reply);
+    this.#outbox.send({ messageId, inReplyTo: delivery.deliveryId, payload });
+  }
+}
+
+interface PostOptions extends MessageOptions {
+  readonly expectsReply: boolean;
+}
+
+function settleReply(entry: Waiting | undefined, payload: Payload | undefined): void {
+  if (entry === undefined) return;
+  try {
+    entry.resolve(fromPayload(payload));
+  } catch (error) {
+    entry.reject(NexusError.from(error));
+  }
+}
+
+function outcomeError(outcome: SendOutcome): NexusError {
+  const text = outcome.message;
+  switch (outcome.outcome) {
+    case DeliveryOutcome.OVERLOADED: {
+      const retryAfterMs =
+        outcome.retryAfter === undefined ? 1_000 : durationMs(outcome.retryAfter);
+      const message = text || "The receiver's queue is full.";
+      return new NexusError({
+        kind: "exhausted",
+        reason: "AGENT_OVERLOADED",
+        message,
+        details: { retryAfterMs },
+      });
+    }
+    case DeliveryOutcome.EXPIRED:
+      return failure(
+        "deadline",
+        "MESSAGE_EXPIRED",
+        text || "The receiver did not take it in time.",
+      );
+    case DeliveryOutcome.NO_SUCH_AGENT:
+      return failure("not_found", "AGENT_NOT_CONNECTED", text || "No such agent has a session.");
+    default:
+      return failure("invalid", "MESSAGE_REFUSED", text || "The router refused the message.");
+  }
+}
+
+function failure(kind: NexusError["kind"], reason: string, message: string): NexusError {
+  return new NexusError({ kind, reason, message });
+}

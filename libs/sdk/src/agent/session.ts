@@ -1,0 +1,212 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import { AgentSessionService, type ConnectResponse, type Welcome } from "@nexus/proto/mesh";
+import { createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc";
+import { backoffDelayMs, type Logger, NexusError, sleep } from "@nexus/shared";
+import type { CredentialSource } from "../credentials.ts";
+import { MESSAGE_CREDIT, type Mailbox } from "./mailbox.ts";
+import type { Outbox } from "./outbox.ts";
+import type { TaskRunner } from "./task-runner.ts";
+
+const RECONNECT = { initialMs: 100, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
+const DEFAULT_HEARTBEAT_MS = 5_000;
+/** How long the router may take to answer Hello. */
+const WELCOME_TIMEOUT_MS = 10_000;
+/** After this share of a token's life the session gets a fresh one. */
+const REAUTH_AT_LIFE_SHARE = 0.8;
+/** setTimeout cannot wait longer. */
+const TIMER_MAX_MS = 2_147_483_647;
+const SDK = {
+  name: "nexus-sdk-typescript",
+  version: "0.1.0",
+  runtime: `node ${process.versions.node}`,
+};
+/** Trying again cannot mend these. */
+const FATAL_REASONS = new Set([
+  "AGENT_ID_MISMATCH",
+  "CREDENTIALS_INVALID",
+  "FRAME_INVALID",
+  "SCOPE_MISSING",
+  "SESSION_SUPERSEDED",
+]);
+
+/** What an agent's session needs. */
+export interface SessionOptions {
+  readonly agentId: string;
+  readonly channel: RpcChannel;
+  readonly credentials: CredentialSource;
+  readonly outbox: Outbox;
+  readonly runner: TaskRunner;
+  readonly mailbox: Mailbox;
+  readonly logger: Logger;
+  /** Slots to grant in Hello; read anew for each connection, so that a drain survives a reconnect. */
+  readonly slots: () => number;
+}
+
+/** An agent's session, kept up over broken streams: reconnects with backoff, resumes its epoch, renews its token,
+ * sends heartbeats. */
+export class Session {
+  /** Resolves when the first Welcome came; rejects when it never will. */
+  readonly ready: Promise<void>;
+  /** Resolves when the session ended on purpose; rejects with what made going on pointless. */
+  readonly ended: Promise<void>;
+  readonly #options: SessionOptions;
+  readonly #client: RpcClient<typeof AgentSessionService>;
+  readonly #stop = new AbortController();
+  #timers: NodeJS.Timeout[] = [];
+  #resumeToken = "";
+  #leaving = false;
+  #markReady: () => void = () => undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#client = createRpcClient(AgentSessionService, options.channel);
+    const welcomed = new Promise<void>((resolve) => {
+      this.#markReady = resolve;
+    });
+    this.ended = this.#keepConnected();
+    this.ready = Promise.race([welcomed, this.ended]);
+    // Whoever waits on `ready` or `ended` sees the error; nobody has to.
+    this.ready.catch(() => undefined);
+    this.ended.catch(() => undefined);
+  }
+
+  /** Says goodbye, lets the rest be sent, waits a little for the router to end the stream. */
+  async leave(reason: string): Promise<void> {
+    this.#leaving = true;
+    this.#options.outbox.goodbye(reason);
+    this.#options.outbox.close();
+    const timer = setTimeout(() => this.#stop.abort(), LEAVE_TIMEOUT_MS);
+    await this.ended.catch(() => undefined);
+    clearTimeout(timer);
+  }
+
+  async #keepConnected(): Promise<void> {
+    let failures = 0;
+    while (!this.#isLeaving()) {
+      try {
+        const welcomed = await this.#connectOnce();
+        failures = welcomed ? 1 : failures + 1;
+      } catch (error) {
+        this.#judge(error);
+        failures += 1;
+      }
+      if (this.#isLeaving()) return;
+      // Ends early only when leaving, which the loop's head sees.
+      await sleep(backoffDelayMs(failures, RECONNECT), this.#stop.signal).catch(() => undefined);
+    }
+  }
+
+  /** Throws what another try cannot mend. */
+  #judge(error: unknown): void {
+    if (this.#isLeaving()) return;
+    const { reason } = NexusError.from(error);
+    if (FATAL_REASONS.has(reason)) throw error;
+    if (reason.startsWith("TOKEN_")) this.#options.credentials.invalidate();
+    this.#options.logger.warn({ err: error }, "session interrupted; reconnecting");
+  }
+
+  #isLeaving(): boolean {
+    return this.#leaving;
+  }
+
+  /** One stream, from Hello to its end. Returns whether it got as far as a Welcome. */
+  async #connectOnce(): Promise<boolean> {
+    const { outbox, mailbox, credentials } = this.#options;
+    const token = await credentials.accessToken();
+    const welcomeTimeout = new AbortController();
+    const timer = setTimeout(() => welcomeTimeout.abort(), WELCOME_TIMEOUT_MS);
+    let welcomed = false;
+    try {
+      const frames = this.#client.connect(outbox.frames({ hello: this.#hello() }), {
+        token: token.value,
+        signal: AbortSignal.any([this.#stop.signal, welcomeTimeout.signal]),
+      });
+      for await (const frame of frames) {
+        if (frame.welcome !== undefined) {
+          welcomed = true;
+          clearTimeout(timer);
+          this.#welcomed(frame.welcome, token.expiresAtMs);
+        }
+        this.#take(frame);
+      }
+      return welcomed;
+    } finally {
+      clearTimeout(timer);
+      for (const running of this.#timers.splice(0)) clearInterval(running);
+      outbox.reset();
+      mailbox.connectionLost();
+    }
+  }
+
+  #hello() {
+    const slots = this.#options.slots();
+    // Hello must grant at least one slot; a draining agent takes it back in the next frame.
+    if (slots === 0) this.#options.outbox.credit({ slots: 0 });
+    return {
+      agentId: this.#options.agentId,
+      sdk: SDK,
+      slots: Math.max(1, slots),
+      messageCredit: MESSAGE_CREDIT,
+      resumeToken: this.#resumeToken,
+    };
+  }
+
+  #welcomed(welcome: Welcome, tokenExpiresAtMs: number): void {
+    this.#resumeToken = welcome.resumeToken;
+    if (welcome.resumed) this.#options.runner.resumed();
+    else this.#options.runner.leasesLost();
+    const interval = welcome.heartbeatInterval;
+    const intervalMs = interval ? durationMs(interval) : DEFAULT_HEARTBEAT_MS;
+    this.#timers.push(startHeartbeats(this.#options, intervalMs));
+    this.#timers.push(startReauth(this.#options, tokenExpiresAtMs));
+    const { sessionId, resumed } = welcome;
+    this.#options.logger.info({ session_id: sessionId, resumed }, "session opened");
+    this.#markReady();
+  }
+
+  #take(frame: ConnectResponse): void {
+    const { runner, mailbox } = this.#options;
+    for (const assignment of frame.assignments) runner.assign(assignment);
+    for (const cancel of frame.cancels) runner.cancel(cancel);
+    for (const result of frame.taskUpdateResults) runner.settle(result);
+    for (const outcome of frame.sendOutcomes) mailbox.settle(outcome);
+    for (const delivery of frame.deliveries) mailbox.deliver(delivery);
+  }
+}
+
+/** How long the router may take to end the stream after a goodbye. */
+const LEAVE_TIMEOUT_MS = 2_000;
+
+/** Heartbeats run on their own timer and report how late the event loop is, so that a blocked one is seen. */
+function startHeartbeats(options: SessionOptions, intervalMs: number): NodeJS.Timeout {
+  const delay = monitorEventLoopDelay({ resolution: 20 });
+  delay.enable();
+  const beat = () => {
+    const lagMs = Math.max(0, delay.max / 1e6 - 20);
+    delay.reset();
+    options.outbox.heartbeat({
+      busySlots: options.runner.running,
+      loopLag: durationFromMs(Number.isFinite(lagMs) ? Math.round(lagMs) : 0),
+    });
+    options.runner.resendOverdue();
+  };
+  return setInterval(beat, intervalMs);
+}
+
+function startReauth(options: SessionOptions, expiresAtMs: number): NodeJS.Timeout {
+  const waitMs = Math.min(TIMER_MAX_MS, (expiresAtMs - Date.now()) * REAUTH_AT_LIFE_SHARE);
+  let knownExpiryMs = expiresAtMs;
+  const renew = async () => {
+    const token = await options.credentials.accessToken();
+    if (token.expiresAtMs === knownExpiryMs) return;
+    knownExpiryMs = token.expiresAtMs;
+    options.outbox.reauth(token.value);
+  };
+  const tick = () => {
+    renew().catch((error: unknown) => {
+      options.logger.warn({ err: error }, "the session's token could not be renewed yet");
+    });
+  };
+  return setInterval(tick, Math.max(1_000, waitMs / 4));
+}

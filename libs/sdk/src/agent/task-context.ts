@@ -1,0 +1,47 @@
+import type { Logger } from "@nexus/shared";
+import type { MessageOptions } from "./mailbox.ts";
+
+/** Which task a handler runs. */
+export interface TaskInfo {
+  readonly taskId: string;
+  readonly jobId: string;
+  /** The task's key in its job. */
+  readonly key: string;
+  /** Counts from 1. */
+  readonly attempt: number;
+  /** The lease. Pass it to side effects that can be fenced. */
+  readonly fence: bigint;
+  /** `name@version` that was asked for. */
+  readonly capability: string;
+  /** W3C `traceparent` of the job's trace, for tools that do not use OpenTelemetry's context; may be empty. */
+  readonly traceparent: string;
+}
+
+/** Everything a handler may do besides computing. */
+export interface TaskContext {
+  readonly task: TaskInfo;
+  /** Outputs of the tasks that this one depends on, decoded, by input name. */
+  readonly upstream: ReadonlyMap<string, unknown>;
+  /** Epoch milliseconds by this process's clock; the orchestrator's database decides. */
+  readonly deadlineAtMs: number;
+  /** Aborts when the lease is over (cancelled, lost, deadline) or a drain ran out of patience. Stop then: the
+   * result would be refused. */
+  readonly signal: AbortSignal;
+  /** Writes structured lines that carry the task's ids. */
+  readonly log: Logger;
+  /** Says how far the task is, 0 to 1. Cheap; at most one a task waits to be sent, the latest wins. */
+  progress(fraction: number, message?: string): void;
+  /** Says that the task is alive: progress without a new number. */
+  heartbeat(): void;
+  /** Puts out a part of the output for those who watch; at most 64 KiB a call. */
+  stream(data: Uint8Array | string): void;
+  /** Sends a message to another agent; resolves when the receiver took it in. */
+  send(toAgentId: string, subject: string, body: unknown, options?: MessageOptions): Promise<void>;
+  /** Sends a message and waits for the reply. */
+  request(
+    toAgentId: string,
+    subject: string,
+    body: unknown,
+    options?: MessageOptions,
+  ): Promise<unknown>;
+}

@@ -1,0 +1,71 @@
+import { StatusService } from "@nexus/proto/gateway";
+import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
+import { MessagingService } from "@nexus/proto/mesh";
+import { JobService } from "@nexus/proto/orchestrator";
+import { RegistryService } from "@nexus/proto/registry";
+import { AuthService, PrincipalService, type TokenSet } from "@nexus/proto/vault";
+import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc";
+import { createCredentialSource, type Credentials, type CredentialSource } from "../credentials.ts";
+
+/** What createClient needs. */
+export interface ClientOptions {
+  /** The gateway's gRPC address, `host:port`. */
+  readonly gateway: string;
+  /** Left out for calls that need no token, such as a login. */
+  readonly credentials?: Credentials;
+  /** Deadline of unary calls in milliseconds; default 10 000. */
+  readonly timeoutMs?: number;
+  /** Called with every new token set, for callers that keep them. */
+  readonly onTokens?: (tokens: TokenSet) => void;
+}
+
+/** Typed clients of everything that the gateway serves. Errors arrive as NexusError. */
+export interface NexusClient extends AsyncDisposable {
+  readonly auth: RpcClient<typeof AuthService>;
+  readonly principals: RpcClient<typeof PrincipalService>;
+  readonly registry: RpcClient<typeof RegistryService>;
+  readonly jobs: RpcClient<typeof JobService>;
+  readonly messaging: RpcClient<typeof MessagingService>;
+  readonly metrics: RpcClient<typeof MetricsService>;
+  readonly analytics: RpcClient<typeof AnalyticsService>;
+  readonly status: RpcClient<typeof StatusService>;
+  /** The tokens behind the calls; undefined for a client without credentials. */
+  readonly credentials: CredentialSource | undefined;
+  /** Closes the connection; calls in flight fail. */
+  close(): void;
+}
+
+/** Connects to a NEXUS gateway. Nothing is sent before the first call.
+ *
+ * @example
+ * const nexus = createClient({ gateway: "127.0.0.1:7400", credentials: { kind: "password", principalId, password } });
+ * const { job } = await nexus.jobs.submitJob({ requestId: randomUUID(), objective: "..." });
+ */
+export function createClient(options: ClientOptions): NexusClient {
+  const channel = createRpcChannel({ address: options.gateway });
+  const credentials =
+    options.credentials === undefined
+      ? undefined
+      : createCredentialSource({
+          channel,
+          credentials: options.credentials,
+          onTokens: options.onTokens,
+        });
+  const common = {
+    ...(credentials === undefined ? {} : { tokens: credentials }),
+    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+  };
+  return {
+    auth: createRpcClient(AuthService, channel, common),
+    principals: createRpcClient(PrincipalService, channel, common),
+    registry: createRpcClient(RegistryService, channel, common),
+    jobs: createRpcClient(JobService, channel, common),
+    messaging: createRpcClient(MessagingService, channel, common),
+    metrics: createRpcClient(MetricsService, channel, common),
+    analytics: createRpcClient(AnalyticsService, channel, common),
+    status: createRpcClient(StatusService, channel, common),
+    credentials,
+    close: () => channel.close(),
+    [Symbol.asyncDispose]: async () => channel.close(),
+  };
+}

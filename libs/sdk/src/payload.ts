@@ -1,0 +1,84 @@
+import type { Payload } from "@nexus/proto/common";
+import { KiB, NexusError } from "@nexus/shared";
+
+/** Largest body that travels inside a message; the contract's limit. */
+export const PAYLOAD_BYTES_MAX = 256 * KiB;
+
+export const JSON_CONTENT_TYPE = "application/json";
+const TEXT_CONTENT_TYPE = "text/plain; charset=utf-8";
+const BINARY_CONTENT_TYPE = "application/octet-stream";
+
+/** The part of a Payload that its maker sets. */
+export interface PayloadInit {
+  readonly contentType: string;
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** A value that already is a payload: used as it is, whatever its media type. */
+export class RawPayload {
+  readonly contentType: string;
+  readonly data: Uint8Array<ArrayBuffer>;
+
+  constructor(contentType: string, data: Uint8Array) {
+    this.contentType = contentType;
+    this.data = new Uint8Array(data);
+  }
+}
+
+/** Turns a value into a payload: bytes stay bytes, a RawPayload keeps its media type, all else becomes JSON.
+ *
+ * Errors: invalid/PAYLOAD_TOO_LARGE above 256 KiB; invalid/PAYLOAD_NOT_JSON for values JSON cannot express. */
+export function toPayload(value: unknown): PayloadInit {
+  const payload = encode(value);
+  if (payload.data.byteLength > PAYLOAD_BYTES_MAX) {
+    throw new NexusError({
+      kind: "invalid",
+      reason: "PAYLOAD_TOO_LARGE",
+      message: `The payload has ${payload.data.byteLength} bytes, the limit is ${PAYLOAD_BYTES_MAX}.`,
+    });
+  }
+  return payload;
+}
+
+function encode(value: unknown): PayloadInit {
+  if (value instanceof RawPayload) return value;
+  if (value instanceof Uint8Array) {
+    return { contentType: BINARY_CONTENT_TYPE, data: new Uint8Array(value) };
+  }
+  const text = JSON.stringify(value) as string | undefined;
+  if (text === undefined && value !== undefined) {
+    throw new NexusError({
+      kind: "invalid",
+      reason: "PAYLOAD_NOT_JSON",
+      message: `A ${typeof value} cannot be sent as JSON.`,
+    });
+  }
+  const data = new TextEncoder().encode(text ?? "null");
+  return { contentType: JSON_CONTENT_TYPE, data };
+}
+
+/** Reads a payload: JSON becomes a value, text a string, anything else its bytes; an absent one is undefined.
+ *
+ * Errors: invalid/PAYLOAD_NOT_JSON when the media type says JSON and the body is none. */
+export function fromPayload(payload: Payload | undefined): unknown {
+  if (payload === undefined) return undefined;
+  const type = payload.contentType.toLowerCase();
+  if (type.startsWith(JSON_CONTENT_TYPE)) return parseJson(payload.data);
+  if (type === TEXT_CONTENT_TYPE || type.startsWith("text/")) {
+    return new TextDecoder().decode(payload.data);
+  }
+  return payload.data;
+}
+
+function parseJson(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(data));
+  } catch (error) {
+    throw new NexusError({
+      kind: "invalid",
+      reason: "PAYLOAD_NOT_JSON",
+      message: "The payload says it is JSON, but it is not.",
+      cause: error,
+    });
+  }
+}
