@@ -117,7 +117,8 @@ function tlsFields(service: ServiceName) {
       env: `${env}TLS_CA_FILE`,
       optional: true,
       example: "/etc/nexus/ca.crt",
-      about: "PEM certificates that the other side's chain must end in. Not set: those of the system.",
+      about:
+        "PEM certificates that the other side's chain must end in. Not set: those of the system.",
     }),
     tlsClientCertRequired: bool({
       env: `${env}TLS_CLIENT_CERT_REQUIRED`,
@@ -127,7 +128,8 @@ function tlsFields(service: ServiceName) {
     plaintextAllowed: bool({
       env: `${env}PLAINTEXT_ALLOWED`,
       default: false,
-      about: "Serve without TLS beyond the loopback interface, e.g. inside a mesh that encrypts by itself.",
+      about:
+        "Serve without TLS beyond the loopback interface, e.g. inside a mesh that encrypts by itself.",
     }),
   };
 }
