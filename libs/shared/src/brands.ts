@@ -40,7 +40,7 @@ function parse(value: string, rule: IdRule): string {
   const description = `must have 1 to ${rule.lengthMax} characters: ${rule.advice}`;
   throw new NexusError({
     kind: "invalid",
-    reason: "INVALID_ID",
+    reason: "ID_INVALID",
     message: `${rule.what} ${description}.`,
     details: { fieldViolations: [{ field: rule.what, description }] },
   });
@@ -61,32 +61,32 @@ const JOB_ID = entityRule("job_id");
 const TASK_ID = entityRule("task_id");
 const SESSION_ID = entityRule("session_id");
 
-/** Checks the form of an agent id. Errors: invalid/INVALID_ID. */
+/** Checks the form of an agent id. Errors: invalid/ID_INVALID. */
 export function parseAgentId(value: string): AgentId {
   return parse(value, AGENT_ID) as AgentId;
 }
 
-/** Checks the form of a job id. Errors: invalid/INVALID_ID. */
+/** Checks the form of a job id. Errors: invalid/ID_INVALID. */
 export function parseJobId(value: string): JobId {
   return parse(value, JOB_ID) as JobId;
 }
 
-/** Checks the form of a task id. Errors: invalid/INVALID_ID. */
+/** Checks the form of a task id. Errors: invalid/ID_INVALID. */
 export function parseTaskId(value: string): TaskId {
   return parse(value, TASK_ID) as TaskId;
 }
 
-/** Checks the form of a principal id. Errors: invalid/INVALID_ID. */
+/** Checks the form of a principal id. Errors: invalid/ID_INVALID. */
 export function parsePrincipalId(value: string): PrincipalId {
   return parse(value, PRINCIPAL_ID) as PrincipalId;
 }
 
-/** Checks the form of a session id. Errors: invalid/INVALID_ID. */
+/** Checks the form of a session id. Errors: invalid/ID_INVALID. */
 export function parseSessionId(value: string): SessionId {
   return parse(value, SESSION_ID) as SessionId;
 }
 
-/** Checks the form of a namespace; the empty string means DEFAULT_NAMESPACE. Errors: invalid/INVALID_ID. */
+/** Checks the form of a namespace; the empty string means DEFAULT_NAMESPACE. Errors: invalid/ID_INVALID. */
 export function parseNamespace(value: string): Namespace {
   return value === "" ? DEFAULT_NAMESPACE : (parse(value, NAMESPACE) as Namespace);
 }

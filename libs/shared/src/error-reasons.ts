@@ -17,8 +17,8 @@ export const ERROR_REASONS = {
   // Everywhere
   INTERNAL: reason("internal", "An unexpected error; the log of the service has its cause."),
   REQUEST_INVALID: reason("invalid", "One or more request fields break a rule of the contract."),
-  INVALID_ID: reason("invalid", "An identifier is empty, too long or has a forbidden character."),
-  INVALID_SCOPE: reason("invalid", "A scope is not of the form domain:resource:verb."),
+  ID_INVALID: reason("invalid", "An identifier is empty, too long or has a forbidden character."),
+  SCOPE_INVALID: reason("invalid", "A scope is not of the form domain:resource:verb."),
   PAGE_TOKEN_INVALID: reason("invalid", "The page token is damaged or belongs to another list."),
   REQUEST_ID_REUSED: reason("conflict", "The request id was used before with another body."),
   CANCELLED: reason("cancelled", "The caller cancelled the call or left."),
@@ -30,7 +30,7 @@ export const ERROR_REASONS = {
 
   // Configuration and start
   CONFIG_INVALID: reason("invalid", "The configuration has problems; each is named."),
-  NOT_READY: reason("unavailable", "The service is starting and not ready for calls yet."),
+  NO_SERVICE_IDENTITY: reason("precondition", "The service has no identity to call others with."),
 
   // Calls between processes (rpc)
   UNAVAILABLE: reason("unavailable", "The service cannot be reached at the moment."),

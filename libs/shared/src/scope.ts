@@ -21,13 +21,13 @@ export function matchesScope(granted: readonly string[], required: string): bool
   return granted.some((scope) => covers(scope, segments));
 }
 
-/** Checks the form of a scope that is to be granted. Errors: invalid/INVALID_SCOPE. */
+/** Checks the form of a scope that is to be granted. Errors: invalid/SCOPE_INVALID. */
 export function parseScope(scope: string): string {
   if (SCOPE_PATTERN.test(scope)) return scope;
   const description = "must be domain:resource:verb, with * for any segment, or * alone";
   throw new NexusError({
     kind: "invalid",
-    reason: "INVALID_SCOPE",
+    reason: "SCOPE_INVALID",
     message: `A scope ${description}.`,
     details: { fieldViolations: [{ field: "scope", description }] },
   });
