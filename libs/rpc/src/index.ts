@@ -11,10 +11,10 @@ export {
 } from "./limits.ts";
 export {
   type Principal,
-  requirePrincipal,
   type TokenSource,
   type TokenVerifier,
 } from "./principal.ts";
+export { requirePrincipal } from "./require-principal.ts";
 export { scopeOf } from "./server/method-plan.ts";
 export type { RawCall, RawRelay } from "./server/raw-relay.ts";
 export { createRpcServer, type RpcServer, type RpcServerOptions } from "./server/server.ts";

@@ -1,5 +1,4 @@
-import { type Namespace, NexusError } from "@nexus/shared";
-import type { CallContext } from "./call-context.ts";
+import type { Namespace } from "@nexus/shared";
 
 /** Who a verified token speaks for. */
 export interface Principal {
@@ -26,16 +25,4 @@ export interface TokenVerifier {
 /** Gives the token a caller acts with; implementations renew it before it ends. */
 export interface TokenSource {
   token(): Promise<string>;
-}
-
-/** Returns the caller. Only a method whose required_scope is `public` can fail here.
- *
- * Errors: unauthenticated/TOKEN_MISSING when the call carried no token. */
-export function requirePrincipal(ctx: CallContext): Principal {
-  if (ctx.principal !== undefined) return ctx.principal;
-  throw new NexusError({
-    kind: "unauthenticated",
-    reason: "TOKEN_MISSING",
-    message: "This call needs a token: send `authorization: Bearer <token>`.",
-  });
 }

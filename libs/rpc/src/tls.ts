@@ -1,4 +1,4 @@
-import { ChannelCredentials, credentials, ServerCredentials } from "@grpc/grpc-js";
+import { type ChannelCredentials, credentials, ServerCredentials } from "@grpc/grpc-js";
 
 /** TLS material, PEM in memory. Absent altogether means plaintext. */
 export interface TlsOptions {

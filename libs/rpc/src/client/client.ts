@@ -19,9 +19,10 @@ import {
 } from "../wire/codec.ts";
 import type { CallOptions } from "./call-options.ts";
 import type { RpcChannel } from "./channel.ts";
-import { deadlineOf } from "./outgoing.ts";
-import { rawStream, rawUnary } from "./raw-client.ts";
+import { deadlineOf, prepareCall } from "./outgoing.ts";
+import { rawUnary } from "./raw-client.ts";
 import { isIdempotent, withRetry } from "./retry.ts";
+import { openStream } from "./stream-call.ts";
 
 /** How a client's calls behave unless a call says otherwise. */
 export interface RpcClientOptions {
@@ -44,109 +45,111 @@ export function createRpcClient<S extends DescService>(
   options: RpcClientOptions = {},
 ): RpcClient<S> {
   const client: Record<string, unknown> = {};
-  for (const method of desc.methods)
-    client[method.localName] = clientMethod(method, channel, options);
+  for (const method of desc.methods) {
+    client[method.localName] = clientMethod({ ...options, method, channel });
+  }
   return client as RpcClient<S>;
 }
 
-function clientMethod(method: DescMethod, channel: RpcChannel, options: RpcClientOptions): unknown {
-  if (!isRequestStream(method) && !isResponseStream(method)) {
-    return (request: MessageInitShape<DescMessage>, callOptions?: CallOptions) =>
-      callUnary(method, channel, options, request, callOptions);
-  }
-  if (!isResponseStream(method)) {
-    return (requests: AsyncIterable<MessageInitShape<DescMessage>>, callOptions?: CallOptions) =>
-      callClientStream(method, channel, options, requests, callOptions);
-  }
-  return (requests: StreamInput, callOptions?: CallOptions) =>
-    callResponseStream(method, channel, options, requests, callOptions);
+type Init = MessageInitShape<DescMessage>;
+
+/** What one method of a client is built from. */
+interface ClientMethodSpec extends RpcClientOptions {
+  readonly method: DescMethod;
+  readonly channel: RpcChannel;
 }
 
-type StreamInput = MessageInitShape<DescMessage> | AsyncIterable<MessageInitShape<DescMessage>>;
+function clientMethod(spec: ClientMethodSpec): unknown {
+  const { method } = spec;
+  if (!isRequestStream(method) && !isResponseStream(method)) {
+    return (request: Init, options?: CallOptions) => callUnary(spec, request, options);
+  }
+  if (!isResponseStream(method)) {
+    return (requests: AsyncIterable<Init>, options?: CallOptions) =>
+      callClientStream(spec, requests, options);
+  }
+  return (requests: Init | AsyncIterable<Init>, options?: CallOptions) =>
+    callStream(spec, requests, options);
+}
 
-async function callUnary(
-  method: DescMethod,
-  channel: RpcChannel,
-  options: RpcClientOptions,
-  request: MessageInitShape<DescMessage>,
-  callOptions: CallOptions = {},
-): Promise<MessageShape<DescMessage>> {
+async function callUnary(spec: ClientMethodSpec, request: Init, options: CallOptions = {}) {
+  const { method, channel, tokens } = spec;
   const bytes = encode(method.input, request);
-  const defaults = { ...options, timeoutMs: options.timeoutMs ?? DEFAULT_CLIENT_TIMEOUT_MS };
-  const deadlineAtMs = deadlineOf(callOptions, defaults);
+  const deadlineAtMs = deadlineOf(options, spec.timeoutMs ?? DEFAULT_CLIENT_TIMEOUT_MS);
   const path = methodPath(method);
   return inClientSpan(method, async () => {
     const attempt = () => {
       const timeoutMs = deadlineAtMs === undefined ? undefined : deadlineAtMs - Date.now();
-      return rawUnary(
-        channel,
-        path,
-        bytes,
-        { ...callOptions, timeoutMs },
-        { tokens: options.tokens },
-      );
+      return rawUnary(channel, path, bytes, { ...options, tokens, timeoutMs });
     };
     const response = isIdempotent(method)
-      ? await withRetry(attempt, deadlineAtMs, callOptions.signal ?? callOptions.parent?.signal)
+      ? await withRetry({ attempt, deadlineAtMs, options, logger: spec.logger, path })
       : await attempt();
     return decodeResponse(method.output, response);
   });
 }
 
 async function callClientStream(
-  method: DescMethod,
-  channel: RpcChannel,
-  options: RpcClientOptions,
-  requests: AsyncIterable<MessageInitShape<DescMessage>>,
-  callOptions: CallOptions = {},
-): Promise<MessageShape<DescMessage>> {
-  const defaults = { tokens: options.tokens };
-  return inClientSpan(method, async () => {
-    const bytes = encodeAll(method.input, requests);
-    for await (const response of rawStream(channel, method, bytes, callOptions, defaults)) {
-      return decodeResponse(method.output, response);
-    }
-    throw new NexusError({
-      kind: "internal",
-      reason: "PROTOCOL_ERROR",
-      message: "The server answered OK without a message.",
-    });
+  spec: ClientMethodSpec,
+  requests: AsyncIterable<Init>,
+  options?: CallOptions,
+) {
+  for await (const response of callStream(spec, requests, options)) return response;
+  throw new NexusError({
+    kind: "internal",
+    reason: "PROTOCOL_ERROR",
+    message: "The server answered OK without a message.",
   });
 }
 
-async function* callResponseStream(
-  method: DescMethod,
-  channel: RpcChannel,
-  options: RpcClientOptions,
-  requests: StreamInput,
-  callOptions: CallOptions = {},
-): AsyncGenerator<MessageShape<DescMessage>, void, undefined> {
+function callStream(
+  { method, channel, tokens }: ClientMethodSpec,
+  requests: Init | AsyncIterable<Init>,
+  options: CallOptions = {},
+): AsyncIterableIterator<MessageShape<DescMessage>> {
   const span = startSpan(method);
+  const inSpan = trace.setSpan(context.active(), span);
   const input = isRequestStream(method)
-    ? encodeAll(method.input, requests as AsyncIterable<MessageInitShape<DescMessage>>)
-    : encode(method.input, requests as MessageInitShape<DescMessage>);
-  const spanContext = trace.setSpan(context.active(), span);
-  const responses = rawStream(channel, method, input, callOptions, { tokens: options.tokens });
-  try {
-    for (;;) {
-      const step = await context.with(spanContext, () => responses.next());
-      if (step.done === true) return;
-      yield decodeResponse(method.output, step.value);
-    }
-  } catch (error) {
-    markFailed(span, error);
-    throw error;
-  } finally {
-    await responses.return();
-    span.end();
-  }
+    ? new EncodedRequests(method.input, requests as AsyncIterable<Init>)
+    : encode(method.input, requests as Init);
+  return openStream({
+    channel,
+    method,
+    requests: input,
+    outgoing: context.with(inSpan, () => prepareCall({ ...options, tokens }, deadlineOf(options))),
+    parse: (bytes) => decodeResponse(method.output, bytes),
+    onEnd(error) {
+      if (error !== undefined) markFailed(span, error);
+      span.end();
+    },
+  });
 }
 
-async function* encodeAll(
-  schema: DescMessage,
-  messages: AsyncIterable<MessageInitShape<DescMessage>>,
-): AsyncGenerator<Buffer, void, undefined> {
-  for await (const message of messages) yield encode(schema, message);
+/** Encodes requests as they are asked for; a class and not a generator, so that return() reaches a source that
+ * waits in next(). */
+class EncodedRequests implements AsyncIterable<Buffer> {
+  readonly #schema: DescMessage;
+  readonly #source: AsyncIterable<Init>;
+
+  constructor(schema: DescMessage, source: AsyncIterable<Init>) {
+    this.#schema = schema;
+    this.#source = source;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Buffer, undefined> {
+    const iterator = this.#source[Symbol.asyncIterator]();
+    return {
+      next: async () => {
+        const step = await iterator.next();
+        if (step.done === true) return { value: undefined, done: true };
+        return { value: encode(this.#schema, step.value), done: false };
+      },
+      return: async () => {
+        await iterator.return?.();
+        return { value: undefined, done: true };
+      },
+    };
+  }
 }
 
 async function inClientSpan<T>(method: DescMethod, fn: () => Promise<T>): Promise<T> {

@@ -1,15 +1,14 @@
 import { type CallOptions as GrpcCallOptions, Metadata } from "@grpc/grpc-js";
-import { context, propagation } from "@opentelemetry/api";
-import { NexusError } from "@nexus/shared";
+import { context, propagation, type TextMapSetter } from "@opentelemetry/api";
+import { NexusError, withDeadline } from "@nexus/shared";
 import { DEADLINE_MARGIN_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
 import type { CallOptions } from "./call-options.ts";
 
 /** What a client adds to each of its calls. */
 export interface ClientDefaults {
+  /** Whom the client acts for, unless the call brings its own token. */
   readonly tokens?: TokenSource | undefined;
-  /** Undefined: no deadline of its own, as for streams. */
-  readonly timeoutMs?: number | undefined;
 }
 
 /** Headers and limits of one outgoing call. */
@@ -19,14 +18,15 @@ export interface Outgoing {
   readonly signals: readonly AbortSignal[];
 }
 
-/** Returns when the call has to end, in epoch milliseconds: the earliest of its own timeout and what its parent has
+/** Returns when the call has to end, in epoch milliseconds: the earlier of its own timeout and what its parent has
  * left, less the margin in which the parent still has to answer. */
-export function deadlineOf(options: CallOptions, defaults: ClientDefaults): number | undefined {
-  const timeoutMs = options.timeoutMs ?? defaults.timeoutMs;
-  const own = timeoutMs === undefined ? Infinity : Date.now() + timeoutMs;
-  const parentAtMs = options.parent?.deadlineAtMs;
-  const inherited = parentAtMs === undefined ? Infinity : parentAtMs - DEADLINE_MARGIN_MS;
-  const earliest = Math.min(own, inherited);
+export function deadlineOf(
+  options: CallOptions,
+  defaultTimeoutMs = Number.POSITIVE_INFINITY,
+): number | undefined {
+  const own = Date.now() + (options.timeoutMs ?? defaultTimeoutMs);
+  const parentAtMs = options.parent?.deadlineAtMs ?? Number.POSITIVE_INFINITY;
+  const earliest = Math.min(own, parentAtMs - DEADLINE_MARGIN_MS);
   return Number.isFinite(earliest) ? earliest : undefined;
 }
 
@@ -34,23 +34,40 @@ export function deadlineOf(options: CallOptions, defaults: ClientDefaults): numb
  *
  * Errors: the parent's own error when its call has already ended; deadline/DEADLINE_EXCEEDED when no time is left. */
 export async function prepareCall(
-  options: CallOptions,
-  defaults: ClientDefaults,
+  options: CallOptions & ClientDefaults,
   deadlineAtMs: number | undefined,
 ): Promise<Outgoing> {
   const signals = [options.signal, options.parent?.signal].filter((s) => s !== undefined);
-  for (const signal of signals) if (signal.aborted) throw abortError(signal);
-  if (deadlineAtMs !== undefined && deadlineAtMs <= Date.now()) throw noTimeLeft();
+  assertTimeLeft(signals, deadlineAtMs);
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value);
-  const token = options.token ?? (await defaults.tokens?.token());
+  propagation.inject(context.active(), metadata, METADATA_SETTER);
+  const token = options.token ?? (await fetchToken(options.tokens, deadlineAtMs));
   if (token !== undefined) metadata.set("authorization", `Bearer ${token}`);
-  propagation.inject(context.active(), metadata, { set: (m, key, value) => m.set(key, value) });
+  assertTimeLeft(signals, deadlineAtMs);
   return {
     metadata,
     grpcOptions: deadlineAtMs === undefined ? {} : { deadline: deadlineAtMs },
     signals,
   };
+}
+
+const METADATA_SETTER: TextMapSetter<Metadata> = {
+  set: (metadata, key, value) => metadata.set(key, value),
+};
+
+function assertTimeLeft(signals: readonly AbortSignal[], deadlineAtMs: number | undefined): void {
+  for (const signal of signals) if (signal.aborted) throw abortError(signal);
+  if (deadlineAtMs !== undefined && deadlineAtMs <= Date.now()) throw noTimeLeft();
+}
+
+async function fetchToken(
+  tokens: TokenSource | undefined,
+  deadlineAtMs: number | undefined,
+): Promise<string | undefined> {
+  if (tokens === undefined) return undefined;
+  if (deadlineAtMs === undefined) return tokens.token();
+  return withDeadline(tokens.token(), deadlineAtMs - Date.now(), noTimeLeft);
 }
 
 /** Cancels a call when a signal aborts; returns what stops listening and the error to report, once it did. */

@@ -1,6 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
-import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
+import { backoffDelayMs, type Logger, NexusError, sleep } from "@nexus/shared";
 import {
   MAX_ATTEMPTS,
   RETRY_INITIAL_MS,
@@ -8,6 +8,7 @@ import {
   RETRY_MAX_MS,
   RETRY_MULTIPLIER,
 } from "../limits.ts";
+import type { CallOptions } from "./call-options.ts";
 
 const POLICY = {
   initialMs: RETRY_INITIAL_MS,
@@ -24,21 +25,33 @@ export function isIdempotent(method: DescMethod): boolean {
   );
 }
 
+/** One call that may be repeated. */
+export interface RetriedCall<T> {
+  readonly attempt: () => Promise<T>;
+  readonly deadlineAtMs: number | undefined;
+  readonly options: CallOptions;
+  readonly logger: Logger | undefined;
+  readonly path: string;
+}
+
 /** Repeats a call that met UNAVAILABLE, up to MAX_ATTEMPTS in all, with backoff; a server's RetryInfo lengthens
  * the wait. Gives up as soon as the next wait would cross the deadline: the last real error is worth more than
  * a DEADLINE_EXCEEDED. */
-export async function withRetry<T>(
-  attempt: () => Promise<T>,
-  deadlineAtMs: number | undefined,
-  signal: AbortSignal | undefined,
-): Promise<T> {
+export async function withRetry<T>(call: RetriedCall<T>): Promise<T> {
+  const signal = call.options.signal ?? call.options.parent?.signal;
   for (let made = 1; ; made++) {
     try {
-      return await attempt();
+      return await call.attempt();
     } catch (error) {
       if (!NexusError.is(error, "unavailable") || made >= MAX_ATTEMPTS) throw error;
       const delayMs = Math.max(backoffDelayMs(made, POLICY), error.details.retryAfterMs ?? 0);
-      if (deadlineAtMs !== undefined && Date.now() + delayMs >= deadlineAtMs) throw error;
+      const isTooLate =
+        call.deadlineAtMs !== undefined && Date.now() + delayMs >= call.deadlineAtMs;
+      if (isTooLate) throw error;
+      call.logger?.debug(
+        { method: call.path, attempt: made, delay_ms: Math.round(delayMs), reason: error.reason },
+        "call repeated",
+      );
       await sleep(delayMs, signal);
     }
   }

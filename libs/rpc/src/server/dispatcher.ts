@@ -1,6 +1,6 @@
 import type { EventEmitter } from "node:events";
-import type { sendUnaryData } from "@grpc/grpc-js";
-import { type Logger, NexusError } from "@nexus/shared";
+import { Metadata, type sendUnaryData, status } from "@grpc/grpc-js";
+import { INTERNAL_ERROR_MESSAGE, type Logger, NexusError } from "@nexus/shared";
 import { CallState } from "./call-state.ts";
 import type { ServerCall } from "./interceptor.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -16,6 +16,13 @@ export interface Dispatcher {
   endAll(): void;
   readonly openCalls: number;
 }
+
+/** Sent only when even mapping an error failed. */
+const LAST_RESORT = {
+  code: status.INTERNAL,
+  details: INTERNAL_ERROR_MESSAGE,
+  metadata: new Metadata(),
+} as const;
 
 /** Creates the dispatcher of one server. */
 export function createDispatcher(
@@ -34,7 +41,7 @@ export function createDispatcher(
     } catch (error) {
       // error-map settles every failure; reaching this line is a defect of the onion itself.
       logger.error({ err: error, method: call.plan.path }, "call escaped the error map");
-      call.transport.call.emit("error", { code: 13, details: "An internal error occurred." });
+      call.transport.fail(LAST_RESORT, error);
     } finally {
       open.delete(call.state);
     }
@@ -62,8 +69,8 @@ export function createDispatcher(
     drain(lingerMs) {
       draining = true;
       for (const state of open) {
-        if (state.plan.requestStream || state.plan.responseStream)
-          state.end(drainingError(), lingerMs);
+        const isStream = state.plan.requestStream || state.plan.responseStream;
+        if (isStream) state.end(drainingError(), lingerMs);
       }
     },
     endAll() {

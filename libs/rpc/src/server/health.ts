@@ -56,7 +56,7 @@ export function createHealth(serviceNames: readonly string[]): Health {
         if (status !== undefined) return { status };
         throw new NexusError({
           kind: "not_found",
-          reason: "SERVICE_UNKNOWN",
+          reason: "HEALTH_SERVICE_UNKNOWN",
           message: "The server has no service of that name.",
         });
       },

@@ -1,6 +1,5 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { encode } from "../wire/codec.ts";
-import { pump } from "../wire/pump.ts";
 import type { ServerCall } from "./interceptor.ts";
 import type { RawCall } from "./raw-relay.ts";
 
@@ -11,8 +10,9 @@ export async function invokeHandler(call: ServerCall): Promise<void> {
   const result = plan.handler(input as never, state as never);
   const toBytes = encoderOf(plan.method.output, plan.raw);
   if (plan.responseStream) {
-    const iterable = result as AsyncIterable<unknown>;
-    await pump(iterable, transport.responses, toBytes, () => transport.over);
+    const onLateError = (error: unknown) =>
+      state.logger.warn({ err: error }, "handler failed after its call was over");
+    await transport.sendAll(result as AsyncIterable<unknown>, toBytes, onLateError);
   } else {
     transport.reply(toBytes(await result));
   }

@@ -1,5 +1,5 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
-import { Server, type ServerOptions, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import { Server, type ServerOptions, type UntypedHandleCall } from "@grpc/grpc-js";
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import { standardInterceptors } from "../interceptors/index.ts";
@@ -24,7 +24,8 @@ import { composeInterceptors } from "./interceptor.ts";
 import { invokeHandler } from "./invoke.ts";
 import { type MethodPlan, planService } from "./method-plan.ts";
 import type { RawRelay } from "./raw-relay.ts";
-import { addReflection } from "./reflection.ts";
+import { createReflections } from "./reflection.ts";
+import { explainTransportStatus } from "./transport-status.ts";
 
 /** What a server is made of. */
 export interface RpcServerOptions {
@@ -61,89 +62,63 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
 
 class GrpcServer implements RpcServer {
   readonly #options: RpcServerOptions;
-  readonly #server: Server;
   readonly #services: DescService[] = [];
   readonly #plans: MethodPlan[] = [];
-  #dispatcher: Dispatcher | undefined;
-  #health: Health | undefined;
+  #running: { server: Server; dispatcher: Dispatcher; health: Health } | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
-    this.#server = new Server(serverOptions(options.limits ?? {}));
   }
 
   add<S extends DescService>(desc: S, implementation: ServiceImplementation<S>): this {
     const handlers = implementation as unknown as Record<string, MethodPlan["handler"]>;
-    return this.#addPlans(desc, false, (method) => {
+    return this.#plan(desc, false, (method) => {
       const handler = handlers[method.localName];
       if (handler === undefined) throw new Error(`${desc.typeName}.${method.name} has no handler.`);
-      return handler.bind(implementation) as MethodPlan["handler"];
+      return (request, ctx) => handler.call(implementation, request, ctx);
     });
   }
 
   addRaw(desc: DescService, relay: RawRelay): this {
-    return this.#addPlans(desc, true, () => relay as MethodPlan["handler"]);
+    return this.#plan(desc, true, () => relay as MethodPlan["handler"]);
   }
 
-  #addPlans(desc: DescService, raw: boolean, handlerOf: (m: DescMethod) => MethodPlan["handler"]) {
-    if (this.#dispatcher !== undefined) throw new Error("Services are added before listen().");
+  #plan(desc: DescService, raw: boolean, handlerOf: HandlerOf): this {
+    if (this.#running !== undefined) throw new Error("Services are added before listen().");
     this.#plans.push(...planService(desc, raw, handlerOf));
     this.#services.push(desc);
     return this;
   }
 
   async listen(): Promise<{ port: number; address: string }> {
-    const { service, logger, host, port, limits, tls } = this.#options;
+    const { service, logger, metrics, host, limits, tls } = this.#options;
     const health = createHealth(this.#services.map((desc) => desc.typeName));
-    this.#health = health;
-    const healthPlans = planService(health.desc, false, (m) => {
-      const handler = health.handlers[m.localName];
-      if (handler === undefined) throw new Error(`Health has no handler for ${m.name}.`);
-      return handler;
+    const builtIn = [health, ...createReflections([...this.#services, health.desc])];
+    const plans = [...this.#plans, ...builtIn.flatMap(planBuiltIn)];
+    const layers = standardInterceptors({
+      ...this.#options,
+      defaultDeadlineMs: limits?.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS,
+      plans,
     });
-    const plans = [...this.#plans, ...healthPlans];
-    const run = composeInterceptors(
-      standardInterceptors({
-        ...this.#options,
-        defaultDeadlineMs: limits?.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS,
-        plans,
-      }),
-      invokeHandler,
+    const dispatcher = createDispatcher(
+      service,
+      logger,
+      composeInterceptors(layers, invokeHandler),
     );
-    const dispatcher = createDispatcher(service, logger, run);
-    this.#dispatcher = dispatcher;
-    for (const plan of plans) this.#register(plan, dispatcher);
-    addReflection(this.#server, [...this.#services, health.desc]);
-    const bound = await new Promise<number>((resolve, reject) => {
-      const credentials = serverCredentials(tls);
-      this.#server.bindAsync(`${host}:${port}`, credentials, (error, boundPort) => {
-        if (error === null) resolve(boundPort);
-        else reject(error);
-      });
+    const server = new Server({
+      ...transportOptions(limits ?? {}),
+      interceptors: [explainTransportStatus(service, logger, metrics)],
     });
+    for (const plan of plans) register(server, plan, dispatcher);
+    this.#running = { server, dispatcher, health };
+    const port = await bind(server, `${host}:${this.#options.port}`, tls);
     health.setServing(true);
-    return { port: bound, address: `${host}:${bound}` };
-  }
-
-  #register(plan: MethodPlan, dispatcher: Dispatcher): void {
-    const definition = {
-      path: plan.path,
-      requestStream: plan.requestStream,
-      responseStream: plan.responseStream,
-      requestSerialize: identity,
-      requestDeserialize: identity,
-      responseSerialize: identity,
-      responseDeserialize: identity,
-    };
-    const implementation = {
-      call: dispatcher.accept(plan),
-    } as unknown as UntypedServiceImplementation;
-    this.#server.addService({ call: definition }, implementation);
+    return { port, address: `${host}:${port}` };
   }
 
   setServing(serving: boolean): void {
-    this.#health?.setServing(serving);
+    this.#running?.health.setServing(serving);
   }
 
   close(graceMs: number): Promise<void> {
@@ -151,28 +126,65 @@ class GrpcServer implements RpcServer {
     return this.#closing;
   }
 
+  /** NOT_SERVING; new calls refused; open streams told to end; then whatever is left at the end of the grace is
+   * cut. tryShutdown alone waits for ever on one open stream. */
   async #drainAndStop(graceMs: number): Promise<void> {
-    this.setServing(false);
+    if (this.#running === undefined) return;
+    const { server, dispatcher, health } = this.#running;
+    health.setServing(false);
     const lingerMs = this.#options.limits?.drainLingerMs ?? DRAIN_LINGER_MS;
-    this.#dispatcher?.drain(Math.min(lingerMs, graceMs / 2));
-    const stopped = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    dispatcher.drain(Math.min(lingerMs, graceMs / 2));
     let timer: NodeJS.Timeout | undefined;
-    const graceOver = new Promise<void>((resolve) => {
+    await new Promise<void>((resolve) => {
+      server.tryShutdown(() => resolve());
       timer = setTimeout(() => {
-        this.#dispatcher?.endAll();
-        // One turn of the event loop lets the statuses just sent reach the socket.
+        dispatcher.endAll();
+        // One turn of the event loop lets the statuses just sent reach the sockets.
         setImmediate(() => {
-          this.#server.forceShutdown();
+          server.forceShutdown();
           resolve();
         });
       }, graceMs);
     });
-    await Promise.race([stopped, graceOver]);
     clearTimeout(timer);
   }
 }
 
-function serverOptions(limits: RpcServerLimits): ServerOptions {
+type HandlerOf = (method: DescMethod) => MethodPlan["handler"];
+
+/** Health and reflection go through the same onion as everything else. */
+function planBuiltIn({ desc, handlers }: Pick<Health, "desc" | "handlers">): MethodPlan[] {
+  return planService(desc, false, (method) => {
+    const handler = handlers[method.localName];
+    if (handler === undefined) throw new Error(`${desc.typeName}.${method.name} has no handler.`);
+    return handler;
+  });
+}
+
+function register(server: Server, plan: MethodPlan, dispatcher: Dispatcher): void {
+  const definition = {
+    path: plan.path,
+    requestStream: plan.requestStream,
+    responseStream: plan.responseStream,
+    requestSerialize: identity,
+    requestDeserialize: identity,
+    responseSerialize: identity,
+    responseDeserialize: identity,
+  };
+  const call = dispatcher.accept(plan) as UntypedHandleCall;
+  server.addService({ call: definition }, { call });
+}
+
+function bind(server: Server, address: string, tls: TlsOptions | undefined): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, serverCredentials(tls), (error, port) => {
+      if (error === null) resolve(port);
+      else reject(error);
+    });
+  });
+}
+
+function transportOptions(limits: RpcServerLimits): ServerOptions {
   const maxMessageBytes = limits.maxMessageBytes ?? MAX_MESSAGE_BYTES;
   return {
     "grpc.max_receive_message_length": maxMessageBytes,

@@ -9,6 +9,7 @@ import type {
 import { Metadata as GrpcMetadata } from "@grpc/grpc-js";
 import { InboundStream } from "../wire/inbound.ts";
 import { OutboundStream } from "../wire/outbound.ts";
+import { createPump } from "../wire/pump.ts";
 import type { WireStatus } from "../wire/status.ts";
 
 /** Any of the four call objects of grpc-js, with bytes on both sides. */
@@ -23,17 +24,13 @@ export class ServerTransport {
   readonly call: GrpcServerCall;
   readonly trailer: Metadata = new GrpcMetadata();
   readonly #callback: sendUnaryData<Buffer> | undefined;
-  readonly #responses: OutboundStream | undefined;
-  #failInbound: ((error: unknown) => void) | undefined;
+  readonly #stoppers: ((error: unknown) => void)[] = [];
   #reply: Buffer | undefined;
   #over = false;
 
   constructor(call: GrpcServerCall, callback: sendUnaryData<Buffer> | undefined) {
     this.call = call;
     this.#callback = callback;
-    if (callback === undefined) {
-      this.#responses = new OutboundStream(call as ServerWritableStream<Buffer, Buffer>);
-    }
   }
 
   /** True once a status was sent or the client left: nothing more can be sent. */
@@ -48,15 +45,23 @@ export class ServerTransport {
 
   /** The messages of a call whose request streams, each parsed when it is consumed. */
   openRequests<T>(parse: (bytes: Buffer) => T): InboundStream<T> {
-    const inbound = new InboundStream(this.call as ServerReadableStream<Buffer, Buffer>, parse);
-    this.#failInbound = (error) => inbound.fail(error, true);
+    const inbound = new InboundStream(parse);
+    inbound.attach(this.call as ServerReadableStream<Buffer, Buffer>);
+    this.#stoppers.push((error) => inbound.abort(error));
     return inbound;
   }
 
-  /** Where the messages of a streamed response go. */
-  get responses(): OutboundStream {
-    if (this.#responses === undefined) throw new Error("A unary response does not stream.");
-    return this.#responses;
+  /** Sends everything a handler yields, at the client's pace, until it ends or the call is over. */
+  async sendAll<T>(
+    source: AsyncIterable<T>,
+    encode: (value: T) => Buffer,
+    onLateError: (error: unknown) => void,
+  ): Promise<void> {
+    const sink = new OutboundStream(this.call as ServerWritableStream<Buffer, Buffer>);
+    const pump = createPump({ source, sink, encode, onLateError });
+    if (this.#over) pump.stop();
+    this.#stoppers.push(() => pump.stop());
+    await pump.run();
   }
 
   /** Keeps the single response until the call succeeds. */
@@ -88,7 +93,6 @@ export class ServerTransport {
   /** Stops both directions without sending anything: the client left, or a status follows. */
   stop(error: unknown): void {
     this.#over = true;
-    this.#responses?.close();
-    this.#failInbound?.(error);
+    for (const stop of this.#stoppers) stop(error);
   }
 }

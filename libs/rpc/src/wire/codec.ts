@@ -36,7 +36,7 @@ export function isResponseStream(method: DescMethod): boolean {
 /** Serialises a message, or the plain object that would make one. */
 export function encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Buffer {
   const whole = isMessage(message, schema) ? message : create(schema, message);
-  const bytes = toBinary(schema, whole as MessageShape<D>);
+  const bytes = toBinary(schema, whole);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 

@@ -1,7 +1,7 @@
 /** Error <-> gRPC status, both ways, and nothing else: what crosses the wire is decided here. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyIs, anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
-import { Metadata } from "@grpc/grpc-js";
+import { type status as GrpcCode, Metadata } from "@grpc/grpc-js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -27,7 +27,7 @@ export const ERROR_DOMAIN_PREFIX = "nexus.";
 
 /** A gRPC status as the transport takes and gives it. */
 export interface WireStatus {
-  readonly code: number;
+  readonly code: GrpcCode;
   readonly details: string;
   readonly metadata: Metadata;
 }
@@ -131,26 +131,11 @@ export function fromWireStatus(status: {
     message: status.details === "" ? `The call failed: ${kind}.` : status.details,
     ...(rich === undefined ? {} : { details: rich.details }),
   });
-  if (Buffer.isBuffer(bytes) && rich !== undefined) {
+  if (Buffer.isBuffer(bytes)) {
     const metadata = new Metadata();
     metadata.set(STATUS_DETAILS_HEADER, bytes);
     origins.set(error, { code: status.code, details: safeText(status.details), metadata });
   }
-  return error;
-}
-
-/** Keeps a foreign status as it came, so that a relay can pass it on unchanged even when it has no details. */
-export function fromRelayedStatus(status: {
-  readonly code: number;
-  readonly details: string;
-  readonly metadata: Metadata | undefined;
-}): NexusError {
-  const error = fromWireStatus(status);
-  const metadata = new Metadata();
-  for (const value of status.metadata?.get(STATUS_DETAILS_HEADER) ?? []) {
-    metadata.add(STATUS_DETAILS_HEADER, value);
-  }
-  origins.set(error, { code: status.code, details: safeText(status.details), metadata });
   return error;
 }
 
