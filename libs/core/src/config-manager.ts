@@ -75,7 +75,9 @@ export class ConfigManager<T> {
     this.service = schema.service;
     this.unknown = unknownVariables(schema, origin.env);
     this.#fields = schema.fields;
-    this.#filePath = origin.filePath ?? (origin.env[schema.fileEnv] || undefined);
+    // An empty variable counts as not set, here as for every setting.
+    const fromEnv = origin.env[schema.fileEnv];
+    this.#filePath = origin.filePath ?? (fromEnv === "" ? undefined : fromEnv);
     this.#read = () => {
       const read = readConfig(schema, origin.env, this.#filePath);
       if (read.problems.length > 0) throw new ConfigError(schema.service, read.problems);

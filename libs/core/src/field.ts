@@ -88,5 +88,5 @@ export function makeField<T, S extends FieldSpec<T>>(
     parse: (raw) => traits.parse(raw),
     format,
   };
-  return field as Field<ValueOf<S, T>>;
+  return field;
 }

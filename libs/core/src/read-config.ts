@@ -36,8 +36,9 @@ function findRaw(field: Field<unknown>, sources: Sources): Found {
   const pathEnv = `${field.env}_FILE`;
   const path = lookUp(pathEnv, sources);
   if (path === undefined) return { raw: direct };
-  if (direct !== undefined)
+  if (direct !== undefined) {
     return { env: pathEnv, problem: `is set beside ${field.env}; keep one` };
+  }
   const read = readSecretFile(path.text);
   if ("problem" in read) return { env: pathEnv, problem: read.problem };
   return { raw: { text: read.value, source: path.source } };

@@ -100,9 +100,8 @@ export function oneOf<const S extends OneOfSpec>(spec: S): Field<ValueOf<S, S["v
     example: spec.default ?? spec.values[0] ?? "",
     range: spec.values.join(", "),
     parse(raw) {
-      if (!spec.values.includes(raw))
-        return { problem: `must be one of ${spec.values.join(", ")}` };
-      return { value: raw };
+      if (spec.values.includes(raw)) return { value: raw };
+      return { problem: `must be one of ${spec.values.join(", ")}` };
     },
   });
 }

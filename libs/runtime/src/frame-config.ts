@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { ConfigError, type ConfigOfFields, type ServiceFields } from "@nexus/core";
+import { ConfigError, type ConfigOfFields, envPrefix, type ServiceFields } from "@nexus/core";
 import type { TlsOptions } from "@nexus/rpc";
 
 type VaultFields = ServiceFields<"vault">;
@@ -34,9 +34,9 @@ export function isLoopback(host: string): boolean {
 /** Refuses to serve plaintext to the network unless that is asked for in so many words.
  * Errors: ConfigError. */
 export function assertTransportSafe(service: string, config: FrameConfig): void {
-  if (config.tlsCertFile !== undefined || config.plaintextAllowed || isLoopback(config.host))
-    return;
-  const prefix = `NEXUS_${service.toUpperCase().replaceAll("-", "_")}_`;
+  const safe = config.tlsCertFile !== undefined || isLoopback(config.host);
+  if (safe || config.plaintextAllowed) return;
+  const prefix = envPrefix(service);
   const problem = `is not loopback, so set ${prefix}TLS_CERT_FILE and ${prefix}TLS_KEY_FILE, or ${prefix}PLAINTEXT_ALLOWED=true`;
   throw new ConfigError(service, [{ env: `${prefix}HOST`, problem, example: "127.0.0.1" }]);
 }

@@ -1,12 +1,12 @@
 export { createDisposeStack, type DisposeStack } from "./dispose-stack.ts";
 export type { FrameConfig } from "./frame-config.ts";
+export type {
+  RunningService,
+  ServerOverrides,
+  ServiceFrame,
+  ServiceFrameOptions,
+} from "./frame-contract.ts";
 export { createLoop, type Loop, type LoopOptions } from "./loop.ts";
 export type { ReadinessCheck } from "./readiness.ts";
 export { type RunServiceOptions, runService } from "./run-service.ts";
-export {
-  createServiceFrame,
-  type RunningService,
-  type ServerOverrides,
-  type ServiceFrame,
-  type ServiceFrameOptions,
-} from "./service-frame.ts";
+export { createServiceFrame } from "./service-frame.ts";

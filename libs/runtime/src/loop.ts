@@ -70,9 +70,9 @@ class RepeatingLoop implements Loop {
     const { signal } = this.#stopping;
     try {
       await step(signal);
-      if (this.#failures > 0)
-        logger.info({ loop: name, failures: this.#failures }, "loop recovered");
+      const failures = this.#failures;
       this.#failures = 0;
+      if (failures > 0) logger.info({ loop: name, failures }, "loop recovered");
     } catch (error) {
       if (signal.aborted) return;
       this.#failures++;

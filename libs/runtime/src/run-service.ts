@@ -1,9 +1,14 @@
-import type { Fields } from "@nexus/core";
-import { ConfigError, ConfigManager, type ConfigOfFields, type ConfigSchema } from "@nexus/core";
+import {
+  ConfigError,
+  ConfigManager,
+  type ConfigOfFields,
+  type ConfigSchema,
+  type Fields,
+} from "@nexus/core";
 import { createLogger, type Logger, withDeadline } from "@nexus/shared";
 import { initTracing, type Tracing } from "@nexus/telemetry";
 import type { FrameConfig } from "./frame-config.ts";
-import type { RunningService } from "./service-frame.ts";
+import type { RunningService } from "./frame-contract.ts";
 
 /** What runService needs. */
 export interface RunServiceOptions<F extends Fields> {
@@ -139,7 +144,7 @@ class ServiceProcess {
     setTimeout(() => {
       const resources = process.getActiveResourcesInfo();
       this.#logger.warn({ resources }, "open handles at exit");
-      process.exit();
+      endNow();
     }, EXIT_MARGIN_MS).unref();
   }
 
@@ -151,7 +156,7 @@ class ServiceProcess {
     const limitMs = this.#config.current.shutdownGraceMs + 2 * EXIT_MARGIN_MS;
     setTimeout(() => {
       this.#logger.fatal({ limitMs }, "service did not stop in time");
-      process.exit(1);
+      endNow(1);
     }, limitMs).unref();
   };
 
@@ -176,8 +181,14 @@ class ServiceProcess {
 
   readonly #onCrash = (error: unknown): void => {
     this.#logger.fatal({ err: error }, "unexpected error, the process ends");
-    process.exit(1);
+    endNow(1);
   };
+}
+
+/** Ends the process where the event loop cannot be trusted to run empty. Never on the normal path. */
+function endNow(code?: number): void {
+  // oxlint-disable-next-line unicorn/no-process-exit -- a hung or broken process must end all the same
+  process.exit(code);
 }
 
 function isCancelled(error: unknown): boolean {

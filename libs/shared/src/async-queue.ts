@@ -22,7 +22,105 @@ export interface AsyncQueueOptions {
 
 interface Waiter<T> {
   resolve(result: IteratorResult<T, undefined>): void;
-  reject(error: unknown): void;
+  reject(error: Error): void;
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error("The queue failed.", { cause: error });
+}
+
+/** The array is cut when this many taken slots lead it, so that taking stays O(1) amortised. */
+const COMPACT_AT = 1024;
+
+class BoundedQueue<T> implements AsyncQueue<T>, AsyncIterator<T, undefined> {
+  readonly #options: AsyncQueueOptions;
+  readonly #waiters: Waiter<T>[] = [];
+  #items: T[] = [];
+  #head = 0;
+  #closed = false;
+  #returned = false;
+  /** Set by fail() until one call of next() has thrown it; afterwards the queue has simply ended. */
+  #failure: Error | undefined;
+
+  constructor(options: AsyncQueueOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#items.length - this.#head;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  push(item: T): boolean {
+    if (this.#closed) return false;
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) {
+      waiter.resolve({ done: false, value: item });
+      return true;
+    }
+    if (this.size >= this.#options.max) return false;
+    this.#items.push(item);
+    return true;
+  }
+
+  end(): void {
+    if (!this.#closed) this.#close();
+  }
+
+  fail(error: unknown): void {
+    if (this.#closed) return;
+    const waiter = this.#waiters.shift();
+    const failure = toError(error);
+    if (waiter === undefined) this.#failure = failure;
+    else waiter.reject(failure);
+    this.#close();
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.size > 0) return Promise.resolve({ done: false, value: this.#take() });
+    if (this.#failure !== undefined) {
+      const failure = this.#failure;
+      this.#failure = undefined;
+      return Promise.reject(failure);
+    }
+    if (this.#closed) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  /** Called by the language when the consumer leaves its loop. */
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#items = [];
+    this.#head = 0;
+    this.#failure = undefined;
+    this.#close();
+    if (!this.#returned) this.#options.onReturn?.();
+    this.#returned = true;
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    return this;
+  }
+
+  #take(): T {
+    const item = this.#items[this.#head] as T;
+    // The slot is emptied so that the item can be collected before the array is cut.
+    this.#items[this.#head] = undefined as T;
+    this.#head++;
+    if (this.size === 0 || (this.#head >= COMPACT_AT && this.#head * 2 >= this.#items.length)) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+
+  #close(): void {
+    this.#closed = true;
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve({ done: true, value: undefined });
+  }
 }
 
 /** Creates a bounded queue that is iterated with `for await`.
@@ -32,86 +130,5 @@ interface Waiter<T> {
  *
  * Cost: push and next are O(1) amortised. */
 export function createAsyncQueue<T>(options: AsyncQueueOptions): AsyncQueue<T> {
-  let items: T[] = [];
-  let head = 0;
-  let state: "open" | "ended" | "failed" | "returned" = "open";
-  let failure: unknown;
-  const waiters: Waiter<T>[] = [];
-
-  const size = () => items.length - head;
-
-  function take(): T {
-    const item = items[head] as T;
-    items[head] = undefined as T;
-    head++;
-    if (head === items.length) {
-      items = [];
-      head = 0;
-    } else if (head > 1024 && head * 2 > items.length) {
-      items = items.slice(head);
-      head = 0;
-    }
-    return item;
-  }
-
-  function finish(next: "ended" | "failed" | "returned"): void {
-    state = next;
-    for (const waiter of waiters.splice(0)) {
-      if (next === "failed") waiter.reject(failure);
-      else waiter.resolve({ done: true, value: undefined });
-      // Only the first waiter sees the failure; later calls see the end, as with a generator.
-      if (next === "failed") {
-        state = "ended";
-        next = "ended";
-      }
-    }
-  }
-
-  function next(): Promise<IteratorResult<T, undefined>> {
-    if (size() > 0) return Promise.resolve({ done: false, value: take() });
-    if (state === "failed") {
-      state = "ended";
-      return Promise.reject(failure as Error);
-    }
-    if (state !== "open") return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
-  }
-
-  function leave(): Promise<IteratorResult<T, undefined>> {
-    const first = state !== "returned";
-    items = [];
-    head = 0;
-    finish("returned");
-    if (first) options.onReturn?.();
-    return Promise.resolve({ done: true, value: undefined });
-  }
-
-  return {
-    push(item) {
-      if (state !== "open") return false;
-      const waiter = waiters.shift();
-      if (waiter !== undefined) {
-        waiter.resolve({ done: false, value: item });
-        return true;
-      }
-      if (size() >= options.max) return false;
-      items.push(item);
-      return true;
-    },
-    end() {
-      if (state === "open") finish("ended");
-    },
-    fail(error) {
-      if (state !== "open") return;
-      failure = error;
-      finish("failed");
-    },
-    get size() {
-      return size();
-    },
-    get closed() {
-      return state !== "open";
-    },
-    [Symbol.asyncIterator]: () => ({ next, return: leave }),
-  };
+  return new BoundedQueue<T>(options);
 }

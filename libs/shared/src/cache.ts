@@ -16,6 +16,9 @@ export interface CacheStats {
   readonly hitRate: number;
 }
 
+/** What may be a key: anything but null and undefined. Compared as in a Map. */
+export type CacheKey = string | number | bigint | boolean | symbol | object;
+
 /** A bounded map that forgets: by its policy when it is full, and by age when entries have a time to live. */
 export interface Cache<K, V> {
   /** Returns the live value, and counts a hit or a miss. */

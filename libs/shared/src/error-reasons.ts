@@ -30,6 +30,7 @@ export const ERROR_REASONS = {
 
   // Configuration and start
   CONFIG_INVALID: reason("invalid", "The configuration has problems; each is named."),
+  NOT_READY: reason("unavailable", "The service is starting and not ready for calls yet."),
   NO_SERVICE_IDENTITY: reason("precondition", "The service has no identity to call others with."),
 
   // Calls between processes (rpc)

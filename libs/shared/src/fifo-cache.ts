@@ -1,6 +1,7 @@
 import {
   assertCacheMax,
   type Cache,
+  type CacheKey,
   type CacheOptions,
   createCacheCounters,
   expiryAtMs,
@@ -17,7 +18,7 @@ interface Entry<V> {
  *
  * Replacing a value keeps the entry's place in the queue. A Map iterates in insertion order, so it is the queue.
  * Right for data that ages by arrival, such as deduplication of message ids. Cost: O(1). */
-export function createFifoCache<K extends {}, V>(options: CacheOptions): Cache<K, V> {
+export function createFifoCache<K extends CacheKey, V>(options: CacheOptions): Cache<K, V> {
   assertCacheMax(options.max);
   const clock = options.clock ?? systemClock;
   const counters = createCacheCounters();

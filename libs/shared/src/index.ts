@@ -19,7 +19,7 @@ export {
   SYSTEM_NAMESPACE,
   type TaskId,
 } from "./brands.ts";
-export type { Cache, CacheOptions, CacheStats } from "./cache.ts";
+export type { Cache, CacheKey, CacheOptions, CacheStats } from "./cache.ts";
 export { type Clock, createManualClock, type ManualClock, systemClock } from "./clock.ts";
 export { renderErrorDocs } from "./error-docs.ts";
 export {

@@ -1,6 +1,7 @@
 import {
   assertCacheMax,
   type Cache,
+  type CacheKey,
   type CacheOptions,
   createCacheCounters,
   expiryAtMs,
@@ -80,7 +81,7 @@ class FrequencyList<K, V> {
  *
  * Source: Shah, Mitra, Matani, "An O(1) algorithm for implementing the LFU cache eviction scheme", 2010. Counts do
  * not decay, so give entries a time to live when old favourites must fade. Cost: O(1). */
-export function createLfuCache<K extends {}, V>(options: CacheOptions): Cache<K, V> {
+export function createLfuCache<K extends CacheKey, V>(options: CacheOptions): Cache<K, V> {
   assertCacheMax(options.max);
   const clock = options.clock ?? systemClock;
   const counters = createCacheCounters();

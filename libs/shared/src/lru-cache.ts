@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import {
   assertCacheMax,
   type Cache,
+  type CacheKey,
   type CacheOptions,
   createCacheCounters,
   expiryAtMs,
@@ -18,7 +19,7 @@ interface Box<V> {
  *
  * The order is kept by the lru-cache package; expiry is ours, so that the clock can be injected and an
  * expired entry is told apart from an evicted one. Cost: O(1). */
-export function createLruCache<K extends {}, V>(options: CacheOptions): Cache<K, V> {
+export function createLruCache<K extends CacheKey, V>(options: CacheOptions): Cache<K, V> {
   assertCacheMax(options.max);
   const clock = options.clock ?? systemClock;
   const counters = createCacheCounters();

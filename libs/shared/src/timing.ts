@@ -73,17 +73,9 @@ export function withDeadline<T>(
   ms: number,
   makeError: () => Error = () => defaultDeadlineError(ms),
 ): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(makeError()), ms);
-    promise.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(error as Error);
-      },
-    );
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(makeError()), ms);
   });
+  return Promise.race([promise, expired]).finally(() => clearTimeout(timer));
 }

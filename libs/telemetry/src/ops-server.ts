@@ -66,8 +66,8 @@ async function route(request: IncomingMessage, options: OpsServerOptions): Promi
   if (request.method !== "GET" && request.method !== "HEAD") {
     return json(405, { error: "method not allowed" });
   }
-  if (path === "/metrics") return await replyMetrics(options.metrics);
-  if (path === "/ready") return await replyReady(options);
+  if (path === "/metrics") return replyMetrics(options.metrics);
+  if (path === "/ready") return replyReady(options);
   return json(200, { live: true });
 }
 

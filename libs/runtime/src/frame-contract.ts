@@ -1,0 +1,68 @@
+import type { ConfigManager } from "@nexus/core";
+import type { RpcChannel, RpcServer, TokenSource, TokenVerifier } from "@nexus/rpc";
+import type { Clock, Ids, Logger } from "@nexus/shared";
+import type { Metrics } from "@nexus/telemetry";
+import type { FrameConfig } from "./frame-config.ts";
+import type { Loop, LoopOptions } from "./loop.ts";
+import type { ReadinessCheck } from "./readiness.ts";
+
+/** A service that serves. Disposing of it drains and closes everything it owns. */
+export interface RunningService extends AsyncDisposable {
+  /** `host:port` of the gRPC port. */
+  readonly address: string;
+  /** `host:port` of the operators' port. */
+  readonly opsAddress: string;
+}
+
+/** What a test, or vault, may put in place of the frame's own parts. */
+export interface ServerOverrides {
+  /** Takes the place of following vault: no channel to vault is opened. */
+  readonly verifier?: TokenVerifier;
+  /** The service's own tokens. */
+  readonly tokens?: TokenSource;
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+  readonly ids?: Ids;
+  /** Aborts a start that waits for a dependency; runService passes the one that SIGTERM aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** What createServiceFrame needs. */
+export interface ServiceFrameOptions {
+  /** Short name, e.g. `registry`. */
+  readonly service: string;
+  readonly config: ConfigManager<FrameConfig>;
+  readonly overrides?: ServerOverrides | undefined;
+}
+
+/** The parts that every service is made of. */
+export interface ServiceFrame extends AsyncDisposable {
+  readonly service: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Verifies callers. Refuses with unavailable/IDENTITY_UNAVAILABLE until vault was reached once. */
+  readonly verifier: TokenVerifier;
+  /** The service's own tokens, for what it does on its own behalf. */
+  readonly tokens: TokenSource;
+  /** Add services to it before start(). */
+  readonly server: RpcServer;
+  /** Aborts when the service begins to shut down. */
+  readonly signal: AbortSignal;
+  /** Sets the verifier of a service that is its own source of identity; an override wins over it. */
+  provideVerifier(verifier: TokenVerifier): void;
+  /** Adds a readiness check. */
+  check(name: string, check: ReadinessCheck): void;
+  /** Opens a channel with the service's TLS settings, one per address; closed with the frame. */
+  channel(address: string): RpcChannel;
+  /** Creates a loop that start() starts and the shutdown stops; its steps are counted. */
+  loop(options: Omit<LoopOptions, "logger">): Loop;
+  /** Closes something on shutdown, before all that was added earlier: stores first, then clients, then loops. */
+  defer(name: string, close: () => unknown): void;
+  /** Repeats `fn` until it succeeds, with growing pauses; for what a start needs from elsewhere, e.g. migrations.
+   * Only `unavailable` errors are repeated. Errors: others pass through; cancelled/CANCELLED when shut down. */
+  untilUp<T>(what: string, fn: () => Promise<T>): Promise<T>;
+  /** Listens, starts the loops and turns ready. Call it last. On an error everything is closed. */
+  start(): Promise<RunningService>;
+}

@@ -1,0 +1,230 @@
+import { ConfigError, type ConfigManager, envPrefix } from "@nexus/core";
+import {
+  createRpcChannel,
+  createRpcServer,
+  type RpcChannel,
+  type RpcServer,
+  type TlsOptions,
+  type TokenSource,
+  type TokenVerifier,
+} from "@nexus/rpc";
+import { type Clock, createIds, type Ids, type Logger, systemClock } from "@nexus/shared";
+import { createMetrics, type Metrics, type OpsServer, startOpsServer } from "@nexus/telemetry";
+import { createDisposeStack, type DisposeStack } from "./dispose-stack.ts";
+import type { FrameConfig } from "./frame-config.ts";
+import type {
+  RunningService,
+  ServerOverrides,
+  ServiceFrame,
+  ServiceFrameOptions,
+} from "./frame-contract.ts";
+import { createFrameIdentity, type FrameIdentity } from "./frame-identity.ts";
+import { createLoop, type Loop, type LoopOptions } from "./loop.ts";
+import { createReadinessChecks, type ReadinessCheck, type ReadinessChecks } from "./readiness.ts";
+import { retryUntilUp } from "./retry-until-up.ts";
+
+type Phase = "starting" | "serving" | "draining";
+
+/** The one implementation of ServiceFrame. Owns what it makes, and closes it in reverse. */
+export class Frame implements ServiceFrame {
+  readonly service: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly server: RpcServer;
+  readonly signal: AbortSignal;
+  readonly #config: ConfigManager<FrameConfig>;
+  readonly #tls: TlsOptions | undefined;
+  readonly #identity: FrameIdentity;
+  readonly #stopping = new AbortController();
+  readonly #stack: DisposeStack = createDisposeStack();
+  readonly #checks: ReadinessChecks = createReadinessChecks();
+  readonly #channels = new Map<string, RpcChannel>();
+  readonly #loops: Loop[] = [];
+  #ops: OpsServer | undefined;
+  #phase: Phase = "starting";
+
+  constructor(options: ServiceFrameOptions, logger: Logger, tls: TlsOptions | undefined) {
+    const { config, overrides = {} } = options;
+    this.service = options.service;
+    this.logger = logger;
+    this.metrics = createMetrics(options.service);
+    this.clock = overrides.clock ?? systemClock;
+    this.ids = overrides.ids ?? createIds(this.clock);
+    this.#config = config;
+    this.#tls = tls;
+    this.signal = this.#linkSignal(overrides.signal);
+    this.#stack.defer("operators' port", () => this.#ops?.close());
+    this.#identity = this.#createIdentity(overrides);
+    this.#checks.add("phase", () => this.#assertServing());
+    this.#checks.add("identity", () => this.#identity.assertReady());
+    this.server = this.#createServer();
+    this.#followLogLevel();
+  }
+
+  get verifier(): TokenVerifier {
+    return this.#identity.verifier;
+  }
+
+  get tokens(): TokenSource {
+    return this.#identity.tokens;
+  }
+
+  async openOps(): Promise<void> {
+    const { host, opsPort } = this.#config.current;
+    try {
+      this.#ops = await startOpsServer({
+        host,
+        port: opsPort,
+        metrics: this.metrics,
+        readiness: () => this.#checks.evaluate(),
+      });
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw portError(this.service, "OPS_PORT", opsPort, error);
+    }
+  }
+
+  provideVerifier(verifier: TokenVerifier): void {
+    this.#identity.provide(verifier);
+  }
+
+  check(name: string, check: ReadinessCheck): void {
+    this.#checks.add(name, check);
+  }
+
+  channel(address: string): RpcChannel {
+    const known = this.#channels.get(address);
+    if (known !== undefined) return known;
+    const tls = this.#tls === undefined ? {} : { tls: this.#tls };
+    const { messageMaxBytes } = this.#config.current;
+    const channel = createRpcChannel({ address, maxMessageBytes: messageMaxBytes, ...tls });
+    this.#channels.set(address, channel);
+    this.#stack.defer(`channel to ${address}`, () => channel.close());
+    return channel;
+  }
+
+  loop(options: Omit<LoopOptions, "logger">): Loop {
+    const labels = ["loop", "outcome"] as const;
+    const steps = this.metrics.counter({
+      name: "loop_steps_total",
+      help: "Steps of background loops by outcome.",
+      labels,
+    });
+    const step = async (signal: AbortSignal) => {
+      try {
+        await options.step(signal);
+        steps.inc({ loop: options.name, outcome: "ok" });
+      } catch (error) {
+        steps.inc({ loop: options.name, outcome: "error" });
+        throw error;
+      }
+    };
+    const loop = createLoop({ ...options, step, logger: this.logger });
+    this.#loops.push(loop);
+    this.#stack.defer(`loop ${options.name}`, () => loop.stop());
+    return loop;
+  }
+
+  defer(name: string, close: () => unknown): void {
+    this.#stack.defer(name, close);
+  }
+
+  untilUp<T>(what: string, fn: () => Promise<T>): Promise<T> {
+    return retryUntilUp({ what, fn, signal: this.signal, logger: this.logger });
+  }
+
+  async start(): Promise<RunningService> {
+    try {
+      const address = await this.#listen();
+      for (const loop of this.#loops) loop.start();
+      this.#phase = "serving";
+      const opsAddress = this.#ops?.address ?? "";
+      this.logger.info({ address, opsAddress }, "service started");
+      return { address, opsAddress, [Symbol.asyncDispose]: () => this[Symbol.asyncDispose]() };
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.asyncDispose](): PromiseLike<void> {
+    this.#phase = "draining";
+    this.#stopping.abort();
+    return this.#stack[Symbol.asyncDispose]();
+  }
+
+  async #listen(): Promise<string> {
+    const { grpcPort, shutdownGraceMs } = this.#config.current;
+    this.#stack.defer("gRPC port", () => this.server.close(shutdownGraceMs));
+    try {
+      return (await this.server.listen()).address;
+    } catch (error) {
+      throw portError(this.service, "GRPC_PORT", grpcPort, error);
+    }
+  }
+
+  #createServer(): RpcServer {
+    const config = this.#config.current;
+    return createRpcServer({
+      service: this.service,
+      host: config.host,
+      port: config.grpcPort,
+      logger: this.logger,
+      metrics: this.metrics,
+      verifier: this.#identity.verifier,
+      limits: {
+        maxMessageBytes: config.messageMaxBytes,
+        maxConnectionAgeMs: config.maxConnectionAgeMs,
+        defaultDeadlineMs: config.requestTimeoutMs,
+      },
+      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+    });
+  }
+
+  #createIdentity(overrides: ServerOverrides): FrameIdentity {
+    const { vaultAddress, principalId, clientSecret } = this.#config.current;
+    const usesVault =
+      overrides.verifier === undefined &&
+      vaultAddress !== undefined &&
+      principalId !== undefined &&
+      clientSecret !== undefined;
+    const identity = createFrameIdentity({
+      logger: this.logger,
+      verifier: overrides.verifier,
+      tokens: overrides.tokens,
+      vault: usesVault
+        ? { channel: this.channel(vaultAddress), principalId, clientSecret }
+        : undefined,
+    });
+    this.#stack.defer("token verifier", () => identity.close());
+    return identity;
+  }
+
+  /** Joins the outer signal with the frame's own, so that work in the frame needs to watch only one. */
+  #linkSignal(outer: AbortSignal | undefined): AbortSignal {
+    const own = this.#stopping.signal;
+    return outer === undefined ? own : AbortSignal.any([own, outer]);
+  }
+
+  #assertServing(): void {
+    if (this.#phase !== "serving") throw new Error(this.#phase);
+  }
+
+  #followLogLevel(): void {
+    const stop = this.#config.subscribe("logLevel", (level) => {
+      this.logger.level = level;
+    });
+    this.#stack.defer("log level", stop);
+  }
+}
+
+/** A taken port is a mistake of configuration, so it is told like one. */
+function portError(service: string, thing: string, port: number, cause: unknown): unknown {
+  const text = cause instanceof Error ? cause.message : "";
+  if (!text.includes("EADDRINUSE") && !text.includes("EACCES")) return cause;
+  const env = envPrefix(service) + thing;
+  const why = text.includes("EACCES") ? "which this user may not open" : "which is in use";
+  return new ConfigError(service, [{ env, problem: `is ${port}, ${why}`, example: "0" }]);
+}
