@@ -98,12 +98,24 @@ export const ERROR_REASONS = {
   ),
 
   // registry
+  AGENT_NOT_FOUND: reason("not_found", "No agent of the namespace has this id."),
+  AGENT_ID_MISMATCH: reason("forbidden", "An agent's token may speak for its own id only."),
+  CAPABILITY_DUPLICATE: reason("invalid", "A capability's name and version appear twice."),
+  REVISION_CONFLICT: reason("conflict", "The record changed since that revision; read it anew."),
+  VERSION_RANGE_INVALID: reason("invalid", "The version range is not a semver range."),
+  SERVICE_ONLY: reason("forbidden", "Only a service principal may do this."),
+  WATCHER_TOO_SLOW: reason("exhausted", "The watcher fell too far behind; resume the watch."),
+  AGENT_LIMIT: reason("exhausted", "The namespace holds as many agents as it may."),
+  AGENT_TOO_LARGE: reason("invalid", "The agent's record is larger than the limit."),
 
   // orchestrator
 
   // mesh-router
 
   // insight
+  SAMPLE_TIME_INVALID: reason("invalid", "A sample is too old or lies in the future."),
+  NAMESPACE_FORBIDDEN: reason("forbidden", "Only service principals may name another namespace."),
+  NO_SAMPLES: reason("not_found", "No attempt of the job has been recorded."),
 
   // gateway
 
