@@ -42,6 +42,9 @@ function writeThirdParty(): void {
   for (const name of GOOGLE_RPC_FILES) {
     cpSync(join(root, "node_modules/google-proto-files/google/rpc", name), join(rpc, name));
   }
+  const health = join(thirdParty, "grpc/health/v1/health.proto");
+  mkdirSync(dirname(health), { recursive: true });
+  cpSync(join(root, "node_modules/grpc-health-check/proto/health/v1/health.proto"), health);
 }
 
 /** One module per domain, so that `@nexus/proto/registry` is all a reader has to know. */
@@ -54,6 +57,8 @@ function writeDomainIndexes(): void {
   const rpc = GOOGLE_RPC_FILES.map((file) => file.replace(".proto", "_pb.ts"));
   const googleRpc = rpc.map((file) => `export * from "./google/rpc/${file}";\n`);
   writeFileSync(join(output, "google-rpc.ts"), googleRpc.join(""));
+  const health = 'export * from "./grpc/health/v1/health_pb.ts";\n';
+  writeFileSync(join(output, "grpc-health.ts"), health);
 }
 
 function inputDigest(): string {
