@@ -50,8 +50,8 @@ export function isRetryableConnectionError(error: unknown): boolean {
   if (state !== undefined) return state.startsWith("08") || SERVER_AWAY_STATES.has(state);
   return causeChain(error).some(
     (link) =>
-      NODE_CONNECTION_CODES.has(String(link["code"] ?? "")) ||
-      DRIVER_MESSAGES.some((text) => String(link["message"] ?? "").startsWith(text)),
+      NODE_CONNECTION_CODES.has(textIn(link, "code")) ||
+      DRIVER_MESSAGES.some((text) => textIn(link, "message").startsWith(text)),
   );
 }
 
@@ -65,6 +65,11 @@ function fieldOf(
     if (typeof value === "string" && accept(value)) return value;
   }
   return undefined;
+}
+
+function textIn(link: Record<string, unknown>, field: string): string {
+  const value = link[field];
+  return typeof value === "string" ? value : "";
 }
 
 const CAUSE_DEPTH_MAX = 4;

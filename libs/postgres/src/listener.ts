@@ -1,6 +1,6 @@
 /** LISTEN on a connection of its own, which comes back by itself. NOTIFY is a hint: the tables are the truth. */
 import { backoffDelayMs } from "@nexus/shared";
-import pg from "pg";
+import { Client } from "pg";
 import { assertIdentifier } from "./identifier.ts";
 import { mapPgError } from "./pg-errors.ts";
 
@@ -83,7 +83,7 @@ async function listenOnce(
   stopped: AbortSignal,
   onListening: () => void,
 ): Promise<void> {
-  const client = new pg.Client({
+  const client = new Client({
     connectionString: options.url,
     application_name: options.applicationName ?? "nexus-listener",
     connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
@@ -98,8 +98,8 @@ async function listenOnce(
   // Awaited below; this keeps a loss before that point from being an unhandled rejection.
   lost.catch(() => undefined);
   client.on("notification", (message) => {
-    if (!stopped.aborted)
-      guard(options, () => options.onNotify(message.channel, message.payload ?? ""));
+    if (stopped.aborted) return;
+    guard(options, () => options.onNotify(message.channel, message.payload ?? ""));
   });
   try {
     await Promise.race([client.connect(), lost]);
@@ -112,7 +112,7 @@ async function listenOnce(
   }
 }
 
-async function probeUntilStopped(client: pg.Client, stopped: AbortSignal): Promise<void> {
+async function probeUntilStopped(client: Client, stopped: AbortSignal): Promise<void> {
   while (!stopped.aborted) {
     await pause(PROBE_INTERVAL_MS, stopped);
     if (!stopped.aborted) await client.query("SELECT 1");
@@ -128,7 +128,7 @@ function guard(options: ListenerOptions, callback: () => void): void {
 }
 
 /** Ends the connection within the probe's time; a dead socket never confirms, so it is cut. */
-async function endQuietly(client: pg.Client): Promise<void> {
+async function endQuietly(client: Client): Promise<void> {
   const cut = setTimeout(() => client.connection.stream.destroy(), PROBE_TIMEOUT_MS);
   try {
     await client.end();

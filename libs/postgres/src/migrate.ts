@@ -1,8 +1,12 @@
 /** The migrator: forward only, one transaction per file, one replica at a time. */
 import { NexusError } from "@nexus/shared";
 import { assertIdentifier } from "./identifier.ts";
-import { type AppliedMigration, planMigrations, readMigrationFiles } from "./migration-files.ts";
-import type { MigrationFile } from "./migration-files.ts";
+import {
+  type AppliedMigration,
+  type MigrationFile,
+  planMigrations,
+  readMigrationFiles,
+} from "./migration-files.ts";
 import { mapPgError } from "./pg-errors.ts";
 import type { Pool, PoolClient } from "./pool.ts";
 

@@ -45,8 +45,8 @@ function tryDecode(token: string): PageTokenValue[] | undefined {
   if (token.length > TOKEN_LENGTH_MAX || !/^[A-Za-z0-9_-]+$/.test(token)) return undefined;
   const bytes = Buffer.from(token, "base64url");
   const body = bytes.subarray(HEADER_BYTES);
-  if (bytes[0] !== VERSION || !bytes.subarray(1, HEADER_BYTES).equals(checksum(body)))
-    return undefined;
+  const whole = bytes.subarray(1, HEADER_BYTES).equals(checksum(body));
+  if (bytes[0] !== VERSION || !whole) return undefined;
   try {
     const parsed: unknown = JSON.parse(body.toString("utf8"));
     return Array.isArray(parsed) && parsed.every(isPageTokenValue) ? parsed : undefined;

@@ -64,7 +64,7 @@ export class PostgresError extends Error {
   readonly table: string | undefined;
 
   constructor(source: Record<string, unknown>, code: string) {
-    super(String(source["message"] ?? "unknown Postgres error"));
+    super(optionalString(source["message"]) ?? "unknown Postgres error");
     this.code = code;
     this.constraint = optionalString(source["constraint"]);
     this.table = optionalString(source["table"]);

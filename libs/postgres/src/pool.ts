@@ -1,5 +1,11 @@
 /** A bounded connection pool whose every error is a NexusError and which outlives restarts of the server. */
-import pg from "pg";
+import {
+  Pool as DriverPool,
+  type PoolClient as DriverClient,
+  type PoolConfig,
+  type QueryConfig,
+  type QueryResult as DriverResult,
+} from "pg";
 import { isRetryableConnectionError } from "./connection-errors.ts";
 import { mapPgError } from "./pg-errors.ts";
 import { assertIdentifier } from "./identifier.ts";
@@ -99,8 +105,8 @@ export function createPool(options: PoolOptions): Pool {
   assertIdentifier(options.schema, "schema");
   const logger = options.logger ?? LOG_NOTHING;
   const timeoutMs = options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_DEFAULT_MS;
-  const inner = new pg.Pool(driverOptions(options, timeoutMs));
-  const busy = new Set<pg.PoolClient>();
+  const inner = new DriverPool(driverOptions(options, timeoutMs));
+  const busy = new Set<PoolClient>();
   let closing: Promise<void> | undefined;
   inner.on("error", (error) => {
     logger.warn(
@@ -113,9 +119,9 @@ export function createPool(options: PoolOptions): Pool {
   inner.on("connect", (client) => client.on("error", () => undefined));
 
   const connect = async (): Promise<PoolClient> => {
-    const client = await acquire(inner, timeoutMs);
+    const client = wrapClient(await acquire(inner, timeoutMs), () => busy.delete(client));
     busy.add(client);
-    return wrapClient(client, () => busy.delete(client));
+    return client;
   };
   return {
     schema: options.schema,
@@ -141,7 +147,7 @@ export function createPool(options: PoolOptions): Pool {
   };
 }
 
-function driverOptions(options: PoolOptions, timeoutMs: number): pg.PoolConfig {
+function driverOptions(options: PoolOptions, timeoutMs: number): PoolConfig {
   const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_DEFAULT_MS;
   return {
     connectionString: options.url,
@@ -161,7 +167,7 @@ function driverOptions(options: PoolOptions, timeoutMs: number): pg.PoolConfig {
 }
 
 /** Retrying here is safe, because nothing has been sent yet: a restart of the server shows as a slow acquire. */
-async function acquire(inner: pg.Pool, timeoutMs: number): Promise<pg.PoolClient> {
+async function acquire(inner: DriverPool, timeoutMs: number): Promise<DriverClient> {
   const giveUpAt = performance.now() + timeoutMs;
   let delayMs = ACQUIRE_RETRY_FIRST_MS;
   for (;;) {
@@ -176,7 +182,7 @@ async function acquire(inner: pg.Pool, timeoutMs: number): Promise<pg.PoolClient
   }
 }
 
-function wrapClient(client: pg.PoolClient, onRelease: () => void): PoolClient {
+function wrapClient(client: DriverClient, onRelease: () => void): PoolClient {
   let broken = false;
   let released = false;
   return {
@@ -201,7 +207,7 @@ function wrapClient(client: pg.PoolClient, onRelease: () => void): PoolClient {
 function toDriverQuery(
   statement: string | Statement,
   values: readonly unknown[] | undefined,
-): pg.QueryConfig {
+): QueryConfig {
   if (typeof statement === "string") {
     return values === undefined ? { text: statement } : { text: statement, values: [...values] };
   }
@@ -216,7 +222,7 @@ function toDriverQuery(
 
 /** Several statements in one simple query give an array of results; the last one counts. */
 function toResult<R>(result: unknown): QueryResult<R> {
-  const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult | undefined;
+  const last = (Array.isArray(result) ? result.at(-1) : result) as DriverResult | undefined;
   return {
     rows: (last?.rows ?? []) as R[],
     rowCount: last?.rowCount ?? 0,
@@ -224,15 +230,14 @@ function toResult<R>(result: unknown): QueryResult<R> {
   };
 }
 
-async function endPool(inner: pg.Pool, busy: Set<pg.PoolClient>, graceMs: number): Promise<void> {
-  const ended = inner.end();
-  const timer = setTimeout(() => {
-    for (const client of busy) (client as unknown as pg.Client).connection.stream.destroy();
+async function endPool(inner: DriverPool, busy: Set<PoolClient>, graceMs: number): Promise<void> {
+  // pg-pool waits for every client to be given back, so one that is held for ever is cut after the grace.
+  const cut = setTimeout(() => {
+    for (const client of busy) client.release(true);
   }, graceMs);
-  timer.unref();
   try {
-    await ended;
+    await inner.end();
   } finally {
-    clearTimeout(timer);
+    clearTimeout(cut);
   }
 }

@@ -1,6 +1,6 @@
 /** Gives each service its own role and schema in one database. */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
-import pg from "pg";
+import { Client, escapeIdentifier, escapeLiteral } from "pg";
 import { sqlStateOf } from "./connection-errors.ts";
 import { assertIdentifier } from "./identifier.ts";
 import { mapPgError } from "./pg-errors.ts";
@@ -35,7 +35,7 @@ export async function provisionDatabase(
     assertIdentifier(service.role, "role");
     assertIdentifier(service.schema, "schema");
   }
-  const client = new pg.Client({
+  const client = new Client({
     connectionString: adminUrl,
     application_name: "nexus-provision",
     connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
@@ -53,7 +53,7 @@ export async function provisionDatabase(
   }
 }
 
-async function closePublicDoors(client: pg.Client): Promise<void> {
+async function closePublicDoors(client: Client): Promise<void> {
   const database = await databaseName(client);
   await retryRoleRaces(async () => {
     await client.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC`);
@@ -61,11 +61,11 @@ async function closePublicDoors(client: pg.Client): Promise<void> {
   });
 }
 
-async function provisionService(client: pg.Client, service: ServiceDatabase): Promise<void> {
+async function provisionService(client: Client, service: ServiceDatabase): Promise<void> {
   const { role, schema } = service;
   const existing = await client.query("SELECT 1 FROM pg_roles WHERE rolname = $1", [role]);
   if (existing.rowCount === 0) await client.query(`CREATE ROLE ${role}`);
-  const verifier = pg.escapeLiteral(scramVerifier(service.password));
+  const verifier = escapeLiteral(scramVerifier(service.password));
   await client.query(`ALTER ROLE ${role} LOGIN NOCREATEDB NOCREATEROLE PASSWORD ${verifier}`);
   const self = await client.query<{ superuser: boolean }>(
     "SELECT rolsuper AS superuser FROM pg_roles WHERE rolname = current_user",
@@ -80,9 +80,9 @@ async function provisionService(client: pg.Client, service: ServiceDatabase): Pr
   await client.query(`ALTER ROLE ${role} IN DATABASE ${database} SET search_path = ${schema}`);
 }
 
-async function databaseName(client: pg.Client): Promise<string> {
+async function databaseName(client: Client): Promise<string> {
   const { rows } = await client.query<{ name: string }>("SELECT current_database() AS name");
-  return pg.escapeIdentifier(rows[0]?.name ?? "");
+  return escapeIdentifier(rows[0]?.name ?? "");
 }
 
 async function retryRoleRaces(step: () => Promise<void>): Promise<void> {

@@ -49,7 +49,7 @@ async function runOnce<T>(
   let destroy = true;
   try {
     await client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
-    const value = await fn({ query: client.query });
+    const value = await fn(client);
     await commit(client);
     destroy = false;
     return value;

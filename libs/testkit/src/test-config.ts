@@ -1,6 +1,5 @@
 /** Configurations for tests: a few values given, the rest filled in. */
-import { ConfigManager, type ConfigOfFields, type Fields } from "@nexus/core";
-import type { ConfigSchema } from "@nexus/core";
+import { ConfigManager, type ConfigOfFields, type ConfigSchema, type Fields } from "@nexus/core";
 
 /** Long enough for every secret field, and recognisable should it ever show up in a log. */
 const SECRET = "test-secret-that-must-never-be-logged-0123456789";
@@ -15,8 +14,8 @@ export function testConfig<F extends Fields>(
 ): ConfigManager<ConfigOfFields<F>> {
   const given = values as Readonly<Record<string, unknown>>;
   for (const key of Object.keys(given)) {
-    if (!Object.hasOwn(schema.fields, key))
-      throw new TypeError(`${schema.service} has no field ${key}`);
+    if (Object.hasOwn(schema.fields, key)) continue;
+    throw new TypeError(`${schema.service} has no field ${key}`);
   }
   const env: Record<string, string> = {};
   for (const [key, field] of Object.entries(schema.fields)) {

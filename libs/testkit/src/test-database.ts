@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createPool, migrate, provisionDatabase, sqlStateOf } from "@nexus/postgres";
-import pg from "pg";
+import { Client } from "pg";
 import { currentTestServer, type TestServer } from "./database-server.ts";
 
 /** Services that have a schema. */
@@ -184,12 +184,12 @@ async function clone(
   };
 }
 
-async function databaseExists(client: pg.Client, name: string): Promise<boolean> {
+async function databaseExists(client: Client, name: string): Promise<boolean> {
   const { rowCount } = await client.query("SELECT 1 FROM pg_database WHERE datname = $1", [name]);
   return rowCount === 1;
 }
 
-async function dropDatabase(client: pg.Client, name: string): Promise<void> {
+async function dropDatabase(client: Client, name: string): Promise<void> {
   await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
 }
 
@@ -206,8 +206,8 @@ async function retryWhileInUse(step: () => Promise<unknown>): Promise<void> {
   }
 }
 
-async function withAdmin<T>(url: string, fn: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, application_name: "nexus-testkit" });
+async function withAdmin<T>(url: string, fn: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: url, application_name: "nexus-testkit" });
   client.on("error", () => undefined);
   await client.connect();
   try {

@@ -147,10 +147,12 @@ async function run(running: Running): Promise<EmbeddedPostgres> {
   const start = async (port: number): Promise<Postmaster> => {
     const { binaries, runAs } = running;
     const settings = settingsOf(options);
-    const started = { program: binaries.postgres, place, port, settings, runAs, url: urlOf(port) };
-    return startPostmaster(started);
+    const { postgres: program } = binaries;
+    return startPostmaster({ program, place, port, settings, runAs, url: urlOf(port) });
   };
-  let { port, postmaster } = await startOnPort(options.port, start);
+  const started = await startOnPort(options.port, start);
+  const { port } = started;
+  let { postmaster } = started;
   let asked = false;
   const watch = (current: Postmaster) => {
     void current.exited.then(() => {

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import pg from "pg";
+import { Client } from "pg";
 import { devkitError } from "../devkit-error.ts";
 import { LOOPBACK } from "../ports.ts";
 import { childProcesses, processCommand, processIdentity } from "../process-identity.ts";
@@ -141,19 +141,17 @@ async function waitUntilGone(pids: readonly number[]): Promise<void> {
 
 async function answersBeforeExit(url: string, exited: Promise<void>): Promise<boolean> {
   const giveUpAt = performance.now() + READY_TIMEOUT_MS;
-  let over = false;
-  void exited.then(() => {
-    over = true;
-  });
-  while (!over && performance.now() < giveUpAt) {
+  const over = exited.then(() => true);
+  const goesOn = () => delay(READY_POLL_MS).then(() => false);
+  while (performance.now() < giveUpAt) {
     if (await answers(url)) return true;
-    await delay(READY_POLL_MS);
+    if (await Promise.race([over, goesOn()])) return false;
   }
   return false;
 }
 
 async function answers(url: string): Promise<boolean> {
-  const client = new pg.Client({
+  const client = new Client({
     connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: CONNECT_TIMEOUT_MS,

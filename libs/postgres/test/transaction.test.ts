@@ -1,0 +1,163 @@
+import { mapPgError, withTransaction } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type OpenDatabase, openDatabase } from "./_database.ts";
+
+let open: OpenDatabase;
+
+beforeAll(async () => {
+  open = await openDatabase();
+  await open.pool.query("CREATE TABLE parents (id int CONSTRAINT parents_pk PRIMARY KEY)");
+  await open.pool.query(
+    `CREATE TABLE accounts (
+       id int CONSTRAINT accounts_pk PRIMARY KEY,
+       parent int CONSTRAINT accounts_parent_fk REFERENCES parents (id),
+       balance int NOT NULL CONSTRAINT accounts_balance_positive CHECK (balance >= 0)
+     )`,
+  );
+});
+
+beforeEach(async () => {
+  await open.pool.query("TRUNCATE accounts, parents");
+  await open.pool.query("INSERT INTO accounts (id, balance) VALUES (1, 100), (2, 100)");
+});
+
+afterAll(async () => {
+  await open.close();
+});
+
+async function balances(): Promise<unknown[]> {
+  const { rows } = await open.pool.query("SELECT balance FROM accounts ORDER BY id");
+  return rows.map((row) => row["balance"]);
+}
+
+describe("withTransaction", () => {
+  it("commits what the function did and returns its value", async () => {
+    const value = await withTransaction(open.pool, async (client) => {
+      await client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
+      return "done";
+    });
+    expect(value).toBe("done");
+    expect(await balances()).toEqual([50, 100]);
+  });
+
+  it("rolls back and passes the error on as it is", async () => {
+    const failure = new NexusError({ kind: "not_found", reason: "X", message: "no" });
+    const run = withTransaction(open.pool, async (client) => {
+      await client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
+      throw failure;
+    });
+    await expect(run).rejects.toBe(failure);
+    expect(await balances()).toEqual([100, 100]);
+    expect(open.pool.stats().waiting).toBe(0);
+  });
+
+  it("repeats a serialization failure until it succeeds, without losing an update", async () => {
+    let runs = 0;
+    const add = () =>
+      withTransaction(
+        open.pool,
+        async (client) => {
+          runs += 1;
+          const { rows } = await client.query("SELECT balance FROM accounts WHERE id = 1");
+          const next = Number(rows[0]?.["balance"]) + 1;
+          await client.query("UPDATE accounts SET balance = $1 WHERE id = 1", [next]);
+        },
+        { isolation: "serializable", retries: 20 },
+      );
+    await Promise.all(Array.from({ length: 8 }, add));
+    expect(await balances()).toEqual([108, 100]);
+    expect(runs).toBeGreaterThan(8);
+  });
+
+  it("gives up with conflict when the retries are used up", async () => {
+    let runs = 0;
+    const clash = withTransaction(
+      open.pool,
+      async (client) => {
+        runs += 1;
+        await client.query("SELECT balance FROM accounts WHERE id = 1");
+        await open.pool.query("UPDATE accounts SET balance = balance + 1 WHERE id = 1");
+        await client.query("UPDATE accounts SET balance = 0 WHERE id = 1");
+      },
+      { isolation: "repeatable read", retries: 2 },
+    );
+    await expect(clash).rejects.toMatchObject({
+      kind: "conflict",
+      reason: "SERIALIZATION_FAILURE",
+    });
+    expect(runs).toBe(3);
+  });
+
+  it("repeats the victim of a deadlock", async () => {
+    const move = (from: number, to: number) =>
+      withTransaction(open.pool, async (client) => {
+        await client.query("UPDATE accounts SET balance = balance - 1 WHERE id = $1", [from]);
+        await client.query("SELECT pg_sleep(0.1)");
+        await client.query("UPDATE accounts SET balance = balance + 1 WHERE id = $1", [to]);
+      });
+    await Promise.all([move(1, 2), move(2, 1)]);
+    expect(await balances()).toEqual([100, 100]);
+  });
+
+  it("does not report success when the function swallowed a failed statement", async () => {
+    const run = withTransaction(open.pool, async (client) => {
+      await client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
+      await client.query("SELECT * FROM nowhere").catch(() => undefined);
+    });
+    await expect(run).rejects.toMatchObject({ reason: "TRANSACTION_ABORTED" });
+    expect(await balances()).toEqual([100, 100]);
+  });
+
+  it("reports a connection lost inside the transaction as unavailable", async () => {
+    const run = withTransaction(open.pool, async (client) => {
+      const { rows } = await client.query("SELECT pg_backend_pid() AS pid");
+      await open.pool.query("SELECT pg_terminate_backend($1)", [rows[0]?.["pid"]]);
+      await client.query("SELECT 1");
+    });
+    await expect(run).rejects.toMatchObject({ kind: "unavailable" });
+    await expect(balances()).resolves.toEqual([100, 100]);
+  });
+});
+
+describe("mapPgError", () => {
+  async function failureOf(text: string): Promise<unknown> {
+    return open.pool.query(text).catch((error: unknown) => error);
+  }
+
+  it("maps violated constraints by kind, and by name where the store gives a meaning", async () => {
+    const duplicate = await failureOf("INSERT INTO accounts (id, balance) VALUES (1, 1)");
+    expect(duplicate).toMatchObject({ kind: "exists", reason: "ALREADY_EXISTS" });
+    const named = mapPgError(duplicate, {
+      accounts_pk: { kind: "exists", reason: "ACCOUNT_EXISTS", message: "the account exists" },
+    });
+    expect(named).toMatchObject({ reason: "ACCOUNT_EXISTS", message: "the account exists" });
+    const orphan = await failureOf("INSERT INTO accounts VALUES (3, 9, 1)");
+    expect(orphan).toMatchObject({ kind: "precondition", reason: "REFERENCE_MISSING" });
+    const negative = await failureOf("UPDATE accounts SET balance = -1");
+    expect(negative).toMatchObject({ kind: "internal", reason: "DATABASE_ERROR" });
+    const overdrawn = mapPgError(negative, {
+      accounts_balance_positive: { kind: "precondition", reason: "OVERDRAWN", message: "empty" },
+    });
+    expect(overdrawn).toMatchObject({ kind: "precondition", reason: "OVERDRAWN" });
+  });
+
+  it("maps text that Postgres cannot store to invalid", async () => {
+    const failure = await open.pool.query("SELECT $1::text", ["a\0b"]).catch((e: unknown) => e);
+    expect(failure).toMatchObject({ kind: "invalid", reason: "TEXT_NOT_STORABLE" });
+  });
+
+  it("keeps SQL text and row values out of the message and out of the logged cause", async () => {
+    const failure = await failureOf(
+      "INSERT INTO accounts (id, parent, balance) VALUES (3, 987654, 1)",
+    );
+    const shown = JSON.stringify([failure, (failure as Error).message, (failure as Error).cause]);
+    expect(shown).not.toContain("987654");
+    expect(shown).not.toContain("INSERT");
+    expect((failure as Error).cause).toMatchObject({ constraint: "accounts_parent_fk" });
+  });
+
+  it("leaves errors that are not Postgres's as internal", () => {
+    expect(mapPgError(new Error("boom"))).toMatchObject({ kind: "internal", reason: "INTERNAL" });
+  });
+});
