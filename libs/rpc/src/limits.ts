@@ -30,28 +30,46 @@ export const MAX_CONNECTION_AGE_MS = 300_000;
 /** How long the streams of an aged connection may go on. */
 export const MAX_CONNECTION_AGE_GRACE_MS = 30_000;
 
-/** Idle time after which a server pings a connection, and how long it waits for the answer. */
+/** How often a server looks for streams on connections that have reached their age. */
+export const CONNECTION_AGE_SWEEP_MS = 1_000;
+
+/** Idle time after which a server pings a connection. */
 export const SERVER_KEEPALIVE_MS = 60_000;
+
+/** How long a server waits for the answer to its ping before it drops the connection. */
 export const SERVER_KEEPALIVE_TIMEOUT_MS = 20_000;
 
-/** Idle time after which a client pings a connection, and how long it waits for the answer. */
+/** Idle time after which a client pings a connection. */
 export const CLIENT_KEEPALIVE_MS = 30_000;
+
+/** How long a client waits for the answer to its ping before it reconnects. */
 export const CLIENT_KEEPALIVE_TIMEOUT_MS = 10_000;
 
-/** First and longest pause between a client's attempts to reconnect. */
+/** First pause between a client's attempts to reconnect. */
 export const RECONNECT_INITIAL_MS = 100;
+
+/** Longest pause between a client's attempts to reconnect. */
 export const RECONNECT_MAX_MS = 2_000;
 
 /** Unary attempts in all, the first included, for idempotent methods that meet UNAVAILABLE. */
 export const MAX_ATTEMPTS = 4;
+
+/** Wait after the first attempt. */
 export const RETRY_INITIAL_MS = 50;
+
+/** Longest wait between attempts, unless the server's RetryInfo asks for more. */
 export const RETRY_MAX_MS = 1_000;
+
+/** Factor between two waits. */
 export const RETRY_MULTIPLIER = 2;
+
 /** Share of a retry delay that is random, so that clients do not come back in step. */
 export const RETRY_JITTER = 0.5;
 
-/** Bytes and messages a stream's writer may have in flight before it waits for the reader. */
+/** Bytes a stream's writer may have in flight before it waits for the reader. */
 export const WRITE_BUFFER_BYTES = 256 * KiB;
+
+/** Messages a stream's writer may have in flight before it waits for the reader. */
 export const WRITE_BUFFER_MESSAGES = 16;
 
 /** How long a stream handler may still send after `ctx.signal` told it that the server drains. */
@@ -60,8 +78,10 @@ export const DRAIN_LINGER_MS = 1_000;
 /** A call slower than this is logged at info. */
 export const SLOW_CALL_MS = 1_000;
 
-/** Longest error text and longest details on the wire: gRPC core refuses metadata beyond 8 KiB. */
+/** Longest error text on the wire, in UTF-16 units. */
 export const MAX_ERROR_TEXT = 1_024;
+
+/** Bytes of field violations, and of ErrorInfo metadata, on the wire: gRPC core refuses trailers beyond 8 KiB. */
 export const MAX_ERROR_DETAILS_BYTES = 4 * KiB;
 
 /** Limits of one server; absent fields take the constants above. */

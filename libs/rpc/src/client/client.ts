@@ -5,8 +5,8 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
+import { ERROR_KINDS, type Logger, NexusError } from "@nexus/shared";
 import { context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import { ERROR_KINDS, NexusError, type Logger } from "@nexus/shared";
 import { DEFAULT_CLIENT_TIMEOUT_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
 import type { RpcClient } from "../service-types.ts";

@@ -1,6 +1,6 @@
 import { type CallOptions as GrpcCallOptions, Metadata } from "@grpc/grpc-js";
-import { context, propagation, type TextMapSetter } from "@opentelemetry/api";
 import { NexusError, withDeadline } from "@nexus/shared";
+import { context, propagation, type TextMapSetter } from "@opentelemetry/api";
 import { DEADLINE_MARGIN_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
 import type { CallOptions } from "./call-options.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { INTERNAL_ERROR_MESSAGE, type Logger, NexusError } from "@nexus/shared";
-import type { Interceptor } from "../server/interceptor.ts";
 import type { CallState } from "../server/call-state.ts";
+import type { Interceptor } from "../server/interceptor.ts";
 import { toWireStatus } from "../wire/status.ts";
 
 /** Ends every call, and is the only place that does: OK, or the status of whatever was thrown inside.

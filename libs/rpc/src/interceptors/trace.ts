@@ -1,3 +1,5 @@
+import type { Metadata } from "@grpc/grpc-js";
+import { ERROR_KINDS, NexusError } from "@nexus/shared";
 import {
   context,
   propagation,
@@ -7,8 +9,6 @@ import {
   type TextMapGetter,
   trace,
 } from "@opentelemetry/api";
-import type { Metadata } from "@grpc/grpc-js";
-import { ERROR_KINDS, NexusError } from "@nexus/shared";
 import type { Interceptor } from "../server/interceptor.ts";
 
 const TRACER = "@nexus/rpc";

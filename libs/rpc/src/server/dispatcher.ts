@@ -14,6 +14,8 @@ export interface Dispatcher {
   drain(lingerMs: number): void;
   /** Ends every call that is still open. */
   endAll(): void;
+  /** Tells streams on connections that have said goodbye to end. */
+  endAged(lingerMs: number): void;
   readonly openCalls: number;
 }
 
@@ -30,11 +32,11 @@ export function createDispatcher(
   logger: Logger,
   run: (call: ServerCall) => Promise<void>,
 ): Dispatcher {
-  const open = new Set<CallState>();
+  const open = new Set<ServerCall>();
   let draining = false;
 
   async function serve(call: ServerCall): Promise<void> {
-    open.add(call.state);
+    open.add(call);
     if (draining) call.state.end(drainingError());
     try {
       await run(call);
@@ -43,7 +45,7 @@ export function createDispatcher(
       logger.error({ err: error, method: call.plan.path }, "call escaped the error map");
       call.transport.fail(LAST_RESORT, error);
     } finally {
-      open.delete(call.state);
+      open.delete(call);
     }
   }
 
@@ -68,18 +70,26 @@ export function createDispatcher(
     },
     drain(lingerMs) {
       draining = true;
-      for (const state of open) {
-        const isStream = state.plan.requestStream || state.plan.responseStream;
-        if (isStream) state.end(drainingError(), lingerMs);
-      }
+      for (const call of open) if (isStream(call)) call.state.end(drainingError(), lingerMs);
     },
     endAll() {
-      for (const state of open) state.end(drainingError());
+      for (const { state } of open) state.end(drainingError());
+    },
+    endAged(lingerMs) {
+      for (const call of open) {
+        if (isStream(call) && call.transport.isConnectionClosing) {
+          call.state.end(agedError(), lingerMs);
+        }
+      }
     },
     get openCalls() {
       return open.size;
     },
   };
+}
+
+function isStream({ plan }: ServerCall): boolean {
+  return plan.requestStream || plan.responseStream;
 }
 
 function toEpochMs(deadline: Date | number): number | undefined {
@@ -89,6 +99,14 @@ function toEpochMs(deadline: Date | number): number | undefined {
 
 function clientLeft(): NexusError {
   return new NexusError({ kind: "cancelled", reason: "CANCELLED", message: "The client left." });
+}
+
+function agedError(): NexusError {
+  return new NexusError({
+    kind: "unavailable",
+    reason: "CONNECTION_AGED",
+    message: "The connection has reached its age limit; call again.",
+  });
 }
 
 function drainingError(): NexusError {

@@ -1,14 +1,17 @@
+import type { ServerOptions as Http2ServerOptions } from "node:http2";
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Server, type ServerOptions, type UntypedHandleCall } from "@grpc/grpc-js";
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import { standardInterceptors } from "../interceptors/index.ts";
 import {
+  CONNECTION_AGE_SWEEP_MS,
   DEFAULT_DEADLINE_MS,
   DRAIN_LINGER_MS,
   MAX_CONCURRENT_STREAMS,
   MAX_CONNECTION_AGE_GRACE_MS,
   MAX_CONNECTION_AGE_MS,
+  MAX_HEADER_BYTES,
   MAX_MESSAGE_BYTES,
   type RpcServerLimits,
   SERVER_KEEPALIVE_MS,
@@ -60,11 +63,18 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   return new GrpcServer(options);
 }
 
+interface Running {
+  readonly server: Server;
+  readonly dispatcher: Dispatcher;
+  readonly health: Health;
+  readonly ageSweep: NodeJS.Timeout;
+}
+
 class GrpcServer implements RpcServer {
   readonly #options: RpcServerOptions;
   readonly #services: DescService[] = [];
   readonly #plans: MethodPlan[] = [];
-  #running: { server: Server; dispatcher: Dispatcher; health: Health } | undefined;
+  #running: Running | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RpcServerOptions) {
@@ -110,9 +120,12 @@ class GrpcServer implements RpcServer {
       ...transportOptions(limits ?? {}),
       interceptors: [explainTransportStatus(service, logger, metrics)],
     });
+    limitHeaders(server, limits?.maxHeaderBytes ?? MAX_HEADER_BYTES);
     for (const plan of plans) register(server, plan, dispatcher);
-    this.#running = { server, dispatcher, health };
     const port = await bind(server, `${host}:${this.#options.port}`, tls);
+    const lingerMs = limits?.drainLingerMs ?? DRAIN_LINGER_MS;
+    const ageSweep = setInterval(() => dispatcher.endAged(lingerMs), CONNECTION_AGE_SWEEP_MS);
+    this.#running = { server, dispatcher, health, ageSweep: ageSweep.unref() };
     health.setServing(true);
     return { port, address: `${host}:${port}` };
   }
@@ -130,7 +143,8 @@ class GrpcServer implements RpcServer {
    * cut. tryShutdown alone waits for ever on one open stream. */
   async #drainAndStop(graceMs: number): Promise<void> {
     if (this.#running === undefined) return;
-    const { server, dispatcher, health } = this.#running;
+    const { server, dispatcher, health, ageSweep } = this.#running;
+    clearInterval(ageSweep);
     health.setServing(false);
     const lingerMs = this.#options.limits?.drainLingerMs ?? DRAIN_LINGER_MS;
     dispatcher.drain(Math.min(lingerMs, graceMs / 2));
@@ -148,6 +162,15 @@ class GrpcServer implements RpcServer {
     });
     clearTimeout(timer);
   }
+}
+
+/** Caps request headers. grpc-js has no option for it, so the setting goes where it keeps its HTTP/2 options; Node
+ * then refuses a larger block before anything is built from it. */
+function limitHeaders(server: Server, maxHeaderBytes: number): void {
+  const options = (server as unknown as { commonServerOptions?: Http2ServerOptions })
+    .commonServerOptions;
+  if (options === undefined) throw new Error("grpc-js keeps its HTTP/2 options elsewhere now.");
+  options.settings = { ...options.settings, maxHeaderListSize: maxHeaderBytes };
 }
 
 type HandlerOf = (method: DescMethod) => MethodPlan["handler"];

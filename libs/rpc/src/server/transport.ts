@@ -1,12 +1,11 @@
-import type {
+import {
   Metadata,
-  sendUnaryData,
-  ServerDuplexStream,
-  ServerReadableStream,
-  ServerUnaryCall,
-  ServerWritableStream,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
 } from "@grpc/grpc-js";
-import { Metadata as GrpcMetadata } from "@grpc/grpc-js";
 import { InboundStream } from "../wire/inbound.ts";
 import { OutboundStream } from "../wire/outbound.ts";
 import { createPump } from "../wire/pump.ts";
@@ -22,7 +21,7 @@ export type GrpcServerCall =
 /** One call as the onion sees it, whatever its kind: bytes in, bytes out, one end. */
 export class ServerTransport {
   readonly call: GrpcServerCall;
-  readonly trailer: Metadata = new GrpcMetadata();
+  readonly trailer: Metadata = new Metadata();
   readonly #callback: sendUnaryData<Buffer> | undefined;
   readonly #stoppers: ((error: unknown) => void)[] = [];
   #reply: Buffer | undefined;
@@ -36,6 +35,17 @@ export class ServerTransport {
   /** True once a status was sent or the client left: nothing more can be sent. */
   get over(): boolean {
     return this.#over;
+  }
+
+  /** True once the connection has said goodbye (GOAWAY), e.g. for its age: open streams may finish, no more.
+   *
+   * grpc-js tells nobody, so this looks where it keeps the HTTP/2 session. Should a later version keep it elsewhere,
+   * streams of aged connections are cut at the end of the grace instead of ended in order; a test would tell. */
+  get isConnectionClosing(): boolean {
+    const inner = this.call as unknown as {
+      call?: { stream?: { session?: { closed?: boolean } } };
+    };
+    return inner.call?.stream?.session?.closed === true;
   }
 
   /** The only message of a call whose request does not stream. */

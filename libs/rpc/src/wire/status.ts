@@ -92,7 +92,7 @@ export function toWireStatus(error: NexusError, service: string): WireStatus {
     details: packDetails(error, service),
   });
   metadata.set(STATUS_DETAILS_HEADER, Buffer.from(toBinary(StatusSchema, status)));
-  return { code, details: text, metadata };
+  return { code: code as GrpcCode, details: text, metadata };
 }
 
 function packDetails(error: NexusError, service: string) {
@@ -134,7 +134,8 @@ export function fromWireStatus(status: {
   if (Buffer.isBuffer(bytes)) {
     const metadata = new Metadata();
     metadata.set(STATUS_DETAILS_HEADER, bytes);
-    origins.set(error, { code: status.code, details: safeText(status.details), metadata });
+    const code = status.code as GrpcCode;
+    origins.set(error, { code, details: safeText(status.details), metadata });
   }
   return error;
 }
