@@ -1,0 +1,128 @@
+/** The states of a job, and how they follow from its tasks. */
+import type { Failure } from "./task.ts";
+import type { TaskBucket } from "./task-state.ts";
+
+/** Where a job is. */
+export type JobState = "PENDING" | "PLANNING" | "RUNNING" | "COMPLETED" | "FAILED" | "CANCELLED";
+
+/** What can happen to a job. */
+export type JobEvent =
+  /** A task of the user's or of the plan was leased. */
+  | "TASK_LEASED"
+  /** The task that asks a planner was leased. */
+  | "PLANNER_LEASED"
+  /** A plan was admitted and its tasks inserted. */
+  | "PLANNED"
+  /** Every task is terminal, none FAILED. */
+  | "ALL_SUCCEEDED"
+  /** Every task is terminal, at least one FAILED. */
+  | "ENDED_WITH_FAILURE"
+  | "CANCEL";
+
+/** Every state, in the order of a job's life. */
+export const JOB_STATES: readonly JobState[] = [
+  "PENDING",
+  "PLANNING",
+  "RUNNING",
+  "COMPLETED",
+  "FAILED",
+  "CANCELLED",
+];
+
+/** Every event. */
+export const JOB_EVENTS: readonly JobEvent[] = [
+  "TASK_LEASED",
+  "PLANNER_LEASED",
+  "PLANNED",
+  "ALL_SUCCEEDED",
+  "ENDED_WITH_FAILURE",
+  "CANCEL",
+];
+
+/** The state machine. An event that a state does not list changes nothing; a terminal state lists none. */
+export const JOB_TRANSITIONS: Readonly<
+  Record<JobState, Readonly<Partial<Record<JobEvent, JobState>>>>
+> = {
+  PENDING: {
+    TASK_LEASED: "RUNNING",
+    PLANNER_LEASED: "PLANNING",
+    // A task may fail without ever being leased (NO_AGENT_IN_TIME).
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+  },
+  PLANNING: { PLANNED: "RUNNING", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
+  RUNNING: { ALL_SUCCEEDED: "COMPLETED", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
+  COMPLETED: {},
+  FAILED: {},
+  CANCELLED: {},
+};
+
+/** Returns the state after an event; the same one when the event is not legal in this state. */
+export function nextJobState(state: JobState, event: JobEvent): JobState {
+  return JOB_TRANSITIONS[state][event] ?? state;
+}
+
+/** Says whether a state is final. */
+export function isTerminalJobState(state: JobState): boolean {
+  return Object.keys(JOB_TRANSITIONS[state]).length === 0;
+}
+
+/** How many of a job's tasks are in each bucket. */
+export type TaskCounts = Readonly<Record<TaskBucket | "total", number>>;
+
+/** The counts of a job with no tasks. */
+export const NO_TASKS: TaskCounts = {
+  total: 0,
+  blocked: 0,
+  ready: 0,
+  active: 0,
+  succeeded: 0,
+  failed: 0,
+  cancelled: 0,
+  skipped: 0,
+};
+
+/** The part of a job that changes while it runs. */
+export interface JobProgress {
+  readonly state: JobState;
+  readonly counts: TaskCounts;
+  /** Of the first task that failed; shown once the job is terminal. */
+  readonly failure: Failure | undefined;
+}
+
+/** What one batch did to one job. */
+export interface JobDelta {
+  readonly counts: TaskCounts;
+  /** The first failure of the batch; kept only if the job has none yet. */
+  readonly failure: Failure | undefined;
+  readonly events: readonly JobEvent[];
+}
+
+/** Applies what a batch did to a job: counts move, and the state follows from events and counts.
+ *
+ * The end of a job is seen here and nowhere else, so it is computed exactly when the last task moves. */
+export function applyJobDelta(job: JobProgress, delta: JobDelta): JobProgress {
+  const counts = addCounts(job.counts, delta.counts);
+  const failure = job.failure ?? delta.failure;
+  let state = job.state;
+  for (const event of delta.events) state = nextJobState(state, event);
+  const open = counts.blocked + counts.ready + counts.active;
+  if (open === 0 && counts.total > 0) {
+    state = nextJobState(state, counts.failed > 0 ? "ENDED_WITH_FAILURE" : "ALL_SUCCEEDED");
+  }
+  return { state, counts, failure };
+}
+
+/** Adds two sets of counts. */
+export function addCounts(a: TaskCounts, b: TaskCounts): TaskCounts {
+  return {
+    total: a.total + b.total,
+    blocked: a.blocked + b.blocked,
+    ready: a.ready + b.ready,
+    active: a.active + b.active,
+    succeeded: a.succeeded + b.succeeded,
+    failed: a.failed + b.failed,
+    cancelled: a.cancelled + b.cancelled,
+    skipped: a.skipped + b.skipped,
+  };
+}

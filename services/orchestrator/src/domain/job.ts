@@ -1,0 +1,44 @@
+/** What a job is, as reads return it and as submission makes it. */
+import type { JobState, TaskCounts } from "./job-state.ts";
+import type { Failure, Payload, TaskSpec } from "./task.ts";
+
+/** A job as reads return it. */
+export interface JobView {
+  readonly jobId: string;
+  readonly namespace: string;
+  readonly objective: string;
+  readonly state: JobState;
+  readonly principalId: string;
+  readonly priority: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly counts: TaskCounts;
+  /** Set once FAILED or CANCELLED. */
+  readonly failure: Failure | undefined;
+  readonly planSummary: string;
+  readonly createdAt: Date;
+  readonly startedAt: Date | undefined;
+  readonly endedAt: Date | undefined;
+}
+
+/** What a user submits, checked and with defaults filled in. */
+export interface JobSubmission {
+  readonly namespace: string;
+  readonly principalId: string;
+  readonly requestId: string;
+  /** SHA-256 of the request without its request id: tells a repeated call from a reused id. */
+  readonly bodyHash: Uint8Array;
+  readonly objective: string;
+  readonly priority: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The caller's tasks, or the single planning task of an objective. */
+  readonly tasks: readonly TaskSpec[];
+  readonly planning: boolean;
+  /** W3C trace context of the submitter, so that every later span joins its trace; may be empty. */
+  readonly traceparent: string;
+}
+
+/** The planner's material of an objective, as kept in the planning task's input. */
+export interface PlanQuestion {
+  readonly objective: string;
+  readonly input: Payload | undefined;
+}

@@ -1,0 +1,32 @@
+/** Limits of the contract, in one place. A caller that goes over one gets a typed error, never growth. */
+import { KiB, MiB } from "@nexus/shared";
+
+/** Most tasks that one job may hold, those of its plan included. */
+export const JOB_TASKS_MAX = 10_000;
+/** Longest chain of tasks in a job, counted in tasks. */
+export const GRAPH_DEPTH_MAX = 64;
+/** Most tasks that may depend on one task. */
+export const GRAPH_FAN_OUT_MAX = 1_000;
+/** Largest payload. */
+export const PAYLOAD_MAX_BYTES = 256 * KiB;
+/** Most bytes of upstream outputs handed to one task. */
+export const UPSTREAM_MAX_BYTES = 2 * MiB;
+/** Most bytes of results that GetJob returns. */
+export const RESULTS_MAX_BYTES = 1 * MiB;
+/** Largest planner input before the list of live capabilities is added to it. */
+export const PLAN_REQUEST_MAX_BYTES = 224 * KiB;
+/** Most bytes of live capabilities in a planner's input: with PLAN_REQUEST_MAX_BYTES it stays one payload. */
+export const PLAN_CAPABILITIES_MAX_BYTES = 24 * KiB;
+/** Most rejections stored with a routing decision. */
+export const REJECTIONS_MAX = 32;
+/** Most attempts that ExplainTask returns. */
+export const EXPLAIN_ATTEMPTS_MAX = 100;
+/** Most items in one list of a dispatch frame, and of one watch message. */
+export const FRAME_ITEMS_MAX = 512;
+/** Longest failure message kept; the contract allows an agent as much. */
+export const FAILURE_MESSAGE_MAX_CHARS = 4_096;
+
+/** The capability that marks a planner agent. */
+export const PLAN_CAPABILITY = "nexus.plan";
+/** The key of the task that asks a planner. A plan may not use it for a task of its own. */
+export const PLAN_TASK_KEY = "nexus.plan";

@@ -1,0 +1,252 @@
+/** The choice of an agent: who may take a task, who is best, and why. Pure: state, time and chance are passed in. */
+import { REJECTIONS_MAX } from "./limits.ts";
+import type { Factors, Rejection, RejectionReason, RoutingDecision } from "./routing-decision.ts";
+import { firstInRange } from "./version-range.ts";
+
+/** What a task asks of an agent. */
+export interface RoutingNeed {
+  readonly capability: string;
+  readonly versionRange: string;
+  readonly requiredLabels: Readonly<Record<string, string>>;
+  readonly preferredLabels: Readonly<Record<string, string>>;
+  /** The agent whose attempt of this task just failed: taken only when there is no other. */
+  readonly avoidAgentId: string;
+  /** The fallback of a refused assignment: taken first when it is eligible. */
+  readonly preferAgentId: string;
+}
+
+/** How an agent's session stands. */
+export type Connection = "CONNECTED" | "DETACHED" | "DRAINING" | "NONE";
+
+/** One capability of an agent: its versions, and what is known about how well it does. */
+export interface Skill {
+  /** Highest first. */
+  readonly versions: readonly string[];
+  readonly costMicros: number;
+  readonly latencyMs: number | undefined;
+  /** Lower bound of the success rate, 0 to 1. */
+  readonly lowerBound: number;
+  /** How many outcomes stand behind it. */
+  readonly evidence: number;
+}
+
+/** What routing reads of an agent. */
+export interface RoutableAgent {
+  readonly agentId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly connection: Connection;
+  /** Tasks the session takes at once. */
+  readonly slots: number;
+  /** Live leases and claims under way: free slots are derived from these, never counted separately. */
+  readonly inHand: number;
+  /** Grows with each assignment; the smallest is the agent that waited longest. */
+  readonly lastAssigned: number;
+  skill(capability: string): Skill | undefined;
+  /** Says whether the breaker of the capability lets one more task through. */
+  admits(capability: string, nowMs: number): boolean;
+}
+
+/** What a choice is made with. */
+export interface RoutingPolicy {
+  /** Most leases of one agent at once, whatever its slots. */
+  readonly bulkhead: number;
+  /** Share of choices that try the least proven agent instead of the best, 0 to 1. */
+  readonly explorationShare: number;
+  readonly random: () => number;
+}
+
+/** How much each factor counts; they sum to 1.
+ *
+ * Reputation leads, as a good answer matters most; load comes second, which also spreads tasks over equals. */
+export const WEIGHTS: Factors = {
+  reputation: 0.35,
+  latency: 0.2,
+  load: 0.25,
+  cost: 0.1,
+  preferred: 0.1,
+};
+
+/** The factor of what is not known: neither an advantage nor a veto. */
+const UNKNOWN_FACTOR = 0.5;
+/** Scores closer than this are a tie. */
+const TIE_EPSILON = 1e-9;
+
+/** Returns why an agent cannot take a task now, or undefined when it can. */
+export function rejectionOf(
+  agent: RoutableAgent,
+  need: RoutingNeed,
+  bulkhead: number,
+  nowMs: number,
+): RejectionReason | undefined {
+  const skill = agent.skill(need.capability);
+  if (skill === undefined) return "CAPABILITY";
+  if (firstInRange(skill.versions, need.versionRange) === undefined) return "VERSION";
+  if (!carriesAll(agent.labels, need.requiredLabels)) return "LABELS";
+  if (agent.connection === "DRAINING") return "DRAINING";
+  if (agent.connection !== "CONNECTED") return "NOT_CONNECTED";
+  if (!agent.admits(need.capability, nowMs)) return "BREAKER_OPEN";
+  if (agent.inHand >= agent.slots) return "NO_FREE_SLOT";
+  if (agent.inHand >= bulkhead) return "BULKHEAD_FULL";
+  return undefined;
+}
+
+function carriesAll(
+  labels: Readonly<Record<string, string>>,
+  wanted: Readonly<Record<string, string>>,
+): boolean {
+  for (const key in wanted) if (labels[key] !== wanted[key]) return false;
+  return true;
+}
+
+/** An eligible agent with its score. */
+interface Scored<A extends RoutableAgent> {
+  readonly agent: A;
+  readonly skill: Skill;
+  readonly factors: Factors;
+  readonly score: number;
+}
+
+/** A choice: the decision to store, and the agent itself. */
+export interface Choice<A extends RoutableAgent> {
+  readonly decision: RoutingDecision;
+  /** Undefined when nobody could be chosen. */
+  readonly agent: A | undefined;
+  /** The exact version of the capability that matched. */
+  readonly version: string;
+}
+
+/** Chooses among agents that already passed rejectionOf.
+ *
+ * An agent that just failed the task is set aside while another is there. Ties go to the agent that waited longest
+ * (round robin).   Cost: O(eligible), which the caller bounds. */
+export function chooseAgent<A extends RoutableAgent>(
+  eligible: readonly A[],
+  rejected: readonly Rejection[],
+  need: RoutingNeed,
+  policy: RoutingPolicy,
+): Choice<A> {
+  const rejections = rejected.slice(0, REJECTIONS_MAX);
+  let candidates: readonly A[] = eligible;
+  if (need.avoidAgentId !== "" && eligible.length > 1) {
+    candidates = eligible.filter((agent) => agent.agentId !== need.avoidAgentId);
+    if (candidates.length < eligible.length && rejections.length < REJECTIONS_MAX) {
+      rejections.push({ agentId: need.avoidAgentId, reason: "FAILED_BEFORE" });
+    }
+  }
+  const scored = scoreAgents(candidates, need, policy.bulkhead);
+  const best = pickBest(scored);
+  if (best === undefined) return { agent: undefined, version: "", decision: nobody(rejections) };
+  const preferred = scored.find(({ agent }) => agent.agentId === need.preferAgentId);
+  const explorer = preferred === undefined ? pickExplorer(scored, best, policy) : undefined;
+  const chosen = explorer ?? preferred ?? best;
+  const runnerUp = pickBest(scored.filter((entry) => entry !== chosen));
+  return {
+    agent: chosen.agent,
+    version: firstInRange(chosen.skill.versions, need.versionRange) ?? "",
+    decision: {
+      agentId: chosen.agent.agentId,
+      score: chosen.score,
+      factors: chosen.factors,
+      fallbackAgentId: runnerUp?.agent.agentId ?? "",
+      fallbackScore: runnerUp?.score ?? 0,
+      eligible: scored.length,
+      rejections,
+      exploration: explorer !== undefined,
+    },
+  };
+}
+
+function nobody(rejections: readonly Rejection[]): RoutingDecision {
+  return {
+    agentId: "",
+    score: 0,
+    factors: undefined,
+    fallbackAgentId: "",
+    fallbackScore: 0,
+    eligible: 0,
+    rejections,
+    exploration: false,
+  };
+}
+
+function scoreAgents<A extends RoutableAgent>(
+  agents: readonly A[],
+  need: RoutingNeed,
+  bulkhead: number,
+): Scored<A>[] {
+  const skills = agents.map((agent) => agent.skill(need.capability) as Skill);
+  const fastestMs = Math.min(...skills.map((skill) => skill.latencyMs ?? Number.POSITIVE_INFINITY));
+  const priced = skills.map((skill) => skill.costMicros).filter((cost) => cost > 0);
+  const cheapest = Math.min(...priced);
+  return agents.map((agent, index) => {
+    const skill = skills[index] as Skill;
+    const capacity = Math.min(agent.slots, bulkhead);
+    const factors: Factors = {
+      reputation: clamp(skill.lowerBound),
+      latency: skill.latencyMs === undefined ? UNKNOWN_FACTOR : ratio(fastestMs, skill.latencyMs),
+      load: clamp((capacity - agent.inHand) / capacity),
+      // Free beats the cheapest price, which gets a half; twice the price gets a third.
+      cost: skill.costMicros <= 0 ? 1 : cheapest / (cheapest + skill.costMicros),
+      preferred: shareCarried(agent.labels, need.preferredLabels),
+    };
+    return { agent, skill, factors, score: weigh(factors) };
+  });
+}
+
+/** Adds up the factors by their weights. */
+export function weigh(factors: Factors): number {
+  return (
+    factors.reputation * WEIGHTS.reputation +
+    factors.latency * WEIGHTS.latency +
+    factors.load * WEIGHTS.load +
+    factors.cost * WEIGHTS.cost +
+    factors.preferred * WEIGHTS.preferred
+  );
+}
+
+function clamp(value: number): number {
+  return Math.min(1, Math.max(0, value));
+}
+
+function ratio(best: number, mine: number): number {
+  return mine <= 0 ? 1 : clamp(best / mine);
+}
+
+function shareCarried(
+  labels: Readonly<Record<string, string>>,
+  preferred: Readonly<Record<string, string>>,
+): number {
+  let wanted = 0;
+  let carried = 0;
+  for (const key in preferred) {
+    wanted += 1;
+    if (labels[key] === preferred[key]) carried += 1;
+  }
+  return wanted === 0 ? 1 : carried / wanted;
+}
+
+function pickBest<A extends RoutableAgent>(scored: readonly Scored<A>[]): Scored<A> | undefined {
+  let best: Scored<A> | undefined;
+  for (const entry of scored) {
+    if (best === undefined || entry.score > best.score + TIE_EPSILON) best = entry;
+    else if (
+      entry.score > best.score - TIE_EPSILON &&
+      entry.agent.lastAssigned < best.agent.lastAssigned
+    ) {
+      best = entry;
+    }
+  }
+  return best;
+}
+
+/** Now and then the agent with the least evidence gets a chance, or nobody would ever learn how good it is. */
+function pickExplorer<A extends RoutableAgent>(
+  scored: readonly Scored<A>[],
+  best: Scored<A>,
+  policy: RoutingPolicy,
+): Scored<A> | undefined {
+  if (scored.length < 2 || policy.random() >= policy.explorationShare) return undefined;
+  let least = best;
+  for (const entry of scored) if (entry.skill.evidence < least.skill.evidence) least = entry;
+  return least === best ? undefined : least;
+}

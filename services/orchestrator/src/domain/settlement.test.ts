@@ -1,0 +1,172 @@
+import { describe, expect, it } from "vitest";
+import { type AttemptTally, type Ending, type SettlementPolicy, settle } from "./settlement.ts";
+import { DEFAULT_RETRY, type RetryPolicy } from "./task.ts";
+
+const OUTPUT = { contentType: "text/plain", data: new Uint8Array([1]) };
+
+function policy(retry: Partial<RetryPolicy> = {}, random = 0): SettlementPolicy {
+  return {
+    retry: { ...DEFAULT_RETRY, ...retry },
+    uncostedAttemptsMax: 10,
+    random: () => random,
+  };
+}
+
+function failed(reason = "AGENT_ERROR", retryable = true): Ending {
+  return { kind: "FAILED", reason, message: "it broke", retryable };
+}
+
+interface Case {
+  readonly what: string;
+  readonly ending: Ending;
+  readonly tally: AttemptTally;
+  readonly retry?: Partial<RetryPolicy>;
+  readonly expected: object;
+}
+
+const FIRST = { attempts: 1, charged: 0 };
+
+const CASES: readonly Case[] = [
+  {
+    what: "an output succeeds",
+    ending: { kind: "COMPLETED", output: OUTPUT },
+    tally: FIRST,
+    expected: { event: "SUCCEED", outcome: "SUCCEEDED", charged: true, verdict: "SUCCESS" },
+  },
+  {
+    what: "the first failure is retried after the initial delay",
+    ending: failed(),
+    tally: FIRST,
+    expected: { event: "REQUEUE", outcome: "FAILED", charged: true, delayMs: 1_000 },
+  },
+  {
+    what: "the second failure waits twice as long",
+    ending: failed(),
+    tally: { attempts: 2, charged: 1 },
+    expected: { event: "REQUEUE", delayMs: 2_000 },
+  },
+  {
+    what: "the third failure is the last",
+    ending: failed(),
+    tally: { attempts: 3, charged: 2 },
+    expected: { event: "FAIL", outcome: "FAILED", delayMs: 0, failure: { reason: "AGENT_ERROR" } },
+  },
+  {
+    what: "a delay never exceeds the maximum",
+    ending: failed(),
+    tally: { attempts: 9, charged: 8 },
+    retry: { maxAttempts: 100, maxDelayMs: 5_000 },
+    expected: { event: "REQUEUE", delayMs: 5_000 },
+  },
+  {
+    what: "a failure that the agent calls final is not retried and does not feed the breaker",
+    ending: failed("BAD_INPUT", false),
+    tally: FIRST,
+    expected: { event: "FAIL", verdict: "NEUTRAL", reported: true },
+  },
+  {
+    what: "a reason of the policy is not retried",
+    ending: failed("QUOTA"),
+    tally: FIRST,
+    retry: { nonRetryableReasons: ["QUOTA"] },
+    expected: { event: "FAIL", failure: { reason: "QUOTA" } },
+  },
+  {
+    what: "a deadline costs an attempt",
+    ending: { kind: "DEADLINE", message: "took too long" },
+    tally: FIRST,
+    expected: {
+      event: "REQUEUE",
+      charged: true,
+      word: "",
+      verdict: "FAILURE",
+      failure: { reason: "DEADLINE_EXCEEDED" },
+    },
+  },
+  {
+    what: "a deadline on the last attempt fails the task",
+    ending: { kind: "DEADLINE", message: "took too long" },
+    tally: { attempts: 3, charged: 2 },
+    expected: { event: "FAIL", failure: { reason: "DEADLINE_EXCEEDED" } },
+  },
+  {
+    what: "a lost agent costs nothing and the task is ready at once",
+    ending: { kind: "LOST", message: "session lost", agentsDoing: true },
+    tally: { attempts: 3, charged: 2 },
+    expected: {
+      event: "REQUEUE",
+      outcome: "LOST",
+      charged: false,
+      delayMs: 0,
+      verdict: "NEUTRAL",
+      reported: true,
+      failure: { reason: "AGENT_LOST" },
+    },
+  },
+  {
+    what: "the loss of a router is not reported against the agent",
+    ending: { kind: "LOST", message: "router away", agentsDoing: false },
+    tally: FIRST,
+    expected: { event: "REQUEUE", reported: false },
+  },
+  {
+    what: "further losses wait longer",
+    ending: { kind: "LOST", message: "session lost", agentsDoing: true },
+    tally: { attempts: 4, charged: 0 },
+    expected: { event: "REQUEUE", delayMs: 200 },
+  },
+  {
+    what: "the tenth loss gives the task up",
+    ending: { kind: "LOST", message: "session lost", agentsDoing: true },
+    tally: { attempts: 12, charged: 2 },
+    expected: { event: "FAIL", outcome: "LOST", failure: { reason: "AGENT_LOST" } },
+  },
+  {
+    what: "a refusal costs nothing",
+    ending: { kind: "REFUSED", message: "NO_SESSION" },
+    tally: FIRST,
+    expected: {
+      event: "REQUEUE",
+      outcome: "LOST",
+      charged: false,
+      failure: { reason: "ASSIGNMENT_REFUSED" },
+    },
+  },
+  {
+    what: "a release costs nothing",
+    ending: { kind: "RELEASED", message: "draining" },
+    tally: FIRST,
+    expected: {
+      event: "REQUEUE",
+      outcome: "RELEASED",
+      word: "RELEASED",
+      charged: false,
+      failure: { reason: "AGENT_RELEASED" },
+    },
+  },
+  {
+    what: "a rejected plan is never retried",
+    ending: { kind: "REJECTED", reason: "PLAN_REJECTED", message: "cycle", word: "COMPLETED" },
+    tally: FIRST,
+    expected: { event: "FAIL", outcome: "FAILED", charged: true, word: "COMPLETED" },
+  },
+];
+
+describe("settle", () => {
+  for (const { what, ending, tally, retry, expected } of CASES) {
+    it(what, () => {
+      expect(settle(ending, tally, policy(retry))).toMatchObject(expected);
+    });
+  }
+
+  it("shortens a retry delay by at most a tenth", () => {
+    expect(settle(failed(), FIRST, policy({}, 1)).delayMs).toBe(900);
+  });
+
+  it("stores no NUL character and no endless message", () => {
+    const ending: Ending = { ...failed(), message: `a\u0000${"b".repeat(10_000)}` } as Ending;
+    const message = settle(ending, FIRST, policy()).failure?.message ?? "";
+    expect(message.startsWith("a\ufffdb")).toBe(true);
+    expect(message).toHaveLength(4_096);
+  });
+});

@@ -1,0 +1,200 @@
+/** What the end of an attempt means for its task: another attempt, or the end of the task. */
+import { backoffDelayMs } from "@nexus/shared";
+import { FAILURE_MESSAGE_MAX_CHARS } from "./limits.ts";
+import type { AttemptOutcome, Failure, Payload, RetryPolicy } from "./task.ts";
+
+/** How an attempt ended. */
+export type Ending =
+  /** The agent's own words. */
+  | { readonly kind: "COMPLETED"; readonly output: Payload }
+  | {
+      readonly kind: "FAILED";
+      readonly reason: string;
+      readonly message: string;
+      readonly retryable: boolean;
+    }
+  | { readonly kind: "RELEASED"; readonly message: string }
+  /** The session ended, said goodbye, or was not seen again in time. */
+  | { readonly kind: "LOST"; readonly message: string; readonly agentsDoing: boolean }
+  /** The assignment never reached the agent. */
+  | { readonly kind: "REFUSED"; readonly message: string }
+  /** The attempt took longer than start_to_close. */
+  | { readonly kind: "DEADLINE"; readonly message: string }
+  /** The orchestrator itself gives the task up: a bad plan, an output or input that is too large. */
+  | {
+      readonly kind: "REJECTED";
+      readonly reason: string;
+      readonly message: string;
+      /** The agent's word that led to it, which a repeat of the same word is compared with. */
+      readonly word: AgentWord;
+    };
+
+/** The terminal word of an agent that ended an attempt; empty when no word did. */
+export type AgentWord = "COMPLETED" | "FAILED" | "RELEASED" | "";
+
+/** What an ending does to the task. */
+export interface Settlement {
+  readonly event: "SUCCEED" | "REQUEUE" | "FAIL";
+  readonly outcome: AttemptOutcome;
+  readonly word: AgentWord;
+  readonly charged: boolean;
+  readonly failure: Failure | undefined;
+  readonly output: Payload | undefined;
+  /** Milliseconds until the next attempt may begin; 0 unless REQUEUE. */
+  readonly delayMs: number;
+  /** What the circuit breaker of the agent and capability learns; neutral when it was not the agent's doing. */
+  readonly verdict: "SUCCESS" | "FAILURE" | "NEUTRAL";
+  /** Whether registry and insight hear of it: only attempts that say something about the agent. */
+  readonly reported: boolean;
+}
+
+/** Where a task stands when an attempt of it ends. `attempts` includes that attempt, `charged` does not. */
+export interface AttemptTally {
+  readonly attempts: number;
+  readonly charged: number;
+}
+
+/** What settle decides with. */
+export interface SettlementPolicy {
+  readonly retry: RetryPolicy;
+  /** Most attempts that may be lost, refused or released before the task is given up. */
+  readonly uncostedAttemptsMax: number;
+  readonly random: () => number;
+}
+
+/** How much of a retry delay is random (orchestration.md: retries of one cause must not come back in one moment). */
+export const RETRY_JITTER = 0.1;
+/** Attempts that cost nothing come back at once, then slower: a fleet that refuses everything is not hammered. */
+const UNCOSTED_BACKOFF = { initialMs: 50, multiplier: 2, maxMs: 5_000, jitter: RETRY_JITTER };
+
+/** Decides what an ending does to its task. Pure but for the injected random. */
+export function settle(ending: Ending, tally: AttemptTally, policy: SettlementPolicy): Settlement {
+  switch (ending.kind) {
+    case "COMPLETED":
+      return {
+        event: "SUCCEED",
+        outcome: "SUCCEEDED",
+        word: "COMPLETED",
+        charged: true,
+        failure: undefined,
+        output: ending.output,
+        delayMs: 0,
+        verdict: "SUCCESS",
+        reported: true,
+      };
+    case "FAILED":
+      return settleFailure(ending, tally, policy);
+    case "DEADLINE":
+      return {
+        ...settleFailure(
+          { reason: "DEADLINE_EXCEEDED", message: ending.message, retryable: true },
+          tally,
+          policy,
+        ),
+        word: "",
+      };
+    case "REJECTED":
+      return {
+        ...giveUp(ending.reason, ending.message, "FAILED"),
+        word: ending.word,
+        charged: true,
+        reported: ending.word !== "",
+      };
+    case "RELEASED":
+      return {
+        ...settleUncosted("AGENT_RELEASED", ending.message, { tally, policy }),
+        outcome: "RELEASED",
+        word: "RELEASED",
+      };
+    case "REFUSED":
+      return settleUncosted("ASSIGNMENT_REFUSED", ending.message, { tally, policy });
+    case "LOST":
+      return {
+        ...settleUncosted("AGENT_LOST", ending.message, { tally, policy }),
+        reported: ending.agentsDoing,
+      };
+  }
+}
+
+function settleFailure(
+  failed: { reason: string; message: string; retryable: boolean },
+  tally: AttemptTally,
+  { retry, random }: SettlementPolicy,
+): Settlement {
+  const charged = tally.charged + 1;
+  const final =
+    !failed.retryable ||
+    charged >= retry.maxAttempts ||
+    retry.nonRetryableReasons.includes(failed.reason);
+  const backoff = {
+    initialMs: retry.initialDelayMs,
+    multiplier: retry.multiplier,
+    maxMs: retry.maxDelayMs,
+    jitter: RETRY_JITTER,
+  };
+  return {
+    event: final ? "FAIL" : "REQUEUE",
+    outcome: "FAILED",
+    word: "FAILED",
+    charged: true,
+    failure: toFailure(failed.reason, failed.message),
+    output: undefined,
+    delayMs: final ? 0 : Math.round(backoffDelayMs(charged, backoff, random)),
+    // A failure that the agent calls final is about the task's input more often than about the agent.
+    verdict: failed.retryable ? "FAILURE" : "NEUTRAL",
+    reported: true,
+  };
+}
+
+/** A lost, refused or released attempt: costs nothing, but not for ever. */
+function settleUncosted(
+  reason: string,
+  message: string,
+  { tally, policy }: { tally: AttemptTally; policy: SettlementPolicy },
+): Settlement {
+  const uncosted = tally.attempts - tally.charged;
+  if (uncosted >= policy.uncostedAttemptsMax) {
+    return giveUp(reason, `${message} (given up after ${uncosted} such attempts)`, "LOST");
+  }
+  const delayMs =
+    uncosted <= 1 ? 0 : Math.round(backoffDelayMs(uncosted - 1, UNCOSTED_BACKOFF, policy.random));
+  return {
+    event: "REQUEUE",
+    outcome: "LOST",
+    word: "",
+    charged: false,
+    failure: toFailure(reason, message),
+    output: undefined,
+    delayMs,
+    verdict: "NEUTRAL",
+    reported: false,
+  };
+}
+
+function giveUp(reason: string, message: string, outcome: AttemptOutcome): Settlement {
+  return {
+    event: "FAIL",
+    outcome,
+    word: "",
+    charged: false,
+    failure: toFailure(reason, message),
+    output: undefined,
+    delayMs: 0,
+    verdict: "NEUTRAL",
+    reported: false,
+  };
+}
+
+/** Makes a failure whose text can be stored: bounded, and without the one character that Postgres refuses. */
+export function toFailure(reason: string, message: string, taskKey = ""): Failure {
+  return {
+    reason: toStorableText(reason),
+    message: toStorableText(message).slice(0, FAILURE_MESSAGE_MAX_CHARS),
+    taskKey,
+  };
+}
+
+/** Replaces NUL, which no Postgres text can hold: one agent's message must not spoil a whole batch. */
+export function toStorableText(text: string): string {
+  return text.includes("\u0000") ? text.replaceAll("\u0000", "\ufffd") : text;
+}

@@ -1,0 +1,101 @@
+/** What a task is: its immutable spec, and the views of it that reads return. */
+import type { RoutingDecision } from "./routing-decision.ts";
+import type { TaskState } from "./task-state.ts";
+
+/** An opaque body with its media type. */
+export interface Payload {
+  readonly contentType: string;
+  readonly data: Uint8Array;
+}
+
+/** An edge: the task waits for the named one, and receives its output when `inputName` is not empty. */
+export interface Dependency {
+  readonly taskKey: string;
+  readonly inputName: string;
+}
+
+/** How often and when a failed task is tried again. Complete: defaults are filled in at submission. */
+export interface RetryPolicy {
+  readonly maxAttempts: number;
+  readonly initialDelayMs: number;
+  readonly multiplier: number;
+  readonly maxDelayMs: number;
+  readonly nonRetryableReasons: readonly string[];
+}
+
+/** One unit of work as submitted, defaults filled in. */
+export interface TaskSpec {
+  readonly key: string;
+  readonly capability: string;
+  readonly versionRange: string;
+  readonly input: Payload | undefined;
+  readonly dependencies: readonly Dependency[];
+  readonly requiredLabels: Readonly<Record<string, string>>;
+  readonly preferredLabels: Readonly<Record<string, string>>;
+  readonly priority: number;
+  readonly retry: RetryPolicy;
+  readonly startToCloseMs: number;
+  readonly scheduleToStartMs: number;
+}
+
+/** A spec without the parts that live in tables of their own. */
+export type StoredTaskSpec = Omit<TaskSpec, "input">;
+
+/** Why something did not succeed. */
+export interface Failure {
+  readonly reason: string;
+  readonly message: string;
+  /** The task that failed first, for a job or a skipped task; else empty. */
+  readonly taskKey: string;
+}
+
+/** A task as reads return it. */
+export interface TaskView {
+  readonly taskId: string;
+  readonly jobId: string;
+  readonly spec: StoredTaskSpec;
+  readonly input: Payload | undefined;
+  readonly output: Payload | undefined;
+  readonly state: TaskState;
+  readonly attempts: number;
+  readonly charged: number;
+  readonly agentId: string;
+  readonly fence: bigint;
+  readonly failure: Failure | undefined;
+  readonly planning: boolean;
+  readonly createdAt: Date;
+  readonly readyAt: Date | undefined;
+  readonly leasedAt: Date | undefined;
+  readonly endedAt: Date | undefined;
+}
+
+/** How an attempt ended. */
+export type AttemptOutcome = "SUCCEEDED" | "FAILED" | "CANCELLED" | "LOST" | "RELEASED";
+
+/** One lease of a task. */
+export interface AttemptView {
+  readonly attempt: number;
+  readonly fence: bigint;
+  readonly agentId: string;
+  readonly agentEpoch: bigint;
+  readonly leasedAt: Date;
+  readonly startedAt: Date | undefined;
+  readonly endedAt: Date | undefined;
+  readonly outcome: AttemptOutcome | undefined;
+  readonly failure: Failure | undefined;
+  readonly charged: boolean;
+  readonly decision: RoutingDecision | undefined;
+}
+
+/** The policy of a task that names none: attempts at 0, 1 s and 2 s (DESIGN section 7). */
+export const DEFAULT_RETRY: RetryPolicy = {
+  maxAttempts: 3,
+  initialDelayMs: 1_000,
+  multiplier: 2,
+  maxDelayMs: 60_000,
+  nonRetryableReasons: [],
+};
+/** How long one attempt may take when the spec says nothing. */
+export const DEFAULT_START_TO_CLOSE_MS = 300_000;
+/** How long a task may wait for an agent when the spec says nothing. */
+export const DEFAULT_SCHEDULE_TO_START_MS = 3_600_000;
