@@ -1,0 +1,172 @@
+/** Holds docker-compose.yml, its example secrets, its SQL and the Dockerfile to the code. */
+import type { DocumentedSchema, ServiceName } from "@nexus/core";
+import { describe, expect, it } from "vitest";
+import {
+  listVariables,
+  loadServiceSchemas,
+  SERVICE_NAMES,
+} from "../scripts/source/service-schemas.ts";
+import { ROOT, readText, readYaml } from "./_manifests.ts";
+
+interface ComposeService {
+  readonly image: string;
+  readonly build?: { readonly args: Record<string, string> };
+  readonly environment?: Record<string, string | number>;
+  readonly ports?: readonly string[];
+  readonly depends_on?: Record<string, { condition: string }>;
+  readonly healthcheck: { readonly test: readonly string[] };
+  readonly read_only?: boolean;
+}
+
+interface Scrape {
+  readonly targets: readonly string[];
+}
+
+const VARIABLE = /\$\{([A-Z_]+):\?/g;
+const LONG_SECRET = "s".repeat(64);
+const STORES = ["postgres", "redis", "prometheus"];
+
+const schemas = await loadServiceSchemas(ROOT);
+const compose = readYaml<{ services: Record<string, ComposeService> }>("docker-compose.yml");
+
+function serviceOf(name: string): ComposeService {
+  const service = compose.services[name];
+  if (service === undefined) throw new Error(`compose has no ${name}`);
+  return service;
+}
+
+function schemaOf(name: ServiceName): DocumentedSchema {
+  const schema = schemas.get(name);
+  if (schema === undefined) throw new Error(`no schema of ${name}`);
+  return schema;
+}
+
+/** The environment of a service as Compose would pass it, every secret being one long word. */
+function environmentOf(name: string): Array<[string, string]> {
+  return Object.entries(serviceOf(name).environment ?? {}).map(([key, value]) => [
+    key,
+    String(value).replaceAll(/\$\{[A-Z_]+:\?[^}]*\}/g, LONG_SECRET),
+  ]);
+}
+
+function portOf(name: ServiceName, field: string): string {
+  return String(schemaOf(name).fields[field]?.defaultValue);
+}
+
+describe("docker-compose.yml", () => {
+  it("runs the six services and their stores", () => {
+    const expected = [...SERVICE_NAMES, ...STORES].sort();
+    expect(Object.keys(compose.services).sort()).toEqual(expected);
+  });
+
+  it.each(SERVICE_NAMES)("gives %s only settings that it reads and takes", (name) => {
+    const fields = Object.values(schemaOf(name).fields);
+    for (const [key, value] of environmentOf(name)) {
+      expect(listVariables(schemaOf(name)), name).toContain(key);
+      expect(fields.find(({ env }) => env === key)?.parse(value), key).not.toHaveProperty(
+        "problem",
+      );
+    }
+  });
+
+  it.each(SERVICE_NAMES)("gives %s everything that it cannot start without", (name) => {
+    const required = Object.values(schemaOf(name).fields).filter(
+      ({ optional, defaultValue }) => !optional && defaultValue === undefined,
+    );
+    const given = environmentOf(name).map(([key]) => key);
+    expect(given).toEqual(expect.arrayContaining(required.map(({ env }) => env)));
+  });
+
+  it.each(SERVICE_NAMES)("builds %s by its folder and asks its ops port for its health", (name) => {
+    const service = serviceOf(name);
+    expect(service.build?.args).toEqual({ SERVICE: name });
+    expect(service.healthcheck.test.join(" ")).toContain(
+      `http://127.0.0.1:${portOf(name, "opsPort")}/ready`,
+    );
+    expect(service.read_only).toBe(true);
+  });
+
+  it.each(SERVICE_NAMES)("starts %s after everything that it calls", (name) => {
+    const called = environmentOf(name)
+      .filter(([key]) => /_ADDRESS(ES)?$/.test(key))
+      .map(([, value]) => value.replace(/:\d+$/, ""));
+    expect(Object.keys(serviceOf(name).depends_on ?? {})).toEqual(expect.arrayContaining(called));
+    for (const dependency of Object.values(serviceOf(name).depends_on ?? {})) {
+      expect(dependency.condition).toBe("service_healthy");
+    }
+  });
+
+  it("opens only the gateway and Prometheus to the host, on loopback", () => {
+    const open = Object.entries(compose.services).flatMap(([name, { ports = [] }]) =>
+      ports.map((port) => `${name} ${port}`),
+    );
+    const [grpc, http] = [portOf("gateway", "grpcPort"), portOf("gateway", "httpPort")];
+    expect(open.sort()).toEqual([
+      `gateway 127.0.0.1:${grpc}:${grpc}`,
+      `gateway 127.0.0.1:${http}:${http}`,
+      "prometheus 127.0.0.1:9090:9090",
+    ]);
+  });
+
+  it("holds no secret, and .env.example names each one that it asks for, without a value", () => {
+    const asked = [...readText("docker-compose.yml").matchAll(VARIABLE)].map(
+      (match) => match[1] ?? "",
+    );
+    const example = readText(".env.example").split("\n");
+    const named = example.filter((line) => /^[A-Z_]+=/.test(line));
+    expect(named.every((line) => line.endsWith("="))).toBe(true);
+    expect(named.map((line) => line.slice(0, -1)).sort()).toEqual([...new Set(asked)].sort());
+    expect(readText("docker-compose.yml")).not.toMatch(/(PASSWORD|SECRET)S?: (?!\$\{|>-)/);
+  });
+});
+
+describe("docker/init.sql", () => {
+  it("makes the role and the schema of every database address in Compose", () => {
+    const sql = readText("docker/init.sql");
+    const urls = SERVICE_NAMES.flatMap((name) =>
+      environmentOf(name).filter(([key]) => key.endsWith("_DATABASE_URL")),
+    ).map(([, value]) => new URL(value));
+    expect(urls).toHaveLength(SERVICE_NAMES.length - 1);
+    for (const { username, pathname } of urls) {
+      expect(pathname).toBe("/nexus");
+      expect(sql).toContain(`CREATE ROLE ${username} LOGIN NOCREATEDB NOCREATEROLE PASSWORD`);
+      expect(sql).toContain(`AUTHORIZATION ${username};`);
+    }
+  });
+
+  it("reads every password that Compose passes to Postgres", () => {
+    const passwords = Object.keys(serviceOf("postgres").environment ?? {}).filter((key) =>
+      key.endsWith("_DATABASE_PASSWORD"),
+    );
+    for (const key of passwords) expect(readText("docker/init.sql")).toContain(` ${key}\n`);
+  });
+});
+
+describe("docker/prometheus.yml", () => {
+  it("scrapes the ops port of every service", () => {
+    const config = readYaml<{ scrape_configs: ReadonlyArray<{ static_configs: Scrape[] }> }>(
+      "docker/prometheus.yml",
+    );
+    const targets = config.scrape_configs.flatMap(({ static_configs }) =>
+      static_configs.flatMap((scrape) => scrape.targets),
+    );
+    const expected = SERVICE_NAMES.map((name) => `${name}:${portOf(name, "opsPort")}`);
+    expect(targets.sort()).toEqual(expected.sort());
+  });
+});
+
+describe("Dockerfile", () => {
+  it("runs as nobody in particular and names no package", () => {
+    const text = readText("Dockerfile");
+    expect(text).toContain("USER 65532:65532");
+    expect(text).not.toMatch(/@nexus\/[a-z]/);
+    expect(text).not.toMatch(/^(ARG|ENV) .*(PASSWORD|SECRET|TOKEN)/m);
+  });
+
+  it("keeps secrets and local files out of the build", () => {
+    const ignored = readText(".dockerignore").split("\n");
+    expect(ignored).toEqual(
+      expect.arrayContaining([".git", ".env", ".nexus", "**/node_modules", "**/dist"]),
+    );
+  });
+});

@@ -1,0 +1,262 @@
+/** Holds the Kubernetes files to the code: ports, settings, probes, security and the edges of the call graph. */
+import type { DocumentedSchema, ServiceName } from "@nexus/core";
+import { describe, expect, it } from "vitest";
+import {
+  listVariables,
+  loadServiceSchemas,
+  SERVICE_NAMES,
+} from "../scripts/source/service-schemas.ts";
+import {
+  type Container,
+  type DeploymentSpec,
+  hasKubectl,
+  type Manifest,
+  type NetworkPolicySpec,
+  type Peer,
+  pick,
+  ROOT,
+  readManifests,
+  readText,
+  readYaml,
+  renderOverlay,
+  type Selector,
+  type ServiceSpec,
+} from "./_manifests.ts";
+
+const PART_OF = "app.kubernetes.io/part-of";
+const NAME = "app.kubernetes.io/name";
+const SECOND_MS = 1000;
+/** Only what keeps no state in its process may have replicas. */
+const SCALABLE: readonly ServiceName[] = ["gateway"];
+
+const schemas = await loadServiceSchemas(ROOT);
+const files = new Map(SERVICE_NAMES.map((name) => [name, readManifests(`k8s/base/${name}.yaml`)]));
+
+function schemaOf(name: ServiceName): DocumentedSchema {
+  const schema = schemas.get(name);
+  if (schema === undefined) throw new Error(`no schema of ${name}`);
+  return schema;
+}
+
+function manifestsOf(name: ServiceName): readonly Manifest[] {
+  return files.get(name) ?? [];
+}
+
+function defaultOf(name: ServiceName, field: string): unknown {
+  return schemaOf(name).fields[field]?.defaultValue;
+}
+
+function deploymentOf(name: ServiceName): DeploymentSpec {
+  return pick<DeploymentSpec>(manifestsOf(name), "Deployment", name).spec;
+}
+
+function containerOf(name: ServiceName): Container {
+  const [container] = deploymentOf(name).template.spec.containers;
+  if (container === undefined) throw new Error(`${name} has no container`);
+  return container;
+}
+
+function settingsOf(name: ServiceName): Record<string, string> {
+  return pick(manifestsOf(name), "ConfigMap", name).data ?? {};
+}
+
+/** Ports by name as the code would open them with no setting at all. */
+function portsOf(name: ServiceName): Record<string, unknown> {
+  const http = defaultOf(name, "httpPort");
+  return {
+    grpc: defaultOf(name, "grpcPort"),
+    ...(http === undefined ? {} : { http }),
+    ops: defaultOf(name, "opsPort"),
+  };
+}
+
+function namesOf(peers: readonly Peer[] = []): string[] {
+  return peers.flatMap(({ podSelector }) => podSelector?.matchLabels[NAME] ?? []);
+}
+
+/** Whom a service calls, read from the addresses in its settings. */
+function upstreamsOf(name: ServiceName): string[] {
+  const addresses = Object.entries(settingsOf(name)).filter(([key]) => /_ADDRESS(ES)?$/.test(key));
+  return addresses.flatMap(([, value]) =>
+    value.split(",").map((address) => address.replace(/^dns:\/\/\//, "").replace(/:\d+$/, "")),
+  );
+}
+
+describe.each(SERVICE_NAMES)("k8s/base/%s.yaml", (name) => {
+  const labels = { [NAME]: name, [PART_OF]: "nexus" };
+
+  it("stands alone: account, settings, service, deployment, budget and policy in one namespace", () => {
+    const manifests = manifestsOf(name);
+    expect(manifests.map(({ kind }) => kind)).toEqual(
+      expect.arrayContaining([
+        "ServiceAccount",
+        "ConfigMap",
+        "Service",
+        "Deployment",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+      ]),
+    );
+    expect(new Set(manifests.map(({ metadata }) => metadata.namespace))).toEqual(
+      new Set(["nexus"]),
+    );
+  });
+
+  it("opens the ports of the code, in settings, container and service alike", () => {
+    const ports = portsOf(name);
+    const prefix = `NEXUS_${name.toUpperCase().replace("-", "_")}`;
+    const container = containerOf(name).ports.map((port) => [port.name, port.containerPort]);
+    const service = pick<ServiceSpec>(manifestsOf(name), "Service", name).spec;
+    expect(Object.fromEntries(container)).toEqual(ports);
+    expect(Object.fromEntries(service.ports.map((port) => [port.name, port.port]))).toEqual(ports);
+    expect(service.ports.map((port) => port.targetPort)).toEqual(Object.keys(ports));
+    for (const [port, value] of Object.entries(ports)) {
+      expect(settingsOf(name)[`${prefix}_${port.toUpperCase()}_PORT`]).toBe(String(value));
+    }
+  });
+
+  it("is a headless service that says it speaks HTTP/2 in the clear", () => {
+    const { clusterIP, ports } = pick<ServiceSpec>(manifestsOf(name), "Service", name).spec;
+    expect(clusterIP).toBe("None");
+    expect(ports.find((port) => port.name === "grpc")?.appProtocol).toBe("kubernetes.io/h2c");
+  });
+
+  it("sets only what the service reads, each value one that it takes", () => {
+    const fields = Object.values(schemaOf(name).fields);
+    for (const [key, value] of Object.entries(settingsOf(name))) {
+      if (key === "NODE_OPTIONS") continue;
+      expect(listVariables(schemaOf(name))).toContain(key);
+      expect(fields.find(({ env }) => env === key)?.parse(value), key).not.toHaveProperty(
+        "problem",
+      );
+    }
+  });
+
+  it("names in its head the secrets that the service cannot start without", () => {
+    const required = Object.values(schemaOf(name).fields).filter(
+      ({ secret, optional, defaultValue }) => secret && !optional && defaultValue === undefined,
+    );
+    const text = readText(`k8s/base/${name}.yaml`);
+    for (const { env } of required) expect(text).toContain(env);
+  });
+
+  it("probes the ops port, and restarts for nothing but a dead event loop", () => {
+    const { startupProbe, readinessProbe, livenessProbe } = containerOf(name);
+    expect(startupProbe.httpGet).toEqual({ path: "/live", port: "ops" });
+    expect(livenessProbe.httpGet).toEqual({ path: "/live", port: "ops" });
+    expect(readinessProbe.httpGet).toEqual({ path: "/ready", port: "ops" });
+  });
+
+  it("asks for the resources of the architecture, with a heap below the limit", () => {
+    expect(containerOf(name).resources).toEqual({
+      requests: { cpu: "100m", memory: "256Mi" },
+      limits: { memory: "512Mi" },
+    });
+    expect(settingsOf(name)["NODE_OPTIONS"]).toBe("--max-old-space-size=384");
+  });
+
+  it("meets the restricted pod security standard and holds no cluster token", () => {
+    const { template } = deploymentOf(name);
+    expect(template.spec.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      runAsUser: 65532,
+      seccompProfile: { type: "RuntimeDefault" },
+    });
+    expect(containerOf(name).securityContext).toEqual({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    });
+    expect(template.spec.automountServiceAccountToken).toBe(false);
+    expect(template.spec.serviceAccountName).toBe(name);
+    const account = pick(manifestsOf(name), "ServiceAccount", name);
+    expect(account.automountServiceAccountToken).toBe(false);
+  });
+
+  it("selects its own pods everywhere", () => {
+    const manifests = manifestsOf(name);
+    const budget = pick<{ selector: Selector }>(manifests, "PodDisruptionBudget", name).spec;
+    const policy = pick<NetworkPolicySpec>(manifests, "NetworkPolicy", name).spec;
+    expect(deploymentOf(name).template.metadata.labels).toEqual(labels);
+    expect(deploymentOf(name).selector.matchLabels).toEqual(labels);
+    expect(pick<ServiceSpec>(manifests, "Service", name).spec.selector).toEqual(labels);
+    expect(budget.selector.matchLabels).toEqual(labels);
+    expect(policy.podSelector.matchLabels).toEqual(labels);
+  });
+
+  it("reads its settings and its Secret by its own name", () => {
+    expect(containerOf(name).envFrom).toEqual([
+      { configMapRef: { name } },
+      { secretRef: { name } },
+    ]);
+  });
+
+  it("gives the service longer to end than its own grace", () => {
+    const grace = deploymentOf(name).template.spec.terminationGracePeriodSeconds;
+    const { seconds } = containerOf(name).lifecycle.preStop.sleep;
+    const ownGrace = Number(defaultOf(name, "shutdownGraceMs")) / SECOND_MS;
+    expect(grace).toBeGreaterThan(seconds + ownGrace);
+  });
+
+  it("runs once, and never twice during an update, unless it keeps no state", () => {
+    const { replicas, strategy } = deploymentOf(name);
+    expect(replicas).toBe(1);
+    expect(strategy.type).toBe(SCALABLE.includes(name) ? "RollingUpdate" : "Recreate");
+  });
+
+  it("may call exactly the services whose addresses it is given", () => {
+    const { egress } = pick<NetworkPolicySpec>(manifestsOf(name), "NetworkPolicy", name).spec;
+    const edges = egress.flatMap(({ to, ports }) =>
+      namesOf(to).map((target) => `${target}:${String(ports?.[0]?.port)}`),
+    );
+    const expected = upstreamsOf(name).map(
+      (target) => `${target}:${String(defaultOf(target as ServiceName, "grpcPort"))}`,
+    );
+    expect(edges.sort()).toEqual(expected.sort());
+  });
+
+  it("is told the address of every service that its schema asks for", () => {
+    const asked = Object.values(schemaOf(name).fields).filter(({ env }) =>
+      /_ADDRESS(ES)?$/.test(env),
+    );
+    expect(Object.keys(settingsOf(name))).toEqual(
+      expect.arrayContaining(asked.map(({ env }) => env)),
+    );
+  });
+
+  it("lets in exactly those that call it", () => {
+    const { ingress } = pick<NetworkPolicySpec>(manifestsOf(name), "NetworkPolicy", name).spec;
+    const callers = SERVICE_NAMES.filter((other) => upstreamsOf(other).includes(name));
+    expect(ingress.flatMap(({ from }) => namesOf(from)).sort()).toEqual([...callers].sort());
+  });
+});
+
+describe("k8s/base", () => {
+  it("lists every file, denies what no policy allows and enforces the restricted standard", () => {
+    const { resources } = readYaml<{ resources: string[] }>("k8s/base/kustomization.yaml");
+    const expected = ["namespace.yaml", ...SERVICE_NAMES.map((name) => `${name}.yaml`)];
+    expect([...resources].sort()).toEqual(expected.sort());
+    const manifests = readManifests("k8s/base/namespace.yaml");
+    const policy = pick<NetworkPolicySpec>(manifests, "NetworkPolicy", "default-deny").spec;
+    expect(policy).toEqual({ podSelector: {}, policyTypes: ["Ingress", "Egress"] });
+    expect(pick(manifests, "Namespace", "nexus").metadata).toMatchObject({
+      labels: { "pod-security.kubernetes.io/enforce": "restricted" },
+    });
+  });
+});
+
+const kubectl = hasKubectl();
+
+describe("k8s/overlays", () => {
+  it.skipIf(!kubectl).each(["local", "production"])(
+    "%s renders with kubectl, with replicas only where code allows them (skipped without kubectl)",
+    (overlay) => {
+      const manifests = renderOverlay(`k8s/overlays/${overlay}`);
+      for (const name of SERVICE_NAMES) {
+        const { replicas, template } = pick<DeploymentSpec>(manifests, "Deployment", name).spec;
+        expect(replicas, name).toBe(overlay === "production" && SCALABLE.includes(name) ? 2 : 1);
+        expect(template.spec.containers[0]?.image, name).toMatch(/:(dev|\d+\.\d+\.\d+)$/);
+      }
+    },
+  );
+});
