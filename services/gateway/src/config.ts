@@ -1,0 +1,59 @@
+import {
+  type ConfigOf,
+  defineConfig,
+  int,
+  port,
+  type Fields,
+  serviceFields,
+  string,
+} from "@nexus/core";
+
+/** Ports of the gateway when nothing is configured. */
+export const GATEWAY_PORTS = { grpcPort: 7400, opsPort: 9400, httpPort: 7480 } as const;
+
+const ADDRESS = /^(?:dns:\/\/\/)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/;
+
+function upstream(thing: string, defaultPort: number) {
+  return string({
+    env: `NEXUS_GATEWAY_${thing}_ADDRESS`,
+    default: `127.0.0.1:${defaultPort}`,
+    pattern: ADDRESS,
+    example: `dns:///${thing.toLowerCase().replace("_", "-")}:${defaultPort}`,
+    about: "Where calls for this service go.",
+  });
+}
+
+const fields = {
+  ...serviceFields("gateway", GATEWAY_PORTS),
+  httpPort: port({
+    env: "NEXUS_GATEWAY_HTTP_PORT",
+    default: GATEWAY_PORTS.httpPort,
+    about: "Port for Connect, gRPC-Web, JSON and /.well-known/jwks.json; 0 takes a free one.",
+  }),
+  registryAddress: upstream("REGISTRY", 7401),
+  orchestratorAddress: upstream("ORCHESTRATOR", 7402),
+  meshRouterAddress: upstream("MESH_ROUTER", 7403),
+  insightAddress: upstream("INSIGHT", 7405),
+  callsPerSecondMax: int({
+    env: "NEXUS_GATEWAY_CALLS_PER_SECOND_MAX",
+    default: 5_000,
+    min: 1,
+    max: 1_000_000,
+    dynamic: true,
+    about: "Calls a second that one principal may make; as many again may come in a burst.",
+  }),
+  publicCallsPerSecondMax: int({
+    env: "NEXUS_GATEWAY_PUBLIC_CALLS_PER_SECOND_MAX",
+    default: 1_000,
+    min: 1,
+    max: 1_000_000,
+    dynamic: true,
+    about: "The same for calls without a token, such as logins, counted by the caller's address.",
+  }),
+} satisfies Fields;
+
+/** Everything that can be configured. */
+export const gatewaySchema = defineConfig({ service: "gateway", fields });
+
+/** The gateway's configuration as the code sees it. */
+export type GatewayConfig = ConfigOf<typeof gatewaySchema>;

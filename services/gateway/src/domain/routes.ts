@@ -1,0 +1,24 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
+import { AgentSessionService, MessagingService } from "@nexus/proto/mesh";
+import { JobService } from "@nexus/proto/orchestrator";
+import { RegistryService } from "@nexus/proto/registry";
+import { AuthService, PrincipalService } from "@nexus/proto/vault";
+
+/** A service behind the gateway. */
+export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "insight";
+
+/** Every public contract and its owner, besides the gateway's own StatusService.
+ *
+ * What is not listed does not exist from outside: internal contracts are answered UNIMPLEMENTED. A test holds
+ * this table against all contracts, so that none is forgotten. */
+export const ROUTES: readonly { readonly desc: DescService; readonly upstream: Upstream }[] = [
+  { desc: AuthService, upstream: "vault" },
+  { desc: PrincipalService, upstream: "vault" },
+  { desc: RegistryService, upstream: "registry" },
+  { desc: JobService, upstream: "orchestrator" },
+  { desc: AgentSessionService, upstream: "mesh-router" },
+  { desc: MessagingService, upstream: "mesh-router" },
+  { desc: MetricsService, upstream: "insight" },
+  { desc: AnalyticsService, upstream: "insight" },
+];
