@@ -38,8 +38,9 @@ const FULL_RETRY_MIN_MS = 10;
 interface Entry<I, O> {
   readonly item: I;
   readonly addedAtMs: number;
-  /** True once it was at the head of a batch that was told to wait; before, at least one turn of the loop is given. */
-  seen: boolean;
+  /** False until it waited for a timer or for a running flush: the first item of an idle batcher always gives
+   * others of the same turn of the event loop the chance to join. */
+  waited: boolean;
   resolve(output: O): void;
   reject(error: unknown): void;
 }
@@ -69,6 +70,16 @@ function startTimer(fn: () => void, delayMs: number): () => void {
   }
   const timer = setTimeout(fn, delayMs);
   return () => clearTimeout(timer);
+}
+
+/** Refuses limits with which a batch could never fill or never leave. */
+function assertLimits(options: BatcherOptions<never, unknown>): void {
+  const { name, maxItems, maxQueued, maxDelayMs, concurrency = 1 } = options;
+  const sound = maxItems >= 1 && maxQueued >= maxItems && maxDelayMs >= 0 && concurrency >= 1;
+  if (sound) return;
+  throw new RangeError(
+    `The ${name} batcher needs 1 <= maxItems <= maxQueued and concurrency >= 1.`,
+  );
 }
 
 /** Hands a batch to flush and every output to its item; total, so the caller's loop cannot break. */
@@ -102,6 +113,7 @@ async function runFlush<I, O>(
  * Order: items are flushed in the order of add(); with concurrency 1 batches commit in that order too.
  * Cost: O(1) per item; at most one timer per batch. Source: group commit, DeWitt et al. 1984, section 5.2. */
 export function createBatcher<I, O>(options: BatcherOptions<I, O>): Batcher<I, O> {
+  assertLimits(options);
   const concurrency = options.concurrency ?? 1;
   const waiting: Entry<I, O>[] = [];
   let inFlight = 0;
@@ -119,8 +131,8 @@ export function createBatcher<I, O>(options: BatcherOptions<I, O>): Batcher<I, O
     if (closing !== undefined || waiting.length >= options.maxItems) return true;
     if (cancelTimer !== undefined) return false;
     const remainingMs = first.addedAtMs + options.maxDelayMs - performance.now();
-    if (remainingMs < TIMER_SLACK_MS && first.seen) return true;
-    first.seen = true;
+    if (remainingMs < TIMER_SLACK_MS && first.waited) return true;
+    first.waited = true;
     cancelTimer = startTimer(onTimer, remainingMs);
     return false;
   }
@@ -148,7 +160,8 @@ export function createBatcher<I, O>(options: BatcherOptions<I, O>): Batcher<I, O
       if (closing !== undefined) return Promise.reject(closedError(options.name));
       if (waiting.length >= options.maxQueued) return Promise.reject(fullError(options));
       return new Promise<O>((resolve, reject) => {
-        waiting.push({ item, resolve, reject, addedAtMs: performance.now(), seen: false });
+        const waited = inFlight >= concurrency;
+        waiting.push({ item, resolve, reject, addedAtMs: performance.now(), waited });
         pump();
       });
     },
