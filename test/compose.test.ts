@@ -1,10 +1,11 @@
 /** Holds docker-compose.yml, its example secrets, its SQL and the Dockerfile to the code. */
-import type { DocumentedSchema, ServiceName } from "@nexus/core";
+import { ConfigManager, type ServiceName } from "@nexus/core";
 import { describe, expect, it } from "vitest";
 import {
   listVariables,
   loadServiceSchemas,
   SERVICE_NAMES,
+  type ServiceSchema,
 } from "../scripts/source/service-schemas.ts";
 import { ROOT, readText, readYaml } from "./_manifests.ts";
 
@@ -24,6 +25,7 @@ interface Scrape {
 
 const VARIABLE = /\$\{([A-Z_]+):\?/g;
 const LONG_SECRET = "s".repeat(64);
+const BASE64_KEY = Buffer.alloc(32).toString("base64");
 const STORES = ["postgres", "redis", "prometheus"];
 
 const schemas = await loadServiceSchemas(ROOT);
@@ -35,7 +37,7 @@ function serviceOf(name: string): ComposeService {
   return service;
 }
 
-function schemaOf(name: ServiceName): DocumentedSchema {
+function schemaOf(name: ServiceName): ServiceSchema {
   const schema = schemas.get(name);
   if (schema === undefined) throw new Error(`no schema of ${name}`);
   return schema;
@@ -45,7 +47,9 @@ function schemaOf(name: ServiceName): DocumentedSchema {
 function environmentOf(name: string): Array<[string, string]> {
   return Object.entries(serviceOf(name).environment ?? {}).map(([key, value]) => [
     key,
-    String(value).replaceAll(/\$\{[A-Z_]+:\?[^}]*\}/g, LONG_SECRET),
+    String(value).replaceAll(/\$\{([A-Z_]+):\?[^}]*\}/g, (_, asked: string) =>
+      asked.endsWith("_KEY") ? BASE64_KEY : LONG_SECRET,
+    ),
   ]);
 }
 
@@ -59,23 +63,20 @@ describe("docker-compose.yml", () => {
     expect(Object.keys(compose.services).sort()).toEqual(expected);
   });
 
-  it.each(SERVICE_NAMES)("gives %s only settings that it reads and takes", (name) => {
-    const fields = Object.values(schemaOf(name).fields);
-    for (const [key, value] of environmentOf(name)) {
-      expect(listVariables(schemaOf(name)), name).toContain(key);
-      expect(fields.find(({ env }) => env === key)?.parse(value), key).not.toHaveProperty(
-        "problem",
-      );
-    }
+  it.each(SERVICE_NAMES)("gives %s only settings that it reads", (name) => {
+    const keys = environmentOf(name).map(([key]) => key);
+    const known = listVariables(schemaOf(name));
+    expect(keys.filter((key) => !known.includes(key))).toEqual([]);
   });
 
-  it.each(SERVICE_NAMES)("gives %s everything that it cannot start without", (name) => {
-    const required = Object.values(schemaOf(name).fields).filter(
-      ({ optional, defaultValue }) => !optional && defaultValue === undefined,
-    );
-    const given = environmentOf(name).map(([key]) => key);
-    expect(given).toEqual(expect.arrayContaining(required.map(({ env }) => env)));
-  });
+  it.each(SERVICE_NAMES)(
+    "gives %s everything that it needs to start, in a form that it takes",
+    (name) => {
+      const env = Object.fromEntries(environmentOf(name));
+      const config = ConfigManager.load(schemaOf(name), { env });
+      config.close();
+    },
+  );
 
   it.each(SERVICE_NAMES)("builds %s by its folder and asks its ops port for its health", (name) => {
     const service = serviceOf(name);

@@ -1,10 +1,11 @@
 /** Holds the Kubernetes files to the code: ports, settings, probes, security and the edges of the call graph. */
-import type { DocumentedSchema, ServiceName } from "@nexus/core";
+import { ConfigManager, type ServiceName } from "@nexus/core";
 import { describe, expect, it } from "vitest";
 import {
   listVariables,
   loadServiceSchemas,
   SERVICE_NAMES,
+  type ServiceSchema,
 } from "../scripts/source/service-schemas.ts";
 import {
   type Container,
@@ -26,13 +27,15 @@ import {
 const PART_OF = "app.kubernetes.io/part-of";
 const NAME = "app.kubernetes.io/name";
 const SECOND_MS = 1000;
+const KEY_BYTES = 32;
+const LONG_SECRET = "s".repeat(64);
 /** Only what keeps no state in its process may have replicas. */
 const SCALABLE: readonly ServiceName[] = ["gateway"];
 
 const schemas = await loadServiceSchemas(ROOT);
 const files = new Map(SERVICE_NAMES.map((name) => [name, readManifests(`k8s/base/${name}.yaml`)]));
 
-function schemaOf(name: ServiceName): DocumentedSchema {
+function schemaOf(name: ServiceName): ServiceSchema {
   const schema = schemas.get(name);
   if (schema === undefined) throw new Error(`no schema of ${name}`);
   return schema;
@@ -58,6 +61,18 @@ function containerOf(name: ServiceName): Container {
 
 function settingsOf(name: ServiceName): Record<string, string> {
   return pick(manifestsOf(name), "ConfigMap", name).data ?? {};
+}
+
+/** The Secret of a service: the keys that the head of its file names, with values of the right form. */
+function secretsOf(name: ServiceName): Record<string, string> {
+  const keys = /keys: (.*) \(/.exec(readText(`k8s/base/${name}.yaml`))?.[1] ?? "";
+  return Object.fromEntries(
+    keys.split(", ").map((key) => {
+      if (key.endsWith("_URL")) return [key, "postgres://role:password@postgres:5432/nexus"];
+      if (key.endsWith("_KEY")) return [key, Buffer.alloc(KEY_BYTES).toString("base64")];
+      return [key, key.endsWith("_SERVICE_SECRETS") ? `gateway=${LONG_SECRET}` : LONG_SECRET];
+    }),
+  );
 }
 
 /** Ports by name as the code would open them with no setting at all. */
@@ -121,23 +136,15 @@ describe.each(SERVICE_NAMES)("k8s/base/%s.yaml", (name) => {
     expect(ports.find((port) => port.name === "grpc")?.appProtocol).toBe("kubernetes.io/h2c");
   });
 
-  it("sets only what the service reads, each value one that it takes", () => {
-    const fields = Object.values(schemaOf(name).fields);
-    for (const [key, value] of Object.entries(settingsOf(name))) {
-      if (key === "NODE_OPTIONS") continue;
-      expect(listVariables(schemaOf(name))).toContain(key);
-      expect(fields.find(({ env }) => env === key)?.parse(value), key).not.toHaveProperty(
-        "problem",
-      );
-    }
+  it("sets only what the service reads", () => {
+    const keys = Object.keys(settingsOf(name)).filter((key) => key !== "NODE_OPTIONS");
+    const known = listVariables(schemaOf(name));
+    expect(keys.filter((key) => !known.includes(key))).toEqual([]);
   });
 
-  it("names in its head the secrets that the service cannot start without", () => {
-    const required = Object.values(schemaOf(name).fields).filter(
-      ({ secret, optional, defaultValue }) => secret && !optional && defaultValue === undefined,
-    );
-    const text = readText(`k8s/base/${name}.yaml`);
-    for (const { env } of required) expect(text).toContain(env);
+  it("starts with these settings and its secrets, and with nothing else", () => {
+    const env = { ...settingsOf(name), ...secretsOf(name) };
+    ConfigManager.load(schemaOf(name), { env }).close();
   });
 
   it("probes the ops port, and restarts for nothing but a dead event loop", () => {
