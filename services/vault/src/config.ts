@@ -1,0 +1,152 @@
+import {
+  type ConfigOf,
+  type CrossFieldProblem,
+  defineConfig,
+  durationMs,
+  int,
+  list,
+  secret,
+  serviceFields,
+} from "@nexus/core";
+import { NexusError, parseNamespace } from "@nexus/shared";
+import { AEAD_KEY_BYTES } from "./domain/aead.ts";
+import { PASSWORD_ITERATIONS_DEFAULT, PASSWORD_ITERATIONS_MIN } from "./domain/password-hash.ts";
+import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/principal-directory.ts";
+import { parseServiceSecrets } from "./domain/service-secrets.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const BASE64_KEY = /^[A-Za-z0-9+/]{43}=$/;
+
+const fields = {
+  ...serviceFields("vault", { grpcPort: 7404, opsPort: 9404 }),
+  keyEncryptionKey: secret({
+    env: "NEXUS_VAULT_KEY_ENCRYPTION_KEY",
+    example: "(32 random bytes in base64, e.g. from `openssl rand -base64 32`)",
+    about:
+      "Seals the keys that vault stores. All replicas share it; without it no stored key can be opened again.",
+  }),
+  bootstrapAdminPassword: secret({
+    env: "NEXUS_BOOTSTRAP_ADMIN_PASSWORD",
+    optional: true,
+    min: PASSWORD_BYTES_MIN,
+    about:
+      "Password of `admin` when it is created at the first start. Not set: one is made and printed once to the log.",
+  }),
+  bootstrapNamespaces: list({
+    env: "NEXUS_VAULT_BOOTSTRAP_NAMESPACES",
+    default: ["default"],
+    min: 1,
+    about: "Namespaces that get an `admin` at start, if they have none.",
+  }),
+  bootstrapServiceSecrets: secret({
+    env: "NEXUS_VAULT_BOOTSTRAP_SERVICE_SECRETS",
+    optional: true,
+    example: "registry=...,orchestrator=...",
+    about:
+      "Client secrets of the services as `name=secret,...`; a changed one replaces the stored one at start.",
+  }),
+  accessTokenTtlMs: durationMs({
+    env: "NEXUS_VAULT_ACCESS_TOKEN_TTL_MS",
+    default: HOUR_MS,
+    min: 1000,
+    max: DAY_MS,
+    about: "Life of an access token.",
+  }),
+  refreshTokenTtlMs: durationMs({
+    env: "NEXUS_VAULT_REFRESH_TOKEN_TTL_MS",
+    default: 14 * DAY_MS,
+    min: 1000,
+    max: 366 * DAY_MS,
+    about: "Life of a refresh token; each refresh starts it anew.",
+  }),
+  keyRotationAgeMs: durationMs({
+    env: "NEXUS_VAULT_KEY_ROTATION_AGE_MS",
+    default: 30 * DAY_MS,
+    min: 1000,
+    max: 366 * DAY_MS,
+    about: "A signing key signs for at most this long, then the next one takes over.",
+  }),
+  keyOverlapMs: durationMs({
+    env: "NEXUS_VAULT_KEY_OVERLAP_MS",
+    default: 600_000,
+    min: 0,
+    max: DAY_MS,
+    about: "A signing key is published for at least this long before it signs.",
+  }),
+  jwksMaxAgeMs: durationMs({
+    env: "NEXUS_VAULT_JWKS_MAX_AGE_MS",
+    default: 300_000,
+    min: 1000,
+    max: DAY_MS,
+    about: "How long a verifier may keep the key set before it asks again.",
+  }),
+  passwordIterations: int({
+    env: "NEXUS_VAULT_PASSWORD_ITERATIONS",
+    default: PASSWORD_ITERATIONS_DEFAULT,
+    min: PASSWORD_ITERATIONS_MIN,
+    max: 10_000_000,
+    about:
+      "PBKDF2-HMAC-SHA256 iterations of new password hashes; older ones follow at their next login.",
+  }),
+  loginConcurrency: int({
+    env: "NEXUS_VAULT_LOGIN_CONCURRENCY",
+    default: 2,
+    min: 1,
+    max: 3,
+    about: "Password hashes at once. The thread pool has four threads, and signing needs one.",
+  }),
+  loginQueueMax: int({
+    env: "NEXUS_VAULT_LOGIN_QUEUE_MAX",
+    default: 32,
+    max: 1000,
+    about:
+      "Logins that may wait for a hash; beyond it the answer is RESOURCE_EXHAUSTED, LOGIN_BUSY.",
+  }),
+};
+
+/** The settings of vault. */
+export const vaultSchema = defineConfig({ service: "vault", fields, check });
+
+/** The configuration of vault. */
+export type VaultConfig = ConfigOf<typeof vaultSchema>;
+
+type Values = ConfigOf<{ fields: typeof fields }>;
+
+function check(config: Values): readonly CrossFieldProblem<typeof fields>[] {
+  const problems: CrossFieldProblem<typeof fields>[] = [];
+  if (!BASE64_KEY.test(config.keyEncryptionKey)) {
+    problems.push({
+      field: "keyEncryptionKey",
+      problem: `must be ${AEAD_KEY_BYTES} bytes in base64`,
+    });
+  }
+  if (Buffer.byteLength(config.bootstrapAdminPassword ?? "") > PASSWORD_BYTES_MAX) {
+    const problem = `must have at most ${PASSWORD_BYTES_MAX} bytes`;
+    problems.push({ field: "bootstrapAdminPassword", problem });
+  }
+  const secrets = parseServiceSecrets(config.bootstrapServiceSecrets ?? "");
+  if ("problem" in secrets) {
+    problems.push({ field: "bootstrapServiceSecrets", problem: secrets.problem });
+  }
+  if (!config.bootstrapNamespaces.every(isNamespace)) {
+    problems.push({ field: "bootstrapNamespaces", problem: "must hold valid namespaces" });
+  }
+  if (config.keyOverlapMs < config.jwksMaxAgeMs) {
+    problems.push({
+      field: "keyOverlapMs",
+      problem: "must be at least NEXUS_VAULT_JWKS_MAX_AGE_MS, or verifiers meet keys they lack",
+    });
+  }
+  return problems;
+}
+
+function isNamespace(text: string): boolean {
+  try {
+    parseNamespace(text);
+    return true;
+  } catch (error) {
+    if (error instanceof NexusError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,251 @@
+import type { Ids, Namespace } from "@nexus/shared";
+import { NexusError } from "@nexus/shared";
+import type { CryptoManager } from "./crypto-manager.ts";
+import { credentialsInvalid, principalNotFound, refreshReused } from "./errors.ts";
+import type { KeyStore } from "./key-store.ts";
+import type {
+  AuthEvents,
+  Issuance,
+  Mutations,
+  PrincipalKey,
+  PrincipalReader,
+  PrincipalUpkeep,
+  ProofMethod,
+  RequestKey,
+  TokenFamilies,
+  TokenFormat,
+  Transaction,
+  Transactions,
+} from "./ports.ts";
+import type { Caller, IssuedTokens, StoredPrincipal, TokenSubject } from "./principal.ts";
+import type { NewRevocation, RevocationRecord } from "./revocation.ts";
+import type { RevocationLog } from "./revocation-log.ts";
+
+/** What an AuthManager needs. */
+export interface AuthManagerOptions {
+  readonly principals: PrincipalReader;
+  readonly upkeep: PrincipalUpkeep;
+  readonly families: TokenFamilies;
+  readonly transactions: Transactions;
+  readonly mutations: Mutations;
+  readonly crypto: CryptoManager;
+  readonly keys: KeyStore;
+  readonly tokens: TokenFormat;
+  readonly revocations: RevocationLog;
+  readonly events: AuthEvents;
+  readonly ids: Ids;
+  readonly accessTtlMs: number;
+  readonly refreshTtlMs: number;
+}
+
+/** What RevokeTokens can name. */
+export type RevokeTarget = { readonly tokenId: string } | { readonly principalId: string };
+
+/** A password and whose it claims to be. */
+export interface PasswordProof extends PrincipalKey {
+  readonly password: string;
+}
+
+/** A client secret and whose it claims to be. */
+export interface SecretProof extends PrincipalKey {
+  readonly clientSecret: string;
+}
+
+/** Turns proofs of identity into tokens and takes tokens back.
+ *
+ * Every token is issued under a lock on its principal's row and dated by the database after that lock, so a token is
+ * either older than a revocation, and covered, or was issued after it took effect. */
+export class AuthManager {
+  readonly #options: AuthManagerOptions;
+
+  constructor(options: AuthManagerOptions) {
+    this.#options = options;
+  }
+
+  /** Logs a user in. Errors: unauthenticated/CREDENTIALS_INVALID for every wrong proof, after the same work;
+   * exhausted/LOGIN_BUSY when too many wait, before any work. */
+  login(proof: PasswordProof, signal?: AbortSignal): Promise<IssuedTokens> {
+    return this.#watched("password", async () => {
+      const { principals, crypto } = this.#options;
+      let user: StoredPrincipal | undefined;
+      const check = await crypto.checkPassword(
+        proof.password,
+        async () => {
+          const found = await principals.find(proof);
+          user = found?.kind === "user" ? found : undefined;
+          return user?.passwordHash;
+        },
+        signal,
+      );
+      if (user === undefined || !check.matches || user.disabled) throw credentialsInvalid();
+      const issued = await this.#begin(user);
+      if (check.rehash !== undefined) await this.#replaceHash(user, check.rehash);
+      return issued;
+    });
+  }
+
+  /** Trades a client secret for tokens. Errors: unauthenticated/CREDENTIALS_INVALID. */
+  grantClientToken(proof: SecretProof): Promise<IssuedTokens> {
+    return this.#watched("client_secret", async () => {
+      const { principals, crypto } = this.#options;
+      const found = await principals.find(proof);
+      const matches = crypto.matchesDigest(
+        "client-secret",
+        proof.clientSecret,
+        found?.secretDigest,
+      );
+      if (found === undefined || !matches || found.disabled) throw credentialsInvalid();
+      return this.#begin(found);
+    });
+  }
+
+  /** Spends a refresh token. Errors: unauthenticated/REFRESH_REUSED after revoking the family of a token that was
+   * spent before; unauthenticated/CREDENTIALS_INVALID for any other that is not live. */
+  refresh(refreshToken: string): Promise<IssuedTokens> {
+    return this.#watched("refresh_token", async () => {
+      const { crypto, families, refreshTtlMs } = this.#options;
+      const spent = crypto.digest("refresh-token", refreshToken);
+      const token = crypto.newRefreshToken();
+      const next = { digest: crypto.digest("refresh-token", token), ttlMs: refreshTtlMs };
+      const issuance = await families.rotate(spent, next);
+      if (issuance !== undefined) return this.#issue(issuance, token);
+      throw (await this.#punishReuse(spent)) ? refreshReused() : credentialsInvalid();
+    });
+  }
+
+  /** Ends the family of the caller's token. Doing it twice changes nothing more. */
+  async logout(caller: Caller): Promise<void> {
+    await this.#revokeFamily(caller.namespace, caller.familyId);
+  }
+
+  /** Revokes one token, or all that a principal of the caller's namespace holds, refresh tokens included.
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; conflict/REQUEST_ID_REUSED. */
+  async revoke(caller: Caller, target: RevokeTarget, request: RequestKey): Promise<number> {
+    const { mutations, events } = this.#options;
+    const { namespace } = caller;
+    let added: RevocationRecord | undefined;
+    const { value } = await mutations.run(request, async (tx) => {
+      added =
+        "tokenId" in target
+          ? await tx.revocations.add({ target: "token", namespace, id: target.tokenId })
+          : await revokePrincipal(tx, { namespace, principalId: target.principalId });
+      return { revokeTimeMs: added.revokeTimeMs };
+    });
+    if (added !== undefined) events.revoked(added);
+    await this.#publish();
+    return value.revokeTimeMs;
+  }
+
+  async #begin(principal: StoredPrincipal): Promise<IssuedTokens> {
+    const { crypto, families, ids, refreshTtlMs } = this.#options;
+    const token = principal.kind === "service" ? undefined : crypto.newRefreshToken();
+    const issuance = await families.start({
+      namespace: principal.namespace,
+      principalId: principal.principalId,
+      familyId: ids.next("fam"),
+      credentialVersion: principal.credentialVersion,
+      ...(token === undefined
+        ? {}
+        : { refresh: { digest: crypto.digest("refresh-token", token), ttlMs: refreshTtlMs } }),
+    });
+    // Disabled, or its credential replaced, since it was read a moment ago.
+    if (issuance === undefined) throw credentialsInvalid();
+    return this.#issue(issuance, token);
+  }
+
+  async #issue(issuance: Issuance, refreshToken: string | undefined): Promise<IssuedTokens> {
+    const { tokens, keys, ids, accessTtlMs } = this.#options;
+    const { principal, familyId, issuedAtMs, refreshExpiresAtMs } = issuance;
+    const subject: TokenSubject = {
+      namespace: principal.namespace,
+      principalId: principal.principalId,
+      kind: principal.kind,
+      scopes: principal.scopes,
+      tokenId: ids.next("tok"),
+      familyId,
+      issuedAtMs,
+      expiresAtMs: issuedAtMs + accessTtlMs,
+    };
+    const hasRefresh = refreshToken !== undefined && refreshExpiresAtMs !== undefined;
+    return {
+      accessToken: await tokens.sign(subject, keys.signer()),
+      accessExpiresAtMs: subject.expiresAtMs,
+      refresh: hasRefresh ? { token: refreshToken, expiresAtMs: refreshExpiresAtMs } : undefined,
+      principal,
+    };
+  }
+
+  /** Revokes the family of a refresh token that was spent before; false when it never was one. */
+  async #punishReuse(digest: Buffer): Promise<boolean> {
+    const { transactions, events } = this.#options;
+    const record = await transactions.run(async (tx) => {
+      const family = await tx.families.findSpent(digest);
+      return family === undefined ? undefined : revokeFamily(tx, family.namespace, family.familyId);
+    });
+    if (record === undefined) return false;
+    events.familyReused(record.namespace, record.id);
+    await this.#publish();
+    return true;
+  }
+
+  async #revokeFamily(namespace: Namespace, familyId: string): Promise<void> {
+    const { transactions, events } = this.#options;
+    const record = await transactions.run((tx) => revokeFamily(tx, namespace, familyId));
+    events.revoked(record);
+    await this.#publish();
+  }
+
+  /** A better hash is a gift: losing it to a concurrent login or a broken connection must not fail this one. */
+  async #replaceHash(user: StoredPrincipal, rehash: string): Promise<void> {
+    const { upkeep, events } = this.#options;
+    if (user.passwordHash === undefined) return;
+    try {
+      await upkeep.replacePasswordHash(user, user.passwordHash, rehash);
+      events.passwordRehashed(user);
+    } catch {
+      // The next login tries again.
+    }
+  }
+
+  /** Makes this replica know the revocation before it answers; the others poll. A failed read is the poll's to mend. */
+  async #publish(): Promise<void> {
+    await this.#options.revocations.refresh().catch(() => undefined);
+  }
+
+  async #watched(method: ProofMethod, work: () => Promise<IssuedTokens>): Promise<IssuedTokens> {
+    const { events } = this.#options;
+    try {
+      const issued = await work();
+      events.proofAccepted(method, issued.principal);
+      return issued;
+    } catch (error) {
+      events.proofRefused(method, NexusError.from(error).reason);
+      throw error;
+    }
+  }
+}
+
+async function revokeFamily(
+  tx: Transaction,
+  namespace: Namespace,
+  familyId: string,
+): Promise<RevocationRecord> {
+  await tx.families.revoke(namespace, familyId);
+  return tx.revocations.add({ target: "family", namespace, id: familyId });
+}
+
+/** Takes back all that a principal holds. The lock on its row makes concurrent grants wait or be covered.
+ * Errors: not_found/PRINCIPAL_NOT_FOUND. */
+export async function revokePrincipal(
+  tx: Transaction,
+  key: PrincipalKey,
+): Promise<RevocationRecord> {
+  if ((await tx.principals.lock(key)) === undefined) throw principalNotFound();
+  await tx.families.revokeAllOf(key);
+  const revocation: NewRevocation = {
+    target: "principal",
+    namespace: key.namespace,
+    id: key.principalId,
+  };
+  return tx.revocations.add(revocation);
+}

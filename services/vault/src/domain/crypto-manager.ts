@@ -1,0 +1,137 @@
+import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
+import type { AdmissionGate } from "./admission-gate.ts";
+import { AEAD_KEY_BYTES, openBox, sealBox } from "./aead.ts";
+import { sealedKeyUnreadable } from "./errors.ts";
+import {
+  dummyPasswordHash,
+  hashPassword,
+  isBelowPolicy,
+  matchesPassword,
+} from "./password-hash.ts";
+
+/** What a keyed digest is for. Each purpose has a key of its own, so no digest can stand in for another. */
+export type DigestPurpose = "client-secret" | "refresh-token" | "request-body";
+
+/** What a CryptoManager needs. */
+export interface CryptoManagerOptions {
+  /** 32 bytes; seals the keys that are stored. */
+  readonly keyEncryptionKey: Uint8Array;
+  /** PBKDF2 iterations of new password hashes. */
+  readonly passwordIterations: number;
+  /** Bounds the password checks. */
+  readonly gate: AdmissionGate;
+}
+
+/** Entropy of client secrets, refresh tokens and generated passwords. */
+const SECRET_BYTES = 32;
+const CLIENT_SECRET_PREFIX = "nxs_";
+const REFRESH_TOKEN_PREFIX = "nxr_";
+
+/** All cryptography of vault behind one door: password hashing (PBKDF2), keyed digests (HMAC-SHA256), sealing of
+ * stored keys (AES-256-GCM), new secrets. It keeps key material to itself and knows no table and no RPC.
+ *
+ * Signing of access tokens is not here: the token format belongs to @nexus/identity, its keys to KeyStore. */
+export class CryptoManager {
+  readonly #options: CryptoManagerOptions;
+  readonly #dummyHash: string;
+  #digestKeys: Readonly<Record<DigestPurpose, Buffer>> | undefined;
+
+  constructor(options: CryptoManagerOptions) {
+    if (options.keyEncryptionKey.byteLength !== AEAD_KEY_BYTES) {
+      throw new RangeError(`The key encryption key must have ${AEAD_KEY_BYTES} bytes.`);
+    }
+    this.#options = options;
+    this.#dummyHash = dummyPasswordHash(options.passwordIterations);
+  }
+
+  /** Encrypts something for storage; `name` binds the box to its place, so boxes cannot be swapped. */
+  seal(name: string, plaintext: Uint8Array): Buffer {
+    return sealBox(this.#options.keyEncryptionKey, plaintext, name);
+  }
+
+  /** Opens a box. Errors: data_loss/SEALED_KEY_UNREADABLE. */
+  open(name: string, box: Uint8Array): Buffer {
+    const plaintext = openBox(this.#options.keyEncryptionKey, box, name);
+    if (plaintext === undefined) throw sealedKeyUnreadable();
+    return plaintext;
+  }
+
+  /** Makes a new digest key, sealed for storage under the given name. */
+  newSealedDigestKey(name: string): Buffer {
+    const key = randomBytes(SECRET_BYTES);
+    const box = this.seal(name, key);
+    key.fill(0);
+    return box;
+  }
+
+  /** Takes the stored digest key into use; needed once, before the first digest. */
+  useSealedDigestKey(name: string, box: Uint8Array): void {
+    const key = this.open(name, box);
+    const derived = (purpose: DigestPurpose) =>
+      Buffer.from(hkdfSync("sha256", key, "", `nexus/vault/digest/${purpose}/v1`, SECRET_BYTES));
+    this.#digestKeys = {
+      "client-secret": derived("client-secret"),
+      "refresh-token": derived("refresh-token"),
+      "request-body": derived("request-body"),
+    };
+    key.fill(0);
+  }
+
+  /** The keyed digest under which a high-entropy secret or a request body is stored. */
+  digest(purpose: DigestPurpose, data: string | Uint8Array): Buffer {
+    if (this.#digestKeys === undefined) throw new Error("The digest key is not loaded.");
+    return createHmac("sha256", this.#digestKeys[purpose]).update(data).digest();
+  }
+
+  /** Compares a secret with a stored digest in constant time; an absent digest never matches. */
+  matchesDigest(purpose: DigestPurpose, data: string, stored: Uint8Array | undefined): boolean {
+    const digest = this.digest(purpose, data);
+    const expected =
+      stored?.byteLength === digest.byteLength ? stored : Buffer.alloc(digest.length);
+    return timingSafeEqual(digest, expected);
+  }
+
+  /** Hashes a new password when its turn comes. Errors: exhausted/LOGIN_BUSY. */
+  hashPassword(password: string, signal?: AbortSignal): Promise<string> {
+    const { gate, passwordIterations } = this.#options;
+    return gate.run(() => hashPassword(password, passwordIterations), signal);
+  }
+
+  /** Runs a password check when its turn comes: `load` finds the stored hash, and when there is none a dummy is
+   * checked instead, so that an unknown name costs what a wrong password costs.
+   *
+   * Shape: resolves to the new hash when the password is right and the stored one is below today's policy.
+   * Errors: exhausted/LOGIN_BUSY before any work is done; those of load. */
+  checkPassword(
+    password: string,
+    load: () => Promise<string | undefined>,
+    signal?: AbortSignal,
+  ): Promise<{ readonly matches: boolean; readonly rehash: string | undefined }> {
+    const { gate, passwordIterations } = this.#options;
+    return gate.run(async () => {
+      const stored = await load();
+      const matched = await matchesPassword(stored ?? this.#dummyHash, password);
+      const matches = matched && stored !== undefined;
+      const stale = matches && isBelowPolicy(stored, passwordIterations);
+      return {
+        matches,
+        rehash: stale ? await hashPassword(password, passwordIterations) : undefined,
+      };
+    }, signal);
+  }
+
+  /** A new client secret: `nxs_` and 256 bits as 43 base64url characters. */
+  newClientSecret(): string {
+    return CLIENT_SECRET_PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
+  }
+
+  /** A new refresh token: `nxr_` and 256 bits as 43 base64url characters. */
+  newRefreshToken(): string {
+    return REFRESH_TOKEN_PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
+  }
+
+  /** A password for the first administrator when the deployment gives none: 144 bits, no look-alike worries. */
+  newPassword(): string {
+    return randomBytes(18).toString("base64url");
+  }
+}

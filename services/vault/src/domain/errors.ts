@@ -1,0 +1,125 @@
+import { NexusError } from "@nexus/shared";
+
+/** The one answer to every failed proof of identity. It does not say whether the name, the secret or the account was
+ * at fault: that would tell a guesser which names exist. */
+export function credentialsInvalid(): NexusError {
+  return new NexusError({
+    kind: "unauthenticated",
+    reason: "CREDENTIALS_INVALID",
+    message: "The name or the credential is wrong.",
+  });
+}
+
+/** More password checks wait than may wait. */
+export function loginBusy(retryAfterMs: number): NexusError {
+  return new NexusError({
+    kind: "exhausted",
+    reason: "LOGIN_BUSY",
+    message: "Too many password checks are waiting.",
+    details: { retryAfterMs },
+  });
+}
+
+/** A refresh token came a second time; its family is revoked now. */
+export function refreshReused(): NexusError {
+  return new NexusError({
+    kind: "unauthenticated",
+    reason: "REFRESH_REUSED",
+    message: "The refresh token was used before, so its whole family is revoked; sign in again.",
+  });
+}
+
+/** The namespace has no such principal. */
+export function principalNotFound(): NexusError {
+  return new NexusError({
+    kind: "not_found",
+    reason: "PRINCIPAL_NOT_FOUND",
+    message: "No principal of this namespace has that id.",
+  });
+}
+
+/** The id is taken. */
+export function principalExists(): NexusError {
+  return new NexusError({
+    kind: "exists",
+    reason: "PRINCIPAL_EXISTS",
+    message: "A principal of this namespace has that id already.",
+  });
+}
+
+/** A principal wants to disable itself, which could lock the last administrator out. */
+export function principalIsCaller(): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "PRINCIPAL_IS_CALLER",
+    message: "Nobody can disable itself; ask another administrator.",
+  });
+}
+
+/** Users have passwords, and the deployment owns the secrets of services. */
+export function principalNotAgent(): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "PRINCIPAL_NOT_AGENT",
+    message: "Only an agent has a client secret that can be rotated here.",
+  });
+}
+
+/** The caller tries to hand out more than it holds. */
+export function scopeEscalation(scope: string): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "SCOPE_ESCALATION",
+    message: `The scope ${scope} is beyond what your own token holds.`,
+    details: { metadata: { scope } },
+  });
+}
+
+/** A retry of a call whose first answer held a secret. */
+export function secretAlreadyReturned(): NexusError {
+  return new NexusError({
+    kind: "exists",
+    reason: "SECRET_ALREADY_RETURNED",
+    message: "The first call with this request id returned the secret; rotate it to get another.",
+  });
+}
+
+/** The request id was used with another body. */
+export function requestIdReused(): NexusError {
+  return new NexusError({
+    kind: "conflict",
+    reason: "REQUEST_ID_REUSED",
+    message: "The request id was used before with another method or body.",
+  });
+}
+
+/** The next key has not been in every verifier's key set for long enough. */
+export function keyTooYoung(retryAfterMs: number): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "KEY_TOO_YOUNG",
+    message: "The next signing key was published too recently to sign.",
+    details: { retryAfterMs },
+  });
+}
+
+/** A sealed key does not open. */
+export function sealedKeyUnreadable(cause?: unknown): NexusError {
+  return new NexusError({
+    kind: "data_loss",
+    reason: "SEALED_KEY_UNREADABLE",
+    message:
+      "A stored key does not open with NEXUS_VAULT_KEY_ENCRYPTION_KEY: it is another key, or the row was changed.",
+    cause,
+  });
+}
+
+/** A field breaks a rule that the contract's patterns cannot express. */
+export function invalidField(field: string, description: string): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason: "REQUEST_INVALID",
+    message: `${field} ${description}.`,
+    details: { fieldViolations: [{ field, description }] },
+  });
+}

@@ -1,0 +1,196 @@
+import type { webcrypto } from "node:crypto";
+import type { Namespace } from "@nexus/shared";
+import type { PrincipalKind, PrincipalRecord, StoredPrincipal, TokenSubject } from "./principal.ts";
+import type { NewRevocation, RevocationRecord } from "./revocation.ts";
+import type { NewSigningKey, SigningKeyRow } from "./signing-key.ts";
+
+/** Names one principal. */
+export interface PrincipalKey {
+  readonly namespace: Namespace;
+  readonly principalId: string;
+}
+
+/** A page of a list. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
+}
+
+/** Reads principals. */
+export interface PrincipalReader {
+  find(key: PrincipalKey): Promise<StoredPrincipal | undefined>;
+  /** By id, after the row that the token names. Errors: invalid/PAGE_TOKEN_INVALID. */
+  list(
+    namespace: Namespace,
+    page: { readonly size: number; readonly token: string },
+  ): Promise<Page<PrincipalRecord>>;
+}
+
+/** A principal about to be stored. */
+export interface NewPrincipal extends PrincipalKey {
+  readonly kind: PrincipalKind;
+  readonly scopes: readonly string[];
+  readonly passwordHash?: string;
+  readonly secretDigest?: Buffer;
+}
+
+/** Changes principals, inside a transaction. */
+export interface PrincipalWriter {
+  /** Errors: exists/PRINCIPAL_EXISTS. */
+  insert(principal: NewPrincipal): Promise<PrincipalRecord>;
+  /** Locks the row until the transaction ends, so that no token is issued meanwhile. */
+  lock(key: PrincipalKey): Promise<StoredPrincipal | undefined>;
+  disable(key: PrincipalKey): Promise<PrincipalRecord>;
+  replaceSecret(key: PrincipalKey, digest: Buffer): Promise<void>;
+}
+
+/** What deployments and logins change about principals, outside of requests. */
+export interface PrincipalUpkeep {
+  /** False when the principal exists already; then nothing changes. */
+  insertIfAbsent(principal: NewPrincipal): Promise<boolean>;
+  /** Creates the service principal or brings its secret and scopes up to date. Says what happened. */
+  upsertService(principal: NewPrincipal): Promise<"created" | "changed" | "unchanged">;
+  /** Replaces a password hash, if it is still the one that was checked. */
+  replacePasswordHash(key: PrincipalKey, from: string, to: string): Promise<void>;
+}
+
+/** A family about to begin. */
+export interface NewFamily extends PrincipalKey {
+  readonly familyId: string;
+  /** The version of the credential that was checked. */
+  readonly credentialVersion: number;
+  /** Absent for services, whose families have no row. */
+  readonly refresh?: { readonly digest: Buffer; readonly ttlMs: number };
+}
+
+/** What the database said when it let a token be issued. */
+export interface Issuance {
+  readonly principal: PrincipalRecord;
+  readonly familyId: string;
+  /** Database time; not before any revocation that was committed earlier. */
+  readonly issuedAtMs: number;
+  readonly refreshExpiresAtMs: number | undefined;
+}
+
+/** Token families and their refresh tokens. */
+export interface TokenFamilies {
+  /** Begins a family; undefined when the principal is gone, disabled or has a newer credential by now. */
+  start(family: NewFamily): Promise<Issuance | undefined>;
+  /** Spends a refresh token and puts the next in its place, in one statement; undefined when it is not the live
+   * token of a live family of an enabled principal. */
+  rotate(
+    spent: Buffer,
+    next: { readonly digest: Buffer; readonly ttlMs: number },
+  ): Promise<Issuance | undefined>;
+}
+
+/** Changes families, inside a transaction. */
+export interface FamilyWriter {
+  /** The family of a refresh token that was spent before. */
+  findSpent(
+    digest: Buffer,
+  ): Promise<{ readonly namespace: Namespace; readonly familyId: string } | undefined>;
+  revoke(namespace: Namespace, familyId: string): Promise<void>;
+  revokeAllOf(key: PrincipalKey): Promise<void>;
+}
+
+/** Adds revocations, inside a transaction; take it last, because it serialises all revocations until the commit. */
+export interface RevocationWriter {
+  add(revocation: NewRevocation): Promise<RevocationRecord>;
+}
+
+/** Reads revocations in the order of their revisions, which is the order of their commits. */
+export interface RevocationReader {
+  after(revision: bigint, limit: number): Promise<readonly RevocationRecord[]>;
+}
+
+/** Signing keys, inside a transaction that holds their lock. */
+export interface SigningKeyWriter {
+  /** Waits for every other transaction on the keys, then reads them and the database's time. */
+  lockAll(): Promise<{ readonly keys: readonly SigningKeyRow[]; readonly nowMs: number }>;
+  insert(key: NewSigningKey): Promise<void>;
+  /** Makes the current key a previous one, drops its private part and sets when its last token ends. */
+  demoteCurrent(marginMs: number): Promise<void>;
+  /** Makes the next key the current one. */
+  promoteNext(): Promise<void>;
+  /** Removes previous keys whose tokens have all ended. */
+  deleteEnded(): Promise<void>;
+}
+
+/** Reads signing keys. */
+export interface SigningKeyReader {
+  list(): Promise<readonly SigningKeyRow[]>;
+  /** Notes the token life of this replica, so that no key and no revocation is forgotten before its tokens end. */
+  raiseTokenTtl(ttlMs: number): Promise<void>;
+}
+
+/** The stores of one transaction. */
+export interface Transaction {
+  readonly principals: PrincipalWriter;
+  readonly families: FamilyWriter;
+  readonly revocations: RevocationWriter;
+  readonly signingKeys: SigningKeyWriter;
+}
+
+/** Runs work in one transaction; the work may run again after a clash, so it has no other effects. */
+export interface Transactions {
+  run<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+}
+
+/** What makes a retry recognisable. */
+export interface RequestKey {
+  readonly caller: PrincipalKey;
+  readonly requestId: string;
+  /** Keyed digest of method and body. */
+  readonly bodyDigest: Buffer;
+}
+
+/** What a mutation answered, and whether it was an earlier call that did. */
+export interface Answer<T> {
+  readonly value: T;
+  readonly replayed: boolean;
+}
+
+/** Mutations that happen once per request id. */
+export interface Mutations {
+  /** The stored answer of an earlier call. Errors: conflict/REQUEST_ID_REUSED. */
+  replay<T>(key: RequestKey): Promise<Answer<T> | undefined>;
+  /** Runs the work once: request, work and answer commit together; a retry gets the stored answer.
+   *
+   * The answer is stored as JSON, so it must be plain data and must hold no secret.
+   * Errors: conflict/REQUEST_ID_REUSED; those of work, which leave nothing behind. */
+  run<T>(key: RequestKey, work: (tx: Transaction) => Promise<T>): Promise<Answer<T>>;
+}
+
+/** A key of the platform's WebCrypto. */
+export type CryptoKey = webcrypto.CryptoKey;
+
+/** A JSON Web Key (RFC 7517), as much of it as vault looks at. */
+export type Jwk = webcrypto.JsonWebKey;
+
+/** The token format, which @nexus/identity owns. */
+export interface TokenFormat {
+  newSigningKey(kid: string): Promise<{ readonly publicJwk: Jwk; readonly privateJwk: Jwk }>;
+  importKey(jwk: Jwk): Promise<CryptoKey>;
+  sign(
+    subject: TokenSubject,
+    key: { readonly kid: string; readonly privateKey: CryptoKey },
+  ): Promise<string>;
+}
+
+/** How a caller proved who it is. */
+export type ProofMethod = "password" | "client_secret" | "refresh_token";
+
+/** Business events, for metrics and log. */
+export interface AuthEvents {
+  proofAccepted(method: ProofMethod, principal: PrincipalRecord): void;
+  proofRefused(method: ProofMethod, reason: string): void;
+  familyReused(namespace: Namespace, familyId: string): void;
+  revoked(revocation: RevocationRecord): void;
+  passwordRehashed(principal: PrincipalKey): void;
+  principalCreated(principal: PrincipalRecord): void;
+  principalDisabled(principal: PrincipalRecord): void;
+  secretRotated(principal: PrincipalKey): void;
+  signingKeyRotated(currentKid: string, nextKid: string): void;
+}

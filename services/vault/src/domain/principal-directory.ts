@@ -1,0 +1,168 @@
+import type { Namespace } from "@nexus/shared";
+import { revokePrincipal } from "./auth-manager.ts";
+import type { CryptoManager } from "./crypto-manager.ts";
+import {
+  invalidField,
+  principalIsCaller,
+  principalNotAgent,
+  principalNotFound,
+  secretAlreadyReturned,
+} from "./errors.ts";
+import type {
+  Answer,
+  AuthEvents,
+  Mutations,
+  Page,
+  PrincipalKey,
+  PrincipalReader,
+  RequestKey,
+} from "./ports.ts";
+import type { Caller, PrincipalRecord } from "./principal.ts";
+import { withoutCredentials } from "./principal.ts";
+import type { RevocationLog } from "./revocation-log.ts";
+import { DEFAULT_SCOPES, grantableScopes } from "./scope-sets.ts";
+
+/** What a PrincipalDirectory needs. */
+export interface PrincipalDirectoryOptions {
+  readonly principals: PrincipalReader;
+  readonly mutations: Mutations;
+  readonly crypto: CryptoManager;
+  readonly revocations: RevocationLog;
+  readonly events: AuthEvents;
+}
+
+/** A principal as its creator describes it. */
+export interface PrincipalSpec {
+  readonly principalId: string;
+  readonly kind: "user" | "agent";
+  /** Empty means DEFAULT_SCOPES of the kind. */
+  readonly scopes: readonly string[];
+  /** A user's first password; empty for an agent. */
+  readonly password: string;
+}
+
+/** A principal and, for an agent, its secret in clear: the only time anybody sees it. */
+export interface CreatedPrincipal {
+  readonly principal: PrincipalRecord;
+  readonly clientSecret: string;
+}
+
+/** Shortest and longest password in bytes; the longest bounds the work before hashing. */
+export const PASSWORD_BYTES_MIN = 8;
+export const PASSWORD_BYTES_MAX = 1024;
+
+/** The identities of a namespace: who there is, and who may become somebody. Works in the caller's namespace only. */
+export class PrincipalDirectory {
+  readonly #options: PrincipalDirectoryOptions;
+
+  constructor(options: PrincipalDirectoryOptions) {
+    this.#options = options;
+  }
+
+  /** Creates a user or an agent. Errors: exists/PRINCIPAL_EXISTS; forbidden/SCOPE_ESCALATION; invalid for a bad
+   * password or scope; exists/SECRET_ALREADY_RETURNED when an agent's creation is repeated. */
+  async create(
+    caller: Caller,
+    spec: PrincipalSpec,
+    request: RequestKey,
+    signal?: AbortSignal,
+  ): Promise<CreatedPrincipal> {
+    const { mutations, crypto, events } = this.#options;
+    checkPassword(spec);
+    const wanted = spec.scopes.length === 0 ? DEFAULT_SCOPES[spec.kind] : spec.scopes;
+    const scopes = grantableScopes(caller, wanted);
+    // Looked up before the hash is made: a retry must not cost another one.
+    const earlier = await mutations.replay<PrincipalRecord>(request);
+    if (earlier !== undefined) return replayed(earlier);
+    const isUser = spec.kind === "user";
+    const clientSecret = isUser ? "" : crypto.newClientSecret();
+    const credential = isUser
+      ? { passwordHash: await crypto.hashPassword(spec.password, signal) }
+      : { secretDigest: crypto.digest("client-secret", clientSecret) };
+    const { namespace } = caller;
+    const { principalId, kind } = spec;
+    const answer = await mutations.run(request, (tx) =>
+      tx.principals.insert({ namespace, principalId, kind, scopes, ...credential }),
+    );
+    if (answer.replayed) return replayed(answer);
+    events.principalCreated(answer.value);
+    return { principal: answer.value, clientSecret };
+  }
+
+  /** Errors: not_found/PRINCIPAL_NOT_FOUND. */
+  async get(key: PrincipalKey): Promise<PrincipalRecord> {
+    const found = await this.#options.principals.find(key);
+    if (found === undefined) throw principalNotFound();
+    return withoutCredentials(found);
+  }
+
+  /** Lists by id. Errors: invalid/PAGE_TOKEN_INVALID. */
+  list(
+    namespace: Namespace,
+    page: { readonly size: number; readonly token: string },
+  ): Promise<Page<PrincipalRecord>> {
+    return this.#options.principals.list(namespace, page);
+  }
+
+  /** Disables a principal and revokes all it holds, in one transaction.
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; precondition/PRINCIPAL_IS_CALLER. */
+  async disable(
+    caller: Caller,
+    principalId: string,
+    request: RequestKey,
+  ): Promise<PrincipalRecord> {
+    const { mutations, events, revocations } = this.#options;
+    if (principalId === caller.principalId) throw principalIsCaller();
+    const key = { namespace: caller.namespace, principalId };
+    const { value, replayed: again } = await mutations.run(request, async (tx) => {
+      // First of all writes, so that the lock is held before the row changes.
+      const locked = await tx.principals.lock(key);
+      if (locked === undefined) throw principalNotFound();
+      const disabled = await tx.principals.disable(key);
+      await revokePrincipal(tx, key);
+      return disabled;
+    });
+    if (!again) events.principalDisabled(value);
+    // This replica refuses the tokens before it answers; the others poll.
+    await revocations.refresh().catch(() => undefined);
+    return value;
+  }
+
+  /** Replaces an agent's secret. Nobody may take over an agent that holds more than itself.
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; precondition/PRINCIPAL_NOT_AGENT; forbidden/SCOPE_ESCALATION;
+   * exists/SECRET_ALREADY_RETURNED when repeated. */
+  async rotateSecret(caller: Caller, principalId: string, request: RequestKey): Promise<string> {
+    const { mutations, crypto, events } = this.#options;
+    const key = { namespace: caller.namespace, principalId };
+    const clientSecret = crypto.newClientSecret();
+    const { replayed: again } = await mutations.run(request, async (tx) => {
+      const agent = await tx.principals.lock(key);
+      if (agent === undefined) throw principalNotFound();
+      if (agent.kind !== "agent") throw principalNotAgent();
+      grantableScopes(caller, agent.scopes);
+      await tx.principals.replaceSecret(key, crypto.digest("client-secret", clientSecret));
+      return {};
+    });
+    if (again) throw secretAlreadyReturned();
+    events.secretRotated(key);
+    return clientSecret;
+  }
+}
+
+function replayed(answer: Answer<PrincipalRecord>): CreatedPrincipal {
+  if (answer.value.kind === "agent") throw secretAlreadyReturned();
+  return { principal: answer.value, clientSecret: "" };
+}
+
+function checkPassword(spec: PrincipalSpec): void {
+  const bytes = Buffer.byteLength(spec.password, "utf8");
+  if (spec.kind === "agent" && bytes > 0) {
+    throw invalidField("password", "must be empty for an agent");
+  }
+  if (spec.kind === "user" && (bytes < PASSWORD_BYTES_MIN || bytes > PASSWORD_BYTES_MAX)) {
+    throw invalidField(
+      "password",
+      `must have ${PASSWORD_BYTES_MIN} to ${PASSWORD_BYTES_MAX} bytes for a user`,
+    );
+  }
+}

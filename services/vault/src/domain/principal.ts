@@ -1,0 +1,55 @@
+import type { Namespace } from "@nexus/shared";
+
+/** What acts: a person, a worker, or a NEXUS service. */
+export type PrincipalKind = "user" | "agent" | "service";
+
+/** One identity of a namespace, as anybody with the right to read it may see it. */
+export interface PrincipalRecord {
+  readonly namespace: Namespace;
+  readonly principalId: string;
+  readonly kind: PrincipalKind;
+  readonly scopes: readonly string[];
+  readonly disabled: boolean;
+  readonly createdAtMs: number;
+}
+
+/** An identity with what proves it. Stays inside vault. */
+export interface StoredPrincipal extends PrincipalRecord {
+  /** PHC string; users only. */
+  readonly passwordHash: string | undefined;
+  /** Keyed digest of the client secret; agents and services only. */
+  readonly secretDigest: Buffer | undefined;
+  /** Grows with every new credential. */
+  readonly credentialVersion: number;
+}
+
+/** Who calls, as the verified token says. */
+export interface Caller {
+  readonly namespace: Namespace;
+  readonly principalId: string;
+  readonly scopes: readonly string[];
+  readonly tokenId: string;
+  readonly familyId: string;
+}
+
+/** What an access token says; the token format itself belongs to @nexus/identity. */
+export interface TokenSubject extends Caller {
+  readonly kind: PrincipalKind;
+  readonly issuedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+/** The tokens of one successful proof of identity. */
+export interface IssuedTokens {
+  readonly accessToken: string;
+  readonly accessExpiresAtMs: number;
+  /** Undefined for services, which ask again with their secret. */
+  readonly refresh: { readonly token: string; readonly expiresAtMs: number } | undefined;
+  readonly principal: PrincipalRecord;
+}
+
+/** The principal without its credentials: what may leave the domain. */
+export function withoutCredentials(stored: StoredPrincipal): PrincipalRecord {
+  const { namespace, principalId, kind, scopes, disabled, createdAtMs } = stored;
+  return { namespace, principalId, kind, scopes, disabled, createdAtMs };
+}

@@ -1,0 +1,59 @@
+import { matchesScope, parseScope } from "@nexus/shared";
+import { invalidField, scopeEscalation } from "./errors.ts";
+import type { Caller } from "./principal.ts";
+
+/** Everything. */
+export const ADMIN_SCOPES: readonly string[] = ["*"];
+
+/** What a new principal gets when its creator names no scopes. */
+export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]>> = {
+  user: [
+    "orchestrator:job:submit",
+    "orchestrator:job:read",
+    "orchestrator:job:cancel",
+    "registry:agent:read",
+    "insight:performance:read",
+    "mesh:message:send",
+    "gateway:status:read",
+  ],
+  // The registry lets an agent register its own id only.
+  agent: [
+    "registry:agent:register",
+    "registry:agent:read",
+    "mesh:session:connect",
+    "mesh:message:send",
+  ],
+};
+
+/** What each NEXUS service may do when it acts for itself; vault calls nobody. */
+export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
+  registry: ["vault:revocation:watch"],
+  orchestrator: [
+    "vault:revocation:watch",
+    "registry:agent:read",
+    "registry:outcome:report",
+    "mesh:dispatch:connect",
+    "insight:sample:record",
+  ],
+  "mesh-router": ["vault:revocation:watch", "registry:agent:read", "registry:presence:report"],
+  insight: ["vault:revocation:watch"],
+  gateway: ["vault:revocation:watch", "gateway:status:read"],
+};
+
+/** Longest scope in characters. With 64 scopes a token stays below the 8 KiB that many stacks allow a header. */
+export const SCOPE_LENGTH_MAX = 64;
+
+/** Checks the scopes that a caller wants to grant and removes doubles.
+ *
+ * Errors: invalid/SCOPE_INVALID, invalid/REQUEST_INVALID when one is too long, forbidden/SCOPE_ESCALATION when the
+ * caller's own token does not cover one. */
+export function grantableScopes(caller: Caller, wanted: readonly string[]): readonly string[] {
+  for (const scope of wanted) {
+    parseScope(scope);
+    if (scope.length > SCOPE_LENGTH_MAX) {
+      throw invalidField("scopes", `must have at most ${SCOPE_LENGTH_MAX} characters each`);
+    }
+    if (!matchesScope(caller.scopes, scope)) throw scopeEscalation(scope);
+  }
+  return [...new Set(wanted)];
+}

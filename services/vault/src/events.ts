@@ -1,0 +1,75 @@
+import type { Logger } from "@nexus/shared";
+import type { Metrics } from "@nexus/telemetry";
+import type { BootstrapEvents } from "./domain/bootstrap.ts";
+import type { AuthEvents } from "./domain/ports.ts";
+
+/** Everything that happens in vault, as metric and log line. Ids go to the log only, credentials nowhere. */
+export type VaultEvents = AuthEvents & BootstrapEvents;
+
+/** Creates the events of vault. */
+export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents {
+  const proofs = metrics.counter({
+    name: "proofs_total",
+    help: "Proofs of identity by method and outcome; the outcome is `accepted` or a reason.",
+    labels: ["method", "outcome"],
+  });
+  const revocations = metrics.counter({
+    name: "revocations_total",
+    help: "Revocations by what they take back.",
+    labels: ["target"],
+  });
+  const rotations = metrics.counter({
+    name: "signing_key_rotations_total",
+    help: "Rotations of the signing key by this replica.",
+  });
+  return {
+    proofAccepted(method, { namespace, principalId }) {
+      proofs.inc({ method, outcome: "accepted" });
+      logger.debug({ method, namespace, principal_id: principalId }, "proof accepted");
+    },
+    proofRefused(method, reason) {
+      proofs.inc({ method, outcome: reason });
+      logger.info({ method, reason }, "proof refused");
+    },
+    familyReused(namespace, familyId) {
+      revocations.inc({ target: "family" });
+      logger.warn({ namespace, family_id: familyId }, "refresh token reused, family revoked");
+    },
+    revoked({ target, namespace, id, revision }) {
+      revocations.inc({ target });
+      const fields = { target, namespace, id, revision: revision.toString() };
+      logger.info(fields, "revocation committed");
+    },
+    passwordRehashed({ namespace, principalId }) {
+      logger.info({ namespace, principal_id: principalId }, "password hash brought up to policy");
+    },
+    principalCreated({ namespace, principalId, kind }) {
+      logger.info({ namespace, principal_id: principalId, kind }, "principal created");
+    },
+    principalDisabled({ namespace, principalId }) {
+      revocations.inc({ target: "principal" });
+      logger.info({ namespace, principal_id: principalId }, "principal disabled");
+    },
+    secretRotated({ namespace, principalId }) {
+      logger.info({ namespace, principal_id: principalId }, "client secret rotated");
+    },
+    signingKeyRotated(currentKid, nextKid) {
+      rotations.inc();
+      logger.info({ current_key_id: currentKid, next_key_id: nextKid }, "signing key rotated");
+    },
+    adminCreated(namespace) {
+      logger.info({ namespace }, "administrator created");
+    },
+    adminPasswordGenerated(namespace, password) {
+      // The one secret that is ever logged, on purpose and once: there is no other way to hand it over.
+      const hint = "change it, or set NEXUS_BOOTSTRAP_ADMIN_PASSWORD before the first start";
+      logger.warn(
+        { namespace },
+        `generated password of admin (shown only once; ${hint}): ${password}`,
+      );
+    },
+    serviceReady(name, change) {
+      logger.info({ principal_id: name, change }, "service principal ready");
+    },
+  };
+}

@@ -1,0 +1,17 @@
+import type { AuthService } from "@nexus/proto/vault";
+import type { MethodImplementation } from "@nexus/rpc";
+import { parseNamespace } from "@nexus/shared";
+import { toTokenSet } from "./convert.ts";
+import type { VaultHandlerDeps } from "./deps.ts";
+
+type GrantClientToken = MethodImplementation<typeof AuthService.method.grantClientToken>;
+
+/** Serves AuthService.GrantClientToken. */
+export function createGrantClientToken({ auth }: VaultHandlerDeps): GrantClientToken {
+  return async (request) => {
+    const { principalId, clientSecret } = request;
+    const namespace = parseNamespace(request.namespace);
+    const issued = await auth.grantClientToken({ namespace, principalId, clientSecret });
+    return { tokens: toTokenSet(issued) };
+  };
+}

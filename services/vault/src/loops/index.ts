@@ -1,0 +1,59 @@
+import type { Clock } from "@nexus/shared";
+import type { KeyStore } from "../domain/key-store.ts";
+import type { RevocationLog } from "../domain/revocation-log.ts";
+
+/** One background work of vault. */
+export interface LoopSpec {
+  readonly name: string;
+  readonly intervalMs: number;
+  readonly step: (signal: AbortSignal) => Promise<void>;
+}
+
+/** What the loops work on. */
+export interface LoopDeps {
+  readonly revocations: RevocationLog;
+  readonly keys: KeyStore;
+  readonly clock: Clock;
+  /** Removes rows that have ended. */
+  readonly deleteEnded: (signal: AbortSignal) => Promise<number>;
+  /** Forgets revocations that have ended in the local verifier. */
+  readonly pruneVerifier: (nowMs: number) => void;
+}
+
+/** How soon a revocation committed by another replica is seen here. The promise is 1 s for every service, so half of
+ * it is left for the stream. A poll of an index costs less than a NOTIFY, which serialises commits. */
+export const REVOCATION_POLL_MS = 250;
+/** The stream promises a sign of life every 5 s. */
+export const REVOCATION_BEAT_MS = 4000;
+/** How soon a rotation by another replica is known here; far below the margin that KeyStore allows a signer. */
+const KEY_RELOAD_MS = 2000;
+const KEY_MAINTENANCE_MS = 60_000;
+const CLEANUP_MS = 60_000;
+
+/** Lists the background work of vault. */
+export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
+  const { revocations, keys, clock } = deps;
+  return [
+    {
+      name: "revocation-poll",
+      intervalMs: REVOCATION_POLL_MS,
+      step: () => revocations.refresh(),
+    },
+    {
+      name: "revocation-beat",
+      intervalMs: REVOCATION_BEAT_MS,
+      step: async () => revocations.beat(),
+    },
+    { name: "key-reload", intervalMs: KEY_RELOAD_MS, step: () => keys.reload() },
+    { name: "key-maintenance", intervalMs: KEY_MAINTENANCE_MS, step: () => keys.maintain() },
+    {
+      name: "cleanup",
+      intervalMs: CLEANUP_MS,
+      async step(signal) {
+        revocations.prune(clock.nowMs());
+        deps.pruneVerifier(clock.nowMs());
+        await deps.deleteEnded(signal);
+      },
+    },
+  ];
+}

@@ -1,0 +1,30 @@
+import type { Pool } from "@nexus/postgres";
+import { REQUEST_RETENTION } from "./request-store.ts";
+
+/** Rows removed by one statement: keeps locks short and the tables usable meanwhile. */
+const DELETE_MAX = 1000;
+
+/** What has ended, by table. Families and spent tokens go when no refresh token of theirs could be used any more. */
+const ENDED: Readonly<Record<string, string>> = {
+  revocations: "expires_at < clock_timestamp()",
+  token_families: "refresh_expires_at < clock_timestamp()",
+  spent_refresh_tokens: "expires_at < clock_timestamp()",
+  requests: `created_at < clock_timestamp() - interval '${REQUEST_RETENTION}'`,
+};
+
+/** Removes what has ended, in bounded statements, until nothing is left or the signal aborts. Safe from several
+ * replicas: rows that another one is removing are skipped. Returns how many rows went. */
+export async function deleteEnded(pool: Pool, signal: AbortSignal): Promise<number> {
+  let total = 0;
+  for (const [table, ended] of Object.entries(ENDED)) {
+    const text = `
+      DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM ${table} WHERE ${ended} LIMIT ${DELETE_MAX} FOR UPDATE SKIP LOCKED))`;
+    let deleted = DELETE_MAX;
+    while (deleted === DELETE_MAX && !signal.aborted) {
+      deleted = (await pool.query(text)).rowCount;
+      total += deleted;
+    }
+  }
+  return total;
+}

@@ -1,0 +1,155 @@
+import type { Pool, Queryable } from "@nexus/postgres";
+import type { Namespace } from "@nexus/shared";
+import { createBatcher } from "@nexus/shared";
+import type { FamilyWriter, Issuance, NewFamily, TokenFamilies } from "../domain/ports.ts";
+import { withoutCredentials } from "../domain/principal.ts";
+import type { PrincipalRow } from "./principal-rows.ts";
+import { PRINCIPAL_COLUMNS, toStoredPrincipal } from "./principal-rows.ts";
+
+/** Grants that arrive while one commit runs share the next one. */
+const START_BATCH_MAX = 64;
+const START_QUEUE_MAX = 2000;
+const START_CONCURRENCY = 2;
+
+/** Database time of an issued token, rounded down so that a revocation of the same millisecond covers it. */
+const ISSUED_AT = `date_trunc('milliseconds', clock_timestamp())`;
+
+// The row lock waits for a transaction that disables or revokes the principal, and makes such a one wait for this
+// commit; it conflicts with itself so that a flood of grants cannot starve a revocation. `dated` reads the clock from
+// locked rows, so a token is dated after it was allowed. Rows are locked in one order, so batches cannot deadlock.
+const START = `
+  WITH wanted AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bytea[], $6::bigint[])
+      AS w (namespace, principal_id, family_id, credential_version, digest, ttl_ms)
+  ), locked AS (
+    SELECT p.* FROM principals p
+    WHERE (p.namespace, p.principal_id) IN (SELECT w.namespace, w.principal_id FROM wanted w)
+      AND NOT p.disabled
+    ORDER BY p.namespace, p.principal_id
+    FOR NO KEY UPDATE
+  ), dated AS MATERIALIZED (
+    SELECT locked.*, ${ISSUED_AT} AS issued_at FROM locked
+  ), issued AS MATERIALIZED (
+    SELECT ${PRINCIPAL_COLUMNS}, w.family_id AS "familyId", w.digest, p.issued_at AS "issuedAt",
+      p.issued_at + w.ttl_ms * interval '1 millisecond' AS "refreshExpiresAt"
+    FROM dated p JOIN wanted w USING (namespace, principal_id, credential_version)
+  ), families AS (
+    INSERT INTO token_families (family_id, namespace, principal_id, current_digest, refresh_expires_at)
+    SELECT "familyId", namespace, "principalId", digest, "refreshExpiresAt" FROM issued
+    WHERE digest IS NOT NULL
+  )
+  SELECT * FROM issued`;
+
+// One statement is the compare-and-set: two callers with one token meet at the row lock, and the second finds the
+// digest changed. Disabling a principal revokes its families, so a refresh in flight is finished or refused by it.
+const ROTATE = `
+  WITH rotated AS (
+    UPDATE token_families f
+    SET current_digest = $2, refresh_expires_at = ${ISSUED_AT} + $3 * interval '1 millisecond'
+    FROM principals p, (SELECT family_id, refresh_expires_at FROM token_families
+                        WHERE current_digest = $1) before
+    WHERE f.current_digest = $1 AND f.family_id = before.family_id
+      AND f.revoked_at IS NULL AND f.refresh_expires_at > clock_timestamp()
+      AND p.namespace = f.namespace AND p.principal_id = f.principal_id AND NOT p.disabled
+    RETURNING ${PRINCIPAL_COLUMNS}, f.family_id AS "familyId", ${ISSUED_AT} AS "issuedAt",
+      f.refresh_expires_at AS "refreshExpiresAt", before.refresh_expires_at AS spent_expires_at
+  ), spent AS (
+    INSERT INTO spent_refresh_tokens (token_digest, family_id, namespace, expires_at)
+    SELECT $1, "familyId", namespace, spent_expires_at FROM rotated
+  )
+  SELECT * FROM rotated`;
+
+const FIND_SPENT = `
+  SELECT namespace, family_id AS "familyId" FROM spent_refresh_tokens
+  WHERE token_digest = $1 AND expires_at > clock_timestamp()`;
+
+const REVOKE = `
+  UPDATE token_families SET revoked_at = clock_timestamp()
+  WHERE family_id = $2 AND namespace = $1 AND revoked_at IS NULL`;
+
+const REVOKE_ALL = `
+  UPDATE token_families SET revoked_at = clock_timestamp()
+  WHERE namespace = $1 AND principal_id = $2 AND revoked_at IS NULL`;
+
+interface IssuanceRow extends PrincipalRow {
+  readonly familyId: string;
+  readonly issuedAt: Date;
+  readonly refreshExpiresAt: Date | null;
+}
+
+function toIssuance(row: IssuanceRow): Issuance {
+  return {
+    principal: withoutCredentials(toStoredPrincipal(row)),
+    familyId: row.familyId,
+    issuedAtMs: row.issuedAt.getTime(),
+    refreshExpiresAtMs: row.refreshExpiresAt?.getTime(),
+  };
+}
+
+async function startMany(
+  pool: Pool,
+  families: readonly NewFamily[],
+): Promise<(Issuance | undefined)[]> {
+  const values = [
+    families.map((family) => family.namespace),
+    families.map((family) => family.principalId),
+    families.map((family) => family.familyId),
+    families.map((family) => family.credentialVersion),
+    families.map((family) => family.refresh?.digest ?? null),
+    families.map((family) => family.refresh?.ttlMs ?? null),
+  ];
+  const statement = { name: "families-start", text: START, values };
+  const { rows } = await pool.query<IssuanceRow>(statement);
+  const byFamily = new Map(rows.map((row) => [row.familyId, toIssuance(row)]));
+  return families.map((family) => byFamily.get(family.familyId));
+}
+
+/** The token families outside of transactions. */
+export interface FamilyStore extends TokenFamilies {
+  /** Finishes the grants that wait. */
+  close(): Promise<void>;
+}
+
+/** Creates the store of token families. Concurrent starts share one commit. */
+export function createFamilyStore(pool: Pool): FamilyStore {
+  const starts = createBatcher<NewFamily, Issuance | undefined>({
+    name: "token grant",
+    maxItems: START_BATCH_MAX,
+    maxDelayMs: 0,
+    maxQueued: START_QUEUE_MAX,
+    concurrency: START_CONCURRENCY,
+    flush: (families) => startMany(pool, families),
+  });
+  return {
+    start: (family) => starts.add(family),
+    async rotate(spent, next) {
+      const statement = {
+        name: "families-rotate",
+        text: ROTATE,
+        values: [spent, next.digest, next.ttlMs],
+      };
+      const { rows } = await pool.query<IssuanceRow>(statement);
+      const [row] = rows;
+      return row === undefined ? undefined : toIssuance(row);
+    },
+    close: () => starts.close(),
+  };
+}
+
+/** Binds the token families to a transaction. */
+export function createFamilyWriter(client: Queryable): FamilyWriter {
+  return {
+    async findSpent(digest) {
+      const { rows } = await client.query<{ namespace: Namespace; familyId: string }>(FIND_SPENT, [
+        digest,
+      ]);
+      return rows[0];
+    },
+    async revoke(namespace, familyId) {
+      await client.query(REVOKE, [namespace, familyId]);
+    },
+    async revokeAllOf({ namespace, principalId }) {
+      await client.query(REVOKE_ALL, [namespace, principalId]);
+    },
+  };
+}

@@ -1,0 +1,83 @@
+import type { Pool, Queryable } from "@nexus/postgres";
+import { withTransaction } from "@nexus/postgres";
+import { requestIdReused } from "../domain/errors.ts";
+import type { Answer, Mutations, RequestKey, Transaction, Transactions } from "../domain/ports.ts";
+import { createFamilyWriter } from "./family-store.ts";
+import { createPrincipalWriter } from "./principal-store.ts";
+import { createRevocationWriter } from "./revocation-store.ts";
+import { createSigningKeyWriter } from "./signing-key-store.ts";
+
+/** A request id is remembered for this long; the contracts promise it. */
+export const REQUEST_RETENTION = "24 hours";
+
+const FIND = `
+  SELECT body_digest AS "bodyDigest", answer FROM requests
+  WHERE namespace = $1 AND principal_id = $2 AND request_id = $3
+    AND created_at > clock_timestamp() - interval '${REQUEST_RETENTION}'`;
+
+// A second call with the id waits here for the first one's commit, and then claims nothing. An id that has ended is
+// claimed anew.
+const CLAIM = `
+  INSERT INTO requests AS r (namespace, principal_id, request_id, body_digest)
+  VALUES ($1, $2, $3, $4)
+  ON CONFLICT (namespace, principal_id, request_id) DO UPDATE
+    SET body_digest = excluded.body_digest, answer = NULL, created_at = now()
+    WHERE r.created_at <= clock_timestamp() - interval '${REQUEST_RETENTION}'`;
+
+const ANSWER = `
+  UPDATE requests SET answer = $4
+  WHERE namespace = $1 AND principal_id = $2 AND request_id = $3`;
+
+interface RequestRow {
+  readonly bodyDigest: Buffer;
+  readonly answer: unknown;
+}
+
+function keyValues({ caller, requestId }: RequestKey): readonly unknown[] {
+  return [caller.namespace, caller.principalId, requestId];
+}
+
+async function findAnswer<T>(client: Queryable, key: RequestKey): Promise<Answer<T> | undefined> {
+  const { rows } = await client.query<RequestRow>(FIND, keyValues(key));
+  const [row] = rows;
+  if (row === undefined) return undefined;
+  if (!row.bodyDigest.equals(key.bodyDigest)) throw requestIdReused();
+  return { value: row.answer as T, replayed: true };
+}
+
+function bind(client: Queryable): Transaction {
+  return {
+    principals: createPrincipalWriter(client),
+    families: createFamilyWriter(client),
+    revocations: createRevocationWriter(client),
+    signingKeys: createSigningKeyWriter(client),
+  };
+}
+
+async function runOnce<T>(
+  client: Queryable,
+  key: RequestKey,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<Answer<T>> {
+  const claimed = await client.query(CLAIM, [...keyValues(key), key.bodyDigest]);
+  if (claimed.rowCount === 0) {
+    const earlier = await findAnswer<T>(client, key);
+    if (earlier !== undefined) return earlier;
+  }
+  const value = await work(bind(client));
+  await client.query(ANSWER, [...keyValues(key), JSON.stringify(value)]);
+  return { value, replayed: false };
+}
+
+/** Creates transactions over all tables of vault. */
+export function createTransactions(pool: Pool): Transactions {
+  return { run: (work) => withTransaction(pool, (client) => work(bind(client))) };
+}
+
+/** Creates mutations that happen once per request id and caller. */
+export function createMutations(pool: Pool): Mutations {
+  return {
+    replay: (key) => findAnswer(pool, key),
+    run: (key, work) => withTransaction(pool, (client) => runOnce(client, key, work)),
+  };
+}
