@@ -19,8 +19,8 @@ import {
 } from "./source/workspace.ts";
 
 const NEXUS_SCOPE = "@nexus/";
-/** Test code may use it from any workspace; declaring it everywhere would make the graph cyclic. */
-const TEST_ONLY_PACKAGE = "@nexus/testkit";
+/** Test code may use these from any workspace; declaring them below what they are made of would be a cycle. */
+const TEST_PACKAGES = ["@nexus/devkit", "@nexus/testkit"];
 const NODE_MODULES = new Set(builtinModules.map((name) => `node:${name.replace(/^node:/, "")}`));
 
 interface Repository {
@@ -46,6 +46,8 @@ export function checkLayers(root: string): Findings {
 
 function checkFile(repository: Repository, workspace: Workspace, file: string): Problem[] {
   const module = readModule(repository.root, file);
+  const stray = strayLayer(workspace, file);
+  if (stray !== undefined) return [{ file, message: stray }];
   return module.imports.flatMap((edge) => {
     const messages = [
       ...(edge.star ? ["`export *` hides what a module offers; name the exports"] : []),
@@ -103,7 +105,7 @@ function isDeclared(
   const shared = repository.rootManifest.devDependencies ?? {};
   return (
     [devDependencies, shared].some((list) => Object.hasOwn(list, name)) ||
-    name === TEST_ONLY_PACKAGE
+    TEST_PACKAGES.includes(name)
   );
 }
 
@@ -112,16 +114,37 @@ function isExported(target: Workspace, specifier: string): boolean {
   return Object.hasOwn(target.manifest.exports ?? {}, subpath);
 }
 
+function strayLayer(workspace: Workspace, file: string): string | undefined {
+  const place = layerPlace(workspace, file);
+  if (place === undefined || place.rule !== undefined) return undefined;
+  return `\`${place.layer}\` is not a layer of ${place.service} (scripts/layers.ts)`;
+}
+
 /** Applies the layer table to the production code of a service. */
 function checkLayer(workspace: Workspace, file: string, edge: ImportEdge): string[] {
-  const source = `${workspace.folder}/src/`;
-  if (workspace.group !== "services" || !file.startsWith(source) || isTestFile(file)) return [];
-  const service = posix.basename(workspace.folder);
-  const layer = layerOf(file.slice(source.length));
-  const rule = layersOf(service)[layer];
-  if (rule === undefined) return [`\`${layer}\` is not a layer of ${service} (scripts/layers.ts)`];
+  const place = layerPlace(workspace, file);
+  if (place?.rule === undefined) return [];
+  const { layer, rule, source } = place;
   const refused = refusal(rule, { layer, file, source, specifier: edge.specifier });
   return refused === undefined ? [] : [`${layer} may not import ${refused} (scripts/layers.ts)`];
+}
+
+interface LayerPlace {
+  readonly service: string;
+  readonly layer: string;
+  readonly source: string;
+  readonly rule: LayerRule | undefined;
+}
+
+/** Says where in a service a file of production code stands. */
+function layerPlace(workspace: Workspace, file: string): LayerPlace | undefined {
+  const source = `${workspace.folder}/src/`;
+  if (workspace.group !== "services" || !file.startsWith(source) || isTestFile(file)) {
+    return undefined;
+  }
+  const service = posix.basename(workspace.folder);
+  const layer = layerOf(file.slice(source.length));
+  return { service, layer, source, rule: layersOf(service)[layer] };
 }
 
 function refusal(
@@ -136,7 +159,9 @@ function refusal(
   if (specifier.startsWith(".")) {
     const target = posix.join(posix.dirname(file), specifier);
     const targetLayer = layerOf(target.slice(source.length));
-    return targetLayer === layer || rule.layers.includes(targetLayer) ? undefined : targetLayer;
+    const same = targetLayer === layer;
+    const refused = targetLayer === "main" || !allows(rule.layers, targetLayer);
+    return !same && refused ? targetLayer : undefined;
   }
   if (specifier.startsWith("node:")) return allows(rule.node, specifier) ? undefined : specifier;
   const name = packageName(specifier);

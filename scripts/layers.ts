@@ -5,8 +5,8 @@
 
 /** What one layer may import, beside its own folder. */
 export interface LayerRule {
-  /** Other layers of the same service. */
-  readonly layers: readonly string[];
+  /** Other layers of the same service; `all` for every one but main, which nobody imports. */
+  readonly layers: readonly string[] | "all";
   /** NEXUS libraries by folder name; `all` for every declared one. */
   readonly libs: readonly string[] | "all";
   /** Third-party packages; `all` for every declared one. */
@@ -28,7 +28,7 @@ export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
     node: ["node:process"],
   },
   server: {
-    layers: ["config", "handlers", "loops", "clients", "store", "events", "domain"],
+    layers: "all",
     libs: "all",
     packages: "all",
     node: "all",
@@ -68,7 +68,31 @@ export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
 };
 
 /** Layers that one service needs and the others do not, with the reason beside it. */
-export const EXTRA_LAYERS: Readonly<Record<string, Readonly<Record<string, LayerRule>>>> = {};
+export const EXTRA_LAYERS: Readonly<Record<string, Readonly<Record<string, LayerRule>>>> = {
+  gateway: {
+    // Which contract belongs to which service is all the domain a gateway has, so it may name contracts.
+    domain: {
+      layers: [],
+      libs: ["proto", "shared"],
+      packages: ["@bufbuild/protobuf"],
+      node: PURE_NODE,
+    },
+    // Passes bytes on without decoding them: neither a handler nor a client of one service.
+    relay: {
+      layers: ["domain", "events"],
+      libs: ["rpc", "shared"],
+      packages: ["@bufbuild/protobuf"],
+      node: PURE_NODE,
+    },
+    // The protocol faces of the HTTP port; the only place that knows Connect.
+    http: {
+      layers: ["domain", "events", "relay"],
+      libs: ["proto", "rpc", "shared"],
+      packages: ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-node"],
+      node: ["node:http", "node:http2", ...PURE_NODE],
+    },
+  },
+};
 
 /** Finds the layer of a file from its path below `src`: the folder, or the file at the top. */
 export function layerOf(pathInSource: string): string {

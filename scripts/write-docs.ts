@@ -57,9 +57,10 @@ function renderLayerTable(): string {
 }
 
 function renderRow(name: string, { layers, libs, packages }: LayerRule): string {
+  const own = layers === "all" ? ["every layer but main"] : layers;
   const libraries = libs === "all" ? ["any declared library"] : libs.map((lib) => `@nexus/${lib}`);
   const others = packages === "all" ? ["any declared package"] : packages;
-  const parts = [layers, libraries, others].map((part) => part.join(", "));
+  const parts = [own, libraries, others].map((part) => part.join(", "));
   return `| ${name} | ${parts.filter((part) => part !== "").join("; ")} |`;
 }
 
