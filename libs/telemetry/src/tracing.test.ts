@@ -1,0 +1,114 @@
+import { context, propagation, SpanStatusCode, TraceFlags, trace } from "@opentelemetry/api";
+import { InMemorySpanExporter } from "@opentelemetry/sdk-trace-node";
+import { afterEach, describe, expect, it } from "vitest";
+import { initTracing, type Tracing, type TracingOptions, tracer } from "./tracing.ts";
+
+const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
+const PARENT_ID = "b7ad6b7169203331";
+
+let running: Tracing | undefined;
+
+function setUp(options: Partial<TracingOptions> = {}) {
+  const exporter = new InMemorySpanExporter();
+  running = initTracing({ service: "test", exporter, ...options });
+  return { tracing: running, exporter };
+}
+
+function extract(traceparent: string) {
+  return propagation.extract(context.active(), { traceparent });
+}
+
+describe("initTracing", () => {
+  afterEach(async () => {
+    await running?.shutdown();
+    running = undefined;
+  });
+
+  it("exports ended spans under the service's name", () => {
+    const { exporter, tracing } = setUp();
+    tracer().startActiveSpan("work", (span) => {
+      span.setStatus({ code: SpanStatusCode.OK });
+      span.end();
+    });
+    const [span] = exporter.getFinishedSpans();
+    expect(tracing.exporting).toBe(true);
+    expect(span?.name).toBe("work");
+    expect(span?.resource.attributes).toMatchObject({
+      "service.name": "nexus-test",
+      "service.namespace": "nexus",
+    });
+  });
+
+  it("keeps the active span across awaits, apart for each async flow", async () => {
+    const { exporter } = setUp();
+    const flow = async (name: string) =>
+      tracer().startActiveSpan(name, async (span) => {
+        await new Promise((resolve) => {
+          setImmediate(resolve);
+        });
+        expect(trace.getActiveSpan()).toBe(span);
+        tracer().startSpan(`${name} child`).end();
+        span.end();
+      });
+    await Promise.all([flow("a"), flow("b")]);
+    const spans = exporter.getFinishedSpans();
+    const idOf = (name: string) => spans.find((span) => span.name === name)?.spanContext().spanId;
+    for (const name of ["a", "b"]) {
+      const child = spans.find((span) => span.name === `${name} child`);
+      expect(child?.parentSpanContext?.spanId).toBe(idOf(name));
+    }
+  });
+
+  it("reads and writes W3C trace context", () => {
+    setUp();
+    const remote = extract(`00-${TRACE_ID}-${PARENT_ID}-01`);
+    const span = tracer().startSpan("work", {}, remote);
+    expect(span.spanContext().traceId).toBe(TRACE_ID);
+    const carrier: Record<string, string> = {};
+    propagation.inject(trace.setSpan(remote, span), carrier);
+    expect(carrier["traceparent"]).toBe(`00-${TRACE_ID}-${span.spanContext().spanId}-01`);
+    span.end();
+  });
+
+  it("exports under a parent that was not sampled, since that process may have no exporter", () => {
+    const { exporter } = setUp();
+    tracer()
+      .startSpan("work", {}, extract(`00-${TRACE_ID}-${PARENT_ID}-00`))
+      .end();
+    expect(exporter.getFinishedSpans()).toHaveLength(1);
+  });
+
+  it("exports nothing at ratio 0, and still hands ids on", () => {
+    const { exporter } = setUp({ sampleRatio: 0 });
+    const span = tracer().startSpan("work");
+    span.end();
+    expect(exporter.getFinishedSpans()).toHaveLength(0);
+    expect(trace.isSpanContextValid(span.spanContext())).toBe(true);
+  });
+
+  it("makes spans that only carry ids when nothing is exported", () => {
+    running = initTracing({ service: "test" });
+    expect(running.exporting).toBe(false);
+    const span = tracer().startSpan("work", {}, extract(`00-${TRACE_ID}-${PARENT_ID}-01`));
+    expect(span.isRecording()).toBe(false);
+    expect(span.spanContext().traceId).toBe(TRACE_ID);
+    expect(span.spanContext().spanId).not.toBe(PARENT_ID);
+    expect(span.spanContext().traceFlags).toBe(TraceFlags.NONE);
+  });
+
+  it("lets the first call of a process win, and the second's shutdown change nothing", async () => {
+    const { exporter } = setUp();
+    const second = initTracing({ service: "second" });
+    await second.shutdown();
+    tracer().startSpan("work").end();
+    expect(exporter.getFinishedSpans()).toHaveLength(1);
+  });
+
+  it("can be set up again after shutdown", async () => {
+    const first = setUp();
+    await first.tracing.shutdown();
+    const again = setUp();
+    tracer().startSpan("work").end();
+    expect(again.exporter.getFinishedSpans()).toHaveLength(1);
+  });
+});
