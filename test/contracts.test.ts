@@ -1,0 +1,97 @@
+/** What every contract promises beside what buf lint sees: scopes, retry safety, paging. */
+import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
+import { internal, required_scope } from "@nexus/proto/common";
+import * as gateway from "@nexus/proto/gateway";
+import * as insight from "@nexus/proto/insight";
+import * as mesh from "@nexus/proto/mesh";
+import * as orchestrator from "@nexus/proto/orchestrator";
+import * as registry from "@nexus/proto/registry";
+import * as vault from "@nexus/proto/vault";
+import { describe, expect, it } from "vitest";
+
+const DOMAINS = { gateway, insight, mesh, orchestrator, registry, vault };
+const INTERNAL = ["DispatchService", "OutcomeService", "PresenceService"];
+const SCOPE = /^[a-z]+:[a-z-]+:[a-z-]+$/;
+const RESUME_FIELDS = ["resume_token", "resume_revision", "after_sequence"];
+const NO_SCOPE = ["public", "authenticated"];
+
+const services: DescService[] = Object.values(DOMAINS).flatMap((module) =>
+  Object.values(module as Record<string, unknown>).filter(isService),
+);
+const methods: DescMethod[] = services.flatMap((service) => service.methods);
+
+function isService(value: unknown): value is DescService {
+  return typeof value === "object" && value !== null && "kind" in value && value.kind === "service";
+}
+
+function nameOf(method: DescMethod): string {
+  return `${method.parent.name}.${method.name}`;
+}
+
+function hasField(message: DescMethod["input"], name: string): boolean {
+  return message.fields.some((field) => field.name === name);
+}
+
+function hasMessage(message: DescMethod["input"], typeName: string): boolean {
+  return message.fields.some((field) => field.message?.typeName === typeName);
+}
+
+describe("contracts", () => {
+  it("give every method the scope that a caller needs", () => {
+    const bad = methods.filter((method) => {
+      const scope = getOption(method, required_scope);
+      return !NO_SCOPE.includes(scope) && !SCOPE.test(scope);
+    });
+    expect(bad.map(nameOf)).toEqual([]);
+    expect(methods.length).toBeGreaterThan(0);
+  });
+
+  it("let nobody without a token do more than sign in and read public facts", () => {
+    const open = methods.filter((method) => getOption(method, required_scope) === "public");
+    expect(open.map(nameOf).sort()).toEqual([
+      "AuthService.GetJwks",
+      "AuthService.GrantClientToken",
+      "AuthService.Login",
+      "AuthService.RefreshToken",
+    ]);
+  });
+
+  it("mark exactly the services that the gateway refuses", () => {
+    const marked = services.filter((service) => getOption(service, internal));
+    expect(marked.map(({ name }) => name).sort()).toEqual(INTERNAL);
+  });
+
+  it("carry a request_id wherever a retry could do the same thing twice, but for four that say so", () => {
+    const unsafe = methods.filter(
+      (method) =>
+        method.methodKind === "unary" &&
+        method.idempotency === Level.IDEMPOTENCY_UNKNOWN &&
+        !hasField(method.input, "request_id"),
+    );
+    expect(unsafe.map(nameOf).sort()).toEqual([
+      "AuthService.Login",
+      "AuthService.RefreshToken",
+      "MessagingService.CallAgent",
+      "MessagingService.SendMessage",
+    ]);
+  });
+
+  it("page every list in the same way", () => {
+    const lists = methods.filter((method) => method.name.startsWith("List"));
+    const unpaged = lists.filter(
+      ({ input, output }) =>
+        !hasMessage(input, "nexus.common.v1.PageRequest") ||
+        !hasMessage(output, "nexus.common.v1.PageInfo"),
+    );
+    expect(unpaged.map(nameOf)).toEqual([]);
+  });
+
+  it("let every watch go on after the last event seen", () => {
+    const watches = methods.filter((method) => method.name.startsWith("Watch"));
+    const lossy = watches.filter(
+      ({ input }) => !RESUME_FIELDS.some((name) => hasField(input, name)),
+    );
+    expect(lossy.map(nameOf)).toEqual([]);
+  });
+});
