@@ -4,4 +4,10 @@ export {
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from "./postgres/embedded-postgres.ts";
+export type { AdminCredentials } from "./stack/secrets.ts";
+export { type ProcessName, SERVICE_NAMES, type ServiceName } from "./stack/services.ts";
+export type { ServiceInfo, StackInfo } from "./stack/stack-info.ts";
+export type { StackLogMode } from "./stack/stack-log.ts";
+export type { StackProcesses } from "./stack/stack-processes.ts";
+export { type Stack, type StackOptions, startStack } from "./stack/start-stack.ts";
 export { freePort, freePorts, isPortFree } from "./ports.ts";

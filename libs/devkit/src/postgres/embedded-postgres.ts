@@ -6,7 +6,7 @@ import { freePort, isPortFree, LOOPBACK } from "../ports.ts";
 import { clusterPlace, type ClusterPlace, ensureCluster, SUPERUSER } from "./cluster.ts";
 import { type Guard, startGuard } from "./guard.ts";
 import { type NativeBinaries, openNativeBinaries } from "./native-binaries.ts";
-import { type OwnerLock, takeOwnership } from "./owner-lock.ts";
+import { type OwnerLock, takeOwnership } from "../owner-lock.ts";
 import { type Postmaster, pidOfServer, startPostmaster, stopLeftover } from "./postmaster.ts";
 import { openSubstituteFolder, othersCanReach, type RunAs, unprivilegedUser } from "./run-as.ts";
 

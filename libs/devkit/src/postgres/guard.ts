@@ -3,10 +3,11 @@
  * A shell waits for the end of a pipe whose other end only the owner holds. The kernel closes that end when the owner dies, of
  * SIGKILL too; then the shell stops the server of the data directory. It costs two small processes and no polling. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { ALIVE } from "../guard-shell.ts";
 
 /** $1 cluster folder, $2 folder to remove afterwards or empty. The pid is read at the end, so restarts need no word to the guard;
  * the command line is compared first, so that a later process with the same pid is left alone. */
-const SCRIPT = `
+const SCRIPT = `${ALIVE}
 trap '' HUP INT TERM
 cat >/dev/null
 pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null)
@@ -16,7 +17,7 @@ case "$pid:$command" in
 [0-9]*:*"$1"*)
   kill -INT "$pid" 2>/dev/null
   n=0
-  while [ $n -lt 100 ] && kill -0 "$pid" 2>/dev/null; do sleep 0.1; n=$((n + 1)); done
+  while [ $n -lt 100 ] && alive "$pid"; do sleep 0.1; n=$((n + 1)); done
   kill -QUIT "$pid" 2>/dev/null
 esac
 n=0

@@ -1,8 +1,8 @@
 /** One process at a time owns a data directory. The lock is a file that names its owner; a dead owner's lock is void. */
 import { linkSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { devkitError } from "../devkit-error.ts";
-import { processIdentity } from "../process-identity.ts";
+import { devkitError } from "./devkit-error.ts";
+import { processIdentity } from "./process-identity.ts";
 
 const FILE_NAME = "owner.json";
 const ATTEMPTS_MAX = 5;

@@ -1,0 +1,106 @@
+/** The stack's database: one embedded server, one database, a role and a schema per service, kept running. */
+import { join } from "node:path";
+import { createPool, provisionDatabase } from "@nexus/postgres";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "../postgres/embedded-postgres.ts";
+import { DATABASE, databaseRole } from "./environment.ts";
+import { createRestartPolicy } from "./restart-policy.ts";
+import type { StackSecrets } from "./secrets.ts";
+import { servicesWithStore } from "./services.ts";
+
+const FOLDER = "pg";
+
+/** What to start. */
+export interface StackDatabaseOptions {
+  readonly dataDir: string;
+  readonly port: number;
+  readonly durable: boolean;
+  readonly secrets: StackSecrets;
+  readonly onNotice: (notice: string) => void;
+}
+
+/** A server under supervision. */
+export interface StackDatabase {
+  readonly pid: number;
+  stop(): Promise<void>;
+  /** Stops, or kills as a power cut would, and starts again. */
+  restart(how: "stop" | "kill"): Promise<void>;
+  /** Kills it and keeps it down until resume(). */
+  takeDown(): Promise<void>;
+  resume(): Promise<void>;
+}
+
+/** Starts the server and prepares it for the services. A server that ends by itself is started again. */
+export async function startStackDatabase(options: StackDatabaseOptions): Promise<StackDatabase> {
+  const policy = createRestartPolicy();
+  let stopped = false;
+  let startedAtMs = performance.now();
+  const recover = async (server: EmbeddedPostgres) => {
+    const delay = policy.delayAfterDeath({ startedAtMs, diedAtMs: performance.now() });
+    if (delay === undefined) {
+      options.onNotice("postgres keeps ending and is given up; see pg/postgres.log");
+      return;
+    }
+    options.onNotice(`postgres ended unexpectedly, starts again in ${delay} ms`);
+    await new Promise((resolve) => setTimeout(resolve, delay));
+    if (stopped) return;
+    startedAtMs = performance.now();
+    await server.restart();
+  };
+  const server: EmbeddedPostgres = await startEmbeddedPostgres({
+    dataDir: join(options.dataDir, FOLDER),
+    port: options.port,
+    durable: options.durable,
+    onNotice: options.onNotice,
+    onUnexpectedExit: () => {
+      recover(server).catch((error: unknown) => {
+        options.onNotice(`postgres did not start again: ${String(error)}`);
+      });
+    },
+  });
+  try {
+    await prepare(server.url, options.secrets);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return {
+    get pid() {
+      return server.pid;
+    },
+    stop: () => {
+      stopped = true;
+      return server.stop();
+    },
+    restart: async (how) => {
+      if (how === "kill") await server.kill();
+      await server.restart();
+    },
+    takeDown: () => server.kill(),
+    resume: () => server.restart(),
+  };
+}
+
+async function prepare(adminUrl: string, secrets: StackSecrets): Promise<void> {
+  const admin = createPool({
+    url: adminUrl,
+    max: 1,
+    applicationName: "nexus-devkit",
+    schema: "public",
+  });
+  try {
+    const existing = await admin.query("SELECT 1 FROM pg_database WHERE datname = $1", [DATABASE]);
+    if (existing.rowCount === 0) await admin.query(`CREATE DATABASE ${DATABASE}`);
+  } finally {
+    await admin.close();
+  }
+  const url = new URL(adminUrl);
+  url.pathname = `/${DATABASE}`;
+  await provisionDatabase(
+    url.href,
+    servicesWithStore().map(({ name, schema }) => ({
+      role: databaseRole(schema),
+      password: secrets.databasePasswords[name] ?? "",
+      schema,
+    })),
+  );
+}

@@ -1,0 +1,91 @@
+/** Which process listens where. */
+import { devkitError } from "../devkit-error.ts";
+import { freePorts, isPortFree, LOOPBACK } from "../ports.ts";
+import { SERVICE_NAMES, SERVICES, type ServiceName } from "./services.ts";
+
+const HTTP_OFFSET = 80;
+const POSTGRES_OFFSET = 32;
+const OPS_OFFSET = 2000;
+const TAKEN_POLL_MS = 200;
+const PORT_MIN = 1024;
+const PORT_MAX = 65_535;
+/** Largest base whose highest port, an ops port, is still a port. */
+const PORT_BASE_MAX = PORT_MAX - OPS_OFFSET - SERVICE_NAMES.length;
+
+/** The base port of the design: gateway 7400, registry 7401, ... */
+export const PORT_BASE_DEFAULT = 7400;
+
+/** The ports of one stack. */
+export interface PortPlan {
+  readonly grpc: Readonly<Record<ServiceName, number>>;
+  readonly ops: Readonly<Record<ServiceName, number>>;
+  /** The gateway's second port. */
+  readonly http: number;
+  readonly postgres: number;
+}
+
+/** Says what is wrong with a base port, or undefined. */
+export function portBaseProblem(base: number): string | undefined {
+  const valid = Number.isInteger(base) && base >= PORT_MIN && base <= PORT_BASE_MAX;
+  return valid ? undefined : `must be a whole number from ${PORT_MIN} to ${PORT_BASE_MAX}`;
+}
+
+/** Lays out a stack from its base port: gateway N, registry N+1 .. insight N+5, HTTP N+80, Postgres N+32, ops ports +2000. */
+export function planPorts(base: number): PortPlan {
+  return {
+    grpc: byService((name) => base + SERVICES[name].portOffset),
+    ops: byService((name) => base + SERVICES[name].portOffset + OPS_OFFSET),
+    http: base + HTTP_OFFSET,
+    postgres: base + POSTGRES_OFFSET,
+  };
+}
+
+/** Lays out a stack on ports that are free at the moment. */
+export async function planFreePorts(): Promise<PortPlan> {
+  const ports = await freePorts(SERVICE_NAMES.length * 2 + 2);
+  const take = () => ports.pop() ?? 0;
+  return {
+    grpc: byService(take),
+    ops: byService(take),
+    http: take(),
+    postgres: take(),
+  };
+}
+
+/** Refuses to begin when a port is taken, naming each one and the flag that moves them all.
+ *
+ * With patience, ports may be taken at first: by the processes of a supervisor that was killed a moment ago.
+ * Errors: precondition/PORT_IN_USE. */
+export async function assertPortsFree(plan: PortPlan, patienceMs = 0): Promise<void> {
+  const giveUpAt = performance.now() + patienceMs;
+  for (;;) {
+    const taken = await takenPorts(plan);
+    if (taken.length === 0) return;
+    if (performance.now() >= giveUpAt) {
+      throw devkitError(
+        "PORT_IN_USE",
+        `in use on ${LOOPBACK} by another process: port ${taken.join(", ")}. Choose other ports with --port-base N`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, TAKEN_POLL_MS));
+  }
+}
+
+async function takenPorts(plan: PortPlan): Promise<string[]> {
+  const wanted: [string, number][] = [
+    ...SERVICE_NAMES.map((name): [string, number] => [name, plan.grpc[name]]),
+    ["gateway HTTP", plan.http],
+    ["postgres", plan.postgres],
+    ...SERVICE_NAMES.map((name): [string, number] => [`${name} ops`, plan.ops[name]]),
+  ];
+  const taken: string[] = [];
+  for (const [what, port] of wanted) {
+    if (!(await isPortFree(port))) taken.push(`${port} (${what})`);
+  }
+  return taken;
+}
+
+function byService<T>(valueOf: (name: ServiceName) => T): Record<ServiceName, T> {
+  const entries = SERVICE_NAMES.map((name) => [name, valueOf(name)] as const);
+  return Object.fromEntries(entries) as Record<ServiceName, T>;
+}

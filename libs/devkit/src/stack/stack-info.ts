@@ -1,0 +1,72 @@
+/** What others need to find a running stack: written to <dataDir>/stack.json. */
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { LOOPBACK } from "../ports.ts";
+import type { PortPlan } from "./port-plan.ts";
+import { SERVICE_NAMES, type ServiceName } from "./services.ts";
+
+const FILE_NAME = "stack.json";
+
+/** One service's addresses. */
+export interface ServiceInfo {
+  /** host:port of its gRPC port. */
+  readonly grpc: string;
+  /** http://host:port of its ops port: /metrics, /live, /ready. */
+  readonly ops: string;
+  /** 0 while it is down. */
+  readonly pid: number;
+}
+
+/** A running stack. */
+export interface StackInfo {
+  /** host:port for gRPC clients. */
+  readonly gateway: string;
+  /** http://host:port for HTTP and JSON clients. */
+  readonly http: string;
+  readonly services: Readonly<Record<ServiceName, ServiceInfo>>;
+  readonly postgres: { readonly port: number; readonly pid: number };
+  /** JSON file {namespace, user, password}, mode 0600. */
+  readonly adminCredentialsFile: string;
+  readonly dataDir: string;
+  readonly supervisorPid: number;
+}
+
+/** Builds the description. */
+export function describeStack(input: {
+  readonly ports: PortPlan;
+  readonly pidOf: (name: ServiceName) => number | undefined;
+  readonly postgresPid: number;
+  readonly adminCredentialsFile: string;
+  readonly dataDir: string;
+}): StackInfo {
+  const { ports } = input;
+  const services = SERVICE_NAMES.map((name): [ServiceName, ServiceInfo] => [
+    name,
+    {
+      grpc: `${LOOPBACK}:${ports.grpc[name]}`,
+      ops: `http://${LOOPBACK}:${ports.ops[name]}`,
+      pid: input.pidOf(name) ?? 0,
+    },
+  ]);
+  return {
+    gateway: `${LOOPBACK}:${ports.grpc.gateway}`,
+    http: `http://${LOOPBACK}:${ports.http}`,
+    services: Object.fromEntries(services) as Record<ServiceName, ServiceInfo>,
+    postgres: { port: ports.postgres, pid: input.postgresPid },
+    adminCredentialsFile: input.adminCredentialsFile,
+    dataDir: input.dataDir,
+    supervisorPid: process.pid,
+  };
+}
+
+/** Writes the description whole, so that a reader never sees half of it. */
+export function writeStackInfo(info: StackInfo): void {
+  const file = join(info.dataDir, FILE_NAME);
+  writeFileSync(`${file}.draft`, `${JSON.stringify(info, null, 2)}\n`);
+  renameSync(`${file}.draft`, file);
+}
+
+/** Removes it: no file means no stack. */
+export function removeStackInfo(dataDir: string): void {
+  rmSync(join(dataDir, FILE_NAME), { force: true });
+}

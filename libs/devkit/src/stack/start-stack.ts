@@ -1,0 +1,230 @@
+/** The whole of NEXUS on one machine: a database and six processes under one supervisor. */
+import { mkdirSync } from "node:fs";
+import { resolve } from "node:path";
+import { devkitError } from "../devkit-error.ts";
+import { takeOwnership } from "../owner-lock.ts";
+import { type ChildGuard, startChildGuard } from "./child-guard.ts";
+import { type StackDatabase, startStackDatabase } from "./database.ts";
+import { serviceEnvironment } from "./environment.ts";
+import {
+  assertPortsFree,
+  PORT_BASE_DEFAULT,
+  type PortPlan,
+  planFreePorts,
+  planPorts,
+} from "./port-plan.ts";
+import { waitUntilReady } from "./readiness.ts";
+import {
+  type AdminCredentials,
+  adminCredentialsOf,
+  openSecrets,
+  writeAdminCredentials,
+} from "./secrets.ts";
+import { SERVICE_NAMES, serviceEntry, type ServiceName } from "./services.ts";
+import { describeStack, removeStackInfo, type StackInfo, writeStackInfo } from "./stack-info.ts";
+import { openStackLog, type StackLog, type StackLogMode } from "./stack-log.ts";
+import { createStackProcesses, type StackProcesses } from "./stack-processes.ts";
+import { type SupervisedProcess, superviseProcess } from "./supervised-process.ts";
+
+const READY_TIMEOUT_MS = 60_000;
+/** After a supervisor that was killed, its processes need this long at most to see it and leave their ports. */
+const TAKE_OVER_PATIENCE_MS = 20_000;
+
+/** How to start a stack. */
+export interface StackOptions {
+  /** Holds data, secrets, logs and stack.json; a later start on it goes on where this one ended. */
+  readonly dataDir: string;
+  /** Gateway's port; the others follow from it. "free" takes whatever is free. @default 7400 */
+  readonly portBase?: number | "free";
+  /** "prefix": to standard output; "file": to <dataDir>/logs; "quiet": nowhere. @default "file" */
+  readonly logs?: StackLogMode;
+  /** Log level of every service. @default the services' own, info */
+  readonly logLevel?: string;
+  /** False trades durability of the database for speed, for tests. @default true */
+  readonly durable?: boolean;
+  /** Further variables for every service; win over the stack's own. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Ends a start that is under way. */
+  readonly signal?: AbortSignal;
+  /** The program of each service. @default services/<name>/dist/main.js of this repository */
+  readonly entryOf?: (name: ServiceName) => string;
+  /** Hears what a person should know: processes that died, files put elsewhere. Logged in any case. */
+  readonly onNotice?: (notice: string) => void;
+}
+
+/** A running stack. */
+export interface Stack {
+  /** As in <dataDir>/stack.json, with the process ids of this moment. */
+  readonly info: StackInfo;
+  /** How to log in as the first administrator. */
+  readonly admin: AdminCredentials;
+  /** Faults to order. */
+  readonly processes: StackProcesses;
+  /** Stops everything in order, the edge first, the database last. Keeps the data. Safe to call twice. */
+  stop(): Promise<void>;
+}
+
+/** Starts database and services and resolves when all of them say that they are ready.
+ *
+ * Whatever ends by itself is started again. When this process ends, however it ends, so does everything it started.
+ * Errors: precondition/PORT_IN_USE, before anything is started; precondition/DATA_DIR_IN_USE; precondition/STACK_START_FAILED
+ * with the last log lines of the service that did not become ready; those of startEmbeddedPostgres. Nothing keeps running then. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const dataDir = resolve(options.dataDir);
+  mkdirSync(dataDir, { recursive: true, mode: 0o755 });
+  const lock = takeOwnership(dataDir);
+  try {
+    const ports = await choosePorts(options.portBase ?? PORT_BASE_DEFAULT, lock.tookOver);
+    return await startLocked({ options, dataDir, ports, releaseLock: () => lock.release() });
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function choosePorts(base: number | "free", tookOver: boolean): Promise<PortPlan> {
+  if (base === "free") return planFreePorts();
+  const ports = planPorts(base);
+  await assertPortsFree(ports, tookOver ? TAKE_OVER_PATIENCE_MS : 0);
+  return ports;
+}
+
+interface StartInput {
+  readonly options: StackOptions;
+  readonly dataDir: string;
+  readonly ports: PortPlan;
+  readonly releaseLock: () => void;
+}
+
+async function startLocked(input: StartInput): Promise<Stack> {
+  const { options, dataDir, ports } = input;
+  const secrets = openSecrets(dataDir);
+  const adminCredentialsFile = writeAdminCredentials(dataDir, secrets);
+  const log = openStackLog(options.logs ?? "file", dataDir, options.onNotice);
+  const guard = startChildGuard();
+  const services = new Map<ServiceName, SupervisedProcess>();
+  let database: StackDatabase | undefined;
+  const describe = () =>
+    describeStack({
+      ports,
+      pidOf: (name) => services.get(name)?.pid,
+      postgresPid: database?.pid ?? 0,
+      adminCredentialsFile,
+      dataDir,
+    });
+  let ready = false;
+  const publish = () => {
+    if (ready) writeStackInfo(describe());
+  };
+  const stop = once(async () => {
+    ready = false;
+    for (const name of [...SERVICE_NAMES].reverse()) await services.get(name)?.stop();
+    await database?.stop();
+    await guard.release();
+    removeStackInfo(dataDir);
+    input.releaseLock();
+  });
+  try {
+    database = await startStackDatabase({
+      dataDir,
+      port: ports.postgres,
+      durable: options.durable ?? true,
+      secrets,
+      onNotice: log.notice,
+    });
+    const environment = { ports, secrets, logLevel: options.logLevel, extra: options.env ?? {} };
+    for (const name of SERVICE_NAMES) {
+      options.signal?.throwIfAborted();
+      const env = { ...process.env, ...serviceEnvironment(name, environment) };
+      services.set(name, startService(name, { options, env, log, guard, publish }));
+    }
+    await allReady(services, describe(), options.signal);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  ready = true;
+  publish();
+  const processes = createStackProcesses({ services, database, describe, publish });
+  return {
+    get info() {
+      return describe();
+    },
+    admin: adminCredentialsOf(secrets),
+    processes,
+    stop,
+  };
+}
+
+interface ServiceStart {
+  readonly options: StackOptions;
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: StackLog;
+  readonly guard: ChildGuard;
+  readonly publish: () => void;
+}
+
+function startService(name: ServiceName, start: ServiceStart): SupervisedProcess {
+  const child = superviseProcess({
+    name,
+    entry: (start.options.entryOf ?? serviceEntry)(name),
+    env: start.env,
+    log: start.log.of(name),
+    guard: start.guard,
+    onEvent: (event) => {
+      start.publish();
+      if (event.kind === "started") return;
+      const next =
+        event.restartInMs === undefined
+          ? "keeps ending and is given up"
+          : `starts again in ${event.restartInMs} ms`;
+      start.log.notice(`${name} ended (${event.how}) and ${next}`);
+    },
+  });
+  child.start();
+  return child;
+}
+
+async function allReady(
+  services: ReadonlyMap<ServiceName, SupervisedProcess>,
+  info: StackInfo,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const stopAsking = new AbortController();
+  const waits = [...services].map(async ([name, child]) => {
+    const ready = waitUntilReady(info.services[name].ops, READY_TIMEOUT_MS, stopAsking.signal);
+    try {
+      await Promise.race([ready, child.untimelyEnd, abortOf(signal)]);
+    } catch (error) {
+      if (signal?.aborted === true) throw error;
+      const what = error instanceof Error ? error.message : String(error);
+      throw devkitError(
+        "STACK_START_FAILED",
+        `${name}: ${what}\nIts last log lines:\n${child.tail()}`,
+        error,
+      );
+    }
+  });
+  try {
+    await Promise.all(waits);
+  } finally {
+    stopAsking.abort();
+  }
+}
+
+/** Never resolves; rejects when the start is called off. */
+function abortOf(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const abort = () => reject(signal?.reason as Error);
+    if (signal?.aborted === true) abort();
+    else signal?.addEventListener("abort", abort, { once: true });
+  });
+}
+
+function once(fn: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  return () => {
+    running ??= fn();
+    return running;
+  };
+}
