@@ -5,6 +5,11 @@ import { KiB, type Logger } from "@nexus/shared";
 import type { Admission } from "./admission.ts";
 import { addRoutes, type HttpRoute, peerKey } from "./connect-routes.ts";
 
+declare global {
+  /** The declarations of @connectrpc/connect name this DOM type, which Node's own types leave out. */
+  type HeadersInit = NonNullable<ConstructorParameters<typeof Headers>[0]>;
+}
+
 /** What the HTTP port is made of. */
 export interface HttpServerOptions {
   readonly host: string;

@@ -1,0 +1,44 @@
+import type { CommandSpec } from "./command.ts";
+import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
+import { jobsExplainCommand } from "./commands/explain.ts";
+import {
+  jobsCancelCommand,
+  jobsGetCommand,
+  jobsListCommand,
+  jobsSubmitCommand,
+  jobsWatchCommand,
+} from "./commands/jobs.ts";
+import { loginCommand, logoutCommand, whoamiCommand } from "./commands/login.ts";
+import {
+  principalsCreateCommand,
+  principalsDisableCommand,
+  principalsListCommand,
+} from "./commands/principals.ts";
+import { statusCommand } from "./commands/status.ts";
+
+/** Every command; the program, its help and its tests are made from this table. */
+export const COMMANDS: readonly CommandSpec[] = [
+  loginCommand,
+  logoutCommand,
+  whoamiCommand,
+  statusCommand,
+  jobsSubmitCommand,
+  jobsGetCommand,
+  jobsListCommand,
+  jobsWatchCommand,
+  jobsCancelCommand,
+  jobsExplainCommand,
+  agentsListCommand,
+  agentsGetCommand,
+  agentsDiscoverCommand,
+  principalsCreateCommand,
+  principalsListCommand,
+  principalsDisableCommand,
+];
+
+/** What each noun is, for the help of its group. */
+export const NOUNS: Readonly<Record<string, string>> = {
+  jobs: "Submit jobs and follow them",
+  agents: "See and find agents",
+  principals: "Administer users and agents",
+};

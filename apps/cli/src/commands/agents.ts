@@ -1,0 +1,117 @@
+import {
+  type Agent,
+  AgentState,
+  DiscoverAgentsResponseSchema,
+  GetAgentResponseSchema,
+  ListAgentsResponseSchema,
+} from "@nexus/proto/registry";
+import type { CommandSpec } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { showDuration, showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { parseLimit } from "./numbers.ts";
+
+/** Lists agents. */
+export const agentsListCommand: CommandSpec = {
+  usage: "agents list",
+  about: "List registered agents",
+  example: "nexus agents list --capability text.analyse",
+  flags: [
+    { flags: "--capability <name>", about: "only agents with this capability" },
+    { flags: "--label <key=value>", about: "only agents with this label", many: true },
+    { flags: "--limit <n>", about: "how many at most, 1 to 1000", default: "100" },
+  ],
+  run: async (ctx, args) => {
+    const response = await ctx.client().registry.listAgents({
+      capability: args.text("capability") ?? "",
+      labels: args.pairs("label"),
+      page: { pageSize: parseLimit(args.text("limit")) },
+    });
+    if (ctx.format === "json") writeJson(ListAgentsResponseSchema, response);
+    else if (ctx.format === "name") for (const { agentId } of response.agents) writeLine(agentId);
+    else writeTable(AGENT_HEAD, response.agents.map(agentRow));
+    return EXIT.ok;
+  },
+};
+
+/** Shows one agent. */
+export const agentsGetCommand: CommandSpec = {
+  usage: "agents get <agent>",
+  about: "Show one agent with its capabilities and reputation",
+  example: "nexus agents get analyser-1",
+  run: async (ctx, args) => {
+    const response = await ctx.client().registry.getAgent({ agentId: args.at(0) });
+    const { agent } = response;
+    if (ctx.format === "json" || agent === undefined) {
+      writeJson(GetAgentResponseSchema, response);
+      return EXIT.ok;
+    }
+    writeTable(AGENT_HEAD, [agentRow(agent)]);
+    writeLine("");
+    const rows = agent.reputations.map((one) => [
+      one.capability,
+      one.score.toFixed(3),
+      one.lowerBound.toFixed(3),
+      `${one.succeeded}/${one.failed}`,
+      showDuration(one.meanLatency),
+      one.lastCause || "-",
+    ]);
+    writeTable(["capability", "score", "lower bound", "ok/failed", "latency", "last cause"], rows);
+    return EXIT.ok;
+  },
+};
+
+/** Finds agents for a capability. */
+export const agentsDiscoverCommand: CommandSpec = {
+  usage: "agents discover [capability]",
+  about: "Find agents that can do something, best first",
+  example: "nexus agents discover text.analyse --version ^1.0.0 --explain",
+  flags: [
+    { flags: "--version <range>", about: "semver range of the capability" },
+    { flags: "--label <key=value>", about: "label the agent must carry", many: true },
+    { flags: "--text <words>", about: "words to look for" },
+    { flags: "--limit <n>", about: "how many at most, 1 to 1000", default: "20" },
+    { flags: "--explain", about: "also say who was not chosen, and why" },
+  ],
+  run: async (ctx, args) => {
+    const response = await ctx.client().registry.discoverAgents({
+      capability: args.at(0),
+      versionRange: args.text("version") ?? "",
+      requiredLabels: args.pairs("label"),
+      text: args.text("text") ?? "",
+      limit: parseLimit(args.text("limit")),
+      explain: args.isSet("explain"),
+    });
+    if (ctx.format === "json") {
+      writeJson(DiscoverAgentsResponseSchema, response);
+    } else if (ctx.format === "name") {
+      for (const { agent } of response.candidates) writeLine(agent?.agentId ?? "");
+    } else {
+      const rows = response.candidates.map(({ agent, capability, score, factors }) => [
+        agent?.agentId ?? "",
+        capability === undefined ? "-" : `${capability.name}@${capability.version}`,
+        score.toFixed(3),
+        Object.entries(factors)
+          .map(([name, value]) => `${name} ${value.toFixed(2)}`)
+          .join(", "),
+      ]);
+      writeTable(["agent", "capability", "score", "factors"], rows);
+      const others = response.rejections.map((one) => `not ${one.agentId}: ${one.message}`);
+      if (others.length > 0) writeLine(others.join("\n"));
+    }
+    return EXIT.ok;
+  },
+};
+
+const AGENT_HEAD = ["agent", "state", "slots", "capabilities", "labels", "last seen"];
+
+function agentRow(agent: Agent): string[] {
+  const labels = Object.entries(agent.labels).map(([key, value]) => `${key}=${value}`);
+  return [
+    agent.agentId,
+    showEnum(AgentState, agent.state),
+    `${agent.busySlots}/${agent.slots}`,
+    agent.capabilities.map(({ name, version }) => `${name}@${version}`).join(", "),
+    labels.join(", ") || "-",
+    showTime(agent.lastSeenTime),
+  ];
+}

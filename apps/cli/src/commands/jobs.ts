@@ -1,0 +1,199 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import {
+  CancelJobResponseSchema,
+  GetJobResponseSchema,
+  type Job,
+  JobState,
+  ListJobsResponseSchema,
+  SubmitJobResponseSchema,
+  TaskSpecSchema,
+  TaskState,
+} from "@nexus/proto/orchestrator";
+import { fromPayload, toPayload, toTaskSpec } from "@nexus/sdk";
+import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { usageError } from "../usage-error.ts";
+import { watchJob } from "./job-events.ts";
+import { parseLimit } from "./numbers.ts";
+
+/** Submits a job. */
+export const jobsSubmitCommand: CommandSpec = {
+  usage: "jobs submit [objective]",
+  about: "Submit an objective for a planner, or tasks from a file",
+  example: 'nexus jobs submit "report on the documents" --input \'{"folder":"docs"}\' --wait',
+  flags: [
+    { flags: "--input <json>", about: "the planner's material, JSON or @file" },
+    { flags: "--tasks <@file>", about: "JSON list of tasks (TaskSpec), instead of an objective" },
+    { flags: "--priority <n>", about: "-100 to 100, higher runs first", default: "0" },
+    { flags: "--label <key=value>", about: "label to find the job by", many: true },
+    { flags: "--request-id <id>", about: "makes a repeated command the same job" },
+    { flags: "--wait", about: "follow the job; exit code 7 when it does not complete" },
+  ],
+  run: submit,
+};
+
+async function submit(ctx: CommandContext, args: CommandArguments): Promise<number> {
+  const input = args.text("input");
+  const tasks = args.text("tasks");
+  const { jobs } = ctx.client();
+  const response = await jobs.submitJob({
+    requestId: args.text("requestId") ?? randomUUID(),
+    objective: args.at(0),
+    tasks: tasks === undefined ? [] : readTasks(tasks),
+    ...(input === undefined ? {} : { input: toPayload(readJson(input)) }),
+    priority: Number(args.text("priority") ?? 0),
+    labels: args.pairs("label"),
+  });
+  const jobId = response.job?.jobId ?? "";
+  if (!args.isSet("wait")) {
+    if (ctx.format === "json") writeJson(SubmitJobResponseSchema, response);
+    else writeLine(jobId);
+    return EXIT.ok;
+  }
+  if (ctx.format === "table") writeLine(jobId);
+  return watchJob(ctx, jobId);
+}
+
+function readJson(text: string): JsonValue {
+  const source = text.startsWith("@") ? readFile(text.slice(1)) : text;
+  try {
+    return JSON.parse(source) as JsonValue;
+  } catch {
+    throw usageError(`This is not JSON: ${source.slice(0, 80)}`);
+  }
+}
+
+function readFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    throw usageError(`The file ${path} cannot be read.`);
+  }
+}
+
+/** Tasks as protobuf JSON, except that `input` is a plain value instead of base64. */
+function readTasks(text: string) {
+  const value = readJson(text);
+  if (!Array.isArray(value)) throw usageError("--tasks is a JSON list of tasks.");
+  return value.map((entry, index) => {
+    const { input, ...spec } = entry as { input?: unknown } & Record<string, JsonValue>;
+    try {
+      const { $typeName: _, input: _none, ...known } = fromJson(TaskSpecSchema, spec);
+      return toTaskSpec({ ...known, input });
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      throw usageError(`Task ${index + 1}: ${problem}`);
+    }
+  });
+}
+
+/** Shows one job. */
+export const jobsGetCommand: CommandSpec = {
+  usage: "jobs get <job>",
+  about: "Show a job, its tasks and its results",
+  example: "nexus jobs get job_0192f0c1 -o json",
+  run: async (ctx, args) => {
+    const { jobs } = ctx.client();
+    const response = await jobs.getJob({ jobId: args.at(0) });
+    const { job } = response;
+    if (ctx.format !== "table" || job === undefined) {
+      if (ctx.format === "json") writeJson(GetJobResponseSchema, response);
+      else writeLine(job?.jobId ?? "");
+      return EXIT.ok;
+    }
+    writeTable(JOB_HEAD, [jobRow(job)]);
+    if (job.failure !== undefined) writeLine(`\n${job.failure.reason}: ${job.failure.message}`);
+    writeLine("");
+    const { tasks } = await jobs.listTasks({ jobId: job.jobId, page: { pageSize: 1_000 } });
+    const rows = tasks.map((task) => [
+      task.spec?.key ?? "",
+      showEnum(TaskState, task.state),
+      task.spec?.capability ?? "",
+      String(task.attempts),
+      task.agentId || "-",
+      task.failure?.reason ?? "-",
+      task.taskId,
+    ]);
+    writeTable(["task", "state", "capability", "attempts", "agent", "failure", "id"], rows);
+    for (const [key, payload] of Object.entries(job.results)) {
+      const value = fromPayload(payload);
+      writeLine(`\n${key}:`);
+      writeLine(typeof value === "string" ? value : JSON.stringify(value, null, 2));
+    }
+    return EXIT.ok;
+  },
+};
+
+/** Lists jobs. */
+export const jobsListCommand: CommandSpec = {
+  usage: "jobs list",
+  about: "List jobs, newest first",
+  example: "nexus jobs list --state failed --limit 20",
+  flags: [
+    { flags: "--state <state>", about: "only jobs in this state", many: true },
+    { flags: "--label <key=value>", about: "only jobs with this label", many: true },
+    { flags: "--limit <n>", about: "how many at most, 1 to 1000", default: "50" },
+  ],
+  run: async (ctx, args) => {
+    const response = await ctx.client().jobs.listJobs({
+      states: args.texts("state").map(parseState),
+      labels: args.pairs("label"),
+      page: { pageSize: parseLimit(args.text("limit")) },
+    });
+    if (ctx.format === "json") writeJson(ListJobsResponseSchema, response);
+    else if (ctx.format === "name") for (const { jobId } of response.jobs) writeLine(jobId);
+    else writeTable(JOB_HEAD, response.jobs.map(jobRow));
+    return EXIT.ok;
+  },
+};
+
+/** Follows a job. */
+export const jobsWatchCommand: CommandSpec = {
+  usage: "jobs watch <job>",
+  about: "Follow a job until it ends; exit code 7 when it does not complete",
+  example: "nexus jobs watch job_0192f0c1",
+  run: (ctx, args) => watchJob(ctx, args.at(0)),
+};
+
+/** Cancels a job. */
+export const jobsCancelCommand: CommandSpec = {
+  usage: "jobs cancel <job>",
+  about: "Stop a job and the agents that work on it",
+  example: 'nexus jobs cancel job_0192f0c1 --reason "wrong folder"',
+  flags: [{ flags: "--reason <text>", about: "for the record" }],
+  run: async (ctx, args) => {
+    const response = await ctx.client().jobs.cancelJob({
+      requestId: randomUUID(),
+      jobId: args.at(0),
+      reason: args.text("reason") ?? "",
+    });
+    if (ctx.format === "json") writeJson(CancelJobResponseSchema, response);
+    else if (response.job !== undefined) writeTable(JOB_HEAD, [jobRow(response.job)]);
+    return EXIT.ok;
+  },
+};
+
+const JOB_HEAD = ["job", "state", "tasks", "failed", "created", "ended", "objective"];
+
+function jobRow(job: Job): string[] {
+  return [
+    job.jobId,
+    showEnum(JobState, job.state),
+    `${job.tasks?.succeeded ?? 0}/${job.tasks?.total ?? 0}`,
+    String(job.tasks?.failed ?? 0),
+    showTime(job.createTime),
+    showTime(job.endTime),
+    job.objective.length > 40 ? `${job.objective.slice(0, 39)}…` : job.objective || "-",
+  ];
+}
+
+function parseState(text: string): JobState {
+  const entry = Object.entries(JobState).find(([name]) => name.toLowerCase() === text);
+  if (entry === undefined || entry[1] === JobState.UNSPECIFIED) {
+    throw usageError(`"${text}" is no state of a job.`);
+  }
+  return entry[1] as JobState;
+}

@@ -1,0 +1,123 @@
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
+import { createClient } from "@nexus/sdk";
+import { DEFAULT_NAMESPACE, NexusError } from "@nexus/shared";
+import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { showTime, writeLine } from "../output.ts";
+import { readProfile, removeProfile, writeProfile } from "../profile.ts";
+import { connect, gatewayOf, toProfile } from "../session.ts";
+import { usageError } from "../usage-error.ts";
+
+/** Logs in and keeps the tokens. */
+export const loginCommand: CommandSpec = {
+  usage: "login [principal]",
+  about: "Log in with a password and keep the tokens for later commands",
+  example: "nexus login admin --credentials-file .nexus/admin.json",
+  flags: [
+    { flags: "--password-stdin", about: "read the password from standard input" },
+    {
+      flags: "--credentials-file <file>",
+      about: "JSON file with principalId and password, as `npm start` writes it",
+    },
+  ],
+  run: login,
+};
+
+async function login(ctx: CommandContext, args: CommandArguments): Promise<number> {
+  const file = args.text("credentialsFile");
+  const stored = file === undefined ? {} : readCredentials(file);
+  const principalId = args.at(0) || stored.principalId;
+  if (principalId === undefined) throw usageError("Say who logs in: nexus login <principal>.");
+  const password = stored.password ?? (await readPassword(ctx, args));
+  const gateway = gatewayOf(ctx.flags, ctx.env);
+  const client = createClient({ gateway, timeoutMs: ctx.flags.timeout * 1_000 });
+  try {
+    const namespace = ctx.flags.namespace ?? stored.namespace ?? DEFAULT_NAMESPACE;
+    const { tokens } = await client.auth.login({ namespace, principalId, password });
+    if (tokens === undefined) throw new Error("The answer holds no tokens.");
+    writeProfile(ctx.env, toProfile(gateway, tokens));
+    writeLine(`Logged in to ${gateway} as ${principalId} in namespace ${namespace}.`);
+    return EXIT.ok;
+  } finally {
+    client.close();
+  }
+}
+
+interface StoredCredentials {
+  readonly principalId?: string;
+  readonly password?: string;
+  readonly namespace?: string;
+}
+
+function readCredentials(file: string): StoredCredentials {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as StoredCredentials;
+  } catch (error) {
+    throw new NexusError({
+      kind: "invalid",
+      reason: "USAGE",
+      message: `The credentials file ${file} cannot be read as JSON.`,
+      cause: error,
+    });
+  }
+}
+
+async function readPassword(ctx: CommandContext, args: CommandArguments): Promise<string> {
+  const given = ctx.env["NEXUS_PASSWORD"];
+  if (given !== undefined && given !== "") return given;
+  if (args.isSet("passwordStdin")) return readFileSync(0, "utf8").replace(/\r?\n$/, "");
+  if (!process.stdin.isTTY) {
+    throw usageError("There is no terminal to ask on: use --password-stdin or NEXUS_PASSWORD.");
+  }
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const prompt = createInterface({ input: process.stdin, output: silent, terminal: true });
+  process.stderr.write("Password: ");
+  try {
+    return await prompt.question("", { signal: ctx.signal });
+  } finally {
+    prompt.close();
+    process.stderr.write("\n");
+  }
+}
+
+/** Ends the login everywhere. */
+export const logoutCommand: CommandSpec = {
+  usage: "logout",
+  about: "Revoke the login's tokens and forget them",
+  example: "nexus logout",
+  run: async (ctx) => {
+    if (readProfile(ctx.env) === undefined) return EXIT.ok;
+    const client = connect(ctx.flags, ctx.env);
+    try {
+      await client.auth.logout({});
+    } catch (error) {
+      // Tokens that the gateway refuses are as good as revoked.
+      if (NexusError.from(error).kind !== "unauthenticated") throw error;
+    } finally {
+      client.close();
+    }
+    removeProfile(ctx.env);
+    return EXIT.ok;
+  },
+};
+
+/** Says who is logged in. */
+export const whoamiCommand: CommandSpec = {
+  usage: "whoami",
+  about: "Show who is logged in and what the token allows",
+  example: "nexus whoami",
+  run: async (ctx) => {
+    const { principal, expireTime } = await ctx.client().auth.whoAmI({});
+    if (ctx.format === "json") {
+      const { principalId = "", namespace = "", scopes = [] } = principal ?? {};
+      writeLine(JSON.stringify({ principalId, namespace, scopes, expires: showTime(expireTime) }));
+    } else {
+      writeLine(`${principal?.principalId} in namespace ${principal?.namespace}`);
+      writeLine(`scopes: ${principal?.scopes.join(" ")}`);
+      writeLine(`token ends: ${showTime(expireTime)}`);
+    }
+    return EXIT.ok;
+  },
+};

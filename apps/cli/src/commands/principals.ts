@@ -1,0 +1,81 @@
+import { randomUUID } from "node:crypto";
+import { ListPrincipalsResponseSchema, PrincipalKind } from "@nexus/proto/vault";
+import type { CommandSpec } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { usageError } from "../usage-error.ts";
+import { parseLimit } from "./numbers.ts";
+
+/** Creates a user or an agent. */
+export const principalsCreateCommand: CommandSpec = {
+  usage: "principals create <principal>",
+  about: "Create an agent, whose secret is printed once, or a user",
+  example: "nexus principals create my-agent --kind agent",
+  flags: [
+    { flags: "--kind <kind>", about: "agent or user", default: "agent" },
+    { flags: "--scope <scope>", about: "grant this instead of the usual scopes", many: true },
+  ],
+  run: async (ctx, args) => {
+    const kind = args.text("kind");
+    if (kind !== "agent" && kind !== "user") throw usageError("--kind is agent or user.");
+    const password = ctx.env["NEXUS_NEW_PASSWORD"] ?? "";
+    if (kind === "user" && password === "") {
+      throw usageError("Set the user's first password in NEXUS_NEW_PASSWORD.");
+    }
+    const response = await ctx.client().principals.createPrincipal({
+      requestId: randomUUID(),
+      principalId: args.at(0),
+      kind: kind === "agent" ? PrincipalKind.AGENT : PrincipalKind.USER,
+      scopes: [...args.texts("scope")],
+      password: kind === "user" ? password : "",
+    });
+    const { principal, clientSecret } = response;
+    if (ctx.format === "json") {
+      writeLine(JSON.stringify({ principalId: principal?.principalId, clientSecret }));
+    } else {
+      writeLine(`Created ${kind} ${principal?.principalId}: ${principal?.scopes.join(" ")}`);
+      if (clientSecret !== "") writeLine(`client secret (shown once): ${clientSecret}`);
+    }
+    return EXIT.ok;
+  },
+};
+
+/** Lists identities. */
+export const principalsListCommand: CommandSpec = {
+  usage: "principals list",
+  about: "List the users and agents of the namespace",
+  example: "nexus principals list",
+  flags: [{ flags: "--limit <n>", about: "how many at most, 1 to 1000", default: "100" }],
+  run: async (ctx, args) => {
+    const page = { pageSize: parseLimit(args.text("limit")) };
+    const response = await ctx.client().principals.listPrincipals({ page });
+    if (ctx.format === "json") {
+      writeJson(ListPrincipalsResponseSchema, response);
+    } else if (ctx.format === "name") {
+      for (const { principalId } of response.principals) writeLine(principalId);
+    } else {
+      const rows = response.principals.map((one) => [
+        one.principalId,
+        showEnum(PrincipalKind, one.kind),
+        one.disabled ? "disabled" : "active",
+        showTime(one.createTime),
+        one.scopes.join(" "),
+      ]);
+      writeTable(["principal", "kind", "state", "created", "scopes"], rows);
+    }
+    return EXIT.ok;
+  },
+};
+
+/** Disables an identity. */
+export const principalsDisableCommand: CommandSpec = {
+  usage: "principals disable <principal>",
+  about: "Disable an identity and revoke everything it holds",
+  example: "nexus principals disable my-agent",
+  run: async (ctx, args) => {
+    const request = { requestId: randomUUID(), principalId: args.at(0) };
+    await ctx.client().principals.disablePrincipal(request);
+    writeLine(`Disabled ${args.at(0)}.`);
+    return EXIT.ok;
+  },
+};
