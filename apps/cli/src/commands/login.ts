@@ -14,12 +14,12 @@ import { usageError } from "../usage-error.ts";
 export const loginCommand: CommandSpec = {
   usage: "login [principal]",
   about: "Log in with a password and keep the tokens for later commands",
-  example: "nexus login admin --credentials-file .nexus/admin.json",
+  example: "nexus login --credentials-file .nexus/admin-credentials.json",
   flags: [
     { flags: "--password-stdin", about: "read the password from standard input" },
     {
       flags: "--credentials-file <file>",
-      about: "JSON file with principalId and password, as `npm start` writes it",
+      about: "JSON file with user and password, as `npm start` writes it",
     },
   ],
   run: login,
@@ -28,7 +28,7 @@ export const loginCommand: CommandSpec = {
 async function login(ctx: CommandContext, args: CommandArguments): Promise<number> {
   const file = args.text("credentialsFile");
   const stored = file === undefined ? {} : readCredentials(file);
-  const principalId = args.at(0) || stored.principalId;
+  const principalId = args.at(0) || stored.user;
   if (principalId === undefined) throw usageError("Say who logs in: nexus login <principal>.");
   const password = stored.password ?? (await readPassword(ctx, args));
   const gateway = gatewayOf(ctx.flags, ctx.env);
@@ -46,7 +46,7 @@ async function login(ctx: CommandContext, args: CommandArguments): Promise<numbe
 }
 
 interface StoredCredentials {
-  readonly principalId?: string;
+  readonly user?: string;
   readonly password?: string;
   readonly namespace?: string;
 }

@@ -1,0 +1,146 @@
+/** The demo: a control plane and a fleet on this machine, one objective, one report. */
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Stack, startStack } from "@nexus/devkit";
+import {
+  AgentState,
+  createClient,
+  fromPayload,
+  JobState,
+  type NexusClient,
+  PrincipalKind,
+  TaskState,
+  toPayload,
+} from "@nexus/sdk";
+import { type DemoArguments, parseArguments, USAGE } from "./demo/arguments.ts";
+import { showFigures } from "./demo/figures.ts";
+import { type Fleet, launchFleet } from "./demo/fleet.ts";
+import { createScreen, type Screen } from "./demo/screen.ts";
+import { watchToEnd } from "./demo/watch.ts";
+
+const FLEET_TIMEOUT_MS = 30_000;
+const FLEET_POLL_MS = 100;
+/** The analyser with the most slots, so that it is sure to get work. */
+const VICTIM = "analyser-1";
+
+const workFolder = mkdtempSync(join(tmpdir(), "nexus-demo-"));
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<number> {
+  let args: DemoArguments;
+  try {
+    args = parseArguments(argv, workFolder);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return 2;
+  }
+  if (args.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const stopping = new AbortController();
+  process.once("SIGINT", () => stopping.abort());
+  process.once("SIGTERM", () => stopping.abort());
+  const screen = createScreen(performance.now());
+  screen.line(`starting NEXUS: a database and six services (logs in ${workFolder})`);
+  const dataDir = join(workFolder, "stack");
+  const stack = await startStack({ dataDir, portBase: "free", signal: stopping.signal });
+  try {
+    screen.line(`ready at ${stack.info.gateway}`);
+    return await Promise.race([runDemo(args, stack, screen), interrupted(stopping.signal)]);
+  } finally {
+    await stack.stop();
+  }
+}
+
+function interrupted(signal: AbortSignal): Promise<number> {
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(130), { once: true });
+  });
+}
+
+async function runDemo(args: DemoArguments, stack: Stack, screen: Screen): Promise<number> {
+  const { gateway } = stack.info;
+  const { namespace, user: principalId, password } = stack.admin;
+  await using admin = createClient({
+    gateway,
+    credentials: { kind: "password", namespace, principalId, password },
+  });
+  await using user = await createUser(admin, gateway);
+  screen.line("logged in; starting five agents");
+  const fleet = await launchFleet(admin, gateway, workFolder);
+  try {
+    await waitForFleet(user, fleet);
+    screen.line(`online: ${fleet.agentIds.join(", ")}`);
+    if (args.killAnAgent) {
+      fleet.signal(VICTIM, "SIGSTOP");
+      screen.line(`${VICTIM} is frozen: it will take tasks and never answer`);
+    }
+    return await runJob({ args, user, fleet, screen });
+  } finally {
+    await fleet.stop();
+  }
+}
+
+/** A person without any rights of administration: the objective is theirs. */
+async function createUser(admin: NexusClient, gateway: string): Promise<NexusClient> {
+  const principalId = "demo-user";
+  const password = randomBytes(18).toString("base64url");
+  await admin.principals.createPrincipal({
+    requestId: randomUUID(),
+    principalId,
+    kind: PrincipalKind.USER,
+    password,
+  });
+  return createClient({ gateway, credentials: { kind: "password", principalId, password } });
+}
+
+async function waitForFleet(user: NexusClient, fleet: Fleet): Promise<void> {
+  const deadline = performance.now() + FLEET_TIMEOUT_MS;
+  for (;;) {
+    const { agents } = await user.registry.listAgents({ states: [AgentState.ONLINE] });
+    if (agents.length === fleet.agentIds.length) return;
+    if (performance.now() > deadline) {
+      throw new Error(`Only ${agents.length} agents came online; see the logs in ${workFolder}.`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, FLEET_POLL_MS));
+  }
+}
+
+interface JobRun {
+  readonly args: DemoArguments;
+  readonly user: NexusClient;
+  readonly fleet: Fleet;
+  readonly screen: Screen;
+}
+
+async function runJob({ args, user, fleet, screen }: JobRun): Promise<number> {
+  const objective = `report on the documents in ${args.folder}`;
+  const { job: submitted } = await user.jobs.submitJob({
+    requestId: randomUUID(),
+    objective,
+    input: toPayload({ folder: args.folder }),
+  });
+  const jobId = submitted?.jobId ?? "";
+  screen.line(`submitted "${objective}" as ${jobId}`);
+  let alive = args.killAnAgent;
+  const job = await watchToEnd(user, jobId, screen, (taskKey, state, agentId) => {
+    if (!alive || agentId !== VICTIM || state !== TaskState.LEASED) return;
+    alive = false;
+    fleet.signal(VICTIM, "SIGKILL");
+    screen.line(`${VICTIM} killed with SIGKILL while it held ${taskKey}`);
+  });
+  if (job.planSummary !== "") screen.line(`the plan was: ${job.planSummary}`);
+  if (job.state !== JobState.COMPLETED) {
+    screen.line(`the job did not complete: ${job.failure?.reason} ${job.failure?.message}`);
+    return 1;
+  }
+  const report = fromPayload(job.results["compose"]);
+  if (typeof report !== "string") throw new Error("The job has no report.");
+  writeFileSync(args.reportFile, report);
+  screen.line(`report written to ${args.reportFile} (${report.split("\n").length} lines)`);
+  await showFigures(user, jobId, screen);
+  return 0;
+}
