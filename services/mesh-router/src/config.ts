@@ -1,0 +1,71 @@
+/** The settings of the mesh-router. */
+import { type ConfigOf, defineConfig, durationMs, int, serviceFields, string } from "@nexus/core";
+import { SESSIONS_MAX } from "./domain/limits.ts";
+
+/** Two lost heartbeats must not end a session. */
+const LOST_AFTER_HEARTBEATS_MIN = 2;
+
+/** Every setting, with its default and its limits. */
+export const meshRouterConfig = defineConfig({
+  service: "mesh-router",
+  fields: {
+    ...serviceFields("mesh-router", { grpcPort: 7403, opsPort: 9403 }),
+    registryAddress: string({
+      env: "NEXUS_MESH_ROUTER_REGISTRY_ADDRESS",
+      default: "127.0.0.1:7401",
+      example: "dns:///registry:7401",
+      about: "Where the registry is; presence is reported to it.",
+    }),
+    routerId: string({
+      env: "NEXUS_MESH_ROUTER_ID",
+      optional: true,
+      max: 128,
+      example: "mesh-router-0",
+      about:
+        "Names this replica. Not set: the host's name and the gRPC port. A restarted replica must keep it to keep its sessions' grace.",
+    }),
+    heartbeatIntervalMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_HEARTBEAT_INTERVAL_MS",
+      default: 5_000,
+      min: 50,
+      max: 60_000,
+      about: "How often agents are asked to send a heartbeat.",
+    }),
+    lostAfterMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_LOST_AFTER_MS",
+      default: 15_000,
+      min: 100,
+      max: 600_000,
+      about:
+        "A session without a frame, or without a stream, for this long is lost and its leases end.",
+    }),
+    reconnectWindowMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_RECONNECT_WINDOW_MS",
+      default: 30_000,
+      min: 100,
+      max: 600_000,
+      about: "How long sessions can be resumed after this replica was asked to stop.",
+    }),
+    presenceRefreshMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_PRESENCE_REFRESH_MS",
+      default: 5_000,
+      min: 50,
+      max: 60_000,
+      about: "How often every session is reported to the registry; changes are reported at once.",
+    }),
+    sessionsMax: int({
+      env: "NEXUS_MESH_ROUTER_SESSIONS_MAX",
+      default: SESSIONS_MAX,
+      min: 1,
+      max: 100_000,
+      about: "Sessions this replica holds at most.",
+    }),
+  },
+  check: ({ heartbeatIntervalMs, lostAfterMs }) =>
+    lostAfterMs >= heartbeatIntervalMs * LOST_AFTER_HEARTBEATS_MIN
+      ? []
+      : [{ field: "lostAfterMs", problem: "must be at least twice the heartbeat interval" }],
+});
+
+/** The values of those settings. */
+export type MeshRouterConfig = ConfigOf<typeof meshRouterConfig>;

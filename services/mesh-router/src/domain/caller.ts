@@ -1,0 +1,36 @@
+import type { CarriedPayload } from "./carried.ts";
+import type { Message, Sender, SendResult } from "./message.ts";
+
+/** What a caller learns. */
+export interface CallAnswer {
+  readonly result: SendResult;
+  /** Set when a reply came. */
+  readonly reply: CarriedPayload | undefined;
+}
+
+/** A sender without a session: it sends one message and waits for its outcome. */
+export class Caller implements Sender {
+  readonly namespace: string;
+  readonly principalId: string;
+  readonly unsettled = new Map<string, Message>();
+  readonly answer: Promise<CallAnswer>;
+  #resolve: (answer: CallAnswer) => void = () => undefined;
+  #reply: CarriedPayload | undefined;
+
+  constructor(namespace: string, principalId: string) {
+    this.namespace = namespace;
+    this.principalId = principalId;
+    this.answer = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  /** Keeps the reply until the outcome, which follows at once. */
+  takeReply(payload: CarriedPayload): void {
+    this.#reply = payload;
+  }
+
+  takeResult(result: SendResult): void {
+    this.#resolve({ result, reply: this.#reply });
+  }
+}

@@ -1,0 +1,193 @@
+/** One orchestrator's stream: what waits for it, joined into frames. */
+import type { NexusError } from "@nexus/shared";
+import {
+  type AssignmentOrigin,
+  type CarriedUpdate,
+  isDroppableUpdate,
+  type Refusal,
+} from "./carried.ts";
+import { Fifo } from "./fifo.ts";
+import {
+  DISPATCH_PRESSURE_BYTES,
+  DISPATCH_PRESSURE_ITEMS,
+  DISPATCH_QUEUE_BYTES_MAX,
+  DISPATCH_QUEUE_MAX,
+  FRAME_BYTES_MAX,
+  FRAME_ITEMS_MAX,
+} from "./limits.ts";
+import { dispatchTooSlow } from "./mesh-errors.ts";
+import type { Session } from "./session.ts";
+
+/** An agent's update with its origin. */
+export interface RoutedUpdate {
+  readonly session: Session;
+  readonly update: CarriedUpdate;
+  readonly sizeBytes: number;
+}
+
+/** The content of one frame to an orchestrator. Sessions come before updates: a session's first update never
+ * precedes the session itself. */
+export interface OrchestratorBatch {
+  readonly sessions: Session[];
+  readonly snapshotComplete: boolean;
+  readonly updates: RoutedUpdate[];
+  readonly refusals: Refusal[];
+}
+
+/** The stream that serves a link. */
+export interface DispatchStream {
+  wake(): void;
+  fail(error: NexusError): void;
+}
+
+/** What became of an update that was offered to a link. */
+export type UpdateFate = "queued" | "dropped";
+
+/** A bounded queue of changes for one orchestrator replica.
+ *
+ * A session waits at most once and is described as it is when the frame is made, so changes never pile up. */
+export class DispatchLink implements AssignmentOrigin {
+  readonly orchestratorId: string;
+  readonly #stream: DispatchStream;
+  /** Sessions to describe, each with how many updates had been queued when it last changed. */
+  readonly #sessions = new Map<Session, number>();
+  /** Sessions of the snapshot that are not sent yet; undefined once the snapshot is complete. */
+  #snapshot: Set<Session> | undefined;
+  readonly #updates = new Fifo<RoutedUpdate>();
+  #updateBytes = 0;
+  #updatesQueued = 0;
+  #updatesTaken = 0;
+  readonly #refusals = new Fifo<Refusal>();
+  #over = false;
+
+  constructor(orchestratorId: string, stream: DispatchStream) {
+    this.orchestratorId = orchestratorId;
+    this.#stream = stream;
+  }
+
+  /** True once the stream ended: nothing more can be said to it. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Updates that wait. */
+  get queued(): number {
+    return this.#updates.length;
+  }
+
+  /** Begins with everything that is live. Called once, before anything else is pushed. */
+  begin(sessions: Iterable<Session>): void {
+    this.#snapshot = new Set(sessions);
+    for (const session of this.#snapshot) this.#sessions.set(session, 0);
+    this.#stream.wake();
+  }
+
+  /** The session changed. */
+  pushSession(session: Session): void {
+    if (this.#over) return;
+    this.#sessions.set(session, this.#updatesQueued);
+    this.#stream.wake();
+  }
+
+  /** Offers an update. One that the contract lets go is dropped under pressure; the others end a full stream. */
+  pushUpdate(update: RoutedUpdate): UpdateFate {
+    if (this.#over) return "dropped";
+    if (isDroppableUpdate(update.update.update.case) && this.#isPressed()) return "dropped";
+    if (
+      this.#updates.length >= DISPATCH_QUEUE_MAX ||
+      this.#updateBytes >= DISPATCH_QUEUE_BYTES_MAX
+    ) {
+      this.close(dispatchTooSlow());
+      return "dropped";
+    }
+    this.#updates.push(update);
+    this.#updatesQueued += 1;
+    this.#updateBytes += update.sizeBytes;
+    this.#stream.wake();
+    return "queued";
+  }
+
+  refuse(refusal: Refusal): void {
+    if (this.#over) return;
+    if (this.#refusals.length >= DISPATCH_QUEUE_MAX) {
+      this.close(dispatchTooSlow());
+      return;
+    }
+    this.#refusals.push(refusal);
+    this.#stream.wake();
+  }
+
+  /** Takes the next frame; undefined when nothing waits. */
+  take(): OrchestratorBatch | undefined {
+    const waits = this.#sessions.size + this.#updates.length + this.#refusals.length;
+    if (waits === 0 && this.#snapshot === undefined) return undefined;
+    const sessions = this.#takeSessions();
+    const batch = {
+      sessions,
+      snapshotComplete: this.#completesSnapshot(sessions),
+      updates: this.#takeUpdates(),
+      refusals: this.#takeRefusals(),
+    };
+    return batch;
+  }
+
+  /** Ends the link, and its stream when there is an error to tell. */
+  close(error?: NexusError): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (error !== undefined) this.#stream.fail(error);
+  }
+
+  #isPressed(): boolean {
+    return (
+      this.#updates.length >= DISPATCH_PRESSURE_ITEMS ||
+      this.#updateBytes >= DISPATCH_PRESSURE_BYTES
+    );
+  }
+
+  /** A session that ended is held back until the updates before its end are out: what an agent finished before it
+   * left must not arrive after its leases were ended. */
+  #takeSessions(): Session[] {
+    const taken: Session[] = [];
+    for (const [session, afterUpdate] of this.#sessions) {
+      if (taken.length >= FRAME_ITEMS_MAX) break;
+      if (session.over && afterUpdate > this.#updatesTaken) continue;
+      this.#sessions.delete(session);
+      taken.push(session);
+    }
+    return taken;
+  }
+
+  #completesSnapshot(sent: readonly Session[]): boolean {
+    const snapshot = this.#snapshot;
+    if (snapshot === undefined) return false;
+    for (const session of sent) snapshot.delete(session);
+    if (snapshot.size > 0) return false;
+    this.#snapshot = undefined;
+    return true;
+  }
+
+  #takeUpdates(): RoutedUpdate[] {
+    const taken: RoutedUpdate[] = [];
+    let bytes = 0;
+    for (let next = this.#updates.peek(); next !== undefined; next = this.#updates.peek()) {
+      if (taken.length >= FRAME_ITEMS_MAX) break;
+      if (bytes > 0 && bytes + next.sizeBytes > FRAME_BYTES_MAX) break;
+      this.#updates.shift();
+      this.#updateBytes -= next.sizeBytes;
+      bytes += next.sizeBytes;
+      taken.push(next);
+    }
+    this.#updatesTaken += taken.length;
+    return taken;
+  }
+
+  #takeRefusals(): Refusal[] {
+    const taken: Refusal[] = [];
+    for (let next = this.#refusals.shift(); next !== undefined; next = this.#refusals.shift()) {
+      taken.push(next);
+      if (taken.length >= FRAME_ITEMS_MAX) break;
+    }
+    return taken;
+  }
+}

@@ -1,0 +1,73 @@
+/** Every number that bounds the router, in one place. Over a limit there is a typed answer, never growth. */
+import { MiB } from "@nexus/shared";
+
+/** Sessions of one replica, connected and detached. */
+export const SESSIONS_MAX = 20_000;
+
+/** Items in each list of a frame; the contract uses the same number. */
+export const FRAME_ITEMS_MAX = 512;
+
+/** A frame is closed once it holds this much; a larger single item travels alone. A quarter of the message limit. */
+export const FRAME_BYTES_MAX = 1 * MiB;
+
+/** What an item costs beside its payload, for accounting. */
+export const ITEM_OVERHEAD_BYTES = 128;
+
+/** Items that may wait for one agent to read; beyond it the stream ends SESSION_TOO_SLOW. */
+export const OUTBOX_ITEMS_MAX = 16_384;
+
+/** Bytes of assignments that may wait for one agent; beyond it assignments are refused. */
+export const OUTBOX_BYTES_MAX = 16 * MiB;
+
+/** Messages stop moving from a receiver's queue to its stream while this much waits there. */
+export const DELIVERY_BACKLOG_BYTES = 1 * MiB;
+
+/** Messages that wait for one receiver's credit. */
+export const MESSAGE_QUEUE_MAX = 1_000;
+
+/** Messages without an outcome in the whole replica, and their bytes. */
+export const PENDING_MESSAGES_MAX = 100_000;
+export const PENDING_BYTES_MAX = 64 * MiB;
+
+/** Messages without an outcome of one sender. */
+export const PENDING_PER_SENDER_MAX = 10_000;
+
+/** Message deliveries an agent may have granted at once; the contract uses the same number. */
+export const MESSAGE_CREDIT_MAX = 10_000;
+
+/** How long a message is worth delivering when its sender does not say. */
+export const MESSAGE_TIMEOUT_DEFAULT_MS = 30_000;
+
+/** What an OVERLOADED sender is asked to wait. */
+export const OVERLOADED_RETRY_MS = 100;
+
+/** A payload that is kept waiting is copied out of its frame when the frame is this many times larger: a small
+ * message must not hold a large buffer. */
+export const COPY_RATIO = 4;
+
+/** Updates, refusals and their bytes that may wait for one orchestrator; beyond it the stream ends DISPATCH_TOO_SLOW. */
+export const DISPATCH_QUEUE_MAX = 65_536;
+export const DISPATCH_QUEUE_BYTES_MAX = 32 * MiB;
+
+/** Above these the droppable updates, progress and chunks, are dropped to leave room for the others. */
+export const DISPATCH_PRESSURE_ITEMS = DISPATCH_QUEUE_MAX / 4;
+export const DISPATCH_PRESSURE_BYTES = DISPATCH_QUEUE_BYTES_MAX / 4;
+
+/** Orchestrator replicas connected at once. */
+export const DISPATCH_LINKS_MAX = 64;
+
+/** How long a new stream may take to say hello. */
+export const HELLO_TIMEOUT_MS = 10_000;
+
+/** Bytes of a resume token before encoding: 256 bits. */
+export const RESUME_TOKEN_BYTES = 32;
+
+/** Width of one slot of the message timer wheel, and the number of slots (a power of two: 41 s a turn). */
+export const WHEEL_TICK_MS = 10;
+export const WHEEL_SLOTS = 4_096;
+
+/** Presences in one report; the contract uses the same number. */
+export const PRESENCE_BATCH_MAX = 512;
+
+/** Ended sessions whose last presence waits for a registry that is away. */
+export const PRESENCE_ENDED_MAX = 10_000;

@@ -1,0 +1,279 @@
+/** Ephemeral messages: in memory, at most once, in order per pair, with exactly one outcome each. */
+import { Caller } from "./caller.ts";
+import { detachFromFrame } from "./carried.ts";
+import { DeadlineWheel } from "./deadline-wheel.ts";
+import {
+  DELIVERY_BACKLOG_BYTES,
+  MESSAGE_CREDIT_MAX,
+  MESSAGE_QUEUE_MAX,
+  OVERLOADED_RETRY_MS,
+  PENDING_BYTES_MAX,
+  PENDING_MESSAGES_MAX,
+  PENDING_PER_SENDER_MAX,
+} from "./limits.ts";
+import { type Letter, Message, type Outcome, type Sender } from "./message.ts";
+import type { MessageEvents } from "./ports.ts";
+import { Session } from "./session.ts";
+import type { SessionDirectory } from "./session-directory.ts";
+
+/** What the engine is made from. */
+export interface MessageEngineInit {
+  readonly directory: SessionDirectory;
+  readonly events: MessageEvents;
+  /** Unique per start of the replica: begins every delivery id. */
+  readonly idPrefix: string;
+  readonly nowMs: number;
+}
+
+/** Takes messages in, hands them over within the receiver's credit and tells every sender what became of them. */
+export class MessageEngine {
+  readonly #directory: SessionDirectory;
+  readonly #events: MessageEvents;
+  readonly #idPrefix: string;
+  readonly #deadlines: DeadlineWheel<Message>;
+  #nextId = 0;
+  #bytes = 0;
+
+  constructor(init: MessageEngineInit) {
+    this.#directory = init.directory;
+    this.#events = init.events;
+    this.#idPrefix = init.idPrefix;
+    this.#deadlines = new DeadlineWheel(init.nowMs);
+  }
+
+  /** Messages without an outcome. */
+  get pending(): number {
+    return this.#deadlines.size;
+  }
+
+  /** Takes a message in. Its outcome goes to the sender, at once or later. */
+  send(sender: Sender, letter: Letter, nowMs: number): void {
+    const refused = refusal(sender, letter);
+    if (refused !== undefined) this.#answer(sender, letter, { outcome: "refused", text: refused });
+    else if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
+    else if (letter.inReplyTo !== "") this.#sendReply(sender, letter, nowMs);
+    else this.#sendLetter(sender, letter, nowMs);
+  }
+
+  /** The receiver took a delivery in. Acks of deliveries that are settled are late and mean nothing. */
+  acknowledge(session: Session, deliveryId: string, nowMs: number): void {
+    const message = session.delivered.get(deliveryId);
+    if (message?.phase !== "sent") return;
+    if (message.expectsReply) message.phase = "taken";
+    else this.#deliveredAt(message, nowMs);
+  }
+
+  /** The receiver grants further deliveries. */
+  grant(session: Session, credit: number): void {
+    session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + credit);
+    this.#pump(session);
+  }
+
+  /** A new stream begins with its own credit; what the old one was granted is void. */
+  restart(session: Session, credit: number): void {
+    session.credit = 0;
+    this.grant(session, credit);
+  }
+
+  /** Deliveries were written to the stream: their bodies are let go and the next may follow. */
+  written(session: Session, deliveries: readonly Message[]): void {
+    for (const message of deliveries) this.#release(message);
+    if (session.inbox.size > 0) this.#pump(session);
+  }
+
+  /** Gives up what was never written to an agent that does not read. */
+  unread(session: Session): void {
+    for (const message of session.outbox.takeBackDeliveries()) {
+      this.#settle(message, "overloaded", "the receiver does not read");
+    }
+  }
+
+  /** Settles everything that was meant for a session that is over. */
+  ended(session: Session): void {
+    for (const message of [...session.inbox]) {
+      this.#settle(message, "no_such_agent", "the receiver's session ended");
+    }
+    for (const message of [...session.delivered.values()]) {
+      this.#settle(message, "expired", "the receiver's session ended before it answered");
+    }
+  }
+
+  /** Settles everything whose time has come. Returns how many. */
+  expire(nowMs: number): number {
+    const due = this.#deadlines.expire(nowMs);
+    for (const message of due) this.#settle(message, "expired", expiryText(message));
+    return due.length;
+  }
+
+  /** The sender no longer waits: what was not delivered yet is withdrawn. */
+  abandon(sender: Sender): void {
+    for (const message of [...sender.unsettled.values()]) {
+      if (message.phase === "queued") this.#settle(message, "expired", "the sender left");
+    }
+  }
+
+  #isFull(sender: Sender, { payload }: Letter): boolean {
+    return (
+      this.#deadlines.size >= PENDING_MESSAGES_MAX ||
+      this.#bytes + payload.data.byteLength > PENDING_BYTES_MAX ||
+      sender.unsettled.size >= PENDING_PER_SENDER_MAX
+    );
+  }
+
+  #sendLetter(sender: Sender, letter: Letter, nowMs: number): void {
+    const receiver = this.#directory.find(sender.namespace, letter.toAgentId);
+    if (receiver === undefined || receiver.over) {
+      this.#answer(sender, letter, { outcome: "no_such_agent", text: "the agent has no session" });
+    } else if (receiver.inbox.size >= MESSAGE_QUEUE_MAX) {
+      this.#overload(sender, letter, "the receiver's queue is full");
+    } else {
+      const expiresAtMs = nowMs + letter.timeoutMs;
+      this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
+    }
+  }
+
+  /** A reply goes back the way its request came, within the request's time. */
+  #sendReply(sender: Sender, letter: Letter, nowMs: number): void {
+    const request = sender instanceof Session ? sender.delivered.get(letter.inReplyTo) : undefined;
+    if (request === undefined || !request.expectsReply || request.phase === "answered") {
+      const text = "it answers no delivery that waits for a reply";
+      this.#answer(sender, letter, { outcome: "refused", text });
+      return;
+    }
+    const asker = request.sender;
+    if (asker instanceof Session) this.#replyToSession(asker, { sender, letter, request }, nowMs);
+    else this.#replyToCaller(asker, { sender, letter, request });
+  }
+
+  #replyToCaller(asker: Sender, { sender, letter, request }: ReplyParts): void {
+    if (asker instanceof Caller) asker.takeReply(letter.payload);
+    this.#settle(request, "delivered", "");
+    this.#answer(sender, letter, { outcome: "delivered", text: "" });
+  }
+
+  #replyToSession(asker: Session, { sender, letter, request }: ReplyParts, nowMs: number): void {
+    if (asker.over) {
+      const text = "the asker's session ended";
+      this.#answer(sender, letter, { outcome: "no_such_agent", text });
+    } else if (asker.inbox.size >= MESSAGE_QUEUE_MAX) {
+      this.#overload(sender, letter, "the asker's queue is full");
+    } else {
+      const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
+      request.phase = "answered";
+      const parts = { sender, letter, receiver: asker, nowMs, expiresAtMs, request };
+      this.#enqueue(asker, this.#accept(parts));
+    }
+  }
+
+  #accept(parts: {
+    sender: Sender;
+    letter: Letter;
+    receiver: Session;
+    nowMs: number;
+    expiresAtMs: number;
+    request?: Message;
+  }): Message {
+    const deliveryId = `${this.#idPrefix}${(this.#nextId++).toString(36)}`;
+    const inReplyTo = parts.request?.messageId ?? "";
+    const message = new Message({ ...parts, deliveryId, inReplyTo });
+    parts.sender.unsettled.set(message.messageId, message);
+    this.#deadlines.add(message);
+    this.#bytes += message.sizeBytes;
+    return message;
+  }
+
+  #enqueue(receiver: Session, message: Message): void {
+    if (receiver.inbox.size === 0 && canTake(receiver)) {
+      this.#deliver(receiver, message);
+      return;
+    }
+    if (message.payload !== undefined) detachFromFrame(message.payload);
+    receiver.inbox.add(message);
+  }
+
+  #pump(receiver: Session): void {
+    for (const message of receiver.inbox) {
+      if (!canTake(receiver)) return;
+      receiver.inbox.delete(message);
+      this.#deliver(receiver, message);
+    }
+  }
+
+  /** A request has its outcome once its reply is on the asker's stream. */
+  #deliver(receiver: Session, message: Message): void {
+    receiver.credit -= 1;
+    message.phase = "sent";
+    receiver.delivered.set(message.deliveryId, message);
+    receiver.pushDelivery(message);
+    if (message.request !== undefined) this.#settle(message.request, "delivered", "");
+  }
+
+  #deliveredAt(message: Message, nowMs: number): void {
+    this.#events.messageDelivered(nowMs - message.acceptedAtMs);
+    this.#settle(message, "delivered", "");
+  }
+
+  #settle(message: Message, outcome: Outcome, text: string): void {
+    if (message.phase === "over") return;
+    message.phase = "over";
+    this.#deadlines.delete(message);
+    this.#release(message);
+    message.receiver.inbox.delete(message);
+    message.receiver.delivered.delete(message.deliveryId);
+    message.sender.unsettled.delete(message.messageId);
+    this.#answer(message.sender, message, { outcome, text });
+  }
+
+  #release(message: Message): void {
+    if (message.payload === undefined) return;
+    message.payload = undefined;
+    this.#bytes -= message.sizeBytes;
+  }
+
+  #overload(sender: Sender, letter: Letter, text: string): void {
+    const retryAfterMs = OVERLOADED_RETRY_MS;
+    this.#answer(sender, letter, { outcome: "overloaded", text, retryAfterMs });
+  }
+
+  #answer(
+    sender: Sender,
+    { messageId }: { readonly messageId: string },
+    answer: { outcome: Outcome; text: string; retryAfterMs?: number },
+  ): void {
+    this.#events.messageSettled(answer.outcome);
+    sender.takeResult({ messageId, ...answer });
+  }
+}
+
+interface ReplyParts {
+  readonly sender: Sender;
+  readonly letter: Letter;
+  readonly request: Message;
+}
+
+/** Says why a message is refused whatever the receiver; undefined when it is not. */
+function refusal(sender: Sender, letter: Letter): string | undefined {
+  if (sender.unsettled.has(letter.messageId)) return "a message with this id has no outcome yet";
+  if (letter.inReplyTo !== "") return undefined;
+  if (letter.toAgentId === "") return "it names no receiver";
+  if (sender instanceof Session && letter.toAgentId === sender.agentId) {
+    return "it names its sender as receiver";
+  }
+  return undefined;
+}
+
+/** Says whether a session takes another delivery now: it reads, granted it, and is not behind. */
+function canTake(receiver: Session): boolean {
+  return (
+    receiver.credit > 0 &&
+    receiver.attached &&
+    receiver.outbox.deliveryBytes < DELIVERY_BACKLOG_BYTES
+  );
+}
+
+function expiryText({ phase, expectsReply }: Message): string {
+  if (phase === "queued") return "the receiver granted no credit in time";
+  return expectsReply && phase !== "sent"
+    ? "it was not answered in time"
+    : "it was not acknowledged in time";
+}

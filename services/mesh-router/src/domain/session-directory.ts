@@ -1,0 +1,39 @@
+import type { Session } from "./session.ts";
+
+/** Every session that this replica holds: at most one per agent, connected or detached. */
+export class SessionDirectory {
+  readonly #byNamespace = new Map<string, Map<string, Session>>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  find(namespace: string, agentId: string): Session | undefined {
+    return this.#byNamespace.get(namespace)?.get(agentId);
+  }
+
+  /** Adds a session; it replaces an older epoch of the same agent. */
+  add(session: Session): void {
+    let agents = this.#byNamespace.get(session.namespace);
+    if (agents === undefined) {
+      agents = new Map();
+      this.#byNamespace.set(session.namespace, agents);
+    }
+    if (!agents.has(session.agentId)) this.#size += 1;
+    agents.set(session.agentId, session);
+  }
+
+  /** Removes exactly this session: a newer epoch stays. */
+  remove(session: Session): void {
+    const agents = this.#byNamespace.get(session.namespace);
+    if (agents?.get(session.agentId) !== session) return;
+    agents.delete(session.agentId);
+    this.#size -= 1;
+    if (agents.size === 0) this.#byNamespace.delete(session.namespace);
+  }
+
+  *[Symbol.iterator](): Iterator<Session> {
+    for (const agents of this.#byNamespace.values()) yield* agents.values();
+  }
+}

@@ -1,0 +1,174 @@
+/** What happened, as metrics and log lines. Hot events are counted only; labels are closed sets. */
+import type { Logger } from "@nexus/shared";
+import type { Metrics } from "@nexus/telemetry";
+import { Counter } from "prom-client";
+import type { RefusalReason, UpdateCase } from "./domain/carried.ts";
+import { OUTCOMES, type Outcome } from "./domain/message.ts";
+import type { DispatchEvents, MessageEvents, ReportEvents, SessionEvents } from "./domain/ports.ts";
+
+/** Every event of the router. */
+export interface MeshEvents extends DispatchEvents, MessageEvents, SessionEvents, ReportEvents {
+  frameSent(to: "agent" | "orchestrator"): void;
+}
+
+/** What the gauges read at each scrape. */
+export interface MeshReadings {
+  readonly sessions: () => number;
+  readonly orchestrators: () => number;
+  readonly pendingMessages: () => number;
+}
+
+/** Seconds from acceptance to acknowledgement: a local hop to a slow agent. */
+const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30];
+
+/** Creates the gauges, which read the parts they describe. */
+export function createMeshGauges(metrics: Metrics, readings: MeshReadings): void {
+  metrics.gauge({
+    name: "sessions",
+    help: "Sessions held, with or without a stream.",
+    read: readings.sessions,
+  });
+  metrics.gauge({
+    name: "orchestrators",
+    help: "Dispatch streams open.",
+    read: readings.orchestrators,
+  });
+  metrics.gauge({
+    name: "messages_pending",
+    help: "Messages without an outcome.",
+    read: readings.pendingMessages,
+  });
+}
+
+/** Creates the events of one router. */
+export function createMeshEvents(metrics: Metrics, logger: Logger): MeshEvents {
+  return {
+    ...sessionEvents(metrics, logger),
+    ...dispatchEvents(metrics, logger),
+    ...messageEvents(metrics),
+    ...reportEvents(metrics, logger),
+  };
+}
+
+function sessionEvents(metrics: Metrics, logger: Logger): SessionEvents {
+  const opened = metrics.counter({
+    name: "sessions_opened_total",
+    help: "Sessions opened or resumed.",
+    labels: ["resumed"],
+  });
+  const detached = metrics.counter({
+    name: "sessions_detached_total",
+    help: "Streams that ended without a goodbye.",
+  });
+  const ended = metrics.counter({
+    name: "sessions_ended_total",
+    help: "Sessions that ended, by cause.",
+    labels: ["cause"],
+  });
+  const describe = ({
+    namespace,
+    agentId,
+    epoch,
+  }: Parameters<SessionEvents["sessionDetached"]>[0]) => ({
+    namespace,
+    agent_id: agentId,
+    epoch: Number(epoch),
+  });
+  return {
+    sessionOpened(session, resumed) {
+      opened.inc({ resumed: String(resumed) });
+      logger.debug({ ...describe(session), resumed }, "session opened");
+    },
+    sessionDetached(session) {
+      detached.inc();
+      logger.debug(describe(session), "session detached");
+    },
+    sessionEnded(session, cause) {
+      ended.inc({ cause });
+      logger.info({ ...describe(session), cause }, "session ended");
+    },
+  };
+}
+
+function dispatchEvents(
+  metrics: Metrics,
+  logger: Logger,
+): DispatchEvents & Pick<MeshEvents, "frameSent"> {
+  const refused = metrics.counter({
+    name: "assignments_refused_total",
+    help: "Assignments that did not reach their agent, by reason.",
+    labels: ["reason"],
+  });
+  const dropped = metrics.counter({
+    name: "updates_dropped_total",
+    help: "Task updates that did not reach an orchestrator, by kind.",
+    labels: ["kind"],
+  });
+  const frames = new Counter({
+    name: "nexus_mesh_router_frames_sent_total",
+    help: "Frames sent, by receiver.",
+    labelNames: ["to"],
+    registers: [metrics.registry],
+  });
+  const frameCounters = {
+    agent: frames.labels("agent"),
+    orchestrator: frames.labels("orchestrator"),
+  };
+  return {
+    orchestratorAttached: (orchestratorId) =>
+      logger.info({ orchestrator_id: orchestratorId }, "orchestrator attached"),
+    orchestratorDetached: (orchestratorId) =>
+      logger.info({ orchestrator_id: orchestratorId }, "orchestrator detached"),
+    assignmentRefused: (reason: RefusalReason) => refused.inc({ reason }),
+    updateDropped: (kind: UpdateCase | undefined) => dropped.inc({ kind: kind ?? "none" }),
+    frameSent: (to) => frameCounters[to].inc(),
+  };
+}
+
+function messageEvents(metrics: Metrics): MessageEvents {
+  const settled = new Counter({
+    name: "nexus_mesh_router_messages_total",
+    help: "Messages by outcome.",
+    labelNames: ["outcome"],
+    registers: [metrics.registry],
+  });
+  const byOutcome = Object.fromEntries(
+    OUTCOMES.map((outcome) => [outcome, settled.labels(outcome)]),
+  ) as Record<Outcome, ReturnType<typeof settled.labels>>;
+  const latency = metrics.histogram({
+    name: "message_delivery_seconds",
+    help: "Time from a message's acceptance to its receiver's acknowledgement.",
+    buckets: LATENCY_BUCKETS,
+  });
+  return {
+    messageSettled: (outcome) => byOutcome[outcome].inc(),
+    messageDelivered: (latencyMs) => latency.observe(latencyMs / 1_000),
+  };
+}
+
+function reportEvents(metrics: Metrics, logger: Logger): ReportEvents {
+  const reported = metrics.counter({
+    name: "presences_reported_total",
+    help: "Presences that the registry took in, by whether it knew the agent.",
+    labels: ["known"],
+  });
+  const failures = metrics.counter({
+    name: "reports_failed_total",
+    help: "Reports that failed, by receiver.",
+    labels: ["to"],
+  });
+  return {
+    presenceReported(count, unknown) {
+      reported.inc({ known: "true" }, count - unknown);
+      if (unknown > 0) reported.inc({ known: "false" }, unknown);
+    },
+    presenceFailed(error) {
+      failures.inc({ to: "registry" });
+      logger.warn({ err: error }, "presence could not be reported; it is repeated");
+    },
+    renewalFailed(error) {
+      failures.inc({ to: "store" });
+      logger.warn({ err: error }, "the replica could not renew itself; it is repeated");
+    },
+  };
+}

@@ -1,0 +1,86 @@
+import { NexusError } from "@nexus/shared";
+import type { Flushable, TurnScheduler } from "./turn-scheduler.ts";
+
+interface Waiting<T> {
+  readonly take: () => T | undefined;
+  readonly resolve: (frame: T | undefined) => void;
+  readonly reject: (error: NexusError) => void;
+}
+
+/** The writing half of a stream: frames are taken from a queue only when the transport has room for one, so what is
+ * queued meanwhile joins the next frame. */
+export class FrameStream<T> implements Flushable {
+  readonly #turns: TurnScheduler;
+  #waiting: Waiting<T> | undefined;
+  #scheduled = false;
+  #finished = false;
+  #error: NexusError | undefined;
+
+  constructor(turns: TurnScheduler) {
+    this.#turns = turns;
+  }
+
+  /** True once the stream ends or is about to. */
+  get ending(): boolean {
+    return this.#finished || this.#error !== undefined;
+  }
+
+  /** Resolves with the next frame, or undefined after finish() once nothing waits; rejects after fail(). */
+  next(take: () => T | undefined): Promise<T | undefined> {
+    if (this.#error !== undefined) return Promise.reject(this.#error);
+    const frame = take();
+    if (frame !== undefined || this.#finished) return Promise.resolve(frame);
+    return new Promise((resolve, reject) => {
+      this.#waiting = { take, resolve, reject };
+    });
+  }
+
+  /** Something was queued. */
+  wake(): void {
+    if (this.#scheduled || this.#waiting === undefined) return;
+    this.#scheduled = true;
+    this.#turns.add(this);
+  }
+
+  /** Ends the stream at once. The first error counts. */
+  fail(error: NexusError): void {
+    this.#error ??= error;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.reject(this.#error);
+  }
+
+  /** Ends the stream once nothing waits any more. */
+  finish(): void {
+    this.#finished = true;
+    this.flush();
+  }
+
+  flush(): void {
+    this.#scheduled = false;
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    try {
+      const frame = waiting.take();
+      if (frame === undefined && !this.#finished) return;
+      this.#waiting = undefined;
+      waiting.resolve(frame);
+    } catch (error) {
+      this.fail(NexusError.from(error));
+    }
+  }
+}
+
+type Endable = Pick<FrameStream<unknown>, "fail" | "finish">;
+
+/** Ends the stream when its call does: a draining server lets the queue be written first. Returns what stops. */
+export function followCall(signal: AbortSignal, stream: Endable): () => void {
+  const onAbort = (): void => {
+    const reason = NexusError.from(signal.reason);
+    if (reason.reason === "SERVER_DRAINING") stream.finish();
+    else stream.fail(reason);
+  };
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  return () => signal.removeEventListener("abort", onAbort);
+}

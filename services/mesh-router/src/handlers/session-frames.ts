@@ -1,0 +1,67 @@
+/** What an agent's frames do, one function for one frame. */
+import type { ConnectRequest } from "@nexus/proto/mesh";
+import type { CallContext } from "@nexus/rpc";
+import type { Clock } from "@nexus/shared";
+import type { DispatchHub } from "../domain/dispatch-hub.ts";
+import { frameInvalid, reauthRefused } from "../domain/mesh-errors.ts";
+import type { MessageEngine } from "../domain/message-engine.ts";
+import type { PresenceBoard } from "../domain/presence.ts";
+import type { Session } from "../domain/session.ts";
+import type { SessionLifecycle } from "../domain/session-lifecycle.ts";
+import { toLetter, updateBytes } from "./convert.ts";
+
+/** What frames act on. */
+export interface FrameDeps {
+  readonly lifecycle: SessionLifecycle;
+  readonly engine: MessageEngine;
+  readonly hub: DispatchHub;
+  readonly board: PresenceBoard;
+  readonly clock: Clock;
+  readonly heartbeatIntervalMs: number;
+}
+
+/** An idle agent's heartbeat settles the count of its tasks once they had this many intervals to arrive. */
+const SETTLE_INTERVALS = 2;
+
+/** Applies a frame to its session.
+ *
+ * Errors: invalid/FRAME_INVALID for a second hello; unauthenticated/TOKEN_INVALID for a bad reauth. */
+export async function applyFrame(
+  deps: FrameDeps,
+  session: Session,
+  frame: ConnectRequest,
+  ctx: CallContext,
+): Promise<void> {
+  if (frame.hello !== undefined) throw frameInvalid("The session is open: no second hello.");
+  if (frame.reauth !== undefined) await reauthenticate(ctx, frame.reauth.accessToken);
+  applyItems(deps, session, frame);
+}
+
+/** Whatever is wrong with the new token, the session cannot live by it. */
+async function reauthenticate(ctx: CallContext, token: string): Promise<void> {
+  try {
+    await ctx.reauthenticate(token);
+  } catch (error) {
+    throw reauthRefused(error);
+  }
+}
+
+function applyItems(deps: FrameDeps, session: Session, frame: ConnectRequest): void {
+  const { lifecycle, engine, hub } = deps;
+  const nowMs = deps.clock.nowMs();
+  lifecycle.heard(session, nowMs);
+  for (const { deliveryId } of frame.acks) engine.acknowledge(session, deliveryId, nowMs);
+  for (const send of frame.sends) engine.send(session, toLetter(send), nowMs);
+  for (const update of frame.taskUpdates) hub.publish(session, update, updateBytes(update));
+  if (frame.heartbeat !== undefined) {
+    const settleMs = SETTLE_INTERVALS * deps.heartbeatIntervalMs;
+    session.tasks.reconcile(frame.heartbeat.busySlots, nowMs, settleMs);
+    deps.board.touch(session);
+  }
+  if (frame.credit !== undefined) {
+    const { slots, messages } = frame.credit;
+    if (slots !== undefined) lifecycle.setSlots(session, slots);
+    if (messages > 0) engine.grant(session, messages);
+  }
+  if (frame.goodbye !== undefined) lifecycle.goodbye(session);
+}
