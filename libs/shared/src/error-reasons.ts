@@ -111,6 +111,14 @@ export const ERROR_REASONS = {
   // orchestrator
 
   // mesh-router
+  FRAME_INVALID: reason("invalid", "A stream's frame breaks a rule; the message says which."),
+  AGENT_ID_MISMATCH: reason("forbidden", "The hello names an agent that the token is not for."),
+  SESSION_SUPERSEDED: reason("conflict", "A newer stream of the same agent took over."),
+  SESSION_TOO_SLOW: reason("exhausted", "The agent does not read what it granted credit for."),
+  SESSION_LIMIT: reason("exhausted", "The replica holds as many sessions as it may."),
+  SESSION_LOST: reason("deadline", "No frame came from the agent for longer than lost_after."),
+  DISPATCH_TOO_SLOW: reason("exhausted", "The orchestrator does not read fast enough."),
+  DISPATCH_LIMIT: reason("exhausted", "The replica holds as many dispatch streams as it may."),
 
   // insight
   SAMPLE_TIME_INVALID: reason("invalid", "A sample is too old or lies in the future."),
