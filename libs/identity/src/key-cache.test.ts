@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { clockAtNow, createFakeJwks, newKey, silent } from "../test/_helpers.ts";
-import { createKeyCache, importJwks, UNKNOWN_KEY_COOLDOWN_MS } from "./key-cache.ts";
+import {
+  createKeyCache,
+  FETCH_RETRY_MS,
+  importJwks,
+  UNKNOWN_KEY_COOLDOWN_MS,
+} from "./key-cache.ts";
 
 async function setup() {
   const clock = clockAtNow();
@@ -35,13 +40,26 @@ describe("createKeyCache", () => {
       kind: "unavailable",
       reason: "IDENTITY_UNAVAILABLE",
     });
+    await expect(keys.find("k1")).rejects.toMatchObject({ reason: "IDENTITY_UNAVAILABLE" });
+    expect(jwks.calls).toBe(1);
     jwks.down = false;
-    clock.advance(UNKNOWN_KEY_COOLDOWN_MS);
+    clock.advance(FETCH_RETRY_MS);
     expect(await keys.find("k1")).toBeDefined();
     jwks.down = true;
     clock.advance(3_600_000);
     expect(await keys.find("k1")).toBeDefined();
     expect(await keys.find("k2")).toBeUndefined();
+  });
+
+  it("asks at once for an unknown key when the set is past its max age", async () => {
+    const { keys, jwks, clock } = await setup();
+    jwks.maxAgeSeconds = 1;
+    await keys.find("k1");
+    jwks.keys = [...jwks.keys, await newKey("k2")];
+    clock.advance(999);
+    expect(await keys.find("k2")).toBeUndefined();
+    clock.advance(1);
+    expect(await keys.find("k2")).toBeDefined();
   });
 
   it("renews a set past its max age in the background and counts withdrawn keys", async () => {

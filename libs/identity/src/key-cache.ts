@@ -34,8 +34,11 @@ export interface KeyCache extends KeySource {
   readonly loaded: boolean;
 }
 
-/** An unknown key id makes the cache ask vault again, but no more often than this: forged ids are free to make. */
+/** An unknown key id makes the cache ask vault again, but no more often than this while the set is within its max
+ * age: forged ids are free to make. */
 export const UNKNOWN_KEY_COOLDOWN_MS = 5000;
+/** Pause after a fetch that failed. */
+export const FETCH_RETRY_MS = 1000;
 /** Most keys taken from one set; vault publishes three. */
 const KEYS_MAX = 32;
 
@@ -44,10 +47,9 @@ export async function importJwks(jwksJson: string): Promise<Map<string, CryptoKe
   const { keys } = JSON.parse(jwksJson) as { keys: readonly JWK[] };
   const imported = new Map<string, CryptoKey>();
   for (const jwk of keys.slice(0, KEYS_MAX)) {
-    if (jwk.kty !== "OKP" || jwk.crv !== "Ed25519" || jwk.kid === undefined || jwk.x === undefined)
-      continue;
-    const publicPart: JWK = { kty: jwk.kty, crv: jwk.crv, x: jwk.x };
-    imported.set(jwk.kid, (await importJWK(publicPart, TOKEN_ALGORITHM)) as CryptoKey);
+    const { kty, crv, x, kid } = jwk;
+    if (kty !== "OKP" || crv !== "Ed25519" || x === undefined || kid === undefined) continue;
+    imported.set(kid, (await importJWK({ kty, crv, x }, TOKEN_ALGORITHM)) as CryptoKey);
   }
   return imported;
 }
@@ -55,27 +57,31 @@ export async function importJwks(jwksJson: string): Promise<Map<string, CryptoKe
 /** Creates the cache of vault's public keys.
  *
  * A known key is answered from memory, also while vault is away; a set older than its max age is renewed in the
- * background. An unknown key id waits for one fetch, shared by all callers and started at most every 5 s. */
+ * background. An unknown key id waits for one fetch, shared by all callers: at once when the set is past its max age,
+ * else at most every 5 s. */
 export function createKeyCache(options: KeyCacheOptions): KeyCache {
   const { fetch, clock, logger } = options;
   let keys = new Map<string, CryptoKey>();
   let loaded = false;
   let epoch = 0;
-  let staleAtMs = 0;
-  let triedAtMs = Number.NEGATIVE_INFINITY;
+  let staleAtMs = Number.NEGATIVE_INFINITY;
+  let unknownAtMs = Number.NEGATIVE_INFINITY;
+  let retryAtMs = Number.NEGATIVE_INFINITY;
   let running: Promise<boolean> | undefined;
 
   async function load(): Promise<boolean> {
-    triedAtMs = clock.nowMs();
+    const startedMs = clock.nowMs();
     try {
       const { jwksJson, maxAgeSeconds } = await fetch();
       const fresh = await importJwks(jwksJson);
       if ([...keys.keys()].some((kid) => !fresh.has(kid))) epoch++;
       keys = fresh;
       loaded = true;
-      staleAtMs = clock.nowMs() + maxAgeSeconds * 1000;
+      staleAtMs = startedMs + maxAgeSeconds * 1000;
+      unknownAtMs = startedMs + UNKNOWN_KEY_COOLDOWN_MS;
       return true;
     } catch (error) {
+      retryAtMs = clock.nowMs() + FETCH_RETRY_MS;
       logger.warn({ err: error }, "the key set could not be fetched");
       return false;
     }
@@ -88,18 +94,24 @@ export function createKeyCache(options: KeyCacheOptions): KeyCache {
     return running;
   }
 
-  function mayRefresh(): boolean {
-    return running !== undefined || clock.nowMs() - triedAtMs >= UNKNOWN_KEY_COOLDOWN_MS;
+  function isStale(): boolean {
+    const nowMs = clock.nowMs();
+    return nowMs >= staleAtMs && nowMs >= retryAtMs;
+  }
+
+  function mayAskForUnknown(): boolean {
+    const nowMs = clock.nowMs();
+    return running !== undefined || isStale() || (nowMs >= unknownAtMs && nowMs >= retryAtMs);
   }
 
   return {
     async find(kid) {
       const known = keys.get(kid);
       if (known !== undefined) {
-        if (clock.nowMs() >= staleAtMs && mayRefresh()) void refresh();
+        if (isStale()) void refresh();
         return known;
       }
-      if (mayRefresh()) await refresh();
+      if (mayAskForUnknown()) await refresh();
       if (!loaded) throw identityUnavailableError();
       return keys.get(kid);
     },

@@ -83,7 +83,7 @@ export function createRevocationSet(): RevocationSet {
   }
 
   function fire(key: string): void {
-    for (const listener of [...(listeners.get(key) ?? [])]) {
+    for (const listener of listeners.get(key) ?? []) {
       if (!covers(listener.principal)) continue;
       forget(listener);
       listener.fn();

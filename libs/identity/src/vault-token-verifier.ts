@@ -113,8 +113,8 @@ export async function createTokenVerifier(
   await waitAtStart(Promise.all([keys.refresh(), follower.caughtUp]));
 
   return {
-    verify: verifier.verify,
-    onRevoked: verifier.onRevoked,
+    verify: (token) => verifier.verify(token),
+    onRevoked: (principal, fn) => verifier.onRevoked(principal, fn),
     get stale() {
       return follower.stale || !keys.loaded;
     },

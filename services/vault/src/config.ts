@@ -13,6 +13,7 @@ import { AEAD_KEY_BYTES } from "./domain/aead.ts";
 import { PASSWORD_ITERATIONS_DEFAULT, PASSWORD_ITERATIONS_MIN } from "./domain/password-hash.ts";
 import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/principal-directory.ts";
 import { parseServiceSecrets } from "./domain/service-secrets.ts";
+import { KEY_SPREAD_MS } from "./domain/signing-key.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -132,11 +133,9 @@ function check(config: Values): readonly CrossFieldProblem<typeof fields>[] {
   if (!config.bootstrapNamespaces.every(isNamespace)) {
     problems.push({ field: "bootstrapNamespaces", problem: "must hold valid namespaces" });
   }
-  if (config.keyOverlapMs < config.jwksMaxAgeMs) {
-    problems.push({
-      field: "keyOverlapMs",
-      problem: "must be at least NEXUS_VAULT_JWKS_MAX_AGE_MS, or verifiers meet keys they lack",
-    });
+  if (config.keyOverlapMs < config.jwksMaxAgeMs + KEY_SPREAD_MS) {
+    const problem = `must be at least NEXUS_VAULT_JWKS_MAX_AGE_MS and ${KEY_SPREAD_MS} ms, or verifiers meet keys they lack`;
+    problems.push({ field: "keyOverlapMs", problem });
   }
   return problems;
 }

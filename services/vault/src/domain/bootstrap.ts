@@ -33,8 +33,7 @@ export interface BootstrapOptions {
  * from several replicas at once: whoever inserts first wins, and only it reports. */
 export async function bootstrapPrincipals(options: BootstrapOptions): Promise<void> {
   for (const namespace of options.namespaces) await bootstrapAdmin(options, namespace);
-  for (const [name, secret] of options.serviceSecrets)
-    await bootstrapService(options, name, secret);
+  for (const service of options.serviceSecrets) await bootstrapService(options, service);
 }
 
 async function bootstrapAdmin(options: BootstrapOptions, namespace: Namespace): Promise<void> {
@@ -51,8 +50,7 @@ async function bootstrapAdmin(options: BootstrapOptions, namespace: Namespace): 
 
 async function bootstrapService(
   { upkeep, crypto, events }: BootstrapOptions,
-  name: string,
-  secret: string,
+  [name, secret]: readonly [name: string, secret: string],
 ): Promise<void> {
   const change = await upkeep.upsertService({
     namespace: SYSTEM_NAMESPACE,

@@ -23,11 +23,15 @@ export interface NewSigningKey {
   readonly tokenTtlMs: number;
 }
 
+/** A key that one replica publishes is known to all of them within this time: they read the keys every second. */
+export const KEY_SPREAD_MS = 2000;
+
 /** The ages that govern rotation. */
 export interface RotationPolicy {
   /** A key signs for at most this long. */
   readonly rotateAfterMs: number;
-  /** A key is published at least this long before it signs: longer than any verifier keeps its key set. */
+  /** A key is published at least this long before it signs: longer than the spread to all replicas and the time
+   * that a verifier keeps its key set together. */
   readonly overlapMs: number;
 }
 

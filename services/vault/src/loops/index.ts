@@ -25,8 +25,8 @@ export interface LoopDeps {
 export const REVOCATION_POLL_MS = 250;
 /** The stream promises a sign of life every 5 s. */
 export const REVOCATION_BEAT_MS = 4000;
-/** How soon a rotation by another replica is known here; far below the margin that KeyStore allows a signer. */
-const KEY_RELOAD_MS = 2000;
+/** How soon a key published by another replica is known here; within KEY_SPREAD_MS. */
+const KEY_RELOAD_MS = 1000;
 const KEY_MAINTENANCE_MS = 60_000;
 const CLEANUP_MS = 60_000;
 

@@ -82,9 +82,8 @@ async function findMany(
   const values = [keys.map((key) => key.namespace), keys.map((key) => key.principalId)];
   const statement = { name: "principals-find", text: FIND, values };
   const { rows } = await pool.query<PrincipalRow & { readonly place: number }>(statement);
-  const found = new Array<StoredPrincipal | undefined>(keys.length).fill(undefined);
-  for (const { place, ...row } of rows) found[place - 1] = toStoredPrincipal(row);
-  return found;
+  const found = new Map(rows.map(({ place, ...row }) => [place, toStoredPrincipal(row)]));
+  return keys.map((_, index) => found.get(index + 1));
 }
 
 /** The principals outside of transactions. */

@@ -1,0 +1,179 @@
+/** What every test of this folder starts from: a database of its own and one or more replicas of vault on it. */
+import { randomBytes } from "node:crypto";
+import { AuthService, PrincipalKind, PrincipalService } from "@nexus/proto/vault";
+import type { RpcChannel, RpcClient } from "@nexus/rpc";
+import { createRpcChannel, createRpcClient } from "@nexus/rpc";
+import type { RunningService } from "@nexus/runtime";
+import { NexusError } from "@nexus/shared";
+import { createTestDatabase, type TestDatabase, testConfig } from "@nexus/testkit";
+import { type VaultConfig, vaultSchema } from "../src/config.ts";
+import { startServer } from "../src/server.ts";
+
+export const ADMIN_PASSWORD = "correct horse battery staple";
+export const REGISTRY_SECRET = "r".repeat(43);
+export const KEY = randomBytes(32).toString("base64");
+
+/** One replica with clients of both its services. */
+export interface Replica {
+  readonly service: RunningService;
+  readonly channel: RpcChannel;
+  readonly auth: RpcClient<typeof AuthService>;
+  readonly principals: RpcClient<typeof PrincipalService>;
+  stop(): Promise<void>;
+}
+
+/** A database and the replicas on it. */
+export interface Fleet {
+  readonly database: TestDatabase;
+  start(values?: Partial<VaultConfig>): Promise<Replica>;
+  close(): Promise<void>;
+}
+
+/** Cheap hashes, and key times that a test can wait for. */
+const TEST_VALUES: Partial<VaultConfig> = {
+  keyEncryptionKey: KEY,
+  bootstrapAdminPassword: ADMIN_PASSWORD,
+  bootstrapServiceSecrets: `registry=${REGISTRY_SECRET}`,
+  passwordIterations: 100_000,
+};
+
+export async function createFleet(): Promise<Fleet> {
+  const database = await createTestDatabase("vault");
+  const replicas: Replica[] = [];
+  return {
+    database,
+    async start(values = {}) {
+      const config = testConfig(vaultSchema, {
+        databaseUrl: database.url,
+        ...TEST_VALUES,
+        ...values,
+      });
+      const replica = await connect(await startServer(config));
+      replicas.push(replica);
+      return replica;
+    },
+    async close() {
+      for (const replica of replicas) await replica.stop();
+      await database.close();
+    },
+  };
+}
+
+async function connect(service: RunningService): Promise<Replica> {
+  const channel = createRpcChannel({ address: service.address });
+  let stopped: Promise<void> | undefined;
+  return {
+    service,
+    channel,
+    auth: createRpcClient(AuthService, channel),
+    principals: createRpcClient(PrincipalService, channel),
+    stop() {
+      stopped ??= (async () => {
+        channel.close();
+        await service[Symbol.asyncDispose]();
+      })();
+      return stopped;
+    },
+  };
+}
+
+/** The tokens of one successful proof, as tests use them. */
+export interface Session {
+  readonly token: string;
+  readonly refreshToken: string;
+}
+
+export async function login(
+  { auth }: Replica,
+  principalId = "admin",
+  password = ADMIN_PASSWORD,
+): Promise<Session> {
+  const { tokens } = await auth.login({ principalId, password });
+  return { token: tokens?.accessToken ?? "", refreshToken: tokens?.refreshToken ?? "" };
+}
+
+let counter = 0;
+
+/** A request id that no other call of the run uses. */
+export function requestId(): string {
+  return `request-${++counter}`;
+}
+
+/** An agent with its secret and first tokens. */
+export interface Agent extends Session {
+  readonly principalId: string;
+  readonly clientSecret: string;
+}
+
+export async function createAgent(
+  replica: Replica,
+  admin: Session,
+  init: { readonly principalId?: string; readonly scopes?: string[] } = {},
+): Promise<Agent> {
+  const principalId = init.principalId ?? `agent-${++counter}`;
+  const { clientSecret } = await replica.principals.createPrincipal(
+    {
+      requestId: requestId(),
+      principalId,
+      kind: PrincipalKind.AGENT,
+      scopes: init.scopes ?? [],
+    },
+    admin,
+  );
+  return { principalId, clientSecret, ...(await grant(replica, principalId, clientSecret)) };
+}
+
+export async function createUser(
+  replica: Replica,
+  admin: Session,
+  init: {
+    readonly principalId?: string;
+    readonly scopes?: string[];
+    readonly password?: string;
+  } = {},
+): Promise<Session & { readonly principalId: string }> {
+  const principalId = init.principalId ?? `user-${++counter}`;
+  const password = init.password ?? "a password of a user";
+  await replica.principals.createPrincipal(
+    {
+      requestId: requestId(),
+      principalId,
+      kind: PrincipalKind.USER,
+      scopes: init.scopes ?? [],
+      password,
+    },
+    admin,
+  );
+  return { principalId, ...(await login(replica, principalId, password)) };
+}
+
+export async function grant(
+  { auth }: Replica,
+  principalId: string,
+  clientSecret: string,
+  namespace = "",
+): Promise<Session> {
+  const { tokens } = await auth.grantClientToken({ namespace, principalId, clientSecret });
+  return { token: tokens?.accessToken ?? "", refreshToken: tokens?.refreshToken ?? "" };
+}
+
+/** `kind/REASON` of the error, or `ok`. */
+export async function outcome(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "ok";
+  } catch (error) {
+    if (error instanceof NexusError) return `${error.kind}/${error.reason}`;
+    throw error;
+  }
+}
+
+export async function failure(work: Promise<unknown>): Promise<NexusError> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof NexusError) return error;
+    throw error;
+  }
+  throw new Error("the call succeeded");
+}

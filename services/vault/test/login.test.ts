@@ -1,0 +1,253 @@
+import { createPool, type Pool } from "@nexus/postgres";
+import { decodeJwt, decodeProtectedHeader } from "jose";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  ADMIN_PASSWORD,
+  createAgent,
+  createFleet,
+  createUser,
+  type Fleet,
+  failure,
+  grant,
+  login,
+  outcome,
+  REGISTRY_SECRET,
+  type Replica,
+  requestId,
+  type Session,
+} from "./_helpers.ts";
+
+let fleet: Fleet;
+let vault: Replica;
+let admin: Session;
+let pool: Pool;
+
+beforeAll(async () => {
+  fleet = await createFleet();
+  vault = await fleet.start();
+  admin = await login(vault);
+  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+});
+
+afterAll(async () => {
+  await pool.close();
+  await fleet.close();
+});
+
+const REFUSED = "unauthenticated/CREDENTIALS_INVALID";
+
+describe("Login", () => {
+  it("gives a user tokens that say who it is", async () => {
+    const { tokens } = await vault.auth.login({ principalId: "admin", password: ADMIN_PASSWORD });
+    const claims = decodeJwt(tokens?.accessToken ?? "");
+    expect(decodeProtectedHeader(tokens?.accessToken ?? "")).toMatchObject({
+      alg: "EdDSA",
+      typ: "at+jwt",
+    });
+    expect(claims).toMatchObject({
+      iss: "nexus-vault",
+      aud: "nexus",
+      sub: "admin",
+      kind: "user",
+      ns: "default",
+      scope: "*",
+    });
+    expect(claims.jti).toMatch(/^tok_/);
+    expect(claims["fam"]).toMatch(/^fam_/);
+    expect(Math.round((claims.exp ?? 0) - (claims.iat ?? 0))).toBe(3600);
+    expect(tokens?.refreshToken).toMatch(/^nxr_[A-Za-z0-9_-]{43}$/);
+    expect(tokens?.principal).toMatchObject({
+      namespace: "default",
+      principalId: "admin",
+      scopes: ["*"],
+    });
+  });
+
+  it("answers an unknown name, a wrong password, an agent and a disabled user alike", async () => {
+    const user = await createUser(vault, admin, { password: "password of mallory" });
+    const agent = await createAgent(vault, admin);
+    await vault.principals.disablePrincipal(
+      { requestId: requestId(), principalId: user.principalId },
+      admin,
+    );
+    const attempts = [
+      vault.auth.login({ principalId: "nobody", password: "x" }),
+      vault.auth.login({ principalId: "admin", password: "wrong" }),
+      vault.auth.login({ principalId: agent.principalId, password: agent.clientSecret }),
+      vault.auth.login({ principalId: user.principalId, password: "password of mallory" }),
+      vault.auth.login({ namespace: "other", principalId: "admin", password: ADMIN_PASSWORD }),
+    ];
+    const errors = await Promise.all(attempts.map(failure));
+    expect(
+      new Set(errors.map((error) => `${error.kind}/${error.reason}/${error.message}`)).size,
+    ).toBe(1);
+    expect(errors[0]?.reason).toBe("CREDENTIALS_INVALID");
+  });
+
+  it("costs an unknown name as much as a wrong password", async () => {
+    const time = async (principalId: string) => {
+      const startedAt = performance.now();
+      await outcome(vault.auth.login({ principalId, password: "wrong" }));
+      return performance.now() - startedAt;
+    };
+    const rounds = [1, 2, 3, 4, 5];
+    const unknown: number[] = [];
+    const wrong: number[] = [];
+    for (const _ of rounds) {
+      unknown.push(await time("nobody-at-all"));
+      wrong.push(await time("admin"));
+    }
+    // A missing hash would make the difference tenfold; the machine's noise does not.
+    const fastest = (times: number[]) => Math.min(...times);
+    expect(fastest(unknown) / fastest(wrong)).toBeGreaterThan(0.4);
+    expect(fastest(unknown) / fastest(wrong)).toBeLessThan(2.5);
+  });
+
+  it("refuses malformed requests before any work", async () => {
+    expect(await outcome(vault.auth.login({ principalId: "", password: "x" }))).toBe(
+      "invalid/REQUEST_INVALID",
+    );
+    expect(await outcome(vault.auth.login({ principalId: "admin", password: "" }))).toBe(
+      "invalid/REQUEST_INVALID",
+    );
+    expect(
+      await outcome(vault.auth.login({ principalId: "admin", password: "x".repeat(1025) })),
+    ).toBe("invalid/REQUEST_INVALID");
+    expect(
+      await outcome(vault.auth.login({ namespace: "A B", principalId: "admin", password: "x" })),
+    ).toBe("invalid/ID_INVALID");
+  });
+
+  it("replaces a hash below today's policy at the next login", async () => {
+    const user = await createUser(vault, admin, { password: "to be rehashed" });
+    const stronger = await fleet.start({ passwordIterations: 120_000 });
+    await login(stronger, user.principalId, "to be rehashed");
+    const { rows } = await pool.query<{ hash: string }>(
+      "SELECT password_hash AS hash FROM principals WHERE principal_id = $1",
+      [user.principalId],
+    );
+    expect(rows[0]?.hash).toContain("$i=120000,");
+    await login(vault, user.principalId, "to be rehashed");
+    await stronger.stop();
+  });
+
+  it("turns a flood away with LOGIN_BUSY and serves those who wait", async () => {
+    const busy = await fleet.start({
+      loginQueueMax: 3,
+      loginConcurrency: 1,
+      passwordIterations: 150_000,
+    });
+    const flood = Array.from({ length: 20 }, () =>
+      busy.auth.login({ principalId: "nobody", password: "x" }),
+    );
+    const errors = await Promise.all(flood.map(failure));
+    const turnedAway = errors.filter((error) => error.reason === "LOGIN_BUSY");
+    const served = errors.filter((error) => error.reason === "CREDENTIALS_INVALID");
+    expect(served.length).toBeGreaterThanOrEqual(4);
+    expect(turnedAway.length).toBeGreaterThanOrEqual(10);
+    expect(turnedAway.length + served.length).toBe(20);
+    for (const error of turnedAway) {
+      expect(error.kind).toBe("exhausted");
+      expect(error.details.retryAfterMs).toBeGreaterThan(0);
+    }
+    await login(busy);
+    await busy.stop();
+  });
+});
+
+describe("GrantClientToken", () => {
+  it("gives an agent tokens with the scopes of agents", async () => {
+    const { principalId, clientSecret } = await createAgent(vault, admin);
+    expect(clientSecret).toMatch(/^nxs_[A-Za-z0-9_-]{43}$/);
+    const { tokens } = await vault.auth.grantClientToken({ principalId, clientSecret });
+    expect(tokens?.principal?.scopes).toContain("mesh:session:connect");
+    expect(tokens?.refreshToken).toMatch(/^nxr_/);
+  });
+
+  it("gives a service its scopes and no refresh token", async () => {
+    const { tokens } = await vault.auth.grantClientToken({
+      namespace: "nexus-system",
+      principalId: "registry",
+      clientSecret: REGISTRY_SECRET,
+    });
+    expect(tokens?.principal?.scopes).toEqual(["vault:revocation:watch"]);
+    expect(tokens?.refreshToken).toBe("");
+    expect(tokens?.refreshExpireTime).toBeUndefined();
+  });
+
+  it("refuses a wrong secret, an unknown or disabled principal, a user and another namespace alike", async () => {
+    const agent = await createAgent(vault, admin);
+    const disabled = await createAgent(vault, admin);
+    const { principalId } = disabled;
+    await vault.principals.disablePrincipal({ requestId: requestId(), principalId }, admin);
+    const check = async (id: string, clientSecret: string, namespace = "") =>
+      expect(
+        await outcome(vault.auth.grantClientToken({ namespace, principalId: id, clientSecret })),
+      ).toBe(REFUSED);
+    await check(agent.principalId, `${agent.clientSecret}x`);
+    await check("nobody", agent.clientSecret);
+    await check(principalId, disabled.clientSecret);
+    await check("admin", ADMIN_PASSWORD);
+    await check("registry", REGISTRY_SECRET);
+    await check(agent.principalId, agent.clientSecret, "other");
+  });
+
+  it("answers many agents at once, each with its own tokens", async () => {
+    const agents = await Promise.all(Array.from({ length: 20 }, () => createAgent(vault, admin)));
+    const sessions = await Promise.all(
+      agents.flatMap((agent) => [
+        grant(vault, agent.principalId, agent.clientSecret),
+        grant(vault, agent.principalId, agent.clientSecret),
+      ]),
+    );
+    const subjects = sessions.map((session) => decodeJwt(session.token).sub);
+    expect(subjects).toEqual(agents.flatMap(({ principalId }) => [principalId, principalId]));
+    expect(new Set(sessions.map((session) => decodeJwt(session.token)["fam"])).size).toBe(40);
+  });
+});
+
+describe("WhoAmI", () => {
+  it("describes the caller as its token does", async () => {
+    const agent = await createAgent(vault, admin, { scopes: ["mesh:message:send"] });
+    const answer = await vault.auth.whoAmI({}, agent);
+    expect(answer.principal).toMatchObject({
+      principalId: agent.principalId,
+      scopes: ["mesh:message:send"],
+    });
+    expect(answer.tokenId).toBe(decodeJwt(agent.token).jti);
+  });
+
+  it("refuses no token and a broken one", async () => {
+    expect(await outcome(vault.auth.whoAmI({}))).toBe("unauthenticated/TOKEN_MISSING");
+    expect(await outcome(vault.auth.whoAmI({}, { token: "x.y.z" }))).toBe(
+      "unauthenticated/TOKEN_INVALID",
+    );
+  });
+});
+
+describe("what is stored", () => {
+  it("holds no password, secret or token in clear", async () => {
+    const agent = await createAgent(vault, admin);
+    await createUser(vault, admin, { password: "canary password in clear" });
+    const canaries = [
+      "canary password in clear",
+      agent.clientSecret,
+      agent.refreshToken,
+      ADMIN_PASSWORD,
+    ];
+    for (const table of [
+      "principals",
+      "token_families",
+      "requests",
+      "signing_keys",
+      "sealed_keys",
+    ]) {
+      const { rows } = await pool.query<{ text: string }>(`SELECT t::text AS text FROM ${table} t`);
+      const text = rows.map((row) => row.text).join("\n");
+      for (const canary of canaries) {
+        expect(text.includes(canary), table).toBe(false);
+        expect(text.includes(Buffer.from(canary).toString("hex")), table).toBe(false);
+      }
+    }
+  });
+});
