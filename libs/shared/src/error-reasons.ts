@@ -99,7 +99,6 @@ export const ERROR_REASONS = {
 
   // registry
   AGENT_NOT_FOUND: reason("not_found", "No agent of the namespace has this id."),
-  AGENT_ID_MISMATCH: reason("forbidden", "An agent's token may speak for its own id only."),
   CAPABILITY_DUPLICATE: reason("invalid", "A capability's name and version appear twice."),
   REVISION_CONFLICT: reason("conflict", "The record changed since that revision; read it anew."),
   VERSION_RANGE_INVALID: reason("invalid", "The version range is not a semver range."),
@@ -112,7 +111,7 @@ export const ERROR_REASONS = {
 
   // mesh-router
   FRAME_INVALID: reason("invalid", "A stream's frame breaks a rule; the message says which."),
-  AGENT_ID_MISMATCH: reason("forbidden", "The hello names an agent that the token is not for."),
+  AGENT_ID_MISMATCH: reason("forbidden", "An agent's token speaks for its own id only."),
   SESSION_SUPERSEDED: reason("conflict", "A newer stream of the same agent took over."),
   SESSION_TOO_SLOW: reason("exhausted", "The agent does not read what it granted credit for."),
   SESSION_LIMIT: reason("exhausted", "The replica holds as many sessions as it may."),
