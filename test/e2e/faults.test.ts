@@ -1,0 +1,125 @@
+import { AgentState, JobState, type NexusClient, TaskState } from "@nexus/sdk";
+import { waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
+
+const TASKS = 80;
+
+let fleet: TestFleet;
+let user: TestUser;
+
+beforeAll(async () => {
+  fleet = await startFleet();
+  user = await fleet.createUser();
+  await fleet.startAgent("steady-1", 2);
+  await fleet.startAgent("steady-2", 2);
+}, 120_000);
+
+afterAll(async () => {
+  await fleet[Symbol.asyncDispose]();
+}, 60_000);
+
+function waitTasks(count: number, ms: number) {
+  return Array.from({ length: count }, (_, index) => ({
+    key: `t${index}`,
+    capability: "work.wait",
+    input: { ms },
+  }));
+}
+
+async function countSucceeded(client: NexusClient, jobId: string): Promise<number> {
+  const { job } = await client.jobs.getJob({ jobId });
+  return job?.tasks?.succeeded ?? 0;
+}
+
+/** How often each task became terminal, by the job's durable history. */
+async function countEnds(client: NexusClient, jobId: string): Promise<Map<string, number>> {
+  const terminal = new Set([TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED]);
+  const ends = new Map<string, number>();
+  for await (const { events } of client.jobs.watchJob({ jobId })) {
+    for (const { event } of events) {
+      if (event.case !== "taskChanged" || !terminal.has(event.value.state)) continue;
+      ends.set(event.value.taskKey, (ends.get(event.value.taskKey) ?? 0) + 1);
+    }
+  }
+  return ends;
+}
+
+async function expectAllDoneOnce(jobId: string): Promise<void> {
+  const job = await waitForEnd(user.client, jobId, 90_000);
+  expect(job.state).toBe(JobState.COMPLETED);
+  expect(job.tasks).toMatchObject({ total: TASKS, succeeded: TASKS });
+  const ends = await countEnds(user.client, jobId);
+  expect(ends.size).toBe(TASKS);
+  expect(new Set(ends.values())).toEqual(new Set([1]));
+}
+
+async function waitForProgress(jobId: string): Promise<void> {
+  await waitFor(async () => (await countSucceeded(user.client, jobId)) >= 8, {
+    timeoutMs: 30_000,
+    what: "some tasks to finish",
+  });
+}
+
+describe("a fleet under faults", () => {
+  it("loses no task and finishes none twice when the orchestrator is killed mid-job", async () => {
+    const jobId = await submitTasks(user.client, waitTasks(TASKS, 50));
+    await waitForProgress(jobId);
+    await fleet.stack.processes.kill("orchestrator");
+    await fleet.stack.processes.waitReady("orchestrator");
+    await expectAllDoneOnce(jobId);
+  }, 150_000);
+
+  it("loses no task and finishes none twice when Postgres is killed mid-job", async () => {
+    const jobId = await submitTasks(user.client, waitTasks(TASKS, 50));
+    await waitForProgress(jobId);
+    await fleet.stack.processes.kill("postgres");
+    await expectAllDoneOnce(jobId);
+  }, 150_000);
+
+  it("loses no task and finishes none twice when the mesh-router is killed mid-job", async () => {
+    const jobId = await submitTasks(user.client, waitTasks(TASKS, 50));
+    await waitForProgress(jobId);
+    await fleet.stack.processes.kill("mesh-router");
+    await expectAllDoneOnce(jobId);
+  }, 150_000);
+
+  it("gives a killed agent's task to another one without charging the attempt", async () => {
+    const doomed = await fleet.spawnAgent("doomed-1");
+    const jobId = await submitTasks(user.client, [
+      { key: "held", capability: "work.wait", input: { ms: 400 }, requiredLabels: {} },
+      ...waitTasks(12, 400),
+    ]);
+    const held = await waitFor(
+      async () => {
+        const { tasks } = await user.client.jobs.listTasks({ jobId });
+        return tasks.find((task) => task.agentId === "doomed-1" && task.fence > 0n);
+      },
+      { timeoutMs: 30_000, what: "the doomed agent to hold a task" },
+    );
+    doomed.kill("SIGKILL");
+    const job = await waitForEnd(user.client, jobId);
+    expect(job.state).toBe(JobState.COMPLETED);
+    const { attempts, task } = await user.client.jobs.explainTask({ taskId: held.taskId });
+    expect(attempts[0]).toMatchObject({ agentId: "doomed-1", outcome: "LOST", charged: false });
+    expect(attempts.at(-1)).toMatchObject({ outcome: "SUCCEEDED" });
+    expect(task?.agentId).not.toBe("doomed-1");
+    const lost = await waitFor(
+      async () => {
+        const { agent } = await user.client.registry.getAgent({ agentId: "doomed-1" });
+        return agent?.state === AgentState.LOST;
+      },
+      { timeoutMs: 20_000, what: "the registry to know that the agent is lost" },
+    );
+    expect(lost).toBe(true);
+  }, 120_000);
+
+  it("keeps everything over a restart of every service in turn", async () => {
+    const jobId = await submitTasks(user.client, waitTasks(TASKS, 50));
+    for (const name of ["vault", "registry", "insight", "gateway"] as const) {
+      await fleet.stack.processes.kill(name);
+      await fleet.stack.processes.waitReady(name);
+    }
+    await expectAllDoneOnce(jobId);
+  }, 180_000);
+});

@@ -1,0 +1,287 @@
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const run = promisify(execFile);
+
+let fleet: TestFleet;
+let user: TestUser;
+let home: string;
+
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), "nexus-home-"));
+  fleet = await startFleet();
+  user = await fleet.createUser();
+  await fleet.startAgent("echo-1");
+}, 120_000);
+
+afterAll(async () => {
+  await fleet[Symbol.asyncDispose]();
+  rmSync(home, { recursive: true, force: true });
+}, 60_000);
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function command(file: string, args: readonly string[], env = {}): Promise<Outcome> {
+  try {
+    const options = { cwd: ROOT, env: { ...process.env, ...env }, timeout: 60_000 };
+    const { stdout, stderr } = await run(file, [...args], options);
+    return { code: 0, stdout, stderr };
+  } catch (error) {
+    const { code, stdout, stderr } = error as Outcome;
+    return { code: typeof code === "number" ? code : -1, stdout, stderr };
+  }
+}
+
+function nexus(...args: string[]): Promise<Outcome> {
+  const env = { NEXUS_CONFIG_DIR: home, NEXUS_GATEWAY: fleet.stack.info.gateway };
+  return command(process.execPath, [join(ROOT, "apps/cli/bin/nexus.js"), ...args], env);
+}
+
+describe("the nexus command", () => {
+  it("says who must log in, with exit code 4", async () => {
+    const { code, stderr } = await nexus("status");
+    expect(code).toBe(4);
+    expect(stderr).toContain("nexus login");
+  });
+
+  it("logs in with the credentials file and keeps the tokens private", async () => {
+    const file = fleet.stack.info.adminCredentialsFile;
+    const { code, stdout } = await nexus("login", "--credentials-file", file);
+    expect(stdout).toContain("Logged in");
+    expect(code).toBe(0);
+    expect(statSync(join(home, "profile.json")).mode & 0o777).toBe(0o600);
+    expect((await nexus("whoami")).stdout).toContain("admin in namespace default");
+  });
+
+  it("shows every service as serving", async () => {
+    const { code, stdout } = await nexus("status");
+    expect(code).toBe(0);
+    for (const name of ["gateway", "insight", "mesh-router", "orchestrator", "registry", "vault"]) {
+      expect(stdout).toMatch(new RegExp(`^${name} +serving`, "m"));
+    }
+  });
+
+  it("submits tasks, waits for them and explains the routing", async () => {
+    const tasks = JSON.stringify([{ key: "only", capability: "work.echo", input: { n: 1 } }]);
+    const { code, stdout } = await nexus("jobs", "submit", "--tasks", tasks, "--wait");
+    expect(code).toBe(0);
+    expect(stdout).toContain("job completed");
+    const jobId = stdout.split("\n")[0] ?? "";
+    const get = await nexus("jobs", "get", jobId, "-o", "json");
+    expect(JSON.parse(get.stdout)).toMatchObject({ job: { state: "JOB_STATE_COMPLETED" } });
+    const explain = await nexus("jobs", "explain", `${jobId}/only`);
+    expect(explain.stdout).toMatch(/attempt 1 on echo-1 SUCCEEDED/);
+    expect(explain.stdout).toMatch(/echo-1 of 1 eligible/);
+    expect((await nexus("jobs", "list", "-o", "name")).stdout).toContain(jobId);
+  });
+
+  it("cancels a job that waits for an agent, and --wait of it ends with 7", async () => {
+    const jobId = await submitTasks(fleet.admin, [{ key: "a", capability: "work.nobody" }]);
+    const watching = nexus("jobs", "watch", jobId);
+    const { code, stdout } = await nexus("jobs", "cancel", jobId, "--reason", "test");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/cancelled/);
+    expect((await watching).code).toBe(7);
+  });
+
+  it("lists, gets and discovers agents", async () => {
+    expect((await nexus("agents", "list")).stdout).toMatch(/echo-1 +online/);
+    expect((await nexus("agents", "get", "echo-1")).stdout).toContain("work.echo@1.0.0");
+    const found = await nexus(
+      "agents",
+      "discover",
+      "work.echo",
+      "--version",
+      "^2.0.0",
+      "--explain",
+    );
+    expect(found.stdout).toMatch(/not echo-1/);
+  });
+
+  it("ends with the documented code for each kind of mistake", async () => {
+    expect((await nexus("jobs", "get", "job_missing")).code).toBe(3);
+    expect((await nexus("jobs", "frobnicate")).code).toBe(2);
+    expect((await nexus("jobs", "list", "--state", "nonsense")).code).toBe(2);
+    expect((await nexus("--gateway", "127.0.0.1:1", "--timeout", "2", "status")).code).toBe(5);
+    const json = await nexus("jobs", "get", "job_missing", "-o", "json");
+    expect(json.stdout).toBe("");
+    expect(JSON.parse(json.stderr)).toMatchObject({ error: { reason: "JOB_NOT_FOUND" } });
+  });
+});
+
+describe("buf curl, which speaks as grpcurl does", () => {
+  const buf = join(ROOT, "node_modules/.bin/buf");
+  const grpc = ["curl", "--http2-prior-knowledge", "--protocol", "grpc"];
+
+  it("lists services and methods by reflection and calls one", async () => {
+    const base = `http://${fleet.stack.info.gateway}`;
+    const list = await command(buf, [...grpc, "--list-methods", base]);
+    expect(list.stdout).toContain("nexus.orchestrator.v1.JobService/SubmitJob");
+    expect(list.stdout).not.toContain("DispatchService");
+    const login = await command(buf, [
+      ...grpc,
+      "-d",
+      JSON.stringify({ principalId: user.principalId, password: user.password }),
+      `${base}/nexus.vault.v1.AuthService/Login`,
+    ]);
+    const { tokens } = JSON.parse(login.stdout) as { tokens: { accessToken: string } };
+    const jobs = await command(buf, [
+      ...grpc,
+      "-H",
+      `authorization: Bearer ${tokens.accessToken}`,
+      "-d",
+      "{}",
+      `${base}/nexus.orchestrator.v1.JobService/ListJobs`,
+    ]);
+    expect(jobs.code).toBe(0);
+  });
+
+  it("finds the health service on every port", async () => {
+    for (const { grpc: address } of Object.values(fleet.stack.info.services)) {
+      const { stdout } = await command(buf, [
+        ...grpc,
+        "-d",
+        "{}",
+        `http://${address}/grpc.health.v1.Health/Check`,
+      ]);
+      expect(JSON.parse(stdout)).toEqual({ status: "SERVING" });
+    }
+  });
+});
+
+describe("the HTTP port", () => {
+  it("answers JSON over plain HTTP under the same rules", async () => {
+    const base = fleet.stack.info.http;
+    const post = (path: string, body: object, token?: string) =>
+      fetch(`${base}/${path}`, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        },
+        body: JSON.stringify(body),
+      });
+    const refused = await post("nexus.orchestrator.v1.JobService/ListJobs", {});
+    expect(refused.status).toBe(401);
+    const login = await post("nexus.vault.v1.AuthService/Login", {
+      principalId: user.principalId,
+      password: user.password,
+    });
+    expect(login.status).toBe(200);
+    const { tokens } = (await login.json()) as { tokens: { accessToken: string } };
+    const token = tokens.accessToken;
+    const listed = await post("nexus.orchestrator.v1.JobService/ListJobs", {}, token);
+    expect(listed.status).toBe(200);
+    const forbidden = await post("nexus.vault.v1.PrincipalService/ListPrincipals", {}, token);
+    expect(forbidden.status).toBe(403);
+    const invalid = await post("nexus.orchestrator.v1.JobService/SubmitJob", {}, token);
+    expect(invalid.status).toBe(400);
+    const internal = await post("nexus.registry.v1.OutcomeService/ReportOutcomes", {}, token);
+    expect(internal.status).toBe(404);
+    const status = await post("nexus.gateway.v1.StatusService/GetStatus", {}, token);
+    expect(status.status).toBe(200);
+  });
+
+  it("publishes the keys that verify tokens", async () => {
+    const response = await fetch(`${fleet.stack.info.http}/.well-known/jwks.json`);
+    const { keys } = (await response.json()) as { keys: { kty: string; d?: string }[] };
+    expect(response.headers.get("cache-control")).toMatch(/max-age=\d+/);
+    expect(keys.length).toBeGreaterThanOrEqual(2);
+    for (const key of keys) {
+      expect(key.kty).toBe("OKP");
+      expect(key.d).toBeUndefined();
+    }
+  });
+});
+
+describe("two stacks side by side", () => {
+  it("do not see each other", async () => {
+    await using other = await startFleet();
+    const { agents } = await other.admin.registry.listAgents({});
+    expect(agents).toEqual([]);
+    const tokens = await fleet.admin.credentials?.accessToken();
+    const error = await other.admin.jobs
+      .listJobs({}, { token: tokens?.value })
+      .catch((refusal: unknown) => refusal);
+    expect(error).toMatchObject({ kind: "unauthenticated", reason: "TOKEN_INVALID" });
+    const jobId = await submitTasks(other.admin, [{ key: "a", capability: "work.echo" }]);
+    const { job } = await other.admin.jobs.getJob({ jobId });
+    expect(job?.tasks?.ready).toBe(1);
+  });
+});
+
+describe("a stack", () => {
+  it("keeps jobs and identities over a stop and a start on the same data", async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), "nexus-again-"));
+    let jobId: string;
+    {
+      await using first = await startFleet({ dataDir });
+      await first.startAgent("echo-1");
+      jobId = await submitTasks(first.admin, [{ key: "a", capability: "work.echo" }]);
+      await waitForEnd(first.admin, jobId);
+    }
+    {
+      await using second = await startFleet({ dataDir });
+      const { job } = await second.admin.jobs.getJob({ jobId });
+      expect(job?.tasks?.succeeded).toBe(1);
+      const { agents } = await second.admin.registry.listAgents({});
+      expect(agents.map(({ agentId }) => agentId)).toEqual(["echo-1"]);
+    }
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+
+  it("refuses bad configuration and names every problem", async () => {
+    const { code, stderr, stdout } = await command(
+      process.execPath,
+      [join(ROOT, "services/registry/dist/main.js")],
+      { NEXUS_REGISTRY_GRPC_PORT: "99999", NEXUS_REGISTRY_LOG_LEVEL: "loud" },
+    );
+    expect(code).not.toBe(0);
+    const output = stderr + stdout;
+    for (const name of ["GRPC_PORT", "LOG_LEVEL", "DATABASE_URL", "CLIENT_SECRET"]) {
+      expect(output).toContain(`NEXUS_REGISTRY_${name}`);
+    }
+  });
+
+  it("leaves no process behind when its supervisor is killed", async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), "nexus-orphan-"));
+    const supervisor = spawn(
+      process.execPath,
+      ["--import", "tsx", join(import.meta.dirname, "fixtures/supervisor.ts"), dataDir],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    const pids = await new Promise<number[]>((resolve) => {
+      supervisor.stdout.once("data", (chunk: Buffer) => {
+        resolve(JSON.parse(chunk.toString()) as number[]);
+      });
+    });
+    expect(pids).toHaveLength(7);
+    supervisor.kill("SIGKILL");
+    await waitFor(() => (pids.some(isAlive) ? undefined : true), {
+      timeoutMs: 30_000,
+      what: "every process of the stack to end",
+    });
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    // No such process.
+    return false;
+  }
+}

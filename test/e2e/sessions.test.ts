@@ -1,0 +1,220 @@
+import {
+  AgentSessionService,
+  type Assignment,
+  type ConnectRequestSchema,
+  type ConnectResponse,
+  TaskUpdateOutcome,
+} from "@nexus/proto/mesh";
+import { RegistryService } from "@nexus/proto/registry";
+import { AuthService } from "@nexus/proto/vault";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
+import { AgentState, JobState } from "@nexus/sdk";
+import { type AsyncQueue, createAsyncQueue, NexusError } from "@nexus/shared";
+import { waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
+
+type Frame = MessageInitShape<typeof ConnectRequestSchema>;
+
+let fleet: TestFleet;
+let user: TestUser;
+let channel: RpcChannel;
+
+beforeAll(async () => {
+  fleet = await startFleet();
+  user = await fleet.createUser();
+  channel = createRpcChannel({ address: fleet.stack.info.gateway });
+}, 120_000);
+
+afterAll(async () => {
+  channel.close();
+  await fleet[Symbol.asyncDispose]();
+}, 60_000);
+
+/** An agent written by hand, frame by frame, so that it can say what an SDK never would. */
+class BareAgent {
+  readonly frames: ConnectResponse[] = [];
+  readonly #out: AsyncQueue<Frame> = createAsyncQueue<Frame>({ max: 100 });
+  readonly #abort = new AbortController();
+  readonly ended: Promise<unknown>;
+
+  constructor(agentId: string, token: string, resumeToken = "") {
+    const hello = { agentId, slots: 1, messageCredit: 10, resumeToken };
+    this.#out.push({ hello });
+    const client = createRpcClient(AgentSessionService, channel);
+    const frames = client.connect(this.#out, { token, signal: this.#abort.signal });
+    this.ended = this.#read(frames);
+  }
+
+  async #read(frames: AsyncIterable<ConnectResponse>): Promise<unknown> {
+    try {
+      for await (const frame of frames) this.frames.push(frame);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  send(frame: Frame): void {
+    this.#out.push(frame);
+  }
+
+  cut(): void {
+    this.#abort.abort();
+  }
+
+  async welcome() {
+    const found = () => this.frames.find((frame) => frame.welcome !== undefined)?.welcome;
+    return waitFor(found, { timeoutMs: 10_000, what: "a welcome" });
+  }
+
+  async assignment(): Promise<Assignment> {
+    const found = () => this.frames.flatMap((frame) => frame.assignments)[0];
+    return waitFor(found, { timeoutMs: 10_000, what: "an assignment" });
+  }
+
+  async outcome(): Promise<TaskUpdateOutcome> {
+    const found = () => this.frames.flatMap((frame) => frame.taskUpdateResults)[0];
+    return (await waitFor(found, { timeoutMs: 10_000, what: "a result" })).outcome;
+  }
+}
+
+async function registerBare(agentId: string, capability: string): Promise<string> {
+  const identity = await fleet.createAgentIdentity(agentId);
+  const auth = createRpcClient(AuthService, channel);
+  const { tokens } = await auth.grantClientToken({
+    principalId: identity.agentId,
+    clientSecret: identity.clientSecret,
+  });
+  const token = tokens?.accessToken ?? "";
+  const registry = createRpcClient(RegistryService, channel);
+  const capabilities = [{ name: capability, version: "1.0.0" }];
+  await registry.registerAgent({ requestId: agentId, agentId, capabilities }, { token });
+  return token;
+}
+
+function completed(assignment: Assignment): Frame {
+  const { taskId, fence } = assignment;
+  const output = { contentType: "application/json", data: new TextEncoder().encode("1") };
+  return { taskUpdates: [{ taskId, fence, update: { case: "completed", value: { output } } }] };
+}
+
+describe("an agent's session", () => {
+  it("refuses the word of a holder whose lease is over", async () => {
+    const token = await registerBare("zombie-1", "zombie.work");
+    const first = new BareAgent("zombie-1", token);
+    await first.welcome();
+    const jobId = await submitTasks(user.client, [{ key: "a", capability: "zombie.work" }]);
+    const old = await first.assignment();
+
+    const second = new BareAgent("zombie-1", token);
+    const { resumed } = await second.welcome();
+    expect(resumed).toBe(false);
+    expect(await first.ended).toMatchObject({ reason: "SESSION_SUPERSEDED" });
+    const fresh = await second.assignment();
+    expect(fresh.taskId).toBe(old.taskId);
+    expect(fresh.fence).toBeGreaterThan(old.fence);
+
+    second.send(completed(old));
+    expect(await second.outcome()).toBe(TaskUpdateOutcome.STALE);
+    const { job } = await user.client.jobs.getJob({ jobId });
+    expect(job?.state).toBe(JobState.RUNNING);
+
+    second.send(completed(fresh));
+    expect((await waitForEnd(user.client, jobId)).state).toBe(JobState.COMPLETED);
+    second.cut();
+  });
+
+  it("keeps epoch and lease when it is resumed in time", async () => {
+    const token = await registerBare("blinker-1", "blinker.work");
+    const first = new BareAgent("blinker-1", token);
+    const before = await first.welcome();
+    const jobId = await submitTasks(user.client, [{ key: "a", capability: "blinker.work" }]);
+    const lease = await first.assignment();
+    first.cut();
+    await first.ended;
+
+    const second = new BareAgent("blinker-1", token, before.resumeToken);
+    const after = await second.welcome();
+    expect(after).toMatchObject({ resumed: true, epoch: before.epoch });
+    second.send(completed(lease));
+    expect(await second.outcome()).toBe(TaskUpdateOutcome.COMMITTED);
+    const job = await waitForEnd(user.client, jobId);
+    expect(job.state).toBe(JobState.COMPLETED);
+    const { tasks } = await user.client.jobs.listTasks({ jobId });
+    expect(tasks[0]?.attempts).toBe(1);
+    second.cut();
+  });
+
+  it("refuses to speak for another agent", async () => {
+    const token = await registerBare("honest-2", "honest.work");
+    const liar = new BareAgent("somebody-else", token);
+    expect(NexusError.from(await liar.ended)).toMatchObject({
+      kind: "forbidden",
+      reason: "AGENT_ID_MISMATCH",
+    });
+  });
+
+  it("ends within a second of its token's revocation", async () => {
+    const token = await registerBare("revoked-1", "revoked.work");
+    const agent = new BareAgent("revoked-1", token);
+    await agent.welcome();
+    const startedAtMs = performance.now();
+    await fleet.admin.principals.disablePrincipal({ requestId: "x1", principalId: "revoked-1" });
+    expect(NexusError.from(await agent.ended).reason).toBe("TOKEN_REVOKED");
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+  });
+
+  it("becomes OFFLINE with a goodbye and LOST without one", async () => {
+    const polite = await registerBare("polite-1", "polite.work");
+    const rude = await registerBare("rude-1", "rude.work");
+    const first = new BareAgent("polite-1", polite);
+    const second = new BareAgent("rude-1", rude);
+    await Promise.all([first.welcome(), second.welcome()]);
+    first.send({ goodbye: { reason: "done" } });
+    second.cut();
+    for (const [agentId, state] of [
+      ["polite-1", AgentState.OFFLINE],
+      ["rude-1", AgentState.LOST],
+    ] as const) {
+      await waitFor(
+        async () =>
+          (await fleet.admin.registry.getAgent({ agentId })).agent?.state === state || undefined,
+        { timeoutMs: 20_000, what: `${agentId} to be ${AgentState[state]}` },
+      );
+    }
+  });
+});
+
+describe("agents among themselves", () => {
+  it("exchange messages and replies, and learn what became of each", async () => {
+    const { agent: alice } = await fleet.startAgent("alice");
+    const { agent: bob } = await fleet.startAgent("bob");
+    expect(bob.running).toBe(0);
+    const missing = await alice.send("nobody-there", "hello", {}).catch((error: unknown) => error);
+    expect(missing).toMatchObject({ kind: "not_found", reason: "AGENT_NOT_CONNECTED" });
+    await alice.send("bob", "hello", { text: "hi" });
+  });
+
+  it("answer a caller that holds no session", async () => {
+    const { createAgent, fromPayload, toPayload } = await import("@nexus/sdk");
+    const identity = await fleet.createAgentIdentity("oracle");
+    const oracle = await createAgent({ ...identity, gateway: fleet.stack.info.gateway })
+      .capability("oracle.none@1.0.0", {}, () => null)
+      .onMessage("question", ({ body, from }) => ({ answer: 42, body, from }))
+      .start();
+    const { outcome, reply } = await user.client.messaging.callAgent({
+      toAgentId: "oracle",
+      subject: "question",
+      payload: toPayload({ ask: "everything" }),
+    });
+    expect(outcome?.outcome).toBe(1);
+    expect(fromPayload(reply)).toEqual({
+      answer: 42,
+      body: { ask: "everything" },
+      from: user.principalId,
+    });
+    await oracle.drain(0);
+  });
+});
