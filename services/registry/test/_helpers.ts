@@ -1,0 +1,216 @@
+/** A registry with a database of its own, and clients of it for whoever calls. */
+import type { ConfigOfFields } from "@nexus/core";
+import {
+  AgentState,
+  OutcomeService,
+  PresenceService,
+  RegistryService,
+  type WatchAgentsResponse,
+} from "@nexus/proto/registry";
+import { createRpcChannel, createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc";
+import { type NexusError } from "@nexus/shared";
+import {
+  createTestDatabase,
+  createTestIdentity,
+  type TestDatabase,
+  type TestIdentity,
+  type TestTokenInit,
+  testConfig,
+} from "@nexus/testkit";
+import { expect } from "vitest";
+import { schema } from "../src/config.ts";
+import { startServer } from "../src/server.ts";
+
+/** Settings that a test changes. */
+export type RegistrySettings = Partial<ConfigOfFields<(typeof schema)["fields"]>>;
+
+/** Clients of one replica that speak for one principal. */
+export interface Clients {
+  readonly registry: RpcClient<typeof RegistryService>;
+  readonly presence: RpcClient<typeof PresenceService>;
+  readonly outcome: RpcClient<typeof OutcomeService>;
+}
+
+/** One replica. */
+export interface Replica {
+  readonly address: string;
+  readonly opsAddress: string;
+  /** Clients with a token made from this. */
+  as(principal: TestTokenInit): Clients;
+  /** A user of namespace default with every scope. */
+  readonly user: Clients;
+  /** A service, which may do what is internal. */
+  readonly service: Clients;
+  stop(): Promise<void>;
+}
+
+/** A database and what runs on it. */
+export interface Bench {
+  readonly database: TestDatabase;
+  readonly identity: TestIdentity;
+  start(settings?: RegistrySettings): Promise<Replica>;
+  close(): Promise<void>;
+}
+
+/** Creates a bench. Close it in afterAll. */
+export async function createBench(): Promise<Bench> {
+  const database = await createTestDatabase("registry");
+  const identity = createTestIdentity();
+  const replicas = new Set<Replica>();
+  return {
+    database,
+    identity,
+    start: async (settings = {}) => {
+      const replica = await startReplica(database, identity, settings);
+      replicas.add(replica);
+      return replica;
+    },
+    close: async () => {
+      for (const replica of replicas) await replica.stop();
+      await database.close();
+    },
+  };
+}
+
+async function startReplica(
+  database: TestDatabase,
+  identity: TestIdentity,
+  settings: RegistrySettings,
+): Promise<Replica> {
+  const config = testConfig(schema, { databaseUrl: database.url, ...settings });
+  const service = await startServer(config, {
+    verifier: identity.verifier,
+    tokens: identity.tokens({ sub: "registry", kind: "service" }),
+  });
+  const channel = createRpcChannel({ address: service.address });
+  const as = (principal: TestTokenInit) => clientsOf(channel, identity, principal);
+  let stopping: Promise<void> | undefined;
+  return {
+    address: service.address,
+    opsAddress: service.opsAddress,
+    as,
+    user: as({ sub: "ada" }),
+    service: as({ sub: "mesh-router", kind: "service" }),
+    stop: () => {
+      stopping ??= (async () => {
+        channel.close();
+        await service[Symbol.asyncDispose]();
+      })();
+      return stopping;
+    },
+  };
+}
+
+function clientsOf(channel: RpcChannel, identity: TestIdentity, principal: TestTokenInit): Clients {
+  const tokens = identity.tokens(principal);
+  return {
+    registry: createRpcClient(RegistryService, channel, { tokens }),
+    presence: createRpcClient(PresenceService, channel, { tokens }),
+    outcome: createRpcClient(OutcomeService, channel, { tokens }),
+  };
+}
+
+let counter = 0;
+
+/** A request id nobody used before. */
+export function requestId(): string {
+  counter += 1;
+  return `request-${counter}`;
+}
+
+/** A registration with one capability. */
+export function registration(agentId: string, changes: object = {}) {
+  return {
+    requestId: requestId(),
+    agentId,
+    capabilities: [{ name: "text.analyse", version: "1.0.0" }],
+    ...changes,
+  };
+}
+
+/** A presence entry of an agent that is online. */
+export function online(agentId: string, changes: object = {}) {
+  return {
+    namespace: "default",
+    agentId,
+    epoch: 1n,
+    state: AgentState.ONLINE,
+    slots: 1,
+    busySlots: 0,
+    ...changes,
+  };
+}
+
+/** An outcome that succeeded. */
+export function outcome(agentId: string, taskId: string, changes: object = {}) {
+  return {
+    namespace: "default",
+    agentId,
+    capability: "text.analyse",
+    taskId,
+    fence: 1n,
+    success: true,
+    ...changes,
+  };
+}
+
+/** Registers an agent and brings it online. */
+export async function connect(
+  replica: Replica,
+  agentId: string,
+  changes: { readonly registration?: object; readonly presence?: object } = {},
+): Promise<void> {
+  await replica.user.registry.registerAgent(registration(agentId, changes.registration));
+  await replica.service.presence.reportPresence({
+    routerId: "router-1",
+    presences: [online(agentId, changes.presence)],
+  });
+}
+
+/** Expects a call to fail with a kind and a reason. */
+export async function expectError(
+  call: Promise<unknown>,
+  kind: NexusError["kind"],
+  reason: string,
+): Promise<NexusError> {
+  const error = await call.then(
+    () => undefined,
+    (thrown: unknown) => thrown as NexusError,
+  );
+  expect(error, "the call succeeded").toBeDefined();
+  expect({ kind: error?.kind, reason: error?.reason }).toEqual({ kind, reason });
+  return error as NexusError;
+}
+
+/** A watch that is read message by message. */
+export interface WatchReader {
+  /** The next message; fails when the stream ends. */
+  next(): Promise<WatchAgentsResponse>;
+  /** Reads until a message satisfies the condition, and returns all that were read. */
+  until(condition: (message: WatchAgentsResponse) => boolean): Promise<WatchAgentsResponse[]>;
+  close(): void;
+}
+
+/** Opens a watch. */
+export function openWatch(clients: Clients, request: object = {}): WatchReader {
+  const stop = new AbortController();
+  const stream = clients.registry.watchAgents(request, { signal: stop.signal });
+  const iterator = stream[Symbol.asyncIterator]();
+  const next = async () => {
+    const result = await iterator.next();
+    if (result.done === true) throw new Error("the watch ended");
+    return result.value;
+  };
+  return {
+    next,
+    until: async (condition) => {
+      const messages = [];
+      for (;;) {
+        const message = await next();
+        messages.push(message);
+        if (condition(message)) return messages;
+      }
+    },
+    close: () => stop.abort(),
+  };
+}
