@@ -20,9 +20,9 @@ export const DEFAULT_CLIENT_TIMEOUT_MS = 10_000;
  * runs out (boulder, grpc/interceptors.go). */
 export const DEADLINE_MARGIN_MS = 20;
 
-/** How much before the client's deadline the server answers DEADLINE_EXCEEDED itself: without a head start the
- * transport's own timer wins and the answer carries no reason. */
-export const DEADLINE_HEAD_START_MS = 5;
+/** How much before the client's deadline, but at most a tenth of the time it gave, the server answers
+ * DEADLINE_EXCEEDED itself: without a head start the client's own clock wins and the answer carries no reason. */
+export const DEADLINE_HEAD_START_MS = 20;
 
 /** A connection older than this is asked to reconnect, which is what spreads clients over new replicas. */
 export const MAX_CONNECTION_AGE_MS = 300_000;
@@ -50,6 +50,9 @@ export const RECONNECT_INITIAL_MS = 100;
 
 /** Longest pause between a client's attempts to reconnect. */
 export const RECONNECT_MAX_MS = 2_000;
+
+/** Sent bytes a call may hold for the transport's own retry; larger requests are not repeated by it. */
+export const RETRY_BUFFER_BYTES = 64 * KiB;
 
 /** Unary attempts in all, the first included, for idempotent methods that meet UNAVAILABLE. */
 export const MAX_ATTEMPTS = 4;

@@ -5,6 +5,7 @@ import {
   MAX_MESSAGE_BYTES,
   RECONNECT_INITIAL_MS,
   RECONNECT_MAX_MS,
+  RETRY_BUFFER_BYTES,
 } from "../limits.ts";
 import { clientCredentials, type TlsOptions } from "../tls.ts";
 
@@ -43,8 +44,11 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
     "grpc.keepalive_permit_without_calls": options.keepaliveWithoutCalls === true ? 1 : 0,
     "grpc.initial_reconnect_backoff_ms": RECONNECT_INITIAL_MS,
     "grpc.max_reconnect_backoff_ms": RECONNECT_MAX_MS,
-    // Retries are ours (client/retry.ts): the transport's buffer whole streams.
-    "grpc.enable_retries": 0,
+    // The transport repeats by itself only what never reached a server, e.g. when a connection ages at the wrong
+    // moment; everything else is retry.ts. For that it buffers sent messages, and reports a write as done while
+    // the buffer has room, so the default of 1 MiB would blind a stream to its reader, and slow it down:
+    // retrying-call.ts copies the buffer at each message.
+    "grpc.per_rpc_retry_buffer_size": RETRY_BUFFER_BYTES,
     "grpc.enable_channelz": 0,
     "grpc.enable_http_proxy": 0,
   };

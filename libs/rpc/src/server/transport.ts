@@ -1,3 +1,4 @@
+import { constants, type ServerHttp2Stream } from "node:http2";
 import {
   Metadata,
   type ServerDuplexStream,
@@ -42,10 +43,18 @@ export class ServerTransport {
    * grpc-js tells nobody, so this looks where it keeps the HTTP/2 session. Should a later version keep it elsewhere,
    * streams of aged connections are cut at the end of the grace instead of ended in order; a test would tell. */
   get isConnectionClosing(): boolean {
-    const inner = this.call as unknown as {
-      call?: { stream?: { session?: { closed?: boolean } } };
-    };
-    return inner.call?.stream?.session?.closed === true;
+    return this.#http2Stream?.session?.closed === true;
+  }
+
+  /** True when the client reset the stream. The regular end of the requests is seen before that, and a handler that
+   * ends with its requests would return in good faith for a client that has left. */
+  get isReset(): boolean {
+    const code = this.#http2Stream?.rstCode;
+    return code !== undefined && code !== constants.NGHTTP2_NO_ERROR;
+  }
+
+  get #http2Stream(): ServerHttp2Stream | undefined {
+    return (this.call as unknown as { call?: { stream?: ServerHttp2Stream } }).call?.stream;
   }
 
   /** The only message of a call whose request does not stream. */
@@ -56,7 +65,7 @@ export class ServerTransport {
   /** The messages of a call whose request streams, each parsed when it is consumed. */
   openRequests<T>(parse: (bytes: Buffer) => T): InboundStream<T> {
     const inbound = new InboundStream(parse);
-    inbound.attach(this.call as ServerReadableStream<Buffer, Buffer>);
+    inbound.attach(this.call as ServerReadableStream<Buffer, Buffer>, () => this.isReset);
     this.#stoppers.push((error) => inbound.abort(error));
     return inbound;
   }

@@ -26,11 +26,19 @@ export class InboundStream<T> implements AsyncIterableIterator<T, undefined> {
     this.#onEnd = onEnd;
   }
 
-  /** Starts reading from the transport. */
-  attach(source: Readable): void {
+  /** Starts reading from the transport.
+   *
+   * A client of Node that cancels sends END_STREAM right before RST_STREAM. With `isCut` an end is believed one turn
+   * of the event loop later, and only if that says no; when it says yes, abort() is about to follow. */
+  attach(source: Readable, isCut?: () => boolean): void {
     this.#source = source;
     source.on("readable", () => this.#wake());
-    source.on("end", () => this.#close("ended"));
+    source.on("end", () => {
+      if (isCut === undefined) return this.#close("ended");
+      setImmediate(() => {
+        if (!isCut()) this.#close("ended");
+      });
+    });
     this.#wake();
   }
 

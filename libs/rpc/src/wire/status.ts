@@ -1,7 +1,7 @@
 /** Error <-> gRPC status, both ways, and nothing else: what crosses the wire is decided here. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyIs, anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
-import { type status as GrpcCode, Metadata } from "@grpc/grpc-js";
+import { status as GrpcCode, Metadata } from "@grpc/grpc-js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -46,6 +46,12 @@ const BARE_REASONS: Partial<Record<ErrorKind, string>> = {
 };
 
 const UNPAIRED_SURROGATE = /\p{Surrogate}/gu;
+
+/** Narrows a number to a status code; one that gRPC does not define becomes UNKNOWN. */
+function toGrpcCode(code: number): GrpcCode {
+  const name = GrpcCode[code] as keyof typeof GrpcCode | undefined;
+  return name === undefined ? GrpcCode.UNKNOWN : GrpcCode[name];
+}
 
 /** Makes a text safe for the status header: the transport throws on half a surrogate pair. */
 function safeText(text: string): string {
@@ -92,7 +98,7 @@ export function toWireStatus(error: NexusError, service: string): WireStatus {
     details: packDetails(error, service),
   });
   metadata.set(STATUS_DETAILS_HEADER, Buffer.from(toBinary(StatusSchema, status)));
-  return { code: code as GrpcCode, details: text, metadata };
+  return { code: toGrpcCode(code), details: text, metadata };
 }
 
 function packDetails(error: NexusError, service: string) {
@@ -134,7 +140,7 @@ export function fromWireStatus(status: {
   if (Buffer.isBuffer(bytes)) {
     const metadata = new Metadata();
     metadata.set(STATUS_DETAILS_HEADER, bytes);
-    const code = status.code as GrpcCode;
+    const code = toGrpcCode(status.code);
     origins.set(error, { code, details: safeText(status.details), metadata });
   }
   return error;
