@@ -1,5 +1,6 @@
 /** A real Postgres from the npm package's binaries, for development and tests. Never used for production. */
-import { mkdirSync, rmSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { devkitError } from "../devkit-error.ts";
 import { freePort, isPortFree, LOOPBACK } from "../ports.ts";
@@ -11,6 +12,8 @@ import { type Postmaster, pidOfServer, startPostmaster, stopLeftover } from "./p
 import { openSubstituteFolder, othersCanReach, type RunAs, unprivilegedUser } from "./run-as.ts";
 
 const PORT_ATTEMPTS_MAX = 5;
+const MARK_FILE = "substitute-mark";
+const MARK_BYTES = 8;
 
 const COMMON_SETTINGS: Readonly<Record<string, string>> = {
   max_connections: "200",
@@ -78,7 +81,7 @@ export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
   const runAs = unprivilegedUser();
-  const { home, root } = openHome(resolve(options.dataDir), runAs, options.onNotice);
+  const { home, root } = openHome(runAs, options);
   const place = clusterPlace(home);
   const removeFolder = options.removeWhenDone === true ? root : undefined;
   const lock = await takeQuietHome(place);
@@ -97,21 +100,34 @@ export async function startEmbeddedPostgres(
 }
 
 function openHome(
-  dataDir: string,
   runAs: RunAs | undefined,
-  onNotice: ((notice: string) => void) | undefined,
+  options: EmbeddedPostgresOptions,
 ): { home: string; root: string } {
+  const dataDir = resolve(options.dataDir);
   if (runAs === undefined || othersCanReach(dataDir)) {
     mkdirSync(dataDir, { recursive: true, mode: 0o755 });
     if (runAs === undefined || othersCanReach(dataDir)) return { home: dataDir, root: dataDir };
   }
-  const root = openSubstituteFolder(dataDir);
+  const mark = options.removeWhenDone === true ? newMark() : keptMark(dataDir);
+  const root = openSubstituteFolder(dataDir, mark);
   const home = join(root, "pg");
   mkdirSync(home, { recursive: true, mode: 0o755 });
-  onNotice?.(
+  options.onNotice?.(
     `the database's files are in ${home}, because Postgres does not run as root and its user cannot reach ${dataDir}`,
   );
   return { home, root };
+}
+
+function newMark(): string {
+  return randomBytes(MARK_BYTES).toString("hex");
+}
+
+/** A person who deletes dataDir means the data too: a new dataDir gets a new mark, and so an empty substitute. */
+function keptMark(dataDir: string): string {
+  mkdirSync(dataDir, { recursive: true, mode: 0o755 });
+  const file = join(dataDir, MARK_FILE);
+  if (!existsSync(file)) writeFileSync(file, newMark());
+  return readFileSync(file, "utf8").trim();
 }
 
 /** Takes the directory and ends the server that a dead owner left in it; one that nobody of ours owned is not touched. */

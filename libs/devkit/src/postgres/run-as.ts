@@ -54,10 +54,14 @@ export function othersCanRun(program: string): boolean {
 
 /** Opens our own folder in the system's persistent temp directory, named after what it stands in for.
  *
+ * The mark tells apart what stood for an earlier folder of the same path.
  * Its parent is writable by everybody, so a folder that another user made beforehand is refused.
  * Errors: precondition/DATA_DIR_UNSAFE. */
-export function openSubstituteFolder(originalPath: string): string {
-  const hash = createHash("sha256").update(resolve(originalPath)).digest("hex").slice(0, 12);
+export function openSubstituteFolder(originalPath: string, mark = ""): string {
+  const hash = createHash("sha256")
+    .update(`${resolve(originalPath)}\n${mark}`)
+    .digest("hex")
+    .slice(0, 12);
   const base = existsSync(PERSISTENT_TEMP) ? PERSISTENT_TEMP : tmpdir();
   const folder = join(base, `nexus-dev-${hash}`);
   try {

@@ -28,6 +28,8 @@ export interface ProcessSpec {
   readonly log: ProcessLog;
   readonly guard: ChildGuard;
   readonly onEvent: (event: ProcessEvent) => void;
+  /** @default createRestartPolicy() */
+  readonly policy?: RestartPolicy;
 }
 
 /** A child process under supervision. */
@@ -47,7 +49,7 @@ export interface SupervisedProcess {
 
 /** Creates the supervision of one process; nothing runs until start(). */
 export function superviseProcess(spec: ProcessSpec): SupervisedProcess {
-  const policy = createRestartPolicy();
+  const policy = spec.policy ?? createRestartPolicy();
   let child: ChildProcess | undefined;
   let wanted = false;
   let asked = false;
@@ -73,6 +75,7 @@ export function superviseProcess(spec: ProcessSpec): SupervisedProcess {
       if (delay === undefined) wanted = false;
       else timer = setTimeout(start, delay);
     });
+    if (child.pid !== undefined) spec.onEvent({ kind: "started", pid: child.pid });
   };
   const endBy = async (signal: NodeJS.Signals) => {
     const ending = child;
@@ -130,10 +133,7 @@ function spawnChild(spec: ProcessSpec, onEnd: (how: string) => void): ChildProce
   spec.log.started();
   spec.log.attach(child.stdout, child.stderr);
   const { pid } = child;
-  if (pid !== undefined) {
-    spec.guard.watch(pid);
-    spec.onEvent({ kind: "started", pid });
-  }
+  if (pid !== undefined) spec.guard.watch(pid);
   let over = false;
   const end = (how: string) => {
     if (over) return;

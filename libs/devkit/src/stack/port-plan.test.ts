@@ -1,0 +1,42 @@
+import { describe, expect, it } from "vitest";
+import { planFreePorts, planPorts, portBaseProblem } from "./port-plan.ts";
+
+describe("planPorts", () => {
+  it("gives the ports of the design for the default base", () => {
+    expect(planPorts(7400)).toEqual({
+      grpc: {
+        gateway: 7400,
+        registry: 7401,
+        orchestrator: 7402,
+        "mesh-router": 7403,
+        vault: 7404,
+        insight: 7405,
+      },
+      ops: {
+        gateway: 9400,
+        registry: 9401,
+        orchestrator: 9402,
+        "mesh-router": 9403,
+        vault: 9404,
+        insight: 9405,
+      },
+      http: 7480,
+      postgres: 7432,
+    });
+  });
+
+  it("finds fourteen different free ports", async () => {
+    const plan = await planFreePorts();
+    const all = [...Object.values(plan.grpc), ...Object.values(plan.ops), plan.http, plan.postgres];
+    expect(new Set(all).size).toBe(14);
+    expect(all.every((port) => port > 0)).toBe(true);
+  });
+
+  it.each([80, 7400.5, Number.NaN, 64_000, -1])("refuses the base %d", (base) => {
+    expect(portBaseProblem(base)).toMatch(/whole number from 1024/);
+  });
+
+  it.each([1024, 7400, 63_000])("accepts the base %d", (base) => {
+    expect(portBaseProblem(base)).toBeUndefined();
+  });
+});

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { parseStartArguments } from "./start-arguments.ts";
+
+describe("parseStartArguments", () => {
+  it("has defaults for everything", () => {
+    expect(parseStartArguments(["start"])).toEqual({
+      kind: "start",
+      start: { dataDir: ".nexus", portBase: 7400, logLevel: undefined, logs: "prefix" },
+    });
+  });
+
+  it("reads every flag", () => {
+    const line = "start --port-base 8400 --data-dir other --log-level debug --logs file";
+    expect(parseStartArguments(line.split(" "))).toEqual({
+      kind: "start",
+      start: { dataDir: "other", portBase: 8400, logLevel: "debug", logs: "file" },
+    });
+    expect(parseStartArguments(["start", "--port-base=free"])).toMatchObject({
+      start: { portBase: "free" },
+    });
+  });
+
+  it.each([["--help"], ["start", "--help"], ["-h"]])("shows the help for %s", (...args) => {
+    expect(parseStartArguments(args)).toEqual({ kind: "help" });
+  });
+
+  it.each([
+    [[], /unknown command: \(none\)/],
+    [["stop"], /unknown command: stop/],
+    [["start", "now"], /unknown command: start now/],
+    [["start", "--port-base", "x"], /--port-base must be a whole number.*got x/],
+    [["start", "--port-base"], /port-base/],
+    [["start", "--data-dir="], /--data-dir must not be empty/],
+    [["start", "--log-level", "loud"], /--log-level must be one of/],
+    [["start", "--logs", "everywhere"], /--logs must be one of/],
+    [["start", "--color"], /--color/],
+  ])("names what is wrong with %j", (args, problem) => {
+    expect(parseStartArguments(args)).toEqual({
+      kind: "usage",
+      problem: expect.stringMatching(problem),
+    });
+  });
+});
