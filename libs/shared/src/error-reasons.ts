@@ -121,7 +121,7 @@ export const ERROR_REASONS = {
 
   // insight
   SAMPLE_TIME_INVALID: reason("invalid", "A sample is too old or lies in the future."),
-  NAMESPACE_FORBIDDEN: reason("forbidden", "Only service principals may name another namespace."),
+  NAMESPACE_FORBIDDEN: reason("forbidden", "The caller may not act in the namespace it names."),
   NO_SAMPLES: reason("not_found", "No attempt of the job has been recorded."),
 
   // gateway

@@ -4,11 +4,9 @@ import {
   defineConfig,
   durationMs,
   int,
-  list,
   secret,
   serviceFields,
 } from "@nexus/core";
-import { NexusError, parseNamespace } from "@nexus/shared";
 import { AEAD_KEY_BYTES } from "./domain/aead.ts";
 import { PASSWORD_ITERATIONS_DEFAULT, PASSWORD_ITERATIONS_MIN } from "./domain/password-hash.ts";
 import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/principal-directory.ts";
@@ -33,12 +31,6 @@ const fields = {
     min: PASSWORD_BYTES_MIN,
     about:
       "Password of `admin` when it is created at the first start. Not set: one is made and printed once to the log.",
-  }),
-  bootstrapNamespaces: list({
-    env: "NEXUS_VAULT_BOOTSTRAP_NAMESPACES",
-    default: ["default"],
-    min: 1,
-    about: "Namespaces that get an `admin` at start, if they have none.",
   }),
   bootstrapServiceSecrets: secret({
     env: "NEXUS_VAULT_BOOTSTRAP_SERVICE_SECRETS",
@@ -130,22 +122,9 @@ function check(config: Values): readonly CrossFieldProblem<typeof fields>[] {
   if ("problem" in secrets) {
     problems.push({ field: "bootstrapServiceSecrets", problem: secrets.problem });
   }
-  if (!config.bootstrapNamespaces.every(isNamespace)) {
-    problems.push({ field: "bootstrapNamespaces", problem: "must hold valid namespaces" });
-  }
   if (config.keyOverlapMs < config.jwksMaxAgeMs + KEY_SPREAD_MS) {
     const problem = `must be at least NEXUS_VAULT_JWKS_MAX_AGE_MS and ${KEY_SPREAD_MS} ms, or verifiers meet keys they lack`;
     problems.push({ field: "keyOverlapMs", problem });
   }
   return problems;
-}
-
-function isNamespace(text: string): boolean {
-  try {
-    parseNamespace(text);
-    return true;
-  } catch (error) {
-    if (error instanceof NexusError) return false;
-    throw error;
-  }
 }

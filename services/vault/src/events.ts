@@ -57,16 +57,13 @@ export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents
       rotations.inc();
       logger.info({ current_key_id: currentKid, next_key_id: nextKid }, "signing key rotated");
     },
-    adminCreated(namespace) {
-      logger.info({ namespace }, "administrator created");
+    adminCreated() {
+      logger.info("administrator created");
     },
-    adminPasswordGenerated(namespace, password) {
+    adminPasswordGenerated(password) {
       // The one secret that is ever logged, on purpose and once: there is no other way to hand it over.
       const hint = "change it, or set NEXUS_BOOTSTRAP_ADMIN_PASSWORD before the first start";
-      logger.warn(
-        { namespace },
-        `generated password of admin (shown only once; ${hint}): ${password}`,
-      );
+      logger.warn(`generated password of admin (shown only once; ${hint}): ${password}`);
     },
     serviceReady(name, change) {
       logger.info({ principal_id: name, change }, "service principal ready");

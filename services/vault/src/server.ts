@@ -16,7 +16,6 @@ import {
   type ServerOverrides,
   type ServiceFrame,
 } from "@nexus/runtime";
-import { parseNamespace } from "@nexus/shared";
 import type { VaultConfig } from "./config.ts";
 import { AdmissionGate } from "./domain/admission-gate.ts";
 import { AuthManager } from "./domain/auth-manager.ts";
@@ -173,7 +172,6 @@ async function openParts(config: VaultConfig, pool: Pool, parts: Parts): Promise
     upkeep: principals,
     crypto,
     events,
-    namespaces: config.bootstrapNamespaces.map(parseNamespace),
     adminPassword: config.bootstrapAdminPassword,
     serviceSecrets: "secrets" in services ? services.secrets : new Map(),
   });

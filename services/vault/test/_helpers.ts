@@ -87,8 +87,9 @@ export async function login(
   { auth }: Replica,
   principalId = "admin",
   password = ADMIN_PASSWORD,
+  namespace = "",
 ): Promise<Session> {
-  const { tokens } = await auth.login({ principalId, password });
+  const { tokens } = await auth.login({ namespace, principalId, password });
   return { token: tokens?.accessToken ?? "", refreshToken: tokens?.refreshToken ?? "" };
 }
 
@@ -130,10 +131,11 @@ export async function createUser(
     readonly principalId?: string;
     readonly scopes?: string[];
     readonly password?: string;
+    readonly namespace?: string;
   } = {},
 ): Promise<Session & { readonly principalId: string }> {
   const principalId = init.principalId ?? `user-${++counter}`;
-  const password = init.password ?? "a password of a user";
+  const { password = "a password of a user", namespace = "" } = init;
   await replica.principals.createPrincipal(
     {
       requestId: requestId(),
@@ -141,10 +143,11 @@ export async function createUser(
       kind: PrincipalKind.USER,
       scopes: init.scopes ?? [],
       password,
+      namespace,
     },
     admin,
   );
-  return { principalId, ...(await login(replica, principalId, password)) };
+  return { principalId, ...(await login(replica, principalId, password, namespace)) };
 }
 
 export async function grant(

@@ -19,6 +19,8 @@ let fleet: Fleet;
 
 beforeAll(async () => {
   fleet = await createFleet();
+  const first = await fleet.start();
+  await first.stop();
 });
 
 afterAll(async () => {
@@ -45,25 +47,10 @@ describe("the first start", () => {
     const second = await start();
     const warnings = lines.filter((line) => line.includes("generated password"));
     expect(warnings.length).toBe(1);
-    expect(JSON.parse(warnings[0] ?? "{}")).toMatchObject({ level: "warn", namespace: "default" });
+    expect(JSON.parse(warnings[0] ?? "{}")).toMatchObject({ level: "warn" });
     await first[Symbol.asyncDispose]();
     await second[Symbol.asyncDispose]();
     await database.close();
-  });
-
-  it("gives every listed namespace its own administrator", async () => {
-    const vault = await fleet.start({ bootstrapNamespaces: ["default", "team-b"] });
-    const { tokens } = await vault.auth.login({
-      namespace: "team-b",
-      principalId: "admin",
-      password: "correct horse battery staple",
-    });
-    const { principals } = await vault.principals.listPrincipals(
-      {},
-      { token: tokens?.accessToken },
-    );
-    expect(principals.map((principal) => principal.namespace)).toEqual(["team-b"]);
-    await vault.stop();
   });
 });
 
@@ -107,7 +94,6 @@ describe("a wrong configuration", () => {
         databaseUrl: "postgres://x",
         keyEncryptionKey: `${secret}-too-short`,
         bootstrapServiceSecrets: `registry=${secret}`,
-        bootstrapNamespaces: ["Not A Namespace"],
         keyOverlapMs: 1000,
         jwksMaxAgeMs: 2000,
       });
@@ -118,7 +104,6 @@ describe("a wrong configuration", () => {
       for (const env of [
         "NEXUS_VAULT_KEY_ENCRYPTION_KEY",
         "NEXUS_VAULT_BOOTSTRAP_SERVICE_SECRETS",
-        "NEXUS_VAULT_BOOTSTRAP_NAMESPACES",
         "NEXUS_VAULT_KEY_OVERLAP_MS",
       ]) {
         expect(message).toContain(env);

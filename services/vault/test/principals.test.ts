@@ -126,6 +126,41 @@ describe("CreatePrincipal", () => {
   });
 });
 
+describe("CreatePrincipal in another namespace", () => {
+  it("opens a namespace for its first administrator, who stays inside it", async () => {
+    const tenant = await createUser(vault, admin, { namespace: "team-b", scopes: ["*"] });
+    const { principals } = await vault.principals.listPrincipals({}, tenant);
+    expect(principals.map(({ namespace, principalId }) => [namespace, principalId])).toEqual([
+      ["team-b", tenant.principalId],
+    ]);
+    const inside = await createUser(vault, tenant, { namespace: "team-b" });
+    const get = (principalId: string, caller: Session) =>
+      outcome(vault.principals.getPrincipal({ principalId }, caller));
+    expect(await get(inside.principalId, tenant)).toBe("ok");
+    expect(await get(inside.principalId, admin)).toBe("not_found/PRINCIPAL_NOT_FOUND");
+  });
+
+  it("is refused without the right, to every tenant, and for the services' namespace", async () => {
+    const tenant = await createUser(vault, admin, { namespace: "team-c", scopes: ["*"] });
+    const creator = await createUser(vault, admin, {
+      scopes: ["vault:principal:create", "registry:*:*", "mesh:*:*"],
+    });
+    const create = (namespace: string, caller: Session) =>
+      outcome(
+        vault.principals.createPrincipal(
+          { requestId: requestId(), principalId: "guest", kind: PrincipalKind.AGENT, namespace },
+          caller,
+        ),
+      );
+    expect(await create("team-d", creator)).toBe("forbidden/NAMESPACE_FORBIDDEN");
+    expect(await create("team-d", tenant)).toBe("forbidden/NAMESPACE_FORBIDDEN");
+    expect(await create("default", tenant)).toBe("forbidden/NAMESPACE_FORBIDDEN");
+    expect(await create("nexus-system", admin)).toBe("forbidden/NAMESPACE_FORBIDDEN");
+    expect(await create("default", creator)).toBe("ok");
+    expect(await create("team-c", tenant)).toBe("ok");
+  });
+});
+
 describe("GetPrincipal", () => {
   it("returns one of the caller's namespace only, without credentials", async () => {
     const { principal } = await vault.principals.getPrincipal({ principalId: "admin" }, admin);

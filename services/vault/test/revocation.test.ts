@@ -157,19 +157,12 @@ describe("RevokeTokens", () => {
   });
 
   it("reaches no token of another namespace, even by its id", async () => {
-    const tenants = await fleet.start({ bootstrapNamespaces: ["default", "team-b"] });
-    const { tokens } = await tenants.auth.login({
-      namespace: "team-b",
-      principalId: "admin",
-      password: "correct horse battery staple",
-    });
-    const stranger = { token: tokens?.accessToken ?? "", refreshToken: "" };
+    const stranger = await createUser(vault, admin, { namespace: "team-b", scopes: ["*"] });
     const agent = await createAgent(vault, admin);
     await revokeToken(agent, stranger);
     expect(await outcome(vault.auth.whoAmI({}, agent))).toBe("ok");
     await revokeToken(agent);
     expect(await outcome(vault.auth.whoAmI({}, agent))).toBe(REVOKED);
-    await tenants.stop();
   });
 });
 

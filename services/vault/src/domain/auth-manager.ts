@@ -1,7 +1,7 @@
 import type { Ids, Namespace } from "@nexus/shared";
 import { NexusError } from "@nexus/shared";
 import type { CryptoManager } from "./crypto-manager.ts";
-import { credentialsInvalid, principalNotFound, refreshReused } from "./errors.ts";
+import { credentialsInvalid, refreshReused } from "./errors.ts";
 import type { KeyStore } from "./key-store.ts";
 import type {
   AuthEvents,
@@ -14,12 +14,12 @@ import type {
   RequestKey,
   TokenFamilies,
   TokenFormat,
-  Transaction,
   Transactions,
 } from "./ports.ts";
 import type { Caller, IssuedTokens, StoredPrincipal, TokenSubject } from "./principal.ts";
-import type { NewRevocation, RevocationRecord } from "./revocation.ts";
+import type { RevocationRecord } from "./revocation.ts";
 import type { RevocationLog } from "./revocation-log.ts";
+import { revokeFamily, revokePrincipal } from "./revoke.ts";
 
 /** What an AuthManager needs. */
 export interface AuthManagerOptions {
@@ -223,29 +223,4 @@ export class AuthManager {
       throw error;
     }
   }
-}
-
-async function revokeFamily(
-  tx: Transaction,
-  namespace: Namespace,
-  familyId: string,
-): Promise<RevocationRecord> {
-  await tx.families.revoke(namespace, familyId);
-  return tx.revocations.add({ target: "family", namespace, id: familyId });
-}
-
-/** Takes back all that a principal holds. The lock on its row makes concurrent grants wait or be covered.
- * Errors: not_found/PRINCIPAL_NOT_FOUND. */
-export async function revokePrincipal(
-  tx: Transaction,
-  key: PrincipalKey,
-): Promise<RevocationRecord> {
-  if ((await tx.principals.lock(key)) === undefined) throw principalNotFound();
-  await tx.families.revokeAllOf(key);
-  const revocation: NewRevocation = {
-    target: "principal",
-    namespace: key.namespace,
-    id: key.principalId,
-  };
-  return tx.revocations.add(revocation);
 }

@@ -1,17 +1,16 @@
-import type { Namespace } from "@nexus/shared";
-import { SYSTEM_NAMESPACE } from "@nexus/shared";
+import { DEFAULT_NAMESPACE, SYSTEM_NAMESPACE } from "@nexus/shared";
 import type { CryptoManager } from "./crypto-manager.ts";
 import type { PrincipalReader, PrincipalUpkeep } from "./ports.ts";
 import { ADMIN_SCOPES, SERVICE_SCOPES } from "./scope-sets.ts";
 
-/** The id of the first administrator of a namespace. */
+/** The id of the first administrator, in the namespace `default`; it creates those of other namespaces. */
 export const ADMIN_ID = "admin";
 
 /** What the first start reports. */
 export interface BootstrapEvents {
-  adminCreated(namespace: Namespace): void;
+  adminCreated(): void;
   /** The one time that a generated password is shown. */
-  adminPasswordGenerated(namespace: Namespace, password: string): void;
+  adminPasswordGenerated(password: string): void;
   serviceReady(name: string, change: "created" | "changed" | "unchanged"): void;
 }
 
@@ -21,31 +20,29 @@ export interface BootstrapOptions {
   readonly upkeep: PrincipalUpkeep;
   readonly crypto: CryptoManager;
   readonly events: BootstrapEvents;
-  /** Each gets an administrator. */
-  readonly namespaces: readonly Namespace[];
-  /** Undefined: a password is made and reported when an administrator has to be created. */
+  /** Undefined: a password is made and reported when the administrator has to be created. */
   readonly adminPassword: string | undefined;
   /** Client secrets of the NEXUS services, by service name. */
   readonly serviceSecrets: ReadonlyMap<string, string>;
 }
 
-/** Creates the administrators that are missing and brings the service principals up to date. Idempotent, and safe
+/** Creates the administrator if it is missing and brings the service principals up to date. Idempotent, and safe
  * from several replicas at once: whoever inserts first wins, and only it reports. */
 export async function bootstrapPrincipals(options: BootstrapOptions): Promise<void> {
-  for (const namespace of options.namespaces) await bootstrapAdmin(options, namespace);
+  await bootstrapAdmin(options);
   for (const service of options.serviceSecrets) await bootstrapService(options, service);
 }
 
-async function bootstrapAdmin(options: BootstrapOptions, namespace: Namespace): Promise<void> {
+async function bootstrapAdmin(options: BootstrapOptions): Promise<void> {
   const { principals, upkeep, crypto, events } = options;
-  const key = { namespace, principalId: ADMIN_ID };
+  const key = { namespace: DEFAULT_NAMESPACE, principalId: ADMIN_ID };
   if ((await principals.find(key)) !== undefined) return;
   const password = options.adminPassword ?? crypto.newPassword();
   const passwordHash = await crypto.hashPassword(password);
   const admin = { ...key, kind: "user", scopes: ADMIN_SCOPES, passwordHash } as const;
   if (!(await upkeep.insertIfAbsent(admin))) return;
-  events.adminCreated(namespace);
-  if (options.adminPassword === undefined) events.adminPasswordGenerated(namespace, password);
+  events.adminCreated();
+  if (options.adminPassword === undefined) events.adminPasswordGenerated(password);
 }
 
 async function bootstrapService(

@@ -75,6 +75,15 @@ export function scopeEscalation(scope: string): NexusError {
   });
 }
 
+/** The caller may not create principals there. */
+export function namespaceForbidden(): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "NAMESPACE_FORBIDDEN",
+    message: "You may not create principals in that namespace.",
+  });
+}
+
 /** A retry of a call whose first answer held a secret. */
 export function secretAlreadyReturned(): NexusError {
   return new NexusError({

@@ -4,14 +4,18 @@ import type { CryptoManager } from "./crypto-manager.ts";
 import { keyTooYoung } from "./errors.ts";
 import type {
   AuthEvents,
-  CryptoKey,
-  Jwk,
   SigningKeyReader,
   SigningKeyWriter,
   TokenFormat,
   Transactions,
 } from "./ports.ts";
-import type { NewSigningKey, RotationPolicy, SigningKeyRow } from "./signing-key.ts";
+import type {
+  CryptoKey,
+  Jwk,
+  NewSigningKey,
+  RotationPolicy,
+  SigningKeyRow,
+} from "./signing-key.ts";
 import { isRotationDue, promotionDelayMs } from "./signing-key.ts";
 
 /** What a KeyStore needs. */

@@ -1,8 +1,7 @@
-import type { webcrypto } from "node:crypto";
 import type { Namespace } from "@nexus/shared";
 import type { PrincipalKind, PrincipalRecord, StoredPrincipal, TokenSubject } from "./principal.ts";
 import type { NewRevocation, RevocationRecord } from "./revocation.ts";
-import type { NewSigningKey, SigningKeyRow } from "./signing-key.ts";
+import type { CryptoKey, Jwk, NewSigningKey, SigningKeyRow } from "./signing-key.ts";
 
 /** Names one principal. */
 export interface PrincipalKey {
@@ -41,7 +40,7 @@ export interface PrincipalWriter {
   insert(principal: NewPrincipal): Promise<PrincipalRecord>;
   /** Locks the row until the transaction ends, so that no token is issued meanwhile. */
   lock(key: PrincipalKey): Promise<StoredPrincipal | undefined>;
-  disable(key: PrincipalKey): Promise<PrincipalRecord>;
+  disable(key: PrincipalKey): Promise<PrincipalRecord | undefined>;
   replaceSecret(key: PrincipalKey, digest: Buffer): Promise<void>;
 }
 
@@ -162,12 +161,6 @@ export interface Mutations {
    * Errors: conflict/REQUEST_ID_REUSED; those of work, which leave nothing behind. */
   run<T>(key: RequestKey, work: (tx: Transaction) => Promise<T>): Promise<Answer<T>>;
 }
-
-/** A key of the platform's WebCrypto. */
-export type CryptoKey = webcrypto.CryptoKey;
-
-/** A JSON Web Key (RFC 7517), as much of it as vault looks at. */
-export type Jwk = webcrypto.JsonWebKey;
 
 /** The token format, which @nexus/identity owns. */
 export interface TokenFormat {

@@ -1,8 +1,9 @@
 import type { Namespace } from "@nexus/shared";
-import { revokePrincipal } from "./auth-manager.ts";
+import { DEFAULT_NAMESPACE, matchesScope, SYSTEM_NAMESPACE } from "@nexus/shared";
 import type { CryptoManager } from "./crypto-manager.ts";
 import {
   invalidField,
+  namespaceForbidden,
   principalIsCaller,
   principalNotAgent,
   principalNotFound,
@@ -20,6 +21,7 @@ import type {
 import type { Caller, PrincipalRecord } from "./principal.ts";
 import { withoutCredentials } from "./principal.ts";
 import type { RevocationLog } from "./revocation-log.ts";
+import { revokePrincipal } from "./revoke.ts";
 import { DEFAULT_SCOPES, grantableScopes } from "./scope-sets.ts";
 
 /** What a PrincipalDirectory needs. */
@@ -33,6 +35,7 @@ export interface PrincipalDirectoryOptions {
 
 /** A principal as its creator describes it. */
 export interface PrincipalSpec {
+  readonly namespace: Namespace;
   readonly principalId: string;
   readonly kind: "user" | "agent";
   /** Empty means DEFAULT_SCOPES of the kind. */
@@ -47,11 +50,15 @@ export interface CreatedPrincipal {
   readonly clientSecret: string;
 }
 
+/** Lets a principal of the namespace `default` create principals elsewhere. */
+const NAMESPACE_ADMIN_SCOPE = "vault:namespace:admin";
+
 /** Shortest and longest password in bytes; the longest bounds the work before hashing. */
 export const PASSWORD_BYTES_MIN = 8;
 export const PASSWORD_BYTES_MAX = 1024;
 
-/** The identities of a namespace: who there is, and who may become somebody. Works in the caller's namespace only. */
+/** The identities of a namespace: who there is, and who may become somebody. Works in the caller's namespace only,
+ * but for the first principals of another one. */
 export class PrincipalDirectory {
   readonly #options: PrincipalDirectoryOptions;
 
@@ -59,8 +66,9 @@ export class PrincipalDirectory {
     this.#options = options;
   }
 
-  /** Creates a user or an agent. Errors: exists/PRINCIPAL_EXISTS; forbidden/SCOPE_ESCALATION; invalid for a bad
-   * password or scope; exists/SECRET_ALREADY_RETURNED when an agent's creation is repeated. */
+  /** Creates a user or an agent. Errors: exists/PRINCIPAL_EXISTS; forbidden/SCOPE_ESCALATION;
+   * forbidden/NAMESPACE_FORBIDDEN; invalid for a bad password or scope; exists/SECRET_ALREADY_RETURNED when an agent's
+   * creation is repeated; exhausted/LOGIN_BUSY when too many hashes wait. */
   async create(
     caller: Caller,
     spec: PrincipalSpec,
@@ -69,6 +77,7 @@ export class PrincipalDirectory {
   ): Promise<CreatedPrincipal> {
     const { mutations, crypto, events } = this.#options;
     checkPassword(spec);
+    checkNamespace(caller, spec.namespace);
     const wanted = spec.scopes.length === 0 ? DEFAULT_SCOPES[spec.kind] : spec.scopes;
     const scopes = grantableScopes(caller, wanted);
     // Looked up before the hash is made: a retry must not cost another one.
@@ -79,8 +88,7 @@ export class PrincipalDirectory {
     const credential = isUser
       ? { passwordHash: await crypto.hashPassword(spec.password, signal) }
       : { secretDigest: crypto.digest("client-secret", clientSecret) };
-    const { namespace } = caller;
-    const { principalId, kind } = spec;
+    const { namespace, principalId, kind } = spec;
     const answer = await mutations.run(request, (tx) =>
       tx.principals.insert({ namespace, principalId, kind, scopes, ...credential }),
     );
@@ -115,10 +123,8 @@ export class PrincipalDirectory {
     if (principalId === caller.principalId) throw principalIsCaller();
     const key = { namespace: caller.namespace, principalId };
     const { value, replayed: again } = await mutations.run(request, async (tx) => {
-      // First of all writes, so that the lock is held before the row changes.
-      const locked = await tx.principals.lock(key);
-      if (locked === undefined) throw principalNotFound();
       const disabled = await tx.principals.disable(key);
+      if (disabled === undefined) throw principalNotFound();
       await revokePrincipal(tx, key);
       return disabled;
     });
@@ -152,6 +158,15 @@ export class PrincipalDirectory {
 function replayed(answer: Answer<PrincipalRecord>): CreatedPrincipal {
   if (answer.value.kind === "agent") throw secretAlreadyReturned();
   return { principal: answer.value, clientSecret: "" };
+}
+
+/** A principal creates inside its own namespace. Only the namespace `default` administers others: a tenant whose
+ * administrator holds every scope must not reach another tenant by it. */
+function checkNamespace(caller: Caller, namespace: Namespace): void {
+  const mayOpenOthers =
+    caller.namespace === DEFAULT_NAMESPACE && matchesScope(caller.scopes, NAMESPACE_ADMIN_SCOPE);
+  const allowed = namespace === caller.namespace || mayOpenOthers;
+  if (!allowed || namespace === SYSTEM_NAMESPACE) throw namespaceForbidden();
 }
 
 function checkPassword(spec: PrincipalSpec): void {

@@ -1,4 +1,10 @@
-import type { Jwk } from "./ports.ts";
+import type { webcrypto } from "node:crypto";
+
+/** A key of the platform's WebCrypto. */
+export type CryptoKey = webcrypto.CryptoKey;
+
+/** A JSON Web Key (RFC 7517), as much of it as vault looks at. */
+export type Jwk = webcrypto.JsonWebKey;
 
 /** Where a signing key stands: published only, signing, or still verifying what it signed. */
 export type SigningKeyState = "next" | "current" | "previous";

@@ -5,6 +5,7 @@ import {
 } from "@nexus/proto/vault";
 import type { MethodImplementation } from "@nexus/rpc";
 import { requirePrincipal } from "@nexus/rpc";
+import { parseNamespace } from "@nexus/shared";
 import { toPrincipal } from "./convert.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
 import { requestKey } from "./request-key.ts";
@@ -17,8 +18,11 @@ export function createCreatePrincipal(deps: VaultHandlerDeps): CreatePrincipal {
     const key = requestKey(ctx, CreatePrincipalRequestSchema, request, deps.digestBody);
     const { principalId, scopes, password } = request;
     const kind = request.kind === PrincipalKind.AGENT ? "agent" : "user";
-    const spec = { principalId, kind, scopes, password } as const;
-    const created = await deps.directory.create(requirePrincipal(ctx), spec, key, ctx.signal);
+    const caller = requirePrincipal(ctx);
+    const namespace =
+      request.namespace === "" ? caller.namespace : parseNamespace(request.namespace);
+    const spec = { namespace, principalId, kind, scopes, password } as const;
+    const created = await deps.directory.create(caller, spec, key, ctx.signal);
     return { principal: toPrincipal(created.principal), clientSecret: created.clientSecret };
   };
 }

@@ -154,7 +154,7 @@ export function createPrincipalWriter(client: Queryable): PrincipalWriter {
     },
     async disable({ namespace, principalId }) {
       const { rows } = await client.query<PrincipalRow>(DISABLE, [namespace, principalId]);
-      return onlyRow(rows);
+      return rows.length === 0 ? undefined : onlyRow(rows);
     },
     async replaceSecret({ namespace, principalId }, digest) {
       await client.query(REPLACE_SECRET, [namespace, principalId, digest]);

@@ -1,0 +1,25 @@
+import type { Namespace } from "@nexus/shared";
+import { principalNotFound } from "./errors.ts";
+import type { PrincipalKey, Transaction } from "./ports.ts";
+import type { RevocationRecord } from "./revocation.ts";
+
+/** Ends a family: its refresh token and all its access tokens. */
+export async function revokeFamily(
+  tx: Transaction,
+  namespace: Namespace,
+  familyId: string,
+): Promise<RevocationRecord> {
+  await tx.families.revoke(namespace, familyId);
+  return tx.revocations.add({ target: "family", namespace, id: familyId });
+}
+
+/** Takes back all that a principal holds. The lock on its row makes concurrent grants wait or be covered.
+ * Errors: not_found/PRINCIPAL_NOT_FOUND. */
+export async function revokePrincipal(
+  tx: Transaction,
+  key: PrincipalKey,
+): Promise<RevocationRecord> {
+  if ((await tx.principals.lock(key)) === undefined) throw principalNotFound();
+  await tx.families.revokeAllOf(key);
+  return tx.revocations.add({ target: "principal", namespace: key.namespace, id: key.principalId });
+}
