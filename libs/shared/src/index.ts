@@ -45,8 +45,6 @@ export {
   type Logger,
   type LoggerOptions,
   type LogLevel,
-  REDACTED,
-  SECRET_FIELDS,
 } from "./logger.ts";
 export { createLruCache } from "./lru-cache.ts";
 export {
@@ -62,6 +60,7 @@ export {
   type PerformanceTimers,
   type TimerSnapshot,
 } from "./performance-timers.ts";
+export { REDACTED, redactSecrets, SECRET_FIELDS } from "./redact.ts";
 export { matchesScope, parseScope } from "./scope.ts";
 export {
   createSloTracker,

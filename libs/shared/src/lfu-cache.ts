@@ -8,16 +8,18 @@ import {
   toCacheStats,
 } from "./cache.ts";
 import { systemClock } from "./clock.ts";
+import { LinkedList, type ListNode } from "./linked-list.ts";
 
-/** All entries with the same use count, least recently used first; a node of a list ordered by count. */
+/** All entries with the same use count; a node of a list ordered by count. */
 interface Bucket<K, V> {
   readonly uses: number;
-  readonly entries: Map<K, Entry<K, V>>;
+  /** Least recently used first. */
+  readonly entries: LinkedList<Entry<K, V>>;
   previous: Bucket<K, V> | undefined;
   next: Bucket<K, V> | undefined;
 }
 
-interface Entry<K, V> {
+interface Entry<K, V> extends ListNode<Entry<K, V>> {
   readonly key: K;
   value: V;
   expiresAtMs: number;
@@ -31,8 +33,9 @@ class FrequencyList<K, V> {
   /** Puts a new entry into the bucket of count 1. */
   insert(key: K, value: V, expiresAtMs: number): Entry<K, V> {
     const bucket = this.#first?.uses === 1 ? this.#first : this.#bucketAfter(undefined, 1);
-    const entry: Entry<K, V> = { key, value, expiresAtMs, bucket };
-    bucket.entries.set(key, entry);
+    const links = { previous: undefined, next: undefined };
+    const entry: Entry<K, V> = { key, value, expiresAtMs, bucket, ...links };
+    bucket.entries.push(entry);
     return entry;
   }
 
@@ -41,18 +44,18 @@ class FrequencyList<K, V> {
     const from = entry.bucket;
     const uses = from.uses + 1;
     const to = from.next?.uses === uses ? from.next : this.#bucketAfter(from, uses);
-    to.entries.set(entry.key, entry);
+    this.#leave(from, entry);
     entry.bucket = to;
-    this.#leave(from, entry.key);
+    to.entries.push(entry);
   }
 
   remove(entry: Entry<K, V>): void {
-    this.#leave(entry.bucket, entry.key);
+    this.#leave(entry.bucket, entry);
   }
 
   /** Returns the least frequently used entry; among equals the least recently used. */
   coldest(): Entry<K, V> | undefined {
-    return this.#first?.entries.values().next().value;
+    return this.#first?.entries.first;
   }
 
   clear(): void {
@@ -61,16 +64,16 @@ class FrequencyList<K, V> {
 
   #bucketAfter(previous: Bucket<K, V> | undefined, uses: number): Bucket<K, V> {
     const next = previous === undefined ? this.#first : previous.next;
-    const bucket: Bucket<K, V> = { uses, entries: new Map(), previous, next };
+    const bucket: Bucket<K, V> = { uses, entries: new LinkedList(), previous, next };
     if (previous === undefined) this.#first = bucket;
     else previous.next = bucket;
     if (next !== undefined) next.previous = bucket;
     return bucket;
   }
 
-  #leave(bucket: Bucket<K, V>, key: K): void {
-    bucket.entries.delete(key);
-    if (bucket.entries.size > 0) return;
+  #leave(bucket: Bucket<K, V>, entry: Entry<K, V>): void {
+    bucket.entries.remove(entry);
+    if (bucket.entries.first !== undefined) return;
     if (bucket.previous === undefined) this.#first = bucket.next;
     else bucket.previous.next = bucket.next;
     if (bucket.next !== undefined) bucket.next.previous = bucket.previous;

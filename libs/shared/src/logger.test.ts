@@ -1,6 +1,7 @@
 import { context, TraceFlags, trace } from "@opentelemetry/api";
 import { describe, expect, it } from "vitest";
-import { createLogger, createSilentLogger, REDACTED, SECRET_FIELDS } from "./logger.ts";
+import { createLogger, createSilentLogger } from "./logger.ts";
+import { REDACTED, SECRET_FIELDS } from "./redact.ts";
 
 function capture(level?: "debug" | "info") {
   const lines: Record<string, unknown>[] = [];
@@ -46,7 +47,11 @@ describe("createLogger", () => {
 
   it("redacts the bindings of children", () => {
     const { logger, lines } = capture();
-    logger.child({ token: "hunter2", request: { authorization: "Bearer hunter2" } }).info("line");
+    const secrets = { token: "hunter2", request: { authorization: "Bearer hunter2" } };
+    const child = logger.child(secrets);
+    child.info("line");
+    child.child(secrets, { level: "debug" }).debug("line");
+    expect(lines).toHaveLength(2);
     expect(JSON.stringify(lines)).not.toContain("hunter2");
   });
 
@@ -55,6 +60,14 @@ describe("createLogger", () => {
     logger.error({ err: new Error("above", { cause: new Error("below") }) }, "failed");
     expect(JSON.stringify(lines[0])).toContain("above");
     expect(JSON.stringify(lines[0])).toContain("below");
+  });
+
+  it("redacts the fields of errors", () => {
+    const { logger, lines } = capture();
+    logger.error({ err: Object.assign(new Error("failed"), { token: "hunter2" }) }, "failed");
+    logger.error(Object.assign(new Error("failed"), { token: "hunter2" }));
+    expect(lines).toHaveLength(2);
+    expect(JSON.stringify(lines)).not.toContain("hunter2");
   });
 
   it("carries no trace ids without a span", () => {
