@@ -23,8 +23,21 @@ interface CarriedMethod {
   readonly requestType: { readonly fileDescriptorProtos: readonly Buffer[] };
 }
 
-/** Makes type names absolute: protobufjs, from which these descriptors come, leaves them as written. */
+/** Names map entry types as protoc does, `<Field>Entry`: protobufjs, from which these descriptors come, calls them
+ * like the field, and strict readers refuse that. */
+function renameMapEntries(message: DescriptorProto): void {
+  for (const nested of message.nestedType) {
+    renameMapEntries(nested);
+    if (nested.options?.mapEntry !== true) continue;
+    const field = message.field.find(({ typeName }) => typeName.split(".").at(-1) === nested.name);
+    nested.name = `${nested.name}Entry`;
+    if (field !== undefined) field.typeName = nested.name;
+  }
+}
+
+/** Makes type names absolute; protobufjs leaves them as written. */
 function qualifyTypeNames(file: FileDescriptorProto): FileDescriptorProto {
+  file.messageType.forEach(renameMapEntries);
   const known = new Set<string>();
   collect(file.messageType, file.enumType, `.${file.package}`);
 

@@ -141,15 +141,18 @@ function fileResponse(file: DescFile | undefined, what: string, name: string) {
   return { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
 }
 
+/** Returns the files and all they import, each before its imports. */
 function fileClosure(roots: readonly DescFile[]): DescFile[] {
-  const files = new Set<DescFile>();
+  const seen = new Set<DescFile>();
+  const importsFirst: DescFile[] = [];
   const visit = (file: DescFile): void => {
-    if (files.has(file)) return;
-    files.add(file);
+    if (seen.has(file)) return;
+    seen.add(file);
     file.dependencies.forEach(visit);
+    importsFirst.push(file);
   };
   roots.forEach(visit);
-  return [...files];
+  return importsFirst.reverse();
 }
 
 function notFound(what: string, name: string) {
