@@ -1,12 +1,15 @@
 /** A router on a real database, and the two kinds of peers that talk to it. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { createPool } from "@nexus/postgres";
 import {
   AgentSessionService,
   type Assignment,
   type ConnectRequestSchema,
+  type ConnectResponse,
   type Delivery,
   DeliveryOutcome,
   type DispatchRequestSchema,
+  type DispatchResponse,
   DispatchService,
   type Drain,
   MessagingService,
@@ -71,6 +74,14 @@ export class MeshFixture {
     const router = new RunningRouter(this, service, channel);
     this.#closing.push(() => router.stop());
     return router;
+  }
+
+  /** Runs a statement in the router's schema, as a superuser. */
+  async sql(text: string): Promise<void> {
+    const { adminUrl, schema } = this.database;
+    const pool = createPool({ url: adminUrl, max: 1, applicationName: "mesh-test", schema });
+    await pool.query(text);
+    await pool.close();
   }
 
   onClose(close: () => unknown): void {
@@ -163,9 +174,9 @@ export class RunningRouter {
   }
 }
 
-/** One stream of frames: what is sent goes out at once, what comes is kept. */
+/** One stream of frames: what is sent goes out at once, what comes is handed on. */
 class TestPeer<Out, In> {
-  readonly frames: In[] = [];
+  framesRead = 0;
   error: NexusError | undefined;
   ended = false;
   /** While true nothing is read. */
@@ -203,7 +214,7 @@ class TestPeer<Out, In> {
   async #read(incoming: AsyncIterable<In>, take: (frame: In) => void): Promise<void> {
     try {
       for await (const frame of incoming) {
-        this.frames.push(frame);
+        this.framesRead += 1;
         take(frame);
         if (this.paused) await waitFor(() => !this.paused, { what: "reading", timeoutMs: 60_000 });
       }
@@ -217,7 +228,7 @@ class TestPeer<Out, In> {
 
 /** An agent that does nothing on its own. */
 export class TestAgent {
-  readonly peer: TestPeer<AgentFrame, object>;
+  readonly peer: TestPeer<AgentFrame, ConnectResponse>;
   welcome: Welcome | undefined;
   drain: Drain | undefined;
   readonly assignments: Assignment[] = [];
@@ -244,7 +255,7 @@ export class TestAgent {
           this.send({ acks: frame.deliveries.map(({ deliveryId }) => ({ deliveryId })) });
         }
       },
-    ) as unknown as TestPeer<AgentFrame, object>;
+    );
   }
 
   send(frame: AgentFrame): void {
@@ -252,15 +263,9 @@ export class TestAgent {
   }
 
   async welcomed(): Promise<Welcome> {
-    return waitFor(
-      () => {
-        if (this.peer.error !== undefined && this.welcome === undefined) {
-          this.peer.ended = true;
-        }
-        return this.welcome;
-      },
-      { what: "the welcome" },
-    );
+    await waitFor(() => this.welcome !== undefined || this.peer.ended, { what: "the welcome" });
+    if (this.welcome === undefined) throw this.peer.error ?? new Error("ended without a welcome");
+    return this.welcome;
   }
 
   get epoch(): bigint {
@@ -290,7 +295,7 @@ export class TestAgent {
 
 /** An orchestrator that does nothing on its own. */
 export class TestOrchestrator {
-  readonly peer: TestPeer<OrchestratorFrame, object>;
+  readonly peer: TestPeer<OrchestratorFrame, DispatchResponse>;
   routerId = "";
   snapshotComplete = false;
   /** Sessions as the snapshot left them. */
@@ -310,7 +315,7 @@ export class TestOrchestrator {
         this.updates.push(...frame.updates);
         this.refusals.push(...frame.refusals);
       },
-    ) as unknown as TestPeer<OrchestratorFrame, object>;
+    );
   }
 
   send(frame: OrchestratorFrame): void {
