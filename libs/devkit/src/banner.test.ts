@@ -20,7 +20,7 @@ describe("renderBanner", () => {
       "http://127.0.0.1:7480",
       "127.0.0.1:7405",
       ".nexus/admin-credentials.json",
-      "npx nexus login",
+      "npx nexus login --credentials-file .nexus/admin-credentials.json\n",
       "npx nexus status",
       "npx nexus jobs submit",
       "grpcurl -plaintext 127.0.0.1:7400 list",
@@ -28,6 +28,11 @@ describe("renderBanner", () => {
       expect(text).toContain(part);
     }
     expect(text.split("\n").every((line) => line.length <= 100)).toBe(true);
+  });
+
+  it("names a gateway that is not on the default port", () => {
+    const other = { ...info, gateway: "127.0.0.1:8400" };
+    expect(renderBanner(other, 1, "/home/me/nexus")).toContain("--gateway 127.0.0.1:8400");
   });
 
   it("names a data directory that is elsewhere in full", () => {

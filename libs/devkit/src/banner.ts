@@ -1,6 +1,7 @@
 /** What a person sees when the stack is ready. Pure. */
 import { relative } from "node:path";
 import { SERVICE_NAMES, type ServiceName } from "./stack/services.ts";
+import { PORT_BASE_DEFAULT } from "./stack/port-plan.ts";
 import type { StackInfo } from "./stack/stack-info.ts";
 
 const NAME_WIDTH = 14;
@@ -28,18 +29,21 @@ export function renderBanner(info: StackInfo, elapsedMs: number, workingDir: str
     `  admin login   user admin, password in ${near(info.adminCredentialsFile)}`,
     "",
     "Try, in another terminal:",
-    ...tryLines(info, near(info.dataDir)),
+    ...tryLines(info, near(info.adminCredentialsFile)),
     "",
     "Ctrl-C stops everything and keeps the data.",
   ].join("\n");
 }
 
-function tryLines(info: StackInfo, dataDir: string): string[] {
-  const nexus = dataDir === ".nexus" ? "npx nexus" : `npx nexus --data-dir ${dataDir}`;
+/** The login remembers the gateway, so only it names one that is not the default. */
+function tryLines(info: StackInfo, credentialsFile: string): string[] {
+  const elsewhere = info.gateway.endsWith(`:${PORT_BASE_DEFAULT}`)
+    ? ""
+    : ` --gateway ${info.gateway}`;
   return [
-    `  ${nexus} login`,
-    `  ${nexus} status`,
-    `  ${nexus} jobs submit --objective "report on the documents in docs"`,
+    `  npx nexus login --credentials-file ${credentialsFile}${elsewhere}`,
+    "  npx nexus status",
+    `  npx nexus jobs submit "report on the documents" --input '{"folder":"docs"}'`,
     `  grpcurl -plaintext ${info.gateway} list`,
   ];
 }

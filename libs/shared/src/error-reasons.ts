@@ -127,6 +127,15 @@ export const ERROR_REASONS = {
   // gateway
 
   // sdk, CLI, devkit
+  POSTGRES_BINARIES_MISSING: reason("precondition", "Embedded Postgres is not installed here."),
+  POSTGRES_START_FAILED: reason("precondition", "Embedded Postgres did not start; it says why."),
+  DATA_DIR_IN_USE: reason("precondition", "Another live process uses the data directory."),
+  DATA_DIR_UNSAFE: reason(
+    "precondition",
+    "A folder in the temp directory belongs to someone else.",
+  ),
+  PORT_IN_USE: reason("precondition", "A port that is needed is taken; each is named."),
+  STACK_START_FAILED: reason("precondition", "A service of the stack did not become ready."),
 } as const satisfies Readonly<Record<string, ErrorReason>>;
 
 /** The names of all stable reasons. */
