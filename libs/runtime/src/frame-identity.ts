@@ -3,8 +3,16 @@ import {
   createServiceTokenSource,
   createTokenVerifier,
 } from "@nexus/identity";
-import type { Principal, RpcChannel, TokenSource, TokenVerifier } from "@nexus/rpc";
+import { AuthService } from "@nexus/proto/vault";
+import {
+  createRpcClient,
+  type Principal,
+  type RpcChannel,
+  type TokenSource,
+  type TokenVerifier,
+} from "@nexus/rpc";
 import { type Logger, NexusError } from "@nexus/shared";
+import { retryUntilUp } from "./retry-until-up.ts";
 
 /** Who a service believes and who it is. */
 export interface FrameIdentity {
@@ -35,6 +43,9 @@ export interface FrameIdentityOptions {
   /** Absent for vault, and when a verifier is injected. */
   readonly vault?: VaultAccess | undefined;
 }
+
+/** One question for vault's keys may take this long. */
+const VAULT_TIMEOUT_MS = 2_000;
 
 function notYetError(): NexusError {
   return new NexusError({
@@ -82,27 +93,30 @@ class PendingVerifier implements TokenVerifier {
  * With a way to vault it connects in the background: the service starts, and says in /ready that it waits, when
  * vault is not up yet. Once tokens could be verified it stays ready, since known keys outlive an absence of vault. */
 export function createFrameIdentity(options: FrameIdentityOptions): FrameIdentity {
-  const { logger, vault } = options;
+  const { vault } = options;
   const verifier = new PendingVerifier();
   const tokens = options.tokens ?? (vault === undefined ? NO_TOKENS : serviceTokens(vault));
-  let remote: Promise<ClosableTokenVerifier | undefined> = Promise.resolve(undefined);
+  const closing = new AbortController();
   let following: ClosableTokenVerifier | undefined;
+  let connecting: Promise<void> = Promise.resolve();
   let everFresh = false;
 
-  if (options.verifier !== undefined) verifier.provide(options.verifier);
-  else if (vault !== undefined) {
-    remote = createTokenVerifier({ vault: vault.channel, tokens, logger }).then(
-      (created) => {
-        following = created;
-        verifier.provide(created);
-        return created;
-      },
-      (error: unknown) => {
-        logger.error({ err: error }, "the token verifier could not be made");
-        return undefined;
-      },
-    );
+  async function connect(access: VaultAccess): Promise<void> {
+    try {
+      await waitForVault(access, options.logger, closing.signal);
+      following = await createTokenVerifier({
+        vault: access.channel,
+        tokens,
+        logger: options.logger,
+      });
+      verifier.provide(following);
+    } catch (error) {
+      if (!closing.signal.aborted) options.logger.error({ err: error }, "no token verifier");
+    }
   }
+
+  if (options.verifier !== undefined) verifier.provide(options.verifier);
+  else if (vault !== undefined) connecting = connect(vault);
 
   return {
     verifier,
@@ -116,9 +130,28 @@ export function createFrameIdentity(options: FrameIdentityOptions): FrameIdentit
       if (!everFresh) throw new Error("waiting for the keys and revocations of vault");
     },
     async close() {
-      await (await remote)?.close();
+      closing.abort();
+      await connecting;
+      await following?.close();
     },
   };
+}
+
+/** Resolves once vault answers with its keys. A verifier made before would only look for them again when a call
+ * brings a token, and a service that is not ready gets no calls. */
+async function waitForVault(
+  vault: VaultAccess,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const client = createRpcClient(AuthService, vault.channel, { timeoutMs: VAULT_TIMEOUT_MS });
+  await retryUntilUp({
+    what: "vault",
+    fn: () => client.getJwks({}, { signal }),
+    signal,
+    logger,
+    isDown: () => !signal.aborted,
+  });
 }
 
 function serviceTokens(vault: VaultAccess): TokenSource {

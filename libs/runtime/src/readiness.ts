@@ -22,9 +22,15 @@ async function run(check: ReadinessCheck): Promise<string> {
     await withDeadline(Promise.resolve().then(check), CHECK_TIMEOUT_MS, timedOut);
     return "ok";
   } catch (error) {
-    const message = error instanceof Error ? error.message : "failed";
-    return message.slice(0, MESSAGE_LENGTH_MAX) || "failed";
+    return describe(error).slice(0, MESSAGE_LENGTH_MAX);
   }
+}
+
+/** Node's error for a refused connection to a name with several addresses has a code but no message. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return "failed";
+  const { code } = error as NodeJS.ErrnoException;
+  return error.message || code || "failed";
 }
 
 /** Creates an empty set of checks; it is ready as long as every check is. */

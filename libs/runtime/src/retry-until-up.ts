@@ -8,20 +8,27 @@ export interface RetryUntilUpOptions<T> {
   /** Ends the waiting. */
   readonly signal: AbortSignal;
   readonly logger: Logger;
+  /** Says which errors mean "not up yet"; default those of kind unavailable. */
+  readonly isDown?: (error: unknown) => boolean;
 }
 
-const POLICY = { initialMs: 100, multiplier: 2, maxMs: 3_000, jitter: 0.2 };
+const POLICY = { initialMs: 100, multiplier: 2, maxMs: 2_000, jitter: 0.2 };
+
+function isUnavailable(error: unknown): boolean {
+  return NexusError.is(error, "unavailable");
+}
 
 /** Repeats a step of a start until its dependency is up. It has no limit of its own: the supervisor or Kubernetes
  * decides how long a service may stay unready.
  *
- * Only `unavailable` errors are repeated; a wrong password or a broken migration fails at once. */
+ * By default only `unavailable` errors are repeated; a wrong password or a broken migration fails at once. */
 export async function retryUntilUp<T>(options: RetryUntilUpOptions<T>): Promise<T> {
+  const isDown = options.isDown ?? isUnavailable;
   for (let attempt = 1; ; attempt++) {
     try {
       return await options.fn();
     } catch (error) {
-      if (!NexusError.is(error, "unavailable")) throw error;
+      if (!isDown(error)) throw error;
       const waitMs = Math.round(backoffDelayMs(attempt, POLICY));
       options.logger.warn({ what: options.what, attempt, waitMs, err: error }, "waiting");
       await sleep(waitMs, options.signal);
