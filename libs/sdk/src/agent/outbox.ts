@@ -78,11 +78,14 @@ export class Outbox {
   }
 
   /** Frames for one stream until close() or reset(), the given one first. A new call ends the one before. */
-  async *frames(first: Frame): AsyncGenerator<Frame> {
+  frames(first: Frame): AsyncGenerator<Frame> {
     this.#generation += 1;
-    const generation = this.#generation;
     this.#closing = false;
     this.#changed();
+    return this.#cut(first, this.#generation);
+  }
+
+  async *#cut(first: Frame, generation: number): AsyncGenerator<Frame> {
     yield first;
     while (this.#isCurrent(generation)) {
       if (this.#hasWork()) {

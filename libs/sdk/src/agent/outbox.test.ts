@@ -1,0 +1,112 @@
+import { describe, expect, it } from "vitest";
+import { type Frame, Outbox } from "./outbox.ts";
+
+const HELLO: Frame = { hello: { agentId: "a" } };
+
+function accepted(index: number) {
+  return {
+    taskId: `t${index}`,
+    fence: BigInt(index + 1),
+    update: { case: "accepted" as const, value: {} },
+  };
+}
+
+function completed(index: number, bytes: number) {
+  const output = { data: new Uint8Array(bytes) };
+  return {
+    taskId: `t${index}`,
+    fence: BigInt(index + 1),
+    update: { case: "completed" as const, value: { output } },
+  };
+}
+
+async function all(frames: AsyncIterable<Frame>): Promise<Frame[]> {
+  const list: Frame[] = [];
+  for await (const frame of frames) list.push(frame);
+  return list;
+}
+
+describe("Outbox", () => {
+  it("sends the first frame alone, then everything that waits as one", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    outbox.update(accepted(0));
+    outbox.send({ messageId: "m" });
+    outbox.heartbeat({ busySlots: 1 });
+    outbox.close();
+    const [first, second, ...rest] = await all(frames);
+    expect(first).toEqual(HELLO);
+    expect(second?.taskUpdates).toHaveLength(1);
+    expect(second?.sends).toHaveLength(1);
+    expect(second?.heartbeat).toEqual({ busySlots: 1 });
+    expect(rest).toEqual([]);
+  });
+
+  it("cuts frames at 512 items and keeps the order", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    for (let index = 0; index < 1_300; index += 1) outbox.update(accepted(index));
+    outbox.close();
+    const [, ...sent] = await all(frames);
+    expect(sent.map((frame) => frame.taskUpdates?.length)).toEqual([512, 512, 276]);
+    const ids = sent.flatMap((frame) => frame.taskUpdates?.map((update) => update.taskId));
+    expect(ids).toEqual(Array.from({ length: 1_300 }, (_, index) => `t${index}`));
+  });
+
+  it("cuts frames by bytes, so that large outputs never exceed a message", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    for (let index = 0; index < 9; index += 1) outbox.update(completed(index, 262_144));
+    outbox.close();
+    const [, ...sent] = await all(frames);
+    expect(sent.map((frame) => frame.taskUpdates?.length)).toEqual([3, 3, 3]);
+  });
+
+  it("adds up message credit and lets the latest slots win", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    outbox.credit({ messages: 10 });
+    outbox.credit({ slots: 3 });
+    outbox.credit({ messages: 5, slots: 0 });
+    outbox.close();
+    const [, frame] = await all(frames);
+    expect(frame?.credit).toEqual({ messages: 15, slots: 0 });
+  });
+
+  it("says goodbye with the last items, never before them", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    outbox.goodbye("done");
+    for (let index = 0; index < 600; index += 1) outbox.update(accepted(index));
+    outbox.close();
+    const [, first, last] = await all(frames);
+    expect(first?.goodbye).toBeUndefined();
+    expect(last).toMatchObject({ goodbye: { reason: "done" } });
+  });
+
+  it("ends the stream and forgets what waits when it is reset", async () => {
+    const outbox = new Outbox();
+    const frames = all(outbox.frames(HELLO));
+    outbox.reset();
+    expect(await frames).toEqual([HELLO]);
+    outbox.update(accepted(0));
+    outbox.reset();
+    const next = outbox.frames(HELLO);
+    outbox.close();
+    expect(await all(next)).toEqual([HELLO]);
+  });
+
+  it("never gives an older stream what a newer one should say", async () => {
+    const outbox = new Outbox();
+    const older = all(outbox.frames(HELLO));
+    await Promise.resolve();
+    const newer = outbox.frames({ hello: { agentId: "b" } });
+    const first = await newer.next();
+    outbox.update(accepted(1));
+    outbox.close();
+    const rest = await all(newer);
+    expect(await older).toEqual([HELLO]);
+    expect(first.value).toEqual({ hello: { agentId: "b" } });
+    expect(rest).toHaveLength(1);
+  });
+});
