@@ -27,7 +27,7 @@ describe("createReadinessChecks", () => {
       throw new Error("down");
     });
     checks.add("rejects", () => Promise.reject(new Error("x".repeat(1_000))));
-    const refused = Object.assign(new AggregateError([]), { code: "ECONNREFUSED" });
+    const refused = Object.assign(new Error("x"), { message: "", code: "ECONNREFUSED" });
     checks.add("silent", () => Promise.reject(refused));
     const state = await checks.evaluate();
     expect(state.ready).toBe(false);

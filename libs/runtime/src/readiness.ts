@@ -30,7 +30,7 @@ async function run(check: ReadinessCheck): Promise<string> {
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return "failed";
   const { code } = error as NodeJS.ErrnoException;
-  return error.message || code || "failed";
+  return error.message === "" ? (code ?? "failed") : error.message;
 }
 
 /** Creates an empty set of checks; it is ready as long as every check is. */
