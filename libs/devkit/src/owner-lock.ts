@@ -30,17 +30,24 @@ export function takeOwnership(folder: string): OwnerLock {
   let tookOver = false;
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
     if (tryCreate(file)) return { tookOver, release: () => rmSync(file, { force: true }) };
-    const owner = readOwner(file);
-    if (owner !== undefined && processIdentity(owner.pid) === owner.identity) {
+    const owner = liveOwner(folder);
+    if (owner !== undefined) {
       throw devkitError(
         "DATA_DIR_IN_USE",
-        `${folder} is in use by process ${owner.pid}: stop that one, or choose another directory with --data-dir`,
+        `${folder} is in use by process ${owner}: stop that one, or choose another directory with --data-dir`,
       );
     }
     tookOver = true;
     rmSync(file, { force: true });
   }
   throw devkitError("DATA_DIR_IN_USE", `${folder} is being taken by several processes at once`);
+}
+
+/** Returns the pid of the live process that holds a directory, or undefined. */
+export function liveOwner(folder: string): number | undefined {
+  const owner = readOwner(join(folder, FILE_NAME));
+  const lives = owner !== undefined && processIdentity(owner.pid) === owner.identity;
+  return lives ? owner.pid : undefined;
 }
 
 function tryCreate(file: string): boolean {

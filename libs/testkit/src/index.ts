@@ -8,5 +8,6 @@ export {
   type TestDatabase,
   type TestDatabaseOptions,
 } from "./test-database.ts";
+export { createTempFolder, type TempFolder } from "./temp-folder.ts";
 export { createTestIdentity, type TestIdentity, type TestTokenInit } from "./test-identity.ts";
 export { waitFor, type WaitForOptions } from "./wait-for.ts";

@@ -1,7 +1,6 @@
 /** A real Postgres from the npm package's binaries, for development and tests. Never used for production. */
-import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
+import { resolve } from "node:path";
 import { devkitError } from "../devkit-error.ts";
 import { freePort, isPortFree, LOOPBACK } from "../ports.ts";
 import { clusterPlace, type ClusterPlace, ensureCluster, SUPERUSER } from "./cluster.ts";
@@ -9,11 +8,10 @@ import { type Guard, startGuard } from "./guard.ts";
 import { type NativeBinaries, openNativeBinaries } from "./native-binaries.ts";
 import { type OwnerLock, takeOwnership } from "../owner-lock.ts";
 import { type Postmaster, pidOfServer, startPostmaster, stopLeftover } from "./postmaster.ts";
-import { openSubstituteFolder, othersCanReach, type RunAs, unprivilegedUser } from "./run-as.ts";
+import { othersCanReach, type RunAs, unprivilegedUser } from "./run-as.ts";
+import { openDataSubstitute } from "./substitute-folder.ts";
 
 const PORT_ATTEMPTS_MAX = 5;
-const MARK_FILE = "substitute-mark";
-const MARK_BYTES = 8;
 
 const COMMON_SETTINGS: Readonly<Record<string, string>> = {
   max_connections: "200",
@@ -81,20 +79,20 @@ export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
   const runAs = unprivilegedUser();
-  const { home, root } = openHome(runAs, options);
+  const { home, folders } = openHome(runAs, options);
   const place = clusterPlace(home);
-  const removeFolder = options.removeWhenDone === true ? root : undefined;
+  const removable = options.removeWhenDone === true ? folders : [];
   const lock = await takeQuietHome(place);
   // Only now: the guard ends whatever server runs here, so that server must be ours.
-  const guard = startGuard(place.cluster, removeFolder);
+  const guard = startGuard(place.cluster, removable);
   try {
     const binaries = openNativeBinaries(runAs);
     if (binaries.notice !== undefined) options.onNotice?.(binaries.notice);
     const { durable } = options;
     const password = await ensureCluster(place, binaries.initdb, { runAs, durable });
-    return await run({ options, runAs, place, lock, guard, binaries, password, removeFolder });
+    return await run({ options, runAs, place, lock, guard, binaries, password, removable });
   } catch (error) {
-    await letGo({ lock, guard, removeFolder });
+    await letGo({ lock, guard, removable });
     throw error;
   }
 }
@@ -102,32 +100,19 @@ export async function startEmbeddedPostgres(
 function openHome(
   runAs: RunAs | undefined,
   options: EmbeddedPostgresOptions,
-): { home: string; root: string } {
+): { home: string; folders: readonly string[] } {
   const dataDir = resolve(options.dataDir);
+  const own = { home: dataDir, folders: [dataDir] };
   if (runAs === undefined || othersCanReach(dataDir)) {
     mkdirSync(dataDir, { recursive: true, mode: 0o755 });
-    if (runAs === undefined || othersCanReach(dataDir)) return { home: dataDir, root: dataDir };
+    // Asked again, because a strict umask may have closed what was just made.
+    if (runAs === undefined || othersCanReach(dataDir)) return own;
   }
-  const mark = options.removeWhenDone === true ? newMark() : keptMark(dataDir);
-  const root = openSubstituteFolder(dataDir, mark);
-  const home = join(root, "pg");
-  mkdirSync(home, { recursive: true, mode: 0o755 });
+  const { folder, home } = openDataSubstitute(dataDir);
   options.onNotice?.(
     `the database's files are in ${home}, because Postgres does not run as root and its user cannot reach ${dataDir}`,
   );
-  return { home, root };
-}
-
-function newMark(): string {
-  return randomBytes(MARK_BYTES).toString("hex");
-}
-
-/** A person who deletes dataDir means the data too: a new dataDir gets a new mark, and so an empty substitute. */
-function keptMark(dataDir: string): string {
-  mkdirSync(dataDir, { recursive: true, mode: 0o755 });
-  const file = join(dataDir, MARK_FILE);
-  if (!existsSync(file)) writeFileSync(file, newMark());
-  return readFileSync(file, "utf8").trim();
+  return { home, folders: [folder, dataDir] };
 }
 
 /** Takes the directory and ends the server that a dead owner left in it; one that nobody of ours owned is not touched. */
@@ -153,7 +138,8 @@ interface Running {
   readonly guard: Guard;
   readonly binaries: NativeBinaries;
   readonly password: string;
-  readonly removeFolder: string | undefined;
+  /** Folders that go away with the server. */
+  readonly removable: readonly string[];
 }
 
 async function run(running: Running): Promise<EmbeddedPostgres> {
@@ -231,10 +217,8 @@ async function startOnPort(
   }
 }
 
-async function letGo(held: Pick<Running, "lock" | "guard" | "removeFolder">): Promise<void> {
+async function letGo(held: Pick<Running, "lock" | "guard" | "removable">): Promise<void> {
   await held.guard.release();
   held.lock.release();
-  if (held.removeFolder !== undefined) {
-    rmSync(held.removeFolder, { recursive: true, force: true });
-  }
+  for (const folder of held.removable) rmSync(folder, { recursive: true, force: true });
 }

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { ALIVE } from "../guard-shell.ts";
 
-/** $1 cluster folder, $2 folder to remove afterwards or empty. The pid is read at the end, so restarts need no word to the guard;
+/** $1 cluster folder, all others: folders to remove afterwards. The pid is read at the end, so restarts need no word to the guard;
  * the command line is compared first, so that a later process with the same pid is left alone. */
 const SCRIPT = `${ALIVE}
 trap '' HUP INT TERM
@@ -20,8 +20,13 @@ case "$pid:$command" in
   while [ $n -lt 100 ] && alive "$pid"; do sleep 0.1; n=$((n + 1)); done
   kill -QUIT "$pid" 2>/dev/null
 esac
+shift
 n=0
-while [ -n "$2" ] && [ -e "$2" ] && [ $n -lt 50 ]; do rm -rf -- "$2" 2>/dev/null || sleep 0.1; n=$((n + 1)); done
+while [ $# -gt 0 ] && [ $n -lt 50 ]; do
+  rm -rf -- "$@" 2>/dev/null && break
+  sleep 0.1
+  n=$((n + 1))
+done
 `;
 
 /** A running guard. */
@@ -30,10 +35,10 @@ export interface Guard {
   release(): Promise<void>;
 }
 
-/** Starts the guard of a cluster; `removeFolder` is deleted when the owner has gone or lets go. */
-export function startGuard(clusterFolder: string, removeFolder: string | undefined): Guard {
+/** Starts the guard of a cluster; `removable` folders are deleted when the owner has gone or lets go. */
+export function startGuard(clusterFolder: string, removable: readonly string[]): Guard {
   if (process.platform === "win32") return { release: () => Promise.resolve() };
-  const child = spawn("/bin/sh", ["-c", SCRIPT, "nexus-guard", clusterFolder, removeFolder ?? ""], {
+  const child = spawn("/bin/sh", ["-c", SCRIPT, "nexus-guard", clusterFolder, ...removable], {
     cwd: "/",
     // Its own session: Ctrl-C in the terminal must not reach it.
     detached: true,

@@ -14,7 +14,8 @@ import {
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { devkitError } from "../devkit-error.ts";
-import { openSubstituteFolder, othersCanRun, type RunAs } from "./run-as.ts";
+import { othersCanRun, type RunAs } from "./run-as.ts";
+import { openSubstituteFolder } from "./substitute-folder.ts";
 
 /** The programs and libraries of one Postgres. */
 export interface NativeBinaries {

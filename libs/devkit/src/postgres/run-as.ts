@@ -1,17 +1,11 @@
 /** Postgres refuses to run as root, so root's development server runs as `nobody`, in folders that nobody can reach. */
-import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, readFileSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { devkitError } from "../devkit-error.ts";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 
 /** Debian, Fedora and most others; read from the user table because some have another. */
 const NOBODY_DEFAULT_ID = 65_534;
-/** Temporary files that outlive a reboot, by the Filesystem Hierarchy Standard 3.0 section 5.15. */
-const PERSISTENT_TEMP = "/var/tmp";
 const OTHERS_EXECUTE = 0o001;
 const OTHERS_READ_EXECUTE = 0o005;
-const GROUP_OR_OTHERS_WRITE = 0o022;
 
 /** The user that Postgres runs as. */
 export interface RunAs {
@@ -50,32 +44,4 @@ export function othersCanReach(path: string): boolean {
 export function othersCanRun(program: string): boolean {
   const mode = statSync(program).mode;
   return (mode & OTHERS_READ_EXECUTE) === OTHERS_READ_EXECUTE && othersCanReach(dirname(program));
-}
-
-/** Opens our own folder in the system's persistent temp directory, named after what it stands in for.
- *
- * The mark tells apart what stood for an earlier folder of the same path.
- * Its parent is writable by everybody, so a folder that another user made beforehand is refused.
- * Errors: precondition/DATA_DIR_UNSAFE. */
-export function openSubstituteFolder(originalPath: string, mark = ""): string {
-  const hash = createHash("sha256")
-    .update(`${resolve(originalPath)}\n${mark}`)
-    .digest("hex")
-    .slice(0, 12);
-  const base = existsSync(PERSISTENT_TEMP) ? PERSISTENT_TEMP : tmpdir();
-  const folder = join(base, `nexus-dev-${hash}`);
-  try {
-    mkdirSync(folder, { mode: 0o755 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  const stat = lstatSync(folder);
-  const ours = stat.isDirectory() && stat.uid === process.getuid?.();
-  if (!ours || (stat.mode & GROUP_OR_OTHERS_WRITE) !== 0) {
-    throw devkitError(
-      "DATA_DIR_UNSAFE",
-      `${folder} exists but is not a folder that only this user can write: remove it or choose another data directory`,
-    );
-  }
-  return folder;
 }
