@@ -17,7 +17,7 @@ export async function newKey(kid: string): Promise<SigningKey> {
   return { kid, privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg: "EdDSA" } };
 }
 
-export function claims(over: JWTPayload = {}): JWTPayload {
+export function claims(over: Readonly<Record<string, unknown>> = {}): JWTPayload {
   const seconds = NOW_MS / 1000;
   return {
     iss: "nexus-vault",

@@ -4,10 +4,17 @@ import type { BootstrapEvents } from "./domain/bootstrap.ts";
 import type { AuthEvents } from "./domain/ports.ts";
 
 /** Everything that happens in vault, as metric and log line. Ids go to the log only, credentials nowhere. */
-export type VaultEvents = AuthEvents & BootstrapEvents;
+export interface VaultEvents extends AuthEvents, BootstrapEvents {
+  /** The periodic reading of revocations or keys failed. */
+  readFailed(what: string, error: unknown): void;
+}
 
 /** Creates the events of vault. */
 export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents {
+  return { ...createAuthEvents(metrics, logger), ...createUpkeepEvents(metrics, logger) };
+}
+
+function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
   const proofs = metrics.counter({
     name: "proofs_total",
     help: "Proofs of identity by method and outcome; the outcome is `accepted` or a reason.",
@@ -56,6 +63,20 @@ export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents
     signingKeyRotated(currentKid, nextKid) {
       rotations.inc();
       logger.info({ current_key_id: currentKid, next_key_id: nextKid }, "signing key rotated");
+    },
+  };
+}
+
+function createUpkeepEvents(metrics: Metrics, logger: Logger): Omit<VaultEvents, keyof AuthEvents> {
+  const failures = metrics.counter({
+    name: "read_failures_total",
+    help: "Failed periodic readings of revocations and signing keys.",
+    labels: ["what"],
+  });
+  return {
+    readFailed(what, error) {
+      failures.inc({ what });
+      logger.warn({ what, err: error }, "reading failed, trying again");
     },
     adminCreated() {
       logger.info("administrator created");

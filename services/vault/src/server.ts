@@ -200,6 +200,7 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
     revocations: parts.revocations,
     keys: parts.keys,
     clock: frame.clock,
+    onReadFailed: (what, error) => parts.events.readFailed(what, error),
     deleteEnded: (signal) => deleteEnded(pool, signal),
     pruneVerifier: (nowMs) => parts.verified.prune(nowMs),
   });

@@ -72,12 +72,13 @@ export class AuthManager {
         proof.password,
         async () => {
           const found = await principals.find(proof);
-          user = found?.kind === "user" ? found : undefined;
+          const mayLogIn = found?.kind === "user" && !found.disabled;
+          user = mayLogIn ? found : undefined;
           return user?.passwordHash;
         },
         signal,
       );
-      if (user === undefined || !check.matches || user.disabled) throw credentialsInvalid();
+      if (user === undefined || !check.matches) throw credentialsInvalid();
       const issued = await this.#begin(user);
       if (check.rehash !== undefined) await this.#replaceHash(user, check.rehash);
       return issued;
@@ -168,7 +169,7 @@ export class AuthManager {
     };
     const hasRefresh = refreshToken !== undefined && refreshExpiresAtMs !== undefined;
     return {
-      accessToken: await tokens.sign(subject, keys.signer()),
+      accessToken: await tokens.sign(subject, await keys.signer()),
       accessExpiresAtMs: subject.expiresAtMs,
       refresh: hasRefresh ? { token: refreshToken, expiresAtMs: refreshExpiresAtMs } : undefined,
       principal,

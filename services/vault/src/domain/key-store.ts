@@ -1,5 +1,6 @@
 import type { Clock, Ids } from "@nexus/shared";
 import { NexusError } from "@nexus/shared";
+import { coalesced } from "./coalesced.ts";
 import type { CryptoManager } from "./crypto-manager.ts";
 import { keyTooYoung } from "./errors.ts";
 import type {
@@ -44,7 +45,7 @@ interface LoadedKeys {
   readonly jwksJson: string;
 }
 
-/** A replica that has not read the keys for this long signs nothing: another one may have rotated them. */
+/** A replica that has not read the keys for this long reads them before it signs: another may have rotated them. */
 const SIGNER_STALE_MS = 30_000;
 /** How much longer than its tokens a previous key stays published: covers a replica that still signed with it
  * (SIGNER_STALE_MS) and the clock skew of verifiers. */
@@ -84,8 +85,8 @@ export class KeyStore {
     await this.reload();
   }
 
-  /** Reads the keys again. Errors: data_loss/SEALED_KEY_UNREADABLE. */
-  async reload(): Promise<void> {
+  /** Reads the keys as they were committed before this call. Errors: data_loss/SEALED_KEY_UNREADABLE. */
+  readonly reload: () => Promise<void> = coalesced(async () => {
     const startedMs = this.#options.clock.nowMs();
     const rows = await this.#options.keys.list();
     const loaded = await this.#load(rows);
@@ -93,16 +94,18 @@ export class KeyStore {
     if (withdrawn) this.#epoch++;
     this.#loaded = loaded;
     this.#loadedAtMs = startedMs;
-  }
+  });
 
-  /** The key that signs now. Errors: unavailable/NOT_READY when the keys are not loaded or too old to trust. */
-  signer(): { readonly kid: string; readonly privateKey: CryptoKey } {
-    const fresh = this.#options.clock.nowMs() - this.#loadedAtMs <= SIGNER_STALE_MS;
-    if (this.#loaded.signer !== undefined && fresh) return this.#loaded.signer;
+  /** The key that signs now. Reads the keys first when they were not read lately, as after an outage.
+   * Errors: unavailable/NOT_READY when there is no signer; unavailable when the database is away. */
+  async signer(): Promise<{ readonly kid: string; readonly privateKey: CryptoKey }> {
+    const ageMs = this.#options.clock.nowMs() - this.#loadedAtMs;
+    if (ageMs > SIGNER_STALE_MS) await this.reload();
+    if (this.#loaded.signer !== undefined) return this.#loaded.signer;
     throw new NexusError({
       kind: "unavailable",
       reason: "NOT_READY",
-      message: "The signing keys could not be read lately.",
+      message: "There is no signing key.",
     });
   }
 

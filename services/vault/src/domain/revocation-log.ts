@@ -1,3 +1,4 @@
+import { coalesced } from "./coalesced.ts";
 import type { RevocationReader } from "./ports.ts";
 import type { RevocationRecord } from "./revocation.ts";
 
@@ -22,8 +23,6 @@ export class RevocationLog {
   readonly #waiters = new Set<() => void>();
   #records: RevocationRecord[] = [];
   #head = 0n;
-  #reading: Promise<void> | undefined;
-  #queued: Promise<void> | undefined;
 
   /** `onRecords` hears of each new batch, before any follower does. */
   constructor(
@@ -44,23 +43,8 @@ export class RevocationLog {
     return this.#records.length;
   }
 
-  /** Reads what was committed before this call; concurrent calls share the reading that starts after them. */
-  refresh(): Promise<void> {
-    if (this.#reading === undefined) {
-      this.#reading = this.#read().finally(() => {
-        this.#reading = undefined;
-      });
-      return this.#reading;
-    }
-    // The running read may have passed the caller's commit already, so the caller gets the next one.
-    this.#queued ??= this.#reading
-      .catch(() => undefined)
-      .then(() => {
-        this.#queued = undefined;
-        return this.refresh();
-      });
-    return this.#queued;
-  }
+  /** Reads what was committed before this call. */
+  readonly refresh: () => Promise<void> = coalesced(() => this.#read());
 
   /** Wakes every follower, so that each sends a sign of life. */
   beat(): void {

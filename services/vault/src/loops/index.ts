@@ -14,6 +14,8 @@ export interface LoopDeps {
   readonly revocations: RevocationLog;
   readonly keys: KeyStore;
   readonly clock: Clock;
+  /** Hears of a reading that failed; the next one follows at the usual time. */
+  readonly onReadFailed: (what: string, error: unknown) => void;
   /** Removes rows that have ended. */
   readonly deleteEnded: (signal: AbortSignal) => Promise<number>;
   /** Forgets revocations that have ended in the local verifier. */
@@ -30,21 +32,30 @@ const KEY_RELOAD_MS = 1000;
 const KEY_MAINTENANCE_MS = 60_000;
 const CLEANUP_MS = 60_000;
 
-/** Lists the background work of vault. */
+/** Lists the background work of vault.
+ *
+ * The two readings keep their pace when the database is away, where a loop's own pause would grow to half a minute:
+ * the promise of one second holds again as soon as it is back. */
 export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
-  const { revocations, keys, clock } = deps;
+  const { revocations, keys, clock, onReadFailed } = deps;
+  const reading = (what: string, read: () => Promise<void>) => () =>
+    read().catch((error: unknown) => onReadFailed(what, error));
   return [
     {
       name: "revocation-poll",
       intervalMs: REVOCATION_POLL_MS,
-      step: () => revocations.refresh(),
+      step: reading("revocations", revocations.refresh),
     },
     {
       name: "revocation-beat",
       intervalMs: REVOCATION_BEAT_MS,
       step: async () => revocations.beat(),
     },
-    { name: "key-reload", intervalMs: KEY_RELOAD_MS, step: () => keys.reload() },
+    {
+      name: "key-reload",
+      intervalMs: KEY_RELOAD_MS,
+      step: reading("signing keys", keys.reload),
+    },
     { name: "key-maintenance", intervalMs: KEY_MAINTENANCE_MS, step: () => keys.maintain() },
     {
       name: "cleanup",
