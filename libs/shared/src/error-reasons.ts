@@ -45,6 +45,17 @@ export const ERROR_REASONS = {
   REAUTH_UNSUPPORTED: reason("precondition", "The method takes no token that could be replaced."),
   HEALTH_SERVICE_UNKNOWN: reason("not_found", "The health service knows no such service name."),
 
+  // Statuses of servers and proxies that are not ours and give no reason
+  INVALID: reason("invalid", "The server refused the request and gave no reason."),
+  FORBIDDEN: reason("forbidden", "The server did not allow the call and gave no reason."),
+  NOT_FOUND: reason("not_found", "The server did not find it and gave no reason."),
+  EXISTS: reason("exists", "It exists already; the server gave no reason."),
+  PRECONDITION: reason("precondition", "A precondition is not met; the server gave no reason."),
+  CONFLICT: reason("conflict", "A concurrent change won; the server gave no reason."),
+  OUT_OF_RANGE: reason("out_of_range", "It is past the end; the server gave no reason."),
+  EXHAUSTED: reason("exhausted", "A limit is reached; the server gave no reason."),
+  DATA_LOSS: reason("data_loss", "Data is damaged; the server gave no reason."),
+
   // Identity (every service)
   TOKEN_MISSING: reason("unauthenticated", "The call carries no bearer token."),
   TOKEN_INVALID: reason("unauthenticated", "The token is malformed, forged or for someone else."),
@@ -108,6 +119,19 @@ export const ERROR_REASONS = {
   AGENT_TOO_LARGE: reason("invalid", "The agent's record is larger than the limit."),
 
   // orchestrator
+  JOB_NOT_FOUND: reason("not_found", "No job of the namespace has this id."),
+  TASK_NOT_FOUND: reason("not_found", "The job has no such task."),
+  TASK_KEY_DUPLICATE: reason("invalid", "Two tasks of the job have the same key."),
+  DEPENDENCY_UNKNOWN: reason("invalid", "A dependency names no task of the job."),
+  INPUT_NAME_DUPLICATE: reason("invalid", "Two dependencies of a task fill the same input."),
+  GRAPH_CYCLE: reason("invalid", "Tasks of the job wait for each other in a circle."),
+  GRAPH_TOO_DEEP: reason("invalid", "The longest chain of tasks is longer than the limit."),
+  GRAPH_TOO_WIDE: reason("invalid", "More tasks depend on one task than the limit allows."),
+  OBJECTIVE_MISSING: reason("invalid", "A job needs tasks, or an objective to plan them from."),
+  INPUT_NOT_ALLOWED: reason("invalid", "A job with tasks takes no input: each task has its own."),
+  PLAN_INPUT_TOO_LARGE: reason("invalid", "Objective and input do not fit into a planner's input."),
+  LEASE_LOST: reason("conflict", "The lease is over; somebody else has or had the task."),
+  NOT_OWNER: reason("unavailable", "The replica lost its shards to another one; call again."),
 
   // mesh-router
   FRAME_INVALID: reason("invalid", "A stream's frame breaks a rule; the message says which."),
@@ -125,8 +149,25 @@ export const ERROR_REASONS = {
   NO_SAMPLES: reason("not_found", "No attempt of the job has been recorded."),
 
   // gateway
+  RATE_LIMITED: reason("exhausted", "The caller makes too many calls; retry after the delay."),
 
-  // sdk, CLI, devkit
+  // sdk
+  CREDENTIALS_MISSING: reason("invalid", "The agent or client was given nothing to sign in with."),
+  CAPABILITY_INVALID: reason("invalid", "A capability is not written as name@semver."),
+  PAYLOAD_TOO_LARGE: reason("invalid", "A payload is larger than may travel inline."),
+  PAYLOAD_NOT_JSON: reason("invalid", "A value is no JSON, or a payload does not hold any."),
+  CONNECTION_LOST: reason("unavailable", "The session ended before the answer came."),
+  AGENT_NOT_CONNECTED: reason("not_found", "The receiver of a message has no session."),
+  AGENT_OVERLOADED: reason("exhausted", "The receiver takes no more messages; retry later."),
+  MESSAGE_EXPIRED: reason("deadline", "The message or its answer did not arrive in time."),
+  MESSAGE_REFUSED: reason("invalid", "The mesh-router refused the message; it says why."),
+
+  // CLI
+  USAGE: reason("invalid", "The command line is wrong; --help shows how it is meant."),
+  NOT_LOGGED_IN: reason("unauthenticated", "There is no stored login; run `nexus login` first."),
+  UNEXPECTED: reason("internal", "The CLI itself failed; run it again with the error at hand."),
+
+  // devkit
   POSTGRES_BINARIES_MISSING: reason("precondition", "Embedded Postgres is not installed here."),
   POSTGRES_START_FAILED: reason("precondition", "Embedded Postgres did not start; it says why."),
   DATA_DIR_IN_USE: reason("precondition", "Another live process uses the data directory."),

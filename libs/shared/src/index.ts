@@ -68,5 +68,6 @@ export {
   type SloReport,
   type SloTracker,
 } from "./slo-tracker.ts";
+export { TASK_FAILURE_REASONS, type TaskFailureReason } from "./task-failure-reasons.ts";
 export { type BackoffPolicy, backoffDelayMs, sleep, withDeadline } from "./timing.ts";
 export { KiB, MiB } from "./units.ts";

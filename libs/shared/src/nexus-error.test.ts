@@ -121,14 +121,17 @@ describe("NexusError", () => {
 });
 
 describe("renderErrorDocs", () => {
-  it("has one row per kind and per reason, reasons sorted", () => {
+  it("has one row per kind, reason and task failure, the latter two sorted", () => {
     const rows = renderErrorDocs()
       .split("\n")
       .filter((line) => line.startsWith("| `"))
       .map((line) => line.split("`")[1] ?? "");
     const kinds = Object.keys(ERROR_KINDS);
     expect(rows.slice(0, kinds.length)).toEqual(kinds);
-    expect(rows.slice(kinds.length)).toEqual(Object.keys(ERROR_REASONS).sort());
+    expect(rows.slice(kinds.length)).toEqual([
+      ...Object.keys(ERROR_REASONS).sort(),
+      ...Object.keys(TASK_FAILURE_REASONS).sort(),
+    ]);
   });
 
   it("ends with exactly one line break", () => {
