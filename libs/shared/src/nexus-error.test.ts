@@ -3,6 +3,7 @@ import { renderErrorDocs } from "./error-docs.ts";
 import { ERROR_KINDS, isErrorKind, kindOfGrpcCode } from "./error-kinds.ts";
 import { ERROR_REASONS, isErrorReason } from "./error-reasons.ts";
 import { INTERNAL_ERROR_MESSAGE, NexusError } from "./nexus-error.ts";
+import { TASK_FAILURE_REASONS } from "./task-failure-reasons.ts";
 
 const UNKNOWN_GRPC_CODE = 2;
 
