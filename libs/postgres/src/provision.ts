@@ -66,7 +66,7 @@ async function provisionService(client: Client, service: ServiceDatabase): Promi
   const existing = await client.query("SELECT 1 FROM pg_roles WHERE rolname = $1", [role]);
   if (existing.rowCount === 0) await client.query(`CREATE ROLE ${role}`);
   const verifier = escapeLiteral(scramVerifier(service.password));
-  await client.query(`ALTER ROLE ${role} LOGIN NOCREATEDB NOCREATEROLE PASSWORD ${verifier}`);
+  await client.query(`ALTER ROLE ${role} LOGIN PASSWORD ${verifier}`);
   const self = await client.query<{ superuser: boolean }>(
     "SELECT rolsuper AS superuser FROM pg_roles WHERE rolname = current_user",
   );

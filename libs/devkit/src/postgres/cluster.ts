@@ -40,7 +40,7 @@ export function clusterPlace(home: string): ClusterPlace {
 }
 
 /** Says whether a folder holds a finished cluster. */
-export function hasCluster(place: ClusterPlace): boolean {
+function hasCluster(place: ClusterPlace): boolean {
   return existsSync(join(place.cluster, "PG_VERSION"));
 }
 
