@@ -1,0 +1,89 @@
+/** Between the contract's messages and the domain's values. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { PerformanceSchema, Sample } from "@nexus/proto/insight";
+import { NexusError } from "@nexus/shared";
+import type { Latency, Performance } from "../domain/performance.ts";
+import type { TaskSample } from "../domain/task-sample.ts";
+
+const US_PER_S = 1_000_000;
+const NS_PER_US = 1_000;
+
+/** Reads a sample of a task, for the given namespace. */
+export function toTaskSample(sample: Sample, namespace: string): TaskSample {
+  const { measurement, time, sampleId } = sample;
+  // The contract's rules demand both; this only satisfies the types.
+  if (measurement.case !== "task" || time === undefined) throw unmeasured();
+  const task = measurement.value;
+  return {
+    sampleId,
+    namespace,
+    measuredAtMs: timestampMs(time),
+    jobId: task.jobId,
+    taskId: task.taskId,
+    capability: task.capability,
+    agentId: task.agentId,
+    attempt: task.attempt,
+    success: task.success,
+    reason: task.reason,
+    queueUs: fromDuration(task.queueTime),
+    runUs: fromDuration(task.runTime),
+  };
+}
+
+/** Writes a summary. */
+export function fromPerformance(
+  performance: Performance,
+): Exclude<MessageInitShape<typeof PerformanceSchema>, { $unknown?: unknown[] }> {
+  const { attempts, succeeded, failed, failuresByReason } = performance;
+  const reasons = [...failuresByReason].map(([reason, count]) => [reason, BigInt(count)] as const);
+  return {
+    attempts: BigInt(attempts),
+    succeeded: BigInt(succeeded),
+    failed: BigInt(failed),
+    successRate: attempts === 0 ? 0 : succeeded / attempts,
+    queueTime: fromLatency(performance.queueTime),
+    runTime: fromLatency(performance.runTime),
+    failuresByReason: Object.fromEntries(reasons),
+  };
+}
+
+function fromLatency(latency: Latency) {
+  const parts = {
+    mean: latency.meanUs,
+    p50: latency.p50Us,
+    p95: latency.p95Us,
+    p99: latency.p99Us,
+    max: latency.maxUs,
+  };
+  const measured = Object.entries(parts).flatMap(([name, us]) =>
+    us === undefined ? [] : [[name, toDuration(us)] as const],
+  );
+  return { count: BigInt(latency.count), ...Object.fromEntries(measured) };
+}
+
+/** Reads a duration as milliseconds; the default when it is not set. */
+export function durationOr(duration: Duration | undefined, defaultMs: number): number {
+  const micros = fromDuration(duration);
+  return micros === undefined ? defaultMs : micros / 1_000;
+}
+
+function fromDuration(duration: Duration | undefined): number | undefined {
+  if (duration === undefined) return undefined;
+  return Number(duration.seconds) * US_PER_S + Math.round(duration.nanos / NS_PER_US);
+}
+
+function toDuration(us: number) {
+  const whole = Math.round(us);
+  const seconds = Math.floor(whole / US_PER_S);
+  return { seconds: BigInt(seconds), nanos: (whole - seconds * US_PER_S) * NS_PER_US };
+}
+
+function unmeasured(): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason: "REQUEST_INVALID",
+    message: "A sample measures something at some time.",
+  });
+}

@@ -1,0 +1,63 @@
+/** Puts insight together. Reads top to bottom in the order of dependency; the frame closes in reverse. */
+import { fileURLToPath } from "node:url";
+import type { ConfigManager } from "@nexus/core";
+import { createPool, migrate, type Pool } from "@nexus/postgres";
+import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
+import {
+  createServiceFrame,
+  type RunningService,
+  type ServerOverrides,
+  type ServiceFrame,
+} from "@nexus/runtime";
+import type { InsightConfig } from "./config.ts";
+import { createMetricsCollector } from "./domain/metrics-collector.ts";
+import { createPerformanceAnalytics } from "./domain/performance-analytics.ts";
+import { createEvents } from "./events.ts";
+import { createHandlers } from "./handlers/index.ts";
+import { keepPartitions, pruneKeys } from "./loops/retention-loops.ts";
+import { createPerformanceStore } from "./store/performance-store.ts";
+import { createSampleStore } from "./store/sample-store.ts";
+
+const SCHEMA = "insight";
+const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
+
+/** Starts insight: migrates, then serves. Resolves when calls are taken. */
+export async function startServer(
+  config: ConfigManager<InsightConfig>,
+  overrides?: ServerOverrides,
+): Promise<RunningService> {
+  const frame = await createServiceFrame({ service: "insight", config, overrides });
+  try {
+    const pool = openPool(frame, config.current);
+    await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+    const samples = createSampleStore(pool);
+    const { sampleRetentionMs } = config.current;
+    await frame.untilUp("postgres", () => samples.keepPartitions(sampleRetentionMs));
+    const collector = createMetricsCollector({ samples, events: createEvents(frame.metrics) });
+    frame.defer("sample intake", () => collector.close());
+    frame.loop(keepPartitions(samples, () => config.current.sampleRetentionMs));
+    frame.loop(pruneKeys(samples));
+    const analytics = createPerformanceAnalytics(createPerformanceStore(pool));
+    const handlers = createHandlers({ collector, analytics, clock: frame.clock });
+    frame.server.add(MetricsService, handlers.metrics);
+    frame.server.add(AnalyticsService, handlers.analytics);
+    return await frame.start();
+  } catch (error) {
+    await frame[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function openPool(frame: ServiceFrame, config: InsightConfig): Pool {
+  const pool = createPool({
+    url: config.databaseUrl,
+    max: config.databasePoolMax,
+    applicationName: "nexus-insight",
+    schema: SCHEMA,
+    statementTimeoutMs: config.statementTimeoutMs,
+    logger: frame.logger,
+  });
+  frame.defer("postgres", () => pool.close());
+  frame.check("postgres", () => pool.query("SELECT 1"));
+  return pool;
+}
