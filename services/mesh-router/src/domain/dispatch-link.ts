@@ -122,19 +122,21 @@ export class DispatchLink implements AssignmentOrigin {
     const waits = this.#sessions.size + this.#updates.length + this.#refusals.length;
     if (waits === 0 && this.#snapshot === undefined) return undefined;
     const sessions = this.#takeSessions();
-    const batch = {
+    return {
       sessions,
       snapshotComplete: this.#completesSnapshot(sessions),
       updates: this.#takeUpdates(),
       refusals: this.#takeRefusals(),
     };
-    return batch;
   }
 
-  /** Ends the link, and its stream when there is an error to tell. */
+  /** Ends the link and forgets what waits; ends its stream too when there is an error to tell. */
   close(error?: NexusError): void {
     if (this.#over) return;
     this.#over = true;
+    this.#sessions.clear();
+    this.#updates.remove(() => true);
+    this.#refusals.remove(() => true);
     if (error !== undefined) this.#stream.fail(error);
   }
 

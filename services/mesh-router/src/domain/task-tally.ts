@@ -47,12 +47,12 @@ export class TaskTally {
     if (this.#held.get(taskId)?.fence === fence) this.#held.delete(taskId);
   }
 
-  /** Corrects the count by a heartbeat. An idle agent holds nothing that it was given `settleMs` ago or earlier;
-   * younger assignments may still be on their way to it. */
+  /** Corrects the count by a heartbeat. An idle agent holds nothing that it took `settleMs` ago or earlier; what it
+   * never spoke about may still be on its way to it. */
   reconcile(reportedBusy: number, nowMs: number, settleMs: number): void {
     if (reportedBusy === 0) {
       for (const task of this.#held.values()) {
-        if (nowMs - task.handedAtMs >= settleMs) this.#held.delete(task.taskId);
+        if (task.heard && nowMs - task.handedAtMs >= settleMs) this.#held.delete(task.taskId);
       }
     }
     this.#unseen = Math.max(0, reportedBusy - this.#held.size);

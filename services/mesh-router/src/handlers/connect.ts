@@ -41,9 +41,13 @@ async function* connect(
   frames: Frames,
   ctx: CallContext,
 ): AsyncGenerator<ConnectResponse> {
-  const stream = new FrameStream<ConnectResponse>(deps.turns);
-  const unfollow = followCall(ctx.signal, stream);
   let opened: Opened | undefined;
+  const detach = (): void => {
+    if (opened === undefined) return;
+    deps.lifecycle.detach(opened.session, stream, breakCause(ctx, opened.session));
+  };
+  const stream = new FrameStream<ConnectResponse>(deps.turns, detach);
+  const unfollow = followCall(ctx.signal, stream);
   try {
     const hello = await readHello(frames, requirePrincipal(ctx));
     opened = await deps.opener.open(hello, stream);
@@ -57,9 +61,7 @@ async function* connect(
     }
   } finally {
     unfollow();
-    if (opened !== undefined) {
-      deps.lifecycle.detach(opened.session, stream, breakCause(ctx, opened.session));
-    }
+    detach();
   }
 }
 

@@ -43,9 +43,12 @@ async function* dispatch(
   frames: Frames,
   ctx: CallContext,
 ): AsyncGenerator<DispatchResponse> {
-  const stream = new FrameStream<DispatchResponse>(deps.turns);
-  const unfollow = followCall(ctx.signal, stream);
   let link: DispatchLink | undefined;
+  const detach = (): void => {
+    if (link !== undefined) deps.hub.detach(link);
+  };
+  const stream = new FrameStream<DispatchResponse>(deps.turns, detach);
+  const unfollow = followCall(ctx.signal, stream);
   try {
     const first = await readFirst(frames);
     link = deps.hub.attach(first.orchestratorId, stream);
@@ -62,7 +65,7 @@ async function* dispatch(
     }
   } finally {
     unfollow();
-    if (link !== undefined) deps.hub.detach(link);
+    detach();
   }
 }
 

@@ -11,13 +11,17 @@ interface Waiting<T> {
  * queued meanwhile joins the next frame. */
 export class FrameStream<T> implements Flushable {
   readonly #turns: TurnScheduler;
+  readonly #onFail: () => void;
   #waiting: Waiting<T> | undefined;
   #scheduled = false;
   #finished = false;
   #error: NexusError | undefined;
 
-  constructor(turns: TurnScheduler) {
+  /** `onFail` runs soon after fail(), also while the transport is stuck with a peer that does not read: what the
+   * stream stood for must not wait until such a peer moves. */
+  constructor(turns: TurnScheduler, onFail: () => void) {
     this.#turns = turns;
+    this.#onFail = onFail;
   }
 
   /** True once the stream ends or is about to. */
@@ -44,10 +48,13 @@ export class FrameStream<T> implements Flushable {
 
   /** Ends the stream at once. The first error counts. */
   fail(error: NexusError): void {
-    this.#error ??= error;
+    if (this.#error !== undefined) return;
+    this.#error = error;
+    // Not at once: fail() is called from the midst of what onFail undoes.
+    queueMicrotask(this.#onFail);
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    waiting?.reject(this.#error);
+    waiting?.reject(error);
   }
 
   /** Ends the stream once nothing waits any more. */
