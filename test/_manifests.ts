@@ -55,7 +55,7 @@ export interface Manifest {
 }
 
 export interface DeploymentSpec {
-  readonly replicas: number;
+  readonly replicas?: number;
   readonly strategy: { readonly type: string };
   readonly selector: Selector;
   readonly template: {

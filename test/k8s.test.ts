@@ -29,8 +29,10 @@ const NAME = "app.kubernetes.io/name";
 const SECOND_MS = 1000;
 const KEY_BYTES = 32;
 const LONG_SECRET = "s".repeat(64);
-/** Only what keeps no state in its process may have replicas. */
-const SCALABLE: readonly ServiceName[] = ["gateway"];
+/** What keeps no state, or keeps it in Postgres and follows it there, may have replicas; the others may not. */
+const SCALABLE: readonly ServiceName[] = ["gateway", "registry", "vault"];
+/** Its number of replicas is the autoscaler's business. */
+const AUTOSCALED: readonly ServiceName[] = ["gateway"];
 
 const schemas = await loadServiceSchemas(ROOT);
 const files = new Map(SERVICE_NAMES.map((name) => [name, readManifests(`k8s/base/${name}.yaml`)]));
@@ -205,7 +207,7 @@ describe.each(SERVICE_NAMES)("k8s/base/%s.yaml", (name) => {
     expect(grace).toBeGreaterThan(seconds + ownGrace);
   });
 
-  it("runs once, and never twice during an update, unless it keeps no state", () => {
+  it("runs once, and never twice during an update, unless it can be doubled", () => {
     const { replicas, strategy } = deploymentOf(name);
     expect(replicas).toBe(1);
     expect(strategy.type).toBe(SCALABLE.includes(name) ? "RollingUpdate" : "Recreate");
@@ -255,15 +257,26 @@ describe("k8s/base", () => {
 const kubectl = hasKubectl();
 
 describe("k8s/overlays", () => {
-  it.skipIf(!kubectl).each(["local", "production"])(
-    "%s renders with kubectl, with replicas only where code allows them (skipped without kubectl)",
-    (overlay) => {
-      const manifests = renderOverlay(`k8s/overlays/${overlay}`);
-      for (const name of SERVICE_NAMES) {
-        const { replicas, template } = pick<DeploymentSpec>(manifests, "Deployment", name).spec;
-        expect(replicas, name).toBe(overlay === "production" && SCALABLE.includes(name) ? 2 : 1);
-        expect(template.spec.containers[0]?.image, name).toMatch(/:(dev|\d+\.\d+\.\d+)$/);
-      }
-    },
-  );
+  it.skipIf(!kubectl)("local renders with kubectl, one of each (skipped without kubectl)", () => {
+    const manifests = renderOverlay("k8s/overlays/local");
+    for (const name of SERVICE_NAMES) {
+      const { replicas, template } = pick<DeploymentSpec>(manifests, "Deployment", name).spec;
+      expect(replicas, name).toBe(1);
+      expect(template.spec.containers[0]?.image).toBe(`nexus/${name}:dev`);
+    }
+  });
+
+  it.skipIf(!kubectl)("production doubles what can be doubled (skipped without kubectl)", () => {
+    const manifests = renderOverlay("k8s/overlays/production");
+    for (const name of SERVICE_NAMES) {
+      const { replicas, template } = pick<DeploymentSpec>(manifests, "Deployment", name).spec;
+      const several = SCALABLE.includes(name) ? 2 : 1;
+      expect(replicas, name).toBe(AUTOSCALED.includes(name) ? undefined : several);
+      expect(template.spec.containers[0]?.image).toMatch(/:\d+\.\d+\.\d+$/);
+    }
+    for (const name of AUTOSCALED) {
+      const scaler = pick<{ minReplicas: number }>(manifests, "HorizontalPodAutoscaler", name);
+      expect(scaler.spec.minReplicas).toBe(2);
+    }
+  });
 });
