@@ -1,0 +1,145 @@
+/** The streams to all mesh-routers, opened while this process owns the jobs. */
+import { lookup } from "node:dns/promises";
+import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
+import { DispatchService, type DispatchResponse, TaskUpdateOutcome } from "@nexus/proto/mesh";
+import type { Logger } from "@nexus/shared";
+import type { AgentUpdate, Dispatch, Refusal, SessionReport } from "../domain/ports.ts";
+import {
+  fromAssignment,
+  sizeOfAssignment,
+  toAgentUpdate,
+  toRefusal,
+  toSessionReport,
+} from "./mesh-convert.ts";
+import { RouterStream } from "./router-stream.ts";
+
+/** Most routers this process talks to. */
+const ROUTERS_MAX = 256;
+const DNS_PREFIX = "dns:///";
+
+/** What the streams tell the engine. */
+export interface DispatchListener {
+  onStreamOpened(router: string): void;
+  onReport(router: string, report: SessionReport): void;
+  onSnapshotComplete(router: string): void;
+  onUpdate(update: AgentUpdate): void;
+  onRefusal(refusal: Refusal): void;
+  onStreamLost(router: string, error: unknown): void;
+}
+
+/** What the streams need. */
+export interface DispatchClientOptions {
+  /** `host:port`, or `dns:///host:port` for all addresses of a name. */
+  readonly addresses: readonly string[];
+  readonly orchestratorId: string;
+  readonly channel: (address: string) => RpcChannel;
+  readonly tokens: TokenSource;
+  readonly logger: Logger;
+}
+
+/** Owns one stream for each router. A stream is named by its router's address. */
+export class DispatchClient implements Dispatch {
+  readonly #options: DispatchClientOptions;
+  readonly #streams = new Map<string, RouterStream>();
+  #listener: DispatchListener | undefined;
+  #open = false;
+
+  constructor(options: DispatchClientOptions) {
+    this.#options = options;
+  }
+
+  /** Sets who is told; before open(). */
+  listen(listener: DispatchListener): void {
+    this.#listener = listener;
+  }
+
+  /** Opens the streams. Does nothing when they are open. */
+  open(): void {
+    this.#open = true;
+    for (const address of this.#options.addresses) {
+      if (!address.startsWith(DNS_PREFIX)) this.#openStream(address);
+    }
+  }
+
+  /** Ends all streams. */
+  async close(): Promise<void> {
+    this.#open = false;
+    const streams = [...this.#streams.values()];
+    this.#streams.clear();
+    await Promise.all(streams.map((stream) => stream.close()));
+  }
+
+  /** Looks names up again: opens streams to new addresses, ends those to addresses that are gone. */
+  async refresh(): Promise<void> {
+    const names = this.#options.addresses.filter((address) => address.startsWith(DNS_PREFIX));
+    if (!this.#open || names.length === 0) return;
+    const wanted = new Set(this.#options.addresses.filter((a) => !a.startsWith(DNS_PREFIX)));
+    for (const name of names) {
+      const { hostname, port } = new URL(`grpc://${name.slice(DNS_PREFIX.length)}`);
+      const found = await lookup(hostname, { all: true });
+      for (const { address, family } of found) {
+        wanted.add(family === 6 ? `[${address}]:${port}` : `${address}:${port}`);
+      }
+    }
+    if (!this.#open) return;
+    for (const address of wanted) this.#openStream(address);
+    const gone = [...this.#streams].filter(([address]) => !wanted.has(address));
+    for (const [address] of gone) this.#streams.delete(address);
+    await Promise.all(gone.map(([, stream]) => stream.close()));
+  }
+
+  assign(...[router, session, assignment]: Parameters<Dispatch["assign"]>): boolean {
+    const stream = this.#streams.get(router);
+    if (stream === undefined) return false;
+    const item = { session, assignment: fromAssignment(assignment) };
+    return stream.assign(item, sizeOfAssignment(assignment));
+  }
+
+  cancel(...[router, session, cancel]: Parameters<Dispatch["cancel"]>): boolean {
+    return this.#streams.get(router)?.cancel({ session, cancel }) ?? false;
+  }
+
+  answer(...[router, session, result]: Parameters<Dispatch["answer"]>): boolean {
+    const { taskId, fence } = result;
+    const outcome = TaskUpdateOutcome[result.outcome];
+    const item = { session, result: { taskId, fence, outcome } };
+    return this.#streams.get(router)?.answer(item) ?? false;
+  }
+
+  #openStream(address: string): void {
+    if (this.#streams.has(address)) return;
+    if (this.#streams.size >= ROUTERS_MAX) {
+      this.#options.logger.error({ address }, "too many mesh-routers; this one is left out");
+      return;
+    }
+    const { channel, tokens, orchestratorId } = this.#options;
+    const stream = new RouterStream({
+      client: createRpcClient(DispatchService, channel(address), { tokens }),
+      orchestratorId,
+      events: {
+        onOpened: () => this.#listener?.onStreamOpened(address),
+        onFrame: (frame) => this.#onFrame(address, frame),
+        onLost: (error) => this.#listener?.onStreamLost(address, error),
+      },
+    });
+    this.#streams.set(address, stream);
+  }
+
+  #onFrame(router: string, frame: DispatchResponse): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    for (const status of frame.sessions) {
+      const report = toSessionReport(status);
+      if (report !== undefined) listener.onReport(router, report);
+    }
+    if (frame.snapshotComplete) listener.onSnapshotComplete(router);
+    for (const routed of frame.updates) {
+      const update = toAgentUpdate(router, routed);
+      if (update !== undefined) listener.onUpdate(update);
+    }
+    for (const item of frame.refusals) {
+      const refusal = toRefusal(item);
+      if (refusal !== undefined) listener.onRefusal(refusal);
+    }
+  }
+}

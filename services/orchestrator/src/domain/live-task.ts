@@ -1,0 +1,56 @@
+/** What the owner keeps in memory of tasks that wait or run. Blocked and finished tasks are in Postgres only. */
+import type { RoutingDecision } from "./routing-decision.ts";
+import type { StoredTaskSpec } from "./task.ts";
+
+/** A task that is READY or leased. */
+export interface LiveTask {
+  readonly taskId: string;
+  readonly jobId: string;
+  readonly namespace: string;
+  readonly key: string;
+  readonly spec: StoredTaskSpec;
+  /** Its own priority plus the job's. */
+  readonly priority: number;
+  readonly planning: boolean;
+  /** No other task depends on it. */
+  readonly sink: boolean;
+  /** It may receive outputs of other tasks. */
+  readonly hasUpstream: boolean;
+  /** Attempts begun. */
+  readonly attempts: number;
+  /** Attempts that count against the policy. */
+  readonly charged: number;
+  /** When it became ready, or will after a delay; epoch milliseconds by database time. */
+  readonly readyAtMs: number;
+  /** The agent whose attempt just failed, or empty. */
+  readonly avoidAgentId: string;
+  /** The fallback of a refused assignment, or empty. */
+  readonly preferAgentId: string;
+  readonly traceparent: string;
+}
+
+/** A committed lease. */
+export interface Lease {
+  readonly task: LiveTask;
+  readonly fence: bigint;
+  /** Counts from 1. */
+  readonly attempt: number;
+  readonly agentId: string;
+  readonly agentEpoch: bigint;
+  readonly capabilityVersion: string;
+  readonly fallbackAgentId: string;
+  /** Epoch milliseconds by database time. */
+  readonly leasedAtMs: number;
+  readonly deadlineAtMs: number;
+  /** The agent said that it began, and that is committed. */
+  readonly running: boolean;
+}
+
+/** A choice on its way to becoming a lease. */
+export interface Claim {
+  readonly task: LiveTask;
+  readonly agentId: string;
+  readonly agentEpoch: bigint;
+  readonly capabilityVersion: string;
+  readonly decision: RoutingDecision;
+}

@@ -1,0 +1,89 @@
+/** Turns admitted specs into tasks: ids, edges by id, first states. */
+import type { LiveTask } from "./live-task.ts";
+import type { Payload, StoredTaskSpec, TaskSpec } from "./task.ts";
+
+/** A task about to be inserted. */
+export interface NewTask {
+  readonly taskId: string;
+  readonly jobId: string;
+  readonly namespace: string;
+  readonly ordinal: number;
+  readonly spec: StoredTaskSpec;
+  readonly input: Payload | undefined;
+  readonly priority: number;
+  readonly planning: boolean;
+  readonly sink: boolean;
+  readonly hasUpstream: boolean;
+  /** One per dependency, in order. */
+  readonly parents: readonly NewEdge[];
+}
+
+/** An edge about to be inserted. */
+export interface NewEdge {
+  readonly parentId: string;
+  readonly inputName: string;
+}
+
+/** Where tasks belong. */
+export interface TaskHome {
+  readonly jobId: string;
+  readonly namespace: string;
+  /** The job's priority. */
+  readonly priority: number;
+  /** Ordinal of the first one. */
+  readonly firstOrdinal: number;
+  readonly planning: boolean;
+}
+
+/** Builds the tasks of admitted specs: every dependency names a task of the same list. */
+export function planTasks(
+  specs: readonly TaskSpec[],
+  home: TaskHome,
+  nextTaskId: () => string,
+): NewTask[] {
+  const idByKey = new Map(specs.map((spec) => [spec.key, nextTaskId()]));
+  const parents = new Set(specs.flatMap((spec) => spec.dependencies.map((edge) => edge.taskKey)));
+  return specs.map(({ input, ...spec }, index) => ({
+    taskId: idByKey.get(spec.key) as string,
+    jobId: home.jobId,
+    namespace: home.namespace,
+    ordinal: home.firstOrdinal + index,
+    spec,
+    input,
+    priority: home.priority + spec.priority,
+    planning: home.planning,
+    sink: !parents.has(spec.key),
+    hasUpstream: spec.dependencies.some((edge) => edge.inputName !== ""),
+    parents: spec.dependencies.map((edge) => ({
+      parentId: idByKey.get(edge.taskKey) as string,
+      inputName: edge.inputName,
+    })),
+  }));
+}
+
+/** Returns the tasks that wait for nothing, as they enter memory once they are committed. */
+export function readyTasks(
+  tasks: readonly NewTask[],
+  readyAtMs: number,
+  traceparent: string,
+): LiveTask[] {
+  return tasks
+    .filter((task) => task.parents.length === 0)
+    .map((task) => ({
+      taskId: task.taskId,
+      jobId: task.jobId,
+      namespace: task.namespace,
+      key: task.spec.key,
+      spec: task.spec,
+      priority: task.priority,
+      planning: task.planning,
+      sink: task.sink,
+      hasUpstream: task.hasUpstream,
+      attempts: 0,
+      charged: 0,
+      readyAtMs,
+      avoidAgentId: "",
+      preferAgentId: "",
+      traceparent,
+    }));
+}

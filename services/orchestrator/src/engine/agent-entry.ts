@@ -1,0 +1,96 @@
+/** One agent as the owner sees it: what the registry says of it, its session, and what it has in hand. */
+import { Breaker, type BreakerPolicy } from "../domain/breaker.ts";
+import type { Connection, RoutableAgent, Skill } from "../domain/routing.ts";
+import type { LiveLease } from "./lease-book.ts";
+
+/** What the registry says of an agent. */
+export interface AgentProfile {
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly skills: ReadonlyMap<string, Skill>;
+}
+
+/** A live session of an agent. */
+export interface AgentSession {
+  readonly epoch: bigint;
+  readonly state: Exclude<Connection, "NONE">;
+  readonly slots: number;
+  /** The dispatch stream on which it was last reported. */
+  readonly router: string;
+}
+
+const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({});
+
+/** Names an agent over all namespaces. Neither part can hold a NUL. */
+export function agentKey(namespace: string, agentId: string): string {
+  return `${namespace}\u0000${agentId}`;
+}
+
+/** Owns the view of one agent. */
+export class AgentEntry implements RoutableAgent {
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly key: string;
+  readonly leases = new Map<string, LiveLease>();
+  readonly #breakerPolicy: BreakerPolicy;
+  readonly #breakers = new Map<string, Breaker>();
+  profile: AgentProfile | undefined;
+  session: AgentSession | undefined;
+  /** The stream that reported the session is broken. */
+  unreachable = false;
+  /** Choices on their way to becoming leases. */
+  claims = 0;
+  lastAssigned = 0;
+  /** Takes nothing before this time, after it refused an assignment. */
+  coolUntilMs = 0;
+  /** Since when no session was there for its leases, monotonic milliseconds. */
+  absentSinceMs: number | undefined;
+
+  constructor(namespace: string, agentId: string, breakerPolicy: BreakerPolicy) {
+    this.namespace = namespace;
+    this.agentId = agentId;
+    this.key = agentKey(namespace, agentId);
+    this.#breakerPolicy = breakerPolicy;
+  }
+
+  get labels(): Readonly<Record<string, string>> {
+    return this.profile?.labels ?? NO_LABELS;
+  }
+
+  get connection(): Connection {
+    if (this.session === undefined) return "NONE";
+    return this.unreachable ? "DETACHED" : this.session.state;
+  }
+
+  get slots(): number {
+    return this.session?.slots ?? 0;
+  }
+
+  get inHand(): number {
+    return this.leases.size + this.claims;
+  }
+
+  /** True when nothing is known and nothing in hand: the entry can go. */
+  get isForgettable(): boolean {
+    return this.profile === undefined && this.session === undefined && this.inHand === 0;
+  }
+
+  skill(capability: string): Skill | undefined {
+    return this.profile?.skills.get(capability);
+  }
+
+  admits(capability: string, nowMs: number): boolean {
+    return this.#breakers.get(capability)?.admits(nowMs) ?? true;
+  }
+
+  /** The breaker of a capability, made when first needed. */
+  breaker(capability: string): Breaker {
+    let breaker = this.#breakers.get(capability);
+    if (breaker === undefined) {
+      breaker = new Breaker(this.#breakerPolicy);
+      this.#breakers.set(capability, breaker);
+    }
+    return breaker;
+  }
+}

@@ -1,0 +1,122 @@
+/** Sends committed leases to their agents, with everything they need to begin. */
+import { type Span, SpanKind, context, propagation, trace } from "@opentelemetry/api";
+import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
+import type { SessionRef } from "../domain/ports.ts";
+import type { Ending } from "../domain/settlement.ts";
+import { readMaterial, type TaskMaterial } from "../store/payload-store.ts";
+import type { LiveLease } from "./lease-book.ts";
+import type { EngineParts } from "./parts.ts";
+
+/** What the assigner needs beside the shared parts. */
+export interface AssignerDeps {
+  readonly parts: EngineParts;
+  /** Ends a lease that cannot be assigned. */
+  readonly end: (live: LiveLease, ending: Ending) => void;
+}
+
+/** Most leases whose material is read in one statement. */
+const READ_BATCH_MAX = 256;
+
+/** Owns nothing: a lease remembers itself whether it was sent. */
+export class Assigner {
+  readonly #parts: EngineParts;
+  readonly #deps: AssignerDeps;
+
+  constructor(deps: AssignerDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+  }
+
+  /** Reads the material of leases in one batch and sends them. What cannot be sent now is sent by a later resend(). */
+  async assign(leases: readonly LiveLease[]): Promise<void> {
+    for (let from = 0; from < leases.length; from += READ_BATCH_MAX) {
+      await this.#assignBatch(leases.slice(from, from + READ_BATCH_MAX));
+    }
+  }
+
+  /** Sends leases again that never got out, or whose agent never said that it began: agents know a task and fence
+   * they have already, so a repeat is harmless. */
+  resend(leases: Iterable<LiveLease>): Promise<void> {
+    const silent = [...leases].filter((live) => !live.accepted);
+    return this.assign(silent);
+  }
+
+  async #assignBatch(leases: readonly LiveLease[]): Promise<void> {
+    if (leases.length === 0) return;
+    const ids = leases.map((live) => live.lease.task.taskId);
+    const upstream = leases.filter((live) => live.lease.task.hasUpstream);
+    const material = await readMaterial(
+      this.#parts.pool,
+      ids,
+      upstream.map((live) => live.lease.task.taskId),
+    );
+    for (const live of leases) {
+      const found = material.get(live.lease.task.taskId);
+      if (found !== undefined) this.#send(live, found);
+    }
+  }
+
+  #send(live: LiveLease, material: TaskMaterial): void {
+    const { lease, agent } = live;
+    if (this.#parts.book.get(lease.task.taskId) !== live) return;
+    if (material.tooLarge) {
+      const message = `The outputs of upstream tasks exceed ${UPSTREAM_MAX_BYTES} bytes.`;
+      this.#deps.end(live, { kind: "REJECTED", reason: "INPUT_TOO_LARGE", message, word: "" });
+      return;
+    }
+    const { session } = agent;
+    if (session?.epoch !== lease.agentEpoch) {
+      const message = "The agent's session changed before the assignment could be sent.";
+      this.#deps.end(live, { kind: "REFUSED", message });
+      return;
+    }
+    const ref: SessionRef = {
+      namespace: agent.namespace,
+      agentId: agent.agentId,
+      epoch: lease.agentEpoch,
+    };
+    const span = startAssignSpan(live);
+    live.sent = this.#parts.dispatch.assign(session.router, ref, {
+      taskId: lease.task.taskId,
+      jobId: lease.task.jobId,
+      taskKey: lease.task.key,
+      fence: lease.fence,
+      attempt: lease.attempt,
+      capability: lease.task.spec.capability,
+      capabilityVersion: lease.capabilityVersion,
+      input: this.#inputOf(live, material),
+      upstream: material.upstream,
+      timeoutMs: lease.task.spec.startToCloseMs,
+      traceparent: traceparentOf(span),
+    });
+    span.end();
+    if (live.sent && live.readySinceMs !== undefined) {
+      this.#parts.events.assigned((this.#parts.nowMs() - live.readySinceMs) / 1_000);
+    }
+  }
+
+  #inputOf({ lease }: LiveLease, { input }: TaskMaterial) {
+    if (!lease.task.planning) return input;
+    const live = this.#parts.fleet.liveCapabilities(lease.task.namespace);
+    return this.#parts.plans.writeRequest(input, live);
+  }
+}
+
+/** The assignment joins the trace of whoever submitted the job, however long ago that was. */
+function startAssignSpan({ lease }: LiveLease): Span {
+  const { task } = lease;
+  const parent = propagation.extract(context.active(), { traceparent: task.traceparent });
+  const attributes = {
+    "nexus.task_id": task.taskId,
+    "nexus.agent_id": lease.agentId,
+    "nexus.attempt": lease.attempt,
+  };
+  const options = { kind: SpanKind.PRODUCER, attributes };
+  return trace.getTracer("nexus").startSpan("assign task", options, parent);
+}
+
+function traceparentOf(span: Span): string {
+  const carrier: { traceparent?: string } = {};
+  propagation.inject(trace.setSpan(context.active(), span), carrier);
+  return carrier.traceparent ?? "";
+}

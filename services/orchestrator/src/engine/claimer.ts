@@ -1,0 +1,173 @@
+/** Turns choices into leases, many in one transaction, and hands them to the assigner once committed. */
+import { type Batcher, createBatcher } from "@nexus/shared";
+import { JobDeltas } from "../domain/job-deltas.ts";
+import type { Claim } from "../domain/live-task.ts";
+import { claimTasks, type GrantedLease } from "../store/claim-store.ts";
+import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
+import type { AgentEntry } from "./agent-entry.ts";
+import type { LiveLease } from "./lease-book.ts";
+import type { EngineParts } from "./parts.ts";
+import { publish } from "./publish.ts";
+import { CLAIMS_IN_FLIGHT_MAX } from "./scheduler.ts";
+
+/** A task whose claim failed for a reason of its own waits this long before it is chosen again. */
+const FAILED_CLAIM_DELAY_MS = 1_000;
+
+interface Pending {
+  readonly claim: Claim;
+  readonly agent: AgentEntry;
+  readonly generation: number;
+  readonly readySinceMs: number;
+}
+
+/** What the claimer needs beside the shared parts. */
+export interface ClaimerDeps {
+  readonly parts: EngineParts;
+  readonly onLeased: (leases: readonly LiveLease[]) => void;
+  /** The agent's slot is free again. */
+  readonly onReleased: (agent: AgentEntry) => void;
+  readonly onCommitted: () => void;
+  readonly requeue: (claim: Claim, delayMs: number) => void;
+}
+
+/** Owns the claims under way. */
+export class Claimer {
+  readonly #parts: EngineParts;
+  readonly #deps: ClaimerDeps;
+  readonly #batcher: Batcher<Pending, void>;
+  #inFlight = 0;
+
+  constructor(deps: ClaimerDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+    this.#batcher = createBatcher({
+      name: "claim",
+      maxItems: deps.parts.limits.flushItemsMax,
+      maxDelayMs: deps.parts.limits.flushDelayMs,
+      maxQueued: CLAIMS_IN_FLIGHT_MAX,
+      flush: (batch) => this.#flush(batch),
+    });
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Takes over a choice; failures are dealt with here. */
+  claim(claim: Claim, agent: AgentEntry, readySinceMs: number): void {
+    const { generation } = this.#parts.tallies;
+    const pending = { claim, agent, generation, readySinceMs };
+    this.#inFlight += 1;
+    void this.#batcher.add(pending).then(
+      () => this.#done(),
+      () => {
+        this.#done();
+        this.#giveBack(pending);
+      },
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#batcher.close();
+  }
+
+  #done(): void {
+    this.#inFlight -= 1;
+    this.#deps.onCommitted();
+  }
+
+  /** Nothing was stored. After a loss of the connection memory is read anew, so there is nothing to give back. */
+  #giveBack({ claim, agent, generation }: Pending): void {
+    if (generation !== this.#parts.tallies.generation) return;
+    agent.claims -= 1;
+    this.#deps.onReleased(agent);
+    this.#deps.requeue(claim, FAILED_CLAIM_DELAY_MS);
+  }
+
+  async #flush(batch: readonly Pending[]): Promise<void[]> {
+    const startedAtMs = this.#parts.nowMs();
+    const claims = batch.map(({ claim }) => claim);
+    try {
+      await this.#parts.ledger.run(
+        async (client) => {
+          const granted = await claimTasks(client, claims);
+          return { granted, effects: await this.#follow(client, claims, granted) };
+        },
+        ({ granted, effects }) => this.#apply(batch, granted, effects),
+      );
+    } catch (error) {
+      this.#parts.events.flushFailed("claim", error);
+      throw error;
+    }
+    const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
+    this.#parts.events.flushed("claim", batch.length, seconds);
+    return batch.map(() => undefined);
+  }
+
+  #follow(
+    client: Parameters<typeof claimTasks>[0],
+    claims: readonly Claim[],
+    granted: ReadonlyMap<string, GrantedLease>,
+  ): Promise<Effects> {
+    const deltas = new JobDeltas();
+    const moved: MovedTask[] = [];
+    for (const { task, agentId } of claims) {
+      const lease = granted.get(task.taskId);
+      if (lease === undefined) continue;
+      deltas.event(task.jobId, task.planning ? "PLANNER_LEASED" : "TASK_LEASED");
+      moved.push({
+        from: "READY",
+        sink: task.sink,
+        change: {
+          kind: "task",
+          jobId: task.jobId,
+          taskId: task.taskId,
+          taskKey: task.key,
+          state: "LEASED",
+          attempt: lease.attempt,
+          agentId,
+          failure: undefined,
+        },
+      });
+    }
+    return applyEffects(client, moved, deltas);
+  }
+
+  #apply(
+    batch: readonly Pending[],
+    granted: ReadonlyMap<string, GrantedLease>,
+    effects: Effects,
+  ): void {
+    const leases: LiveLease[] = [];
+    for (const { claim, agent, readySinceMs } of batch) {
+      agent.claims -= 1;
+      const lease = granted.get(claim.task.taskId);
+      if (lease === undefined) {
+        // Cancelled or expired between the choice and its commit.
+        this.#deps.onReleased(agent);
+        continue;
+      }
+      const live: LiveLease = {
+        lease: {
+          task: claim.task,
+          agentId: claim.agentId,
+          agentEpoch: claim.agentEpoch,
+          capabilityVersion: claim.capabilityVersion,
+          fallbackAgentId: claim.decision.fallbackAgentId,
+          running: false,
+          ...lease,
+        },
+        agent,
+        accepted: false,
+        acceptedAtMs: undefined,
+        progress: 0,
+        sent: false,
+        readySinceMs,
+      };
+      this.#parts.book.add(live);
+      leases.push(live);
+    }
+    publish(this.#parts, effects.events);
+    this.#deps.onLeased(leases);
+  }
+}

@@ -1,0 +1,216 @@
+/** Every agent of every namespace, indexed so that the cost of a choice does not grow with the fleet. */
+import type { BreakerPolicy } from "../domain/breaker.ts";
+import { REJECTIONS_MAX } from "../domain/limits.ts";
+import { type RoutingNeed, rejectionOf } from "../domain/routing.ts";
+import type { Rejection } from "../domain/routing-decision.ts";
+import { firstInRange } from "../domain/version-range.ts";
+import { AgentEntry, type AgentProfile, agentKey } from "./agent-entry.ts";
+import { IndexedSet } from "./indexed-set.ts";
+import { laneKey } from "./ready-queue.ts";
+
+/** Most eligible agents that are scored for one task: beyond it the search stops, having begun at a random place. */
+export const CANDIDATES_MAX = 64;
+/** Most agents looked at for one task. */
+export const LOOKS_MAX = 1_024;
+
+/** Agents with one capability. */
+interface SkillIndex {
+  readonly all: IndexedSet<AgentEntry>;
+  /** Connected, with a free slot: the only ones a search looks at. */
+  readonly open: IndexedSet<AgentEntry>;
+}
+
+/** Who could take a task. */
+export interface Candidates {
+  readonly eligible: readonly AgentEntry[];
+  readonly rejections: readonly Rejection[];
+}
+
+/** How a fleet judges. */
+export interface FleetOptions {
+  readonly bulkhead: number;
+  readonly breaker: BreakerPolicy;
+  readonly random: () => number;
+}
+
+/** Owns the agents and their indexes. After any change of an entry, refresh() it. */
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #agents = new Map<string, AgentEntry>();
+  readonly #skills = new Map<string, SkillIndex>();
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#agents.size;
+  }
+
+  get(namespace: string, agentId: string): AgentEntry | undefined {
+    return this.#agents.get(agentKey(namespace, agentId));
+  }
+
+  values(): IterableIterator<AgentEntry> {
+    return this.#agents.values();
+  }
+
+  /** Returns the agent's entry, made when there is none. */
+  open(namespace: string, agentId: string): AgentEntry {
+    const key = agentKey(namespace, agentId);
+    let entry = this.#agents.get(key);
+    if (entry === undefined) {
+      entry = new AgentEntry(namespace, agentId, this.#options.breaker);
+      this.#agents.set(key, entry);
+    }
+    return entry;
+  }
+
+  /** Takes in what the registry says, and moves the agent between the indexes. */
+  setProfile(profile: AgentProfile): AgentEntry {
+    const entry = this.open(profile.namespace, profile.agentId);
+    this.#unindex(entry);
+    entry.profile = profile;
+    this.#index(entry);
+    return entry;
+  }
+
+  /** The registry no longer knows the agent. */
+  removeProfile(namespace: string, agentId: string): void {
+    const entry = this.get(namespace, agentId);
+    if (entry === undefined) return;
+    this.#unindex(entry);
+    entry.profile = undefined;
+    this.#forgetIfIdle(entry);
+  }
+
+  /** Brings the indexes up to date after the entry's session, leases or claims changed. */
+  refresh(entry: AgentEntry): void {
+    const open = this.isOpen(entry);
+    for (const capability of entry.profile?.skills.keys() ?? []) {
+      const index = this.#skills.get(laneKey(entry.namespace, capability));
+      if (open) index?.open.add(entry);
+      else index?.open.delete(entry);
+    }
+    this.#forgetIfIdle(entry);
+  }
+
+  /** Says whether an agent could take anything at all. */
+  isOpen(entry: AgentEntry): boolean {
+    return (
+      entry.connection === "CONNECTED" &&
+      entry.inHand < Math.min(entry.slots, this.#options.bulkhead)
+    );
+  }
+
+  /** Says whether any agent with the capability could take anything. */
+  hasOpen(lane: string): boolean {
+    return (this.#skills.get(lane)?.open.size ?? 0) > 0;
+  }
+
+  /** Finds agents for a task.
+   *
+   * Looks at open agents from a random place on, until CANDIDATES_MAX are eligible or LOOKS_MAX were looked at: with up
+   * to 64 eligible agents the choice is over all of them, beyond it over a random sample, which is nearly as good
+   * (Mitzenmacher 2001, the power of two choices).   Cost: bounded, whatever the size of the fleet. */
+  findCandidates(namespace: string, need: RoutingNeed, nowMs: number): Candidates {
+    const index = this.#skills.get(laneKey(namespace, need.capability));
+    if (index === undefined) return { eligible: [], rejections: [] };
+    const eligible: AgentEntry[] = [];
+    const rejections: Rejection[] = [];
+    const { open } = index;
+    const looks = Math.min(open.size, LOOKS_MAX);
+    const start = open.size > CANDIDATES_MAX ? Math.floor(this.#options.random() * open.size) : 0;
+    for (let i = 0; i < looks && eligible.length < CANDIDATES_MAX; i += 1) {
+      const entry = open.at((start + i) % open.size);
+      const reason = this.#reject(entry, need, nowMs);
+      if (reason === undefined) eligible.push(entry);
+      else if (rejections.length < REJECTIONS_MAX) {
+        rejections.push({ agentId: entry.agentId, reason });
+      }
+    }
+    this.#addClosed(index, need, nowMs, rejections);
+    return { eligible, rejections };
+  }
+
+  /** Agents of a namespace that lack the capability; for explanations only, as it looks at the whole fleet. */
+  findUnskilled(namespace: string, capability: string, limit: number): Rejection[] {
+    const found: Rejection[] = [];
+    for (const entry of this.#agents.values()) {
+      if (found.length >= limit) break;
+      if (entry.namespace !== namespace || entry.profile === undefined) continue;
+      if (entry.skill(capability) === undefined) {
+        found.push({ agentId: entry.agentId, reason: "CAPABILITY" });
+      }
+    }
+    return found;
+  }
+
+  /** Says whether a connected agent has the capability in the range. */
+  hasLiveSkill(namespace: string, capability: string, versionRange: string): boolean {
+    for (const entry of this.#skills.get(laneKey(namespace, capability))?.all ?? []) {
+      if (entry.connection !== "CONNECTED") continue;
+      if (firstInRange(entry.skill(capability)?.versions ?? [], versionRange) !== undefined) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Capabilities of connected agents as `name@version`, sorted. */
+  liveCapabilities(namespace: string): string[] {
+    const names = new Set<string>();
+    for (const entry of this.#agents.values()) {
+      if (entry.namespace !== namespace || entry.connection !== "CONNECTED") continue;
+      for (const [name, skill] of entry.profile?.skills ?? []) {
+        for (const version of skill.versions) names.add(`${name}@${version}`);
+      }
+    }
+    return [...names].sort();
+  }
+
+  #reject(entry: AgentEntry, need: RoutingNeed, nowMs: number) {
+    if (entry.coolUntilMs > nowMs) return "NOT_CONNECTED";
+    return rejectionOf(entry, need, this.#options.bulkhead, nowMs);
+  }
+
+  /** Names agents that are not open, too, looking at twice as many as can be named. */
+  #addClosed(index: SkillIndex, need: RoutingNeed, nowMs: number, rejections: Rejection[]): void {
+    const closed = index.all.size - index.open.size;
+    if (closed === 0) return;
+    const looks = Math.min(index.all.size, 2 * REJECTIONS_MAX);
+    for (let i = 0; i < looks && rejections.length < REJECTIONS_MAX; i += 1) {
+      const entry = index.all.at(i);
+      if (index.open.has(entry)) continue;
+      const reason = this.#reject(entry, need, nowMs);
+      if (reason !== undefined) rejections.push({ agentId: entry.agentId, reason });
+    }
+  }
+
+  #index(entry: AgentEntry): void {
+    for (const capability of entry.profile?.skills.keys() ?? []) {
+      const key = laneKey(entry.namespace, capability);
+      let index = this.#skills.get(key);
+      if (index === undefined) {
+        index = { all: new IndexedSet(), open: new IndexedSet() };
+        this.#skills.set(key, index);
+      }
+      index.all.add(entry);
+      if (this.isOpen(entry)) index.open.add(entry);
+    }
+  }
+
+  #unindex(entry: AgentEntry): void {
+    for (const capability of entry.profile?.skills.keys() ?? []) {
+      const key = laneKey(entry.namespace, capability);
+      const index = this.#skills.get(key);
+      index?.all.delete(entry);
+      index?.open.delete(entry);
+      if (index?.all.size === 0) this.#skills.delete(key);
+    }
+  }
+
+  #forgetIfIdle(entry: AgentEntry): void {
+    if (entry.isForgettable) this.#agents.delete(entry.key);
+  }
+}

@@ -1,0 +1,59 @@
+/** The live leases, by task. What an agent has in hand, and so its free slots, is derived from here. */
+import type { Lease } from "../domain/live-task.ts";
+import type { AgentEntry } from "./agent-entry.ts";
+
+/** A lease and what was heard of it. */
+export interface LiveLease {
+  readonly lease: Lease;
+  readonly agent: AgentEntry;
+  /** The agent said that it began. */
+  accepted: boolean;
+  /** When, monotonic milliseconds; undefined when that is stored already. */
+  acceptedAtMs: number | undefined;
+  /** What the agent last said, 0 to 1. */
+  progress: number;
+  /** The assignment was handed to the stream of the session's router. */
+  sent: boolean;
+  /** Since when the task could have gone, monotonic milliseconds; undefined for a lease from before a restart. */
+  readonly readySinceMs: number | undefined;
+}
+
+/** Owns the live leases. Entries come and go only after their transaction committed. */
+export class LeaseBook {
+  readonly #byTask = new Map<string, LiveLease>();
+
+  get size(): number {
+    return this.#byTask.size;
+  }
+
+  get(taskId: string): LiveLease | undefined {
+    return this.#byTask.get(taskId);
+  }
+
+  /** Returns the lease only if the fence is the live one. */
+  find(taskId: string, fence: bigint): LiveLease | undefined {
+    const found = this.#byTask.get(taskId);
+    return found?.lease.fence === fence ? found : undefined;
+  }
+
+  add(live: LiveLease): void {
+    this.#byTask.set(live.lease.task.taskId, live);
+    live.agent.leases.set(live.lease.task.taskId, live);
+  }
+
+  remove(taskId: string): LiveLease | undefined {
+    const live = this.#byTask.get(taskId);
+    this.#byTask.delete(taskId);
+    live?.agent.leases.delete(taskId);
+    return live;
+  }
+
+  clear(): void {
+    for (const live of this.#byTask.values()) live.agent.leases.clear();
+    this.#byTask.clear();
+  }
+
+  values(): IterableIterator<LiveLease> {
+    return this.#byTask.values();
+  }
+}

@@ -1,0 +1,100 @@
+/** Admits plans: what a planner agent answered becomes tasks only if the whole of it can run. */
+import { findGraphProblems } from "../domain/graph.ts";
+import { JOB_TASKS_MAX, PLAN_TASK_KEY } from "../domain/limits.ts";
+import type { PlanReading, UpdateOutcome } from "../domain/ports.ts";
+import { planTasks } from "../domain/task-plan.ts";
+import type { Payload, TaskSpec } from "../domain/task.ts";
+import type { LiveLease } from "./lease-book.ts";
+import type { EngineParts } from "./parts.ts";
+import type { AdmittedPlan, Settler } from "./settler.ts";
+
+/** The planning task itself is in the job too. */
+const PLAN_TASKS_MAX = JOB_TASKS_MAX - 1;
+/** Most problems named in one rejection. */
+const PROBLEMS_NAMED_MAX = 16;
+const RESERVED_KEYS: ReadonlySet<string> = new Set([PLAN_TASK_KEY]);
+const FIRST_PLANNED_ORDINAL = 1;
+
+/** Owns the admission of plans. */
+export class Planner {
+  readonly #parts: EngineParts;
+  readonly #settler: Settler;
+
+  constructor(parts: EngineParts, settler: Settler) {
+    this.#parts = parts;
+    this.#settler = settler;
+  }
+
+  /** Ends a planning task: its tasks are inserted in the same transaction, or it fails with PLAN_REJECTED for good. */
+  complete(live: LiveLease, output: Payload): Promise<UpdateOutcome> {
+    const { lease } = live;
+    const { taskId, namespace } = lease.task;
+    const order = { taskId, fence: lease.fence, agentId: lease.agentId };
+    const reading = this.#parts.plans.readPlan(output);
+    const problems = this.#findProblems(namespace, reading);
+    if (!reading.ok || problems.length > 0) {
+      return this.#settler.end({
+        ...order,
+        ending: {
+          kind: "REJECTED",
+          reason: "PLAN_REJECTED",
+          message: describe(problems),
+          word: "COMPLETED",
+        },
+      });
+    }
+    const plan = this.#admit(live, reading);
+    return this.#settler.end({ ...order, ending: { kind: "COMPLETED", output }, plan });
+  }
+
+  #findProblems(namespace: string, reading: PlanReading): string[] {
+    if (!reading.ok) return [...reading.problems];
+    const { specs } = reading;
+    if (specs.length > PLAN_TASKS_MAX) {
+      return [`The plan has ${specs.length} tasks; at most ${PLAN_TASKS_MAX} may be planned.`];
+    }
+    const graph = findGraphProblems(specs, RESERVED_KEYS).map(
+      ({ reason, field, description }) => `${field}: ${reason}: ${description}`,
+    );
+    return [...graph, ...this.#findUnservable(namespace, specs)];
+  }
+
+  /** Every capability needs an agent that is connected now, or the plan could only wait. */
+  #findUnservable(namespace: string, specs: readonly TaskSpec[]): string[] {
+    const checked = new Map<string, boolean>();
+    const problems: string[] = [];
+    for (const [index, { capability, versionRange }] of specs.entries()) {
+      const wanted = versionRange === "" ? capability : `${capability}@${versionRange}`;
+      let live = checked.get(wanted);
+      if (live === undefined) {
+        live = this.#parts.fleet.hasLiveSkill(namespace, capability, versionRange);
+        checked.set(wanted, live);
+        if (!live) problems.push(`tasks[${index}].capability: no live agent has ${wanted}`);
+      }
+    }
+    return problems;
+  }
+
+  #admit({ lease }: LiveLease, reading: PlanReading & { ok: true }): AdmittedPlan {
+    const { jobId, namespace, priority, spec } = lease.task;
+    const tasks = planTasks(
+      reading.specs,
+      {
+        jobId,
+        namespace,
+        // A planning task has the job's priority and none of its own.
+        priority: priority - spec.priority,
+        firstOrdinal: FIRST_PLANNED_ORDINAL,
+        planning: false,
+      },
+      () => this.#parts.ids.next("task"),
+    );
+    return { tasks, summary: reading.summary };
+  }
+}
+
+function describe(problems: readonly string[]): string {
+  const named = problems.slice(0, PROBLEMS_NAMED_MAX).join("; ");
+  const more = problems.length - PROBLEMS_NAMED_MAX;
+  return more > 0 ? `${named}; and ${more} more` : named;
+}

@@ -1,0 +1,14 @@
+/** Tells watchers and metrics what was committed. */
+import { isTerminalJobState } from "../domain/job-state.ts";
+import type { JobEvent } from "../domain/job-event.ts";
+import type { EngineParts } from "./parts.ts";
+
+/** Passes committed events on. Called after the commit and before the next transaction, so in the order of commits. */
+export function publish(parts: EngineParts, events: readonly JobEvent[]): void {
+  parts.hub.publish(events);
+  for (const { change } of events) {
+    if (change.kind === "job" && isTerminalJobState(change.state)) {
+      parts.events.jobsEnded(change.state);
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/** Ends what is overdue, by the database's clock. Each step is bounded; loops repeat them. */
+import type { LiveTask } from "../domain/live-task.ts";
+import { NexusError } from "@nexus/shared";
+import { expireReady, findOverdueLeases, findOverdueReady } from "../store/due-store.ts";
+import { applyEffects, type MovedTask } from "../store/effects-store.ts";
+import type { EngineParts } from "./parts.ts";
+import { publish } from "./publish.ts";
+import type { Settler } from "./settler.ts";
+
+const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
+const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
+
+/** Owns nothing; the settler and the ledger do the work. */
+export class Reaper {
+  readonly #parts: EngineParts;
+  readonly #settler: Settler;
+
+  constructor(parts: EngineParts, settler: Settler) {
+    this.#parts = parts;
+    this.#settler = settler;
+  }
+
+  /** Ends attempts that took too long, which costs them an attempt, and tells their agents to stop. */
+  async reapDeadlines(): Promise<number> {
+    if (this.#parts.ledger.ownership !== "owner") return 0;
+    const overdue = await findOverdueLeases(this.#parts.pool, this.#parts.limits.reapBatchMax);
+    await Promise.all(overdue.map((lease) => this.#endLate(lease)));
+    return overdue.length;
+  }
+
+  /** Fails tasks that found no agent in time. */
+  async reapWaiting(): Promise<number> {
+    if (this.#parts.ledger.ownership !== "owner") return 0;
+    const ids = await findOverdueReady(this.#parts.pool, this.#parts.limits.reapBatchMax);
+    if (ids.length === 0) return 0;
+    const startedAtMs = this.#parts.nowMs();
+    const { expired } = await this.#parts.ledger.run(
+      async (client) => {
+        const expired = await expireReady(client, ids, NO_AGENT);
+        return { expired, effects: await applyEffects(client, expired.map(toMoved)) };
+      },
+      ({ expired, effects }) => {
+        for (const task of expired) this.#parts.queue.remove(task.taskId);
+        this.#parts.tallies.blocked -= effects.unblockedOrSkipped;
+        publish(this.#parts, effects.events);
+      },
+    );
+    this.#parts.events.expired(expired.length);
+    const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
+    this.#parts.events.flushed("expire", expired.length, seconds);
+    return expired.length;
+  }
+
+  async #endLate({ taskId, fence }: { taskId: string; fence: bigint }): Promise<void> {
+    const live = this.#parts.book.find(taskId, fence);
+    if (live === undefined) return;
+    const { agent, lease } = live;
+    try {
+      const ending = { kind: "DEADLINE" as const, message: TOO_LONG };
+      const outcome = await this.#settler.end({ taskId, fence, agentId: "", ending });
+      if (outcome === "STALE" || agent.session === undefined) return;
+      const { namespace, agentId } = agent;
+      this.#parts.dispatch.cancel(
+        agent.session.router,
+        { namespace, agentId, epoch: lease.agentEpoch },
+        { taskId, fence, reason: "DEADLINE_EXCEEDED" },
+      );
+    } catch (error) {
+      // Found again by the next step.
+      if (!(error instanceof NexusError)) throw error;
+    }
+  }
+}
+
+function toMoved(task: LiveTask): MovedTask {
+  return {
+    from: "READY",
+    sink: task.sink,
+    change: {
+      kind: "task",
+      jobId: task.jobId,
+      taskId: task.taskId,
+      taskKey: task.key,
+      state: "FAILED",
+      attempt: 0,
+      agentId: "",
+      failure: { reason: "NO_AGENT_IN_TIME", message: NO_AGENT, taskKey: "" },
+    },
+  };
+}

@@ -1,0 +1,169 @@
+/** Matches waiting tasks with agents. Event-driven: a lane is looked at when something about it changed. */
+import type { Claim } from "../domain/live-task.ts";
+import { chooseAgent } from "../domain/routing.ts";
+import type { AgentEntry } from "./agent-entry.ts";
+import { Heap } from "./heap.ts";
+import type { EngineParts } from "./parts.ts";
+import { isTaskBefore, type Lane, laneKey, needOf } from "./ready-queue.ts";
+
+/** Choices in one turn of the event loop; the rest waits for the next turn, so that calls and streams get theirs. */
+export const CHOICES_PER_TURN = 256;
+/** Most choices that may wait for their commit. */
+export const CLAIMS_IN_FLIGHT_MAX = 2_048;
+
+/** A lane under consideration, with its best task. */
+interface Contender {
+  readonly lane: Lane;
+  readonly best: NonNullable<ReturnType<EngineParts["queue"]["best"]>>;
+}
+
+/** What the scheduler needs beside the shared parts. */
+export interface SchedulerDeps {
+  readonly parts: EngineParts;
+  /** Takes a choice over; the agent's claim is counted already. */
+  readonly claim: (claim: Claim, agent: AgentEntry, readySinceMs: number) => void;
+  /** Choices that wait for their commit. */
+  readonly claimsInFlight: () => number;
+}
+
+/** Owns the decision who gets what, and when to look again. */
+export class Scheduler {
+  readonly #parts: EngineParts;
+  readonly #deps: SchedulerDeps;
+  readonly #dirty = new Set<string>();
+  #turn: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDueAtMs = Number.POSITIVE_INFINITY;
+  #assignments = 0;
+  #paused = true;
+
+  constructor(deps: SchedulerDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+  }
+
+  /** Begins to choose; everything is looked at once. */
+  resume(): void {
+    this.#paused = false;
+    for (const agent of this.#parts.fleet.values()) this.wakeAgent(agent);
+    this.#armTimer();
+  }
+
+  /** Stops choosing, for as long as nothing can be committed. */
+  pause(): void {
+    this.#paused = true;
+    this.#dirty.clear();
+    clearImmediate(this.#turn);
+    clearTimeout(this.#timer);
+    this.#turn = undefined;
+    this.#timer = undefined;
+    this.#timerDueAtMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** A task of the lane became ready. */
+  wakeLane(key: string): void {
+    if (this.#paused) return;
+    this.#dirty.add(key);
+    this.#turn ??= setImmediate(() => this.#runTurn());
+  }
+
+  /** An agent came, changed, or has a slot free: every lane it can serve is looked at. */
+  wakeAgent(agent: AgentEntry): void {
+    this.#parts.fleet.refresh(agent);
+    if (this.#paused || !this.#parts.fleet.isOpen(agent)) return;
+    for (const capability of agent.profile?.skills.keys() ?? []) {
+      const key = laneKey(agent.namespace, capability);
+      if (this.#parts.queue.lane(key) !== undefined) this.wakeLane(key);
+    }
+  }
+
+  /** Looks at every lane; the safety net behind the events, and what lets an open breaker's probe through. */
+  wakeAll(): void {
+    for (const key of this.#parts.queue.laneKeys()) this.wakeLane(key);
+  }
+
+  /** A task with a delay was added: the timer may have to fire earlier. */
+  delayedAdded(): void {
+    if (!this.#paused) this.#armTimer();
+  }
+
+  #armTimer(): void {
+    const dueAtMs = this.#parts.queue.nextDueAtMs;
+    if (dueAtMs === undefined || dueAtMs >= this.#timerDueAtMs) return;
+    clearTimeout(this.#timer);
+    this.#timerDueAtMs = dueAtMs;
+    const delayMs = Math.max(0, Math.ceil(dueAtMs - this.#parts.nowMs()));
+    this.#timer = setTimeout(() => {
+      this.#timerDueAtMs = Number.POSITIVE_INFINITY;
+      for (const key of this.#parts.queue.releaseDue(this.#parts.nowMs())) this.wakeLane(key);
+      this.#armTimer();
+    }, delayMs);
+  }
+
+  #runTurn(): void {
+    this.#turn = undefined;
+    const contenders = new Heap<Contender>((a, b) => isTaskBefore(a.best.task, b.best.task));
+    for (const key of this.#dirty) this.#enter(key, contenders, true);
+    this.#dirty.clear();
+    let choices = 0;
+    for (let next = contenders.pop(); next !== undefined; next = contenders.pop()) {
+      const full = this.#deps.claimsInFlight() >= CLAIMS_IN_FLIGHT_MAX;
+      if (full || choices >= CHOICES_PER_TURN) {
+        this.#dirty.add(next.lane.key);
+        continue;
+      }
+      if (!this.#choose(next)) next.best.group.parked = true;
+      choices += 1;
+      this.#enter(next.lane.key, contenders, false);
+    }
+    // When claims in flight are the limit, their commit wakes the lanes left here.
+    if (this.#dirty.size > 0 && this.#deps.claimsInFlight() < CLAIMS_IN_FLIGHT_MAX) {
+      this.#turn = setImmediate(() => this.#runTurn());
+    }
+  }
+
+  /** Lanes left over when claims in flight were the limit go on. */
+  claimsCommitted(): void {
+    if (this.#dirty.size > 0 && !this.#paused) {
+      this.#turn ??= setImmediate(() => this.#runTurn());
+    }
+  }
+
+  #enter(key: string, contenders: Heap<Contender>, unpark: boolean): void {
+    const { queue, fleet } = this.#parts;
+    const lane = queue.lane(key);
+    if (lane === undefined || !fleet.hasOpen(key)) return;
+    if (unpark) for (const group of lane.classes.values()) group.parked = false;
+    const best = queue.best(lane);
+    if (best !== undefined) contenders.push({ lane, best });
+  }
+
+  /** Chooses an agent for the lane's best task and claims it; false when there is none. */
+  #choose({ lane, best: { task } }: Contender): boolean {
+    const { fleet, queue, routing } = this.#parts;
+    const nowMs = this.#parts.nowMs();
+    const need = needOf(task);
+    const { eligible, rejections } = fleet.findCandidates(lane.namespace, need, nowMs);
+    const choice = chooseAgent(eligible, rejections, need, routing);
+    const { agent } = choice;
+    if (agent?.session === undefined) return false;
+    const readySinceMs = queue.take(task.taskId) ?? nowMs;
+    this.#assignments += 1;
+    agent.lastAssigned = this.#assignments;
+    agent.claims += 1;
+    agent.breaker(task.spec.capability).onAssigned(nowMs);
+    fleet.refresh(agent);
+    this.#deps.claim(
+      {
+        task,
+        agentId: agent.agentId,
+        agentEpoch: agent.session.epoch,
+        capabilityVersion: choice.version,
+        decision: choice.decision,
+      },
+      agent,
+      readySinceMs,
+    );
+    return true;
+  }
+}

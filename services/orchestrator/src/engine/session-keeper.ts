@@ -1,0 +1,158 @@
+/** Follows the sessions of agents, and ends the leases of those that are gone. */
+import type { Refusal, SessionReport } from "../domain/ports.ts";
+import type { Ending } from "../domain/settlement.ts";
+import type { AgentEntry } from "./agent-entry.ts";
+import type { LiveLease } from "./lease-book.ts";
+import type { EngineParts } from "./parts.ts";
+
+/** An agent that refused an assignment gets nothing new for so long: the router's next report says why. */
+const COOL_DOWN_MS = 1_000;
+
+/** What the keeper needs beside the shared parts. */
+export interface SessionKeeperDeps {
+  readonly parts: EngineParts;
+  readonly end: (live: LiveLease, ending: Ending) => void;
+  /** The agent may take tasks now, or no longer. */
+  readonly onChanged: (agent: AgentEntry) => void;
+  /** Sends assignments again that the agents of a stream may have missed. */
+  readonly resend: (leases: readonly LiveLease[]) => void;
+}
+
+/** Owns what is known of sessions. A session is named by its epoch; a higher epoch ends all lower ones. */
+export class SessionKeeper {
+  readonly #parts: EngineParts;
+  readonly #deps: SessionKeeperDeps;
+  /** By stream: the agents of the snapshot under way. */
+  readonly #snapshots = new Map<string, Set<AgentEntry>>();
+
+  constructor(deps: SessionKeeperDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+  }
+
+  /** A stream opened: a snapshot of its sessions follows. */
+  onStreamOpened(router: string): void {
+    this.#snapshots.set(router, new Set());
+  }
+
+  /** The snapshot is complete: who is not in it has so long from now to come back. */
+  onSnapshotComplete(router: string): void {
+    const seen = this.#snapshots.get(router) ?? new Set<AgentEntry>();
+    this.#snapshots.delete(router);
+    const nowMs = this.#parts.nowMs();
+    const silent: LiveLease[] = [];
+    for (const agent of this.#parts.fleet.values()) {
+      const here = agent.session?.router === router;
+      if (seen.has(agent)) silent.push(...agent.leases.values());
+      else if (here) this.#setUnreachable(agent, nowMs);
+      else if (agent.session === undefined && agent.absentSinceMs !== undefined) {
+        agent.absentSinceMs = nowMs;
+      }
+    }
+    this.#deps.resend(silent);
+  }
+
+  /** A stream broke: its sessions take nothing new, and their leases live on for a while. */
+  onStreamLost(router: string): void {
+    this.#snapshots.delete(router);
+    const nowMs = this.#parts.nowMs();
+    for (const agent of this.#parts.fleet.values()) {
+      if (agent.session?.router === router && !agent.unreachable) {
+        this.#setUnreachable(agent, nowMs);
+      }
+    }
+  }
+
+  /** A router says how a session stands. */
+  onReport(router: string, report: SessionReport): void {
+    const { namespace, agentId, epoch } = report.session;
+    const agent = this.#parts.fleet.open(namespace, agentId);
+    this.#snapshots.get(router)?.add(agent);
+    const known = agent.session;
+    if (known !== undefined && epoch < known.epoch) return;
+    if (report.state === "CLOSED" || report.state === "LOST") {
+      this.#onEnded(router, agent, report);
+      return;
+    }
+    const agentsDoing = known !== undefined && known.epoch < epoch && !agent.unreachable;
+    agent.session = { epoch, state: report.state, slots: report.slots, router };
+    agent.unreachable = false;
+    agent.absentSinceMs = undefined;
+    this.#endLeases(agent, (held) => held < epoch, {
+      kind: "LOST",
+      message: "The agent began a new session.",
+      agentsDoing,
+    });
+    this.#deps.onChanged(agent);
+  }
+
+  /** An assignment did not reach its agent. */
+  onRefusal(refusal: Refusal): void {
+    this.#parts.events.refused(refusal.reason);
+    const live = this.#parts.book.find(refusal.taskId, refusal.fence);
+    if (live === undefined || live.lease.agentEpoch !== refusal.session.epoch) return;
+    live.agent.coolUntilMs = this.#parts.nowMs() + COOL_DOWN_MS;
+    const message = `The assignment did not reach the agent: ${refusal.reason}.`;
+    this.#deps.end(live, { kind: "REFUSED", message });
+  }
+
+  /** Memory was read anew: leases whose session is not known wait for it from now on. */
+  onLoaded(): void {
+    const nowMs = this.#parts.nowMs();
+    for (const { agent } of this.#parts.book.values()) {
+      if (agent.session === undefined || agent.unreachable) agent.absentSinceMs ??= nowMs;
+    }
+  }
+
+  /** Ends the leases of agents that were not seen for too long; returns how many. Called now and then. */
+  reapAbsent(): number {
+    const limitMs = this.#parts.nowMs() - this.#parts.limits.lostAfterMs;
+    let ended = 0;
+    for (const agent of this.#parts.fleet.values()) {
+      if (agent.absentSinceMs === undefined || agent.absentSinceMs > limitMs) continue;
+      agent.absentSinceMs = undefined;
+      agent.session = undefined;
+      agent.unreachable = false;
+      // Nobody knows whether the agent or its router is gone, so it does not count against the agent.
+      ended += this.#endLeases(agent, () => true, {
+        kind: "LOST",
+        message: "The agent's session was not seen again in time.",
+        agentsDoing: false,
+      });
+      this.#deps.onChanged(agent);
+    }
+    return ended;
+  }
+
+  #onEnded(router: string, agent: AgentEntry, { session, state }: SessionReport): void {
+    const known = agent.session;
+    // Resumed elsewhere in the meantime: the old router's word is about its own half only.
+    const movedOn = known?.epoch === session.epoch && known.router !== router && !agent.unreachable;
+    if (movedOn) return;
+    agent.session = undefined;
+    agent.unreachable = false;
+    agent.absentSinceMs = undefined;
+    this.#endLeases(agent, (held) => held <= session.epoch, {
+      kind: "LOST",
+      message:
+        state === "LOST"
+          ? "The agent's session was lost."
+          : "The agent said goodbye to its session.",
+      agentsDoing: state === "LOST",
+    });
+    this.#deps.onChanged(agent);
+  }
+
+  #setUnreachable(agent: AgentEntry, nowMs: number): void {
+    agent.unreachable = true;
+    agent.absentSinceMs = nowMs;
+    this.#deps.onChanged(agent);
+  }
+
+  #endLeases(agent: AgentEntry, which: (epoch: bigint) => boolean, ending: Ending): number {
+    const gone = [...agent.leases.values()].filter((live) => which(live.lease.agentEpoch));
+    for (const live of gone) this.#deps.end(live, ending);
+    if (gone.length > 0) this.#parts.events.agentLost(gone.length);
+    return gone.length;
+  }
+}

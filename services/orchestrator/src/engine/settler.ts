@@ -1,0 +1,368 @@
+/** Commits what agents and reapers say about leases: begun, ended, lost; many in one transaction, guarded by fences. */
+import type { Queryable } from "@nexus/postgres";
+import { type Batcher, createBatcher, MiB, NexusError } from "@nexus/shared";
+import { JobDeltas } from "../domain/job-deltas.ts";
+import type { LiveTask } from "../domain/live-task.ts";
+import { type NewTask, readyTasks } from "../domain/task-plan.ts";
+import type { UpdateOutcome } from "../domain/ports.ts";
+import { type Ending, type Settlement, settle } from "../domain/settlement.ts";
+import { acceptTasks } from "../store/accept-store.ts";
+import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
+import { setPlan } from "../store/plan-store.ts";
+import { findEndedLeases, type LeaseEnd, settleLeases, stateAfter } from "../store/settle-store.ts";
+import { insertTasks } from "../store/task-insert.ts";
+import type { LiveLease } from "./lease-book.ts";
+import type { EngineParts } from "./parts.ts";
+import { publish } from "./publish.ts";
+
+/** Most bytes of outputs in one transaction. */
+const FLUSH_BYTES_MAX = 8 * MiB;
+
+/** The tasks of an admitted plan, inserted when its planning task succeeds. */
+export interface AdmittedPlan {
+  readonly tasks: readonly NewTask[];
+  readonly summary: string;
+}
+
+/** Ends one lease. */
+export interface EndOrder {
+  readonly kind: "end";
+  readonly taskId: string;
+  readonly fence: bigint;
+  /** Who says so; an agent can end only its own. Empty for the orchestrator itself. */
+  readonly agentId: string;
+  readonly ending: Ending;
+  readonly plan?: AdmittedPlan;
+}
+
+/** Notes that an agent began. */
+export interface AcceptOrder {
+  readonly kind: "accept";
+  readonly taskId: string;
+  readonly fence: bigint;
+}
+
+type Order = EndOrder | AcceptOrder;
+
+/** A lease with what ends it. */
+interface Ended {
+  readonly live: LiveLease;
+  readonly order: EndOrder;
+  readonly settlement: Settlement;
+}
+
+/** What one transaction did. */
+interface Flushed {
+  readonly accepted: ReadonlySet<string>;
+  readonly settled: ReadonlyMap<string, { readonly readyAtMs: number }>;
+  readonly ended: readonly Ended[];
+  readonly effects: Effects;
+}
+
+/** What the settler needs beside the shared parts. */
+export interface SettlerDeps {
+  readonly parts: EngineParts;
+  /** A lease is over and its agent has a slot free; without a settlement when somebody else had ended it. */
+  readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
+  /** Tasks wait for an agent, again or for the first time. */
+  readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
+}
+
+/** Owns the end of leases. */
+export class Settler {
+  readonly #parts: EngineParts;
+  readonly #deps: SettlerDeps;
+  readonly #batcher: Batcher<Order, UpdateOutcome>;
+
+  constructor(deps: SettlerDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+    this.#batcher = createBatcher({
+      name: "update",
+      maxItems: deps.parts.limits.flushItemsMax,
+      maxDelayMs: deps.parts.limits.flushDelayMs,
+      maxQueued: deps.parts.limits.updatesQueuedMax,
+      flush: (orders) => this.#flushAll(orders),
+    });
+  }
+
+  /** Ends a lease; resolves when that is committed, STALE when it was over already and not by the same word.
+   *
+   * Survives a restart of Postgres: the order waits and is tried again, which its fence makes safe.
+   * Errors: exhausted/QUEUE_FULL; unavailable/NOT_OWNER when another process owns now. */
+  end(order: Omit<EndOrder, "kind">): Promise<UpdateOutcome> {
+    return this.#batcher.add({ kind: "end", ...order });
+  }
+
+  /** Notes that an agent began. Errors: as end(). */
+  accept(taskId: string, fence: bigint): Promise<UpdateOutcome> {
+    return this.#batcher.add({ kind: "accept", taskId, fence });
+  }
+
+  close(): Promise<void> {
+    return this.#batcher.close();
+  }
+
+  async #flushAll(orders: readonly Order[]): Promise<UpdateOutcome[]> {
+    const outcomes: UpdateOutcome[] = [];
+    for (const chunk of chunksByBytes(orders))
+      outcomes.push(...(await this.#flushPatiently(chunk)));
+    return outcomes;
+  }
+
+  /** Repeats until committed. A batch that the database refuses is split, so that one bad order spoils only itself. */
+  async #flushPatiently(orders: readonly Order[]): Promise<UpdateOutcome[]> {
+    for (;;) {
+      try {
+        await this.#parts.ledger.untilOwner();
+        return await this.#flush(orders);
+      } catch (error) {
+        this.#parts.events.flushFailed("update", error);
+        if (NexusError.is(error, "unavailable")) {
+          // Waits for the connection to come back; rejects when another process owns by then.
+          await this.#parts.ledger.untilOwner();
+          continue;
+        }
+        if (orders.length === 1) throw error;
+      }
+      const outcomes: UpdateOutcome[] = [];
+      for (const order of orders) {
+        outcomes.push(...(await this.#flushPatiently([order]).catch(() => this.#giveUp(order))));
+      }
+      return outcomes;
+    }
+  }
+
+  /** The database refuses this order as it is: the lease stays, and its deadline ends it. */
+  #giveUp(order: Order): UpdateOutcome[] {
+    this.#parts.logger.error(
+      { task_id: order.taskId },
+      "an update cannot be stored; it is dropped",
+    );
+    return ["STALE"];
+  }
+
+  async #flush(orders: readonly Order[]): Promise<UpdateOutcome[]> {
+    const startedAtMs = this.#parts.nowMs();
+    const ends = this.#resolveEnds(orders);
+    const accepts = this.#resolveAccepts(orders, ends);
+    const committed = new Set<Order>();
+    if (ends.size > 0 || accepts.length > 0) {
+      const { settled } = await this.#parts.ledger.run(
+        (client) => this.#write(client, [...ends.values()], accepts),
+        (flushed) => this.#apply(flushed),
+      );
+      for (const { order } of ends.values()) if (settled.has(order.taskId)) committed.add(order);
+    }
+    const outcomes = await this.#answer(orders, committed);
+    const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
+    this.#parts.events.flushed("update", orders.length, seconds);
+    return outcomes;
+  }
+
+  /** The first order for a live lease counts; what comes after it is answered like a repeat. */
+  #resolveEnds(orders: readonly Order[]): Map<string, Ended> {
+    const ends = new Map<string, Ended>();
+    for (const order of orders) {
+      if (order.kind !== "end" || ends.has(order.taskId)) continue;
+      const live = this.#parts.book.find(order.taskId, order.fence);
+      if (live === undefined) continue;
+      const { task, attempt } = live.lease;
+      const settlement = settle(
+        order.ending,
+        { attempts: attempt, charged: task.charged },
+        {
+          retry: task.spec.retry,
+          uncostedAttemptsMax: this.#parts.limits.uncostedAttemptsMax,
+          random: this.#parts.routing.random,
+        },
+      );
+      ends.set(order.taskId, { live, order, settlement });
+    }
+    return ends;
+  }
+
+  #resolveAccepts(orders: readonly Order[], ends: ReadonlyMap<string, Ended>): LiveLease[] {
+    return orders.flatMap((order) => {
+      if (order.kind !== "accept" || ends.has(order.taskId)) return [];
+      return this.#parts.book.find(order.taskId, order.fence) ?? [];
+    });
+  }
+
+  async #write(
+    client: Queryable,
+    ended: readonly Ended[],
+    accepts: readonly LiveLease[],
+  ): Promise<Flushed> {
+    const nowMs = this.#parts.nowMs();
+    const accepted = await acceptTasks(
+      client,
+      accepts.map(({ lease, acceptedAtMs }) => ({
+        taskId: lease.task.taskId,
+        fence: lease.fence,
+        agoMs: nowMs - (acceptedAtMs ?? nowMs),
+      })),
+    );
+    const settled = await settleLeases(
+      client,
+      ended.map((end) => toLeaseEnd(end, nowMs)),
+    );
+    const deltas = new JobDeltas();
+    const moved: MovedTask[] = accepts
+      .filter(({ lease }) => accepted.has(lease.task.taskId))
+      .map((live) => ({
+        from: "LEASED",
+        sink: true,
+        change: changeOf(live, "RUNNING", undefined),
+      }));
+    for (const end of ended) {
+      if (!settled.has(end.order.taskId)) continue;
+      moved.push(movedBy(end));
+      if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
+    }
+    const effects = await applyEffects(client, moved, deltas);
+    return { accepted, settled, ended, effects };
+  }
+
+  #apply({ accepted, settled, ended, effects }: Flushed): void {
+    for (const taskId of accepted) {
+      const live = this.#parts.book.get(taskId);
+      if (live !== undefined) live.acceptedAtMs = undefined;
+    }
+    const ready: { task: LiveTask; delayMs: number }[] = effects.unblocked.map((task) => ({
+      task,
+      delayMs: 0,
+    }));
+    for (const { live, order, settlement } of ended) {
+      const stored = settled.get(order.taskId);
+      if (this.#parts.book.get(order.taskId) === live) this.#parts.book.remove(order.taskId);
+      if (stored === undefined) continue;
+      if (settlement.event === "REQUEUE") {
+        ready.push({
+          task: nextAttempt(live, settlement, stored.readyAtMs),
+          delayMs: settlement.delayMs,
+        });
+      }
+      if (order.plan !== undefined) {
+        const { traceparent } = live.lease.task;
+        const tasks = readyTasks(order.plan.tasks, stored.readyAtMs, traceparent);
+        ready.push(...tasks.map((task) => ({ task, delayMs: 0 })));
+        this.#parts.tallies.blocked += order.plan.tasks.length - tasks.length;
+      }
+    }
+    this.#parts.tallies.blocked -= effects.unblockedOrSkipped;
+    publish(this.#parts, effects.events);
+    for (const { live, settlement, order } of ended) {
+      this.#deps.onEnded(live, settled.has(order.taskId) ? settlement : undefined);
+    }
+    this.#deps.onReady(ready);
+  }
+
+  /** Answers each order: an end that this flush made, or that an equal word made before, is COMMITTED. */
+  async #answer(orders: readonly Order[], committed: ReadonlySet<Order>): Promise<UpdateOutcome[]> {
+    const unsure = orders.filter(
+      (order): order is EndOrder => order.kind === "end" && !committed.has(order),
+    );
+    const earlier = await findEndedLeases(this.#parts.pool, unsure);
+    return orders.map((order) => {
+      if (order.kind === "accept" || committed.has(order)) return "COMMITTED";
+      const found = earlier.get(`${order.taskId}:${order.fence}`);
+      const same = found?.agentId === order.agentId && found.word === wordOf(order.ending);
+      return same ? "COMMITTED" : "STALE";
+    });
+  }
+}
+
+function wordOf(ending: Ending): string {
+  if (ending.kind === "REJECTED") return ending.word;
+  if (ending.kind === "COMPLETED" || ending.kind === "FAILED" || ending.kind === "RELEASED") {
+    return ending.kind;
+  }
+  return "";
+}
+
+function toLeaseEnd({ live, order, settlement }: Ended, nowMs: number): LeaseEnd {
+  const { spec } = live.lease.task;
+  return {
+    taskId: order.taskId,
+    fence: order.fence,
+    settlement,
+    capability: spec.capability,
+    scheduleToStartMs: spec.scheduleToStartMs,
+    startedAgoMs: live.acceptedAtMs === undefined ? undefined : nowMs - live.acceptedAtMs,
+  };
+}
+
+function movedBy({ live, settlement }: Ended): MovedTask {
+  return {
+    // LEASED and RUNNING count alike, so which of the two it was makes no difference here.
+    from: "RUNNING",
+    sink: live.lease.task.sink,
+    change: changeOf(live, stateAfter(settlement), settlement.failure),
+  };
+}
+
+function changeOf(
+  { lease }: LiveLease,
+  state: MovedTask["change"]["state"],
+  failure: MovedTask["change"]["failure"],
+): MovedTask["change"] {
+  return {
+    kind: "task",
+    jobId: lease.task.jobId,
+    taskId: lease.task.taskId,
+    taskKey: lease.task.key,
+    state,
+    attempt: lease.attempt,
+    agentId: lease.agentId,
+    failure,
+  };
+}
+
+async function insertPlan(
+  client: Queryable,
+  live: LiveLease,
+  plan: AdmittedPlan,
+  deltas: JobDeltas,
+): Promise<void> {
+  const { jobId } = live.lease.task;
+  await insertTasks(client, plan.tasks);
+  await setPlan(client, jobId, plan.summary);
+  const blocked = plan.tasks.filter((task) => task.parents.length > 0).length;
+  deltas.add(jobId, { ready: plan.tasks.length - blocked, blocked });
+  deltas.event(jobId, "PLANNED");
+}
+
+/** The task as it waits for its next attempt. A refused one goes to its fallback if it can. */
+function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: number): LiveTask {
+  const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
+  return {
+    ...lease.task,
+    attempts: lease.attempt,
+    charged: lease.task.charged + (settlement.charged ? 1 : 0),
+    readyAtMs,
+    avoidAgentId: lease.agentId,
+    preferAgentId: refused ? lease.fallbackAgentId : "",
+  };
+}
+
+function* chunksByBytes(orders: readonly Order[]): Generator<readonly Order[]> {
+  let chunk: Order[] = [];
+  let bytes = 0;
+  for (const order of orders) {
+    const size = sizeOf(order);
+    if (chunk.length > 0 && bytes + size > FLUSH_BYTES_MAX) {
+      yield chunk;
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(order);
+    bytes += size;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+function sizeOf(order: Order): number {
+  if (order.kind === "accept" || order.ending.kind !== "COMPLETED") return 0;
+  return order.ending.output.data.byteLength;
+}

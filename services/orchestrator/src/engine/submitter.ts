@@ -1,0 +1,238 @@
+/** Admits and commits jobs, many in one transaction. */
+import { type Queryable, withTransaction } from "@nexus/postgres";
+import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
+import type { JobSubmission, JobView } from "../domain/job.ts";
+import { NO_TASKS } from "../domain/job-state.ts";
+import type { JobEvent } from "../domain/job-event.ts";
+import type { LiveTask } from "../domain/live-task.ts";
+import { type NewTask, planTasks, readyTasks } from "../domain/task-plan.ts";
+import { appendEvents } from "../store/event-store.ts";
+import { insertJobs, type NewJob } from "../store/job-insert.ts";
+import { readJob } from "../store/job-reader.ts";
+import { assertOwnerEpoch } from "../store/owner-session.ts";
+import { type EarlierRequest, recordRequests, requestKey } from "../store/request-store.ts";
+import { insertTasks } from "../store/task-insert.ts";
+import type { EngineParts } from "./parts.ts";
+
+/** How long a caller waits when too many tasks wait. */
+const FULL_RETRY_MS = 1_000;
+/** Most tasks that one transaction inserts, unless a single job has more. */
+const FLUSH_TASKS_MAX = 2_000;
+
+interface Draft {
+  readonly submission: JobSubmission;
+  readonly job: NewJob;
+  readonly tasks: readonly NewTask[];
+}
+
+/** What became of one submission. */
+type Outcome =
+  | { readonly kind: "made"; readonly createdAt: Date; readonly event: JobEvent }
+  | { readonly kind: "repeat"; readonly earlier: EarlierRequest };
+
+/** What the submitter needs beside the shared parts. */
+export interface SubmitterDeps {
+  readonly parts: EngineParts;
+  readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
+}
+
+/** Owns the submissions under way. They use pooled connections: they touch only new rows, so they need not wait for
+ * the owner's own transactions, and the epoch they hold keeps another owner from beginning meanwhile. */
+export class Submitter {
+  readonly #parts: EngineParts;
+  readonly #deps: SubmitterDeps;
+  readonly #batcher: Batcher<Draft, Outcome>;
+  #tasksUnderWay = 0;
+
+  constructor(deps: SubmitterDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+    this.#batcher = createBatcher({
+      name: "submit",
+      maxItems: deps.parts.limits.flushItemsMax,
+      maxDelayMs: deps.parts.limits.flushDelayMs,
+      maxQueued: deps.parts.limits.submitsQueuedMax,
+      flush: (drafts) => this.#flushAll(drafts),
+    });
+  }
+
+  /** Commits a job and returns it; a repeated request returns the job that the first one made.
+   *
+   * Errors: exhausted/QUEUE_FULL; conflict/REQUEST_ID_REUSED; unavailable when the database or the ownership is away. */
+  async submit(submission: JobSubmission): Promise<JobView> {
+    const draft = this.#draft(submission);
+    this.#assertRoom(draft.tasks.length);
+    this.#tasksUnderWay += draft.tasks.length;
+    try {
+      const outcome = await this.#batcher.add(draft);
+      if (outcome.kind === "made") return viewOf(draft, outcome.createdAt);
+      return await this.#findEarlier(submission, outcome.earlier);
+    } finally {
+      this.#tasksUnderWay -= draft.tasks.length;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#batcher.close();
+  }
+
+  #draft(submission: JobSubmission): Draft {
+    const jobId = this.#parts.ids.next("job");
+    const { namespace, priority, planning } = submission;
+    const home = { jobId, namespace, priority, firstOrdinal: 0, planning };
+    const tasks = planTasks(submission.tasks, home, () => this.#parts.ids.next("task"));
+    const blocked = tasks.filter((task) => task.parents.length > 0).length;
+    return { submission, tasks, job: { jobId, submission, total: tasks.length, blocked } };
+  }
+
+  #assertRoom(tasks: number): void {
+    const { queue, tallies, limits } = this.#parts;
+    const waiting = queue.size + tallies.blocked + this.#tasksUnderWay;
+    if (waiting + tasks <= limits.waitingTasksMax) return;
+    throw new NexusError({
+      kind: "exhausted",
+      reason: "QUEUE_FULL",
+      message: `${waiting} tasks wait already; at most ${limits.waitingTasksMax} may.`,
+      details: { retryAfterMs: FULL_RETRY_MS },
+    });
+  }
+
+  async #findEarlier(submission: JobSubmission, earlier: EarlierRequest): Promise<JobView> {
+    const same =
+      earlier.method === "SubmitJob" && Buffer.compare(earlier.bodyHash, submission.bodyHash) === 0;
+    const job = same
+      ? await readJob(this.#parts.pool, submission.namespace, earlier.jobId)
+      : undefined;
+    if (job !== undefined) return job;
+    throw new NexusError({
+      kind: "conflict",
+      reason: "REQUEST_ID_REUSED",
+      message: "The request id was used before with another body.",
+    });
+  }
+
+  async #flushAll(drafts: readonly Draft[]): Promise<Outcome[]> {
+    const outcomes: Outcome[] = [];
+    for (const chunk of chunksByTasks(drafts)) outcomes.push(...(await this.#flush(chunk)));
+    return outcomes;
+  }
+
+  async #flush(drafts: readonly Draft[]): Promise<Outcome[]> {
+    const startedAtMs = this.#parts.nowMs();
+    const { epoch } = this.#parts.ledger;
+    let outcomes: Outcome[];
+    try {
+      outcomes = await withTransaction(this.#parts.pool, async (client) => {
+        await assertOwnerEpoch(client, epoch);
+        return await write(client, drafts);
+      });
+    } catch (error) {
+      this.#parts.events.flushFailed("submit", error);
+      // It may have been stored all the same: then its tasks are in the tables and must come into memory.
+      if (NexusError.is(error, "unavailable", "COMMIT_OUTCOME_UNKNOWN")) {
+        this.#parts.ledger.reload();
+      }
+      throw error;
+    }
+    this.#apply(drafts, outcomes);
+    const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
+    this.#parts.events.flushed("submit", drafts.length, seconds);
+    return outcomes;
+  }
+
+  #apply(drafts: readonly Draft[], outcomes: readonly Outcome[]): void {
+    // No owner any more: whoever loads next finds the tasks in the tables.
+    if (this.#parts.ledger.ownership !== "owner") return;
+    let tasks = 0;
+    let jobs = 0;
+    for (const [index, draft] of drafts.entries()) {
+      const outcome = outcomes[index];
+      if (outcome?.kind !== "made") continue;
+      jobs += 1;
+      tasks += draft.tasks.length;
+      this.#parts.tallies.blocked += draft.job.blocked;
+      this.#parts.hub.publish([outcome.event]);
+      const readyAtMs = outcome.createdAt.getTime();
+      const ready = readyTasks(draft.tasks, readyAtMs, draft.submission.traceparent);
+      this.#deps.onReady(ready.map((task) => ({ task, delayMs: 0 })));
+    }
+    this.#parts.events.submitted(jobs, tasks);
+  }
+}
+
+/** Inserts what is new. Of two drafts with one request id in this batch, the second is a repeat of the first. */
+async function write(client: Queryable, drafts: readonly Draft[]): Promise<Outcome[]> {
+  const first = new Map<string, Draft>();
+  for (const draft of drafts) {
+    const key = requestKey(draft.submission);
+    if (!first.has(key)) first.set(key, draft);
+  }
+  const earlier = await recordRequests(client, [...first.values()].map(toRecord));
+  const fresh = [...first].filter(([key]) => !earlier.has(key)).map(([, draft]) => draft);
+  const createdAt = await insertJobs(
+    client,
+    fresh.map((draft) => draft.job),
+  );
+  await insertTasks(
+    client,
+    fresh.flatMap((draft) => draft.tasks),
+  );
+  const events = await appendEvents(
+    client,
+    fresh.map(({ job }) => ({
+      kind: "job",
+      jobId: job.jobId,
+      state: "PENDING",
+      failure: undefined,
+    })),
+  );
+  const eventOf = new Map(fresh.map((draft, index) => [draft, events[index] as JobEvent]));
+  return drafts.map((draft): Outcome => {
+    const event = eventOf.get(draft);
+    const at = createdAt.get(draft.job.jobId);
+    if (event !== undefined && at !== undefined) return { kind: "made", createdAt: at, event };
+    const key = requestKey(draft.submission);
+    const same = toRecord(first.get(key) as Draft);
+    return { kind: "repeat", earlier: earlier.get(key) ?? same };
+  });
+}
+
+function toRecord({ submission, job }: Draft) {
+  const { namespace, principalId, requestId, bodyHash } = submission;
+  const method = "SubmitJob" as const;
+  return { namespace, principalId, requestId, method, bodyHash, jobId: job.jobId };
+}
+
+function viewOf({ submission, job }: Draft, createdAt: Date): JobView {
+  const { total, blocked } = job;
+  return {
+    jobId: job.jobId,
+    namespace: submission.namespace,
+    objective: submission.objective,
+    state: "PENDING",
+    principalId: submission.principalId,
+    priority: submission.priority,
+    labels: submission.labels,
+    counts: { ...NO_TASKS, total, blocked, ready: total - blocked },
+    failure: undefined,
+    planSummary: "",
+    createdAt,
+    startedAt: undefined,
+    endedAt: undefined,
+  };
+}
+
+function* chunksByTasks(drafts: readonly Draft[]): Generator<readonly Draft[]> {
+  let chunk: Draft[] = [];
+  let tasks = 0;
+  for (const draft of drafts) {
+    if (chunk.length > 0 && tasks + draft.tasks.length > FLUSH_TASKS_MAX) {
+      yield chunk;
+      chunk = [];
+      tasks = 0;
+    }
+    chunk.push(draft);
+    tasks += draft.tasks.length;
+  }
+  if (chunk.length > 0) yield chunk;
+}

@@ -1,0 +1,150 @@
+/** Takes in what agents say about their leases and answers their terminal words. */
+import { NexusError } from "@nexus/shared";
+import { PAYLOAD_MAX_BYTES } from "../domain/limits.ts";
+import type { AgentSaying, AgentUpdate } from "../domain/ports.ts";
+import type { Ending } from "../domain/settlement.ts";
+import type { LiveLease } from "./lease-book.ts";
+import type { EngineParts } from "./parts.ts";
+import type { Planner } from "./planner.ts";
+import type { Settler } from "./settler.ts";
+
+/** What the intake needs beside the shared parts. */
+export interface UpdateIntakeDeps {
+  readonly parts: EngineParts;
+  readonly settler: Settler;
+  readonly planner: Planner;
+}
+
+/** Owns the updates that wait while the right to write is being taken back. */
+export class UpdateIntake {
+  readonly #parts: EngineParts;
+  readonly #deps: UpdateIntakeDeps;
+  #held: AgentUpdate[] = [];
+
+  constructor(deps: UpdateIntakeDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+  }
+
+  /** Takes an update in. While nothing can be written it is kept, up to a limit: agents repeat terminal words. */
+  receive(update: AgentUpdate): void {
+    if (this.#parts.ledger.ownership === "owner") {
+      this.#handle(update);
+      return;
+    }
+    if (update.saying.kind === "PROGRESS" || update.saying.kind === "CHUNK") return;
+    if (this.#held.length < this.#parts.limits.updatesQueuedMax) this.#held.push(update);
+    else this.#parts.events.updateDropped("queue_full");
+  }
+
+  /** This process owns again: what was kept is taken in. */
+  replay(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const update of held) this.#handle(update);
+  }
+
+  /** Another process owns: the agents will tell it themselves. */
+  forget(): void {
+    for (let i = this.#held.length; i > 0; i -= 1) this.#parts.events.updateDropped("not_owner");
+    this.#held = [];
+  }
+
+  #handle(update: AgentUpdate): void {
+    const live = this.#parts.book.find(update.taskId, update.fence);
+    const own =
+      live?.agent.namespace === update.session.namespace &&
+      live.agent.agentId === update.session.agentId &&
+      live.lease.agentEpoch === update.session.epoch;
+    const { saying } = update;
+    if (isTerminal(saying)) void this.#settle(update, saying, own ? live : undefined);
+    else if (own) this.#note(live, saying);
+    else this.#stop(update);
+  }
+
+  #note(live: LiveLease, saying: Exclude<AgentSaying, TerminalSaying>): void {
+    const { task } = live.lease;
+    if (saying.kind === "ACCEPTED") this.#accept(live);
+    else if (saying.kind === "PROGRESS") {
+      live.progress = saying.progress;
+      const { progress, message } = saying;
+      this.#publish(live, {
+        kind: "progress",
+        taskId: task.taskId,
+        taskKey: task.key,
+        progress,
+        message,
+      });
+    } else {
+      const { sequence, data } = saying;
+      this.#publish(live, {
+        kind: "chunk",
+        taskId: task.taskId,
+        taskKey: task.key,
+        sequence,
+        data,
+      });
+    }
+  }
+
+  #publish(live: LiveLease, event: Parameters<EngineParts["hub"]["publishLive"]>[1]): void {
+    this.#parts.hub.publishLive(live.lease.task.jobId, event);
+  }
+
+  #accept(live: LiveLease): void {
+    if (live.accepted) return;
+    live.accepted = true;
+    live.acceptedAtMs = this.#parts.nowMs();
+    this.#deps.settler.accept(live.lease.task.taskId, live.lease.fence).catch((error: unknown) => {
+      this.#drop(error);
+    });
+  }
+
+  /** Ends the lease and answers. A word about a lease that is not live is answered all the same: by what ended it. */
+  async #settle(
+    update: AgentUpdate,
+    saying: TerminalSaying,
+    live: LiveLease | undefined,
+  ): Promise<void> {
+    const { router, session, taskId, fence } = update;
+    try {
+      const order = { taskId, fence, agentId: session.agentId };
+      const plan = live?.lease.task.planning === true && saying.kind === "COMPLETED";
+      const outcome = plan
+        ? await this.#deps.planner.complete(live, saying.output)
+        : await this.#deps.settler.end({ ...order, ending: endingOf(saying) });
+      this.#parts.dispatch.answer(router, session, { taskId, fence, outcome });
+    } catch (error) {
+      // Not answered, so the agent will say it again.
+      this.#drop(error);
+    }
+  }
+
+  /** The lease is over: an agent that goes on is told to stop. */
+  #stop({ router, session, taskId, fence }: AgentUpdate): void {
+    this.#parts.dispatch.cancel(router, session, { taskId, fence, reason: "LEASE_LOST" });
+  }
+
+  #drop(error: unknown): void {
+    const full = NexusError.is(error, "exhausted", "QUEUE_FULL");
+    this.#parts.events.updateDropped(full ? "queue_full" : "not_owner");
+  }
+}
+
+type TerminalSaying = Extract<AgentSaying, { kind: "COMPLETED" | "FAILED" | "RELEASED" }>;
+
+function isTerminal(saying: AgentSaying): saying is TerminalSaying {
+  return saying.kind === "COMPLETED" || saying.kind === "FAILED" || saying.kind === "RELEASED";
+}
+
+function endingOf(saying: TerminalSaying): Ending {
+  if (saying.kind !== "COMPLETED" || saying.output.data.byteLength <= PAYLOAD_MAX_BYTES) {
+    return saying;
+  }
+  return {
+    kind: "REJECTED",
+    reason: "OUTPUT_TOO_LARGE",
+    message: `The output has ${saying.output.data.byteLength} bytes; at most ${PAYLOAD_MAX_BYTES} are kept.`,
+    word: "COMPLETED",
+  };
+}

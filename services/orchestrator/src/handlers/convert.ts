@@ -1,0 +1,236 @@
+/** Orchestrator contracts to and from domain types. Total both ways; defaults are filled in here. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type AttemptSchema,
+  type FailureSchema,
+  type JobSchema,
+  JobState as WireJobState,
+  type RetryPolicy as WireRetryPolicy,
+  type RoutingDecisionSchema,
+  type TaskSchema,
+  type TaskSpec as WireTaskSpec,
+  type TaskSpecSchema,
+  TaskState as WireTaskState,
+} from "@nexus/proto/orchestrator";
+import type { JobView } from "../domain/job.ts";
+import type { JobState } from "../domain/job-state.ts";
+import type { RoutingDecision } from "../domain/routing-decision.ts";
+import {
+  type AttemptView,
+  DEFAULT_RETRY,
+  DEFAULT_SCHEDULE_TO_START_MS,
+  DEFAULT_START_TO_CLOSE_MS,
+  type Failure,
+  type Payload,
+  type RetryPolicy,
+  type StoredTaskSpec,
+  type TaskSpec,
+  type TaskView,
+} from "../domain/task.ts";
+import type { TaskState } from "../domain/task-state.ts";
+
+const DEFAULT_CONTENT_TYPE = "application/octet-stream";
+
+const JOB_STATES: Readonly<Record<JobState, WireJobState>> = {
+  PENDING: WireJobState.PENDING,
+  PLANNING: WireJobState.PLANNING,
+  RUNNING: WireJobState.RUNNING,
+  COMPLETED: WireJobState.COMPLETED,
+  FAILED: WireJobState.FAILED,
+  CANCELLED: WireJobState.CANCELLED,
+};
+
+const TASK_STATES: Readonly<Record<TaskState, WireTaskState>> = {
+  BLOCKED: WireTaskState.BLOCKED,
+  READY: WireTaskState.READY,
+  LEASED: WireTaskState.LEASED,
+  RUNNING: WireTaskState.RUNNING,
+  SUCCEEDED: WireTaskState.SUCCEEDED,
+  FAILED: WireTaskState.FAILED,
+  CANCELLED: WireTaskState.CANCELLED,
+  SKIPPED: WireTaskState.SKIPPED,
+};
+
+const JOB_STATE_OF = new Map(Object.entries(JOB_STATES).map(([name, wire]) => [wire, name]));
+const TASK_STATE_OF = new Map(Object.entries(TASK_STATES).map(([name, wire]) => [wire, name]));
+
+/** Writes a job's state. */
+export function fromJobState(state: JobState): WireJobState {
+  return JOB_STATES[state];
+}
+
+/** Writes a task's state. */
+export function fromTaskState(state: TaskState): WireTaskState {
+  return TASK_STATES[state];
+}
+
+/** Reads the states of a filter; UNSPECIFIED and unknown ones match nothing and are left out. */
+export function toJobStates(states: readonly WireJobState[]): JobState[] {
+  return states.flatMap((state) => (JOB_STATE_OF.get(state) as JobState | undefined) ?? []);
+}
+
+/** Reads the states of a filter; UNSPECIFIED and unknown ones match nothing and are left out. */
+export function toTaskStates(states: readonly WireTaskState[]): TaskState[] {
+  return states.flatMap((state) => (TASK_STATE_OF.get(state) as TaskState | undefined) ?? []);
+}
+
+/** Reads a payload; an empty media type means bytes. */
+export function toPayload(payload: Payload | undefined): Payload | undefined {
+  if (payload === undefined) return undefined;
+  const { contentType, data } = payload;
+  return { contentType: contentType === "" ? DEFAULT_CONTENT_TYPE : contentType, data };
+}
+
+/** Writes a payload. */
+export function fromPayload({ contentType, data }: Payload) {
+  return { contentType, data: data as Uint8Array<ArrayBuffer> };
+}
+
+/** Reads a task's spec and fills in defaults. */
+export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
+  const { startToCloseTimeout, scheduleToStartTimeout } = spec;
+  return {
+    key: spec.key,
+    capability: spec.capability,
+    versionRange: spec.versionRange,
+    input: toPayload(spec.input),
+    dependencies: spec.dependencies.map(({ taskKey, inputName }) => ({ taskKey, inputName })),
+    requiredLabels: { ...spec.requiredLabels },
+    preferredLabels: { ...spec.preferredLabels },
+    priority: spec.priority,
+    retry: toRetryPolicy(spec.retry),
+    startToCloseMs:
+      startToCloseTimeout === undefined
+        ? DEFAULT_START_TO_CLOSE_MS
+        : durationMs(startToCloseTimeout),
+    scheduleToStartMs:
+      scheduleToStartTimeout === undefined
+        ? DEFAULT_SCHEDULE_TO_START_MS
+        : durationMs(scheduleToStartTimeout),
+  };
+}
+
+function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
+  if (retry === undefined) return DEFAULT_RETRY;
+  const { maxAttempts, initialDelay, multiplier, maxDelay, nonRetryableReasons } = retry;
+  return {
+    maxAttempts: maxAttempts === 0 ? DEFAULT_RETRY.maxAttempts : maxAttempts,
+    initialDelayMs:
+      initialDelay === undefined ? DEFAULT_RETRY.initialDelayMs : durationMs(initialDelay),
+    // 1 is the smallest that the contract names; a fraction would make each wait shorter.
+    multiplier: multiplier === 0 ? DEFAULT_RETRY.multiplier : Math.max(1, multiplier),
+    maxDelayMs: maxDelay === undefined ? DEFAULT_RETRY.maxDelayMs : durationMs(maxDelay),
+    nonRetryableReasons: [...nonRetryableReasons],
+  };
+}
+
+/** Writes a spec as submitted: what is at its default is left out. */
+export function fromTaskSpec(
+  spec: StoredTaskSpec,
+  input: Payload | undefined,
+): MessageInitShape<typeof TaskSpecSchema> {
+  const { startToCloseMs, scheduleToStartMs, retry, ...rest } = spec;
+  const standardRetry = JSON.stringify(retry) === JSON.stringify(DEFAULT_RETRY);
+  return {
+    ...rest,
+    dependencies: [...spec.dependencies],
+    ...(input === undefined ? {} : { input: fromPayload(input) }),
+    ...(standardRetry ? {} : { retry: fromRetryPolicy(retry) }),
+    ...(startToCloseMs === DEFAULT_START_TO_CLOSE_MS
+      ? {}
+      : { startToCloseTimeout: durationFromMs(startToCloseMs) }),
+    ...(scheduleToStartMs === DEFAULT_SCHEDULE_TO_START_MS
+      ? {}
+      : { scheduleToStartTimeout: durationFromMs(scheduleToStartMs) }),
+  };
+}
+
+function fromRetryPolicy(retry: RetryPolicy) {
+  return {
+    maxAttempts: retry.maxAttempts,
+    initialDelay: durationFromMs(retry.initialDelayMs),
+    multiplier: retry.multiplier,
+    maxDelay: durationFromMs(retry.maxDelayMs),
+    nonRetryableReasons: [...retry.nonRetryableReasons],
+  };
+}
+
+/** Writes a failure. */
+export function fromFailure(failure: Failure): MessageInitShape<typeof FailureSchema> {
+  return { ...failure };
+}
+
+/** Writes a job; results only when given. */
+export function fromJob(
+  job: JobView,
+  results: ReadonlyMap<string, Payload> = new Map(),
+): MessageInitShape<typeof JobSchema> {
+  return {
+    jobId: job.jobId,
+    namespace: job.namespace,
+    objective: job.objective,
+    state: fromJobState(job.state),
+    principalId: job.principalId,
+    priority: job.priority,
+    labels: { ...job.labels },
+    tasks: { ...job.counts },
+    ...(job.failure === undefined ? {} : { failure: fromFailure(job.failure) }),
+    planSummary: job.planSummary,
+    results: Object.fromEntries([...results].map(([key, p]) => [key, fromPayload(p)])),
+    createTime: timestampFromDate(job.createdAt),
+    ...(job.startedAt === undefined ? {} : { startTime: timestampFromDate(job.startedAt) }),
+    ...(job.endedAt === undefined ? {} : { endTime: timestampFromDate(job.endedAt) }),
+  };
+}
+
+/** Writes a task; `progress` is what its agent last said, if it runs now. */
+export function fromTask(
+  task: TaskView,
+  progress: number | undefined,
+): MessageInitShape<typeof TaskSchema> {
+  return {
+    taskId: task.taskId,
+    jobId: task.jobId,
+    spec: fromTaskSpec(task.spec, task.input),
+    state: fromTaskState(task.state),
+    attempts: task.attempts,
+    chargedAttempts: task.charged,
+    agentId: task.agentId,
+    fence: task.fence,
+    progress: task.state === "SUCCEEDED" ? 1 : (progress ?? 0),
+    ...(task.output === undefined ? {} : { output: fromPayload(task.output) }),
+    ...(task.failure === undefined ? {} : { failure: fromFailure(task.failure) }),
+    createTime: timestampFromDate(task.createdAt),
+    ...(task.readyAt === undefined ? {} : { readyTime: timestampFromDate(task.readyAt) }),
+    ...(task.leasedAt === undefined ? {} : { leaseTime: timestampFromDate(task.leasedAt) }),
+    ...(task.endedAt === undefined ? {} : { endTime: timestampFromDate(task.endedAt) }),
+    planning: task.planning,
+  };
+}
+
+/** Writes an attempt. */
+export function fromAttempt(attempt: AttemptView): MessageInitShape<typeof AttemptSchema> {
+  const { decision, failure, startedAt, endedAt } = attempt;
+  return {
+    attempt: attempt.attempt,
+    fence: attempt.fence,
+    agentId: attempt.agentId,
+    agentEpoch: attempt.agentEpoch,
+    leaseTime: timestampFromDate(attempt.leasedAt),
+    ...(startedAt === undefined ? {} : { startTime: timestampFromDate(startedAt) }),
+    ...(endedAt === undefined ? {} : { endTime: timestampFromDate(endedAt) }),
+    outcome: attempt.outcome ?? "",
+    ...(failure === undefined ? {} : { failure: fromFailure(failure) }),
+    charged: attempt.charged,
+    ...(decision === undefined ? {} : { decision: fromDecision(decision) }),
+  };
+}
+
+/** Writes a routing decision. */
+export function fromDecision(
+  decision: RoutingDecision,
+): MessageInitShape<typeof RoutingDecisionSchema> {
+  const { factors, rejections, ...rest } = decision;
+  return { ...rest, factors: { ...factors }, rejections: [...rejections] };
+}

@@ -1,0 +1,32 @@
+import type { JobService } from "@nexus/proto/orchestrator";
+import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import { EXPLAIN_ATTEMPTS_MAX } from "../domain/limits.ts";
+import { readAttempts, readTaskBare } from "../store/task-reader.ts";
+import { fromAttempt, fromDecision, fromTask } from "./convert.ts";
+import type { HandlerDeps } from "./deps.ts";
+import { assertTaskId, taskNotFound } from "./find.ts";
+
+/** Serves ExplainTask. */
+export function createExplainTask({
+  engine,
+  pool,
+}: HandlerDeps): MethodImplementation<typeof JobService.method.explainTask> {
+  return async ({ taskId }, ctx) => {
+    engine.assertServing();
+    assertTaskId(taskId);
+    const { namespace } = requirePrincipal(ctx);
+    const task = await readTaskBare(pool, namespace, taskId);
+    if (task === undefined) throw taskNotFound();
+    const attempts = await readAttempts(pool, taskId, EXPLAIN_ATTEMPTS_MAX);
+    const avoidAgentId = task.failure === undefined ? "" : task.agentId;
+    const now =
+      task.state === "READY"
+        ? engine.explainNow({ namespace, spec: task.spec, avoidAgentId })
+        : undefined;
+    return {
+      task: fromTask(task, engine.progressOf(taskId)),
+      attempts: attempts.map(fromAttempt),
+      ...(now === undefined ? {} : { now: fromDecision(now) }),
+    };
+  };
+}

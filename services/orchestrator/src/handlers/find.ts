@@ -1,0 +1,44 @@
+/** Finds what a caller names, inside the caller's namespace only. */
+import { NexusError } from "@nexus/shared";
+import type { JobView } from "../domain/job.ts";
+import { jobNotFound } from "../engine/canceller.ts";
+import { readJob } from "../store/job-reader.ts";
+import { isJobId, isTaskId } from "../store/row-ids.ts";
+import type { HandlerDeps } from "./deps.ts";
+
+const PAGE_SIZE_DEFAULT = 100;
+
+/** Reads a job. Errors: not_found/JOB_NOT_FOUND, also for another namespace's. */
+export async function findJob(
+  { pool }: HandlerDeps,
+  namespace: string,
+  jobId: string,
+): Promise<JobView> {
+  const job = isJobId(jobId) ? await readJob(pool, namespace, jobId) : undefined;
+  if (job === undefined) throw jobNotFound();
+  return job;
+}
+
+/** Makes the error for a task that the caller's namespace does not have. */
+export function taskNotFound(): NexusError {
+  return new NexusError({
+    kind: "not_found",
+    reason: "TASK_NOT_FOUND",
+    message: "There is no such task in this namespace.",
+  });
+}
+
+/** Refuses what cannot be a task's id. Errors: not_found/TASK_NOT_FOUND. */
+export function assertTaskId(taskId: string): void {
+  if (!isTaskId(taskId)) throw taskNotFound();
+}
+
+/** Reads which page is asked for. */
+export function pageOf(
+  page: { readonly pageSize: number; readonly pageToken: string } | undefined,
+): { pageSize: number; pageToken: string } {
+  return {
+    pageSize: page === undefined || page.pageSize === 0 ? PAGE_SIZE_DEFAULT : page.pageSize,
+    pageToken: page?.pageToken ?? "",
+  };
+}

@@ -1,0 +1,26 @@
+/** Every method of the orchestrator, in one screen. */
+import type { JobService } from "@nexus/proto/orchestrator";
+import type { ServiceImplementation } from "@nexus/rpc";
+import { createCancelJob } from "./cancel-job.ts";
+import type { HandlerDeps } from "./deps.ts";
+import { createExplainTask } from "./explain-task.ts";
+import { createGetJob } from "./get-job.ts";
+import { createGetTask } from "./get-task.ts";
+import { createListJobs } from "./list-jobs.ts";
+import { createListTasks } from "./list-tasks.ts";
+import { createSubmitJob } from "./submit-job.ts";
+import { createWatchJob } from "./watch-job.ts";
+
+/** Builds the route table of JobService. */
+export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof JobService> {
+  return {
+    submitJob: createSubmitJob(deps),
+    getJob: createGetJob(deps),
+    listJobs: createListJobs(deps),
+    listTasks: createListTasks(deps),
+    getTask: createGetTask(deps),
+    watchJob: createWatchJob(deps),
+    cancelJob: createCancelJob(deps),
+    explainTask: createExplainTask(deps),
+  };
+}

@@ -1,0 +1,23 @@
+import type { JobService } from "@nexus/proto/orchestrator";
+import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import { listJobs } from "../store/job-reader.ts";
+import { fromJob, toJobStates } from "./convert.ts";
+import type { HandlerDeps } from "./deps.ts";
+import { pageOf } from "./find.ts";
+
+/** Serves ListJobs. */
+export function createListJobs({
+  engine,
+  pool,
+}: HandlerDeps): MethodImplementation<typeof JobService.method.listJobs> {
+  return async (request, ctx) => {
+    engine.assertServing();
+    const { jobs, nextPageToken } = await listJobs(pool, {
+      namespace: requirePrincipal(ctx).namespace,
+      states: toJobStates(request.states),
+      labels: request.labels,
+      ...pageOf(request.page),
+    });
+    return { jobs: jobs.map((job) => fromJob(job)), page: { nextPageToken } };
+  };
+}

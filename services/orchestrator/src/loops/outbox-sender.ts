@@ -1,0 +1,112 @@
+/** Tells registry and insight how attempts ended, after the commit, at least once, each at its own pace. */
+import { NexusError } from "@nexus/shared";
+import type { Outcome, OutcomeReceiver } from "../domain/outcome.ts";
+
+/** Most outcomes in one call, as the contracts say. */
+export const OUTCOMES_PER_CALL_MAX = 512;
+/** Batches sent in one step, so that a step ends. */
+const BATCHES_PER_STEP_MAX = 64;
+/** Receivers count each outcome once for 24 h, and insight takes none older; what has waited longer is dropped. */
+const OUTCOME_AGE_MAX_MS = 23 * 3_600_000;
+
+/** The outbox as the sender needs it. */
+export interface Outbox {
+  read(after: bigint, limit: number): Promise<readonly Outcome[]>;
+  delete(upTo: bigint): Promise<number>;
+  span(): Promise<{ readonly first: bigint; readonly last: bigint } | undefined>;
+}
+
+/** What the sender needs. */
+export interface OutboxSenderOptions {
+  readonly outbox: Outbox;
+  readonly receivers: readonly OutcomeReceiver[];
+  readonly rowsMax: number;
+  /** Only the owner sends. */
+  readonly isOwner: () => boolean;
+  readonly nowMs: () => number;
+  readonly events: {
+    outcomesSent(receiver: string, count: number): void;
+    outcomesDropped(receiver: string, count: number, why: string): void;
+    outboxDepth(rows: number): void;
+  };
+}
+
+/** Owns how far each receiver has been told. The positions are in memory: after a restart all is told again. */
+export class OutboxSender {
+  readonly #options: OutboxSenderOptions;
+  readonly #told = new Map<string, bigint>();
+
+  constructor(options: OutboxSenderOptions) {
+    this.#options = options;
+    for (const receiver of options.receivers) this.#told.set(receiver.name, 0n);
+  }
+
+  /** Tells one receiver what it has not heard. Each receiver has a loop of its own, so a slow one holds up nobody. */
+  async tell(receiver: OutcomeReceiver, signal: AbortSignal): Promise<void> {
+    if (!this.#options.isOwner()) return;
+    for (let i = 0; i < BATCHES_PER_STEP_MAX && !signal.aborted; i += 1) {
+      const after = this.#told.get(receiver.name) ?? 0n;
+      const outcomes = await this.#options.outbox.read(after, OUTCOMES_PER_CALL_MAX);
+      const last = outcomes.at(-1);
+      if (last === undefined) return;
+      await this.#send(receiver, this.#fresh(receiver, outcomes), signal);
+      this.#told.set(receiver.name, last.position);
+      if (outcomes.length < OUTCOMES_PER_CALL_MAX) return;
+    }
+  }
+
+  /** Deletes what all have acknowledged, and, at the limit, the oldest of what they have not. */
+  async sweep(): Promise<void> {
+    const { outbox, rowsMax, events, isOwner } = this.#options;
+    if (!isOwner()) return;
+    const span = await outbox.span();
+    if (span === undefined) {
+      events.outboxDepth(0);
+      return;
+    }
+    let upTo = [...this.#told.values()].reduce((a, b) => (a < b ? a : b));
+    const rows = span.last - span.first + 1n;
+    const excess = span.first + (rows - BigInt(rowsMax)) - 1n;
+    if (excess > upTo) {
+      events.outcomesDropped(
+        "all",
+        Number(excess - (upTo > span.first ? upTo : span.first)),
+        "outbox full",
+      );
+      upTo = excess;
+    }
+    if (upTo >= span.first) await outbox.delete(upTo);
+    const left = span.last - (upTo > span.first ? upTo : span.first);
+    events.outboxDepth(Number(left < 0n ? 0n : left));
+  }
+
+  #fresh(receiver: OutcomeReceiver, outcomes: readonly Outcome[]): readonly Outcome[] {
+    const oldestMs = this.#options.nowMs() - OUTCOME_AGE_MAX_MS;
+    const fresh = outcomes.filter((outcome) => outcome.endedAt.getTime() >= oldestMs);
+    const old = outcomes.length - fresh.length;
+    if (old > 0) this.#options.events.outcomesDropped(receiver.name, old, "too old");
+    return fresh;
+  }
+
+  /** Sends a batch; one that is refused as invalid is split until the bad outcome is alone, which is dropped. */
+  async #send(
+    receiver: OutcomeReceiver,
+    outcomes: readonly Outcome[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (outcomes.length === 0) return;
+    try {
+      await receiver.send(outcomes, signal);
+      this.#options.events.outcomesSent(receiver.name, outcomes.length);
+    } catch (error) {
+      if (!NexusError.is(error, "invalid")) throw error;
+      if (outcomes.length === 1) {
+        this.#options.events.outcomesDropped(receiver.name, 1, error.reason);
+        return;
+      }
+      const middle = Math.ceil(outcomes.length / 2);
+      await this.#send(receiver, outcomes.slice(0, middle), signal);
+      await this.#send(receiver, outcomes.slice(middle), signal);
+    }
+  }
+}

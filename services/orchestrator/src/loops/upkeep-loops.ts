@@ -1,0 +1,66 @@
+/** The background work of the orchestrator, as steps that loops repeat. */
+import type { LoopOptions } from "@nexus/runtime";
+import type { Engine } from "../engine/engine.ts";
+
+type LoopSpec = Omit<LoopOptions, "logger">;
+
+/** The safety net behind the events looks this often. */
+const SWEEP_INTERVAL_MS = 1_000;
+const ABSENT_INTERVAL_MS = 250;
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+const ROUTER_LOOKUP_INTERVAL_MS = 5_000;
+const REQUEST_BATCH_ROWS = 5_000;
+
+/** Repeats a bounded step while it finds full batches, so that a backlog is worked off at once. */
+async function drain(step: () => Promise<number>, batchMax: number, signal: AbortSignal) {
+  while (!signal.aborted && (await step()) >= batchMax);
+}
+
+/** Ends attempts that take too long. */
+export function reapDeadlines(engine: Engine, intervalMs: number, batchMax: number): LoopSpec {
+  const step = () => engine.reaper.reapDeadlines();
+  return { name: "reap-deadlines", intervalMs, step: (signal) => drain(step, batchMax, signal) };
+}
+
+/** Fails tasks that found no agent in time. */
+export function reapWaiting(engine: Engine, intervalMs: number, batchMax: number): LoopSpec {
+  const step = () => engine.reaper.reapWaiting();
+  return { name: "reap-waiting", intervalMs, step: (signal) => drain(step, batchMax, signal) };
+}
+
+/** Ends the leases of agents that were not seen again. */
+export function reapAbsent(engine: Engine): LoopSpec {
+  return {
+    name: "reap-absent",
+    intervalMs: ABSENT_INTERVAL_MS,
+    step: () => {
+      if (engine.ownership === "owner") engine.sessions.reapAbsent();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Looks at every lane, and sends assignments that never got out. */
+export function sweep(engine: Engine): LoopSpec {
+  return { name: "sweep", intervalMs: SWEEP_INTERVAL_MS, step: () => engine.sweep() };
+}
+
+/** Makes coming event partitions and drops old ones. */
+export function keepPartitionsLoop(keep: () => Promise<void>): LoopSpec {
+  return { name: "keep-partitions", intervalMs: HOUR_MS, step: keep };
+}
+
+/** Forgets old request ids. */
+export function forgetRequests(remove: (limit: number) => Promise<number>): LoopSpec {
+  return {
+    name: "forget-requests",
+    intervalMs: MINUTE_MS,
+    step: (signal) => drain(() => remove(REQUEST_BATCH_ROWS), REQUEST_BATCH_ROWS, signal),
+  };
+}
+
+/** Looks up the names of routers again. */
+export function refreshRouters(refresh: () => Promise<void>): LoopSpec {
+  return { name: "refresh-routers", intervalMs: ROUTER_LOOKUP_INTERVAL_MS, step: refresh };
+}

@@ -1,0 +1,213 @@
+/** Puts the orchestrator together. Reads top to bottom in the order of dependency; the frame closes in reverse. */
+import { hostname } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { ConfigManager } from "@nexus/core";
+import { createPool, migrate, type Pool } from "@nexus/postgres";
+import { JobService } from "@nexus/proto/orchestrator";
+import { RegistryService } from "@nexus/proto/registry";
+import { createRpcClient } from "@nexus/rpc";
+import {
+  createServiceFrame,
+  type RunningService,
+  type ServerOverrides,
+  type ServiceFrame,
+} from "@nexus/runtime";
+import { AgentWatcher } from "./clients/agent-watcher.ts";
+import { DispatchClient } from "./clients/dispatch-client.ts";
+import { createInsightReceiver, createRegistryReceiver } from "./clients/outcome-receivers.ts";
+import type { OrchestratorConfig } from "./config.ts";
+import { Engine } from "./engine/engine.ts";
+import { createEvents, type OrchestratorEvents } from "./events.ts";
+import { createHandlers } from "./handlers/index.ts";
+import { createPlanCodec } from "./handlers/plan-codec.ts";
+import { OutboxSender } from "./loops/outbox-sender.ts";
+import {
+  forgetRequests,
+  keepPartitionsLoop,
+  reapAbsent,
+  reapDeadlines,
+  reapWaiting,
+  refreshRouters,
+  sweep,
+} from "./loops/upkeep-loops.ts";
+import { deleteOutbox, readOutbox, readOutboxSpan } from "./store/outbox-store.ts";
+import { keepPartitions } from "./store/partition-store.ts";
+import { deleteOldRequests } from "./store/request-store.ts";
+
+const SCHEMA = "orchestrator";
+const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
+/** Days of event history prepared ahead: a keeper that fails for a week loses nothing. */
+const PARTITION_DAYS_AHEAD = 7;
+
+/** What a test may put in place of the orchestrator's own parts. */
+export interface OrchestratorOverrides extends ServerOverrides {
+  /** Chance, for routing and retry delays. */
+  readonly random?: () => number;
+}
+
+interface Parts {
+  readonly frame: ServiceFrame;
+  readonly config: OrchestratorConfig;
+  readonly pool: Pool;
+  readonly events: OrchestratorEvents;
+}
+
+/** Starts the orchestrator: migrates, competes for ownership, then serves. Resolves when calls are taken; until this
+ * process owns the jobs, calls get NOT_OWNER. */
+export async function startServer(
+  config: ConfigManager<OrchestratorConfig>,
+  overrides: OrchestratorOverrides = {},
+): Promise<RunningService> {
+  const frame = await createServiceFrame({ service: "orchestrator", config, overrides });
+  try {
+    const pool = openPool(frame, config.current);
+    const events = createEvents(frame.metrics, frame.logger);
+    const parts: Parts = { frame, config: config.current, pool, events };
+    await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+    const retention = {
+      daysAhead: PARTITION_DAYS_AHEAD,
+      retentionMs: config.current.eventRetentionMs,
+    };
+    await frame.untilUp("postgres", () => keepPartitions(pool, retention));
+    const engine = openEngine(parts, overrides);
+    openLoops(parts, engine);
+    openOutbox(parts, engine);
+    frame.loop(keepPartitionsLoop(() => keepPartitions(pool, retention)));
+    const { watchHeartbeatMs } = config.current;
+    frame.server.add(JobService, createHandlers({ engine, pool, watchHeartbeatMs }));
+    return await frame.start();
+  } catch (error) {
+    await frame[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function openPool(frame: ServiceFrame, config: OrchestratorConfig): Pool {
+  const pool = createPool({
+    url: config.databaseUrl,
+    max: config.databasePoolMax,
+    applicationName: "nexus-orchestrator",
+    schema: SCHEMA,
+    statementTimeoutMs: config.statementTimeoutMs,
+    logger: frame.logger,
+  });
+  frame.defer("postgres", () => pool.close());
+  frame.check("postgres", () => pool.query("SELECT 1"));
+  return pool;
+}
+
+/** Builds the engine with its streams. They are open while this process owns the jobs, and only then. */
+function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
+  const { frame, config, pool, events } = parts;
+  const owner = config.orchestratorId ?? `${hostname()}:${config.grpcPort}`;
+  const dispatch = new DispatchClient({
+    addresses: config.meshRouterAddresses,
+    orchestratorId: owner,
+    channel: (address) => frame.channel(address),
+    tokens: frame.tokens,
+    logger: frame.logger,
+  });
+  const engine = new Engine({
+    pool,
+    owner,
+    dispatch,
+    plans: createPlanCodec(),
+    events,
+    limits: config,
+    bulkhead: config.bulkhead,
+    explorationShare: config.explorationShare,
+    logger: frame.logger,
+    ids: frame.ids,
+    ...(overrides.random === undefined ? {} : { random: overrides.random }),
+    onOwnership: (owns) => {
+      if (owns) dispatch.open();
+      else void dispatch.close();
+    },
+  });
+  listenToStreams(dispatch, engine, events);
+  const client = createRpcClient(RegistryService, frame.channel(config.registryAddress), {
+    tokens: frame.tokens,
+  });
+  const watcher = new AgentWatcher({ client, listener: engine, logger: frame.logger });
+  frame.defer("dispatch streams", () => dispatch.close());
+  frame.defer("agent watch", () => watcher.close());
+  frame.defer("engine", () => engine.stop());
+  frame.check("ownership", () => {
+    if (engine.ownership !== "owner") throw new Error(engine.ownership);
+  });
+  frame.loop(refreshRouters(() => dispatch.refresh()));
+  addGauges(parts, engine);
+  engine.start();
+  return engine;
+}
+
+function listenToStreams(
+  dispatch: DispatchClient,
+  engine: Engine,
+  events: OrchestratorEvents,
+): void {
+  dispatch.listen({
+    onStreamOpened(router) {
+      events.streamOpened(router);
+      engine.sessions.onStreamOpened(router);
+    },
+    onReport: (router, report) => engine.sessions.onReport(router, report),
+    onSnapshotComplete: (router) => engine.sessions.onSnapshotComplete(router),
+    onUpdate: (update) => engine.updates.receive(update),
+    onRefusal: (refusal) => engine.sessions.onRefusal(refusal),
+    onStreamLost(router, error) {
+      events.streamLost(router, error);
+      engine.sessions.onStreamLost(router);
+    },
+  });
+}
+
+function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
+  frame.loop(reapDeadlines(engine, config.reapIntervalMs, config.reapBatchMax));
+  frame.loop(reapWaiting(engine, config.reapIntervalMs, config.reapBatchMax));
+  frame.loop(reapAbsent(engine));
+  frame.loop(sweep(engine));
+  const age = config.requestRetentionMs;
+  frame.loop(forgetRequests((limit) => deleteOldRequests(pool, age, limit)));
+}
+
+function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): void {
+  const { tokens } = frame;
+  const receivers = [
+    createRegistryReceiver({ channel: frame.channel(config.registryAddress), tokens }),
+    createInsightReceiver({ channel: frame.channel(config.insightAddress), tokens }),
+  ];
+  const sender = new OutboxSender({
+    outbox: {
+      read: (after, limit) => readOutbox(pool, after, limit),
+      delete: (upTo) => deleteOutbox(pool, upTo),
+      span: () => readOutboxSpan(pool),
+    },
+    receivers,
+    rowsMax: config.outboxRowsMax,
+    isOwner: () => engine.ownership === "owner",
+    nowMs: () => frame.clock.nowMs(),
+    events,
+  });
+  const intervalMs = config.outboxIntervalMs;
+  for (const receiver of receivers) {
+    const name = `outcomes-to-${receiver.name}`;
+    frame.loop({ name, intervalMs, step: (signal) => sender.tell(receiver, signal) });
+  }
+  frame.loop({ name: "sweep-outbox", intervalMs, step: () => sender.sweep() });
+}
+
+function addGauges({ frame }: Parts, engine: Engine): void {
+  const gauges: readonly [keyof ReturnType<Engine["stats"]>, string, string][] = [
+    ["ready", "tasks_ready", "Tasks that wait for an agent."],
+    ["delayed", "tasks_delayed", "Tasks that wait for their next attempt."],
+    ["blocked", "tasks_blocked", "Tasks that wait for other tasks."],
+    ["leases", "leases", "Live leases."],
+    ["claims", "claims_in_flight", "Choices that wait for their commit."],
+    ["agents", "agents_known", "Agents known from registry, sessions or leases."],
+    ["watchers", "watchers", "Open watches of jobs."],
+  ];
+  for (const [key, name, help] of gauges) {
+    frame.metrics.gauge({ name, help, read: () => engine.stats()[key] });
+  }
+}

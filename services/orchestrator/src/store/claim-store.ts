@@ -1,0 +1,83 @@
+/** The claim: moves tasks from ready to leases, all or nothing. */
+import type { Queryable } from "@nexus/postgres";
+import type { Claim } from "../domain/live-task.ts";
+import { assertMoved } from "./job-progress-store.ts";
+import { taskUuid, toTaskId } from "./row-ids.ts";
+
+const CLAIM = {
+  name: "claim",
+  text: `
+    WITH wanted AS (
+      SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::json[], $7::bigint[])
+        AS w(task_id, namespace, agent_id, agent_epoch, capability_version, decision, start_to_close_ms)
+    ), moved AS (
+      DELETE FROM ready r USING wanted w WHERE r.task_id = w.task_id
+      RETURNING r.task_id, r.shard, r.ready_at
+    ), begun AS (
+      UPDATE task_states s
+         SET state = 'LEASED', attempts = s.attempts + 1, fence = nextval('fence_seq'), agent_id = w.agent_id,
+             leased_at = now(), started_at = NULL,
+             failure_reason = NULL, failure_message = NULL, failure_task_key = NULL
+        FROM moved m JOIN wanted w USING (task_id)
+       WHERE s.task_id = m.task_id AND s.state = 'READY'
+      RETURNING s.task_id, s.job_id, s.fence, s.attempts
+    ), leased AS (
+      INSERT INTO leases (task_id, shard, job_id, fence, namespace, agent_id, agent_epoch, attempt,
+                          capability_version, ready_at, leased_at, deadline_at, decision)
+      SELECT b.task_id, m.shard, b.job_id, b.fence, w.namespace, w.agent_id, w.agent_epoch, b.attempts,
+             w.capability_version, m.ready_at, now(),
+             now() + w.start_to_close_ms * interval '1 millisecond', w.decision
+        FROM begun b JOIN moved m USING (task_id) JOIN wanted w USING (task_id)
+      RETURNING task_id, fence, attempt, leased_at, deadline_at
+    )
+    SELECT c.moved, l.task_id, l.fence, l.attempt, l.leased_at, l.deadline_at
+      FROM (SELECT count(*)::int AS moved FROM moved) c LEFT JOIN leased l ON true`,
+};
+
+interface ClaimRow {
+  readonly moved: number;
+  readonly task_id: string | null;
+  readonly fence: string;
+  readonly attempt: number;
+  readonly leased_at: Date;
+  readonly deadline_at: Date;
+}
+
+/** A lease as the database granted it. */
+export interface GrantedLease {
+  readonly fence: bigint;
+  readonly attempt: number;
+  readonly leasedAtMs: number;
+  readonly deadlineAtMs: number;
+}
+
+/** Leases tasks (each once) to agents; returns what was granted by task id. A task that no longer waits is absent.
+ *
+ * One statement moves the rows and counts them, so a task can be neither lost between two tables nor leased twice.
+ * Errors: internal/INTERNAL when a ready row had no task to go with it; nothing is stored then. */
+export async function claimTasks(
+  client: Queryable,
+  claims: readonly Claim[],
+): Promise<Map<string, GrantedLease>> {
+  const { rows } = await client.query<ClaimRow>(CLAIM, [
+    claims.map((claim) => taskUuid(claim.task.taskId)),
+    claims.map((claim) => claim.task.namespace),
+    claims.map((claim) => claim.agentId),
+    claims.map((claim) => claim.agentEpoch.toString()),
+    claims.map((claim) => claim.capabilityVersion),
+    claims.map((claim) => JSON.stringify(claim.decision)),
+    claims.map((claim) => claim.task.spec.startToCloseMs),
+  ]);
+  const granted = new Map<string, GrantedLease>();
+  for (const row of rows) {
+    if (row.task_id === null) continue;
+    granted.set(toTaskId(row.task_id), {
+      fence: BigInt(row.fence),
+      attempt: row.attempt,
+      leasedAtMs: row.leased_at.getTime(),
+      deadlineAtMs: row.deadline_at.getTime(),
+    });
+  }
+  assertMoved("ready tasks to leases", rows[0]?.moved ?? 0, granted.size);
+  return granted;
+}

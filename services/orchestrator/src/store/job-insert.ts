@@ -1,0 +1,46 @@
+/** Inserts the jobs of one flush. */
+import type { Queryable } from "@nexus/postgres";
+import type { JobSubmission } from "../domain/job.ts";
+import { jobUuid, toJobId } from "./row-ids.ts";
+import { SHARD } from "./shard.ts";
+
+/** A job about to be inserted. */
+export interface NewJob {
+  readonly jobId: string;
+  readonly submission: JobSubmission;
+  readonly total: number;
+  readonly blocked: number;
+}
+
+const INSERT = {
+  name: "jobs-insert",
+  text: `
+    INSERT INTO jobs (job_id, shard, namespace, principal_id, objective, priority, labels, traceparent, state,
+                      total, blocked, ready)
+    SELECT job_id, $10, namespace, principal_id, objective, priority, labels, traceparent, 'PENDING',
+           total, blocked, total - blocked
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::jsonb[], $7::text[],
+                  $8::int[], $9::int[])
+           AS i(job_id, namespace, principal_id, objective, priority, labels, traceparent, total, blocked)
+    RETURNING job_id, created_at`,
+};
+
+/** Inserts jobs; returns when each was committed, by id. */
+export async function insertJobs(
+  client: Queryable,
+  jobs: readonly NewJob[],
+): Promise<Map<string, Date>> {
+  const { rows } = await client.query<{ job_id: string; created_at: Date }>(INSERT, [
+    jobs.map((job) => jobUuid(job.jobId)),
+    jobs.map((job) => job.submission.namespace),
+    jobs.map((job) => job.submission.principalId),
+    jobs.map((job) => job.submission.objective),
+    jobs.map((job) => job.submission.priority),
+    jobs.map((job) => JSON.stringify(job.submission.labels)),
+    jobs.map((job) => job.submission.traceparent),
+    jobs.map((job) => job.total),
+    jobs.map((job) => job.blocked),
+    SHARD,
+  ]);
+  return new Map(rows.map((row) => [toJobId(row.job_id), row.created_at]));
+}

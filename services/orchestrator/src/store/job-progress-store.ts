@@ -1,0 +1,129 @@
+/** Moves the counters and the state of jobs, once per job and batch. */
+import { NexusError } from "@nexus/shared";
+import type { Queryable } from "@nexus/postgres";
+import type { JobChange } from "../domain/job-event.ts";
+import {
+  applyJobDelta,
+  isTerminalJobState,
+  type JobDelta,
+  type JobProgress,
+  type JobState,
+} from "../domain/job-state.ts";
+import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
+import { jobUuid, toJobId } from "./row-ids.ts";
+
+const READ = {
+  name: "job-progress-read",
+  text: `
+    SELECT job_id, state, total, blocked, ready, active, succeeded, failed, cancelled, skipped,
+           failure_reason, failure_message, failure_task_key
+      FROM jobs WHERE job_id = ANY($1::uuid[]) ORDER BY job_id FOR NO KEY UPDATE`,
+};
+
+const WRITE = {
+  name: "job-progress-write",
+  text: `
+    UPDATE jobs j
+       SET state = d.state, total = d.total, blocked = d.blocked, ready = d.ready, active = d.active,
+           succeeded = d.succeeded, failed = d.failed, cancelled = d.cancelled, skipped = d.skipped,
+           failure_reason = d.reason, failure_message = d.message, failure_task_key = d.task_key,
+           started_at = coalesce(j.started_at, CASE WHEN d.started THEN now() END),
+           ended_at = CASE WHEN d.ended THEN now() END
+      FROM unnest($1::uuid[], $2::job_state[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[],
+                  $9::int[], $10::int[], $11::text[], $12::text[], $13::text[], $14::bool[], $15::bool[])
+           AS d(job_id, state, total, blocked, ready, active, succeeded, failed, cancelled, skipped,
+                reason, message, task_key, started, ended)
+     WHERE j.job_id = d.job_id AND j.ended_at IS NULL`,
+};
+
+interface ProgressRow extends FailureColumns {
+  readonly job_id: string;
+  readonly state: JobState;
+  readonly total: number;
+  readonly blocked: number;
+  readonly ready: number;
+  readonly active: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly skipped: number;
+}
+
+function toProgress(row: ProgressRow): JobProgress {
+  const { total, blocked, ready, active, succeeded, failed, cancelled, skipped } = row;
+  return {
+    state: row.state,
+    counts: { total, blocked, ready, active, succeeded, failed, cancelled, skipped },
+    failure: toFailureOrNone(row),
+  };
+}
+
+/** One job before and after a batch. */
+interface Step {
+  readonly jobId: string;
+  readonly before: JobProgress;
+  readonly after: JobProgress;
+  readonly leased: boolean;
+}
+
+/** Applies what a batch did to its jobs and returns the state changes, in the order of the deltas.
+ *
+ * A job that is terminal already is left alone: terminal states never change.
+ * Cost: 2 statements, one row version per job. */
+export async function applyJobDeltas(
+  client: Queryable,
+  deltas: ReadonlyMap<string, JobDelta>,
+): Promise<JobChange[]> {
+  if (deltas.size === 0) return [];
+  const { rows } = await client.query<ProgressRow>(READ, [[...deltas.keys()].map(jobUuid)]);
+  const steps: Step[] = [];
+  for (const row of rows) {
+    const jobId = toJobId(row.job_id);
+    const delta = deltas.get(jobId) as JobDelta;
+    const before = toProgress(row);
+    if (isTerminalJobState(before.state)) continue;
+    const leased = delta.events.some((e) => e === "TASK_LEASED" || e === "PLANNER_LEASED");
+    steps.push({ jobId, before, after: applyJobDelta(before, delta), leased });
+  }
+  await writeSteps(client, steps);
+  return steps.flatMap(({ jobId, before, after }): JobChange[] => {
+    if (after.state === before.state) return [];
+    const failure = isTerminalJobState(after.state) ? after.failure : undefined;
+    return [{ kind: "job", jobId, state: after.state, failure }];
+  });
+}
+
+async function writeSteps(client: Queryable, steps: readonly Step[]): Promise<void> {
+  if (steps.length === 0) return;
+  const count = (name: keyof JobProgress["counts"]) => steps.map(({ after }) => after.counts[name]);
+  const { rowCount } = await client.query(WRITE, [
+    steps.map(({ jobId }) => jobUuid(jobId)),
+    steps.map(({ after }) => after.state),
+    count("total"),
+    count("blocked"),
+    count("ready"),
+    count("active"),
+    count("succeeded"),
+    count("failed"),
+    count("cancelled"),
+    count("skipped"),
+    steps.map(({ after }) => after.failure?.reason ?? null),
+    steps.map(({ after }) => after.failure?.message ?? null),
+    steps.map(({ after }) => after.failure?.taskKey ?? null),
+    steps.map(({ leased }) => leased),
+    steps.map(({ after }) => isTerminalJobState(after.state)),
+  ]);
+  assertMoved("jobs", steps.length, rowCount);
+}
+
+/** Ends the transaction when a statement moved another number of rows than it should have: the conservation of tasks.
+ *
+ * Errors: internal/INTERNAL; nothing of the batch is stored. */
+export function assertMoved(what: string, expected: number, moved: number): void {
+  if (moved === expected) return;
+  throw new NexusError({
+    kind: "internal",
+    reason: "INTERNAL",
+    message: `A batch should have moved ${expected} ${what}, but moved ${moved}.`,
+  });
+}

@@ -1,0 +1,145 @@
+/** Reads jobs for callers, always inside one namespace. */
+import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
+import type { JobView } from "../domain/job.ts";
+import { isTerminalJobState, type JobState } from "../domain/job-state.ts";
+import { RESULTS_MAX_BYTES } from "../domain/limits.ts";
+import type { Payload } from "../domain/task.ts";
+import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
+import { jobUuid, toJobId } from "./row-ids.ts";
+
+const COLUMNS = `
+  job_id, namespace, objective, state, principal_id, priority, labels, total, blocked, ready, active, succeeded,
+  failed, cancelled, skipped, failure_reason, failure_message, failure_task_key, plan_summary, created_at, started_at,
+  ended_at`;
+
+interface JobRow extends FailureColumns {
+  readonly job_id: string;
+  readonly namespace: string;
+  readonly objective: string;
+  readonly state: JobState;
+  readonly principal_id: string;
+  readonly priority: number;
+  readonly labels: Record<string, string>;
+  readonly total: number;
+  readonly blocked: number;
+  readonly ready: number;
+  readonly active: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly skipped: number;
+  readonly plan_summary: string;
+  readonly created_at: Date;
+  readonly started_at: Date | null;
+  readonly ended_at: Date | null;
+}
+
+function toView(row: JobRow): JobView {
+  const { total, blocked, ready, active, succeeded, failed, cancelled, skipped } = row;
+  return {
+    jobId: toJobId(row.job_id),
+    namespace: row.namespace,
+    objective: row.objective,
+    state: row.state,
+    principalId: row.principal_id,
+    priority: row.priority,
+    labels: row.labels,
+    counts: { total, blocked, ready, active, succeeded, failed, cancelled, skipped },
+    // The first failure is known before the job ends, but it is the job's failure only then.
+    failure: isTerminalJobState(row.state) ? toFailureOrNone(row) : undefined,
+    planSummary: row.plan_summary,
+    createdAt: row.created_at,
+    startedAt: row.started_at ?? undefined,
+    endedAt: row.ended_at ?? undefined,
+  };
+}
+
+const GET = {
+  name: "job-get",
+  text: `SELECT ${COLUMNS} FROM jobs WHERE job_id = $1 AND namespace = $2`,
+};
+
+/** Reads one job; undefined when the namespace has none of that id. */
+export async function readJob(
+  client: Queryable,
+  namespace: string,
+  jobId: string,
+): Promise<JobView | undefined> {
+  const { rows } = await client.query<JobRow>(GET, [jobUuid(jobId), namespace]);
+  return rows[0] === undefined ? undefined : toView(rows[0]);
+}
+
+/** What to list. */
+export interface JobFilter {
+  readonly namespace: string;
+  /** Empty means all. */
+  readonly states: readonly JobState[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+const PAGE_KIND = "jobs";
+
+const LIST = {
+  name: "job-list",
+  text: `
+    SELECT ${COLUMNS}, created_at::text AS cursor_at
+      FROM jobs
+     WHERE namespace = $1
+       AND (cardinality($2::job_state[]) = 0 OR state = ANY($2::job_state[]))
+       AND ($3::timestamptz IS NULL OR (created_at, job_id) < ($3::timestamptz, $4::uuid))
+     ORDER BY created_at DESC, job_id DESC
+     LIMIT $5`,
+};
+
+/** A statement of its own, so that the planner sees the condition of the labels' index. */
+const LIST_BY_LABELS = {
+  name: "job-list-by-labels",
+  text: LIST.text.replace("WHERE", "WHERE labels <> '{}' AND labels @> $6::jsonb AND"),
+};
+
+/** Lists jobs, newest first. Errors: invalid/PAGE_TOKEN_INVALID. */
+export async function listJobs(
+  client: Queryable,
+  filter: JobFilter,
+): Promise<{ readonly jobs: readonly JobView[]; readonly nextPageToken: string }> {
+  const [at, id] = decodePageToken(PAGE_KIND, filter.pageToken) ?? [null, null];
+  const values = [filter.namespace, filter.states, at, id, filter.pageSize + 1];
+  const labelled = Object.keys(filter.labels).length > 0;
+  const { rows } = await client.query<JobRow & { cursor_at: string }>(
+    labelled ? LIST_BY_LABELS : LIST,
+    labelled ? [...values, JSON.stringify(filter.labels)] : values,
+  );
+  const page = rows.slice(0, filter.pageSize);
+  const last = page.at(-1);
+  const more = rows.length > page.length && last !== undefined;
+  return {
+    jobs: page.map(toView),
+    nextPageToken: more ? encodePageToken(PAGE_KIND, [last.cursor_at, last.job_id]) : "",
+  };
+}
+
+const RESULTS = {
+  name: "job-results",
+  text: `
+    WITH sinks AS (
+      SELECT t.task_id, t.task_key, sum(octet_length(o.data)) OVER () AS bytes
+        FROM tasks t JOIN task_outputs o USING (task_id)
+       WHERE t.job_id = $1 AND t.sink AND NOT t.planning
+    )
+    SELECT s.task_key, o.content_type, o.data
+      FROM sinks s JOIN task_outputs o USING (task_id)
+     WHERE s.bytes <= $2`,
+};
+
+/** Reads the outputs of tasks that no other task depends on, by key; none when they exceed RESULTS_MAX_BYTES. */
+export async function readResults(client: Queryable, jobId: string): Promise<Map<string, Payload>> {
+  const { rows } = await client.query<{ task_key: string; content_type: string; data: Buffer }>(
+    RESULTS,
+    [jobUuid(jobId), RESULTS_MAX_BYTES],
+  );
+  return new Map(
+    rows.map((row) => [row.task_key, { contentType: row.content_type, data: row.data }]),
+  );
+}

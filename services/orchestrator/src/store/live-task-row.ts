@@ -1,0 +1,49 @@
+/** The columns from which a task that waits or runs is brought into memory. */
+import type { LiveTask } from "../domain/live-task.ts";
+import type { StoredTaskSpec } from "../domain/task.ts";
+import { toJobId, toTaskId } from "./row-ids.ts";
+
+/** Select list for LiveTaskRow, over `tasks t`, `task_states s` and `jobs j`. */
+export const LIVE_TASK_COLUMNS = `
+  t.task_id, t.job_id, t.namespace, t.task_key, t.spec, t.priority, t.planning, t.sink, t.has_upstream,
+  j.traceparent, s.attempts, s.charged, s.agent_id AS last_agent_id, s.failure_reason, s.ready_at`;
+
+/** A row of LIVE_TASK_COLUMNS. */
+export interface LiveTaskRow {
+  readonly task_id: string;
+  readonly job_id: string;
+  readonly namespace: string;
+  readonly task_key: string;
+  readonly spec: StoredTaskSpec;
+  readonly priority: number;
+  readonly planning: boolean;
+  readonly sink: boolean;
+  readonly has_upstream: boolean;
+  readonly traceparent: string;
+  readonly attempts: number;
+  readonly charged: number;
+  readonly last_agent_id: string;
+  readonly failure_reason: string | null;
+  readonly ready_at: Date | null;
+}
+
+/** Makes the task from its row. A failure on a task that still waits is its last attempt's, so its agent is avoided. */
+export function toLiveTask(row: LiveTaskRow): LiveTask {
+  return {
+    taskId: toTaskId(row.task_id),
+    jobId: toJobId(row.job_id),
+    namespace: row.namespace,
+    key: row.task_key,
+    spec: row.spec,
+    priority: row.priority,
+    planning: row.planning,
+    sink: row.sink,
+    hasUpstream: row.has_upstream,
+    attempts: row.attempts,
+    charged: row.charged,
+    readyAtMs: row.ready_at?.getTime() ?? 0,
+    avoidAgentId: row.failure_reason === null ? "" : row.last_agent_id,
+    preferAgentId: "",
+    traceparent: row.traceparent,
+  };
+}

@@ -1,0 +1,127 @@
+/** Idempotency of mutations: which request made what, for 24 hours. */
+import type { Queryable } from "@nexus/postgres";
+import { jobUuid, toJobId } from "./row-ids.ts";
+import { toBuffer } from "./task-insert.ts";
+
+/** The mutations that are idempotent by request id. */
+export type RequestMethod = "SubmitJob" | "CancelJob";
+
+/** A mutation as asked for. */
+export interface RequestRecord {
+  readonly namespace: string;
+  readonly principalId: string;
+  readonly requestId: string;
+  readonly method: RequestMethod;
+  readonly bodyHash: Uint8Array;
+  readonly jobId: string;
+}
+
+/** What an earlier call with the same id did. */
+export interface EarlierRequest {
+  readonly method: string;
+  readonly bodyHash: Uint8Array;
+  readonly jobId: string;
+}
+
+const INSERT = {
+  name: "requests-insert",
+  text: `
+    INSERT INTO requests (namespace, principal_id, request_id, method, body_hash, job_id)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[])
+        ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
+    RETURNING namespace, principal_id, request_id`,
+};
+
+const FIND = {
+  name: "requests-find",
+  text: `
+    SELECT r.namespace, r.principal_id, r.request_id, r.method, r.body_hash, r.job_id
+      FROM requests r
+      JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(namespace, principal_id, request_id)
+     USING (namespace, principal_id, request_id)`,
+};
+
+interface KeyRow {
+  readonly namespace: string;
+  readonly principal_id: string;
+  readonly request_id: string;
+}
+
+interface RequestRow extends KeyRow {
+  readonly method: string;
+  readonly body_hash: Uint8Array;
+  readonly job_id: string;
+}
+
+/** Identifies a request among those of one batch. */
+export function requestKey(request: {
+  readonly namespace: string;
+  readonly principalId: string;
+  readonly requestId: string;
+}): string {
+  return JSON.stringify([request.namespace, request.principalId, request.requestId]);
+}
+
+function rowKey(row: KeyRow): string {
+  return JSON.stringify([row.namespace, row.principal_id, row.request_id]);
+}
+
+/** Records requests (each key once) and returns the earlier ones whose id is taken, by requestKey.
+ *
+ * Cost: 1 statement, 2 when an id is taken. */
+export async function recordRequests(
+  client: Queryable,
+  requests: readonly RequestRecord[],
+): Promise<Map<string, EarlierRequest>> {
+  const { rows } = await client.query<KeyRow>(INSERT, [
+    requests.map((request) => request.namespace),
+    requests.map((request) => request.principalId),
+    requests.map((request) => request.requestId),
+    requests.map((request) => request.method),
+    requests.map((request) => toBuffer(request.bodyHash)),
+    requests.map((request) => jobUuid(request.jobId)),
+  ]);
+  if (rows.length === requests.length) return new Map();
+  const inserted = new Set(rows.map(rowKey));
+  return findRequests(
+    client,
+    requests.filter((request) => !inserted.has(requestKey(request))),
+  );
+}
+
+async function findRequests(
+  client: Queryable,
+  requests: readonly RequestRecord[],
+): Promise<Map<string, EarlierRequest>> {
+  const { rows } = await client.query<RequestRow>(FIND, [
+    requests.map((request) => request.namespace),
+    requests.map((request) => request.principalId),
+    requests.map((request) => request.requestId),
+  ]);
+  return new Map(
+    rows.map((row) => [
+      rowKey(row),
+      { method: row.method, bodyHash: row.body_hash, jobId: toJobId(row.job_id) },
+    ]),
+  );
+}
+
+const DELETE_OLD = {
+  name: "requests-delete-old",
+  text: `
+    DELETE FROM requests
+     WHERE (namespace, principal_id, request_id) IN (
+       SELECT namespace, principal_id, request_id FROM requests
+        WHERE created_at < now() - $1::bigint * interval '1 millisecond'
+        ORDER BY created_at LIMIT $2)`,
+};
+
+/** Deletes requests older than this, at most `limit`; returns how many. */
+export async function deleteOldRequests(
+  client: Queryable,
+  olderThanMs: number,
+  limit: number,
+): Promise<number> {
+  const { rowCount } = await client.query(DELETE_OLD, [olderThanMs, limit]);
+  return rowCount;
+}

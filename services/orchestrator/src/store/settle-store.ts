@@ -1,0 +1,155 @@
+/** The end of leases: history, outputs, retries and reports, in one statement guarded by the fence. */
+import type { Queryable } from "@nexus/postgres";
+import type { Settlement } from "../domain/settlement.ts";
+import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
+import { assertMoved } from "./job-progress-store.ts";
+import { taskUuid, toTaskId } from "./row-ids.ts";
+import { toBuffer } from "./task-insert.ts";
+
+const SETTLE = {
+  name: "settle",
+  text: `
+    WITH input AS (
+      SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
+                           $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bool[], $13::text[],
+                           $14::text[], $15::bytea[])
+        AS i(task_id, fence, to_state, outcome, word, charged, reason, message, started_ago_ms, delay_ms, wait_ms,
+             reported, capability, content_type, output)
+    ), ended AS (
+      DELETE FROM leases l USING input i WHERE l.task_id = i.task_id AND l.fence = i.fence
+      RETURNING l.*
+    ), moved AS (
+      UPDATE task_states s
+         SET state = i.to_state, charged = s.charged + i.charged::int, fence = 0,
+             started_at = coalesce(s.started_at, now() - i.started_ago_ms * interval '1 millisecond'),
+             ready_at = CASE WHEN i.to_state = 'READY' THEN now() + i.delay_ms * interval '1 millisecond'
+                             ELSE s.ready_at END,
+             ended_at = CASE WHEN i.to_state <> 'READY' THEN now() END,
+             failure_reason = i.reason, failure_message = i.message, failure_task_key = NULL
+        FROM ended e JOIN input i USING (task_id)
+       WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($16::task_state[])
+      RETURNING s.task_id, s.started_at, s.ready_at
+    ), history AS (
+      INSERT INTO attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at, outcome,
+                            word, charged, failure_reason, failure_message, decision)
+      SELECT e.task_id, e.attempt, e.fence, e.agent_id, e.agent_epoch, e.leased_at, m.started_at, now(), i.outcome,
+             i.word, i.charged, i.reason, i.message, e.decision
+        FROM moved m JOIN ended e USING (task_id) JOIN input i USING (task_id)
+    ), again AS (
+      INSERT INTO ready (task_id, shard, ready_at, start_by)
+      SELECT e.task_id, e.shard, m.ready_at, m.ready_at + i.wait_ms * interval '1 millisecond'
+        FROM moved m JOIN ended e USING (task_id) JOIN input i USING (task_id)
+       WHERE i.to_state = 'READY'
+    ), stored AS (
+      INSERT INTO task_outputs (task_id, content_type, data)
+      SELECT m.task_id, i.content_type, i.output
+        FROM moved m JOIN input i USING (task_id)
+       WHERE i.to_state = 'SUCCEEDED'
+    ), report AS (
+      INSERT INTO outbox (namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason, ready_at,
+                          leased_at, started_at, ended_at)
+      SELECT e.namespace, e.job_id, e.task_id, e.fence, e.agent_id, i.capability, e.attempt,
+             i.to_state = 'SUCCEEDED', coalesce(i.reason, ''), e.ready_at, e.leased_at, m.started_at, now()
+        FROM moved m JOIN ended e USING (task_id) JOIN input i USING (task_id)
+       WHERE i.reported
+    )
+    SELECT c.ended, m.task_id, m.ready_at
+      FROM (SELECT count(*)::int AS ended FROM ended) c LEFT JOIN moved m ON true`,
+};
+const ENDING_STATES = statesThatAllow("SUCCEED");
+
+/** One lease to end. */
+export interface LeaseEnd {
+  readonly taskId: string;
+  readonly fence: bigint;
+  readonly settlement: Settlement;
+  readonly capability: string;
+  readonly scheduleToStartMs: number;
+  /** How long ago the agent said that it began, when that is not stored yet. */
+  readonly startedAgoMs: number | undefined;
+}
+
+const TO_STATE: Readonly<Record<Settlement["event"], TaskState>> = {
+  SUCCEED: "SUCCEEDED",
+  REQUEUE: "READY",
+  FAIL: "FAILED",
+};
+
+/** The state a settlement leads to. */
+export function stateAfter(settlement: Settlement): TaskState {
+  return TO_STATE[settlement.event];
+}
+
+interface SettleRow {
+  readonly ended: number;
+  readonly task_id: string | null;
+  readonly ready_at: Date | null;
+}
+
+/** Ends leases (each task once). Returns, by task id, when the task is ready again (or was); a lease that was over
+ * already is absent and nothing of it changed.
+ *
+ * Errors: internal/INTERNAL when a lease had no running task to go with it; nothing is stored then. */
+export async function settleLeases(
+  client: Queryable,
+  ends: readonly LeaseEnd[],
+): Promise<Map<string, { readonly readyAtMs: number }>> {
+  if (ends.length === 0) return new Map();
+  const outputs = ends.map(({ settlement }) => settlement.output);
+  const { rows } = await client.query<SettleRow>(SETTLE, [
+    ends.map((end) => taskUuid(end.taskId)),
+    ends.map((end) => end.fence.toString()),
+    ends.map((end) => stateAfter(end.settlement)),
+    ends.map((end) => end.settlement.outcome),
+    ends.map((end) => end.settlement.word),
+    ends.map((end) => end.settlement.charged),
+    ends.map((end) => end.settlement.failure?.reason ?? null),
+    ends.map((end) => end.settlement.failure?.message ?? null),
+    ends.map((end) => (end.startedAgoMs === undefined ? null : Math.round(end.startedAgoMs))),
+    ends.map((end) => end.settlement.delayMs),
+    ends.map((end) => end.scheduleToStartMs),
+    ends.map((end) => end.settlement.reported),
+    ends.map((end) => end.capability),
+    outputs.map((output) => output?.contentType ?? null),
+    outputs.map((output) => (output === undefined ? null : toBuffer(output.data))),
+    ENDING_STATES,
+  ]);
+  const settled = new Map<string, { readyAtMs: number }>();
+  for (const row of rows) {
+    if (row.task_id === null) continue;
+    settled.set(toTaskId(row.task_id), { readyAtMs: row.ready_at?.getTime() ?? 0 });
+  }
+  assertMoved("leases to their tasks", rows[0]?.ended ?? 0, settled.size);
+  return settled;
+}
+
+const FIND_WORDS = {
+  name: "settle-find-words",
+  text: `
+    SELECT a.task_id, a.fence, a.agent_id, a.word
+      FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
+      JOIN attempts a ON a.task_id = i.task_id AND a.fence = i.fence`,
+};
+
+/** Reads by which word each of these ended leases was ended, and whose it was; by `<task id>:<fence>`. */
+export async function findEndedLeases(
+  client: Queryable,
+  leases: readonly { readonly taskId: string; readonly fence: bigint }[],
+): Promise<Map<string, { readonly agentId: string; readonly word: string }>> {
+  if (leases.length === 0) return new Map();
+  const { rows } = await client.query<{
+    task_id: string;
+    fence: string;
+    agent_id: string;
+    word: string;
+  }>(FIND_WORDS, [
+    leases.map((lease) => taskUuid(lease.taskId)),
+    leases.map((lease) => lease.fence.toString()),
+  ]);
+  return new Map(
+    rows.map((row) => [
+      `${toTaskId(row.task_id)}:${row.fence}`,
+      { agentId: row.agent_id, word: row.word },
+    ]),
+  );
+}

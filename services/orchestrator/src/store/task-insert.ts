@@ -1,0 +1,98 @@
+/** Inserts the tasks of a submission or of a plan. */
+import type { Queryable } from "@nexus/postgres";
+import type { NewTask } from "../domain/task-plan.ts";
+import { jobUuid, taskUuid } from "./row-ids.ts";
+import { SHARD } from "./shard.ts";
+
+const INSERT_TASKS = {
+  name: "tasks-insert",
+  text: `
+    WITH input AS (
+      SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[],
+                           $8::bool[], $9::bool[], $10::bool[], $11::json[], $12::int[], $13::bigint[])
+        AS i(task_id, job_id, namespace, ordinal, task_key, capability, priority, planning, sink, has_upstream,
+             spec, pending, wait_ms)
+    ), specs AS (
+      INSERT INTO tasks (task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning,
+                         sink, has_upstream, spec)
+      SELECT task_id, job_id, $14, namespace, ordinal, task_key, capability, priority, planning, sink,
+             has_upstream, spec
+        FROM input
+    ), states AS (
+      INSERT INTO task_states (task_id, job_id, state, pending, ready_at)
+      SELECT task_id, job_id, (CASE WHEN pending = 0 THEN 'READY' ELSE 'BLOCKED' END)::task_state, pending,
+             CASE WHEN pending = 0 THEN now() END
+        FROM input
+    )
+    INSERT INTO ready (task_id, shard, ready_at, start_by)
+    SELECT task_id, $14, now(), now() + wait_ms * interval '1 millisecond'
+      FROM input WHERE pending = 0`,
+};
+
+const INSERT_EDGES = {
+  name: "edges-insert",
+  text: `
+    INSERT INTO edges (child_id, ordinal, parent_id, input_name)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[])`,
+};
+
+const INSERT_INPUTS = {
+  name: "inputs-insert",
+  text: `
+    INSERT INTO task_inputs (task_id, content_type, data)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])`,
+};
+
+/** Inserts tasks with their states, edges, inputs and, for those that wait for nothing, their ready rows.
+ *
+ * Cost: 1 to 3 statements, whatever the number of tasks. */
+export async function insertTasks(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
+  if (tasks.length === 0) return;
+  await client.query(INSERT_TASKS, [
+    tasks.map((task) => taskUuid(task.taskId)),
+    tasks.map((task) => jobUuid(task.jobId)),
+    tasks.map((task) => task.namespace),
+    tasks.map((task) => task.ordinal),
+    tasks.map((task) => task.spec.key),
+    tasks.map((task) => task.spec.capability),
+    tasks.map((task) => task.priority),
+    tasks.map((task) => task.planning),
+    tasks.map((task) => task.sink),
+    tasks.map((task) => task.hasUpstream),
+    tasks.map((task) => JSON.stringify(task.spec)),
+    tasks.map((task) => task.parents.length),
+    tasks.map((task) => task.spec.scheduleToStartMs),
+    SHARD,
+  ]);
+  await insertEdges(client, tasks);
+  await insertInputs(client, tasks);
+}
+
+async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
+  const edges = tasks.flatMap(({ taskId, parents }) =>
+    parents.map((edge, ordinal) => ({ taskId, ordinal, ...edge })),
+  );
+  if (edges.length === 0) return;
+  await client.query(INSERT_EDGES, [
+    edges.map((edge) => taskUuid(edge.taskId)),
+    edges.map((edge) => edge.ordinal),
+    edges.map((edge) => taskUuid(edge.parentId)),
+    edges.map((edge) => edge.inputName),
+  ]);
+}
+
+async function insertInputs(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
+  const given = tasks.filter((task) => task.input !== undefined);
+  if (given.length === 0) return;
+  await client.query(INSERT_INPUTS, [
+    given.map((task) => taskUuid(task.taskId)),
+    given.map((task) => task.input?.contentType ?? ""),
+    given.map((task) => toBuffer(task.input?.data)),
+  ]);
+}
+
+/** The driver writes a Buffer as bytea, and any other typed array as text. */
+export function toBuffer(bytes: Uint8Array | undefined): Buffer {
+  if (bytes === undefined) return Buffer.alloc(0);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,190 @@
+/** Reads tasks and their attempts for callers, always inside one namespace. */
+import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
+import type { AttemptOutcome, AttemptView, StoredTaskSpec, TaskView } from "../domain/task.ts";
+import type { RoutingDecision } from "../domain/routing-decision.ts";
+import type { TaskState } from "../domain/task-state.ts";
+import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
+import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+
+const COLUMNS = `
+  t.task_id, t.job_id, t.spec, t.planning, t.ordinal, t.created_at, s.state, s.attempts, s.charged, s.agent_id, s.fence,
+  s.failure_reason, s.failure_message, s.failure_task_key, s.ready_at, s.leased_at, s.ended_at`;
+
+interface TaskRow extends FailureColumns {
+  readonly task_id: string;
+  readonly job_id: string;
+  readonly spec: StoredTaskSpec;
+  readonly planning: boolean;
+  readonly ordinal: number;
+  readonly created_at: Date;
+  readonly state: TaskState;
+  readonly attempts: number;
+  readonly charged: number;
+  readonly agent_id: string;
+  readonly fence: string;
+  readonly ready_at: Date | null;
+  readonly leased_at: Date | null;
+  readonly ended_at: Date | null;
+}
+
+interface PayloadColumns {
+  readonly input_type: string | null;
+  readonly input_data: Buffer | null;
+  readonly output_type: string | null;
+  readonly output_data: Buffer | null;
+}
+
+function toView(row: TaskRow, payloads?: PayloadColumns): TaskView {
+  return {
+    taskId: toTaskId(row.task_id),
+    jobId: toJobId(row.job_id),
+    spec: row.spec,
+    input: toPayload(payloads?.input_type, payloads?.input_data),
+    output: toPayload(payloads?.output_type, payloads?.output_data),
+    state: row.state,
+    attempts: row.attempts,
+    charged: row.charged,
+    agentId: row.agent_id,
+    fence: BigInt(row.fence),
+    failure: toFailureOrNone(row),
+    planning: row.planning,
+    createdAt: row.created_at,
+    readyAt: row.ready_at ?? undefined,
+    leasedAt: row.leased_at ?? undefined,
+    endedAt: row.ended_at ?? undefined,
+  };
+}
+
+function toPayload(contentType: string | null | undefined, data: Buffer | null | undefined) {
+  return data == null ? undefined : { contentType: contentType ?? "", data };
+}
+
+const GET = {
+  name: "task-get",
+  text: `
+    SELECT ${COLUMNS}, i.content_type AS input_type, i.data AS input_data, o.content_type AS output_type,
+           o.data AS output_data
+      FROM tasks t JOIN task_states s USING (task_id)
+      LEFT JOIN task_inputs i USING (task_id) LEFT JOIN task_outputs o USING (task_id)
+     WHERE t.task_id = $1 AND t.namespace = $2`,
+};
+
+const GET_BARE = {
+  name: "task-get-bare",
+  text: `
+    SELECT ${COLUMNS} FROM tasks t JOIN task_states s USING (task_id)
+     WHERE t.task_id = $1 AND t.namespace = $2`,
+};
+
+/** Reads one task with its payloads; undefined when the namespace has none of that id. */
+export async function readTask(
+  client: Queryable,
+  namespace: string,
+  taskId: string,
+): Promise<TaskView | undefined> {
+  const { rows } = await client.query<TaskRow & PayloadColumns>(GET, [taskUuid(taskId), namespace]);
+  return rows[0] === undefined ? undefined : toView(rows[0], rows[0]);
+}
+
+/** Reads one task without its payloads. */
+export async function readTaskBare(
+  client: Queryable,
+  namespace: string,
+  taskId: string,
+): Promise<TaskView | undefined> {
+  const { rows } = await client.query<TaskRow>(GET_BARE, [taskUuid(taskId), namespace]);
+  return rows[0] === undefined ? undefined : toView(rows[0]);
+}
+
+/** What to list. */
+export interface TaskFilter {
+  readonly jobId: string;
+  /** Empty means all. */
+  readonly states: readonly TaskState[];
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+const LIST = {
+  name: "task-list",
+  text: `
+    SELECT ${COLUMNS}
+      FROM tasks t JOIN task_states s USING (task_id)
+     WHERE t.job_id = $1 AND t.ordinal > $2
+       AND (cardinality($3::task_state[]) = 0 OR s.state = ANY($3::task_state[]))
+     ORDER BY t.ordinal
+     LIMIT $4`,
+};
+
+/** Lists a job's tasks in the order of submission; the caller has checked that the job is the namespace's.
+ *
+ * Errors: invalid/PAGE_TOKEN_INVALID, also for a token of another job. */
+export async function listTasks(
+  client: Queryable,
+  filter: TaskFilter,
+): Promise<{ readonly tasks: readonly TaskView[]; readonly nextPageToken: string }> {
+  const kind = `tasks:${filter.jobId}`;
+  const [after] = decodePageToken(kind, filter.pageToken) ?? [-1];
+  const { rows } = await client.query<TaskRow>(LIST, [
+    jobUuid(filter.jobId),
+    after,
+    filter.states,
+    filter.pageSize + 1,
+  ]);
+  const page = rows.slice(0, filter.pageSize);
+  const last = page.at(-1);
+  const more = rows.length > page.length && last !== undefined;
+  return {
+    tasks: page.map((row) => toView(row)),
+    nextPageToken: more ? encodePageToken(kind, [last.ordinal]) : "",
+  };
+}
+
+const ATTEMPTS = {
+  name: "task-attempts",
+  text: `
+    SELECT attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at, outcome, charged,
+           failure_reason, failure_message, decision
+      FROM attempts WHERE task_id = $1
+     UNION ALL
+    SELECT l.attempt, l.fence, l.agent_id, l.agent_epoch, l.leased_at, s.started_at, NULL, NULL, false,
+           NULL, NULL, l.decision
+      FROM leases l JOIN task_states s USING (task_id) WHERE l.task_id = $1
+     ORDER BY attempt
+     LIMIT $2`,
+};
+
+interface AttemptRow extends FailureColumns {
+  readonly attempt: number;
+  readonly fence: string;
+  readonly agent_id: string;
+  readonly agent_epoch: string;
+  readonly leased_at: Date;
+  readonly started_at: Date | null;
+  readonly ended_at: Date | null;
+  readonly outcome: AttemptOutcome | null;
+  readonly charged: boolean;
+  readonly decision: RoutingDecision;
+}
+
+/** Reads a task's attempts, oldest first, the one under way last. */
+export async function readAttempts(
+  client: Queryable,
+  taskId: string,
+  limit: number,
+): Promise<AttemptView[]> {
+  const { rows } = await client.query<AttemptRow>(ATTEMPTS, [taskUuid(taskId), limit]);
+  return rows.map((row) => ({
+    attempt: row.attempt,
+    fence: BigInt(row.fence),
+    agentId: row.agent_id,
+    agentEpoch: BigInt(row.agent_epoch),
+    leasedAt: row.leased_at,
+    startedAt: row.started_at ?? undefined,
+    endedAt: row.ended_at ?? undefined,
+    outcome: row.outcome ?? undefined,
+    failure: toFailureOrNone(row),
+    charged: row.charged,
+    decision: row.decision,
+  }));
+}
