@@ -24,6 +24,27 @@ CREATE TABLE feed_state (
 );
 INSERT INTO feed_state (feed_id, pruned_through) VALUES (gen_random_uuid(), 0);
 
+-- Adds a line for each agent and returns the last revision. To be called last in a transaction.
+--
+-- The lock makes revisions visible in their order: they are drawn under it and it is held until the commit, so no lower
+-- revision can appear after a higher one was seen. The alternative, readers that stop at the oldest running transaction
+-- (pg_snapshot_xmin), would let any long transaction of any database on the server hold up every replica. Taken last, the
+-- lock cannot be part of a deadlock. 1314407238 is "NXCF".
+CREATE FUNCTION append_agent_changes(namespaces text[], agent_ids text[], part text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  last_revision bigint;
+BEGIN
+  PERFORM pg_advisory_xact_lock(1314407238);
+  WITH added AS (
+    INSERT INTO agent_changes (namespace, agent_id, part)
+    SELECT namespace, agent_id, append_agent_changes.part
+    FROM unnest(namespaces, agent_ids) AS t(namespace, agent_id)
+    RETURNING revision)
+  SELECT max(revision) INTO last_revision FROM added;
+  RETURN last_revision;
+END $$;
+
 -- Requests that were carried out in the last 24 hours. The answer is not kept: a repeated request is answered with the agent
 -- as it is now.
 CREATE TABLE requests (

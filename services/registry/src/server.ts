@@ -90,19 +90,22 @@ function openIndex(frame: ServiceFrame, pool: Pool, { config, events }: Settings
   frame.defer("watches", () => watches.close());
   const feed = createChangeFeed(pool);
   const source = createIndexSource(pool);
+  const replicaId = frame.ids.next("replica");
   const onChange = (): void => {
     follow.trigger();
     announce.trigger();
   };
   const follower = new IndexFollower({ feed, source, index, watches, events, onBehind: onChange });
   const follow = frame.loop(followChanges(follower, config.feedPollIntervalMs));
-  const announce = frame.loop(announceChanges(() => feed.announce()));
+  const announce = frame.loop(announceChanges(() => feed.announce(replicaId)));
   frame.loop(refreshSeen(index, (sinceMs) => source.seenSince(sinceMs)));
   frame.loop(tickWatches(watches));
   const listener = createListener({
     url: config.databaseUrl,
     channels: [CHANGE_CHANNEL],
-    onNotify: () => follow.trigger(),
+    onNotify: (_channel, pokedBy) => {
+      if (pokedBy !== replicaId) follow.trigger();
+    },
     onReconnect: () => follow.trigger(),
     logger: frame.logger,
     applicationName: "nexus-registry-listener",

@@ -8,7 +8,7 @@ import {
   type WatchAgentsResponse,
 } from "@nexus/proto/registry";
 import { createRpcChannel, createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc";
-import { type NexusError } from "@nexus/shared";
+import type { NexusError } from "@nexus/shared";
 import {
   createTestDatabase,
   createTestIdentity,

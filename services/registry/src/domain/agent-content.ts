@@ -23,7 +23,7 @@ export interface AgentPatch {
   readonly slots: number | undefined;
 }
 
-/** Checks content. Errors: invalid/CAPABILITY_DUPLICATE, invalid/INVALID_REQUEST, invalid/AGENT_TOO_LARGE. */
+/** Checks content. Errors: invalid/CAPABILITY_DUPLICATE, invalid/REQUEST_INVALID, invalid/AGENT_TOO_LARGE. */
 export function assertContent(content: AgentContent): void {
   assertCapabilities(content.capabilities);
   const bytes = approximateBytesOf(content);
@@ -52,7 +52,7 @@ function assertCapabilities(capabilities: readonly Capability[]): void {
   if (violations.length === 0) return;
   throw new NexusError({
     kind: "invalid",
-    reason: "INVALID_REQUEST",
+    reason: "REQUEST_INVALID",
     message: `${violations[0]?.field} ${violations[0]?.description}.`,
     details: { fieldViolations: violations },
   });

@@ -35,7 +35,7 @@ export async function* watchAgents(
   deps: AgentWatchDeps,
   request: { readonly namespace: string | undefined; readonly resumeToken: string },
   signal: AbortSignal,
-): AsyncGenerator<WatchMessage> {
+): AsyncGenerator<WatchMessage, void> {
   const subscription = deps.watches.subscribe(request.namespace);
   const onAbort = () => subscription.close();
   signal.addEventListener("abort", onAbort, { once: true });
@@ -69,7 +69,7 @@ class Watch {
   }
 
   /** All agents as they are. What changes while they are sent waits in the subscription. */
-  *snapshot(): Generator<WatchMessage> {
+  *snapshot(): Generator<WatchMessage, void> {
     const { revision } = this.#deps.position();
     const items = this.#deps.index.snapshot(this.#namespace).map((agent) => ({
       ...agent,
@@ -83,10 +83,13 @@ class Watch {
   }
 
   /** What changed since the token, or a reset and a snapshot when that is not known any more. */
-  async *resume(token: string): AsyncGenerator<WatchMessage> {
+  async *resume(token: string): AsyncGenerator<WatchMessage, void> {
     const { revision } = this.#deps.position();
     const missed = await this.#missedSince(token, revision);
-    if (missed === undefined) return yield* this.#startAnew();
+    if (missed === undefined) {
+      yield* this.#startAnew();
+      return;
+    }
     for (const chunk of chunksOf(missed)) {
       yield { ...messageOf(chunk), resumeToken: this.#token(chunk.at(-1)?.revision ?? revision) };
     }
@@ -95,7 +98,7 @@ class Watch {
   }
 
   /** Everything that happens from the subscription on. */
-  async *follow(): AsyncGenerator<WatchMessage> {
+  async *follow(): AsyncGenerator<WatchMessage, void> {
     for (;;) {
       const batch = await this.#subscription.next();
       if (batch === undefined) return;
@@ -113,7 +116,7 @@ class Watch {
     }
   }
 
-  *#startAnew(): Generator<WatchMessage> {
+  *#startAnew(): Generator<WatchMessage, void> {
     yield { ...messageOf([]), resumeToken: "", reset: true };
     yield* this.snapshot();
   }

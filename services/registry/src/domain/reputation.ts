@@ -44,10 +44,9 @@ export function decayFactor(elapsedMs: number, halfLifeMs: number): number {
  * Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22. */
 export function wilsonLowerBound(successes: number, trials: number): number {
   if (trials <= 0) return 0;
-  const share = successes / trials;
-  const centre = share + Z_SQUARED / (2 * trials);
-  const margin = Z * Math.sqrt((share * (1 - share)) / trials + Z_SQUARED / (4 * trials * trials));
-  return Math.max(0, (centre - margin) / (1 + Z_SQUARED / trials));
+  // Numerator and denominator of the textbook form are multiplied by the trials, which may be next to nothing.
+  const spread = Math.sqrt((successes * (trials - successes)) / trials + Z_SQUARED / 4);
+  return Math.max(0, (successes + Z_SQUARED / 2 - Z * spread) / (trials + Z_SQUARED));
 }
 
 /** Sums up weights that are already decayed to now. */

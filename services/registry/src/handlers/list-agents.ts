@@ -17,10 +17,14 @@ export function listAgents({
       states: fromStates(states),
       capability,
       labels,
-      pageSize: page?.pageSize || PAGE_SIZE_DEFAULT,
+      pageSize: pageSizeOf(page?.pageSize ?? 0),
       pageToken: page?.pageToken ?? "",
     });
     const clock = reputationClock();
     return { agents: agents.map((agent) => toAgent(agent, clock)), page: { nextPageToken } };
   };
+}
+
+function pageSizeOf(requested: number): number {
+  return requested === 0 ? PAGE_SIZE_DEFAULT : requested;
 }

@@ -125,10 +125,11 @@ function toCapability(json: CapabilityJson): Capability {
 
 /** Reads one agent. */
 export async function selectAgent(db: Queryable, key: AgentKey): Promise<AgentView | undefined> {
-  const { rows } = await db.query<AgentRow>(
-    `${SELECT_AGENTS} WHERE a.namespace = $1 AND a.agent_id = $2`,
-    [key.namespace, key.agentId],
-  );
+  const { rows } = await db.query<AgentRow>({
+    name: "select-agent",
+    text: `${SELECT_AGENTS} WHERE a.namespace = $1 AND a.agent_id = $2`,
+    values: [key.namespace, key.agentId],
+  });
   return rows[0] === undefined ? undefined : toAgentView(rows[0]);
 }
 

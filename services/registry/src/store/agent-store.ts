@@ -1,6 +1,6 @@
 /** Records of agents: the one place that writes `agents` and `capabilities`. */
 import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
-import { type AgentContent, type AgentKey, type AgentView } from "../domain/agent.ts";
+import type { AgentContent, AgentKey, AgentView } from "../domain/agent.ts";
 import { contentHashOf } from "../domain/agent-content.ts";
 import { agentNotFound } from "../domain/agent-registry.ts";
 import { approximateBytesOf } from "../domain/agent-size.ts";
@@ -67,14 +67,15 @@ async function register(tx: Queryable, registration: Registration): Promise<Stor
 }
 
 async function insertAgent(tx: Queryable, key: AgentKey, content: AgentContent): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    `INSERT INTO agents (namespace, agent_id, display_name, labels, region, slots, ttl_ms, content_hash, size_bytes,
+  const { rowCount } = await tx.query({
+    name: "insert-agent",
+    text: `INSERT INTO agents (namespace, agent_id, display_name, labels, region, slots, ttl_ms, content_hash, size_bytes,
        revision, registered_at, updated_at, expires_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7::bigint, $8, $9,
        nextval('record_revisions'), now(), now(), now() + make_interval(secs => $7::bigint / 1000.0))
      ON CONFLICT ON CONSTRAINT agents_key DO NOTHING`,
-    contentColumns(key, content),
-  );
+    values: contentColumns(key, content),
+  });
   return rowCount === 1;
 }
 
@@ -84,12 +85,13 @@ async function replaceContent(
   key: AgentKey,
   content: AgentContent,
 ): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    `UPDATE agents SET display_name = $3, labels = $4, region = $5, slots = $6, ttl_ms = $7, content_hash = $8,
+  const { rowCount } = await tx.query({
+    name: "replace-agent",
+    text: `UPDATE agents SET display_name = $3, labels = $4, region = $5, slots = $6, ttl_ms = $7, content_hash = $8,
        size_bytes = $9, revision = nextval('record_revisions'), updated_at = now()
      WHERE namespace = $1 AND agent_id = $2 AND content_hash <> $8`,
-    contentColumns(key, content),
-  );
+    values: contentColumns(key, content),
+  });
   if (rowCount === 0) return false;
   await tx.query("DELETE FROM capabilities WHERE namespace = $1 AND agent_id = $2", [
     key.namespace,
@@ -124,15 +126,16 @@ async function insertCapabilities(
     costMicros: capability.costMicros.toString(),
     latencyHintUs: capability.latencyHintUs ?? null,
   }));
-  await tx.query(
-    `INSERT INTO capabilities (namespace, agent_id, name, version, position, description, input_schema, output_schema,
+  await tx.query({
+    name: "insert-capabilities",
+    text: `INSERT INTO capabilities (namespace, agent_id, name, version, position, description, input_schema, output_schema,
        tags, cost_micros, latency_hint_us)
      SELECT $1, $2, name, version, position, description, "inputSchema", "outputSchema",
        ARRAY(SELECT jsonb_array_elements_text(tags)), "costMicros", "latencyHintUs"
      FROM jsonb_to_recordset($3::jsonb) AS t(name text, version text, position int, description text,
        "inputSchema" text, "outputSchema" text, tags jsonb, "costMicros" bigint, "latencyHintUs" bigint)`,
-    [key.namespace, key.agentId, JSON.stringify(rows)],
-  );
+    values: [key.namespace, key.agentId, JSON.stringify(rows)],
+  });
 }
 
 /** Ends a mutation: the agent as it is now, and the line in the feed. A registration that repeats the content has still

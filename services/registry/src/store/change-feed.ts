@@ -11,41 +11,32 @@ import type {
 } from "../domain/ports.ts";
 import { keyColumns } from "./agent-rows.ts";
 
-/** Key of the feed's advisory lock: "NXCF". */
-const FEED_LOCK = 0x4e584346;
-
 /** The channel on which replicas poke each other. A poke is a hint: a replica that misses one polls soon anyway. */
 export const CHANGE_CHANNEL = "nexus_registry_changes";
 
 /** Rows that one pruning deletes at most. */
 const PRUNE_ROWS_MAX = 20_000;
 
-/** Adds a line for each agent and returns the last revision. Must be the transaction's last statement before COMMIT.
- *
- * The lock makes revisions visible in their order: they are drawn under it and it is held until the commit, so no lower
- * revision can appear after a higher one was seen. The alternative, readers that stop at the oldest running transaction
- * (pg_snapshot_xmin), would let any long transaction of any database on the server hold up every replica. Taken last, the
- * lock cannot be part of a deadlock. */
+/** Adds a line for each agent and returns the last revision; undefined without agents. Must be the transaction's last
+ * statement: from here to the commit every other writer of the feed waits, which is what puts it in commit order. */
 export async function appendChanges(
   tx: Queryable,
   keys: readonly AgentKey[],
   part: AgentPart,
 ): Promise<number | undefined> {
   if (keys.length === 0) return undefined;
-  await tx.query("SELECT pg_advisory_xact_lock($1)", [FEED_LOCK]);
-  const { rows } = await tx.query<{ revision: string }>(
-    `INSERT INTO agent_changes (namespace, agent_id, part)
-     SELECT namespace, agent_id, $3 FROM unnest($1::text[], $2::text[]) AS t(namespace, agent_id)
-     RETURNING revision`,
-    [...keyColumns(keys), part],
-  );
-  return Math.max(...rows.map(({ revision }) => Number(revision)));
+  const { rows } = await tx.query<{ revision: string }>({
+    name: "append-changes",
+    text: "SELECT append_agent_changes($1::text[], $2::text[], $3) AS revision",
+    values: [...keyColumns(keys), part],
+  });
+  return Number(rows[0]?.revision);
 }
 
 /** The feed with what only its keeper does. */
 export interface ChangeFeedStore extends ChangeFeed {
-  /** Pokes the other replicas. */
-  announce(): Promise<void>;
+  /** Pokes the other replicas, saying who pokes. */
+  announce(replicaId: string): Promise<void>;
   /** Deletes lines that are older than `ageMs` or beyond the newest `rows`; returns how many. */
   prune(limits: { readonly ageMs: number; readonly rows: number }): Promise<number>;
 }
@@ -66,8 +57,12 @@ export function createChangeFeed(pool: Pool): ChangeFeedStore {
     read: (after, limit) => selectChanges(pool, after, limit),
     changedBetween: (after, through, namespace) =>
       selectChangedBetween(pool, { after, through, namespace }),
-    announce: async () => {
-      await pool.query("SELECT pg_notify($1, '')", [CHANGE_CHANNEL]);
+    announce: async (replicaId) => {
+      await pool.query({
+        name: "announce",
+        text: "SELECT pg_notify($1, $2)",
+        values: [CHANGE_CHANNEL, replicaId],
+      });
     },
     prune: (limits) => pruneChanges(pool, limits),
   };

@@ -14,11 +14,12 @@ const PRUNE_ROWS_MAX = 10_000;
  * Errors: conflict/REQUEST_ID_REUSED when the id was used for something else. */
 export async function claimRequest(tx: Queryable, request: RequestStamp): Promise<boolean> {
   const { namespace, principalId, requestId, fingerprint } = request;
-  const { rowCount } = await tx.query(
-    `INSERT INTO requests (namespace, principal_id, request_id, fingerprint) VALUES ($1, $2, $3, $4)
-     ON CONFLICT ON CONSTRAINT requests_key DO NOTHING`,
-    [namespace, principalId, requestId, fingerprint],
-  );
+  const { rowCount } = await tx.query({
+    name: "claim-request",
+    text: `INSERT INTO requests (namespace, principal_id, request_id, fingerprint) VALUES ($1, $2, $3, $4)
+      ON CONFLICT ON CONSTRAINT requests_key DO NOTHING`,
+    values: [namespace, principalId, requestId, fingerprint],
+  });
   if (rowCount === 1) return true;
   const { rows } = await tx.query<{ same: boolean }>(
     `SELECT fingerprint = $4 AS same FROM requests
