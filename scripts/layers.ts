@@ -17,7 +17,23 @@ export interface LayerRule {
 
 /** Pure modules and packages: same input, same output, no clock and no I/O. */
 const PURE_NODE = ["node:buffer", "node:crypto", "node:util"];
+/** The interface alone: a task carries the trace of the call that submitted it. */
+const TRACE_CONTEXT = "@opentelemetry/api";
 const PURE_PACKAGES = ["semver", "@datadog/sketches-js"];
+
+const HANDLERS = {
+  layers: ["domain", "events"],
+  libs: ["proto", "rpc", "shared"],
+  packages: ["@bufbuild/protobuf", "@bufbuild/protovalidate"],
+  node: PURE_NODE,
+};
+
+const LOOPS = {
+  layers: ["domain", "events"],
+  libs: ["runtime", "shared"],
+  packages: [],
+  node: PURE_NODE,
+};
 
 /** The layers of a service. A file that belongs to none of them is a finding. */
 export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
@@ -34,23 +50,14 @@ export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
     node: "all",
   },
   config: { layers: ["domain"], libs: ["core", "shared"], packages: [], node: [] },
-  handlers: {
-    layers: ["domain", "events"],
-    libs: ["proto", "rpc", "shared"],
-    packages: ["@bufbuild/protobuf"],
-    node: PURE_NODE,
-  },
-  loops: {
-    layers: ["domain", "events"],
-    libs: ["runtime", "shared"],
-    packages: [],
-    node: PURE_NODE,
-  },
+  handlers: HANDLERS,
+  loops: LOOPS,
   clients: {
     layers: ["domain", "events"],
     libs: ["identity", "proto", "rpc", "shared"],
     packages: ["@bufbuild/protobuf"],
-    node: PURE_NODE,
+    // Which replicas a name stands for is asked here.
+    node: ["node:dns/promises", ...PURE_NODE],
   },
   store: {
     layers: ["domain", "events"],
@@ -91,6 +98,22 @@ export const EXTRA_LAYERS: Readonly<Record<string, Readonly<Record<string, Layer
       packages: ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-node"],
       node: ["node:http", "node:http2", ...PURE_NODE],
     },
+  },
+  orchestrator: {
+    // What the owner of jobs keeps in memory: choosing is memory work, and each choice is one batched write. So it
+    // stands between the pure rules and the SQL, and knows transactions.
+    engine: {
+      layers: ["domain", "events", "store"],
+      libs: ["postgres", "shared"],
+      packages: [TRACE_CONTEXT],
+      node: PURE_NODE,
+    },
+    handlers: {
+      ...HANDLERS,
+      layers: [...HANDLERS.layers, "engine"],
+      packages: [...HANDLERS.packages, TRACE_CONTEXT],
+    },
+    loops: { ...LOOPS, layers: [...LOOPS.layers, "engine"] },
   },
 };
 
