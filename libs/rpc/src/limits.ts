@@ -75,6 +75,12 @@ export const WRITE_BUFFER_BYTES = 256 * KiB;
 /** Messages a stream's writer may have in flight before it waits for the reader. */
 export const WRITE_BUFFER_MESSAGES = 16;
 
+/** Bytes that arrived on a stream and wait for its consumer before the transport is paused. */
+export const READ_BUFFER_BYTES = 256 * KiB;
+
+/** Messages that arrived on a stream and wait for its consumer before the transport is paused. */
+export const READ_BUFFER_MESSAGES = 16;
+
 /** How long a stream handler may still send after `ctx.signal` told it that the server drains. */
 export const DRAIN_LINGER_MS = 1_000;
 

@@ -33,10 +33,7 @@ interface HealthClient {
 }
 
 function healthClient(): HealthClient {
-  const Health = makeGenericClientConstructor(
-    healthService as unknown as ServiceDefinition,
-    "Health",
-  );
+  const Health = makeGenericClientConstructor(healthService, "Health");
   return new Health(rig.address, credentials.createInsecure()) as unknown as HealthClient;
 }
 

@@ -124,8 +124,9 @@ describe("a bidirectional stream", () => {
 
   it("checks every message against the contract", async () => {
     const { client, token } = await connectRig(async function* (requests) {
-      for await (const { heartbeat } of requests)
+      for await (const { heartbeat } of requests) {
         yield { welcome: { sessionId: `${heartbeat?.busySlots}` } };
+      }
     });
     const { items, error } = await drainAll(
       client.connect(
@@ -147,8 +148,9 @@ describe("a bidirectional stream", () => {
     const resumeToken = "x".repeat(64 * 1024);
     let produced = 0;
     const { client, token } = await connectRig(async function* () {
-      for (; produced < 400; produced++)
+      for (; produced < 400; produced++) {
         yield { welcome: { resumeToken, epoch: BigInt(produced) } };
+      }
     });
     const requests = createAsyncQueue<object>({ max: 1 });
     const responses = client.connect(requests, { token })[Symbol.asyncIterator]();

@@ -1,5 +1,5 @@
 import { AgentSessionService } from "@nexus/proto/mesh";
-import { createAsyncQueue } from "@nexus/shared";
+import { createAsyncQueue, NexusError } from "@nexus/shared";
 import { afterEach, describe, expect, it } from "vitest";
 import { type CallContext, createRpcClient } from "../src/index.ts";
 import { sessionHandlers } from "./_handlers.ts";
@@ -22,7 +22,7 @@ async function openSession(token: (rig: Rig) => string) {
       if (reauth === undefined) continue;
       const outcome = await ctx.reauthenticate(reauth.accessToken).then(
         (principal) => principal.tokenId,
-        (error: { reason?: string }) => error.reason ?? "unknown",
+        (error: unknown) => NexusError.from(error).reason,
       );
       yield { welcome: { sessionId: outcome } };
     }
