@@ -37,7 +37,7 @@ afterAll(async () => {
 });
 
 describe("provisionDatabase without a superuser, as on managed Postgres", () => {
-  it("works for a role that may create roles and owns the database, twice", async () => {
+  it("accepts a role that may create roles and owns the database, twice", async () => {
     await provisionDatabase(ownerUrl, [SERVICE]);
     await provisionDatabase(ownerUrl, [SERVICE]);
     const url = new URL(ownerUrl);

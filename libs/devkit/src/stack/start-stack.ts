@@ -14,6 +14,7 @@ import {
   planPorts,
 } from "./port-plan.ts";
 import { waitUntilReady } from "./readiness.ts";
+import { createRestartPolicy } from "./restart-policy.ts";
 import {
   type AdminCredentials,
   adminCredentialsOf,
@@ -113,6 +114,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
       dataDir,
     });
   let ready = false;
+  const isReady = () => ready;
   const publish = () => {
     if (ready) writeStackInfo(describe());
   };
@@ -136,7 +138,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
     for (const name of SERVICE_NAMES) {
       options.signal?.throwIfAborted();
       const env = { ...process.env, ...serviceEnvironment(name, environment) };
-      services.set(name, startService(name, { options, env, log, guard, publish }));
+      services.set(name, startService(name, { options, env, log, guard, publish, isReady }));
     }
     await allReady(services, describe(), options.signal);
   } catch (error) {
@@ -162,18 +164,24 @@ interface ServiceStart {
   readonly log: StackLog;
   readonly guard: ChildGuard;
   readonly publish: () => void;
+  readonly isReady: () => boolean;
 }
 
+/** Until the stack is ready a death is the end of the start, with the reason; afterwards it is mended. */
 function startService(name: ServiceName, start: ServiceStart): SupervisedProcess {
+  const policy = createRestartPolicy();
   const child = superviseProcess({
     name,
     entry: (start.options.entryOf ?? serviceEntry)(name),
     env: start.env,
     log: start.log.of(name),
     guard: start.guard,
+    policy: {
+      delayAfterDeath: (death) => (start.isReady() ? policy.delayAfterDeath(death) : undefined),
+    },
     onEvent: (event) => {
       start.publish();
-      if (event.kind === "started") return;
+      if (event.kind === "started" || !start.isReady()) return;
       const next =
         event.restartInMs === undefined
           ? "keeps ending and is given up"

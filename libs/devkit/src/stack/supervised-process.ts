@@ -68,7 +68,7 @@ export function superviseProcess(spec: ProcessSpec): SupervisedProcess {
     child = spawnChild(spec, (how) => {
       child = undefined;
       if (!wanted) return;
-      if (!asked) reportEnd(new Error(`${spec.name} ended unexpectedly (${how})`));
+      if (!asked) reportEnd(new Error(`ended unexpectedly (${how})`));
       const delay = restartDelay(policy, asked, startedAtMs);
       asked = false;
       spec.onEvent({ kind: "died", how, restartInMs: delay });
