@@ -1,8 +1,10 @@
+export { admitCall, type CallCredentials, type Caller } from "./admission.ts";
 export type { CallContext, ReadonlyMetadata } from "./call-context.ts";
 export { type CallOptions, callOptions } from "./client/call-options.ts";
 export { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "./client/channel.ts";
 export { createRpcClient, type RpcClientOptions } from "./client/client.ts";
 export { type RawCallOptions, rawStream, rawUnary } from "./client/raw-client.ts";
+export { type HeaderReader, type ServerSpan, startServerSpan } from "./interceptors/trace.ts";
 export {
   DEADLINE_MARGIN_MS,
   DEFAULT_DEADLINE_MS,

@@ -1,4 +1,4 @@
-import { NexusError } from "@nexus/shared";
+import { tokenMissing } from "./admission.ts";
 import type { CallContext } from "./call-context.ts";
 import type { Principal } from "./principal.ts";
 
@@ -7,9 +7,5 @@ import type { Principal } from "./principal.ts";
  * Errors: unauthenticated/TOKEN_MISSING when the call carried no token. */
 export function requirePrincipal(ctx: CallContext): Principal {
   if (ctx.principal !== undefined) return ctx.principal;
-  throw new NexusError({
-    kind: "unauthenticated",
-    reason: "TOKEN_MISSING",
-    message: "This call needs a token: send `authorization: Bearer <token>`.",
-  });
+  throw tokenMissing();
 }

@@ -8,6 +8,7 @@ import {
   RETRY_BUFFER_BYTES,
 } from "../limits.ts";
 import { clientCredentials, type TlsOptions } from "../tls.ts";
+import { quietTransport } from "../transport-log.ts";
 
 /** What a channel needs. */
 export interface RpcChannelOptions {
@@ -32,6 +33,7 @@ const SERVICE_CONFIG = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} 
 
 /** Opens a channel. Nothing is dialled before the first call. */
 export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
+  quietTransport();
   const maxMessageBytes = options.maxMessageBytes ?? MAX_MESSAGE_BYTES;
   const channelOptions: ChannelOptions = {
     "grpc.service_config": SERVICE_CONFIG,

@@ -1,24 +1,22 @@
 import { NexusError } from "@nexus/shared";
+import { assertScope, identifyCaller } from "../admission.ts";
 import type { Principal, TokenVerifier } from "../principal.ts";
-import type { CallState } from "../server/call-state.ts";
 import type { Interceptor } from "../server/interceptor.ts";
-import { PUBLIC } from "../server/method-plan.ts";
-import { assertScope } from "./authorise.ts";
 import { guardToken } from "./token-guard.ts";
-
-const BEARER = /^Bearer +(\S+)$/i;
 
 /** Verifies the bearer token and puts the principal into the context. `public` methods skip it.
  *
  * A stream lives no longer than its token: expiry or revocation ends it with UNAUTHENTICATED, unless
- * ctx.reauthenticate() has put a newer token in its place. */
+ * ctx.reauthenticate() has put a newer token in its place. A relayed stream is left alone: the owner of the contract
+ * gets the same token and guards it, and only the owner sees the frame that brings a newer one. */
 export function createAuthenticate(verifier: TokenVerifier): Interceptor {
   return async ({ state, plan }, next) => {
-    if (plan.scope === PUBLIC) return next();
-    const token = bearerToken(state);
-    state.principal = await verifier.verify(token);
-    state.token = token;
-    if (!plan.requestStream && !plan.responseStream) return next();
+    const authorization = state.metadata.get("authorization");
+    const caller = await identifyCaller(plan.scope, { authorization, verifier });
+    if (caller.principal === undefined) return next();
+    state.principal = caller.principal;
+    state.token = caller.token;
+    if (plan.raw || (!plan.requestStream && !plan.responseStream)) return next();
 
     let guard = guardToken(state.principal, verifier, (error) => state.end(error));
     state.swapToken = async (newToken) => {
@@ -39,16 +37,6 @@ export function createAuthenticate(verifier: TokenVerifier): Interceptor {
       guard.release();
     }
   };
-}
-
-function bearerToken(state: CallState): string {
-  const token = BEARER.exec(state.metadata.get("authorization") ?? "")?.[1];
-  if (token !== undefined) return token;
-  throw new NexusError({
-    kind: "unauthenticated",
-    reason: "TOKEN_MISSING",
-    message: "This call needs a token: send `authorization: Bearer <token>`.",
-  });
 }
 
 function assertSamePrincipal(current: Principal | undefined, next: Principal): void {

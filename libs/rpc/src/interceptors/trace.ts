@@ -1,5 +1,6 @@
-import type { Metadata } from "@grpc/grpc-js";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { ERROR_KINDS, NexusError } from "@nexus/shared";
+import { tracer } from "@nexus/telemetry";
 import {
   context,
   propagation,
@@ -10,42 +11,67 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { Interceptor } from "../server/interceptor.ts";
+import { methodPath } from "../wire/codec.ts";
 
-const TRACER = "@nexus/rpc";
+/** Reads one request header by its lower-case name. */
+export type HeaderReader = (name: string) => string | undefined;
 
-const METADATA_GETTER: TextMapGetter<Metadata> = {
-  keys: (metadata) => Object.keys(metadata.getMap()),
-  get: (metadata, key) => metadata.get(key).filter((value) => typeof value === "string"),
+const HEADER_GETTER: TextMapGetter<HeaderReader> = {
+  // Propagators ask for the headers they know; none of W3C's lists them.
+  keys: () => [],
+  get: (read, name) => read(name),
 };
 
-/** Runs the call inside a server span that continues the caller's trace (W3C traceparent).
- *
- * The span is active in the handler, also inside an async generator: every step of the generator is asked for from
- * within this function's own async context. */
-export const traceCalls: Interceptor = async ({ state, plan }, next) => {
-  const parent = propagation.extract(context.active(), state.wireMetadata, METADATA_GETTER);
-  const span = trace.getTracer(TRACER).startSpan(
-    plan.path.slice(1),
+/** The span of one call that is being served. */
+export interface ServerSpan {
+  readonly traceId: string;
+  /** Calls `fn` inside the span. */
+  run<T>(fn: () => T): T;
+  /** Ends the span; without an error the call went well. */
+  end(error?: unknown): void;
+}
+
+/** Starts a server span that continues the caller's trace (W3C traceparent), whatever protocol the call came over. */
+export function startServerSpan(method: DescMethod, header: HeaderReader): ServerSpan {
+  const parent = propagation.extract(context.active(), header, HEADER_GETTER);
+  const span = tracer().startSpan(
+    methodPath(method).slice(1),
     {
       kind: SpanKind.SERVER,
       attributes: {
         "rpc.system": "grpc",
-        "rpc.service": plan.method.parent.typeName,
-        "rpc.method": plan.method.name,
+        "rpc.service": method.parent.typeName,
+        "rpc.method": method.name,
       },
     },
     parent,
   );
-  state.traceId = span.spanContext().traceId;
+  const inside = trace.setSpan(parent, span);
+  return {
+    traceId: span.spanContext().traceId,
+    run: (fn) => context.with(inside, fn),
+    end(error) {
+      if (error === undefined) span.setAttribute("rpc.grpc.status_code", 0);
+      else markFailed(span, NexusError.from(error));
+      span.end();
+    },
+  };
+}
+
+/** Runs the call inside a server span.
+ *
+ * The span is active in the handler, also inside an async generator: every step of the generator is asked for from
+ * within this function's own async context. */
+export const traceCalls: Interceptor = async ({ state, plan }, next) => {
+  const span = startServerSpan(plan.method, (name) => state.metadata.get(name));
+  state.traceId = span.traceId;
   try {
-    await context.with(trace.setSpan(parent, span), next);
-    span.setAttribute("rpc.grpc.status_code", 0);
+    await span.run(next);
   } catch (error) {
-    markFailed(span, NexusError.from(error));
+    span.end(error);
     throw error;
-  } finally {
-    span.end();
   }
+  span.end();
 };
 
 function markFailed(span: Span, error: NexusError): void {
