@@ -75,6 +75,7 @@ export interface Rig {
 export type RigOptions = Partial<Pick<RpcServerOptions, "limits" | "tls" | "service">> & {
   readonly logger?: Logger;
   readonly verifier?: LocalVerifier;
+  readonly port?: number;
 };
 
 /** Starts a server on a free port; `build` adds its services. */
@@ -87,7 +88,7 @@ export async function startRig(
   const metrics = createMetrics(service);
   const server = createRpcServer({
     host: "127.0.0.1",
-    port: 0,
+    port: options.port ?? 0,
     service,
     logger: options.logger ?? createSilentLogger(),
     metrics,

@@ -6,6 +6,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { ERROR_KINDS, type Logger, NexusError } from "@nexus/shared";
+import { tracer } from "@nexus/telemetry";
 import { context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { DEFAULT_CLIENT_TIMEOUT_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
@@ -33,8 +34,6 @@ export interface RpcClientOptions {
   /** Gets a debug line for each repeated attempt. */
   readonly logger?: Logger | undefined;
 }
-
-const TRACER = "@nexus/rpc";
 
 /** Creates the typed client of a service. Cheap: share the channel, not the client.
  *
@@ -165,7 +164,7 @@ async function inClientSpan<T>(method: DescMethod, fn: () => Promise<T>): Promis
 }
 
 function startSpan(method: DescMethod): Span {
-  return trace.getTracer(TRACER).startSpan(methodPath(method).slice(1), {
+  return tracer().startSpan(methodPath(method).slice(1), {
     kind: SpanKind.CLIENT,
     attributes: {
       "rpc.system": "grpc",

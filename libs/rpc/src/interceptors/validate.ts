@@ -12,14 +12,30 @@ import { decodeRequest } from "../wire/codec.ts";
  * Errors: invalid/REQUEST_MALFORMED, invalid/REQUEST_INVALID with every broken rule. */
 export function createValidate(plans: readonly MethodPlan[]): Interceptor {
   const validator = createValidator();
-  for (const plan of plans) if (!plan.raw) warmUp(validator, plan.method.input);
+  const inputs = plans.filter(({ checked }) => checked).map(({ method }) => method.input);
+  for (const schema of messageClosure(inputs)) warmUp(validator, schema);
+
+  function parserOf({ raw, checked, method }: MethodPlan): (bytes: Buffer) => unknown {
+    if (raw) return (bytes) => bytes;
+    if (!checked) return (bytes) => decodeRequest(method.input, bytes);
+    return (bytes) => parseRequest(validator, method.input, bytes);
+  }
+
   return async (call, next) => {
     const { plan, transport } = call;
-    const parse = (bytes: Buffer): unknown =>
-      plan.raw ? bytes : parseRequest(validator, plan.method.input, bytes);
+    const parse = parserOf(plan);
     call.request = plan.requestStream ? transport.openRequests(parse) : parse(transport.request);
     return next();
   };
+}
+
+/** Returns the types and all they hold: the rules of a nested type are compiled when one is first met. */
+function messageClosure(roots: readonly DescMessage[]): Set<DescMessage> {
+  const found = new Set(roots);
+  for (const schema of found) {
+    for (const field of schema.fields) if (field.message !== undefined) found.add(field.message);
+  }
+  return found;
 }
 
 /** Compiles the rules of a type. The first use of a type costs tens of milliseconds, so it happens at start. */

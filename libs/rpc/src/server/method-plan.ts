@@ -24,6 +24,8 @@ export interface MethodPlan {
   readonly scope: string;
   /** True when payloads stay bytes: no decoding, no validation. */
   readonly raw: boolean;
+  /** False when requests are decoded but not held against the contract's rules. */
+  readonly checked: boolean;
   /** Runs the handler; requests were decoded and validated, or are Buffers when raw. */
   readonly handler: (request: never, ctx: never) => unknown;
 }
@@ -33,8 +35,8 @@ export interface MethodPlan {
  * Errors: a plain Error, a programmer's mistake that has to stop the start. */
 export function planService(
   service: DescService,
-  raw: boolean,
   handlerOf: (method: DescMethod) => MethodPlan["handler"],
+  { raw = false, unchecked = [] }: { raw?: boolean; unchecked?: readonly string[] } = {},
 ): MethodPlan[] {
   return service.methods.map((method) => ({
     method,
@@ -43,6 +45,7 @@ export function planService(
     responseStream: isResponseStream(method),
     scope: scopeOf(method),
     raw,
+    checked: !raw && !unchecked.includes(method.localName),
     handler: handlerOf(method),
   }));
 }

@@ -1,0 +1,149 @@
+import { JobService } from "@nexus/proto/orchestrator";
+import { AuthService } from "@nexus/proto/vault";
+import { NexusError } from "@nexus/shared";
+import { afterEach, describe, expect, it } from "vitest";
+import { createRpcChannel, createRpcClient } from "../src/index.ts";
+import { authHandlers, jobHandlers } from "./_handlers.ts";
+import { type Rig, startRig } from "./_harness.ts";
+
+const CREDENTIALS = { principalId: "ann", password: "pw" };
+const rigs: Rig[] = [];
+
+afterEach(async () => {
+  for (const rig of rigs.splice(0)) await rig.close();
+});
+
+/** A server whose methods fail with UNAVAILABLE a number of times; returns how often each was called. */
+async function flaky(failures: number, retryAfterMs?: number) {
+  const calls = { getJob: 0, login: 0 };
+  const answer = async (name: keyof typeof calls) => {
+    calls[name] += 1;
+    if (calls[name] > failures) return {};
+    const details = retryAfterMs === undefined ? {} : { retryAfterMs };
+    throw new NexusError({ kind: "unavailable", reason: "NOT_READY", message: "Later.", details });
+  };
+  const rig = await startRig((server) =>
+    server
+      .add(JobService, jobHandlers({ getJob: () => answer("getJob") }))
+      .add(AuthService, authHandlers({ login: () => answer("login") })),
+  );
+  rigs.push(rig);
+  const token = rig.verifier.token("ann");
+  return { calls, rig, token, jobs: createRpcClient(JobService, rig.channel) };
+}
+
+const JOB_ID = "job_0198a0000000700080000000000000aa";
+
+describe("retry", () => {
+  it("repeats an idempotent call that meets UNAVAILABLE", async () => {
+    const { calls, jobs, token } = await flaky(2);
+    await jobs.getJob({ jobId: JOB_ID }, { token });
+    expect(calls.getJob).toBe(3);
+  });
+
+  it("gives up after four attempts with the server's own error", async () => {
+    const { calls, jobs, token } = await flaky(100);
+    await expect(jobs.getJob({ jobId: JOB_ID }, { token })).rejects.toMatchObject({
+      reason: "NOT_READY",
+    });
+    expect(calls.getJob).toBe(4);
+  });
+
+  it("never repeats a method that is not marked idempotent", async () => {
+    const { calls, rig } = await flaky(1);
+    const auth = createRpcClient(AuthService, rig.channel);
+    await expect(auth.login(CREDENTIALS)).rejects.toMatchObject({ reason: "NOT_READY" });
+    expect(calls.login).toBe(1);
+  });
+
+  it("does not wait beyond the deadline", async () => {
+    const { calls, jobs, token } = await flaky(100, 60_000);
+    const startedAt = Date.now();
+    const failure = jobs.getJob({ jobId: JOB_ID }, { token, timeoutMs: 3_000 });
+    await expect(failure).rejects.toMatchObject({ reason: "NOT_READY" });
+    expect(Date.now() - startedAt).toBeLessThan(2_500);
+    expect(calls.getJob).toBe(1);
+  });
+
+  it("waits as long as the server asks", async () => {
+    const { jobs, token } = await flaky(1, 400);
+    const startedAt = Date.now();
+    await jobs.getJob({ jobId: JOB_ID }, { token });
+    expect(Date.now() - startedAt).toBeGreaterThanOrEqual(390);
+  });
+
+  it("does not repeat other failures", async () => {
+    let calls = 0;
+    const rig = await startRig((server) =>
+      server.add(
+        JobService,
+        jobHandlers({
+          async getJob() {
+            calls += 1;
+            throw new NexusError({ kind: "not_found", reason: "JOB_NOT_FOUND", message: "No." });
+          },
+        }),
+      ),
+    );
+    rigs.push(rig);
+    const jobs = createRpcClient(JobService, rig.channel);
+    const token = rig.verifier.token("ann");
+    await expect(jobs.getJob({ jobId: JOB_ID }, { token })).rejects.toMatchObject({
+      kind: "not_found",
+    });
+    expect(calls).toBe(1);
+  });
+});
+
+describe("a channel", () => {
+  it("fails fast while nobody listens, and finds the server when it comes", async () => {
+    const first = await startRig((server) =>
+      server.add(AuthService, authHandlers({ login: async () => ({}) })),
+    );
+    const port = Number(first.address.split(":")[1]);
+    const channel = createRpcChannel({ address: first.address });
+    const auth = createRpcClient(AuthService, channel);
+    await auth.login(CREDENTIALS);
+    await first.close();
+    await expect(auth.login(CREDENTIALS)).rejects.toMatchObject({ kind: "unavailable" });
+    const second = await startRig(
+      (server) => server.add(AuthService, authHandlers({ login: async () => ({}) })),
+      { port },
+    );
+    const giveUpAt = Date.now() + 8_000;
+    let isBack = false;
+    while (!isBack && Date.now() < giveUpAt) {
+      isBack = await auth.login(CREDENTIALS).then(
+        () => true,
+        () => false,
+      );
+      if (!isBack) await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    expect(isBack).toBe(true);
+    channel.close();
+    await second.close();
+  });
+
+  it("spreads calls over all addresses of a name", async () => {
+    const peers = new Set<string>();
+    const build = (name: string) =>
+      startRig((server) =>
+        server.add(
+          AuthService,
+          authHandlers({
+            async login() {
+              peers.add(name);
+              return {};
+            },
+          }),
+        ),
+      );
+    rigs.push(await build("one"), await build("two"));
+    const address = `ipv4:${rigs.map((rig) => rig.address).join(",")}`;
+    const channel = createRpcChannel({ address });
+    const auth = createRpcClient(AuthService, channel);
+    for (let i = 0; i < 20 && peers.size < 2; i++) await auth.login(CREDENTIALS);
+    expect([...peers].sort()).toEqual(["one", "two"]);
+    channel.close();
+  });
+});
