@@ -1,20 +1,30 @@
 /** Free ports on loopback. */
+import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 
 /** The address every development process binds: nothing of a development stack is reachable from outside. */
 export const LOOPBACK = "127.0.0.1";
 
+/** Below the range from which systems give ports to outgoing connections (Linux: 32768 up), any of which could take a port
+ * between our choice and the bind; above the ports of well-known servers. */
+const FREE_PORT_MIN = 10_000;
+const FREE_PORT_MAX = 32_000;
+const ATTEMPTS_MAX = 100;
+
 /** Finds a port that was free a moment ago. Another process may take it first: bind soon, and be ready to try again. */
 export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+    const port = randomInt(FREE_PORT_MIN, FREE_PORT_MAX);
+    if (await isPortFree(port)) return port;
+  }
   return bindBriefly(0);
 }
 
-/** Finds several different free ports, all held at the same time while they are chosen. */
+/** Finds several different free ports. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => listen(0)));
-  const ports = servers.map((server) => portOf(server));
-  await Promise.all(servers.map((server) => closed(server)));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await freePort());
+  return [...ports];
 }
 
 /** Says whether a port can be bound on loopback at this moment. */

@@ -11,6 +11,8 @@ import { unprivilegedUser } from "../src/postgres/run-as.ts";
 import { processIdentity } from "../src/process-identity.ts";
 import { startOwner } from "./_owner-process.ts";
 
+/** Making a cluster takes a second of both cores, and the machine may be busy with other tests. */
+const SLOW = { timeout: 120_000 };
 const isRoot = process.getuid?.() === 0;
 let folder: string;
 /** Shared by the tests, each of which leaves it stopped: making a cluster costs a second of both cores. */
@@ -64,7 +66,7 @@ async function query(url: string, text: string): Promise<unknown[]> {
   }
 }
 
-describe("startEmbeddedPostgres", () => {
+describe("startEmbeddedPostgres", SLOW, () => {
   it("keeps data and password between starts", async () => {
     const first = await start({ durable: true });
     await query(first.url, "CREATE TABLE t (id int)");
@@ -155,7 +157,7 @@ describe("startEmbeddedPostgres", () => {
     await server.restart();
     expect(exits).toBe(0);
     process.kill(server.pid, "SIGKILL");
-    await waitFor(() => exits === 1, { what: "the report" });
+    await waitFor(() => exits === 1, { what: "the report", timeoutMs: 60_000 });
     await server.restart();
     expect(await query(server.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
   });
@@ -181,13 +183,14 @@ describe("startEmbeddedPostgres", () => {
   });
 });
 
-describe("an owner that is killed", () => {
+describe("an owner that is killed", SLOW, () => {
   it("takes its server with it", async () => {
     const owner = await startOwner({ dataDir, durable: true });
     await query(owner.url, "CREATE TABLE guarded (id int)");
     await owner.kill();
     await waitFor(() => processIdentity(owner.serverPid) === undefined, {
       what: "the server's end",
+      timeoutMs: 60_000,
     });
     const server = await start({ durable: true });
     expect(await query(server.url, "SELECT * FROM guarded")).toEqual([]);
@@ -200,7 +203,10 @@ describe("an owner that is killed", () => {
       removeWhenDone: true,
     });
     await owner.kill();
-    await waitFor(() => !existsSync(throwAwayDir), { what: "the directory's end" });
+    await waitFor(() => !existsSync(throwAwayDir), {
+      what: "the directory's end",
+      timeoutMs: 60_000,
+    });
     expect(processIdentity(owner.serverPid)).toBeUndefined();
   });
 
@@ -215,7 +221,7 @@ describe("an owner that is killed", () => {
   });
 });
 
-describe.runIf(isRoot)("as root", () => {
+describe.runIf(isRoot)("as root", SLOW, () => {
   it("runs as an unprivileged user", async () => {
     const server = await start();
     expect(statSync(join(server.dataDir, "cluster")).uid).toBe(unprivilegedUser()?.uid);
@@ -264,6 +270,6 @@ describe.runIf(isRoot)("as root", () => {
     expect(await query(owner.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
     expect(owner.dataDir).toBe(theirs);
     await owner.kill();
-    await waitFor(() => !existsSync(theirs), { what: "the directory's end" });
+    await waitFor(() => !existsSync(theirs), { what: "the directory's end", timeoutMs: 60_000 });
   });
 });

@@ -83,6 +83,7 @@ describe("openNativeBinaries", () => {
       expect(openNativeBinaries(user, join(hidden, "native")).postgres).toBe(binaries.postgres);
       rmSync(join(binaries.postgres, "../../../.."), { recursive: true });
     },
+    120_000,
   );
 });
 

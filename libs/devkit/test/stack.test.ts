@@ -11,6 +11,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { processIdentity } from "../src/process-identity.ts";
 
 const ENTRY = fileURLToPath(new URL("./_fixture-service.mjs", import.meta.url));
+/** Seven processes each time, on a machine that may be busy with other tests. */
+const SLOW = { timeout: 120_000 };
 let folder: string;
 let stack: Stack | undefined;
 
@@ -49,7 +51,7 @@ function pidsOf(info: StackInfo): number[] {
   return [info.postgres.pid, ...Object.values(info.services).map((service) => service.pid)];
 }
 
-describe("startStack", () => {
+describe("startStack", SLOW, () => {
   it("starts six processes that are told where everything is", async () => {
     const { info, admin } = await start({ logLevel: "debug" });
     const gateway = await environmentOf(info, "gateway");
@@ -125,7 +127,7 @@ describe("startStack", () => {
         const now = (JSON.parse(readFileSync(file, "utf8")) as StackInfo).services.insight.pid;
         return now !== 0 && now !== info.services.insight.pid ? now : undefined;
       },
-      { what: "the new pid in stack.json" },
+      { what: "the new pid in stack.json", timeoutMs: 60_000 },
     );
     await processes.waitReady("insight");
     expect(stack?.info.services.insight.pid).toBe(published);
@@ -151,7 +153,10 @@ describe("startStack", () => {
   it("starts the database again when it dies", async () => {
     const { info } = await start();
     process.kill(info.postgres.pid, "SIGKILL");
-    await waitFor(() => stack?.info.postgres.pid !== info.postgres.pid, { what: "a new server" });
+    await waitFor(() => stack?.info.postgres.pid !== info.postgres.pid, {
+      what: "a new server",
+      timeoutMs: 60_000,
+    });
   });
 
   it("runs two stacks side by side", async () => {
@@ -169,7 +174,7 @@ describe("startStack", () => {
   });
 });
 
-describe("startStack that cannot start", () => {
+describe("startStack that cannot start", SLOW, () => {
   it("refuses a data directory that a live stack uses", async () => {
     await start();
     const second = startStack({ dataDir: join(folder, "one"), portBase: "free" });
@@ -209,7 +214,7 @@ describe("startStack that cannot start", () => {
     const starting = start({ env, signal: controller.signal });
     const pg = join(folder, "one", "pg", "cluster", "postmaster.pid");
     const outcome = starting.catch((error: unknown) => error);
-    await waitFor(() => existsSync(pg), { what: "the database", timeoutMs: 30_000 });
+    await waitFor(() => existsSync(pg), { what: "the database", timeoutMs: 60_000 });
     controller.abort(new Error("called off"));
     expect(await outcome).toMatchObject({ message: "called off" });
     expect(existsSync(pg)).toBe(false);

@@ -61,7 +61,7 @@ async function everythingEnds(info: StackInfo): Promise<void> {
   const pids = [info.postgres.pid, ...Object.values(info.services).map(({ pid }) => pid)];
   await waitFor(() => pids.every((pid) => processIdentity(pid) === undefined), {
     what: "the end of all processes",
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
   });
 }
 
@@ -83,7 +83,7 @@ describe("npm start", () => {
   });
 });
 
-describe("a supervisor that is killed", () => {
+describe("a supervisor that is killed", { timeout: 120_000 }, () => {
   it("takes every process with it, and the next start goes on at once", async () => {
     const info = await startSupervisor({});
     child?.kill("SIGKILL");

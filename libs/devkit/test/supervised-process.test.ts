@@ -39,12 +39,12 @@ function supervise(entry: string, delays: (number | undefined)[] = []) {
   return { child, events, watched };
 }
 
-describe("superviseProcess", () => {
+describe("superviseProcess", { timeout: 60_000 }, () => {
   it("starts a process again as the policy says, then gives up", async () => {
     const { child, events, watched } = supervise("crash", [0, 5, undefined]);
     child.start();
     await expect(child.untimelyEnd).rejects.toThrow(/ended unexpectedly \(exit code 3\)/);
-    await waitFor(() => events.length === 6, { what: "three lives" });
+    await waitFor(() => events.length === 6, { what: "three lives", timeoutMs: 40_000 });
     const life = ["started", "died"];
     expect(events.map((event) => event.kind)).toEqual([...life, ...life, ...life]);
     expect(events.at(-1)).toEqual({ kind: "died", how: "exit code 3", restartInMs: undefined });
@@ -58,7 +58,10 @@ describe("superviseProcess", () => {
     child.start();
     const first = child.pid;
     await child.kill("SIGKILL");
-    await waitFor(() => child.pid !== undefined && child.pid !== first, { what: "a new process" });
+    await waitFor(() => child.pid !== undefined && child.pid !== first, {
+      what: "a new process",
+      timeoutMs: 40_000,
+    });
     expect(events[1]).toEqual({ kind: "died", how: "SIGKILL", restartInMs: 0 });
     await child.stop();
     expect(child.pid).toBeUndefined();
@@ -76,7 +79,10 @@ describe("superviseProcess", () => {
   it("kills a process that does not stop in time", async () => {
     const { child } = supervise("deaf");
     child.start();
-    await waitFor(() => child.tail().includes("deaf"), { what: "its first words" });
+    await waitFor(() => child.tail().includes("deaf"), {
+      what: "its first words",
+      timeoutMs: 40_000,
+    });
     await child.stop();
     expect(child.pid).toBeUndefined();
   });
