@@ -266,6 +266,11 @@ describe("serviceFields", () => {
     });
   });
 
+  it("lets one connection carry many calls, but for strangers at the gateway", () => {
+    expect(serviceFields("gateway", ports).maxConcurrentStreams.defaultValue).toBe(1_000);
+    expect(serviceFields("mesh-router", ports).maxConcurrentStreams.defaultValue).toBe(100_000);
+  });
+
   it("gives vault no way to vault and the gateway no database", () => {
     const vault = Object.keys(serviceFields("vault", ports));
     const gateway = Object.keys(serviceFields("gateway", ports));

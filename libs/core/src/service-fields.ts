@@ -20,6 +20,10 @@ export interface ServicePorts {
 
 /** Fewest characters of a client secret: 32 characters of base64url are 192 bits. */
 const CLIENT_SECRET_LENGTH_MIN = 32;
+/** At the edge anybody may open a connection, so each gets little; behind it one connection of the gateway carries
+ * the sessions of all agents. */
+const EDGE_STREAMS_PER_CONNECTION = 1_000;
+const INNER_STREAMS_PER_CONNECTION = 100_000;
 const HOST_PORT_PATTERN = /^(?:dns:\/\/\/)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/;
 
 function processFields(service: ServiceName, ports: ServicePorts) {
@@ -92,6 +96,13 @@ function rpcFields(service: ServiceName) {
       min: 1_000,
       about:
         "Connections are asked to reconnect after this time, so that new replicas get their share.",
+    }),
+    maxConcurrentStreams: int({
+      env: `${env}MAX_CONCURRENT_STREAMS`,
+      default: service === "gateway" ? EDGE_STREAMS_PER_CONNECTION : INNER_STREAMS_PER_CONNECTION,
+      min: 1,
+      max: 1_000_000,
+      about: "Calls that one connection may have open at once; further ones wait in the caller.",
     }),
   };
 }

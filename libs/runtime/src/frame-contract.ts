@@ -1,5 +1,5 @@
 import type { ConfigManager } from "@nexus/core";
-import type { RpcChannel, RpcServer, TokenSource, TokenVerifier } from "@nexus/rpc";
+import type { RpcChannel, RpcServer, TlsOptions, TokenSource, TokenVerifier } from "@nexus/rpc";
 import type { Clock, Ids, Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import type { FrameConfig } from "./frame-config.ts";
@@ -46,6 +46,8 @@ export interface ServiceFrame extends AsyncDisposable {
   readonly verifier: TokenVerifier;
   /** The service's own tokens, for what it does on its own behalf. */
   readonly tokens: TokenSource;
+  /** The configured certificates, for a port that the service opens itself; undefined means plaintext. */
+  readonly tls: TlsOptions | undefined;
   /** Add services to it before start(). */
   readonly server: RpcServer;
   /** Aborts when the service begins to shut down. */

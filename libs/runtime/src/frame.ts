@@ -1,4 +1,4 @@
-import { ConfigError, type ConfigManager, envPrefix } from "@nexus/core";
+import type { ConfigManager } from "@nexus/core";
 import {
   createRpcChannel,
   createRpcServer,
@@ -20,6 +20,7 @@ import type {
 } from "./frame-contract.ts";
 import { createFrameIdentity, type FrameIdentity } from "./frame-identity.ts";
 import { createLoop, type Loop, type LoopOptions } from "./loop.ts";
+import { portError } from "./port-error.ts";
 import { createReadinessChecks, type ReadinessCheck, type ReadinessChecks } from "./readiness.ts";
 import { retryUntilUp } from "./retry-until-up.ts";
 
@@ -32,10 +33,10 @@ export class Frame implements ServiceFrame {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly ids: Ids;
+  readonly tls: TlsOptions | undefined;
   readonly server: RpcServer;
   readonly signal: AbortSignal;
   readonly #config: ConfigManager<FrameConfig>;
-  readonly #tls: TlsOptions | undefined;
   readonly #identity: FrameIdentity;
   readonly #stopping = new AbortController();
   readonly #stack: DisposeStack = createDisposeStack();
@@ -53,7 +54,7 @@ export class Frame implements ServiceFrame {
     this.clock = overrides.clock ?? systemClock;
     this.ids = overrides.ids ?? createIds(this.clock);
     this.#config = config;
-    this.#tls = tls;
+    this.tls = tls;
     this.signal = this.#linkSignal(overrides.signal);
     this.#stack.defer("operators' port", () => this.#ops?.close());
     this.#identity = this.#createIdentity(overrides);
@@ -97,7 +98,7 @@ export class Frame implements ServiceFrame {
   channel(address: string): RpcChannel {
     const known = this.#channels.get(address);
     if (known !== undefined) return known;
-    const tls = this.#tls === undefined ? {} : { tls: this.#tls };
+    const tls = this.tls === undefined ? {} : { tls: this.tls };
     const { messageMaxBytes } = this.#config.current;
     const channel = createRpcChannel({ address, maxMessageBytes: messageMaxBytes, ...tls });
     this.#channels.set(address, channel);
@@ -177,9 +178,10 @@ export class Frame implements ServiceFrame {
       limits: {
         maxMessageBytes: config.messageMaxBytes,
         maxConnectionAgeMs: config.maxConnectionAgeMs,
+        maxConcurrentStreams: config.maxConcurrentStreams,
         defaultDeadlineMs: config.requestTimeoutMs,
       },
-      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+      ...(this.tls === undefined ? {} : { tls: this.tls }),
     });
   }
 
@@ -218,13 +220,4 @@ export class Frame implements ServiceFrame {
     });
     this.#stack.defer("log level", stop);
   }
-}
-
-/** A taken port is a mistake of configuration, so it is told like one. */
-function portError(service: string, thing: string, port: number, cause: unknown): unknown {
-  const text = cause instanceof Error ? cause.message : "";
-  if (!text.includes("EADDRINUSE") && !text.includes("EACCES")) return cause;
-  const env = envPrefix(service) + thing;
-  const why = text.includes("EACCES") ? "which this user may not open" : "which is in use";
-  return new ConfigError(service, [{ env, problem: `is ${port}, ${why}`, example: "0" }]);
 }
