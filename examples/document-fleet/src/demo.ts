@@ -20,8 +20,10 @@ import { type Fleet, launchFleet } from "./demo/fleet.ts";
 import { createScreen, type Screen } from "./demo/screen.ts";
 import { watchToEnd } from "./demo/watch.ts";
 
-const FLEET_TIMEOUT_MS = 30_000;
+/** Far more than five processes need, even on a machine that is busy with other things. */
+const FLEET_TIMEOUT_MS = 90_000;
 const FLEET_POLL_MS = 100;
+const INTERRUPTED = 130;
 /** The analyser with the most slots, so that it is sure to get work. */
 const VICTIM = "analyser-1";
 
@@ -43,13 +45,24 @@ async function main(argv: readonly string[]): Promise<number> {
   const stopping = new AbortController();
   process.once("SIGINT", () => stopping.abort());
   process.once("SIGTERM", () => stopping.abort());
+  try {
+    return await runWithStack(args, stopping.signal);
+  } catch (error) {
+    if (stopping.signal.aborted) return INTERRUPTED;
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`The logs are in ${workFolder}.\n`);
+    return 1;
+  }
+}
+
+async function runWithStack(args: DemoArguments, signal: AbortSignal): Promise<number> {
   const screen = createScreen(performance.now());
   screen.line(`starting NEXUS: a database and six services (logs in ${workFolder})`);
   const dataDir = join(workFolder, "stack");
-  const stack = await startStack({ dataDir, portBase: "free", signal: stopping.signal });
+  const stack = await startStack({ dataDir, portBase: "free", signal });
   try {
     screen.line(`ready at ${stack.info.gateway}`);
-    return await Promise.race([runDemo(args, stack, screen), interrupted(stopping.signal)]);
+    return await Promise.race([runDemo(args, stack, screen), interrupted(signal)]);
   } finally {
     await stack.stop();
   }
@@ -57,7 +70,7 @@ async function main(argv: readonly string[]): Promise<number> {
 
 function interrupted(signal: AbortSignal): Promise<number> {
   return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(130), { once: true });
+    signal.addEventListener("abort", () => resolve(INTERRUPTED), { once: true });
   });
 }
 
@@ -103,7 +116,7 @@ async function waitForFleet(user: NexusClient, fleet: Fleet): Promise<void> {
     const { agents } = await user.registry.listAgents({ states: [AgentState.ONLINE] });
     if (agents.length === fleet.agentIds.length) return;
     if (performance.now() > deadline) {
-      throw new Error(`Only ${agents.length} agents came online; see the logs in ${workFolder}.`);
+      throw new Error(`Only ${agents.length} of ${fleet.agentIds.length} agents came online.`);
     }
     await new Promise((resolve) => setTimeout(resolve, FLEET_POLL_MS));
   }
