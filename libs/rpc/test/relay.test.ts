@@ -15,8 +15,8 @@ afterEach(async () => {
 const echo: RawRelay = ({ requests }) => requests as AsyncIterable<Buffer>;
 
 /** A server that sends every byte back. */
-async function startEcho(): Promise<Rig> {
-  const rig = await startRig((server) => server.addRaw(AgentSessionService, echo));
+async function startEcho(how: "addRaw" | "addRelay" = "addRelay"): Promise<Rig> {
+  const rig = await startRig((server) => server[how](AgentSessionService, echo));
   rigs.push(rig);
   return rig;
 }
@@ -47,6 +47,20 @@ describe("a relayed stream", () => {
     await expect(refused[Symbol.asyncIterator]().next()).rejects.toMatchObject({
       reason: "TOKEN_INVALID",
     });
+  });
+});
+
+describe("a raw stream of the server's own", () => {
+  it("ends with its token, like every stream", async () => {
+    const rig = await startEcho("addRaw");
+    const token = rig.verifier.token("ann");
+    const requests = createAsyncQueue<object>({ max: 8 });
+    const client = createRpcClient(AgentSessionService, rig.channel);
+    const responses = client.connect(requests, { token })[Symbol.asyncIterator]();
+    requests.push({});
+    await responses.next();
+    rig.verifier.revoke(token);
+    await expect(responses.next()).rejects.toMatchObject({ reason: "TOKEN_REVOKED" });
   });
 });
 

@@ -16,7 +16,7 @@ export function createAuthenticate(verifier: TokenVerifier): Interceptor {
     if (caller.principal === undefined) return next();
     state.principal = caller.principal;
     state.token = caller.token;
-    if (plan.raw || (!plan.requestStream && !plan.responseStream)) return next();
+    if (plan.relayed || (!plan.requestStream && !plan.responseStream)) return next();
 
     let guard = guardToken(state.principal, verifier, (error) => state.end(error));
     state.swapToken = async (newToken) => {

@@ -24,10 +24,19 @@ export interface MethodPlan {
   readonly scope: string;
   /** True when payloads stay bytes: no decoding, no validation. */
   readonly raw: boolean;
+  /** True when another service owns the contract and guards the tokens of its streams. */
+  readonly relayed: boolean;
   /** False when requests are decoded but not held against the contract's rules. */
   readonly checked: boolean;
   /** Runs the handler; requests were decoded and validated, or are Buffers when raw. */
   readonly handler: (request: never, ctx: never) => unknown;
+}
+
+/** What differs between the services of one server. */
+export interface PlanOptions {
+  readonly raw?: boolean;
+  readonly relayed?: boolean;
+  readonly unchecked?: readonly string[];
 }
 
 /** Plans every method of a service. A method without required_scope cannot be served.
@@ -36,7 +45,7 @@ export interface MethodPlan {
 export function planService(
   service: DescService,
   handlerOf: (method: DescMethod) => MethodPlan["handler"],
-  { raw = false, unchecked = [] }: { raw?: boolean; unchecked?: readonly string[] } = {},
+  { raw = false, relayed = false, unchecked = [] }: PlanOptions = {},
 ): MethodPlan[] {
   return service.methods.map((method) => ({
     method,
@@ -45,6 +54,7 @@ export function planService(
     responseStream: isResponseStream(method),
     scope: scopeOf(method),
     raw,
+    relayed,
     checked: !raw && !unchecked.includes(method.localName),
     handler: handlerOf(method),
   }));

@@ -63,6 +63,9 @@ export interface RpcServer {
   ): this;
   /** Serves a contract as bytes: every layer but validation runs, and `relay` answers all methods. */
   addRaw(desc: DescService, relay: RawRelay): this;
+  /** Passes a contract that another service owns on to it, as bytes. As addRaw(), but streams may outlive the token
+   * they began with: the owner gets the same token and guards it, and it alone sees the frame that renews it. */
+  addRelay(desc: DescService, relay: RawRelay): this;
   /** Binds and begins to serve; health turns SERVING. */
   listen(): Promise<{ port: number; address: string }>;
   /** Drains and stops within about `graceMs`, also with streams open. Idempotent. */
@@ -115,6 +118,11 @@ class GrpcServer implements RpcServer {
   addRaw(desc: DescService, relay: RawRelay): this {
     const plans = planService(desc, () => relay as MethodPlan["handler"], { raw: true });
     return this.#addPlans(desc, plans);
+  }
+
+  addRelay(desc: DescService, relay: RawRelay): this {
+    const handlerOf = () => relay as MethodPlan["handler"];
+    return this.#addPlans(desc, planService(desc, handlerOf, { raw: true, relayed: true }));
   }
 
   #addPlans(desc: DescService, plans: readonly MethodPlan[]): this {
