@@ -1,5 +1,5 @@
 import type { NexusClient } from "@nexus/sdk";
-import { NexusError } from "@nexus/shared";
+import { NEXUS_VERSION, NexusError } from "@nexus/shared";
 import { Command, CommanderError, Option } from "commander";
 import { CommandArguments, type CommandContext, type CommandSpec } from "./command.ts";
 import { COMMANDS, NOUNS } from "./command-table.ts";
@@ -36,7 +36,7 @@ function createProgram(action: Action): Command {
     .description("Talk to a NEXUS gateway: log in, submit jobs, see the fleet.")
     .exitOverride()
     .showHelpAfterError("(add --help for usage)")
-    .version("0.1.0")
+    .version(NEXUS_VERSION)
     .option("--gateway <host:port>", "where the gateway is; env NEXUS_GATEWAY")
     .option("--namespace <name>", "the tenant to log in to")
     .option("-o, --output <format>", "table, json or name", "table")

@@ -71,3 +71,4 @@ export {
 export { TASK_FAILURE_REASONS, type TaskFailureReason } from "./task-failure-reasons.ts";
 export { type BackoffPolicy, backoffDelayMs, sleep, withDeadline } from "./timing.ts";
 export { KiB, MiB } from "./units.ts";
+export { NEXUS_VERSION } from "./version.ts";

@@ -2,9 +2,9 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { AgentSessionService, type ConnectResponse, type Welcome } from "@nexus/proto/mesh";
 import { createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc";
-import { backoffDelayMs, type Logger, NexusError, sleep } from "@nexus/shared";
+import { backoffDelayMs, type Logger, NEXUS_VERSION, NexusError, sleep } from "@nexus/shared";
 import type { CredentialSource } from "../credentials.ts";
-import { MESSAGE_CREDIT, type Mailbox } from "./mailbox.ts";
+import { type Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";
 import type { Outbox } from "./outbox.ts";
 import type { TaskRunner } from "./task-runner.ts";
 
@@ -18,7 +18,7 @@ const REAUTH_AT_LIFE_SHARE = 0.8;
 const TIMER_MAX_MS = 2_147_483_647;
 const SDK = {
   name: "nexus-sdk-typescript",
-  version: "0.1.0",
+  version: NEXUS_VERSION,
   runtime: `node ${process.versions.node}`,
 };
 /** Trying again cannot mend these. */

@@ -8,11 +8,10 @@ import {
   type RpcChannel,
   type RpcClient,
 } from "@nexus/rpc";
-import { NexusError } from "@nexus/shared";
+import { NEXUS_VERSION, NexusError } from "@nexus/shared";
 
 /** How long a service may take to say how it is. */
 const CHECK_TIMEOUT_MS = 2_000;
-const VERSION = "0.1.0";
 
 type HealthClient = RpcClient<typeof Health>;
 
@@ -32,7 +31,7 @@ export function createGetStatus(
       message: "",
     };
     const services = [own, ...others].sort((a, b) => a.name.localeCompare(b.name));
-    return create(GetStatusResponseSchema, { version: VERSION, services });
+    return create(GetStatusResponseSchema, { version: NEXUS_VERSION, services });
   };
 }
 
