@@ -11,6 +11,7 @@ COPY . .
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts && npm run build
 
 # What one service needs to run: its production dependencies, and of each workspace the compiled code only.
+# A workspace has node_modules of its own where another version of a package lies at the top.
 FROM build AS service
 ARG SERVICE
 RUN test -f "services/${SERVICE}/dist/main.js" \
@@ -21,7 +22,7 @@ RUN mkdir /image && cp -R package.json node_modules /image/ \
   && for link in node_modules/@nexus/*; do \
     folder="$(realpath --relative-to=. "$link")"; \
     mkdir -p "/image/$folder"; \
-    for part in package.json dist migrations; do \
+    for part in package.json dist migrations node_modules; do \
       if [ -e "$folder/$part" ]; then cp -R "$folder/$part" "/image/$folder/"; fi; \
     done; \
   done
