@@ -2,7 +2,7 @@
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import { Counter } from "prom-client";
-import type { RefusalReason, UpdateCase } from "./domain/carried.ts";
+import type { RefusalReason, UpdateKind } from "./domain/carried.ts";
 import { OUTCOMES, type Outcome } from "./domain/message.ts";
 import type { DispatchEvents, MessageEvents, ReportEvents, SessionEvents } from "./domain/ports.ts";
 
@@ -120,7 +120,7 @@ function dispatchEvents(
     orchestratorDetached: (orchestratorId) =>
       logger.info({ orchestrator_id: orchestratorId }, "orchestrator detached"),
     assignmentRefused: (reason: RefusalReason) => refused.inc({ reason }),
-    updateDropped: (kind: UpdateCase | undefined) => dropped.inc({ kind: kind ?? "none" }),
+    updateDropped: (kind: UpdateKind) => dropped.inc({ kind }),
     frameSent: (to) => frameCounters[to].inc(),
   };
 }

@@ -11,7 +11,7 @@ import {
   type ServerOverrides,
   type ServiceFrame,
 } from "@nexus/runtime";
-import type { Clock } from "@nexus/shared";
+import { type Clock, NEXUS_VERSION } from "@nexus/shared";
 import { createPresenceClient } from "./clients/presence-client.ts";
 import type { MeshRouterConfig } from "./config.ts";
 import type { SessionName } from "./domain/carried.ts";
@@ -24,10 +24,11 @@ import { SessionOpener } from "./domain/session-opener.ts";
 import { StandingJournal } from "./domain/standing-journal.ts";
 import { createMeshEvents, createMeshGauges, type MeshEvents } from "./events.ts";
 import {
-  createAgentSessionHandlers,
-  createDispatchHandlers,
+  createAgentSessionRelay,
+  createDispatchRelay,
   createMessagingHandlers,
   TurnScheduler,
+  WireWriter,
 } from "./handlers/index.ts";
 import { createPresenceReporter } from "./loops/presence-reporter.ts";
 import { createRouterRenewal } from "./loops/router-renewal.ts";
@@ -36,7 +37,6 @@ import { type ClosableSessionStore, createSessionStore } from "./store/session-s
 
 const SCHEMA = "mesh";
 const MIGRATIONS = fileURLToPath(new URL("../migrations", import.meta.url));
-const SERVER_VERSION = "0.1.0";
 /** A replica that has not renewed itself for two of these is taken for dead. */
 const ROUTER_GRACE_LOST_AFTERS = 2;
 const RENEWALS_PER_LOST_AFTER = 3;
@@ -175,10 +175,11 @@ function addServices({
   const { engine, hub, board, lifecycle, opener, events } = mesh;
   const { heartbeatIntervalMs, lostAfterMs } = config;
   const turns = new TurnScheduler();
+  const writer = new WireWriter();
   frame.server
-    .add(
+    .addRaw(
       AgentSessionService,
-      createAgentSessionHandlers({
+      createAgentSessionRelay({
         lifecycle,
         opener,
         engine,
@@ -186,17 +187,19 @@ function addServices({
         board,
         clock,
         turns,
+        writer,
         heartbeatIntervalMs,
         lostAfterMs,
-        serverVersion: SERVER_VERSION,
+        serverVersion: NEXUS_VERSION,
         frameSent: () => events.frameSent("agent"),
       }),
     )
-    .add(
+    .addRaw(
       DispatchService,
-      createDispatchHandlers({
+      createDispatchRelay({
         hub,
         turns,
+        writer,
         clock,
         routerId,
         frameSent: () => events.frameSent("orchestrator"),

@@ -35,7 +35,7 @@ describe("MessagingService.SendMessage", () => {
     const messaging = router.messaging(await userToken());
     const expired = await messaging.sendMessage({ toAgentId: "silent", timeout: SHORT });
     expect(expired.outcome?.outcome).toBe(DeliveryOutcome.EXPIRED);
-    const byDeadline = await messaging.sendMessage({ toAgentId: "silent" }, { timeoutMs: 300 });
+    const byDeadline = await messaging.sendMessage({ toAgentId: "silent" }, { timeoutMs: 1_200 });
     expect(byDeadline.outcome?.outcome).toBe(DeliveryOutcome.EXPIRED);
     const hidden = await messaging.sendMessage({ toAgentId: "hidden" });
     expect(hidden.outcome?.outcome).toBe(DeliveryOutcome.NO_SUCH_AGENT);

@@ -1,11 +1,10 @@
-import type { CarriedPayload } from "./carried.ts";
 import type { Message, Sender, SendResult } from "./message.ts";
 
 /** What a caller learns. */
 export interface CallAnswer {
   readonly result: SendResult;
-  /** Set when a reply came. */
-  readonly reply: CarriedPayload | undefined;
+  /** The encoded Payload; set when a reply came. */
+  readonly reply: Uint8Array | undefined;
 }
 
 /** A sender without a session: it sends one message and waits for its outcome. */
@@ -15,7 +14,7 @@ export class Caller implements Sender {
   readonly unsettled = new Map<string, Message>();
   readonly answer: Promise<CallAnswer>;
   #resolve: (answer: CallAnswer) => void = () => undefined;
-  #reply: CarriedPayload | undefined;
+  #reply: Uint8Array | undefined;
 
   constructor(namespace: string, principalId: string) {
     this.namespace = namespace;
@@ -26,7 +25,7 @@ export class Caller implements Sender {
   }
 
   /** Keeps the reply until the outcome, which follows at once. */
-  takeReply(payload: CarriedPayload): void {
+  takeReply(payload: Uint8Array): void {
     this.#reply = payload;
   }
 

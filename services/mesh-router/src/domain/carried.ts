@@ -1,20 +1,12 @@
-/** What the router carries. It knows these few fields and passes the objects on as they came: payloads are opaque.
- *
- * Messages of the contract fit these shapes, so nothing is copied between the wire and the queues. */
+/** What the router carries: bytes that it passes on as they came, and the few fields that it has to know. */
 
 import { COPY_RATIO } from "./limits.ts";
 
-/** A body with a media type. */
-export interface CarriedPayload {
-  readonly contentType: string;
-  data: Uint8Array;
-}
-
-/** Copies a small body out of the large frame it came in, so that waiting does not hold the frame's memory. */
-export function detachFromFrame(payload: CarriedPayload): void {
-  if (payload.data.buffer.byteLength > COPY_RATIO * payload.data.byteLength) {
-    payload.data = payload.data.slice();
-  }
+/** Copies small bytes out of the large frame they came in, so that waiting does not hold the frame's memory. */
+export function detachFromFrame(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer.byteLength > COPY_RATIO * bytes.byteLength
+    ? Uint8Array.prototype.slice.call(bytes)
+    : bytes;
 }
 
 /** Names one lease of one task. */
@@ -23,30 +15,29 @@ export interface CarriedLease {
   readonly fence: bigint;
 }
 
-/** An assignment for an agent. */
-export type CarriedAssignment = CarriedLease;
-
-/** A cancel for an agent. */
-export type CarriedCancel = CarriedLease;
-
-/** An answer to a terminal update. */
-export type CarriedResult = CarriedLease;
+/** An assignment or a cancel for an agent. */
+export interface CarriedOrder extends CarriedLease {
+  /** The encoded message. */
+  bytes: Uint8Array;
+}
 
 /** An agent's word about a lease. */
 export interface CarriedUpdate extends CarriedLease {
-  readonly update: { readonly case: UpdateCase | undefined };
+  readonly kind: UpdateKind;
+  /** The encoded TaskUpdate. */
+  bytes: Uint8Array;
 }
 
-/** The cases of TaskUpdate.update. */
-export type UpdateCase = "accepted" | "progress" | "chunk" | "completed" | "failed" | "released";
+/** What an update says. */
+export type UpdateKind = "accepted" | "progress" | "chunk" | "completed" | "failed" | "released";
 
 /** Says whether an update ends its lease. */
-export function isTerminalUpdate(kind: UpdateCase | undefined): boolean {
+export function isTerminalUpdate(kind: UpdateKind): boolean {
   return kind === "completed" || kind === "failed" || kind === "released";
 }
 
 /** Says whether an update may be dropped under load: the contract promises nothing for it. */
-export function isDroppableUpdate(kind: UpdateCase | undefined): boolean {
+export function isDroppableUpdate(kind: UpdateKind): boolean {
   return kind === "progress" || kind === "chunk";
 }
 

@@ -1,9 +1,8 @@
 /** Work between orchestrators and sessions: who hears what, and what is refused. */
 import type {
   AssignmentOrigin,
-  CarriedAssignment,
-  CarriedCancel,
-  CarriedResult,
+  CarriedLease,
+  CarriedOrder,
   CarriedUpdate,
   RefusalReason,
   SessionName,
@@ -15,13 +14,6 @@ import { dispatchLimit } from "./mesh-errors.ts";
 import type { DispatchEvents, SessionObserver } from "./ports.ts";
 import type { Session } from "./session.ts";
 import type { SessionDirectory } from "./session-directory.ts";
-
-/** An assignment with its address. */
-export interface AddressedAssignment {
-  readonly to: SessionName;
-  readonly assignment: CarriedAssignment;
-  readonly sizeBytes: number;
-}
 
 /** What the hub is made from. */
 export interface DispatchHubInit {
@@ -71,15 +63,15 @@ export class DispatchHub implements SessionObserver {
   }
 
   /** Passes an agent's word on to every orchestrator: the one that owns the task answers. */
-  publish(session: Session, update: CarriedUpdate, sizeBytes: number): void {
-    const kind = update.update.case;
+  publish(session: Session, update: CarriedUpdate): void {
+    const { kind } = update;
     if (isTerminalUpdate(kind)) {
       session.tasks.end(update.taskId, update.fence);
       this.#onTally(session);
     } else {
       session.tasks.hear(update.taskId, update.fence);
     }
-    const routed = { session, update, sizeBytes };
+    const routed = { session, update };
     for (const link of this.#links) {
       if (link.pushUpdate(routed) === "dropped") this.#events.updateDropped(kind);
     }
@@ -88,14 +80,14 @@ export class DispatchHub implements SessionObserver {
   /** Hands an assignment to its session, or refuses it. */
   assign(
     origin: AssignmentOrigin,
-    { to, assignment, sizeBytes }: AddressedAssignment,
+    { to, assignment }: { readonly to: SessionName; readonly assignment: CarriedOrder },
     nowMs: number,
   ): void {
     const session = this.#directory.find(to.namespace, to.agentId);
     const reason = whyNot(session, to.epoch);
     if (session === undefined || reason !== undefined) {
       this.#refuse(origin, { to, assignment, reason: reason ?? "NO_SESSION" });
-    } else if (session.offerAssignment(assignment, sizeBytes)) {
+    } else if (session.offerAssignment(assignment)) {
       const { taskId, fence } = assignment;
       session.tasks.assign({ taskId, fence, origin, handedAtMs: nowMs });
       this.#onTally(session);
@@ -104,7 +96,7 @@ export class DispatchHub implements SessionObserver {
     }
   }
 
-  cancel(to: SessionName, cancel: CarriedCancel): void {
+  cancel(to: SessionName, cancel: CarriedOrder): void {
     const session = this.#live(to);
     if (session === undefined) return;
     session.tasks.cancel(cancel.taskId, cancel.fence);
@@ -112,7 +104,7 @@ export class DispatchHub implements SessionObserver {
     session.pushCancel(cancel);
   }
 
-  answer(to: SessionName, result: CarriedResult): void {
+  answer(to: SessionName, result: Uint8Array): void {
     this.#live(to)?.pushResult(result);
   }
 
@@ -134,7 +126,7 @@ export class DispatchHub implements SessionObserver {
 
   #refuse(
     origin: AssignmentOrigin,
-    refused: { to: SessionName; assignment: CarriedAssignment; reason: RefusalReason },
+    refused: { to: SessionName; assignment: CarriedLease; reason: RefusalReason },
   ): void {
     const { to, assignment, reason } = refused;
     const refusal = { session: to, taskId: assignment.taskId, fence: assignment.fence, reason };

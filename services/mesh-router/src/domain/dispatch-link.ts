@@ -3,6 +3,7 @@ import type { NexusError } from "@nexus/shared";
 import {
   type AssignmentOrigin,
   type CarriedUpdate,
+  detachFromFrame,
   isDroppableUpdate,
   type Refusal,
 } from "./carried.ts";
@@ -16,13 +17,13 @@ import {
   FRAME_ITEMS_MAX,
 } from "./limits.ts";
 import { dispatchTooSlow } from "./mesh-errors.ts";
+import { sizeOf } from "./outbox.ts";
 import type { Session } from "./session.ts";
 
 /** An agent's update with its origin. */
 export interface RoutedUpdate {
   readonly session: Session;
   readonly update: CarriedUpdate;
-  readonly sizeBytes: number;
 }
 
 /** The content of one frame to an orchestrator. Sessions come before updates: a session's first update never
@@ -92,7 +93,8 @@ export class DispatchLink implements AssignmentOrigin {
   /** Offers an update. One that the contract lets go is dropped under pressure; the others end a full stream. */
   pushUpdate(update: RoutedUpdate): UpdateFate {
     if (this.#over) return "dropped";
-    if (isDroppableUpdate(update.update.update.case) && this.#isPressed()) return "dropped";
+    const pressed = this.#isPressed();
+    if (pressed && isDroppableUpdate(update.update.kind)) return "dropped";
     if (
       this.#updates.length >= DISPATCH_QUEUE_MAX ||
       this.#updateBytes >= DISPATCH_QUEUE_BYTES_MAX
@@ -100,9 +102,10 @@ export class DispatchLink implements AssignmentOrigin {
       this.close(dispatchTooSlow());
       return "dropped";
     }
+    if (pressed) update.update.bytes = detachFromFrame(update.update.bytes);
     this.#updates.push(update);
     this.#updatesQueued += 1;
-    this.#updateBytes += update.sizeBytes;
+    this.#updateBytes += sizeOf(update.update);
     this.#stream.wake();
     return "queued";
   }
@@ -174,10 +177,11 @@ export class DispatchLink implements AssignmentOrigin {
     let bytes = 0;
     for (let next = this.#updates.peek(); next !== undefined; next = this.#updates.peek()) {
       if (taken.length >= FRAME_ITEMS_MAX) break;
-      if (bytes > 0 && bytes + next.sizeBytes > FRAME_BYTES_MAX) break;
+      const sizeBytes = sizeOf(next.update);
+      if (bytes > 0 && bytes + sizeBytes > FRAME_BYTES_MAX) break;
       this.#updates.shift();
-      this.#updateBytes -= next.sizeBytes;
-      bytes += next.sizeBytes;
+      this.#updateBytes -= sizeBytes;
+      bytes += sizeBytes;
       taken.push(next);
     }
     this.#updatesTaken += taken.length;

@@ -1,13 +1,9 @@
 /** The errors that end streams, with the reasons that the contract names. */
-import { type FieldViolation, NexusError } from "@nexus/shared";
+import { NexusError } from "@nexus/shared";
 
 /** The stream broke the rules of frames. */
-export function frameInvalid(
-  message: string,
-  fieldViolations: readonly FieldViolation[] = [],
-): NexusError {
-  const details = fieldViolations.length === 0 ? {} : { details: { fieldViolations } };
-  return new NexusError({ kind: "invalid", reason: "FRAME_INVALID", message, ...details });
+export function frameInvalid(message: string, cause?: unknown): NexusError {
+  return new NexusError({ kind: "invalid", reason: "FRAME_INVALID", message, cause });
 }
 
 /** Hello names an agent that the token does not speak for. */

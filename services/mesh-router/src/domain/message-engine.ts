@@ -115,7 +115,7 @@ export class MessageEngine {
   #isFull(sender: Sender, { payload }: Letter): boolean {
     return (
       this.#deadlines.size >= PENDING_MESSAGES_MAX ||
-      this.#bytes + payload.data.byteLength > PENDING_BYTES_MAX ||
+      this.#bytes + payload.byteLength > PENDING_BYTES_MAX ||
       sender.unsettled.size >= PENDING_PER_SENDER_MAX
     );
   }
@@ -187,7 +187,7 @@ export class MessageEngine {
       this.#deliver(receiver, message);
       return;
     }
-    if (message.payload !== undefined) detachFromFrame(message.payload);
+    if (message.payload !== undefined) message.payload = detachFromFrame(message.payload);
     receiver.inbox.add(message);
   }
 

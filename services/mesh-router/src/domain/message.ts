@@ -1,5 +1,4 @@
 /** One message on its way, and what becomes of it. */
-import type { CarriedPayload } from "./carried.ts";
 import { ITEM_OVERHEAD_BYTES } from "./limits.ts";
 
 /** What became of a message. Every message gets exactly one. */
@@ -28,13 +27,16 @@ export interface SendResult {
 export interface Letter {
   readonly messageId: string;
   readonly toAgentId: string;
-  readonly payload: CarriedPayload;
-  readonly subject: string;
+  /** The encoded Payload. */
+  readonly payload: Uint8Array;
+  /** UTF-8, checked. */
+  readonly subject: Uint8Array;
   readonly expectsReply: boolean;
   /** The delivery that this answers; empty when it is no reply. */
   readonly inReplyTo: string;
   readonly timeoutMs: number;
-  readonly traceparent: string;
+  /** UTF-8, checked. */
+  readonly traceparent: Uint8Array;
 }
 
 /** Where a message is going. */
@@ -78,16 +80,16 @@ export class Message {
   readonly messageId: string;
   readonly sender: Sender;
   readonly receiver: Receiver;
-  readonly subject: string;
+  readonly subject: Uint8Array;
   readonly expectsReply: boolean;
   /** The message id, chosen by the receiver, that this answers; empty when it is no reply. */
   readonly inReplyTo: string;
-  readonly traceparent: string;
+  readonly traceparent: Uint8Array;
   readonly acceptedAtMs: number;
   readonly expiresAtMs: number;
   readonly sizeBytes: number;
   /** Let go once the message is written. */
-  payload: CarriedPayload | undefined;
+  payload: Uint8Array | undefined;
   phase: MessagePhase = "queued";
   /** For a reply: the request that it answers. */
   readonly request: Message | undefined;
@@ -106,6 +108,6 @@ export class Message {
     this.acceptedAtMs = init.nowMs;
     this.expiresAtMs = init.expiresAtMs;
     this.payload = letter.payload;
-    this.sizeBytes = letter.payload.data.byteLength + ITEM_OVERHEAD_BYTES;
+    this.sizeBytes = letter.payload.byteLength + ITEM_OVERHEAD_BYTES;
   }
 }

@@ -1,5 +1,5 @@
 /** What waits for one agent to read, joined into frames. */
-import type { CarriedAssignment, CarriedCancel, CarriedResult } from "./carried.ts";
+import { type CarriedLease, type CarriedOrder, detachFromFrame } from "./carried.ts";
 import { Fifo } from "./fifo.ts";
 import {
   FRAME_BYTES_MAX,
@@ -18,26 +18,22 @@ export interface DrainNotice {
 
 /** The content of one frame to an agent. */
 export interface AgentBatch {
-  readonly assignments: CarriedAssignment[];
-  readonly cancels: CarriedCancel[];
-  readonly results: CarriedResult[];
+  readonly assignments: CarriedOrder[];
+  readonly cancels: CarriedOrder[];
+  /** Encoded results. */
+  readonly results: Uint8Array[];
   readonly deliveries: Message[];
   readonly outcomes: SendResult[];
   drain: DrainNotice | undefined;
-}
-
-interface Sized<T> {
-  readonly item: T;
-  readonly sizeBytes: number;
 }
 
 /** A bounded queue of items of all kinds. It never drops: a full one says so, and its owner ends the stream.
  *
  * Order holds within a kind. A cancel takes its own assignment out, so it never arrives before it. */
 export class Outbox {
-  readonly #assignments = new Fifo<Sized<CarriedAssignment>>();
-  readonly #cancels = new Fifo<CarriedCancel>();
-  readonly #results = new Fifo<CarriedResult>();
+  readonly #assignments = new Fifo<CarriedOrder>();
+  readonly #cancels = new Fifo<CarriedOrder>();
+  readonly #results = new Fifo<Uint8Array>();
   readonly #deliveries = new Fifo<Message>();
   readonly #outcomes = new Fifo<SendResult>();
   #drain: DrainNotice | undefined;
@@ -67,23 +63,25 @@ export class Outbox {
   }
 
   /** Adds an assignment; false when there is no room for it. */
-  pushAssignment(item: CarriedAssignment, sizeBytes: number): boolean {
+  pushAssignment(item: CarriedOrder): boolean {
+    const sizeBytes = sizeOf(item);
     if (this.full) return false;
     if (this.#assignmentBytes > 0 && this.#assignmentBytes + sizeBytes > OUTBOX_BYTES_MAX) {
       return false;
     }
-    this.#assignments.push({ item, sizeBytes });
+    if (this.#assignments.length >= FRAME_ITEMS_MAX) item.bytes = detachFromFrame(item.bytes);
+    this.#assignments.push(item);
     this.#assignmentBytes += sizeBytes;
     return true;
   }
 
   /** Adds a cancel, or takes out the assignment that it cancels; false when there is no room. */
-  pushCancel(item: CarriedCancel): boolean {
+  pushCancel(item: CarriedOrder): boolean {
     if (this.#assignments.length > 0 && this.#withdraw(item)) return true;
     return this.#push(this.#cancels, item);
   }
 
-  pushResult(item: CarriedResult): boolean {
+  pushResult(item: Uint8Array): boolean {
     return this.#push(this.#results, item);
   }
 
@@ -118,9 +116,9 @@ export class Outbox {
   }
 
   /** Takes out every assignment that was never written. */
-  takeBackAssignments(): CarriedAssignment[] {
+  takeBackAssignments(): CarriedOrder[] {
     this.#assignmentBytes = 0;
-    return this.#assignments.remove(() => true).map(({ item }) => item);
+    return this.#assignments.remove(() => true);
   }
 
   /** Takes out every delivery that was never written. */
@@ -143,11 +141,11 @@ export class Outbox {
     return true;
   }
 
-  #withdraw(cancel: CarriedCancel): boolean {
+  #withdraw({ taskId, fence }: CarriedLease): boolean {
     const removed = this.#assignments.remove(
-      ({ item }) => item.taskId === cancel.taskId && item.fence === cancel.fence,
+      (item) => item.taskId === taskId && item.fence === fence,
     );
-    for (const { sizeBytes } of removed) this.#assignmentBytes -= sizeBytes;
+    for (const item of removed) this.#assignmentBytes -= sizeOf(item);
     return removed.length > 0;
   }
 
@@ -155,11 +153,12 @@ export class Outbox {
     let bytes = 0;
     for (let next = this.#assignments.peek(); next !== undefined; next = this.#assignments.peek()) {
       if (batch.assignments.length >= FRAME_ITEMS_MAX) break;
-      if (bytes > 0 && bytes + next.sizeBytes > FRAME_BYTES_MAX) break;
+      const sizeBytes = sizeOf(next);
+      if (bytes > 0 && bytes + sizeBytes > FRAME_BYTES_MAX) break;
       this.#assignments.shift();
-      this.#assignmentBytes -= next.sizeBytes;
-      bytes += next.sizeBytes;
-      batch.assignments.push(next.item);
+      this.#assignmentBytes -= sizeBytes;
+      bytes += sizeBytes;
+      batch.assignments.push(next);
     }
     return bytes;
   }
@@ -189,7 +188,7 @@ function moveSome<T extends object>(queue: Fifo<T>): T[] {
   return moved;
 }
 
-/** Estimates what a payload costs on the wire and in memory. */
-export function payloadBytes(payload: { readonly data: Uint8Array } | undefined): number {
-  return (payload?.data.byteLength ?? 0) + ITEM_OVERHEAD_BYTES;
+/** What a carried item costs on the wire and in memory. */
+export function sizeOf({ bytes }: { readonly bytes: Uint8Array }): number {
+  return bytes.byteLength + ITEM_OVERHEAD_BYTES;
 }

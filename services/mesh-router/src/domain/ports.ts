@@ -1,5 +1,5 @@
 /** What the domain needs from outside, small and named by role. */
-import type { RefusalReason, SessionName, UpdateCase } from "./carried.ts";
+import type { RefusalReason, SessionName, UpdateKind } from "./carried.ts";
 import type { Outcome } from "./message.ts";
 import type { Presence } from "./presence.ts";
 import type { Session } from "./session.ts";
@@ -9,7 +9,7 @@ export interface DispatchEvents {
   orchestratorAttached(orchestratorId: string): void;
   orchestratorDetached(orchestratorId: string): void;
   assignmentRefused(reason: RefusalReason): void;
-  updateDropped(kind: UpdateCase | undefined): void;
+  updateDropped(kind: UpdateKind): void;
 }
 
 /** Hears about messages. */

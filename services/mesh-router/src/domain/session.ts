@@ -1,5 +1,5 @@
 import type { NexusError } from "@nexus/shared";
-import type { CarriedAssignment, CarriedCancel, CarriedResult, SessionName } from "./carried.ts";
+import type { CarriedOrder, SessionName } from "./carried.ts";
 import { sessionTooSlow } from "./mesh-errors.ts";
 import type { Message, Receiver, Sender, SendResult } from "./message.ts";
 import { type DrainNotice, Outbox } from "./outbox.ts";
@@ -79,17 +79,17 @@ export class Session implements SessionName, Sender, Receiver {
   }
 
   /** Puts an assignment on the stream; false when there is no room. */
-  offerAssignment(item: CarriedAssignment, sizeBytes: number): boolean {
-    const queued = this.outbox.pushAssignment(item, sizeBytes);
+  offerAssignment(item: CarriedOrder): boolean {
+    const queued = this.outbox.pushAssignment(item);
     if (queued) this.stream?.wake();
     return queued;
   }
 
-  pushCancel(item: CarriedCancel): void {
+  pushCancel(item: CarriedOrder): void {
     this.#pushed(this.outbox.pushCancel(item));
   }
 
-  pushResult(item: CarriedResult): void {
+  pushResult(item: Uint8Array): void {
     this.#pushed(this.outbox.pushResult(item));
   }
 

@@ -1,4 +1,5 @@
-import type { Payload } from "@nexus/proto/common";
+import { fromBinary } from "@bufbuild/protobuf";
+import { PayloadSchema } from "@nexus/proto/common";
 import type { CallAgentRequest } from "@nexus/proto/mesh";
 import { type CallContext, requirePrincipal } from "@nexus/rpc";
 import { callAgent, type MessagingDeps } from "./caller-message.ts";
@@ -10,6 +11,7 @@ export function createCallAgent(deps: MessagingDeps) {
     const principal = requirePrincipal(ctx);
     const answer = await callAgent(deps, { principal, request, ctx, expectsReply: true });
     const outcome = toSendOutcome(answer.result);
-    return answer.reply === undefined ? { outcome } : { outcome, reply: answer.reply as Payload };
+    if (answer.reply === undefined) return { outcome };
+    return { outcome, reply: fromBinary(PayloadSchema, answer.reply) };
   };
 }

@@ -1,8 +1,8 @@
 /** One message of a caller that holds no session: what SendMessage and CallAgent share. */
-import { create } from "@bufbuild/protobuf";
+import { toBinary } from "@bufbuild/protobuf";
 import { PayloadSchema } from "@nexus/proto/common";
 import type { CallAgentRequest, SendMessageRequest } from "@nexus/proto/mesh";
-import { type CallContext, DEADLINE_MARGIN_MS, type Principal } from "@nexus/rpc";
+import type { CallContext, Principal } from "@nexus/rpc";
 import type { Clock, Ids } from "@nexus/shared";
 import { type CallAnswer, Caller } from "../domain/caller.ts";
 import type { MessageEngine } from "../domain/message-engine.ts";
@@ -14,6 +14,11 @@ export interface MessagingDeps {
   readonly clock: Clock;
   readonly ids: Ids;
 }
+
+const NOTHING = new Uint8Array();
+const TRACEPARENT_MAX = 64;
+/** Kept back from the call's deadline, or a quarter of a short one, for the answer's own way. */
+const ANSWER_MARGIN_MS = 100;
 
 interface CallerMessage {
   readonly principal: Principal;
@@ -27,15 +32,16 @@ export async function callAgent(deps: MessagingDeps, message: CallerMessage): Pr
   const { principal, request, ctx } = message;
   const caller = new Caller(principal.namespace, principal.principalId);
   const nowMs = deps.clock.nowMs();
+  const traceparent = ctx.metadata.get("traceparent") ?? "";
   const letter = {
     messageId: deps.ids.next("msg"),
     toAgentId: request.toAgentId,
-    payload: request.payload ?? create(PayloadSchema),
-    subject: request.subject,
+    payload: request.payload === undefined ? NOTHING : toBinary(PayloadSchema, request.payload),
+    subject: Buffer.from(request.subject),
     expectsReply: message.expectsReply,
     inReplyTo: "",
     timeoutMs: boundedTimeout(timeoutOf(request.timeout), ctx, nowMs),
-    traceparent: ctx.metadata.get("traceparent") ?? "",
+    traceparent: Buffer.from(traceparent.slice(0, TRACEPARENT_MAX)),
   };
   const onAbort = (): void => deps.engine.abandon(caller);
   ctx.signal.addEventListener("abort", onAbort, { once: true });
@@ -50,5 +56,6 @@ export async function callAgent(deps: MessagingDeps, message: CallerMessage): Pr
 /** The outcome has to be known a little before the caller stops listening. */
 function boundedTimeout(timeoutMs: number, ctx: CallContext, nowMs: number): number {
   if (ctx.deadlineAtMs === undefined) return timeoutMs;
-  return Math.max(1, Math.min(timeoutMs, ctx.deadlineAtMs - nowMs - 2 * DEADLINE_MARGIN_MS));
+  const leftMs = ctx.deadlineAtMs - nowMs;
+  return Math.max(1, Math.min(timeoutMs, leftMs - Math.min(ANSWER_MARGIN_MS, leftMs / 4)));
 }

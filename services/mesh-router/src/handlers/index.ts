@@ -1,24 +1,20 @@
 /** Every RPC of the mesh-router, service by service. */
-import type { AgentSessionService, DispatchService, MessagingService } from "@nexus/proto/mesh";
-import type { ServiceImplementation } from "@nexus/rpc";
+import type { MessagingService } from "@nexus/proto/mesh";
+import type { RawRelay, ServiceImplementation } from "@nexus/rpc";
 import { createCallAgent } from "./call-agent.ts";
 import type { MessagingDeps } from "./caller-message.ts";
 import { type ConnectDeps, createConnect } from "./connect.ts";
 import { createDispatch, type DispatchDeps } from "./dispatch.ts";
 import { createSendMessage } from "./send-message.ts";
 
-/** The handlers of AgentSessionService. */
-export function createAgentSessionHandlers(
-  deps: ConnectDeps,
-): ServiceImplementation<typeof AgentSessionService> {
-  return { connect: createConnect(deps) };
+/** AgentSessionService has one method, Connect. */
+export function createAgentSessionRelay(deps: ConnectDeps): RawRelay {
+  return createConnect(deps);
 }
 
-/** The handlers of DispatchService. */
-export function createDispatchHandlers(
-  deps: DispatchDeps,
-): ServiceImplementation<typeof DispatchService> {
-  return { dispatch: createDispatch(deps) };
+/** DispatchService has one method, Dispatch. */
+export function createDispatchRelay(deps: DispatchDeps): RawRelay {
+  return createDispatch(deps);
 }
 
 /** The handlers of MessagingService. */
@@ -29,3 +25,4 @@ export function createMessagingHandlers(
 }
 
 export { TurnScheduler } from "./turn-scheduler.ts";
+export { WireWriter } from "./wire/wire-writer.ts";

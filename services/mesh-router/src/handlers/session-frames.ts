@@ -1,5 +1,4 @@
 /** What an agent's frames do, one function for one frame. */
-import type { ConnectRequest } from "@nexus/proto/mesh";
 import type { CallContext } from "@nexus/rpc";
 import type { Clock } from "@nexus/shared";
 import type { DispatchHub } from "../domain/dispatch-hub.ts";
@@ -8,7 +7,7 @@ import type { MessageEngine } from "../domain/message-engine.ts";
 import type { PresenceBoard } from "../domain/presence.ts";
 import type { Session } from "../domain/session.ts";
 import type { SessionLifecycle } from "../domain/session-lifecycle.ts";
-import { toLetter, updateBytes } from "./convert.ts";
+import type { AgentFrame } from "./wire/agent-frame.ts";
 
 /** What frames act on. */
 export interface FrameDeps {
@@ -29,7 +28,7 @@ const SETTLE_INTERVALS = 2;
 export async function applyFrame(
   deps: FrameDeps,
   session: Session,
-  frame: ConnectRequest,
+  frame: AgentFrame,
   ctx: CallContext,
 ): Promise<void> {
   if (frame.hello !== undefined) throw frameInvalid("The session is open: no second hello.");
@@ -46,13 +45,13 @@ async function reauthenticate(ctx: CallContext, token: string): Promise<void> {
   }
 }
 
-function applyItems(deps: FrameDeps, session: Session, frame: ConnectRequest): void {
+function applyItems(deps: FrameDeps, session: Session, frame: AgentFrame): void {
   const { lifecycle, engine, hub } = deps;
   const nowMs = deps.clock.nowMs();
   lifecycle.heard(session, nowMs);
-  for (const { deliveryId } of frame.acks) engine.acknowledge(session, deliveryId, nowMs);
-  for (const send of frame.sends) engine.send(session, toLetter(send), nowMs);
-  for (const update of frame.taskUpdates) hub.publish(session, update, updateBytes(update));
+  for (const deliveryId of frame.acks) engine.acknowledge(session, deliveryId, nowMs);
+  for (const send of frame.sends) engine.send(session, send, nowMs);
+  for (const update of frame.updates) hub.publish(session, update);
   if (frame.heartbeat !== undefined) {
     const settleMs = SETTLE_INTERVALS * deps.heartbeatIntervalMs;
     session.tasks.reconcile(frame.heartbeat.busySlots, nowMs, settleMs);

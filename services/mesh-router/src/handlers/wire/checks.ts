@@ -1,0 +1,85 @@
+/** The contract's rules for what agents send, checked in place. What passes here may be passed on unread: it is well
+ * formed all the way down, so that no agent can break an orchestrator's stream.
+ *
+ * The rules are those of the proto files; a test compares them with protovalidate on generated frames. */
+import { LENGTH, textLength, VARINT, WireError, type WireReader } from "./wire-reader.ts";
+
+const CONTENT_TYPE_MAX = 128;
+const PAYLOAD_MAX = 262_144;
+const TIMEOUT_MAX_MS = 600_000;
+
+/** Fails unless the field has the wire type of its declared type. */
+export function expectType(reader: WireReader, type: number): void {
+  if (reader.type !== type) throw new WireError(`field ${reader.field} has the wrong type`);
+}
+
+/** Reads a message field by field and returns its bytes; `read` takes each value or skips it. */
+export function message(reader: WireReader, read: (reader: WireReader) => void): Buffer {
+  expectType(reader, LENGTH);
+  const outer = reader.enter();
+  const bytes = reader.message();
+  while (reader.next()) read(reader);
+  reader.leave(outer);
+  return bytes;
+}
+
+/** Reads a text with a length rule, as bytes. */
+export function text(reader: WireReader, what: string, max: number): Buffer {
+  expectType(reader, LENGTH);
+  const bytes = reader.bytes();
+  if (textLength(bytes) > max) throw new WireError(`${what} must have at most ${max} characters`);
+  return bytes;
+}
+
+/** Reads an id: a text that is looked up and compared. */
+export function id(reader: WireReader, what: string, max: number): string {
+  return text(reader, what, max).toString();
+}
+
+/** Fails for an id that must be there. */
+export function expectId(value: string, what: string): void {
+  if (value === "") throw new WireError(`${what} must have at least 1 character`);
+}
+
+/** Checks a bytes field. */
+export function data(reader: WireReader, what: string, max: number): void {
+  expectType(reader, LENGTH);
+  if (reader.bytes().length > max) throw new WireError(`${what} must have at most ${max} bytes`);
+}
+
+/** Checks a Payload and returns its bytes. */
+export function payload(reader: WireReader): Buffer {
+  return message(reader, readPayloadField);
+}
+
+function readPayloadField(reader: WireReader): void {
+  if (reader.field === 1) text(reader, "content_type", CONTENT_TYPE_MAX);
+  else if (reader.field === 2) data(reader, "payload.data", PAYLOAD_MAX);
+  else reader.skip();
+}
+
+/** Reads an int64 that must be above 0. */
+export function positive(reader: WireReader, what: string): bigint {
+  expectType(reader, VARINT);
+  const value = reader.int64();
+  if (value <= 0n) throw new WireError(`${what} must be greater than 0`);
+  return value;
+}
+
+/** Reads a Duration of 1 ms to 10 minutes, in milliseconds. */
+export function timeout(reader: WireReader): number {
+  let seconds = 0n;
+  let nanos = 0n;
+  message(reader, ({ field }) => {
+    if (field > 2) {
+      reader.skip();
+      return;
+    }
+    expectType(reader, VARINT);
+    if (field === 1) seconds = reader.int64();
+    else nanos = BigInt.asIntN(32, reader.int64());
+  });
+  const ms = Number(seconds) * 1_000 + Number(nanos) / 1e6;
+  if (!(ms >= 1 && ms <= TIMEOUT_MAX_MS)) throw new WireError("timeout must be 1 ms to 10 minutes");
+  return ms;
+}

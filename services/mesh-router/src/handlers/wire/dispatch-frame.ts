@@ -1,0 +1,109 @@
+/** Reads DispatchRequest in place. Orchestrators are services of ours: what they send is read for its address and
+ * its lease, and otherwise passed on as it came. */
+import type { CarriedOrder, SessionName } from "../../domain/carried.ts";
+import { expectAtMost } from "./agent-frame.ts";
+import { expectType, id, message } from "./checks.ts";
+import { VARINT, WireReader } from "./wire-reader.ts";
+
+/** An assignment or a cancel with its address. */
+export interface AddressedOrder {
+  readonly to: SessionName;
+  readonly order: CarriedOrder;
+}
+
+/** A result with its address. */
+export interface AddressedResult {
+  readonly to: SessionName;
+  /** The encoded TaskUpdateResult. */
+  readonly result: Uint8Array;
+}
+
+/** A frame from an orchestrator. */
+export interface OrchestratorFrame {
+  orchestratorId: string;
+  readonly assignments: AddressedOrder[];
+  readonly cancels: AddressedOrder[];
+  readonly results: AddressedResult[];
+}
+
+const ID_MAX = 128;
+const NAMESPACE_MAX = 64;
+const NOBODY: SessionName = { namespace: "", agentId: "", epoch: 0n };
+const NOTHING = Buffer.alloc(0);
+/** Field numbers of the fence: of Assignment, and of TaskCancel. */
+const ASSIGNMENT_FENCE = 4;
+const CANCEL_FENCE = 2;
+
+/** Reads a frame. Errors: WireError. */
+export function readOrchestratorFrame(bytes: Buffer): OrchestratorFrame {
+  const reader = new WireReader(bytes);
+  const frame: OrchestratorFrame = {
+    orchestratorId: "",
+    assignments: [],
+    cancels: [],
+    results: [],
+  };
+  while (reader.next()) readField(reader, frame);
+  expectAtMost(frame.assignments, "assignments");
+  expectAtMost(frame.cancels, "cancels");
+  expectAtMost(frame.results, "update_results");
+  return frame;
+}
+
+function readField(reader: WireReader, frame: OrchestratorFrame): void {
+  if (reader.field === 1) frame.orchestratorId = id(reader, "orchestrator_id", ID_MAX);
+  else if (reader.field === 2) frame.assignments.push(readOrder(reader, ASSIGNMENT_FENCE));
+  else if (reader.field === 3) frame.cancels.push(readOrder(reader, CANCEL_FENCE));
+  else if (reader.field === 4) frame.results.push(readResult(reader));
+  else reader.skip();
+}
+
+function readOrder(reader: WireReader, fenceField: number): AddressedOrder {
+  let to = NOBODY;
+  let order: CarriedOrder = { taskId: "", fence: 0n, bytes: NOTHING };
+  message(reader, (inner) => {
+    if (inner.field === 1) to = readRef(inner);
+    else if (inner.field === 2) order = readLease(inner, fenceField);
+    else inner.skip();
+  });
+  return { to, order };
+}
+
+function readLease(reader: WireReader, fenceField: number): CarriedOrder {
+  let taskId = "";
+  let fence = 0n;
+  const bytes = message(reader, (inner) => {
+    if (inner.field === 1) taskId = id(inner, "task_id", ID_MAX);
+    else if (inner.field === fenceField) {
+      expectType(inner, VARINT);
+      fence = inner.int64();
+    } else inner.skip();
+  });
+  return { taskId, fence, bytes };
+}
+
+function readResult(reader: WireReader): AddressedResult {
+  let to = NOBODY;
+  let result: Uint8Array = NOTHING;
+  message(reader, (inner) => {
+    if (inner.field === 1) to = readRef(inner);
+    else if (inner.field === 2) result = message(inner, (field) => field.skip());
+    else inner.skip();
+  });
+  return { to, result };
+}
+
+function readRef(reader: WireReader): SessionName {
+  let namespace = "";
+  let agentId = "";
+  let epoch = 0n;
+  message(reader, (inner) => {
+    if (inner.field === 1) namespace = id(inner, "namespace", NAMESPACE_MAX);
+    else if (inner.field === 2) agentId = id(inner, "agent_id", ID_MAX);
+    else if (inner.field === 3) {
+      expectType(inner, VARINT);
+      epoch = inner.int64();
+    } else inner.skip();
+  });
+  return { namespace, agentId, epoch };
+}

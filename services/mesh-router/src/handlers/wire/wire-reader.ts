@@ -1,0 +1,142 @@
+/** Reads protobuf's wire format in place: no copies, no objects. Source: protobuf.dev, "Encoding". */
+import { isUtf8 } from "node:buffer";
+
+/** The bytes, or a rule of the contract, are wrong. The text names what, for the peer. */
+export class WireError extends Error {
+  override readonly name = "WireError";
+}
+
+/** Wire types. Groups (3 and 4) are not part of our contracts and are refused. */
+export const VARINT = 0;
+export const FIXED64 = 1;
+export const LENGTH = 2;
+export const FIXED32 = 5;
+
+const FIELD_SHIFT = 3;
+const TYPE_MASK = 7;
+const FIELD_MAX = 536_870_911;
+const VARINT_BYTES_MAX = 10;
+/** A varint of up to this many bytes is exact in a double: 7 x 7 bits. */
+const EXACT_BYTES_MAX = 7;
+const ASCII_MAX = 0x7f;
+
+/** A cursor over one message and the messages inside it. */
+export class WireReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+  #end: number;
+  /** Field number of the last tag. */
+  field = 0;
+  /** Wire type of the last tag. */
+  type = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+    this.#end = bytes.length;
+  }
+
+  /** Moves to the next field; false at the end of the message. */
+  next(): boolean {
+    if (this.#at >= this.#end) return false;
+    const tag = this.varint();
+    this.field = Math.floor(tag / (1 << FIELD_SHIFT));
+    this.type = tag & TYPE_MASK;
+    if (this.field === 0 || this.field > FIELD_MAX) {
+      throw new WireError("a field's number is out of range");
+    }
+    return true;
+  }
+
+  /** Reads a varint as a number: exact below 2^49, else only good for comparisons and for skipping. */
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < VARINT_BYTES_MAX; i += 1) {
+      if (this.#at >= this.#end) break;
+      const byte = this.#bytes[this.#at++] as number;
+      value += (byte & 0x7f) * scale;
+      if (byte <= ASCII_MAX) return value;
+      scale *= 128;
+    }
+    throw new WireError("a number is cut off or too long");
+  }
+
+  /** Reads an int64. */
+  int64(): bigint {
+    const from = this.#at;
+    const value = this.varint();
+    if (this.#at - from <= EXACT_BYTES_MAX) return BigInt(value);
+    return this.#wideInt64(from);
+  }
+
+  /** Reads a bool. */
+  bool(): boolean {
+    return this.varint() !== 0;
+  }
+
+  /** Reads a double. */
+  double(): number {
+    const from = this.#advance(8);
+    return this.#bytes.readDoubleLE(from);
+  }
+
+  /** Reads a length-delimited value in place. */
+  bytes(): Buffer {
+    const length = this.varint();
+    const from = this.#advance(length);
+    return this.#bytes.subarray(from, from + length);
+  }
+
+  /** Goes into a message; hand the result to leave(). */
+  enter(): number {
+    const length = this.varint();
+    const outer = this.#end;
+    if (this.#at + length > outer) throw new WireError("a message is cut off");
+    this.#end = this.#at + length;
+    return outer;
+  }
+
+  /** Leaves a message. */
+  leave(outer: number): void {
+    this.#at = this.#end;
+    this.#end = outer;
+  }
+
+  /** The bytes of the message entered last, from its first field to its end. Call it right after enter(). */
+  message(): Buffer {
+    return this.#bytes.subarray(this.#at, this.#end);
+  }
+
+  /** Skips the value of the last tag. */
+  skip(): void {
+    if (this.type === VARINT) this.varint();
+    else if (this.type === FIXED64) this.#advance(8);
+    else if (this.type === LENGTH) this.#advance(this.varint());
+    else if (this.type === FIXED32) this.#advance(4);
+    else throw new WireError(`a field has the wire type ${this.type}`);
+  }
+
+  #advance(length: number): number {
+    const from = this.#at;
+    if (from + length > this.#end) throw new WireError("a field is cut off");
+    this.#at = from + length;
+    return from;
+  }
+
+  #wideInt64(from: number): bigint {
+    let value = 0n;
+    for (let i = this.#at - 1; i >= from; i -= 1) {
+      value = (value << 7n) | BigInt((this.#bytes[i] as number) & 0x7f);
+    }
+    return BigInt.asIntN(64, value);
+  }
+}
+
+/** Counts the characters of UTF-8 text as the contract's length rules do, or fails for bytes that are none. */
+export function textLength(bytes: Buffer): number {
+  let plain = true;
+  for (let i = 0; i < bytes.length && plain; i += 1) plain = (bytes[i] as number) <= ASCII_MAX;
+  if (plain) return bytes.length;
+  if (!isUtf8(bytes)) throw new WireError("a text is not UTF-8");
+  return Array.from(bytes.toString()).length;
+}
