@@ -8,8 +8,12 @@ describe("formatLogLine", () => {
       "10:32:01.123 registry     info  ready port=7401",
     ],
     [
-      '{"level":"warn","time":"2026-11-22T10:32:01.123Z","msg":"slow","err":{"type":"Error"}}',
-      '10:32:01.123 registry     warn  slow err={"type":"Error"}',
+      '{"level":"warn","time":"2026-11-22T10:32:01.123Z","msg":"slow","peer":{"port":1}}',
+      '10:32:01.123 registry     warn  slow peer={"port":1}',
+    ],
+    [
+      '{"level":"warn","msg":"lost","err":{"message":"away","stack":"at x","cause":{"message":"ECONNRESET"}}}',
+      ' registry     warn  lost err="away: ECONNRESET"',
     ],
     ["plain text", "registry     plain text"],
     ["{not json", "registry     {not json"],

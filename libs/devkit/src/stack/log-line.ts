@@ -2,6 +2,7 @@
 
 const NAME_WIDTH = 12;
 const LEVEL_WIDTH = 5;
+const CAUSES_MAX = 4;
 /** Shown in the head of the line, or the same on every line. */
 const HEAD_FIELDS: ReadonlySet<string> = new Set(["time", "level", "msg", "service", "pid"]);
 const CLOCK = /T(\d\d:\d\d:\d\d\.\d{3})/;
@@ -31,5 +32,17 @@ function parseFields(line: string): Record<string, unknown> | undefined {
 
 function show(value: unknown): string {
   if (typeof value === "string") return value;
-  return value === undefined ? "" : JSON.stringify(value);
+  if (value === undefined) return "";
+  return messagesOf(value) ?? JSON.stringify(value);
+}
+
+/** An error is shown by its message and those of its causes; its stack is for files. */
+function messagesOf(value: unknown): string | undefined {
+  const messages: string[] = [];
+  let link = value as { readonly message?: unknown; readonly cause?: unknown } | null | undefined;
+  while (typeof link?.message === "string" && messages.length < CAUSES_MAX) {
+    messages.push(link.message);
+    link = link.cause as typeof link;
+  }
+  return messages.length === 0 ? undefined : JSON.stringify(messages.join(": "));
 }

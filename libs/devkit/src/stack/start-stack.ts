@@ -135,12 +135,15 @@ async function startLocked(input: StartInput): Promise<Stack> {
       onNotice: log.notice,
     });
     const environment = { ports, secrets, logLevel: options.logLevel, extra: options.env ?? {} };
-    for (const name of SERVICE_NAMES) {
+    // The others can do nothing before vault vouches for them, and waiting for it loudly alarms people.
+    for (const names of [["vault"], SERVICE_NAMES.filter((name) => name !== "vault")] as const) {
       options.signal?.throwIfAborted();
-      const env = { ...process.env, ...serviceEnvironment(name, environment) };
-      services.set(name, startService(name, { options, env, log, guard, publish, isReady }));
+      for (const name of names) {
+        const env = { ...process.env, ...serviceEnvironment(name, environment) };
+        services.set(name, startService(name, { options, env, log, guard, publish, isReady }));
+      }
+      await allReady(services, describe(), options.signal);
     }
-    await allReady(services, describe(), options.signal);
   } catch (error) {
     await stop();
     throw error;
