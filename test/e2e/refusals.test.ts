@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { AuthService } from "@nexus/proto/vault";
-import { JobService } from "@nexus/proto/orchestrator";
 import { DispatchService } from "@nexus/proto/mesh";
-import { createRpcChannel, createRpcClient, rawUnary, type RpcChannel } from "@nexus/rpc";
+import { JobService } from "@nexus/proto/orchestrator";
+import { AuthService } from "@nexus/proto/vault";
+import { createRpcChannel, createRpcClient, type RpcChannel, rawUnary } from "@nexus/rpc";
 import { createClient, toTaskSpec } from "@nexus/sdk";
 import { NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";

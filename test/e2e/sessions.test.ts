@@ -1,3 +1,4 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   AgentSessionService,
   type Assignment,
@@ -7,7 +8,6 @@ import {
 } from "@nexus/proto/mesh";
 import { RegistryService } from "@nexus/proto/registry";
 import { AuthService } from "@nexus/proto/vault";
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
 import { AgentState, JobState } from "@nexus/sdk";
 import { type AsyncQueue, createAsyncQueue, NexusError } from "@nexus/shared";

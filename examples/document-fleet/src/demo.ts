@@ -26,6 +26,8 @@ const FLEET_POLL_MS = 100;
 const INTERRUPTED = 130;
 /** The analyser with the most slots, so that it is sure to get work. */
 const VICTIM = "analyser-1";
+/** The lease is committed a moment before the task reaches the victim's process. */
+const HELD_BEFORE_KILL_MS = 500;
 
 const workFolder = mkdtempSync(join(tmpdir(), "nexus-demo-"));
 process.exitCode = await main(process.argv.slice(2));
@@ -142,8 +144,12 @@ async function runJob({ args, user, fleet, screen }: JobRun): Promise<number> {
   const job = await watchToEnd(user, jobId, screen, (taskKey, state, agentId) => {
     if (!alive || agentId !== VICTIM || state !== TaskState.LEASED) return;
     alive = false;
-    fleet.signal(VICTIM, "SIGKILL");
-    screen.line(`${VICTIM} killed with SIGKILL while it held ${taskKey}`);
+    setTimeout(() => {
+      fleet.signal(VICTIM, "SIGKILL");
+      screen.line(
+        `${VICTIM} killed with SIGKILL while it held ${taskKey}; its session ends in 15 s`,
+      );
+    }, HELD_BEFORE_KILL_MS);
   });
   if (job.planSummary !== "") screen.line(`the plan was: ${job.planSummary}`);
   if (job.state !== JobState.COMPLETED) {
