@@ -38,6 +38,7 @@ const STEPS: readonly Step[] = [
   command("test-types", ["tsc", "-b", "tsconfig.test.json"]),
   command("lint", ["oxlint", "--type-aware", "--deny-warnings"]),
   command("docs", ["tsx", "scripts/write-docs.ts", "--check"]),
+  command("dead-code", ["knip", "--no-progress", "--no-config-hints"]),
 ];
 
 await main(process.argv.slice(2));
