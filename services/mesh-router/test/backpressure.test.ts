@@ -51,7 +51,9 @@ describe("an agent that does not read", () => {
       orchestrator.send({ assignments: [{ session, assignment }] });
     }
     await waitFor(() => orchestrator.refusals.length === ASSIGNED, { what: "the refusals" });
-    expect(new Set(orchestrator.refusals.map(({ reason }) => reason))).toContain("SESSION_TOO_SLOW");
+    expect(new Set(orchestrator.refusals.map(({ reason }) => reason))).toContain(
+      "SESSION_TOO_SLOW",
+    );
     agent.peer.paused = false;
     expect(await agent.peer.untilEnded()).toMatchObject({
       kind: "exhausted",

@@ -1,0 +1,76 @@
+import { describe, expect, it } from "vitest";
+import { createResumeToken, hashResumeToken, sameResumeHash } from "./resume-token.ts";
+import { TaskTally } from "./task-tally.ts";
+
+const origin = { over: false, refuse: () => undefined };
+const assign = (tally: TaskTally, taskId: string, handedAtMs = 0, fence = 1n) =>
+  tally.assign({ taskId, fence, origin, handedAtMs });
+
+describe("TaskTally", () => {
+  it("counts what is in hand", () => {
+    const tally = new TaskTally();
+    assign(tally, "a");
+    assign(tally, "b");
+    tally.end("a", 1n);
+    tally.end("a", 1n);
+    expect(tally.busy).toBe(1);
+    tally.cancel("b", 2n);
+    expect(tally.busy).toBe(1);
+    tally.cancel("b", 1n);
+    expect(tally.busy).toBe(0);
+  });
+
+  it("does not end a newer lease of the same task", () => {
+    const tally = new TaskTally();
+    assign(tally, "a", 0, 2n);
+    tally.end("a", 1n);
+    expect(tally.busy).toBe(1);
+  });
+
+  it("believes a heartbeat about tasks from before a restart of the router", () => {
+    const tally = new TaskTally();
+    tally.reconcile(3, 0, 100);
+    expect(tally.busy).toBe(3);
+    tally.end("unseen", 9n);
+    expect(tally.busy).toBe(2);
+    assign(tally, "a");
+    tally.reconcile(3, 0, 100);
+    expect(tally.busy).toBe(3);
+  });
+
+  it("drops what an idle agent took long ago, but nothing that may be on its way", () => {
+    const tally = new TaskTally();
+    assign(tally, "old", 0);
+    assign(tally, "young", 950);
+    assign(tally, "unheard", 0);
+    tally.hear("old", 1n);
+    tally.hear("young", 1n);
+    tally.reconcile(0, 1_000, 100);
+    expect(tally.busy).toBe(2);
+  });
+
+  it("gives out, once, the tasks that the agent never spoke about", () => {
+    const tally = new TaskTally();
+    assign(tally, "heard");
+    assign(tally, "other-fence");
+    assign(tally, "unheard");
+    tally.hear("heard", 1n);
+    tally.hear("other-fence", 2n);
+    expect(tally.takeUnheard().map(({ taskId }) => taskId)).toEqual(["other-fence", "unheard"]);
+    expect(tally.takeUnheard()).toEqual([]);
+    expect(tally.busy).toBe(1);
+    tally.clear();
+    expect(tally.busy).toBe(0);
+  });
+});
+
+describe("resume tokens", () => {
+  it("are different each time and match by hash only", () => {
+    const tokens = Array.from({ length: 100 }, createResumeToken);
+    expect(new Set(tokens).size).toBe(100);
+    const [one = "", two = ""] = tokens;
+    expect(sameResumeHash(hashResumeToken(one), hashResumeToken(one))).toBe(true);
+    expect(sameResumeHash(hashResumeToken(one), hashResumeToken(two))).toBe(false);
+    expect(sameResumeHash(hashResumeToken(one), new Uint8Array())).toBe(false);
+  });
+});
