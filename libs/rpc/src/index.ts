@@ -4,6 +4,7 @@ export { type CallOptions, callOptions } from "./client/call-options.ts";
 export { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "./client/channel.ts";
 export { createRpcClient, type RpcClientOptions } from "./client/client.ts";
 export { type RawCallOptions, rawStream, rawUnary } from "./client/raw-client.ts";
+export { type FailedCall, toPublicError } from "./interceptors/error-map.ts";
 export { type HeaderReader, type ServerSpan, startServerSpan } from "./interceptors/trace.ts";
 export {
   DEADLINE_MARGIN_MS,
@@ -27,4 +28,4 @@ export type {
   ServiceImplementation,
 } from "./service-types.ts";
 export type { TlsOptions } from "./tls.ts";
-export { fromWireStatus, toWireStatus, type WireStatus } from "./wire/status.ts";
+export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";

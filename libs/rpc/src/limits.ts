@@ -87,11 +87,12 @@ export const DRAIN_LINGER_MS = 1_000;
 /** A call slower than this is logged at info. */
 export const SLOW_CALL_MS = 1_000;
 
-/** Longest error text on the wire, in UTF-16 units. */
-export const MAX_ERROR_TEXT = 1_024;
+/** Longest error text on the wire, percent-encoded as it travels. */
+export const MAX_ERROR_TEXT_BYTES = KiB;
 
-/** Bytes of field violations, and of ErrorInfo metadata, on the wire: gRPC core refuses trailers beyond 8 KiB. */
-export const MAX_ERROR_DETAILS_BYTES = 4 * KiB;
+/** Bytes of field violations and ErrorInfo metadata together: gRPC core refuses trailers beyond 8 KiB, in which the
+ * details are base64 and the text stands twice. */
+export const MAX_ERROR_DETAILS_BYTES = 3 * KiB;
 
 /** Limits of one server; absent fields take the constants above. */
 export interface RpcServerLimits {

@@ -156,7 +156,7 @@ describe("errors on the wire", () => {
       }),
     );
     expect(error).toMatchObject({ kind: "invalid", reason: "REQUEST_INVALID" });
-    expect(error.details.fieldViolations?.length).toBeGreaterThan(50);
+    expect(error.details.fieldViolations?.length).toBeGreaterThan(20);
   });
 });
 

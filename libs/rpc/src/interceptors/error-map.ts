@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { INTERNAL_ERROR_MESSAGE, type Logger, NexusError } from "@nexus/shared";
-import type { CallState } from "../server/call-state.ts";
 import type { Interceptor } from "../server/interceptor.ts";
 import { toWireStatus } from "../wire/status.ts";
 
@@ -14,18 +13,32 @@ export function createErrorMap(service: string, logger: Logger): Interceptor {
       await next();
       transport.finish();
     } catch (error) {
-      transport.fail(toWireStatus(publicError(error, state, logger), service), error);
+      const { traceId, plan } = state;
+      const shown = toPublicError(error, { logger, traceId, method: plan.path });
+      transport.fail(toWireStatus(shown, service), error);
     }
   };
 }
 
-function publicError(thrown: unknown, state: CallState, logger: Logger): NexusError {
+/** Where an error came up, for its line in the log. */
+export interface FailedCall {
+  readonly logger: Logger;
+  readonly traceId: string | undefined;
+  /** `/package.Service/Method` */
+  readonly method: string;
+}
+
+/** Returns what a caller may see of an error: ours are logged whole, and leave only a fixed text and an error id. */
+export function toPublicError(
+  thrown: unknown,
+  { logger, traceId, method }: FailedCall,
+): NexusError {
   const error = NexusError.from(thrown);
   const isOurFault = error.kind === "internal" || error.kind === "data_loss";
   if (!isOurFault || error.details.metadata?.["error_id"] !== undefined) return error;
   const errorId = randomUUID();
   logger.error(
-    { err: thrown, error_id: errorId, trace_id: state.traceId, method: state.plan.path },
+    { err: thrown, error_id: errorId, trace_id: traceId, method },
     "call failed unexpectedly",
   );
   return new NexusError({

@@ -9,15 +9,9 @@ import {
   type Status,
   StatusSchema,
 } from "@nexus/proto/google-rpc";
-import {
-  ERROR_KINDS,
-  type ErrorDetails,
-  type ErrorKind,
-  type FieldViolation,
-  kindOfGrpcCode,
-  NexusError,
-} from "@nexus/shared";
-import { MAX_ERROR_DETAILS_BYTES, MAX_ERROR_TEXT } from "../limits.ts";
+import { ERROR_KINDS, type ErrorDetails, kindOfGrpcCode, NexusError } from "@nexus/shared";
+import { MAX_ERROR_DETAILS_BYTES, MAX_ERROR_TEXT_BYTES } from "../limits.ts";
+import { readBareStatus } from "./bare-status.ts";
 
 /** Header of google.rpc.Status in every failed call's trailers. */
 export const STATUS_DETAILS_HEADER = "grpc-status-details-bin";
@@ -35,15 +29,11 @@ export interface WireStatus {
 /** The status a restored error came from: an error that is only passed on leaves with the bytes it came with. */
 const origins = new WeakMap<NexusError, WireStatus>();
 
-/** Reason of a status that came without details, e.g. from the transport or a server that is not ours. */
-const BARE_REASONS: Partial<Record<ErrorKind, string>> = {
-  unavailable: "UNAVAILABLE",
-  deadline: "DEADLINE_EXCEEDED",
-  cancelled: "CANCELLED",
-  unimplemented: "METHOD_NOT_FOUND",
-  unauthenticated: "TOKEN_INVALID",
-  internal: "INTERNAL",
-};
+/** Field violations and metadata get half of the room each. */
+const HALF_BUDGET_BYTES = MAX_ERROR_DETAILS_BYTES / 2;
+
+/** Tags and lengths around a key and its value, rounded up. */
+const PAIR_OVERHEAD_BYTES = 12;
 
 const UNPAIRED_SURROGATE = /\p{Surrogate}/gu;
 
@@ -53,31 +43,29 @@ function toGrpcCode(code: number): GrpcCode {
   return name === undefined ? GrpcCode.UNKNOWN : GrpcCode[name];
 }
 
-/** Makes a text safe for the status header: the transport throws on half a surrogate pair. */
+/** Makes a text safe for the status header: the transport throws on half a surrogate pair, and percent-encodes what
+ * is not ASCII, so the length is measured there. */
 function safeText(text: string): string {
-  const cut = text.length > MAX_ERROR_TEXT ? `${text.slice(0, MAX_ERROR_TEXT - 1)}…` : text;
-  return cut.replace(UNPAIRED_SURROGATE, "\uFFFD");
-}
-
-/** Returns as many violations as fit in the details, so that no client has to refuse the trailers. */
-function boundedViolations(violations: readonly FieldViolation[]): FieldViolation[] {
-  let budget = MAX_ERROR_DETAILS_BYTES;
-  const kept: FieldViolation[] = [];
-  for (const violation of violations) {
-    budget -= Buffer.byteLength(violation.field) + Buffer.byteLength(violation.description) + 16;
-    if (budget < 0) break;
-    kept.push({ field: safeText(violation.field), description: safeText(violation.description) });
+  let safe = text.slice(0, MAX_ERROR_TEXT_BYTES).replace(UNPAIRED_SURROGATE, "\uFFFD");
+  for (let size = encodeURI(safe).length; size > MAX_ERROR_TEXT_BYTES; ) {
+    const length = Math.floor((safe.length * MAX_ERROR_TEXT_BYTES) / size) - 1;
+    safe = safe.slice(0, length).replace(UNPAIRED_SURROGATE, "");
+    size = encodeURI(safe).length;
   }
-  return kept;
+  return safe;
 }
 
-function boundedMetadata(metadata: Readonly<Record<string, string>>): Record<string, string> {
-  let budget = MAX_ERROR_DETAILS_BYTES;
-  const kept: Record<string, string> = {};
-  for (const [key, value] of Object.entries(metadata)) {
-    budget -= Buffer.byteLength(key) + Buffer.byteLength(value) + 8;
-    if (budget < 0) break;
-    kept[key] = safeText(value);
+/** Takes pairs while they fit in the budget, so that no client has to refuse the trailers. */
+function withinBudget(
+  pairs: Iterable<readonly [string, string]>,
+  budgetBytes: number,
+): [string, string][] {
+  let left = budgetBytes;
+  const kept: [string, string][] = [];
+  for (const [key, value] of pairs) {
+    left -= Buffer.byteLength(key) + Buffer.byteLength(value) + PAIR_OVERHEAD_BYTES;
+    if (left < 0) break;
+    kept.push([safeText(key), safeText(value)]);
   }
   return kept;
 }
@@ -106,11 +94,17 @@ function packDetails(error: NexusError, service: string) {
   const info = create(ErrorInfoSchema, {
     reason: error.reason,
     domain: ERROR_DOMAIN_PREFIX + service,
-    metadata: boundedMetadata(metadata ?? {}),
+    metadata: Object.fromEntries(withinBudget(Object.entries(metadata ?? {}), HALF_BUDGET_BYTES)),
   });
   const packed = [anyPack(ErrorInfoSchema, info)];
   if (fieldViolations !== undefined && fieldViolations.length > 0) {
-    const bad = create(BadRequestSchema, { fieldViolations: boundedViolations(fieldViolations) });
+    const pairs = fieldViolations.map((v) => [v.field, v.description] as const);
+    const bad = create(BadRequestSchema, {
+      fieldViolations: withinBudget(pairs, HALF_BUDGET_BYTES).map(([field, description]) => ({
+        field,
+        description,
+      })),
+    });
     packed.push(anyPack(BadRequestSchema, bad));
   }
   if (retryAfterMs !== undefined) {
@@ -122,6 +116,12 @@ function packDetails(error: NexusError, service: string) {
   return packed;
 }
 
+/** Says whether a server said this error, with our details; else it comes from this process or from the transport,
+ * e.g. because no server answered. */
+export function isSentByServer(error: NexusError): boolean {
+  return origins.has(error);
+}
+
 /** Restores the error of a failed call; kind and reason are those the first service gave it. */
 export function fromWireStatus(status: {
   readonly code: number;
@@ -131,27 +131,22 @@ export function fromWireStatus(status: {
   const kind = kindOfGrpcCode(status.code);
   const bytes = status.metadata?.get(STATUS_DETAILS_HEADER)[0];
   const rich = Buffer.isBuffer(bytes) ? tryParseStatus(bytes) : undefined;
-  const error = new NexusError({
-    kind,
-    reason: rich?.reason ?? bareReason(kind, status.details),
-    message: status.details === "" ? `The call failed: ${kind}.` : status.details,
-    ...(rich === undefined ? {} : { details: rich.details }),
-  });
-  if (Buffer.isBuffer(bytes)) {
-    const metadata = new Metadata();
-    metadata.set(STATUS_DETAILS_HEADER, bytes);
-    const code = toGrpcCode(status.code);
-    origins.set(error, { code, details: safeText(status.details), metadata });
+  if (!Buffer.isBuffer(bytes) || rich === undefined) {
+    return new NexusError({
+      ...readBareStatus(kind, status.details),
+      cause: new Error(status.details),
+    });
   }
+  const { reason, details } = rich;
+  const error = new NexusError({ kind, reason, message: status.details, details });
+  const metadata = new Metadata();
+  metadata.set(STATUS_DETAILS_HEADER, bytes);
+  origins.set(error, {
+    code: toGrpcCode(status.code),
+    details: safeText(status.details),
+    metadata,
+  });
   return error;
-}
-
-/** The transport says "larger than max" in all its size refusals (grpc-js stream-decoder and server-interceptors). */
-const TOO_LARGE = /larger than|Bandwidth exhausted/;
-
-function bareReason(kind: ErrorKind, text: string): string {
-  if (kind === "exhausted" && TOO_LARGE.test(text)) return "MESSAGE_TOO_LARGE";
-  return BARE_REASONS[kind] ?? kind.toUpperCase();
 }
 
 /** Returns what a details header says, or undefined when it is damaged: then the code alone has to do. */
