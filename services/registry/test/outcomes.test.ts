@@ -18,8 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-const report = (...outcomes: object[]) =>
-  replica.service.outcome.reportOutcomes({ outcomes: outcomes as never });
+const report = (...outcomes: object[]) => replica.service.outcome.reportOutcomes({ outcomes });
 
 const register = (agentId: string) => replica.user.registry.registerAgent(registration(agentId));
 

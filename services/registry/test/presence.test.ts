@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { createPool, type Pool } from "@nexus/postgres";
 import { AgentState } from "@nexus/proto/registry";
 import { waitFor } from "@nexus/testkit";
@@ -47,15 +48,15 @@ const stateOf = async (agentId: string) => {
 
 /** Renews an agent's presence until stopped, so that it is not lost while a test looks at something else. */
 function keepAlive(entry: object): () => Promise<void> {
-  let running = true;
+  const stop = new AbortController();
   const done = (async () => {
-    while (running) {
+    while (!stop.signal.aborted) {
       await report(entry);
-      await new Promise((resolve) => setTimeout(resolve, LOST_AFTER_MS / 6));
+      await setTimeout(LOST_AFTER_MS / 6);
     }
   })();
   return () => {
-    running = false;
+    stop.abort();
     return done;
   };
 }

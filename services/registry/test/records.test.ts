@@ -351,7 +351,7 @@ describe("UpdateAgent", () => {
         })
         .then(
           () => "stored",
-          (error: { reason: string }) => error.reason,
+          (error: unknown) => (error as { reason: string }).reason,
         ),
     );
     expect((await Promise.all(changes)).sort()).toEqual([

@@ -2,13 +2,11 @@
 import type { AgentState, AgentView } from "./agent.ts";
 import { freeSlotsOf, stateOf } from "./agent.ts";
 import { type CapabilityDefinition, WORD_IN_AGENT_NAME } from "./capability-definition.ts";
-import type { IndexedAgent } from "./capability-index.ts";
+import type { IndexedAgent, Offer } from "./capability-index.ts";
 import type { VersionRange } from "./version-range.ts";
 
 /** What a discovery asks for, parsed. */
 export interface AgentCriteria {
-  /** Empty means any. */
-  readonly capability: string;
   readonly range: VersionRange;
   readonly rangeText: string;
   readonly requiredLabels: readonly (readonly [string, string])[];
@@ -18,6 +16,8 @@ export interface AgentCriteria {
   readonly states: ReadonlySet<AgentState>;
   readonly minFreeSlots: number;
   readonly minReputation: number;
+  /** Whether rejections carry messages; making them for thousands of agents takes longer than finding the matches. */
+  readonly explain: boolean;
 }
 
 /** A stable word for why an agent was not chosen. */
@@ -33,7 +33,7 @@ export type RejectionReason =
 /** Why an agent was not chosen. */
 export interface Rejection {
   readonly reason: RejectionReason;
-  /** For people. */
+  /** For people; empty unless asked for. */
   readonly message: string;
 }
 
@@ -46,10 +46,16 @@ export interface CapabilityMatch {
 
 /** What a definition says to the criteria whatever agent has it. */
 interface DefinitionVerdict {
-  readonly rejection: Rejection | undefined;
-  /** Weight of each searched word in the definition, 0 for one that does not occur; only when not rejected. */
+  /** Final unless words are searched for, which an agent's own names may hold too. */
+  readonly outcome: CapabilityMatch | Rejection;
+  /** Weight of each searched word in the definition, 0 for one that does not occur. */
   readonly wordWeights: readonly number[];
 }
+
+/** How far a capability came before it was turned down: the furthest says most about what is missing. */
+const STEPS: readonly RejectionReason[] = ["VERSION", "TAGS", "TEXT"];
+
+const NO_CONDITIONS: CapabilityMatch = { definition: undefined, text: 1 };
 
 /** Judges agents by one set of criteria, remembering its verdict on each definition. Make one per discovery. */
 export class AgentFilter {
@@ -63,55 +69,58 @@ export class AgentFilter {
     this.#asksOfCapabilities = range !== undefined || tags.length > 0 || words.length > 0;
   }
 
-  /** Finds the best capability of an agent: the highest version in the range that carries tags and words. */
-  matchCapability(agent: IndexedAgent): CapabilityMatch | Rejection {
-    const { capability } = this.#criteria;
-    if (capability !== "") return this.#matchAmong(agent, agent.offers.get(capability) ?? []);
-    if (!this.#asksOfCapabilities) return { definition: undefined, text: 1 };
-    return this.#matchAmong(agent, [...agent.offers.values()].flat());
+  /** Finds the best version in an offer: the highest in the range that carries tags and words. */
+  matchOffer({ agent, definitions }: Offer): CapabilityMatch | Rejection {
+    let furthest: Rejection | undefined;
+    for (const definition of definitions) {
+      const verdict = this.#verdictOn(definition);
+      const outcome =
+        "text" in verdict.outcome && this.#criteria.words.length > 0
+          ? this.#matchWords(agent, definition, verdict)
+          : verdict.outcome;
+      if ("text" in outcome) return outcome;
+      furthest = further(furthest, outcome);
+    }
+    return furthest ?? this.#reject("VERSION", () => "it offers no version");
+  }
+
+  /** Finds any capability of an agent that satisfies what is asked of capabilities, if anything is. */
+  matchAnyOffer(agent: IndexedAgent): CapabilityMatch | Rejection {
+    if (!this.#asksOfCapabilities) return NO_CONDITIONS;
+    let furthest: Rejection | undefined;
+    for (const offer of agent.offers.values()) {
+      const outcome = this.matchOffer(offer);
+      if ("text" in outcome) return outcome;
+      furthest = further(furthest, outcome);
+    }
+    return furthest ?? this.#reject("VERSION", () => "it has no capabilities");
   }
 
   /** Says what about the agent itself is not as asked; reputation is left to checkReputation. */
   checkAgent(view: AgentView): Rejection | undefined {
     const { requiredLabels, states, minFreeSlots } = this.#criteria;
+    const { labels } = view.record;
     for (const [name, value] of requiredLabels) {
-      const actual = Object.hasOwn(view.record.labels, name) ? view.record.labels[name] : undefined;
+      const actual = Object.hasOwn(labels, name) ? labels[name] : undefined;
       if (actual !== value) {
-        const has = actual === undefined ? "is not set" : `is "${actual}"`;
-        return { reason: "LABELS", message: `label ${name} ${has}, not "${value}"` };
+        const has = () => (actual === undefined ? "is not set" : `is "${actual}"`);
+        return this.#reject("LABELS", () => `label ${name} ${has()}, not "${value}"`);
       }
     }
     const state = stateOf(view);
-    if (!states.has(state)) return { reason: "STATE", message: `state is ${state}` };
+    if (!states.has(state)) return this.#reject("STATE", () => `state is ${state}`);
+    if (minFreeSlots === 0) return undefined;
     const free = freeSlotsOf(view);
-    if (free < minFreeSlots) {
-      return { reason: "FREE_SLOTS", message: `free slots are ${free} of ${minFreeSlots} wanted` };
-    }
-    return undefined;
+    if (free >= minFreeSlots) return undefined;
+    return this.#reject("FREE_SLOTS", () => `free slots are ${free} of ${minFreeSlots} wanted`);
   }
 
   /** Says whether the reputation's lower bound is too low. */
   checkReputation(lowerBound: number): Rejection | undefined {
     const { minReputation } = this.#criteria;
     if (lowerBound >= minReputation) return undefined;
-    const message = `reputation is ${lowerBound.toFixed(3)}, below ${minReputation}`;
-    return { reason: "REPUTATION", message };
-  }
-
-  #matchAmong(
-    agent: IndexedAgent,
-    definitions: readonly CapabilityDefinition[],
-  ): CapabilityMatch | Rejection {
-    let furthest: Rejection | undefined;
-    for (const definition of definitions) {
-      const verdict = this.#verdictOn(definition);
-      const outcome = verdict.rejection ?? this.#matchWords(agent, definition, verdict);
-      if ("text" in outcome) return outcome;
-      if (furthest === undefined || STEP[outcome.reason] > STEP[furthest.reason]) {
-        furthest = outcome;
-      }
-    }
-    return furthest ?? { reason: "VERSION", message: "it has no capabilities" };
+    const message = () => `reputation is ${lowerBound.toFixed(3)}, below ${minReputation}`;
+    return this.#reject("REPUTATION", message);
   }
 
   #matchWords(
@@ -120,12 +129,11 @@ export class AgentFilter {
     verdict: DefinitionVerdict,
   ): CapabilityMatch | Rejection {
     const { words } = this.#criteria;
-    if (words.length === 0) return { definition, text: 1 };
     let sum = 0;
     for (const [position, word] of words.entries()) {
       const inAgent = agent.words.has(word) ? WORD_IN_AGENT_NAME : 0;
       const weight = Math.max(verdict.wordWeights[position] ?? 0, inAgent);
-      if (weight === 0) return { reason: "TEXT", message: `the word "${word}" does not occur` };
+      if (weight === 0) return this.#reject("TEXT", () => `the word "${word}" does not occur`);
       sum += weight;
     }
     return { definition, text: sum / words.length };
@@ -134,35 +142,32 @@ export class AgentFilter {
   #verdictOn(definition: CapabilityDefinition): DefinitionVerdict {
     const known = this.#verdicts.get(definition);
     if (known !== undefined) return known;
-    const verdict = this.#judge(definition);
+    const { words } = this.#criteria;
+    const verdict = {
+      outcome: this.#judge(definition),
+      wordWeights: words.map((word) => definition.words.get(word) ?? 0),
+    };
     this.#verdicts.set(definition, verdict);
     return verdict;
   }
 
-  #judge(definition: CapabilityDefinition): DefinitionVerdict {
-    const { range, rangeText, tags, words } = this.#criteria;
+  #judge(definition: CapabilityDefinition): CapabilityMatch | Rejection {
+    const { range, rangeText, tags } = this.#criteria;
     const { version, capability } = definition;
     if (range !== undefined && (version === undefined || !range.test(version))) {
-      const message = `version ${capability.version} is not in ${rangeText}`;
-      return { rejection: { reason: "VERSION", message }, wordWeights: [] };
+      return this.#reject("VERSION", () => `version ${capability.version} is not in ${rangeText}`);
     }
     const missing = tags.find((tag) => !definition.tags.has(tag));
-    if (missing !== undefined) {
-      const message = `tag "${missing}" is not set`;
-      return { rejection: { reason: "TAGS", message }, wordWeights: [] };
-    }
-    const wordWeights = words.map((word) => definition.words.get(word) ?? 0);
-    return { rejection: undefined, wordWeights };
+    if (missing !== undefined) return this.#reject("TAGS", () => `tag "${missing}" is not set`);
+    return { definition, text: 1 };
+  }
+
+  #reject(reason: RejectionReason, message: () => string): Rejection {
+    return { reason, message: this.#criteria.explain ? message() : "" };
   }
 }
 
-/** How far a capability came before it was turned down: the furthest says most about what is missing. */
-const STEP: Readonly<Record<RejectionReason, number>> = {
-  VERSION: 0,
-  TAGS: 1,
-  TEXT: 2,
-  LABELS: 3,
-  STATE: 4,
-  FREE_SLOTS: 5,
-  REPUTATION: 6,
-};
+function further(a: Rejection | undefined, b: Rejection): Rejection {
+  if (a === undefined || STEPS.indexOf(b.reason) > STEPS.indexOf(a.reason)) return b;
+  return a;
+}

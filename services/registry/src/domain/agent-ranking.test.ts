@@ -3,6 +3,7 @@ import {
   baselineOf,
   factorsOf,
   RANKING_WEIGHTS,
+  type RankingFactors,
   type RankingInput,
   scoreOf,
   UNKNOWN_LATENCY_FACTOR,
@@ -19,7 +20,7 @@ const plain: RankingInput = {
 
 function scores(inputs: readonly RankingInput[]): number[] {
   const baseline = baselineOf(inputs);
-  return inputs.map((input) => scoreOf(factorsOf(input, baseline)));
+  return inputs.map((input) => scoreOf(input, baseline));
 }
 
 describe("ranking", () => {
@@ -54,6 +55,17 @@ describe("ranking", () => {
   ])("copes with %s", (_name, changes, expected) => {
     const input = { ...plain, ...changes };
     expect(factorsOf(input, baselineOf([input]))).toMatchObject(expected);
+  });
+
+  it("scores by the weighted sum of the factors", () => {
+    const baseline = { fastestMs: 50, cheapestMicros: 3 };
+    const input = { ...plain, costMicros: 9 };
+    const factors = Object.entries(factorsOf(input, baseline));
+    const sum = factors.reduce(
+      (total, [name, factor]) => total + RANKING_WEIGHTS[name as keyof RankingFactors] * factor,
+      0,
+    );
+    expect(scoreOf(input, baseline)).toBeCloseTo(sum, 12);
   });
 
   it("compares latency and cost with the best there is", () => {

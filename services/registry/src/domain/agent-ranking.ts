@@ -62,22 +62,26 @@ export function baselineOf(inputs: readonly RankingInput[]): RankingBaseline {
 export function factorsOf(input: RankingInput, baseline: RankingBaseline): RankingFactors {
   return {
     reputation: input.lowerBound,
-    freeSlots: input.slots <= 0 ? 0 : Math.min(1, input.freeSlots / input.slots),
+    freeSlots: freeShare(input),
     latency: latencyFactor(input.latencyMs, baseline.fastestMs),
     cost: costFactor(input.costMicros, baseline.cheapestMicros),
     text: input.text,
   };
 }
 
-/** The weighted sum of the factors. */
-export function scoreOf(factors: RankingFactors): number {
+/** The weighted sum of the factors. Makes no object, since it runs for every match and few of them are kept. */
+export function scoreOf(input: RankingInput, baseline: RankingBaseline): number {
   return (
-    RANKING_WEIGHTS.reputation * factors.reputation +
-    RANKING_WEIGHTS.freeSlots * factors.freeSlots +
-    RANKING_WEIGHTS.latency * factors.latency +
-    RANKING_WEIGHTS.cost * factors.cost +
-    RANKING_WEIGHTS.text * factors.text
+    RANKING_WEIGHTS.reputation * input.lowerBound +
+    RANKING_WEIGHTS.freeSlots * freeShare(input) +
+    RANKING_WEIGHTS.latency * latencyFactor(input.latencyMs, baseline.fastestMs) +
+    RANKING_WEIGHTS.cost * costFactor(input.costMicros, baseline.cheapestMicros) +
+    RANKING_WEIGHTS.text * input.text
   );
+}
+
+function freeShare({ freeSlots, slots }: RankingInput): number {
+  return slots <= 0 ? 0 : Math.min(1, freeSlots / slots);
 }
 
 function latencyFactor(latencyMs: number | undefined, fastestMs: number | undefined): number {

@@ -1,9 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { fakeAgent, fakeCapability, fakePresence, fakeReputation } from "./agent.fake.ts";
-import { CapabilityIndex, type IndexedAgent } from "./capability-index.ts";
+import { CapabilityIndex, type IndexedAgent, type Offer } from "./capability-index.ts";
 
 function idsOf(agents: Iterable<IndexedAgent>): string[] {
   return [...agents].map(({ view }) => view.record.agentId).sort();
+}
+
+function offeredBy(offers: Iterable<Offer>): string[] {
+  return idsOf([...offers].map(({ agent }) => agent));
 }
 
 describe("CapabilityIndex", () => {
@@ -12,8 +16,8 @@ describe("CapabilityIndex", () => {
     index.put(fakeAgent("a"));
     index.put(fakeAgent("b", { capabilities: [fakeCapability({ name: "map.draw" })] }));
     index.put(fakeAgent("c", { namespace: "other" }));
-    expect(idsOf(index.offering("default", "text.analyse"))).toEqual(["a"]);
-    expect(idsOf(index.offering("default", "map.draw"))).toEqual(["b"]);
+    expect(offeredBy(index.offersOf("default", "text.analyse"))).toEqual(["a"]);
+    expect(offeredBy(index.offersOf("default", "map.draw"))).toEqual(["b"]);
     expect(idsOf(index.agentsOf("default"))).toEqual(["a", "b"]);
     expect(idsOf(index.agentsOf("nowhere"))).toEqual([]);
     expect([index.size, index.countOf("default"), index.countOf("other")]).toEqual([3, 2, 1]);
@@ -25,9 +29,23 @@ describe("CapabilityIndex", () => {
     const index = new CapabilityIndex();
     index.put(fakeAgent("a"));
     index.put(fakeAgent("a", { capabilities: [fakeCapability({ name: "map.draw" })] }));
-    expect(idsOf(index.offering("default", "text.analyse"))).toEqual([]);
-    expect(idsOf(index.offering("default", "map.draw"))).toEqual(["a"]);
+    expect(offeredBy(index.offersOf("default", "text.analyse"))).toEqual([]);
+    expect(offeredBy(index.offersOf("default", "map.draw"))).toEqual(["a"]);
     expect(index.size).toBe(1);
+  });
+
+  it("keeps the versions of an offer in order", () => {
+    const index = new CapabilityIndex();
+    const versions = ["1.9.0", "2.0.0-rc.1", "1.10.0", "2.0.0"];
+    const capabilities = versions.map((version) => fakeCapability({ version }));
+    index.put(fakeAgent("a", { capabilities }));
+    const [offer] = index.offersOf("default", "text.analyse");
+    expect(offer?.definitions.map(({ capability }) => capability.version)).toEqual([
+      "2.0.0",
+      "2.0.0-rc.1",
+      "1.10.0",
+      "1.9.0",
+    ]);
   });
 
   it("replaces presence and reputation of known agents only", () => {

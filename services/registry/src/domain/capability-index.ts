@@ -8,11 +8,19 @@ import {
 } from "./capability-definition.ts";
 import { wordsOf } from "./text-tokens.ts";
 
+/** All versions of one capability that one agent has. Held per capability, so that going through the agents that have it
+ * needs no look-up for each. */
+export interface Offer {
+  readonly agent: IndexedAgent;
+  /** Highest version first; never empty. */
+  readonly definitions: readonly CapabilityDefinition[];
+}
+
 /** One agent as discovery sees it. `view` is replaced with every change; the rest follows from the record. */
 export interface IndexedAgent {
   readonly view: AgentView;
-  /** Its capabilities by name, highest version first. */
-  readonly offers: ReadonlyMap<string, readonly CapabilityDefinition[]>;
+  /** Its capabilities by name. */
+  readonly offers: ReadonlyMap<string, Offer>;
   /** Words of its id and display name. */
   readonly words: ReadonlySet<string>;
   readonly approximateBytes: number;
@@ -20,14 +28,14 @@ export interface IndexedAgent {
 
 interface Entry extends IndexedAgent {
   view: AgentView;
-  offers: ReadonlyMap<string, readonly CapabilityDefinition[]>;
+  offers: ReadonlyMap<string, Offer>;
   words: ReadonlySet<string>;
   approximateBytes: number;
 }
 
 interface NamespaceAgents {
   readonly byId: Map<string, Entry>;
-  readonly byCapability: Map<string, Set<Entry>>;
+  readonly byCapability: Map<string, Set<Offer>>;
 }
 
 /** The index. Every method is synchronous; a caller that reads twice without awaiting sees one state. */
@@ -61,8 +69,8 @@ export class CapabilityIndex {
     return this.#namespaces.get(namespace)?.byId.values() ?? [];
   }
 
-  /** The agents of a namespace that have any version of a capability, in no order. Do not await while iterating. */
-  offering(namespace: string, capability: string): Iterable<IndexedAgent> {
+  /** The offers of a capability in a namespace, one an agent, in no order. Do not await while iterating. */
+  offersOf(namespace: string, capability: string): Iterable<Offer> {
     return this.#namespaces.get(namespace)?.byCapability.get(capability) ?? [];
   }
 
@@ -138,22 +146,22 @@ export class CapabilityIndex {
 
   #list(agents: NamespaceAgents, entry: Entry, view: AgentView): void {
     const definitions = view.record.capabilities.map((each) => this.#definitions.acquire(each));
-    const offers = groupByName(definitions);
+    const offers = groupByName(entry, definitions);
     entry.view = view;
     entry.offers = offers;
     entry.words = wordsOf(`${view.record.agentId} ${view.record.displayName}`);
     entry.approximateBytes = approximateBytesOf(view.record);
-    for (const name of offers.keys()) {
+    for (const [name, offer] of offers) {
       const offering = agents.byCapability.get(name) ?? new Set();
-      agents.byCapability.set(name, offering.add(entry));
+      agents.byCapability.set(name, offering.add(offer));
     }
   }
 
   #unlist(agents: NamespaceAgents, entry: Entry): void {
-    for (const [name, definitions] of entry.offers) {
-      for (const definition of definitions) this.#definitions.release(definition);
+    for (const [name, offer] of entry.offers) {
+      for (const definition of offer.definitions) this.#definitions.release(definition);
       const offering = agents.byCapability.get(name);
-      offering?.delete(entry);
+      offering?.delete(offer);
       if (offering?.size === 0) agents.byCapability.delete(name);
     }
   }
@@ -164,15 +172,19 @@ function createEntry(view: AgentView): Entry {
 }
 
 function groupByName(
+  agent: Entry,
   definitions: readonly CapabilityDefinition[],
-): Map<string, CapabilityDefinition[]> {
-  const offers = new Map<string, CapabilityDefinition[]>();
+): Map<string, Offer> {
+  const byName = new Map<string, CapabilityDefinition[]>();
   for (const definition of definitions) {
     const { name } = definition.capability;
-    const versions = offers.get(name) ?? [];
+    const versions = byName.get(name) ?? [];
     versions.push(definition);
-    offers.set(name, versions);
+    byName.set(name, versions);
   }
-  for (const versions of offers.values()) versions.sort(byVersionDescending);
-  return offers;
+  const offers = [...byName].map(([name, versions]): [string, Offer] => [
+    name,
+    { agent, definitions: versions.sort(byVersionDescending) },
+  ]);
+  return new Map(offers);
 }
