@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { checkAnatomy } from "./check-anatomy.ts";
 import { checkLayers } from "./check-layers.ts";
+import { checkReferences } from "./check-references.ts";
 import { checkSize } from "./check-size.ts";
 import { type Findings, formatProblem } from "./source/problem.ts";
 
@@ -32,6 +33,7 @@ const STEPS: readonly Step[] = [
   command("generate", ["tsx", "scripts/generate.ts"]),
   command("format", ["biome", "check", "--error-on-warnings", "."]),
   findings("layers", checkLayers),
+  findings("references", checkReferences),
   findings("size", checkSize),
   findings("anatomy", checkAnatomy),
   command("types", ["tsc", "-b", "tsconfig.build.json"]),
