@@ -32,6 +32,7 @@ import {
 } from "./loops/upkeep-loops.ts";
 import { deleteOutbox, readOutbox, readOutboxSpan } from "./store/outbox-store.ts";
 import { keepPartitions } from "./store/partition-store.ts";
+import { createReader } from "./store/reader.ts";
 import { deleteOldRequests } from "./store/request-store.ts";
 
 const SCHEMA = "orchestrator";
@@ -73,8 +74,9 @@ export async function startServer(
     openLoops(parts, engine);
     openOutbox(parts, engine);
     frame.loop(keepPartitionsLoop(() => keepPartitions(pool, retention)));
+    const reader = createReader(pool);
     const { watchHeartbeatMs } = config.current;
-    frame.server.add(JobService, createHandlers({ engine, pool, watchHeartbeatMs }));
+    frame.server.add(JobService, createHandlers({ engine, reader, watchHeartbeatMs }));
     return await frame.start();
   } catch (error) {
     await frame[Symbol.asyncDispose]();

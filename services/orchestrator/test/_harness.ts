@@ -12,7 +12,7 @@ import {
   testConfig,
   waitFor,
 } from "@nexus/testkit";
-import pg from "pg";
+import { Pool } from "pg";
 import { type OrchestratorConfig, schema } from "../src/config.ts";
 import { startServer } from "../src/server.ts";
 import { type FakeAgent, FakePeers } from "./_peers.ts";
@@ -36,7 +36,7 @@ export class Harness {
   /** The client of user `alice` in the namespace `default`. */
   client!: Client;
   service!: RunningService;
-  db!: pg.Pool;
+  db!: Pool;
 
   get database(): TestDatabase {
     if (this.#database === undefined) throw new Error("not open");
@@ -46,7 +46,7 @@ export class Harness {
   /** Starts everything. */
   async open(values: Partial<OrchestratorConfig> = {}): Promise<void> {
     this.#database = await createTestDatabase("orchestrator");
-    this.db = new pg.Pool({
+    this.db = new Pool({
       connectionString: this.#database.adminUrl,
       options: "-c search_path=orchestrator",
       max: 2,

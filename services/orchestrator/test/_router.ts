@@ -1,15 +1,17 @@
 /** A mesh-router for tests: a small real gRPC server that speaks DispatchService and plays the agents behind it. */
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   type Assignment,
   type DispatchRequest,
   type DispatchResponse,
   DispatchResponseSchema,
   DispatchService,
+  type RoutedUpdateSchema,
   SessionState,
   type TaskCancel,
-  TaskUpdateOutcome,
+  type TaskUpdateOutcome,
   type TaskUpdateResult,
+  type TaskUpdateSchema,
 } from "@nexus/proto/mesh";
 import { type CallContext, createRpcServer, type RpcServer, type TokenVerifier } from "@nexus/rpc";
 import { type AsyncQueue, createAsyncQueue, createSilentLogger } from "@nexus/shared";
@@ -24,6 +26,8 @@ export interface Received {
   readonly epoch: bigint;
   readonly assignment: Assignment;
 }
+
+type Saying = NonNullable<MessageInitShape<typeof TaskUpdateSchema>["update"]>;
 
 /** What a scripted agent does with an assignment; nothing means that it stays silent. */
 export type Behaviour = (received: Received, router: FakeRouter) => void;
@@ -46,6 +50,8 @@ export class FakeRouter {
   readonly #streams = new Set<AsyncQueue<DispatchResponse>>();
   readonly #verifier: TokenVerifier;
   #server: RpcServer | undefined;
+  #updates: MessageInitShape<typeof RoutedUpdateSchema>[] = [];
+  #turn: NodeJS.Immediate | undefined;
   /** Set to play a router whose stream works but whose snapshot never comes. */
   holdSnapshot = false;
   port = 0;
@@ -187,29 +193,28 @@ export class FakeRouter {
     return session;
   }
 
-  #update(
-    agentId: string,
-    epoch: bigint,
-    { taskId, fence }: Assignment,
-    update: NonNullable<
-      NonNullable<Parameters<typeof create<typeof DispatchResponseSchema>>[1]>["updates"]
-    >[number] extends infer R
-      ? R extends { update?: infer U }
-        ? U extends { update?: infer V }
-          ? V
-          : never
-        : never
-      : never,
-  ): void {
+  #update(agentId: string, epoch: bigint, { taskId, fence }: Assignment, update: Saying): void {
     const session = { namespace: NAMESPACE, agentId, epoch };
-    this.#push({ updates: [{ session, update: { taskId, fence, update } }] });
+    this.#updates.push({ session, update: { taskId, fence, update } });
+    this.#turn ??= setImmediate(() => this.#flush());
+  }
+
+  /** Updates of one turn of the event loop leave in one frame, as a real router's do. */
+  #flush(): void {
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+    while (this.#updates.length > 0) {
+      const frame = create(DispatchResponseSchema, { updates: this.#updates.splice(0, 512) });
+      for (const stream of this.#streams) stream.push(frame);
+    }
   }
 
   #report(session: FakeSession): void {
     this.#push({ sessions: [statusOf(session)] });
   }
 
-  #push(init: Parameters<typeof create<typeof DispatchResponseSchema>>[1]): void {
+  #push(init: MessageInitShape<typeof DispatchResponseSchema>): void {
+    this.#flush();
     const frame = create(DispatchResponseSchema, init);
     for (const stream of this.#streams) stream.push(frame);
   }

@@ -285,7 +285,7 @@ export class Engine {
   #end(live: LiveLease, ending: Ending): void {
     const { task, fence } = live.lease;
     this.#settler
-      .end({ taskId: task.taskId, fence, agentId: "", ending })
+      .end({ taskId: task.taskId, fence, by: undefined, ending })
       .catch((error: unknown) => {
         this.#options.logger.warn(
           { err: error, task_id: task.taskId },

@@ -1,6 +1,6 @@
 /** The right to write, and the one queue of transactions that uses it. */
 import type { Pool, Queryable } from "@nexus/postgres";
-import { backoffDelayMs, type Logger, NexusError, sleep } from "@nexus/shared";
+import { backoffDelayMs, type Logger, type NexusError, sleep } from "@nexus/shared";
 import { notOwner, type OwnerSession, tryOpenOwnerSession } from "../store/owner-session.ts";
 
 const RETRY = { initialMs: 50, multiplier: 2, maxMs: 1_000, jitter: 0.2 };

@@ -1,7 +1,7 @@
 /** Admits plans: what a planner agent answered becomes tasks only if the whole of it can run. */
 import { findGraphProblems } from "../domain/graph.ts";
 import { JOB_TASKS_MAX, PLAN_TASK_KEY } from "../domain/limits.ts";
-import type { PlanReading, UpdateOutcome } from "../domain/ports.ts";
+import type { PlanReading, SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import { planTasks } from "../domain/task-plan.ts";
 import type { Payload, TaskSpec } from "../domain/task.ts";
 import type { LiveLease } from "./lease-book.ts";
@@ -26,10 +26,10 @@ export class Planner {
   }
 
   /** Ends a planning task: its tasks are inserted in the same transaction, or it fails with PLAN_REJECTED for good. */
-  complete(live: LiveLease, output: Payload): Promise<UpdateOutcome> {
+  complete(live: LiveLease, by: SessionRef, output: Payload): Promise<UpdateOutcome> {
     const { lease } = live;
     const { taskId, namespace } = lease.task;
-    const order = { taskId, fence: lease.fence, agentId: lease.agentId };
+    const order = { taskId, fence: lease.fence, by };
     const reading = this.#parts.plans.readPlan(output);
     const problems = this.#findProblems(namespace, reading);
     if (!reading.ok || problems.length > 0) {

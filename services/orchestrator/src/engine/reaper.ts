@@ -57,7 +57,7 @@ export class Reaper {
     const { agent, lease } = live;
     try {
       const ending = { kind: "DEADLINE" as const, message: TOO_LONG };
-      const outcome = await this.#settler.end({ taskId, fence, agentId: "", ending });
+      const outcome = await this.#settler.end({ taskId, fence, by: undefined, ending });
       if (outcome === "STALE" || agent.session === undefined) return;
       const { namespace, agentId } = agent;
       this.#parts.dispatch.cancel(

@@ -4,7 +4,7 @@ import { type Batcher, createBatcher, MiB, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { type NewTask, readyTasks } from "../domain/task-plan.ts";
-import type { UpdateOutcome } from "../domain/ports.ts";
+import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import { type Ending, type Settlement, settle } from "../domain/settlement.ts";
 import { acceptTasks } from "../store/accept-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
@@ -29,8 +29,8 @@ export interface EndOrder {
   readonly kind: "end";
   readonly taskId: string;
   readonly fence: bigint;
-  /** Who says so; an agent can end only its own. Empty for the orchestrator itself. */
-  readonly agentId: string;
+  /** Who says so: a session can end only its own leases. Undefined for the orchestrator itself. */
+  readonly by: SessionRef | undefined;
   readonly ending: Ending;
   readonly plan?: AdmittedPlan;
 }
@@ -105,8 +105,9 @@ export class Settler {
 
   async #flushAll(orders: readonly Order[]): Promise<UpdateOutcome[]> {
     const outcomes: UpdateOutcome[] = [];
-    for (const chunk of chunksByBytes(orders))
+    for (const chunk of chunksByBytes(orders)) {
       outcomes.push(...(await this.#flushPatiently(chunk)));
+    }
     return outcomes;
   }
 
@@ -166,7 +167,7 @@ export class Settler {
     for (const order of orders) {
       if (order.kind !== "end" || ends.has(order.taskId)) continue;
       const live = this.#parts.book.find(order.taskId, order.fence);
-      if (live === undefined) continue;
+      if (live === undefined || !mayEnd(order.by, live)) continue;
       const { task, attempt } = live.lease;
       const settlement = settle(
         order.ending,
@@ -267,10 +268,20 @@ export class Settler {
     return orders.map((order) => {
       if (order.kind === "accept" || committed.has(order)) return "COMMITTED";
       const found = earlier.get(`${order.taskId}:${order.fence}`);
-      const same = found?.agentId === order.agentId && found.word === wordOf(order.ending);
-      return same ? "COMMITTED" : "STALE";
+      const own = found?.agentId === order.by?.agentId && found?.namespace === order.by?.namespace;
+      return own && found?.word === wordOf(order.ending) ? "COMMITTED" : "STALE";
     });
   }
+}
+
+/** A lease belongs to one epoch of one agent. */
+function mayEnd(by: SessionRef | undefined, { lease, agent }: LiveLease): boolean {
+  if (by === undefined) return true;
+  return (
+    by.agentId === lease.agentId &&
+    by.namespace === agent.namespace &&
+    by.epoch === lease.agentEpoch
+  );
 }
 
 function wordOf(ending: Ending): string {

@@ -124,7 +124,7 @@ export class Submitter {
     try {
       outcomes = await withTransaction(this.#parts.pool, async (client) => {
         await assertOwnerEpoch(client, epoch);
-        return await write(client, drafts);
+        return write(client, drafts);
       });
     } catch (error) {
       this.#parts.events.flushFailed("submit", error);

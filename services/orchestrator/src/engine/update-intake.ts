@@ -108,10 +108,10 @@ export class UpdateIntake {
   ): Promise<void> {
     const { router, session, taskId, fence } = update;
     try {
-      const order = { taskId, fence, agentId: session.agentId };
+      const order = { taskId, fence, by: session };
       const plan = live?.lease.task.planning === true && saying.kind === "COMPLETED";
       const outcome = plan
-        ? await this.#deps.planner.complete(live, saying.output)
+        ? await this.#deps.planner.complete(live, session, saying.output)
         : await this.#deps.settler.end({ ...order, ending: endingOf(saying) });
       this.#parts.dispatch.answer(router, session, { taskId, fence, outcome });
     } catch (error) {

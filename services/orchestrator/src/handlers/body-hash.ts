@@ -23,7 +23,7 @@ function feed(hash: Hash, value: unknown): void {
       feed(hash, (value as Record<string, unknown>)[key]);
     }
   } else {
-    const text = String(value as string | number | boolean | bigint);
+    const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
     hash.update(`${typeof value}${Buffer.byteLength(text)};`).update(text);
   }
 }

@@ -1,8 +1,8 @@
 import type { JobService } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import { isJobId } from "../domain/public-ids.ts";
 import { toStorableText } from "../domain/settlement.ts";
 import { jobNotFound } from "../engine/canceller.ts";
-import { isJobId } from "../store/row-ids.ts";
 import { hashBody } from "./body-hash.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";

@@ -1,7 +1,6 @@
 import type { JobService } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
 import { EXPLAIN_ATTEMPTS_MAX } from "../domain/limits.ts";
-import { readAttempts, readTaskBare } from "../store/task-reader.ts";
 import { fromAttempt, fromDecision, fromTask } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { assertTaskId, taskNotFound } from "./find.ts";
@@ -9,15 +8,15 @@ import { assertTaskId, taskNotFound } from "./find.ts";
 /** Serves ExplainTask. */
 export function createExplainTask({
   engine,
-  pool,
+  reader,
 }: HandlerDeps): MethodImplementation<typeof JobService.method.explainTask> {
   return async ({ taskId }, ctx) => {
     engine.assertServing();
     assertTaskId(taskId);
     const { namespace } = requirePrincipal(ctx);
-    const task = await readTaskBare(pool, namespace, taskId);
+    const task = await reader.bareTask(namespace, taskId);
     if (task === undefined) throw taskNotFound();
-    const attempts = await readAttempts(pool, taskId, EXPLAIN_ATTEMPTS_MAX);
+    const attempts = await reader.attempts(taskId, EXPLAIN_ATTEMPTS_MAX);
     const avoidAgentId = task.failure === undefined ? "" : task.agentId;
     const now =
       task.state === "READY"

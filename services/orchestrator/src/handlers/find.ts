@@ -1,20 +1,19 @@
 /** Finds what a caller names, inside the caller's namespace only. */
 import { NexusError } from "@nexus/shared";
 import type { JobView } from "../domain/job.ts";
+import { isJobId, isTaskId } from "../domain/public-ids.ts";
 import { jobNotFound } from "../engine/canceller.ts";
-import { readJob } from "../store/job-reader.ts";
-import { isJobId, isTaskId } from "../store/row-ids.ts";
 import type { HandlerDeps } from "./deps.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
 
 /** Reads a job. Errors: not_found/JOB_NOT_FOUND, also for another namespace's. */
 export async function findJob(
-  { pool }: HandlerDeps,
+  { reader }: HandlerDeps,
   namespace: string,
   jobId: string,
 ): Promise<JobView> {
-  const job = isJobId(jobId) ? await readJob(pool, namespace, jobId) : undefined;
+  const job = isJobId(jobId) ? await reader.job(namespace, jobId) : undefined;
   if (job === undefined) throw jobNotFound();
   return job;
 }

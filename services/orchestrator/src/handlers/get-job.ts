@@ -1,6 +1,5 @@
 import type { JobService } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { readResults } from "../store/job-reader.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { findJob } from "./find.ts";
@@ -12,7 +11,7 @@ export function createGetJob(
   return async ({ jobId }, ctx) => {
     deps.engine.assertServing();
     const job = await findJob(deps, requirePrincipal(ctx).namespace, jobId);
-    const results = job.state === "COMPLETED" ? await readResults(deps.pool, jobId) : undefined;
+    const results = job.state === "COMPLETED" ? await deps.reader.results(jobId) : undefined;
     return { job: fromJob(job, results) };
   };
 }

@@ -1,6 +1,5 @@
 import type { JobService } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { listJobs } from "../store/job-reader.ts";
 import { fromJob, toJobStates } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { pageOf } from "./find.ts";
@@ -8,11 +7,11 @@ import { pageOf } from "./find.ts";
 /** Serves ListJobs. */
 export function createListJobs({
   engine,
-  pool,
+  reader,
 }: HandlerDeps): MethodImplementation<typeof JobService.method.listJobs> {
   return async (request, ctx) => {
     engine.assertServing();
-    const { jobs, nextPageToken } = await listJobs(pool, {
+    const { jobs, nextPageToken } = await reader.jobs({
       namespace: requirePrincipal(ctx).namespace,
       states: toJobStates(request.states),
       labels: request.labels,

@@ -1,6 +1,5 @@
 import type { JobService } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { listTasks } from "../store/task-reader.ts";
 import { fromTask, toTaskStates } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { findJob, pageOf } from "./find.ts";
@@ -10,11 +9,11 @@ export function createListTasks(
   deps: HandlerDeps,
 ): MethodImplementation<typeof JobService.method.listTasks> {
   return async (request, ctx) => {
-    const { engine, pool } = deps;
+    const { engine, reader } = deps;
     engine.assertServing();
     const { jobId } = await findJob(deps, requirePrincipal(ctx).namespace, request.jobId);
     const states = toTaskStates(request.states);
-    const { tasks, nextPageToken } = await listTasks(pool, {
+    const { tasks, nextPageToken } = await reader.tasks({
       jobId,
       states,
       ...pageOf(request.page),

@@ -7,7 +7,6 @@ import { isTerminalJobState } from "../domain/job-state.ts";
 import type { JobEvent } from "../domain/job-event.ts";
 import { FRAME_ITEMS_MAX } from "../domain/limits.ts";
 import type { LiveEvent, WatchItem } from "../engine/watch-hub.ts";
-import { readEvents } from "../store/event-store.ts";
 import { fromFailure, fromJobState, fromTaskState } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { findJob } from "./find.ts";
@@ -83,7 +82,7 @@ class Watch {
     const { jobId, since } = this.#subject;
     for (;;) {
       const page = { since, limit: FRAME_ITEMS_MAX };
-      const events = await readEvents(this.#deps.pool, jobId, this.#last, page);
+      const events = await this.#deps.reader.events(jobId, this.#last, page);
       if (events.length === 0) return;
       yield { events: events.flatMap((event) => this.#takeEvent(event)) };
       if (this.#ended || events.length < FRAME_ITEMS_MAX) return;
@@ -95,7 +94,7 @@ class Watch {
     const job = await findJob(this.#deps, namespace, jobId);
     if (!isTerminalJobState(job.state)) return;
     const page = { since: this.#subject.since, limit: 1 };
-    const rest = await readEvents(this.#deps.pool, jobId, this.#last, page);
+    const rest = await this.#deps.reader.events(jobId, this.#last, page);
     this.#ended = rest.length === 0;
   }
 

@@ -2,6 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import type { JobState } from "../domain/job-state.ts";
+import type { EventPage } from "../domain/reader.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
@@ -67,14 +68,12 @@ interface EventRow extends FailureColumns {
   readonly created_at: Date;
 }
 
-/** Reads a job's events with a number above `after`, lowest first.
- *
- * `since` is when the job was committed: it spares the partitions of earlier days. */
+/** Reads a job's events with a number above `after`, lowest first. */
 export async function readEvents(
   client: Queryable,
   jobId: string,
   after: bigint,
-  page: { readonly since: Date; readonly limit: number },
+  page: EventPage,
 ): Promise<JobEvent[]> {
   // The driver keeps milliseconds; the column has microseconds, so the bound goes one down.
   const since = new Date(page.since.getTime() - 1);

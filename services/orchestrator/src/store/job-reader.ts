@@ -3,6 +3,7 @@ import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgre
 import type { JobView } from "../domain/job.ts";
 import { isTerminalJobState, type JobState } from "../domain/job-state.ts";
 import { RESULTS_MAX_BYTES } from "../domain/limits.ts";
+import type { JobFilter, JobPage } from "../domain/reader.ts";
 import type { Payload } from "../domain/task.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
@@ -69,16 +70,6 @@ export async function readJob(
   return rows[0] === undefined ? undefined : toView(rows[0]);
 }
 
-/** What to list. */
-export interface JobFilter {
-  readonly namespace: string;
-  /** Empty means all. */
-  readonly states: readonly JobState[];
-  readonly labels: Readonly<Record<string, string>>;
-  readonly pageSize: number;
-  readonly pageToken: string;
-}
-
 const PAGE_KIND = "jobs";
 
 const LIST = {
@@ -100,10 +91,7 @@ const LIST_BY_LABELS = {
 };
 
 /** Lists jobs, newest first. Errors: invalid/PAGE_TOKEN_INVALID. */
-export async function listJobs(
-  client: Queryable,
-  filter: JobFilter,
-): Promise<{ readonly jobs: readonly JobView[]; readonly nextPageToken: string }> {
+export async function listJobs(client: Queryable, filter: JobFilter): Promise<JobPage> {
   const [at, id] = decodePageToken(PAGE_KIND, filter.pageToken) ?? [null, null];
   const values = [filter.namespace, filter.states, at, id, filter.pageSize + 1];
   const labelled = Object.keys(filter.labels).length > 0;

@@ -1,19 +1,7 @@
 /** Public ids (`job_<hex>`, `task_<hex>`) to and from the uuid columns that hold them: 16 bytes a key instead of 37. */
 
-const JOB_ID = /^job_[0-9a-f]{32}$/;
-const TASK_ID = /^task_[0-9a-f]{32}$/;
 const JOB_PREFIX = "job_".length;
 const TASK_PREFIX = "task_".length;
-
-/** Says whether a text can be the id of a job; one that cannot is simply not found. */
-export function isJobId(text: string): boolean {
-  return JOB_ID.test(text);
-}
-
-/** Says whether a text can be the id of a task. */
-export function isTaskId(text: string): boolean {
-  return TASK_ID.test(text);
-}
 
 /** Cuts the prefix off a job's id. */
 export function jobUuid(jobId: string): string {

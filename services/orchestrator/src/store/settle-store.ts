@@ -126,20 +126,29 @@ export async function settleLeases(
 const FIND_WORDS = {
   name: "settle-find-words",
   text: `
-    SELECT a.task_id, a.fence, a.agent_id, a.word
+    SELECT a.task_id, a.fence, t.namespace, a.agent_id, a.word
       FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
-      JOIN attempts a ON a.task_id = i.task_id AND a.fence = i.fence`,
+      JOIN attempts a ON a.task_id = i.task_id AND a.fence = i.fence
+      JOIN tasks t ON t.task_id = i.task_id`,
 };
+
+/** Whose lease it was, and the agent's word that ended it, if one did. */
+export interface EndedLease {
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly word: string;
+}
 
 /** Reads by which word each of these ended leases was ended, and whose it was; by `<task id>:<fence>`. */
 export async function findEndedLeases(
   client: Queryable,
   leases: readonly { readonly taskId: string; readonly fence: bigint }[],
-): Promise<Map<string, { readonly agentId: string; readonly word: string }>> {
+): Promise<Map<string, EndedLease>> {
   if (leases.length === 0) return new Map();
   const { rows } = await client.query<{
     task_id: string;
     fence: string;
+    namespace: string;
     agent_id: string;
     word: string;
   }>(FIND_WORDS, [
@@ -149,7 +158,7 @@ export async function findEndedLeases(
   return new Map(
     rows.map((row) => [
       `${toTaskId(row.task_id)}:${row.fence}`,
-      { agentId: row.agent_id, word: row.word },
+      { namespace: row.namespace, agentId: row.agent_id, word: row.word },
     ]),
   );
 }

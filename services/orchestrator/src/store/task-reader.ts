@@ -1,6 +1,7 @@
 /** Reads tasks and their attempts for callers, always inside one namespace. */
 import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
 import type { AttemptOutcome, AttemptView, StoredTaskSpec, TaskView } from "../domain/task.ts";
+import type { TaskFilter, TaskPage } from "../domain/reader.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
@@ -96,15 +97,6 @@ export async function readTaskBare(
   return rows[0] === undefined ? undefined : toView(rows[0]);
 }
 
-/** What to list. */
-export interface TaskFilter {
-  readonly jobId: string;
-  /** Empty means all. */
-  readonly states: readonly TaskState[];
-  readonly pageSize: number;
-  readonly pageToken: string;
-}
-
 const LIST = {
   name: "task-list",
   text: `
@@ -119,10 +111,7 @@ const LIST = {
 /** Lists a job's tasks in the order of submission; the caller has checked that the job is the namespace's.
  *
  * Errors: invalid/PAGE_TOKEN_INVALID, also for a token of another job. */
-export async function listTasks(
-  client: Queryable,
-  filter: TaskFilter,
-): Promise<{ readonly tasks: readonly TaskView[]; readonly nextPageToken: string }> {
+export async function listTasks(client: Queryable, filter: TaskFilter): Promise<TaskPage> {
   const kind = `tasks:${filter.jobId}`;
   const [after] = decodePageToken(kind, filter.pageToken) ?? [-1];
   const { rows } = await client.query<TaskRow>(LIST, [

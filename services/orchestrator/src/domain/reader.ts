@@ -1,0 +1,64 @@
+/** What reads need of the store. Reads see what is committed and never wait for the owner's transactions. */
+import type { JobView } from "./job.ts";
+import type { JobEvent } from "./job-event.ts";
+import type { JobState } from "./job-state.ts";
+import type { AttemptView, Payload, TaskView } from "./task.ts";
+import type { TaskState } from "./task-state.ts";
+
+/** Which jobs to list. */
+export interface JobFilter {
+  readonly namespace: string;
+  /** Empty means all. */
+  readonly states: readonly JobState[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+/** Which tasks to list. */
+export interface TaskFilter {
+  readonly jobId: string;
+  /** Empty means all. */
+  readonly states: readonly TaskState[];
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+/** A page of jobs; the token is empty on the last one. */
+export interface JobPage {
+  readonly jobs: readonly JobView[];
+  readonly nextPageToken: string;
+}
+
+/** A page of tasks; the token is empty on the last one. */
+export interface TaskPage {
+  readonly tasks: readonly TaskView[];
+  readonly nextPageToken: string;
+}
+
+/** How events are read. */
+export interface EventPage {
+  /** When the job was committed: it spares the partitions of earlier days. */
+  readonly since: Date;
+  readonly limit: number;
+}
+
+/** Reads of jobs and tasks. Ids must have their form (isJobId, isTaskId). */
+export interface Reader {
+  /** Undefined when the namespace has no such job. */
+  job(namespace: string, jobId: string): Promise<JobView | undefined>;
+  /** Newest first. Errors: invalid/PAGE_TOKEN_INVALID. */
+  jobs(filter: JobFilter): Promise<JobPage>;
+  /** Outputs that no other task depends on, by key; none when they exceed RESULTS_MAX_BYTES. */
+  results(jobId: string): Promise<ReadonlyMap<string, Payload>>;
+  /** With payloads; undefined when the namespace has no such task. */
+  task(namespace: string, taskId: string): Promise<TaskView | undefined>;
+  /** Without payloads. */
+  bareTask(namespace: string, taskId: string): Promise<TaskView | undefined>;
+  /** In the order of submission. Errors: invalid/PAGE_TOKEN_INVALID. */
+  tasks(filter: TaskFilter): Promise<TaskPage>;
+  /** Oldest first, the one under way last. */
+  attempts(taskId: string, limit: number): Promise<readonly AttemptView[]>;
+  /** Events with a number above `after`, lowest first. */
+  events(jobId: string, after: bigint, page: EventPage): Promise<readonly JobEvent[]>;
+}

@@ -1,0 +1,20 @@
+/** The reads of jobs and tasks, over pooled connections. */
+import type { Queryable } from "@nexus/postgres";
+import type { Reader } from "../domain/reader.ts";
+import { readEvents } from "./event-store.ts";
+import { listJobs, readJob, readResults } from "./job-reader.ts";
+import { listTasks, readAttempts, readTask, readTaskBare } from "./task-reader.ts";
+
+/** Creates the reader. */
+export function createReader(pool: Queryable): Reader {
+  return {
+    job: (namespace, jobId) => readJob(pool, namespace, jobId),
+    jobs: (filter) => listJobs(pool, filter),
+    results: (jobId) => readResults(pool, jobId),
+    task: (namespace, taskId) => readTask(pool, namespace, taskId),
+    bareTask: (namespace, taskId) => readTaskBare(pool, namespace, taskId),
+    tasks: (filter) => listTasks(pool, filter),
+    attempts: (taskId, limit) => readAttempts(pool, taskId, limit),
+    events: (jobId, after, page) => readEvents(pool, jobId, after, page),
+  };
+}
