@@ -20,7 +20,12 @@ export {
 export { requirePrincipal } from "./require-principal.ts";
 export { scopeOf } from "./server/method-plan.ts";
 export type { RawCall, RawRelay } from "./server/raw-relay.ts";
-export { createRpcServer, type RpcServer, type RpcServerOptions } from "./server/server.ts";
+export {
+  type AddOptions,
+  createRpcServer,
+  type RpcServer,
+  type RpcServerOptions,
+} from "./server/server.ts";
 export type {
   ClientMethod,
   MethodImplementation,

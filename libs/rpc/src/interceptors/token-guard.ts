@@ -10,37 +10,39 @@ export interface TokenGuard {
   release(): void;
 }
 
-/** Calls `end` once, when the token expires or is revoked. */
+/** Calls `end` at most once, when the token expires or is revoked; at once when it already has been. */
 export function guardToken(
   principal: Principal,
   verifier: TokenVerifier,
   end: (error: NexusError) => void,
 ): TokenGuard {
   let timer: NodeJS.Timeout | undefined;
-  const stopListening = verifier.onRevoked(principal, () => {
+  const listening: { stop?: () => void } = {};
+  let isReleased = false;
+
+  function release(): void {
+    isReleased = true;
+    clearTimeout(timer);
+    listening.stop?.();
+  }
+
+  function endBecause(reason: string, message: string): void {
+    if (isReleased) return;
     release();
-    end(tokenError("TOKEN_REVOKED", "The token of this stream was revoked."));
-  });
-  waitForExpiry();
-  return { release };
+    end(new NexusError({ kind: "unauthenticated", reason, message }));
+  }
 
   function waitForExpiry(): void {
     const remainingMs = principal.expiresAtMs - Date.now();
-    if (remainingMs > 0) {
-      timer = setTimeout(waitForExpiry, Math.min(remainingMs, MAX_TIMER_MS));
-      timer.unref();
-      return;
-    }
-    release();
-    end(tokenError("TOKEN_EXPIRED", "The token of this stream has ended."));
+    if (remainingMs <= 0) return endBecause("TOKEN_EXPIRED", "The token of this stream has ended.");
+    timer = setTimeout(waitForExpiry, Math.min(remainingMs, MAX_TIMER_MS)).unref();
   }
 
-  function release(): void {
-    clearTimeout(timer);
-    stopListening();
-  }
-}
-
-function tokenError(reason: string, message: string): NexusError {
-  return new NexusError({ kind: "unauthenticated", reason, message });
+  // A revocation that came while the token was verified may be told from inside this call.
+  listening.stop = verifier.onRevoked(principal, () =>
+    endBecause("TOKEN_REVOKED", "The token of this stream was revoked."),
+  );
+  if (isReleased) listening.stop();
+  else waitForExpiry();
+  return { release };
 }
