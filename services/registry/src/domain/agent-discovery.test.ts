@@ -1,7 +1,7 @@
 import { createManualClock } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { fakeAgent, fakeCapability, fakePresence, fakeReputation, NOW_MS } from "./agent.fake.ts";
-import type { AgentView } from "./agent.ts";
+import type { Agent } from "./agent.ts";
 import { createAgentDiscovery, type DiscoverQuery } from "./agent-discovery.ts";
 import { CapabilityIndex } from "./capability-index.ts";
 
@@ -19,7 +19,7 @@ const ANYTHING: DiscoverQuery = {
   explain: false,
 };
 
-function discover(agents: readonly AgentView[], query: Partial<DiscoverQuery>) {
+function discover(agents: readonly Agent[], query: Partial<DiscoverQuery>) {
   const index = new CapabilityIndex();
   for (const agent of agents) index.put(agent);
   const discovery = createAgentDiscovery({
@@ -30,7 +30,7 @@ function discover(agents: readonly AgentView[], query: Partial<DiscoverQuery>) {
   return discovery.discover({ ...ANYTHING, ...query });
 }
 
-function ids(agents: readonly AgentView[], query: Partial<DiscoverQuery>): string[] {
+function ids(agents: readonly Agent[], query: Partial<DiscoverQuery>): string[] {
   return discover(agents, query).candidates.map(({ agent }) => agent.record.agentId);
 }
 

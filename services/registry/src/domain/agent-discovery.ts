@@ -1,6 +1,6 @@
 /** AgentDiscovery: finds agents that can do something now, best first, from the index in memory. */
 import type { Clock } from "@nexus/shared";
-import type { AgentState, AgentView, Capability } from "./agent.ts";
+import type { Agent, AgentState, Capability } from "./agent.ts";
 import { AgentFilter } from "./agent-filter.ts";
 import {
   baselineOf,
@@ -41,7 +41,7 @@ export interface DiscoverQuery {
 
 /** An agent that matched. */
 export interface Candidate {
-  readonly agent: AgentView;
+  readonly agent: Agent;
   readonly capability: Capability | undefined;
   readonly score: number;
   readonly factors: RankingFactors;

@@ -1,5 +1,5 @@
 /** Whether an agent satisfies a discovery, and why not. */
-import type { AgentState, AgentView } from "./agent.ts";
+import type { Agent, AgentState } from "./agent.ts";
 import { freeSlotsOf, stateOf } from "./agent.ts";
 import { type CapabilityDefinition, WORD_IN_AGENT_NAME } from "./capability-definition.ts";
 import type { IndexedAgent, Offer } from "./capability-index.ts";
@@ -97,7 +97,7 @@ export class AgentFilter {
   }
 
   /** Says what about the agent itself is not as asked; reputation is left to checkReputation. */
-  checkAgent(view: AgentView): Rejection | undefined {
+  checkAgent(view: Agent): Rejection | undefined {
     const { requiredLabels, states, minFreeSlots } = this.#criteria;
     const { labels } = view.record;
     for (const [name, value] of requiredLabels) {

@@ -1,6 +1,6 @@
 /** AgentRegistry: the records of agents, and who may change them. */
 import { NexusError } from "@nexus/shared";
-import type { AgentContent, AgentKey, AgentRecord, AgentView } from "./agent.ts";
+import type { Agent, AgentContent, AgentKey, AgentRecord } from "./agent.ts";
 import { type AgentPatch, applyPatch, assertContent, contentHashOf } from "./agent-content.ts";
 import { assertSpeaksFor, type Caller } from "./caller.ts";
 import type { CapabilityIndex } from "./capability-index.ts";
@@ -49,12 +49,12 @@ export interface AgentRegistry {
       readonly agentId: string;
       readonly content: AgentContent;
     },
-  ): Promise<AgentView>;
+  ): Promise<Agent>;
   /** Errors: not_found/AGENT_NOT_FOUND. */
-  get(key: AgentKey): Promise<AgentView>;
+  get(key: AgentKey): Promise<Agent>;
   list(query: AgentListQuery): Promise<AgentPage>;
   /** Errors: forbidden/AGENT_ID_MISMATCH; conflict/REVISION_CONFLICT; invalid as assertContent; those of AgentStore.update. */
-  update(caller: Caller, command: UpdateCommand): Promise<AgentView>;
+  update(caller: Caller, command: UpdateCommand): Promise<Agent>;
   /** Errors: forbidden/AGENT_ID_MISMATCH; conflict/REQUEST_ID_REUSED. */
   deregister(
     caller: Caller,
@@ -66,7 +66,7 @@ export interface AgentRegistry {
 export function createAgentRegistry(deps: AgentRegistryDeps): AgentRegistry {
   const { agents, events, changes } = deps;
 
-  async function settle(key: AgentKey, stored: StoredAgent): Promise<AgentView> {
+  async function settle(key: AgentKey, stored: StoredAgent): Promise<Agent> {
     events.agentRegistered(key, stored.outcome);
     if (stored.change !== undefined) await changes.settled(stored.change);
     return stored.agent;

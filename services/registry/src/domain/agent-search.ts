@@ -1,5 +1,5 @@
 /** One pass over the agents that a discovery may be about: who matches, and who does not and why. */
-import { type AgentView, type Capability, freeSlotsOf, type Reputation } from "./agent.ts";
+import { type Agent, type Capability, freeSlotsOf, type Reputation } from "./agent.ts";
 import type { AgentFilter, CapabilityMatch, Rejection } from "./agent-filter.ts";
 import type { RankingInput } from "./agent-ranking.ts";
 import { compareText } from "./capability-definition.ts";
@@ -114,7 +114,7 @@ class Search {
     };
   }
 
-  #reputationOf({ reputations }: AgentView): Reputation | undefined {
+  #reputationOf({ reputations }: Agent): Reputation | undefined {
     const { capability } = this.#scope;
     for (const reputation of reputations) {
       if (reputation.capability === capability) return reputation;
@@ -122,7 +122,7 @@ class Search {
     return undefined;
   }
 
-  #lowerBoundOf(view: AgentView, reputation: Reputation | undefined): number {
+  #lowerBoundOf(view: Agent, reputation: Reputation | undefined): number {
     const { capability, nowMs, reputationHalfLifeMs } = this.#scope;
     const standing =
       capability === ""

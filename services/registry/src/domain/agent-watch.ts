@@ -1,5 +1,5 @@
 /** One watch: a snapshot or the missed changes first, then everything that happens, in messages of bounded size. */
-import type { AgentKey, AgentView } from "./agent.ts";
+import type { Agent, AgentKey } from "./agent.ts";
 import { ANSWER_BYTES_MAX } from "./agent-size.ts";
 import type { AgentEvent, AgentSubscription, AgentWatches } from "./agent-watches.ts";
 import type { CapabilityIndex } from "./capability-index.ts";
@@ -13,7 +13,7 @@ export const WATCH_MESSAGE_AGENTS_MAX = 512;
 export interface WatchMessage {
   /** Empty while a snapshot is under way: it cannot be continued, only begun again. */
   readonly resumeToken: string;
-  readonly agents: readonly AgentView[];
+  readonly agents: readonly Agent[];
   readonly removed: readonly AgentKey[];
   readonly snapshotComplete: boolean;
   readonly reset: boolean;
@@ -148,7 +148,7 @@ class Watch {
 function messageOf(items: readonly Item[]): Omit<WatchMessage, "resumeToken"> {
   const latest = new Map<string, Item>();
   for (const item of items) latest.set(`${item.key.namespace}\n${item.key.agentId}`, item);
-  const agents: AgentView[] = [];
+  const agents: Agent[] = [];
   const removed: AgentKey[] = [];
   for (const { key, view } of latest.values()) {
     if (view === undefined) removed.push(key);

@@ -1,6 +1,6 @@
 /** Who is told of changes, and how much may wait for each. The index follower publishes, watch streams subscribe. */
 import { type Clock, NexusError } from "@nexus/shared";
-import type { AgentKey, AgentView } from "./agent.ts";
+import type { Agent, AgentKey } from "./agent.ts";
 
 /** Changes that may wait for one watcher. */
 export const WATCH_BUFFER_MAX = 1_024;
@@ -15,7 +15,7 @@ export const WATCH_TICK_MS = 500;
 export interface AgentEvent {
   readonly key: AgentKey;
   readonly revision: number;
-  readonly view: AgentView | undefined;
+  readonly view: Agent | undefined;
   readonly approximateBytes: number;
 }
 

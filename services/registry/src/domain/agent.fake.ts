@@ -1,5 +1,5 @@
 /** Agents for unit tests: everything has a default, so a test names only what it is about. */
-import type { AgentRecord, AgentView, Capability, Presence, Reputation } from "./agent.ts";
+import type { Agent, AgentRecord, Capability, Presence, Reputation } from "./agent.ts";
 import { newReputation } from "./reputation.ts";
 
 /** A moment in 2026. */
@@ -39,7 +39,7 @@ export function fakeAgent(
     readonly presence?: Presence | undefined;
     readonly reputations?: readonly Reputation[];
   } = {},
-): AgentView {
+): Agent {
   const { presence, reputations = [], ...record } = changes;
   revision += 1;
   return {

@@ -77,7 +77,7 @@ export interface Reputation {
 }
 
 /** Everything about one agent. Replaced, never changed in place, so that a snapshot may hold on to it. */
-export interface AgentView {
+export interface Agent {
   readonly record: AgentRecord;
   /** Absent when the agent never connected. */
   readonly presence: Presence | undefined;
@@ -85,30 +85,30 @@ export interface AgentView {
 }
 
 /** The agent's state: what its session said, OFFLINE when there never was one. */
-export function stateOf(agent: AgentView): AgentState {
+export function stateOf(agent: Agent): AgentState {
   return agent.presence?.state ?? "OFFLINE";
 }
 
 /** Says whether the agent's session is open. */
-export function isLive(agent: AgentView): boolean {
+export function isLive(agent: Agent): boolean {
   return LIVE_STATES.includes(stateOf(agent));
 }
 
 /** Slots in use; 0 without an open session. */
-export function busySlotsOf(agent: AgentView): number {
+export function busySlotsOf(agent: Agent): number {
   return isLive(agent) ? (agent.presence?.busySlots ?? 0) : 0;
 }
 
 /** Slots that could take a task now: what the session grants, at most what is registered, less what is busy. A draining
  * agent takes nothing new. */
-export function freeSlotsOf(agent: AgentView): number {
+export function freeSlotsOf(agent: Agent): number {
   const { presence, record } = agent;
   if (presence === undefined || !isLive(agent) || presence.state === "DRAINING") return 0;
   return Math.max(0, Math.min(presence.slots, record.slots) - presence.busySlots);
 }
 
 /** When the record ends unless there is another sign of life. */
-export function expiresAtMsOf(agent: AgentView): number {
+export function expiresAtMsOf(agent: Agent): number {
   const { presence, record } = agent;
   if (presence === undefined) return record.expiresAtMs;
   return Math.max(record.expiresAtMs, presence.seenAtMs + record.ttlMs);

@@ -1,5 +1,5 @@
 /** CapabilityIndex: all agents in memory, by namespace, id and capability name. The change feed keeps it current. */
-import type { AgentKey, AgentView, Presence, Reputation } from "./agent.ts";
+import type { Agent, AgentKey, Presence, Reputation } from "./agent.ts";
 import { approximateBytesOf } from "./agent-size.ts";
 import {
   byVersionDescending,
@@ -18,7 +18,7 @@ export interface Offer {
 
 /** One agent as discovery sees it. `view` is replaced with every change; the rest follows from the record. */
 export interface IndexedAgent {
-  readonly view: AgentView;
+  readonly view: Agent;
   /** Its capabilities by name. */
   readonly offers: ReadonlyMap<string, Offer>;
   /** Words of its id and display name. */
@@ -27,7 +27,7 @@ export interface IndexedAgent {
 }
 
 interface Entry extends IndexedAgent {
-  view: AgentView;
+  view: Agent;
   offers: ReadonlyMap<string, Offer>;
   words: ReadonlySet<string>;
   approximateBytes: number;
@@ -87,7 +87,7 @@ export class CapabilityIndex {
   }
 
   /** Adds an agent or replaces everything about it. */
-  put(view: AgentView): void {
+  put(view: Agent): void {
     const agents = this.#open(view.record.namespace);
     const known = agents.byId.get(view.record.agentId);
     if (known !== undefined && known.view.record.revision === view.record.revision) {
@@ -144,7 +144,7 @@ export class CapabilityIndex {
     return opened;
   }
 
-  #list(agents: NamespaceAgents, entry: Entry, view: AgentView): void {
+  #list(agents: NamespaceAgents, entry: Entry, view: Agent): void {
     const definitions = view.record.capabilities.map((each) => this.#definitions.acquire(each));
     const offers = groupByName(entry, definitions);
     entry.view = view;
@@ -167,7 +167,7 @@ export class CapabilityIndex {
   }
 }
 
-function createEntry(view: AgentView): Entry {
+function createEntry(view: Agent): Entry {
   return { view, offers: new Map(), words: new Set(), approximateBytes: 0 };
 }
 

@@ -1,11 +1,11 @@
 /** A feed and its agents in memory, for unit tests of what follows them. The Postgres feed's own tests hold it to the same. */
-import { type AgentKey, type AgentView, keyText } from "./agent.ts";
+import { type Agent, type AgentKey, keyText } from "./agent.ts";
 import type { AgentChange, AgentPart, ChangeFeed, IndexSource } from "./ports.ts";
 
 /** Something to follow. */
 export interface FakeFeed extends ChangeFeed, IndexSource {
   /** Stores an agent and adds a line. */
-  put(view: AgentView, part?: AgentPart): number;
+  put(view: Agent, part?: AgentPart): number;
   /** Removes an agent and adds a line. */
   remove(key: AgentKey): number;
   /** Forgets all lines up to a revision. */
@@ -18,7 +18,7 @@ export interface FakeFeed extends ChangeFeed, IndexSource {
 
 /** Creates an empty feed. */
 export function createFakeFeed(): FakeFeed {
-  const agents = new Map<string, AgentView>();
+  const agents = new Map<string, Agent>();
   let changes: AgentChange[] = [];
   let feedId = "00000000-0000-4000-8000-000000000001";
   let revision = 0;
@@ -30,7 +30,7 @@ export function createFakeFeed(): FakeFeed {
     return revision;
   };
   const load = (keys: readonly AgentKey[]) => keys.flatMap((key) => agents.get(keyText(key)) ?? []);
-  const keyOf = ({ record: { namespace, agentId } }: AgentView) => ({ namespace, agentId });
+  const keyOf = ({ record: { namespace, agentId } }: Agent) => ({ namespace, agentId });
   return {
     put: (view, part = "record") => {
       agents.set(keyText(view.record), view);

@@ -1,10 +1,10 @@
 /** What the domain needs from the outside: a store of agents, the change feed, and somebody to tell. */
 import type {
+  Agent,
   AgentContent,
   AgentKey,
   AgentRecord,
   AgentState,
-  AgentView,
   Presence,
   Reputation,
 } from "./agent.ts";
@@ -29,7 +29,7 @@ export interface RequestStamp {
 
 /** What a mutation of a record did. */
 export interface StoredAgent {
-  readonly agent: AgentView;
+  readonly agent: Agent;
   /** `unchanged`: the content was there already. `repeated`: the request was carried out before. */
   readonly outcome: "created" | "changed" | "unchanged" | "repeated";
   /** The change's revision in the feed; undefined when nothing changed. */
@@ -49,14 +49,14 @@ export interface AgentListQuery {
 
 /** One page, by agent id. */
 export interface AgentPage {
-  readonly agents: readonly AgentView[];
+  readonly agents: readonly Agent[];
   /** Empty on the last page. */
   readonly nextPageToken: string;
 }
 
 /** Records of agents. All methods that change something are one transaction, the feed's line included. */
 export interface AgentStore {
-  get(key: AgentKey): Promise<AgentView | undefined>;
+  get(key: AgentKey): Promise<Agent | undefined>;
   /** Errors: invalid/PAGE_TOKEN_INVALID. A page ends early when it gets too large for one answer. */
   list(query: AgentListQuery): Promise<AgentPage>;
   /** Creates or replaces a record. Errors: conflict/REQUEST_ID_REUSED; not_found/AGENT_NOT_FOUND when the request was
@@ -185,13 +185,13 @@ export interface ChangeFeed {
 
 /** Reads agents for the index. Absent agents are absent from the answers. */
 export interface IndexSource {
-  loadAgents(keys: readonly AgentKey[]): Promise<readonly AgentView[]>;
+  loadAgents(keys: readonly AgentKey[]): Promise<readonly Agent[]>;
   loadPresences(keys: readonly AgentKey[]): Promise<readonly (AgentKey & { presence: Presence })[]>;
   loadReputations(
     keys: readonly AgentKey[],
   ): Promise<readonly (AgentKey & { reputations: readonly Reputation[] })[]>;
   /** The next agents by namespace and id; undefined starts at the first. */
-  loadPage(after: AgentKey | undefined, limit: number): Promise<readonly AgentView[]>;
+  loadPage(after: AgentKey | undefined, limit: number): Promise<readonly Agent[]>;
 }
 
 /** Hears what happened, for metrics and logs. */

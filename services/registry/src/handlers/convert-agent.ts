@@ -8,8 +8,8 @@ import {
   AgentState as WireState,
 } from "@nexus/proto/registry";
 import {
+  type Agent,
   type AgentState,
-  type AgentView,
   busySlotsOf,
   type Capability,
   expiresAtMsOf,
@@ -75,7 +75,7 @@ export function toCapability(capability: Capability): MessageInitShape<typeof Ca
 
 /** Writes an agent, with its reputations as of now, best first. */
 export function toAgent(
-  agent: AgentView,
+  agent: Agent,
   clock: ReputationClock,
 ): MessageInitShape<typeof AgentSchema> {
   const { record, presence } = agent;

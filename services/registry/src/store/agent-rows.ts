@@ -1,10 +1,10 @@
 /** Reads whole agents: the columns, and how a row becomes domain objects. */
 import type { Queryable } from "@nexus/postgres";
 import type {
+  Agent,
   AgentKey,
   AgentRecord,
   AgentState,
-  AgentView,
   Capability,
   Presence,
   Reputation,
@@ -83,7 +83,7 @@ export interface ReputationJson extends Omit<Reputation, "meanLatencyMs"> {
 }
 
 /** Turns a row into an agent. */
-export function toAgentView(row: AgentRow): AgentView {
+export function toAgentView(row: AgentRow): Agent {
   const record: AgentRecord = {
     namespace: row.namespace,
     agentId: row.agent_id,
@@ -124,7 +124,7 @@ function toCapability(json: CapabilityJson): Capability {
 }
 
 /** Reads one agent. */
-export async function selectAgent(db: Queryable, key: AgentKey): Promise<AgentView | undefined> {
+export async function selectAgent(db: Queryable, key: AgentKey): Promise<Agent | undefined> {
   const { rows } = await db.query<AgentRow>({
     name: "select-agent",
     text: `${SELECT_AGENTS} WHERE a.namespace = $1 AND a.agent_id = $2`,

@@ -1,6 +1,6 @@
 /** Records of agents: the one place that writes `agents` and `capabilities`. */
 import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
-import type { AgentContent, AgentKey, AgentView } from "../domain/agent.ts";
+import type { Agent, AgentContent, AgentKey } from "../domain/agent.ts";
 import { contentHashOf } from "../domain/agent-content.ts";
 import { agentNotFound } from "../domain/agent-registry.ts";
 import { approximateBytesOf } from "../domain/agent-size.ts";
@@ -151,7 +151,7 @@ async function stored(
 }
 
 async function repeated(tx: Queryable, key: AgentKey): Promise<StoredAgent> {
-  const agent: AgentView | undefined = await selectAgent(tx, key);
+  const agent: Agent | undefined = await selectAgent(tx, key);
   if (agent === undefined) throw agentNotFound(key);
   return { agent, outcome: "repeated", change: undefined };
 }
