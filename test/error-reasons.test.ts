@@ -35,6 +35,8 @@ const CODE_NAMES = [
 ];
 /** A handler's signal aborts with these: its lease is over, and nothing is stored with the task. */
 const ABORT_WORDS = ["DRAINING", "LEASE_LOST"];
+/** Restores errors that other servers made; their reasons come over the wire. */
+const RESTORES = "libs/rpc/src/wire/status.ts";
 const SHAPE = /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$/;
 const REASONS: Readonly<Record<string, ErrorReason | undefined>> = ERROR_REASONS;
 
@@ -63,7 +65,8 @@ describe("the table of reasons", () => {
   });
 
   it("can be held against every error: no reason is made where this test cannot read it", () => {
-    expect(found.unreadable).toEqual([]);
+    const places = found.unreadable.filter((place) => !place.startsWith(RESTORES));
+    expect(places).toEqual([]);
   });
 
   it("has every reason that a contract documents, with the status it names", () => {

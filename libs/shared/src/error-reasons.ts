@@ -47,6 +47,7 @@ export const ERROR_REASONS = {
 
   // Statuses of servers and proxies that are not ours and give no reason
   INVALID: reason("invalid", "The server refused the request and gave no reason."),
+  UNAUTHENTICATED: reason("unauthenticated", "The server knows no caller and gave no reason."),
   FORBIDDEN: reason("forbidden", "The server did not allow the call and gave no reason."),
   NOT_FOUND: reason("not_found", "The server did not find it and gave no reason."),
   EXISTS: reason("exists", "It exists already; the server gave no reason."),

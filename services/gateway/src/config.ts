@@ -1,9 +1,9 @@
 import {
   type ConfigOf,
   defineConfig,
+  type Fields,
   int,
   port,
-  type Fields,
   serviceFields,
   string,
 } from "@nexus/core";

@@ -1,19 +1,23 @@
+/** Builds a gateway from its configuration. Reads top to bottom in the order of dependence. */
 import type { ConfigManager } from "@nexus/core";
 import { StatusService } from "@nexus/proto/gateway";
 import { AuthService } from "@nexus/proto/vault";
 import { createRpcClient, type RpcChannel } from "@nexus/rpc";
 import {
   createServiceFrame,
+  portError,
   type RunningService,
   type ServerOverrides,
   type ServiceFrame,
 } from "@nexus/runtime";
 import type { GatewayConfig } from "./config.ts";
+import { addressOfPeer } from "./domain/caller-address.ts";
 import { createRateLimiter } from "./domain/rate-limiter.ts";
 import { ROUTES, type Upstream } from "./domain/routes.ts";
-import { createStatusHandlers } from "./handlers/index.ts";
-import { createAdmission } from "./http/admission.ts";
-import { openHttpServer } from "./http/http-server.ts";
+import { createGatewayEvents, type GatewayEvents } from "./events.ts";
+import { createStatusHandlers, createStatusReader, type StatusReader } from "./handlers/index.ts";
+import { type HttpServer, openHttpServer } from "./http/http-server.ts";
+import { createListener } from "./http/listener.ts";
 import { createRateLimits, type RateLimits } from "./relay/rate-limits.ts";
 import { createRelay } from "./relay/relay.ts";
 
@@ -29,24 +33,28 @@ export async function startServer(
   overrides?: ServerOverrides,
 ): Promise<RunningGateway> {
   const frame = await createServiceFrame({ service: "gateway", config, overrides });
+  const events = createGatewayEvents(frame.metrics, frame.logger);
   const upstreams = openUpstreams(frame, config.current);
-  const limits = createLimits(frame, config);
+  const limits = createLimits(frame, config, events);
+  const readStatus = createStatusReader(upstreams);
+  const parts = { frame, config: config.current, upstreams, events, limits, readStatus };
 
-  frame.server.add(StatusService, createStatusHandlers({ upstreams }));
-  for (const { desc, upstream } of ROUTES) {
-    const relay = createRelay(channelOf(upstreams, upstream), (ctx) =>
-      limits.count(ctx.principal, ctx.peer),
-    );
-    frame.server.addRaw(desc, relay);
-  }
-  const running = await frame.start();
-  try {
-    const http = await openHttp({ frame, config: config.current, upstreams, limits, running });
-    return withHttp(running, http, config.current.shutdownGraceMs);
-  } catch (error) {
-    await running[Symbol.asyncDispose]();
-    throw error;
-  }
+  addServices(parts);
+  const http = await openHttp(parts);
+  // Both ports drain together: a shutdown has one grace, not one after the other.
+  const closeHttp = () => http.close(config.current.shutdownGraceMs);
+  frame.signal.addEventListener("abort", () => void closeHttp(), { once: true });
+  frame.defer("HTTP port", closeHttp);
+  return { ...(await frame.start()), httpAddress: http.address };
+}
+
+interface Parts {
+  readonly frame: ServiceFrame;
+  readonly config: GatewayConfig;
+  readonly upstreams: ReadonlyMap<Upstream, RpcChannel>;
+  readonly events: GatewayEvents;
+  readonly limits: RateLimits;
+  readonly readStatus: StatusReader;
 }
 
 function openUpstreams(frame: ServiceFrame, config: GatewayConfig): Map<Upstream, RpcChannel> {
@@ -59,66 +67,79 @@ function openUpstreams(frame: ServiceFrame, config: GatewayConfig): Map<Upstream
   ]);
 }
 
-function createLimits(frame: ServiceFrame, config: ConfigManager<GatewayConfig>): RateLimits {
+function createLimits(
+  frame: ServiceFrame,
+  config: ConfigManager<GatewayConfig>,
+  events: GatewayEvents,
+): RateLimits {
   return createRateLimits({
     principals: createRateLimiter(() => config.current.callsPerSecondMax, frame.clock),
     addresses: createRateLimiter(() => config.current.publicCallsPerSecondMax, frame.clock),
+    events,
   });
 }
 
-function channelOf(upstreams: ReadonlyMap<Upstream, RpcChannel>, name: Upstream): RpcChannel {
+function channelOf({ upstreams }: Parts, name: Upstream): RpcChannel {
   const channel = upstreams.get(name);
   if (channel === undefined) throw new Error(`There is no channel to ${name}.`);
   return channel;
 }
 
-interface HttpParts {
-  readonly frame: ServiceFrame;
-  readonly config: GatewayConfig;
-  readonly upstreams: ReadonlyMap<Upstream, RpcChannel>;
-  readonly limits: RateLimits;
-  readonly running: RunningService;
+function addServices(parts: Parts): void {
+  const { frame, limits, events, readStatus } = parts;
+  const status = createStatusHandlers({
+    readStatus,
+    admit: (ctx) => limits.count(ctx.principal, addressOfPeer(ctx.peer)),
+  });
+  frame.server.add(StatusService, status);
+  for (const { desc, upstream } of ROUTES) {
+    const channel = channelOf(parts, upstream);
+    frame.server.addRelay(desc, createRelay({ upstream, channel, limits, events }));
+  }
 }
 
-function openHttp({ frame, config, upstreams, limits, running }: HttpParts) {
-  const auth = createRpcClient(AuthService, channelOf(upstreams, "vault"));
-  // The gateway's own contract is reached through its own gRPC port, like those of the others through theirs.
-  const own = { desc: StatusService, channel: frame.channel(dialable(running.address)) };
+async function openHttp(parts: Parts): Promise<HttpServer> {
+  const { frame, config } = parts;
+  try {
+    return await openHttpServer({
+      host: config.host,
+      port: config.httpPort,
+      tls: frame.tls,
+      listener: createHttpListener(parts),
+    });
+  } catch (error) {
+    await frame[Symbol.asyncDispose]();
+    throw portError("gateway", "HTTP_PORT", config.httpPort, error);
+  }
+}
+
+function createHttpListener(parts: Parts) {
+  const { frame, config, limits, events, readStatus } = parts;
+  const auth = createRpcClient(AuthService, channelOf(parts, "vault"));
+  const own = {
+    desc: StatusService,
+    upstream: undefined,
+    calls: { getStatus: (_request: object, options: object) => readStatus(options) },
+  };
   const relayed = ROUTES.map(({ desc, upstream }) => ({
     desc,
-    channel: channelOf(upstreams, upstream),
+    upstream,
+    calls: createRpcClient(desc, channelOf(parts, upstream)),
   }));
-  return openHttpServer({
-    host: config.host,
-    port: config.httpPort,
-    messageMaxBytes: config.messageMaxBytes,
+  return createListener({
     routes: [own, ...relayed],
-    admission: createAdmission(frame.verifier, limits),
-    logger: frame.logger,
-    jwks: async () => {
+    guard: {
+      verifier: frame.verifier,
+      limits,
+      events,
+      logger: frame.logger,
+      shutdown: frame.signal,
+      requestTimeoutMs: config.requestTimeoutMs,
+    },
+    messageMaxBytes: config.messageMaxBytes,
+    readKeys: async () => {
       const { jwksJson, maxAgeSeconds } = await auth.getJwks({});
       return { json: jwksJson, maxAgeSeconds };
     },
   });
-}
-
-/** 0.0.0.0 can be listened on, not dialled. */
-function dialable(address: string): string {
-  return address.replace(/^0\.0\.0\.0:/, "127.0.0.1:");
-}
-
-function withHttp(
-  running: RunningService,
-  http: { readonly address: string; close(graceMs: number): Promise<void> },
-  graceMs: number,
-): RunningGateway {
-  return {
-    address: running.address,
-    opsAddress: running.opsAddress,
-    httpAddress: http.address,
-    [Symbol.asyncDispose]: async () => {
-      await http.close(graceMs);
-      await running[Symbol.asyncDispose]();
-    },
-  };
 }

@@ -1,8 +1,15 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { GetStatusResponseSchema, ServiceHealth, type StatusService } from "@nexus/proto/gateway";
+import {
+  type GetStatusResponse,
+  GetStatusResponseSchema,
+  ServiceHealth,
+  type StatusService,
+} from "@nexus/proto/gateway";
 import { Health, HealthCheckResponse_ServingStatus } from "@nexus/proto/grpc-health";
 import {
+  type CallContext,
+  type CallOptions,
   createRpcClient,
   type MethodImplementation,
   type RpcChannel,
@@ -16,29 +23,45 @@ const CHECK_TIMEOUT_MS = 2_000;
 type HealthClient = RpcClient<typeof Health>;
 
 /** Asks every service for its health, all at once. What is wrong is in the answer, never an error. */
-export function createGetStatus(
-  upstreams: ReadonlyMap<string, RpcChannel>,
-): MethodImplementation<typeof StatusService.method.getStatus> {
+export type StatusReader = (options: CallOptions) => Promise<GetStatusResponse>;
+
+/** Creates the reader of the services' health. */
+export function createStatusReader(upstreams: ReadonlyMap<string, RpcChannel>): StatusReader {
   const clients = [...upstreams].map(
     ([name, channel]) => [name, createRpcClient(Health, channel)] as const,
   );
-  return async () => {
-    const others = await Promise.all(clients.map(([name, client]) => checkService(name, client)));
+  return async (options) => {
+    const timeoutMs = Math.min(options.timeoutMs ?? CHECK_TIMEOUT_MS, CHECK_TIMEOUT_MS);
+    const checks = clients.map(([name, client]) =>
+      checkService(name, client, { ...options, timeoutMs }),
+    );
     const own = {
       name: "gateway",
       health: ServiceHealth.SERVING,
       latency: durationFromMs(0),
       message: "",
     };
-    const services = [own, ...others].sort((a, b) => a.name.localeCompare(b.name));
+    const services = [own, ...(await Promise.all(checks))];
+    services.sort((a, b) => a.name.localeCompare(b.name));
     return create(GetStatusResponseSchema, { version: NEXUS_VERSION, services });
   };
 }
 
-async function checkService(name: string, client: HealthClient) {
+/** Creates the handler of GetStatus; `admit` refuses callers that call too often. */
+export function createGetStatus(
+  read: StatusReader,
+  admit: (ctx: CallContext) => void,
+): MethodImplementation<typeof StatusService.method.getStatus> {
+  return (_request, ctx) => {
+    admit(ctx);
+    return read({ parent: ctx });
+  };
+}
+
+async function checkService(name: string, client: HealthClient, options: CallOptions) {
   const startedAtMs = performance.now();
   try {
-    const { status } = await client.check({ service: "" }, { timeoutMs: CHECK_TIMEOUT_MS });
+    const { status } = await client.check({ service: "" }, options);
     const latency = durationFromMs(Math.round(performance.now() - startedAtMs));
     const serving = status === HealthCheckResponse_ServingStatus.SERVING;
     const health = serving ? ServiceHealth.SERVING : ServiceHealth.NOT_SERVING;

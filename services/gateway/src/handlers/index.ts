@@ -1,16 +1,20 @@
 import type { StatusService } from "@nexus/proto/gateway";
-import type { RpcChannel, ServiceImplementation } from "@nexus/rpc";
-import { createGetStatus } from "./get-status.ts";
+import type { CallContext, ServiceImplementation } from "@nexus/rpc";
+import { createGetStatus, createStatusReader, type StatusReader } from "./get-status.ts";
+
+export { createStatusReader, type StatusReader };
 
 /** What the handlers need. */
 export interface HandlerDeps {
-  /** A channel per service behind the gateway, by its name. */
-  readonly upstreams: ReadonlyMap<string, RpcChannel>;
+  readonly readStatus: StatusReader;
+  /** Refuses callers that call too often. */
+  readonly admit: (ctx: CallContext) => void;
 }
 
 /** Every RPC that the gateway answers itself. */
-export function createStatusHandlers(
-  deps: HandlerDeps,
-): ServiceImplementation<typeof StatusService> {
-  return { getStatus: createGetStatus(deps.upstreams) };
+export function createStatusHandlers({
+  readStatus,
+  admit,
+}: HandlerDeps): ServiceImplementation<typeof StatusService> {
+  return { getStatus: createGetStatus(readStatus, admit) };
 }

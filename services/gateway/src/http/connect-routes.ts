@@ -1,24 +1,24 @@
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescService } from "@bufbuild/protobuf";
 import {
   type ConnectRouter,
   createContextKey,
   type HandlerContext,
   type ServiceImpl,
 } from "@connectrpc/connect";
-import { type CallOptions, createRpcClient, type RpcChannel } from "@nexus/rpc";
-import type { Admission } from "./admission.ts";
-import { toConnectError } from "./connect-errors.ts";
+import type { CallOptions } from "@nexus/rpc";
+import type { Upstream } from "../domain/routes.ts";
+import { type HttpGuard, type HttpMethod, serveCall } from "./serve-call.ts";
 
 /** Address of the HTTP caller, put into the context by the adapter. */
-export const peerKey = createContextKey("", { description: "address of the caller" });
+export const addressKey = createContextKey("", { description: "address of the caller" });
 
-/** Longest an HTTP call may take; streams are opened again by their clients with a resume token. */
-const UNARY_TIMEOUT_MS = 30_000;
-
-/** A contract and the channel to its owner. */
+/** A contract on the HTTP port. */
 export interface HttpRoute {
   readonly desc: DescService;
-  readonly channel: RpcChannel;
+  /** Undefined for what the gateway answers itself. */
+  readonly upstream: Upstream | undefined;
+  /** How to call its methods, by local name: a client of its owner. */
+  readonly calls: object;
 }
 
 /** Serves every unary and server-streaming method as Connect, gRPC-Web and JSON, by calling its owner over gRPC.
@@ -27,57 +27,50 @@ export interface HttpRoute {
 export function addRoutes(
   router: ConnectRouter,
   routes: readonly HttpRoute[],
-  admission: Admission,
+  guard: HttpGuard,
 ): void {
-  for (const { desc, channel } of routes) {
-    const client = createRpcClient(desc, channel) as unknown as Record<string, AnyMethod>;
+  for (const { desc, upstream, calls } of routes) {
+    const byName = calls as Readonly<Record<string, unknown>>;
     const handlers: Record<string, unknown> = {};
     for (const method of desc.methods) {
-      const call = client[method.localName];
-      const handler = call === undefined ? undefined : handlerOf(method, call, admission);
+      const handler = handlerOf({ method, upstream }, byName[method.localName], guard);
       if (handler !== undefined) handlers[method.localName] = handler;
     }
     router.service(desc, handlers as Partial<ServiceImpl<DescService>>);
   }
 }
 
-type AnyMethod = (request: never, options: CallOptions) => unknown;
-type UnaryMethod = (request: unknown, options: CallOptions) => Promise<object>;
-type StreamMethod = (request: unknown, options: CallOptions) => AsyncIterable<object>;
+type UnaryCall = (request: unknown, options: CallOptions) => Promise<object>;
+type StreamCall = (request: unknown, options: CallOptions) => AsyncIterable<object>;
 
-function handlerOf(method: DescMethod, call: AnyMethod, admission: Admission) {
-  if (method.methodKind === "unary") return unaryHandler(method, call as UnaryMethod, admission);
-  if (method.methodKind === "server_streaming") {
-    return streamHandler(method, call as StreamMethod, admission);
-  }
+function handlerOf(target: HttpMethod, call: unknown, guard: HttpGuard): unknown {
+  const { methodKind } = target.method;
+  if (methodKind === "unary") return unaryHandler(target, call as UnaryCall, guard);
+  if (methodKind === "server_streaming") return streamHandler(target, call as StreamCall, guard);
   return undefined;
 }
 
-function unaryHandler(method: DescMethod, call: UnaryMethod, admission: Admission) {
+function unaryHandler(target: HttpMethod, call: UnaryCall, guard: HttpGuard) {
   return async (request: unknown, context: HandlerContext) => {
+    const served = serveCall(guard, target, context, context.values.get(addressKey));
     try {
-      const token = await admit(method, context, admission);
-      const timeoutMs = Math.min(context.timeoutMs() ?? UNARY_TIMEOUT_MS, UNARY_TIMEOUT_MS);
-      return await call(request, { token, timeoutMs, signal: context.signal });
+      const answer = await served.run((options) => call(request, options));
+      served.end();
+      return answer;
     } catch (error) {
-      throw toConnectError(error);
+      throw served.fail(error);
     }
   };
 }
 
-function streamHandler(method: DescMethod, call: StreamMethod, admission: Admission) {
+function streamHandler(target: HttpMethod, call: StreamCall, guard: HttpGuard) {
   return async function* stream(request: unknown, context: HandlerContext) {
+    const served = serveCall(guard, target, context, context.values.get(addressKey));
     try {
-      const token = await admit(method, context, admission);
-      yield* call(request, { token, signal: context.signal, timeoutMs: context.timeoutMs() });
+      yield* await served.run((options) => call(request, options));
+      served.end();
     } catch (error) {
-      throw toConnectError(error);
+      throw served.fail(error);
     }
   };
-}
-
-async function admit(method: DescMethod, context: HandlerContext, admission: Admission) {
-  const authorization = context.requestHeader.get("authorization");
-  const { token } = await admission({ method, authorization, peer: context.values.get(peerKey) });
-  return token;
 }

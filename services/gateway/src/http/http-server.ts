@@ -1,103 +1,68 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createContextValues } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { KiB, type Logger } from "@nexus/shared";
-import type { Admission } from "./admission.ts";
-import { addRoutes, type HttpRoute, peerKey } from "./connect-routes.ts";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createSecureServer } from "node:https";
+import type { TlsOptions } from "@nexus/rpc";
+import { KiB } from "@nexus/shared";
 
-declare global {
-  /** The declarations of @connectrpc/connect name this DOM type, which Node's own types leave out. */
-  type HeadersInit = NonNullable<ConstructorParameters<typeof Headers>[0]>;
-}
-
-/** What the HTTP port is made of. */
+/** What an HTTP port needs. */
 export interface HttpServerOptions {
   readonly host: string;
   readonly port: number;
-  readonly messageMaxBytes: number;
-  readonly routes: readonly HttpRoute[];
-  readonly admission: Admission;
-  /** Answers GET /.well-known/jwks.json. */
-  readonly jwks: () => Promise<{ readonly json: string; readonly maxAgeSeconds: number }>;
-  readonly logger: Logger;
+  /** Absent: plaintext. */
+  readonly tls: TlsOptions | undefined;
+  readonly listener: RequestListener;
 }
 
 /** A listening HTTP port. */
 export interface HttpServer {
   readonly address: string;
-  /** Stops accepting; cuts what is still open after `graceMs`. */
+  /** Stops accepting; cuts what is still open after `graceMs`. Idempotent. */
   close(graceMs: number): Promise<void>;
 }
 
 const HEADERS_MAX_BYTES = 16 * KiB;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
-const STREAM_TIMEOUT_MS_MAX = 3_600_000;
 
-/** Opens the HTTP port: Connect, gRPC-Web and JSON for every public contract, and the keys that verify tokens. */
+const LIMITS = {
+  maxHeaderSize: HEADERS_MAX_BYTES,
+  headersTimeout: HEADERS_TIMEOUT_MS,
+  requestTimeout: REQUEST_TIMEOUT_MS,
+} as const;
+
+/** Opens the port. Errors: Node's own, e.g. EADDRINUSE. */
 export async function openHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const server = createServer(
-    {
-      maxHeaderSize: HEADERS_MAX_BYTES,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-    },
-    createListener(options),
-  );
-  await listen(server, options);
+  const { host, port, tls, listener } = options;
+  const server =
+    tls === undefined
+      ? createServer(LIMITS, listener)
+      : createSecureServer({ ...LIMITS, ...secureOptions(tls) }, listener);
+  await listen(server, host, port);
   const bound = server.address();
-  const port = typeof bound === "object" && bound !== null ? bound.port : options.port;
+  const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
+  let closing: Promise<void> | undefined;
   return {
-    address: `${options.host}:${port}`,
-    close: (graceMs) => closeWithin(server, graceMs),
-  };
-}
-
-type Listener = (request: IncomingMessage, response: ServerResponse) => void;
-
-function createListener(options: HttpServerOptions): Listener {
-  const rpc = connectNodeAdapter({
-    grpc: false,
-    readMaxBytes: options.messageMaxBytes,
-    maxTimeoutMs: STREAM_TIMEOUT_MS_MAX,
-    routes: (router) => addRoutes(router, options.routes, options.admission),
-    contextValues: (request) =>
-      createContextValues().set(peerKey, request.socket.remoteAddress ?? ""),
-    fallback: (_request, response) => {
-      response.writeHead(404, { "content-type": "application/json" });
-      response.end(JSON.stringify({ code: "not_found", message: "No such path." }));
+    address: `${host}:${boundPort}`,
+    close(graceMs) {
+      closing ??= closeWithin(server, graceMs);
+      return closing;
     },
-  });
-  return (request, response) => {
-    if (request.method === "GET" && request.url === "/.well-known/jwks.json") {
-      void sendJwks(options, response);
-    } else {
-      rpc(request, response);
-    }
   };
 }
 
-async function sendJwks(options: HttpServerOptions, response: ServerResponse): Promise<void> {
-  try {
-    const { json, maxAgeSeconds } = await options.jwks();
-    response.setHeader("cache-control", `public, max-age=${maxAgeSeconds}`);
-    sendJson(response, 200, json);
-  } catch (error) {
-    options.logger.warn({ err: error }, "the keys could not be fetched");
-    const body = { code: "unavailable", message: "The keys cannot be fetched at the moment." };
-    sendJson(response, 503, JSON.stringify(body));
-  }
+function secureOptions({ cert, key, ca, requireClientCert }: TlsOptions) {
+  return {
+    cert,
+    key,
+    ...(ca === undefined ? {} : { ca }),
+    requestCert: requireClientCert === true,
+    rejectUnauthorized: requireClientCert === true,
+  };
 }
 
-function sendJson(response: ServerResponse, status: number, body: string): void {
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(body);
-}
-
-function listen(server: Server, options: HttpServerOptions): Promise<void> {
+function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(options.port, options.host, () => {
+    server.listen(port, host, () => {
       server.off("error", reject);
       resolve();
     });

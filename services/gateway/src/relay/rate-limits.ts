@@ -1,27 +1,32 @@
 import type { Principal } from "@nexus/rpc";
+import { NexusError } from "@nexus/shared";
+import { callerOfAddress } from "../domain/caller-address.ts";
 import type { RateLimiter } from "../domain/rate-limiter.ts";
+import type { GatewayEvents } from "../events.ts";
 
 /** Counts calls against the right limit: a known principal's own, else that of the address it calls from. */
 export interface RateLimits {
-  /** Errors: exhausted/RATE_LIMITED. */
-  count(principal: Principal | undefined, peer: string): void;
+  /** Errors: exhausted/RATE_LIMITED with the wait until the next call is allowed. */
+  count(principal: Principal | undefined, address: string): void;
 }
 
 /** Combines the limit of principals with that of addresses. */
-export function createRateLimits(limits: {
+export function createRateLimits(parts: {
   readonly principals: RateLimiter;
   readonly addresses: RateLimiter;
+  readonly events: Pick<GatewayEvents, "rateLimited">;
 }): RateLimits {
+  const { principals, addresses, events } = parts;
   return {
-    count(principal, peer) {
-      if (principal === undefined) limits.addresses.take(hostOf(peer));
-      else limits.principals.take(`${principal.namespace}/${principal.principalId}`);
+    count(principal, address) {
+      try {
+        if (principal === undefined) addresses.take(callerOfAddress(address));
+        else principals.take(`${principal.namespace}/${principal.principalId}`);
+      } catch (error) {
+        const limited = NexusError.is(error, "exhausted");
+        if (limited) events.rateLimited(principal === undefined ? "address" : "principal");
+        throw error;
+      }
     },
   };
-}
-
-/** A new port must not be a new caller. */
-function hostOf(peer: string): string {
-  const colon = peer.lastIndexOf(":");
-  return colon > 0 ? peer.slice(0, colon) : peer;
 }

@@ -1,6 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import {
-  type CallContext,
   callOptions,
   type RawCall,
   type RawRelay,
@@ -8,21 +7,77 @@ import {
   rawStream,
   rawUnary,
 } from "@nexus/rpc";
+import { NexusError } from "@nexus/shared";
+import { addressOfPeer } from "../domain/caller-address.ts";
+import type { Upstream } from "../domain/routes.ts";
+import type { GatewayEvents } from "../events.ts";
+import type { RateLimits } from "./rate-limits.ts";
+import { RelayedStream } from "./relayed-stream.ts";
+import { toCallerError } from "./upstream-error.ts";
+
+/** What a relay needs. */
+export interface RelayOptions {
+  readonly upstream: Upstream;
+  readonly channel: RpcChannel;
+  readonly limits: RateLimits;
+  readonly events: GatewayEvents;
+}
 
 /** Passes calls on as bytes to the service that owns the contract.
  *
- * The interceptors before it have authenticated and authorised the caller; the caller's own token goes along, and
- * the owner checks it again. Payloads are never decoded: fields this build does not know pass through unharmed.
- * Errors of the owner reach the caller with their details as they are. */
-export function createRelay(channel: RpcChannel, admit: (ctx: CallContext) => void): RawRelay {
+ * The interceptors before it have authenticated and authorised the caller; the caller's own token and the trace go
+ * along, and the owner checks again; no other header of the caller does. Payloads are never decoded: fields this
+ * build does not know pass through unharmed, and so do the owner's errors with their details.
+ * Errors: exhausted/RATE_LIMITED; unavailable/UNAVAILABLE when the owner cannot be reached; the owner's own. */
+export function createRelay(options: RelayOptions): RawRelay {
   return (call) => {
-    admit(call.ctx);
-    const options = callOptions(call.ctx);
-    if (call.method.methodKind === "unary") {
-      return rawUnary(channel, pathOf(call.method), requestOf(call), options);
-    }
-    return rawStream(channel, call.method, call.requests ?? requestOf(call), options);
+    const { ctx, method } = call;
+    options.limits.count(ctx.principal, addressOfPeer(ctx.peer));
+    if (method.methodKind === "unary") return passUnary(call, options);
+    const stream = passStream(call, options);
+    return method.methodKind === "client_streaming" ? onlyAnswer(stream) : stream;
   };
+}
+
+async function passUnary(call: RawCall, { upstream, channel, events }: RelayOptions) {
+  const { ctx, method } = call;
+  try {
+    const answer = await rawUnary(channel, pathOf(method), requestOf(call), callOptions(ctx));
+    events.callEnded(upstream);
+    return answer;
+  } catch (thrown) {
+    const error = toCallerError(thrown, upstream, ctx.signal.aborted);
+    events.callEnded(upstream, error);
+    throw error;
+  }
+}
+
+function passStream(call: RawCall, { upstream, channel, events }: RelayOptions): RelayedStream {
+  const { ctx, method } = call;
+  const requests = call.requests ?? requestOf(call);
+  const source = rawStream(channel, method, requests, callOptions(ctx));
+  events.streamOpened(upstream);
+  return new RelayedStream(source, {
+    explain: (thrown) => toCallerError(thrown, upstream, ctx.signal.aborted),
+    onEnd(error) {
+      events.streamClosed(upstream);
+      events.callEnded(upstream, error ?? endOf(ctx.signal));
+    },
+  });
+}
+
+/** A caller that leaves ends the stream without an error; the signal knows why. */
+function endOf(signal: AbortSignal): unknown {
+  return signal.aborted ? signal.reason : undefined;
+}
+
+async function onlyAnswer(stream: RelayedStream): Promise<Buffer> {
+  for await (const answer of stream) return answer;
+  throw new NexusError({
+    kind: "internal",
+    reason: "PROTOCOL_ERROR",
+    message: "The service answered OK without a message.",
+  });
 }
 
 function pathOf(method: DescMethod): string {

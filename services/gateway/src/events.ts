@@ -1,0 +1,71 @@
+/** What happened at the edge, as metrics. Labels are closed sets; the log has a line per failed call already. */
+import { type ErrorKind, type Logger, NexusError } from "@nexus/shared";
+import type { Metrics } from "@nexus/telemetry";
+import type { Upstream } from "./domain/routes.ts";
+
+/** Whom a limit was counted against. */
+export type Limited = "principal" | "address";
+
+/** How a call ended: well, by the caller's fault, by ours, or by the caller's leaving. */
+export type CodeClass = "ok" | "caller" | "server" | "cancelled";
+
+/** Every event of the gateway. */
+export interface GatewayEvents {
+  /** A call that was passed on ended, whatever port it came to. No error: it went well. */
+  callEnded(upstream: Upstream, error?: unknown): void;
+  streamOpened(upstream: Upstream): void;
+  streamClosed(upstream: Upstream): void;
+  /** A call was refused for its caller's rate. */
+  rateLimited(by: Limited): void;
+  /** The keys that verify tokens could not be fetched for somebody who asked. */
+  keysUnavailable(error: unknown): void;
+}
+
+const CLASSES: Readonly<Record<ErrorKind, CodeClass>> = {
+  invalid: "caller",
+  unauthenticated: "caller",
+  forbidden: "caller",
+  not_found: "caller",
+  exists: "caller",
+  precondition: "caller",
+  conflict: "caller",
+  out_of_range: "caller",
+  exhausted: "caller",
+  unimplemented: "caller",
+  unavailable: "server",
+  deadline: "server",
+  data_loss: "server",
+  internal: "server",
+  cancelled: "cancelled",
+};
+
+/** Sorts an end of a call by whose doing it was. */
+export function codeClassOf(error: unknown): CodeClass {
+  return error === undefined ? "ok" : CLASSES[NexusError.from(error).kind];
+}
+
+/** Creates the events of one gateway. */
+export function createGatewayEvents(metrics: Metrics, logger: Logger): GatewayEvents {
+  const calls = metrics.counter({
+    name: "relayed_calls_total",
+    help: "Calls passed on, by owner and by how they ended: ok, caller, server, cancelled.",
+    labels: ["upstream", "code_class"],
+  });
+  const streams = metrics.gauge({
+    name: "open_streams",
+    help: "Streams being passed on now, by owner.",
+    labels: ["upstream"],
+  });
+  const limited = metrics.counter({
+    name: "rate_limited_total",
+    help: "Calls refused for their caller's rate, by what was counted.",
+    labels: ["by"],
+  });
+  return {
+    callEnded: (upstream, error) => calls.inc({ upstream, code_class: codeClassOf(error) }),
+    streamOpened: (upstream) => streams.inc({ upstream }),
+    streamClosed: (upstream) => streams.dec({ upstream }),
+    rateLimited: (by) => limited.inc({ by }),
+    keysUnavailable: (error) => logger.warn({ err: error }, "the keys could not be fetched"),
+  };
+}

@@ -1,0 +1,130 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import {
+  admitCall,
+  type CallOptions,
+  DEADLINE_MARGIN_MS,
+  startServerSpan,
+  type TokenVerifier,
+  toPublicError,
+} from "@nexus/rpc";
+import { type Logger, NexusError } from "@nexus/shared";
+import type { Upstream } from "../domain/routes.ts";
+import type { GatewayEvents } from "../events.ts";
+import type { RateLimits } from "../relay/rate-limits.ts";
+import { toCallerError } from "../relay/upstream-error.ts";
+import { toConnectError } from "./connect-errors.ts";
+
+/** What every HTTP call goes through, in this order: trace, count, token and scope, rate. */
+export interface HttpGuard {
+  readonly verifier: TokenVerifier;
+  readonly limits: RateLimits;
+  readonly events: GatewayEvents;
+  readonly logger: Logger;
+  /** Aborts when the service begins to shut down. */
+  readonly shutdown: AbortSignal;
+  /** Time a unary call gets that brings none, in milliseconds. */
+  readonly requestTimeoutMs: number;
+}
+
+/** One method on the HTTP port. `upstream` is undefined for what the gateway answers itself. */
+export interface HttpMethod {
+  readonly method: DescMethod;
+  readonly upstream: Upstream | undefined;
+}
+
+/** One HTTP call that is being served. */
+export interface ServedCall {
+  /** Lets the call in and makes it; `make` gets what to pass on. */
+  run<T>(make: (options: CallOptions) => T): Promise<T>;
+  /** Returns what the caller gets for an error. */
+  fail(thrown: unknown): Error;
+  /** Says that the call is over; without an error it went well. Idempotent, and called by the caller's leaving. */
+  end(error?: unknown): void;
+}
+
+/** Begins to serve a call. `address` is where it comes from. */
+export function serveCall(
+  guard: HttpGuard,
+  { method, upstream }: HttpMethod,
+  context: HandlerContext,
+  address: string,
+): ServedCall {
+  const isStream = method.methodKind !== "unary";
+  const span = startServerSpan(method, (name) => context.requestHeader.get(name) ?? undefined);
+  const ended = endSignal(context.signal, isStream ? guard.shutdown : undefined);
+  let over = false;
+  if (isStream && upstream !== undefined) guard.events.streamOpened(upstream);
+  const call: ServedCall = {
+    async run(make) {
+      if (guard.shutdown.aborted) throw draining();
+      const authorization = context.requestHeader.get("authorization") ?? undefined;
+      const caller = await admitCall({ method, authorization, verifier: guard.verifier });
+      guard.limits.count(caller.principal, address);
+      const timeoutMs = timeoutOf(context, isStream ? undefined : guard.requestTimeoutMs);
+      return span.run(() => make({ token: caller.token, signal: ended.signal, timeoutMs }));
+    },
+    fail(thrown) {
+      const { logger } = guard;
+      const path = `/${method.parent.typeName}/${method.name}`;
+      const isOver = ended.signal.aborted;
+      const error = upstream === undefined ? thrown : toCallerError(thrown, upstream, isOver);
+      const shown = toPublicError(error, { logger, traceId: span.traceId, method: path });
+      call.end(shown);
+      return toConnectError(shown);
+    },
+    end(error) {
+      if (over) return;
+      over = true;
+      ended.release();
+      span.end(error);
+      if (upstream === undefined) return;
+      guard.events.callEnded(upstream, error);
+      if (isStream) guard.events.streamClosed(upstream);
+    },
+  };
+  // A caller that stops reading is never written to again, so its stream's own end may never be reached.
+  context.signal.addEventListener("abort", () => call.end(reasonOf(context.signal)), {
+    once: true,
+  });
+  return call;
+}
+
+/** A signal that aborts with the caller's, and for streams with the shutdown, each with its own reason. */
+function endSignal(caller: AbortSignal, shutdown: AbortSignal | undefined) {
+  const controller = new AbortController();
+  const onCaller = () => controller.abort(reasonOf(caller));
+  const onShutdown = () => controller.abort(draining());
+  if (caller.aborted) onCaller();
+  caller.addEventListener("abort", onCaller, { once: true });
+  shutdown?.addEventListener("abort", onShutdown, { once: true });
+  return {
+    signal: controller.signal,
+    release: () => shutdown?.removeEventListener("abort", onShutdown),
+  };
+}
+
+/** The owner gets a little less time than the caller gives, so that its answer arrives before the caller's clock
+ * runs out. */
+function timeoutOf(context: HandlerContext, defaultMs: number | undefined): number | undefined {
+  const givenMs = context.timeoutMs();
+  if (givenMs === undefined) return defaultMs;
+  return Math.max(0, givenMs - Math.min(DEADLINE_MARGIN_MS, givenMs / 10));
+}
+
+/** The library aborts a call when its caller leaves, and when the time that the caller gave is over. */
+function reasonOf(signal: AbortSignal): NexusError {
+  if (signal.reason instanceof ConnectError && signal.reason.code === Code.DeadlineExceeded) {
+    const message = "The deadline of the call passed before its answer was ready.";
+    return new NexusError({ kind: "deadline", reason: "DEADLINE_EXCEEDED", message });
+  }
+  return new NexusError({ kind: "cancelled", reason: "CANCELLED", message: "The client left." });
+}
+
+function draining(): NexusError {
+  return new NexusError({
+    kind: "unavailable",
+    reason: "SERVER_DRAINING",
+    message: "The server is shutting down; connect again.",
+  });
+}
