@@ -1,0 +1,151 @@
+/** Everything that a run stands on: a stack of its own, and worker processes that are started when first needed. */
+import { randomBytes, randomUUID } from "node:crypto";
+import { type Stack, type StackInfo, startStack } from "@nexus/devkit";
+import { createClient, type NexusClient, PrincipalKind } from "@nexus/sdk";
+import type { AgentCommands } from "../processes/agent.ts";
+import type { ClientCommands } from "../processes/client.ts";
+import { AGENTS, LOGIN_CONCURRENCY, PASSWORD_ITERATIONS, SLOTS } from "./fleet.ts";
+import { forkWorker, type Worker } from "./worker.ts";
+
+const UNLIMITED_CALLS = "1000000";
+const PASSWORD_BYTES = 18;
+
+/** What differs from a default deployment, and why. */
+const ENVIRONMENT = {
+  // One client plays many: the gateway's protection against a single busy caller would be what is measured.
+  NEXUS_GATEWAY_CALLS_PER_SECOND_MAX: UNLIMITED_CALLS,
+  NEXUS_GATEWAY_PUBLIC_CALLS_PER_SECOND_MAX: UNLIMITED_CALLS,
+  // By default an agent gets 20 tasks at most, whatever its slots.
+  NEXUS_ORCHESTRATOR_BULKHEAD: String(SLOTS),
+  NEXUS_VAULT_PASSWORD_ITERATIONS: String(PASSWORD_ITERATIONS),
+  NEXUS_VAULT_LOGIN_CONCURRENCY: String(LOGIN_CONCURRENCY),
+};
+
+/** The client process. */
+export type ClientWorker = Worker<ClientCommands>;
+
+/** An agent process. */
+export interface AgentWorker extends Worker<AgentCommands> {
+  readonly agentId: string;
+}
+
+/** A running stack with its load generators. */
+export interface Bed extends AsyncDisposable {
+  readonly info: StackInfo;
+  /** Short, to see that all goes, or long enough to compare. */
+  readonly quick: boolean;
+  /** Says on standard error what is being done. */
+  progress(text: string): void;
+  /** The client process, acting as the administrator. */
+  client(): Promise<ClientWorker>;
+  /** All agent processes, with open sessions. */
+  agents(): Promise<readonly AgentWorker[]>;
+  /** A principal of the usual scopes that nothing else uses. */
+  createAgentPrincipal(): Promise<{ principalId: string; clientSecret: string }>;
+  createUser(): Promise<{ principalId: string; password: string }>;
+}
+
+/** What openBed needs. */
+export interface BedOptions {
+  readonly dataDir: string;
+  readonly quick: boolean;
+  readonly signal: AbortSignal;
+  readonly progress: (text: string) => void;
+}
+
+/** Starts a stack on free ports with a durable database. Logs go to files, as a service's would. */
+export async function openBed(options: BedOptions): Promise<Bed> {
+  const { dataDir, quick, signal, progress } = options;
+  const stack = await startStack({
+    dataDir,
+    portBase: "free",
+    logs: "file",
+    durable: true,
+    env: ENVIRONMENT,
+    signal,
+    onNotice: progress,
+  });
+  const admin = connectAdmin(stack);
+  const workers: { stop(): Promise<void> }[] = [];
+  const keep = <W extends { stop(): Promise<void> }>(worker: W): W => {
+    workers.push(worker);
+    return worker;
+  };
+  const { gateway } = stack.info;
+  let client: Promise<ClientWorker> | undefined;
+  let agents: Promise<readonly AgentWorker[]> | undefined;
+  const numbers = Array.from({ length: AGENTS }, (_, index) => index + 1);
+  return {
+    info: stack.info,
+    quick,
+    progress,
+    client: () => {
+      client ??= startClient(stack, keep(forkWorker<ClientCommands>("client", "client")));
+      return client;
+    },
+    agents: () => {
+      agents ??= Promise.all(
+        numbers.map((number) => {
+          const agentId = `bench-worker-${number}`;
+          const worker = keep(forkWorker<AgentCommands>("agent", agentId));
+          return startAgent({ admin, gateway, agentId, worker });
+        }),
+      );
+      return agents;
+    },
+    createAgentPrincipal: () => createAgentPrincipal(admin, `bench-agent-${randomUUID()}`),
+    createUser: () => createUser(admin),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(workers.map((worker) => worker.stop()));
+      admin.close();
+      await stack.stop();
+    },
+  };
+}
+
+function connectAdmin(stack: Stack): NexusClient {
+  const { namespace, user: principalId, password } = stack.admin;
+  const credentials = { kind: "password", namespace, principalId, password } as const;
+  return createClient({ gateway: stack.info.gateway, credentials });
+}
+
+async function startClient(stack: Stack, worker: ClientWorker): Promise<ClientWorker> {
+  const { namespace, user: principalId, password } = stack.admin;
+  const { gateway } = stack.info;
+  await worker.call("connect", { gateway, namespace, principalId, password });
+  return worker;
+}
+
+interface AgentStart {
+  readonly admin: NexusClient;
+  readonly gateway: string;
+  readonly agentId: string;
+  readonly worker: Worker<AgentCommands>;
+}
+
+async function startAgent({ admin, gateway, agentId, worker }: AgentStart): Promise<AgentWorker> {
+  const { clientSecret } = await createAgentPrincipal(admin, agentId);
+  await worker.call("start", { gateway, agentId, clientSecret, slots: SLOTS });
+  return { ...worker, agentId };
+}
+
+async function createAgentPrincipal(admin: NexusClient, principalId: string) {
+  const { clientSecret } = await admin.principals.createPrincipal({
+    requestId: randomUUID(),
+    principalId,
+    kind: PrincipalKind.AGENT,
+  });
+  return { principalId, clientSecret };
+}
+
+async function createUser(admin: NexusClient) {
+  const principalId = `bench-user-${randomUUID()}`;
+  const password = randomBytes(PASSWORD_BYTES).toString("base64url");
+  await admin.principals.createPrincipal({
+    requestId: randomUUID(),
+    principalId,
+    kind: PrincipalKind.USER,
+    password,
+  });
+  return { principalId, password };
+}

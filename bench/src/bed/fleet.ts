@@ -1,0 +1,10 @@
+/** Numbers that the load and the loaded must agree on. */
+
+/** Agent processes, and the slots of each. */
+export const AGENTS = 4;
+export const SLOTS = 64;
+
+/** OWASP's number for PBKDF2-HMAC-SHA256, and vault's own default; set so that the bare hash does the same. */
+export const PASSWORD_ITERATIONS = 600_000;
+/** Hashes that vault computes at once, its own default. */
+export const LOGIN_CONCURRENCY = 2;

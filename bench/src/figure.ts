@@ -1,0 +1,97 @@
+/** What the bench can measure: the one list of keys, with the unit and the target of each. Pure. */
+
+interface FigureInfo {
+  readonly about: string;
+  readonly unit: string;
+  /** From the design's targets: the promise, then the aim. Left out where nothing was promised. */
+  readonly target?: string;
+}
+
+/** Every single figure by its key in the JSON file. Keys are stable: graphs over many runs are drawn by them. */
+export const FIGURES = {
+  tasks_per_second: {
+    about: "tasks completed durably",
+    unit: "1/s",
+    target: "> 1 000, aim 10 000",
+  },
+  wal_kib_per_task: { about: "write-ahead log of a task", unit: "KiB" },
+  commits_per_task: { about: "commits of a task", unit: "1" },
+  dead_tuples_per_task: { about: "dead rows left by a task", unit: "1" },
+  assignment_p50_ms: { about: "task assignment, p50", unit: "ms" },
+  assignment_p95_ms: { about: "task assignment, p95", unit: "ms", target: "< 100, aim < 10" },
+  assignment_p99_ms: { about: "task assignment, p99", unit: "ms" },
+  queue_p50_ms: { about: "ready to leased in the database, p50", unit: "ms" },
+  queue_p95_ms: { about: "ready to leased in the database, p95", unit: "ms" },
+  submit_to_assignment_p50_ms: { about: "submit to assignment, p50", unit: "ms" },
+  submit_to_assignment_p95_ms: { about: "submit to assignment, p95", unit: "ms" },
+  submit_to_assignment_p99_ms: { about: "submit to assignment, p99", unit: "ms" },
+  submit_to_completed_p50_ms: { about: "submit to job seen completed, p50", unit: "ms" },
+  submit_to_completed_p95_ms: { about: "submit to job seen completed, p95", unit: "ms" },
+  submit_to_completed_p99_ms: { about: "submit to job seen completed, p99", unit: "ms" },
+  durable_completion_p99_ms: { about: "created to ended in the database, p99", unit: "ms" },
+  backlog_slope_per_second: { about: "growth of the backlog", unit: "1/s", target: "0" },
+  messages_per_second: {
+    about: "messages sent, each with its outcome",
+    unit: "1/s",
+    target: "> 10 000, aim 50 000",
+  },
+  message_p50_ms: { about: "message to its outcome, p50", unit: "ms" },
+  message_p95_ms: { about: "message to its outcome, p95", unit: "ms", target: "< 20, aim < 5" },
+  message_p99_ms: { about: "message to its outcome, p99", unit: "ms" },
+  request_p50_ms: { about: "request to its reply, p50", unit: "ms" },
+  request_p95_ms: { about: "request to its reply, p95", unit: "ms" },
+  request_p99_ms: { about: "request to its reply, p99", unit: "ms" },
+  registrations_per_second: { about: "agents registered", unit: "1/s" },
+  discovery_p50_ms: { about: "agent discovery, p50", unit: "ms" },
+  discovery_p95_ms: { about: "agent discovery, p95", unit: "ms", target: "< 1 000, aim < 5" },
+  discovery_p99_ms: { about: "agent discovery, p99", unit: "ms" },
+  discovery_rare_p95_ms: { about: "discovery, rare capability, p95", unit: "ms" },
+  discovery_common_p95_ms: { about: "discovery, common capability, p95", unit: "ms" },
+  discovery_text_p95_ms: { about: "discovery, by words and tags, p95", unit: "ms" },
+  token_checks_per_second: {
+    about: "token checks, token seen before",
+    unit: "1/s",
+    target: "> 100, aim 20 000",
+  },
+  first_token_checks_per_second: { about: "token checks, token seen first", unit: "1/s" },
+  first_token_check_p95_ms: {
+    about: "token check, token seen first, p95",
+    unit: "ms",
+    target: "< 200, aim < 0.2",
+  },
+  client_grants_per_second: {
+    about: "tokens granted for client secrets",
+    unit: "1/s",
+    target: "> 100, aim 500",
+  },
+  client_grant_p95_ms: { about: "token grant, p95", unit: "ms", target: "< 200" },
+  logins_per_second: { about: "password logins", unit: "1/s", target: "the hash's own limit" },
+  bare_hashes_per_second: { about: "bare PBKDF2 hashes", unit: "1/s" },
+} as const satisfies Readonly<Record<string, FigureInfo>>;
+
+/** The key of one figure. */
+export type FigureKey = keyof typeof FIGURES;
+
+/** Figures that exist once per service: in the JSON file an object by service. */
+export const SERVICE_FIGURES = {
+  cpu_us_per_task: { about: "CPU of a task", unit: "µs" },
+  memory_rest_mib: { about: "resident memory at rest", unit: "MiB", target: "< 256, aim < 150" },
+  memory_mib: { about: "resident memory after the load", unit: "MiB", target: "< 256" },
+} as const satisfies Readonly<Record<string, FigureInfo>>;
+
+/** The key of a group of figures, one per service. */
+export type ServiceFigureKey = keyof typeof SERVICE_FIGURES;
+
+/** One measured value with the load under which it was measured, in words. */
+export interface Figure {
+  readonly key: FigureKey | ServiceFigureKey;
+  /** The service, or another process, for a key of SERVICE_FIGURES. */
+  readonly service?: string;
+  readonly value: number;
+  readonly load: string;
+}
+
+/** Returns what is known of a figure whatever its value. */
+export function infoOf(key: Figure["key"]): FigureInfo {
+  return key in FIGURES ? FIGURES[key as FigureKey] : SERVICE_FIGURES[key as ServiceFigureKey];
+}

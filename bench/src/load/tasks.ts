@@ -1,0 +1,22 @@
+/** The task that the bench has its agents do: nothing, so that everything measured is NEXUS. */
+import { type PlannedTask, toTaskSpec } from "@nexus/sdk";
+
+/** What the bench's agents can do. */
+export const CAPABILITY = "bench.nothing";
+export const CAPABILITY_VERSION = "1.0.0";
+
+/** A task in the contract's form. */
+export type TaskInit = ReturnType<typeof toTaskSpec>;
+
+/** Makes the tasks of one job: independent, each with a small input of its own. */
+export function makeTasks(count: number): TaskInit[] {
+  return Array.from({ length: count }, (_, index) => {
+    const task: PlannedTask = {
+      key: `task-${index}`,
+      capability: CAPABILITY,
+      versionRange: "^1.0.0",
+      input: { number: index },
+    };
+    return toTaskSpec(task);
+  });
+}

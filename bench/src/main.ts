@@ -1,0 +1,115 @@
+/** The program behind `npm run bench`: one stack, the wanted scenarios one after the other, one table. */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { type Bed, openBed } from "./bed/bed.ts";
+import { describeMachine } from "./bed/machine.ts";
+import type { Figure } from "./figure.ts";
+import { type RunReport, renderJson, renderTable } from "./report.ts";
+import { parseRunArguments, type RunArguments, renderUsage } from "./run-arguments.ts";
+import { SCENARIOS } from "./scenarios/index.ts";
+import type { Scenario } from "./scenarios/scenario.ts";
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+const EXIT_INTERRUPTED = 130;
+
+const startedAtMs = performance.now();
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  const names = SCENARIOS.map(({ name }) => name);
+  const parsed = parseRunArguments(args, names);
+  if (parsed.kind === "help") {
+    process.stdout.write(renderUsage(SCENARIOS));
+    return 0;
+  }
+  if (parsed.kind === "usage") {
+    process.stderr.write(`${parsed.problem}\n\n${renderUsage(SCENARIOS)}`);
+    return EXIT_USAGE;
+  }
+  const dataDir = mkdtempSync(join(tmpdir(), "nexus-bench-"));
+  // The database's own user, when this one is root, has to get to its folder.
+  chmodSync(dataDir, 0o755);
+  const signal = listenForStop();
+  try {
+    return await runAll(parsed.run, dataDir, signal);
+  } catch (error) {
+    if (signal.aborted) return EXIT_INTERRUPTED;
+    progress(error instanceof Error ? error.message : String(error));
+    return EXIT_FAILED;
+  } finally {
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+function listenForStop(): AbortSignal {
+  const controller = new AbortController();
+  const stop = () => controller.abort(new Error("interrupted"));
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  return controller.signal;
+}
+
+async function runAll(
+  { quick, scenarios, jsonFile }: RunArguments,
+  dataDir: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const circumstances = describeMachine(dataDir, quick);
+  progress("starting a database and six services");
+  const wanted = SCENARIOS.filter(({ name }) => scenarios.includes(name));
+  const bed = await openBed({ dataDir, quick, signal, progress });
+  let measured: Measured;
+  try {
+    measured = await Promise.race([measureAll(bed, wanted, signal), untilAborted(signal)]);
+  } finally {
+    progress("stopping");
+    await bed[Symbol.asyncDispose]();
+  }
+  const report: RunReport = { circumstances, ...measured };
+  process.stdout.write(renderTable(report));
+  if (jsonFile !== undefined) writeFileSync(jsonFile, renderJson(report));
+  return measured.failures.length === 0 ? 0 : EXIT_FAILED;
+}
+
+type Measured = Pick<RunReport, "figures" | "failures">;
+
+/** Runs each scenario; one that fails is reported and does not stop the others. */
+async function measureAll(
+  bed: Bed,
+  scenarios: readonly Scenario[],
+  signal: AbortSignal,
+): Promise<Measured> {
+  const figures = new Map<string, Figure[]>(scenarios.map(({ name }) => [name, []]));
+  const failures: { scenario: string; problem: string }[] = [];
+  const attempt = async ({ name }: Scenario, step: Scenario["before"]) => {
+    if (step === undefined || signal.aborted) return;
+    progress(name);
+    try {
+      figures.get(name)?.push(...(await step(bed)));
+    } catch (error) {
+      if (signal.aborted) return;
+      const problem = error instanceof Error ? error.message : String(error);
+      progress(`${name} could not be measured: ${problem}`);
+      failures.push({ scenario: name, problem });
+    }
+  };
+  for (const scenario of scenarios) await attempt(scenario, scenario.before);
+  for (const scenario of scenarios) await attempt(scenario, scenario.run);
+  return { figures: [...figures.values()].flat(), failures };
+}
+
+function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const stop = () => reject(signal.reason as Error);
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
+}
+
+function progress(text: string): void {
+  const sinceStart = ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(6);
+  process.stderr.write(`${sinceStart} s  ${text}\n`);
+}

@@ -1,0 +1,92 @@
+/** An agent of the bench, as a process of its own: does nothing, and notes when it was told to. */
+import process from "node:process";
+import { createAgent, type RunningAgent } from "@nexus/sdk";
+import {
+  type MessageLatency,
+  type MessageOptions,
+  type MessageRate,
+  NOTE_SUBJECT,
+  REQUEST_SUBJECT,
+  sendSaturated,
+  sendSteadily,
+} from "../load/messages.ts";
+import { CAPABILITY, CAPABILITY_VERSION } from "../load/tasks.ts";
+import { monotonicMs } from "../machine-clock.ts";
+import { serveCommands } from "./command-channel.ts";
+
+/** Arrivals kept; a measurement of more is cut, and the bench notices that some are missing. */
+const ARRIVALS_MAX = 1_000_000;
+
+/** Who the agent is. */
+export interface AgentIdentity {
+  readonly gateway: string;
+  readonly agentId: string;
+  readonly clientSecret: string;
+  readonly slots: number;
+}
+
+/** When tasks arrived. */
+export interface Arrivals {
+  readonly taskIds: readonly string[];
+  /** By monotonicMs(), as the handler began. */
+  readonly atMs: readonly number[];
+}
+
+/** What an agent process can be told. */
+export interface AgentCommands {
+  /** Registers and opens the session. */
+  start(identity: AgentIdentity): Promise<void>;
+  /** Begins to note arrivals. */
+  noteArrivals(args: null): Promise<void>;
+  /** Returns what was noted and stops noting. */
+  takeArrivals(args: null): Promise<Arrivals>;
+  sendSaturated(options: MessageOptions & { readonly inFlight: number }): Promise<MessageRate>;
+  sendSteadily(
+    options: MessageOptions & { readonly perSecond: number; readonly what: "note" | "request" },
+  ): Promise<MessageLatency>;
+  /** CPU seconds of this process since its start. */
+  cpuSeconds(args: null): Promise<number>;
+  /** Closes the session. */
+  leave(args: null): Promise<void>;
+}
+
+let agent: RunningAgent | undefined;
+let arrivals: { taskIds: string[]; atMs: number[] } | undefined;
+
+function running(): RunningAgent {
+  if (agent === undefined) throw new Error("the agent was not started");
+  return agent;
+}
+
+serveCommands<AgentCommands>({
+  start: async ({ gateway, agentId, clientSecret, slots }) => {
+    agent = await createAgent({ gateway, agentId, clientSecret, slots })
+      .capability(`${CAPABILITY}@${CAPABILITY_VERSION}`, {}, (ctx) => {
+        if (arrivals !== undefined && arrivals.atMs.length < ARRIVALS_MAX) {
+          arrivals.atMs.push(monotonicMs());
+          arrivals.taskIds.push(ctx.task.taskId);
+        }
+        return { done: true };
+      })
+      .onMessage(NOTE_SUBJECT, () => undefined)
+      .onMessage(REQUEST_SUBJECT, ({ body }) => body)
+      .start();
+  },
+  noteArrivals: async () => {
+    arrivals = { taskIds: [], atMs: [] };
+  },
+  takeArrivals: async () => {
+    const taken = arrivals ?? { taskIds: [], atMs: [] };
+    arrivals = undefined;
+    return taken;
+  },
+  sendSaturated: (options) => sendSaturated(running(), options),
+  sendSteadily: (options) => sendSteadily(running(), options),
+  cpuSeconds: async () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  },
+  leave: async () => {
+    await agent?.drain(0);
+  },
+});

@@ -1,0 +1,98 @@
+/** A user's program, as a process of its own: submits, asks, logs in. */
+import process from "node:process";
+import { createClient, type NexusClient } from "@nexus/sdk";
+import {
+  type DiscoverOptions,
+  type DiscoveryLatency,
+  discoverSteadily,
+  type RegisterOptions,
+  registerAgents,
+} from "../load/discovery.ts";
+import { JobStream, type JobStreamOptions, type TaskCount } from "../load/job-stream.ts";
+import { type HashOptions, hashPasswords, type LoginOptions, logIn } from "../load/logins.ts";
+import {
+  readTaskTimes,
+  type SteadyJobs,
+  type SteadyJobsOptions,
+  submitSteadily,
+  type TaskTimes,
+} from "../load/steady-jobs.ts";
+import {
+  type CheckOptions,
+  checkTokens,
+  type GrantOptions,
+  type Grants,
+  grantTokens,
+  type TokenChecks,
+} from "../load/tokens.ts";
+import type { SaturateResult } from "../pace.ts";
+import { serveCommands } from "./command-channel.ts";
+
+/** More than the default: a saturated system may take its time, and that is what is measured. */
+const TIMEOUT_MS = 60_000;
+
+/** Who the client is. */
+export interface ClientIdentity {
+  readonly gateway: string;
+  readonly namespace: string;
+  readonly principalId: string;
+  readonly password: string;
+}
+
+/** What the client process can be told. */
+export interface ClientCommands {
+  connect(identity: ClientIdentity): Promise<void>;
+  /** Begins to keep jobs under way. */
+  startJobs(options: JobStreamOptions): Promise<void>;
+  countTasks(args: null): Promise<TaskCount>;
+  /** Lets the jobs under way end. */
+  stopJobs(args: null): Promise<void>;
+  submitSteadily(options: SteadyJobsOptions): Promise<SteadyJobs>;
+  readTaskTimes(jobIds: readonly string[]): Promise<readonly TaskTimes[]>;
+  registerAgents(options: RegisterOptions): Promise<number>;
+  discoverSteadily(options: DiscoverOptions): Promise<DiscoveryLatency>;
+  grantTokens(options: GrantOptions): Promise<Grants>;
+  checkTokens(options: CheckOptions): Promise<TokenChecks>;
+  logIn(options: LoginOptions): Promise<SaturateResult>;
+  hashPasswords(options: HashOptions): Promise<SaturateResult>;
+  /** CPU seconds of this process since its start. */
+  cpuSeconds(args: null): Promise<number>;
+}
+
+let client: NexusClient | undefined;
+let stream: JobStream | undefined;
+
+function connected(): NexusClient {
+  if (client === undefined) throw new Error("the client was not connected");
+  return client;
+}
+
+function streaming(): JobStream {
+  if (stream === undefined) throw new Error("no jobs were started");
+  return stream;
+}
+
+serveCommands<ClientCommands>({
+  connect: async ({ gateway, ...user }) => {
+    const credentials = { kind: "password", ...user } as const;
+    client = createClient({ gateway, credentials, timeoutMs: TIMEOUT_MS });
+    await client.credentials?.token();
+  },
+  startJobs: async (options) => {
+    stream = new JobStream(connected(), options);
+  },
+  countTasks: async () => streaming().count(),
+  stopJobs: () => streaming().stop(),
+  submitSteadily: (options) => submitSteadily(connected(), options),
+  readTaskTimes: (jobIds) => readTaskTimes(connected(), jobIds),
+  registerAgents: (options) => registerAgents(connected(), options),
+  discoverSteadily: (options) => discoverSteadily(connected(), options),
+  grantTokens: (options) => grantTokens(connected(), options),
+  checkTokens: (options) => checkTokens(connected(), options),
+  logIn: (options) => logIn(connected(), options),
+  hashPasswords,
+  cpuSeconds: async () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  },
+});

@@ -1,0 +1,46 @@
+/** What a scenario is, and words that all of them use. */
+import type { Bed } from "../bed/bed.ts";
+import type { Figure } from "../figure.ts";
+import { formatCount } from "../report.ts";
+
+/** One kind of load and what is measured under it. */
+export interface Scenario {
+  readonly name: string;
+  /** One line for the help text. */
+  readonly about: string;
+  /** Measures what must be measured before any load. */
+  readonly before?: (bed: Bed) => Promise<readonly Figure[]>;
+  readonly run: (bed: Bed) => Promise<readonly Figure[]>;
+}
+
+/** How long to warm up and to measure: the second pair in a quick run. */
+export interface Durations {
+  readonly full: readonly [warmUpMs: number, measureMs: number];
+  readonly quick: readonly [warmUpMs: number, measureMs: number];
+}
+
+/** Picks the durations of this run. */
+export function stretchOf(bed: Bed, durations: Durations) {
+  const [warmUpMs, measureMs] = bed.quick ? durations.quick : durations.full;
+  return { warmUpMs, measureMs };
+}
+
+/** Says how long something was measured: `20 s`. */
+export function seconds(ms: number): string {
+  return `${Number((ms / 1_000).toFixed(1))} s`;
+}
+
+/** Says what was asked of the system and not done; empty when everything was. Belongs into the load of a figure: a
+ * latency under a rate that was not sustained is another latency. */
+export function shortfall(result: {
+  readonly failed: number;
+  readonly failure: string | undefined;
+  readonly leftOut?: number;
+}): string {
+  const { failed, failure, leftOut = 0 } = result;
+  const parts = [
+    ...(leftOut === 0 ? [] : [`NOT SUSTAINED: ${formatCount(leftOut)} left out`]),
+    ...(failed === 0 ? [] : [`${formatCount(failed)} FAILED, first: ${failure ?? "?"}`]),
+  ];
+  return parts.map((part) => `; ${part}`).join("");
+}
