@@ -226,6 +226,16 @@ class TestPeer<Out, In> {
   }
 }
 
+/** What a message may carry beside its id and its receiver. */
+export interface PostOptions {
+  readonly subject?: string;
+  readonly payload?: { readonly contentType: string; readonly data: Uint8Array };
+  readonly expectsReply?: boolean;
+  readonly inReplyTo?: string;
+  readonly timeout?: { readonly seconds: bigint; readonly nanos: number };
+  readonly traceparent?: string;
+}
+
 /** An agent that does nothing on its own. */
 export class TestAgent {
   readonly peer: TestPeer<AgentFrame, ConnectResponse>;
@@ -277,7 +287,7 @@ export class TestAgent {
   }
 
   /** Sends one message. */
-  post(messageId: string, toAgentId: string, more: NonNullable<AgentFrame["sends"]>[number] = {}) {
+  post(messageId: string, toAgentId: string, more: PostOptions = {}) {
     const payload = { contentType: "text/plain", data: new TextEncoder().encode(messageId) };
     this.send({ sends: [{ messageId, toAgentId, payload, ...more }] });
   }

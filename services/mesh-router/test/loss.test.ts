@@ -53,8 +53,8 @@ describe("a restarted router", () => {
 
     const after = await fixture.start({ routerId: "restarts" });
     const orchestrator = await after.orchestrator();
-    const names = orchestrator.snapshot.map(({ session }) => session?.agentId).toSorted();
-    expect(names).toEqual(["comes-back", "stays-away"]);
+    const names = new Set(orchestrator.snapshot.map(({ session }) => session?.agentId));
+    expect(names).toEqual(new Set(["comes-back", "stays-away"]));
     expect(orchestrator.stateOf("comes-back", back.epoch)).toBe(SessionState.DETACHED);
     const again = await after.agent("comes-back", { resumeToken: back.resumeToken });
     expect(again.welcome).toMatchObject({ resumed: true, epoch: back.epoch });

@@ -3,7 +3,6 @@ import { Caller } from "./caller.ts";
 import { detachFromFrame } from "./carried.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import {
-  DELIVERY_BACKLOG_BYTES,
   MESSAGE_CREDIT_MAX,
   MESSAGE_QUEUE_MAX,
   OVERLOADED_RETRY_MS,
@@ -12,6 +11,7 @@ import {
   PENDING_PER_SENDER_MAX,
 } from "./limits.ts";
 import { type Letter, Message, type Outcome, type Sender } from "./message.ts";
+import { canTake, expiryText, whyRefused } from "./message-rules.ts";
 import type { MessageEvents } from "./ports.ts";
 import { Session } from "./session.ts";
 import type { SessionDirectory } from "./session-directory.ts";
@@ -48,7 +48,7 @@ export class MessageEngine {
 
   /** Takes a message in. Its outcome goes to the sender, at once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    const refused = refusal(sender, letter);
+    const refused = whyRefused(sender, letter);
     if (refused !== undefined) this.#answer(sender, letter, { outcome: "refused", text: refused });
     else if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
     else if (letter.inReplyTo !== "") this.#sendReply(sender, letter, nowMs);
@@ -249,31 +249,4 @@ interface ReplyParts {
   readonly sender: Sender;
   readonly letter: Letter;
   readonly request: Message;
-}
-
-/** Says why a message is refused whatever the receiver; undefined when it is not. */
-function refusal(sender: Sender, letter: Letter): string | undefined {
-  if (sender.unsettled.has(letter.messageId)) return "a message with this id has no outcome yet";
-  if (letter.inReplyTo !== "") return undefined;
-  if (letter.toAgentId === "") return "it names no receiver";
-  if (sender instanceof Session && letter.toAgentId === sender.agentId) {
-    return "it names its sender as receiver";
-  }
-  return undefined;
-}
-
-/** Says whether a session takes another delivery now: it reads, granted it, and is not behind. */
-function canTake(receiver: Session): boolean {
-  return (
-    receiver.credit > 0 &&
-    receiver.attached &&
-    receiver.outbox.deliveryBytes < DELIVERY_BACKLOG_BYTES
-  );
-}
-
-function expiryText({ phase, expectsReply }: Message): string {
-  if (phase === "queued") return "the receiver granted no credit in time";
-  return expectsReply && phase !== "sent"
-    ? "it was not answered in time"
-    : "it was not acknowledged in time";
 }

@@ -152,17 +152,17 @@ describe("readAgentFrame against the contract's rules", () => {
 
   check(
     "task updates",
-    updates.map((update) => ({ taskUpdates: [update] }) as Init),
+    updates.map((update) => ({ taskUpdates: [update] })),
   );
   check(
     "messages",
-    sends.map((send) => ({ sends: [send] }) as Init),
+    sends.map((send) => ({ sends: [send] })),
   );
   check(
     "acks",
     texts(64).map((deliveryId) => ({ acks: [{ deliveryId }] })),
   );
-  check("single messages", singles as fc.Arbitrary<Init>);
+  check("single messages", singles);
 
   it.each(["taskUpdates", "sends", "acks"] as const)("takes 512 %s and refuses 513", (list) => {
     const item = {
@@ -171,7 +171,7 @@ describe("readAgentFrame against the contract's rules", () => {
       acks: { deliveryId: "d" },
     }[list];
     const many = (count: number) =>
-      encode({ [list]: Array.from({ length: count }, () => item) } as Init).bytes;
+      encode({ [list]: Array.from({ length: count }, () => item) }).bytes;
     expect(accepts(many(512))).toBe(true);
     expect(accepts(many(513))).toBe(false);
   });
@@ -247,7 +247,7 @@ describe("readAgentFrame", () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 3 });
     fc.assert(
       fc.property(frames, damage, fc.nat(), (init, changes, cut) => {
-        const { bytes } = encode(init as Init);
+        const { bytes } = encode(init);
         if (bytes.length === 0 || bytes.length > 10_000) return;
         for (const [at, value] of changes) bytes[at % bytes.length] = value;
         const damaged = bytes.subarray(0, bytes.length - (cut % 3));

@@ -47,8 +47,8 @@ export function checkGoodbye(goodbye: Goodbye): Goodbye {
 /** Counts characters, as the contract's rules do, not UTF-16 units. */
 function length(text: string, what: string, min: number, max: number): void {
   const count = text.length <= max ? text.length : Array.from(text).length;
-  if (count < min || count > max)
-    throw new WireError(`${what} must have ${min} to ${max} characters`);
+  if (count >= min && count <= max) return;
+  throw new WireError(`${what} must have ${min} to ${max} characters`);
 }
 
 function range(value: number, what: string, min: number, max: number): void {

@@ -86,8 +86,8 @@ function checkFailed(reader: WireReader): void {
     else if (inner.field === 2) text(inner, "failed.message", FAILURE_TEXT_MAX);
     else inner.skip();
   });
-  if (!REASON_PATTERN.test(reason))
-    throw new WireError("failed.reason must be an UPPER_SNAKE word");
+  if (REASON_PATTERN.test(reason)) return;
+  throw new WireError("failed.reason must be an UPPER_SNAKE word");
 }
 
 function readReleased(reader: WireReader): void {
