@@ -8,11 +8,29 @@ import {
   StatusSchema,
 } from "@nexus/proto/google-rpc";
 import { toWireStatus } from "@nexus/rpc";
-import type { NexusError } from "@nexus/shared";
+import type { ErrorKind, NexusError } from "@nexus/shared";
 
 const SERVICE = "gateway";
 const DETAILS_HEADER = "grpc-status-details-bin";
 const KNOWN_DETAILS: readonly DescMessage[] = [ErrorInfoSchema, BadRequestSchema, RetryInfoSchema];
+
+const CODES: Readonly<Record<ErrorKind, Code>> = {
+  invalid: Code.InvalidArgument,
+  unauthenticated: Code.Unauthenticated,
+  forbidden: Code.PermissionDenied,
+  not_found: Code.NotFound,
+  exists: Code.AlreadyExists,
+  precondition: Code.FailedPrecondition,
+  conflict: Code.Aborted,
+  out_of_range: Code.OutOfRange,
+  exhausted: Code.ResourceExhausted,
+  unavailable: Code.Unavailable,
+  deadline: Code.DeadlineExceeded,
+  cancelled: Code.Canceled,
+  unimplemented: Code.Unimplemented,
+  data_loss: Code.DataLoss,
+  internal: Code.Internal,
+};
 
 /** One detail of an error, as Connect carries it. */
 interface Detail {
@@ -50,7 +68,7 @@ export function toErrorJson(error: NexusError): string {
 }
 
 function toHttpError(error: NexusError): HttpError {
-  const { code, details: message, metadata } = toWireStatus(error, SERVICE);
+  const { details: message, metadata } = toWireStatus(error, SERVICE);
   const [bytes] = metadata.get(DETAILS_HEADER);
   const anys = Buffer.isBuffer(bytes) ? fromBinary(StatusSchema, bytes).details : [];
   const details = anys.map((any): Detail => {
@@ -59,6 +77,5 @@ function toHttpError(error: NexusError): HttpError {
     if (desc === undefined) return { type, value: any.value };
     return { type, value: any.value, debug: toJson(desc, fromBinary(desc, any.value)) };
   });
-  // Both number the codes as google.rpc.Code does; a failure is never OK.
-  return { code: code as number as Code, message, details };
+  return { code: CODES[error.kind], message, details };
 }
