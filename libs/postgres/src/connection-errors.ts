@@ -26,6 +26,7 @@ const SERVER_AWAY_STATES: ReadonlySet<string> = new Set([
 const DRIVER_MESSAGES: readonly string[] = [
   "Connection terminated",
   "timeout exceeded when trying to connect",
+  "timeout expired",
   "Client has encountered a connection error",
   "Client was closed",
   "Query read timeout",

@@ -5,7 +5,7 @@ import type { ProcessName, ServiceName } from "./services.ts";
 import type { StackInfo } from "./stack-info.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 
-const READY_TIMEOUT_MS = 60_000;
+const READY_TIMEOUT_MS = 120_000;
 
 /** Acts on single processes of a running stack. Names: the six services and `postgres`. */
 export interface StackProcesses {

@@ -27,7 +27,7 @@ import { openStackLog, type StackLog, type StackLogMode } from "./stack-log.ts";
 import { createStackProcesses, type StackProcesses } from "./stack-processes.ts";
 import { type SupervisedProcess, superviseProcess } from "./supervised-process.ts";
 
-const READY_TIMEOUT_MS = 60_000;
+const READY_TIMEOUT_MS = 120_000;
 /** After a supervisor that was killed, its processes need this long at most to see it and leave their ports. */
 const TAKE_OVER_PATIENCE_MS = 20_000;
 
