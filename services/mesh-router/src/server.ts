@@ -41,7 +41,7 @@ const MIGRATIONS = fileURLToPath(new URL("../migrations", import.meta.url));
 const ROUTER_GRACE_LOST_AFTERS = 2;
 const RENEWALS_PER_LOST_AFTER = 3;
 const SWEEPS_PER_LOST_AFTER = 20;
-const MESSAGE_EXPIRY_INTERVAL_MS = 20;
+const MESSAGE_EXPIRY_INTERVAL_MS = 50;
 const PRESENCE_STEP_MS = 1_000;
 const STANDING_STEP_MS = 1_000;
 
