@@ -1,0 +1,91 @@
+import { createServer, type Socket } from "node:net";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { type GetStatusResponse, ServiceHealth, StatusService } from "@nexus/proto/gateway";
+import { NEXUS_VERSION } from "@nexus/shared";
+import { afterEach, describe, expect, it } from "vitest";
+import { failureOf, Rigs } from "./_helpers.ts";
+
+const nothing = () => undefined;
+const rigs = new Rigs();
+
+afterEach(() => rigs.close());
+
+/** Accepts connections and never says a word. */
+async function startSilence(): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => void sockets.add(socket.on("error", nothing)));
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  rigs.keep({
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  });
+  return `127.0.0.1:${(server.address() as { port: number }).port}`;
+}
+
+function healthOf({ services }: GetStatusResponse) {
+  return services.map(({ name, health }) => [name, ServiceHealth[health]]);
+}
+
+describe("GetStatus", () => {
+  it("tells who serves, who does not, who cannot be reached and who is too slow, in one answer", async () => {
+    const rig = await rigs.start({
+      upstreams: { registry: nothing, orchestrator: nothing },
+      config: { insightAddress: await startSilence(), meshRouterAddress: await startSilence() },
+    });
+    rig.upstreams.get("orchestrator")?.server.setServing(false);
+    const startedAt = performance.now();
+    const status = await rig.client(StatusService).getStatus({}, { token: await rig.token() });
+    const elapsedMs = performance.now() - startedAt;
+    expect(status.version).toBe(NEXUS_VERSION);
+    expect(healthOf(status)).toEqual([
+      ["gateway", "SERVING"],
+      ["insight", "UNREACHABLE"],
+      ["mesh-router", "UNREACHABLE"],
+      ["orchestrator", "NOT_SERVING"],
+      ["registry", "SERVING"],
+      ["vault", "UNREACHABLE"],
+    ]);
+    // All are asked at once, so that two that are silent cost no more than one.
+    expect(elapsedMs).toBeGreaterThan(1_900);
+    expect(elapsedMs).toBeLessThan(4_000);
+    const byName = new Map(status.services.map((service) => [service.name, service]));
+    const registry = byName.get("registry");
+    expect(registry?.message).toBe("");
+    expect(registry?.latency === undefined ? -1 : durationMs(registry.latency)).toBeGreaterThan(-1);
+    expect(byName.get("orchestrator")?.message).not.toBe("");
+    expect(byName.get("vault")?.latency).toBeUndefined();
+    for (const { message } of status.services) expect(message).not.toMatch(/\d+\.\d+|ECONN/);
+  });
+
+  it("answers in the time that its caller gives", async () => {
+    const silence = await startSilence();
+    const rig = await rigs.start({ config: { registryAddress: silence } });
+    const status = await rig
+      .client(StatusService)
+      .getStatus({}, { token: await rig.token(), timeoutMs: 1_000 });
+    expect(healthOf(status)).toContainEqual(["registry", "UNREACHABLE"]);
+  });
+
+  it("notices a service that comes back", async () => {
+    const rig = await rigs.start({ upstreams: { vault: nothing } });
+    const health = async () => {
+      const status = await rig.client(StatusService).getStatus({}, { token: await rig.token() });
+      return healthOf(status).find(([name]) => name === "vault")?.[1];
+    };
+    rig.upstreams.get("vault")?.server.setServing(false);
+    expect(await health()).toBe("NOT_SERVING");
+    rig.upstreams.get("vault")?.server.setServing(true);
+    expect(await health()).toBe("SERVING");
+  });
+
+  it("is for those who may read it", async () => {
+    const rig = await rigs.start();
+    const token = await rig.token(["orchestrator:*:*"]);
+    const error = await failureOf(rig.client(StatusService).getStatus({}, { token }));
+    expect(error).toMatchObject({ kind: "forbidden", reason: "SCOPE_MISSING" });
+  });
+});
