@@ -66,7 +66,7 @@ export class Harness {
       registryAddress: this.peers.address,
       insightAddress: this.peers.address,
       meshRouterAddresses: [this.router.address],
-      lostAfterMs: 500,
+      lostAfterMs: 3_000,
       reapIntervalMs: 20,
       outboxIntervalMs: 20,
       shutdownGraceMs: 500,

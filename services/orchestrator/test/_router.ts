@@ -93,6 +93,7 @@ export class FakeRouter {
   /** Breaks every stream, as a crash of the router's network would. */
   breakStreams(): void {
     for (const stream of this.#streams) stream.fail(new Error("broken"));
+    this.#streams.clear();
   }
 
   /** Opens a session. The behaviour default is to complete everything at once with its input. */

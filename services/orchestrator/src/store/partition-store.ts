@@ -1,5 +1,5 @@
 /** Day partitions of the event history. */
-import type { Pool, Queryable } from "@nexus/postgres";
+import { type Pool, type Queryable, sqlStateOf } from "@nexus/postgres";
 
 const DAY_MS = 86_400_000;
 /** Waiting for the lock would hold up every writer behind it, so a step gives up and the next one tries again. */
@@ -70,12 +70,30 @@ export async function keepPartitions(
   }
 }
 
-/** Names are made from dates here, never from input. */
+/** A row of the day lies in the default partition. */
+const ROWS_IN_DEFAULT = "23514";
+
+/** Makes one day. When a late keeper has let rows of that day fall into the default partition, they move with it. */
 async function createPartition(client: Queryable, day: Date): Promise<void> {
+  const name = partitionName(day);
   const from = day.toISOString();
   const to = new Date(day.getTime() + DAY_MS).toISOString();
-  await client.query(
-    `CREATE TABLE IF NOT EXISTS ${partitionName(day)} PARTITION OF task_events
-       FOR VALUES FROM ('${from}') TO ('${to}')`,
-  );
+  // Names and bounds are made from dates here, never from input.
+  const bounds = `FOR VALUES FROM ('${from}') TO ('${to}')`;
+  try {
+    await client.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF task_events ${bounds}`);
+  } catch (error) {
+    if (sqlStateOf(error) !== ROWS_IN_DEFAULT) throw error;
+    await client.query(
+      `BEGIN;
+       LOCK TABLE task_events IN ACCESS EXCLUSIVE MODE;
+       CREATE TABLE ${name} (LIKE task_events INCLUDING DEFAULTS);
+       WITH late AS (
+         DELETE FROM task_events_default WHERE created_at >= '${from}' AND created_at < '${to}' RETURNING *
+       )
+       INSERT INTO ${name} SELECT * FROM late;
+       ALTER TABLE task_events ATTACH PARTITION ${name} ${bounds};
+       COMMIT`,
+    );
+  }
 }

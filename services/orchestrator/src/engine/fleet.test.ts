@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest";
+import { addAgent, fakeFleet, fakeTask, SKILL } from "./engine.fake.ts";
+import { CANDIDATES_MAX, LOOKS_MAX } from "./fleet.ts";
+import { laneKey, needOf } from "./ready-queue.ts";
+
+const LANE = laneKey("default", "x");
+const NEED = needOf(fakeTask());
+
+describe("Fleet", () => {
+  it("opens and closes agents as their slots fill and free", () => {
+    const fleet = fakeFleet();
+    const agent = addAgent(fleet, "a", { slots: 2 });
+    expect(fleet.hasOpen(LANE)).toBe(true);
+    agent.claims = 2;
+    fleet.refresh(agent);
+    expect(fleet.hasOpen(LANE)).toBe(false);
+    agent.claims = 1;
+    fleet.refresh(agent);
+    expect(fleet.hasOpen(LANE)).toBe(true);
+    agent.unreachable = true;
+    fleet.refresh(agent);
+    expect(fleet.hasOpen(LANE)).toBe(false);
+  });
+
+  it("closes an agent at the bulkhead, whatever its slots", () => {
+    const fleet = fakeFleet({ bulkhead: 3 });
+    const agent = addAgent(fleet, "a", { slots: 100 });
+    agent.claims = 3;
+    fleet.refresh(agent);
+    expect(fleet.hasOpen(LANE)).toBe(false);
+    const { rejections } = fleet.findCandidates("default", NEED, 0);
+    expect(rejections).toEqual([{ agentId: "a", reason: "BULKHEAD_FULL" }]);
+  });
+
+  it("keeps namespaces apart", () => {
+    const fleet = fakeFleet();
+    addAgent(fleet, "a", { ns: "other" });
+    expect(fleet.findCandidates("default", NEED, 0)).toEqual({ eligible: [], rejections: [] });
+    expect(fleet.liveCapabilities("default")).toEqual([]);
+    expect(fleet.liveCapabilities("other")).toEqual(["x@1.0.0"]);
+  });
+
+  it("follows a profile that changes, and forgets an agent that is wholly gone", () => {
+    const fleet = fakeFleet();
+    const agent = addAgent(fleet, "a");
+    fleet.setProfile({
+      namespace: "default",
+      agentId: "a",
+      labels: {},
+      skills: new Map([["y", SKILL]]),
+    });
+    expect(fleet.hasOpen(LANE)).toBe(false);
+    expect(fleet.hasOpen(laneKey("default", "y"))).toBe(true);
+    fleet.removeProfile("default", "a");
+    expect(fleet.size).toBe(1);
+    agent.session = undefined;
+    fleet.refresh(agent);
+    expect(fleet.size).toBe(0);
+  });
+
+  it("knows which capabilities are live, by version", () => {
+    const fleet = fakeFleet();
+    const agent = addAgent(fleet, "a");
+    expect(fleet.hasLiveSkill("default", "x", "^1.0.0")).toBe(true);
+    expect(fleet.hasLiveSkill("default", "x", "^2.0.0")).toBe(false);
+    expect(fleet.hasLiveSkill("default", "y", "")).toBe(false);
+    agent.session = undefined;
+    fleet.refresh(agent);
+    expect(fleet.hasLiveSkill("default", "x", "")).toBe(false);
+  });
+
+  it("scores a bounded sample of a large fleet, from a random place on", () => {
+    let place = 0;
+    const fleet = fakeFleet({ random: () => place });
+    for (let i = 0; i < 3_000; i += 1) addAgent(fleet, `a${i}`);
+    const first = fleet.findCandidates("default", NEED, 0);
+    expect(first.eligible).toHaveLength(CANDIDATES_MAX);
+    expect(first.eligible[0]?.agentId).toBe("a0");
+    place = 0.5;
+    expect(fleet.findCandidates("default", NEED, 0).eligible[0]?.agentId).toBe("a1500");
+  });
+
+  it("looks at a bounded number of agents when few are eligible", () => {
+    const fleet = fakeFleet();
+    for (let i = 0; i < 2 * LOOKS_MAX; i += 1) addAgent(fleet, `a${i}`, { labels: { n: `${i}` } });
+    const near = needOf(fakeTask({}, { requiredLabels: { n: "5" } }));
+    expect(fleet.findCandidates("default", near, 0).eligible).toHaveLength(1);
+    const far = needOf(fakeTask({}, { requiredLabels: { n: `${LOOKS_MAX + 5}` } }));
+    const missed = fleet.findCandidates("default", far, 0);
+    expect(missed.eligible).toHaveLength(0);
+    expect(missed.rejections).toHaveLength(32);
+  });
+
+  it("says why agents that are not open could not be chosen", () => {
+    const fleet = fakeFleet();
+    addAgent(fleet, "free");
+    const full = addAgent(fleet, "full");
+    full.claims = 1;
+    fleet.refresh(full);
+    const drained = addAgent(fleet, "drained");
+    drained.session = { epoch: 1n, state: "DRAINING", slots: 1, router: "r" };
+    fleet.refresh(drained);
+    const cool = addAgent(fleet, "cool");
+    cool.coolUntilMs = 100;
+    const { eligible, rejections } = fleet.findCandidates("default", NEED, 50);
+    expect(eligible.map((agent) => agent.agentId)).toEqual(["free"]);
+    expect([...rejections].sort((a, b) => (a.agentId < b.agentId ? -1 : 1))).toEqual([
+      { agentId: "cool", reason: "NOT_CONNECTED" },
+      { agentId: "drained", reason: "DRAINING" },
+      { agentId: "full", reason: "NO_FREE_SLOT" },
+    ]);
+    const later = fleet.findCandidates("default", NEED, 100);
+    expect(later.eligible).toHaveLength(2);
+  });
+});

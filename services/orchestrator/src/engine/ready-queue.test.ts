@@ -1,0 +1,99 @@
+import { describe, expect, it } from "vitest";
+import { fakeTask } from "./engine.fake.ts";
+import { laneKey, ReadyQueue } from "./ready-queue.ts";
+
+const LANE = laneKey("default", "x");
+
+/** Takes everything out of the lane, best first. */
+function drain(queue: ReadyQueue): string[] {
+  const keys: string[] = [];
+  for (;;) {
+    const lane = queue.lane(LANE);
+    const best = lane === undefined ? undefined : queue.best(lane);
+    if (best === undefined) return keys;
+    queue.take(best.task.taskId);
+    keys.push(best.task.key);
+  }
+}
+
+describe("ReadyQueue", () => {
+  it("orders by priority, then by age, then by id", () => {
+    const queue = new ReadyQueue();
+    const tasks = [
+      fakeTask({ key: "young", readyAtMs: 2 }),
+      fakeTask({ key: "low", priority: -1 }),
+      fakeTask({ key: "old", readyAtMs: 1 }),
+      fakeTask({ key: "high", priority: 5, readyAtMs: 9 }),
+      fakeTask({ key: "same", readyAtMs: 2 }),
+    ];
+    for (const task of tasks) queue.add(task, 0);
+    expect(queue.size).toBe(5);
+    expect(drain(queue)).toEqual(["high", "old", "young", "same", "low"]);
+    expect(queue.size).toBe(0);
+    expect(queue.lane(LANE)).toBeUndefined();
+  });
+
+  it("compares tasks of different classes, and leaves parked classes out", () => {
+    const queue = new ReadyQueue();
+    queue.add(fakeTask({ key: "gpu", priority: 9 }, { requiredLabels: { gpu: "a", z: "1" } }), 0);
+    queue.add(fakeTask({ key: "gpu2", priority: 8 }, { requiredLabels: { z: "1", gpu: "a" } }), 0);
+    queue.add(fakeTask({ key: "any" }), 0);
+    const lane = queue.lane(LANE);
+    if (lane === undefined) throw new Error("no lane");
+    expect(lane.classes.size).toBe(2);
+    const best = queue.best(lane);
+    expect(best?.task.key).toBe("gpu");
+    if (best !== undefined) best.group.parked = true;
+    expect(queue.best(lane)?.task.key).toBe("any");
+  });
+
+  it("says since when a task could go", () => {
+    const queue = new ReadyQueue();
+    const task = fakeTask();
+    queue.add(task, 17);
+    expect(queue.take(task.taskId)).toBe(17);
+    expect(queue.take(task.taskId)).toBeUndefined();
+  });
+
+  it("holds delayed tasks back until they are due", () => {
+    const queue = new ReadyQueue();
+    queue.addDelayed(fakeTask({ key: "b" }), 200);
+    queue.addDelayed(fakeTask({ key: "a" }), 100);
+    expect(queue.nextDueAtMs).toBe(100);
+    expect(queue.releaseDue(99).size).toBe(0);
+    expect([...queue.releaseDue(100)]).toEqual([LANE]);
+    expect(drain(queue)).toEqual(["a"]);
+    expect(queue.delayedSize).toBe(1);
+    queue.releaseDue(1_000);
+    expect(drain(queue)).toEqual(["b"]);
+  });
+
+  it("forgets a removed task, delayed or not, and takes the same one again", () => {
+    const queue = new ReadyQueue();
+    const now = fakeTask({ key: "now" });
+    const later = fakeTask({ key: "later" });
+    queue.add(now, 0);
+    queue.addDelayed(later, 5);
+    expect(queue.remove(now.taskId)).toBe(true);
+    expect(queue.remove(later.taskId)).toBe(true);
+    expect(queue.remove(later.taskId)).toBe(false);
+    expect(queue.releaseDue(10).size).toBe(0);
+    queue.add(now, 0);
+    queue.add(now, 0);
+    expect(drain(queue)).toEqual(["now"]);
+  });
+
+  it("stays small when most of what was added is removed again", () => {
+    const queue = new ReadyQueue();
+    const stays = fakeTask({ key: "stays" });
+    queue.add(stays, 0);
+    for (let i = 0; i < 20_000; i += 1) {
+      const task = fakeTask();
+      queue.add(task, 0);
+      queue.remove(task.taskId);
+    }
+    const heap = queue.lane(LANE)?.classes.get("")?.heap;
+    expect(heap?.size ?? 0).toBeLessThan(2_000);
+    expect(drain(queue)).toEqual(["stays"]);
+  });
+});

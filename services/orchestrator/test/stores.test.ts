@@ -1,0 +1,400 @@
+import { createPool, type Pool, withTransaction } from "@nexus/postgres";
+import { createIds } from "@nexus/shared";
+import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { JobDeltas } from "../src/domain/job-deltas.ts";
+import type { Claim, LiveTask } from "../src/domain/live-task.ts";
+import { settle } from "../src/domain/settlement.ts";
+import {
+  DEFAULT_RETRY,
+  DEFAULT_SCHEDULE_TO_START_MS,
+  DEFAULT_START_TO_CLOSE_MS,
+  type TaskSpec,
+} from "../src/domain/task.ts";
+import { planTasks, readyTasks } from "../src/domain/task-plan.ts";
+import { acceptTasks } from "../src/store/accept-store.ts";
+import { claimTasks, type GrantedLease } from "../src/store/claim-store.ts";
+import { applyEffects } from "../src/store/effects-store.ts";
+import { readEvents } from "../src/store/event-store.ts";
+import { insertJobs } from "../src/store/job-insert.ts";
+import { readJob } from "../src/store/job-reader.ts";
+import { loadWork } from "../src/store/load-store.ts";
+import { assertOwnerEpoch, tryOpenOwnerSession } from "../src/store/owner-session.ts";
+import { keepPartitions, partitionName } from "../src/store/partition-store.ts";
+import { deleteOldRequests, recordRequests } from "../src/store/request-store.ts";
+import { settleLeases } from "../src/store/settle-store.ts";
+import { insertTasks } from "../src/store/task-insert.ts";
+import { expectError } from "./_expect.ts";
+
+const ids = createIds();
+let database: TestDatabase;
+let pool: Pool;
+
+beforeAll(async () => {
+  database = await createTestDatabase("orchestrator");
+  pool = openPool();
+});
+afterAll(async () => {
+  await pool.close();
+  await database.close();
+});
+
+function openPool(): Pool {
+  return createPool({
+    url: database.url,
+    max: 4,
+    applicationName: "stores-test",
+    schema: database.schema,
+  });
+}
+
+function spec(key: string, ...parents: string[]): TaskSpec {
+  return {
+    key,
+    capability: "x",
+    versionRange: "",
+    input: undefined,
+    dependencies: parents.map((taskKey) => ({ taskKey, inputName: "" })),
+    requiredLabels: {},
+    preferredLabels: {},
+    priority: 0,
+    retry: DEFAULT_RETRY,
+    startToCloseMs: DEFAULT_START_TO_CLOSE_MS,
+    scheduleToStartMs: DEFAULT_SCHEDULE_TO_START_MS,
+  };
+}
+
+/** Inserts a job and returns its waiting tasks. */
+async function newJob(...specs: TaskSpec[]): Promise<{ jobId: string; ready: LiveTask[] }> {
+  const jobId = ids.next("job");
+  const home = { jobId, namespace: "default", priority: 0, firstOrdinal: 0, planning: false };
+  const tasks = planTasks(specs, home, () => ids.next("task"));
+  const submission = {
+    namespace: "default",
+    principalId: "alice",
+    requestId: jobId,
+    bodyHash: new Uint8Array(32),
+    objective: "",
+    priority: 0,
+    labels: {},
+    tasks: specs,
+    planning: false,
+    traceparent: "",
+  };
+  const blocked = tasks.filter((task) => task.parents.length > 0).length;
+  await insertJobs(pool, [{ jobId, submission, total: tasks.length, blocked }]);
+  await insertTasks(pool, tasks);
+  return { jobId, ready: readyTasks(tasks, 0, "") };
+}
+
+function claimOf(task: LiveTask, agentId = "agent"): Claim {
+  return {
+    task,
+    agentId,
+    agentEpoch: 1n,
+    capabilityVersion: "1.0.0",
+    decision: {
+      agentId,
+      score: 1,
+      factors: undefined,
+      fallbackAgentId: "",
+      fallbackScore: 0,
+      eligible: 1,
+      rejections: [],
+      exploration: false,
+    },
+  };
+}
+
+/** Leases tasks and counts them in their jobs, as the claimer does. */
+async function lease(tasks: readonly LiveTask[]): Promise<Map<string, GrantedLease>> {
+  const granted = await claimTasks(
+    pool,
+    tasks.map((task) => claimOf(task)),
+  );
+  const deltas = new JobDeltas();
+  for (const task of tasks) {
+    deltas.move(task.jobId, "READY", "LEASED");
+    deltas.event(task.jobId, "TASK_LEASED");
+  }
+  await applyEffects(pool, [], deltas);
+  return granted;
+}
+
+const POLICY = { retry: DEFAULT_RETRY, uncostedAttemptsMax: 10, random: () => 0 };
+const OUTPUT = { contentType: "text/plain", data: Buffer.from("out") };
+
+function completed(task: LiveTask, fence: bigint) {
+  return {
+    taskId: task.taskId,
+    fence,
+    settlement: settle({ kind: "COMPLETED", output: OUTPUT }, { attempts: 1, charged: 0 }, POLICY),
+    capability: "x",
+    scheduleToStartMs: 1_000,
+    startedAgoMs: undefined,
+  };
+}
+
+function succeeded(task: LiveTask) {
+  return {
+    from: "RUNNING" as const,
+    sink: task.sink,
+    change: {
+      kind: "task" as const,
+      jobId: task.jobId,
+      taskId: task.taskId,
+      taskKey: task.key,
+      state: "SUCCEEDED" as const,
+      attempt: 1,
+      agentId: "agent",
+      failure: undefined,
+    },
+  };
+}
+
+async function count(table: string): Promise<number> {
+  const { rows } = await pool.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`);
+  return rows[0]?.n ?? 0;
+}
+
+describe("the claim", () => {
+  it("moves each row once, however many ask for it, with a fence that only grows", async () => {
+    const { ready } = await newJob(...Array.from({ length: 50 }, (_, i) => spec(`t${i}`)));
+    const before = { ready: await count("ready"), leases: await count("leases") };
+    const claims = ready.map((task) => claimOf(task));
+    const answers = await Promise.all([claimTasks(pool, claims), claimTasks(pool, claims)]);
+    const granted = answers.flatMap((answer) => [...answer.values()]);
+    expect(granted).toHaveLength(50);
+    expect(new Set(granted.map(({ fence }) => fence)).size).toBe(50);
+    expect(await count("ready")).toBe(before.ready - 50);
+    expect(await count("leases")).toBe(before.leases + 50);
+  });
+
+  it("leaves out a task that does not wait, and gives the rest", async () => {
+    const { ready } = await newJob(spec("a"), spec("b"));
+    const [a, b] = ready as [LiveTask, LiveTask];
+    await lease([a]);
+    const granted = await claimTasks(pool, [claimOf(a), claimOf(b)]);
+    expect([...granted.keys()]).toEqual([b.taskId]);
+  });
+
+  it("stores nothing when a ready row has no task that goes with it", async () => {
+    const { ready } = await newJob(spec("a"), spec("b"));
+    const [a] = ready as [LiveTask];
+    await pool.query("UPDATE task_states SET state = 'CANCELLED' WHERE task_id = $1", [
+      a.taskId.slice("task_".length),
+    ]);
+    const before = { ready: await count("ready"), leases: await count("leases") };
+    const call = withTransaction(pool, (client) =>
+      claimTasks(
+        client,
+        ready.map((task) => claimOf(task)),
+      ),
+    );
+    await expectError(call, "internal", "INTERNAL");
+    expect({ ready: await count("ready"), leases: await count("leases") }).toEqual(before);
+  });
+});
+
+describe("the end of leases", () => {
+  it("is refused to a fence that is not the live one, and changes nothing", async () => {
+    const { ready } = await newJob(spec("a"));
+    const [task] = ready as [LiveTask];
+    const { fence } = (await lease([task])).get(task.taskId) as GrantedLease;
+    expect((await settleLeases(pool, [completed(task, fence + 1n)])).size).toBe(0);
+    expect((await settleLeases(pool, [completed(task, fence - 1n)])).size).toBe(0);
+    expect(await acceptTasks(pool, [{ taskId: task.taskId, fence: fence + 1n, agoMs: 0 }])).toEqual(
+      new Set(),
+    );
+    expect((await settleLeases(pool, [completed(task, fence)])).size).toBe(1);
+    expect((await settleLeases(pool, [completed(task, fence)])).size).toBe(0);
+  });
+
+  it("counts two parents of one child in one batch, and unblocks it once", async () => {
+    const { jobId, ready } = await newJob(
+      spec("a"),
+      spec("b"),
+      spec("c"),
+      spec("child", "a", "b"),
+      spec("late", "a", "b", "c"),
+    );
+    const granted = await lease(ready);
+    const two = ready.slice(0, 2);
+    await settleLeases(
+      pool,
+      two.map((task) => completed(task, granted.get(task.taskId)?.fence ?? 0n)),
+    );
+    const { unblocked, events } = await applyEffects(pool, two.map(succeeded));
+    expect(unblocked.map((task) => task.key)).toEqual(["child"]);
+    expect(unblocked[0]).toMatchObject({ jobId, attempts: 0, sink: true, avoidAgentId: "" });
+    expect(events.map(({ change }) => change.state)).toEqual(["SUCCEEDED", "SUCCEEDED", "READY"]);
+    const { rows } = await pool.query(
+      "SELECT task_key, state, pending FROM task_states JOIN tasks USING (task_id) WHERE tasks.job_id = $1 AND sink",
+      [jobId.slice("job_".length)],
+    );
+    expect(rows).toEqual(
+      expect.arrayContaining([
+        { task_key: "child", state: "READY", pending: 0 },
+        { task_key: "late", state: "BLOCKED", pending: 1 },
+      ]),
+    );
+  });
+
+  it("computes the job's end with its last task, in the order of events", async () => {
+    const { jobId, ready } = await newJob(spec("a"), spec("b"));
+    const granted = await lease(ready);
+    const ends = ready.map((task) => completed(task, granted.get(task.taskId)?.fence ?? 0n));
+    await settleLeases(pool, ends);
+    const { events } = await applyEffects(pool, ready.map(succeeded));
+    expect(events.map(({ change }) => change.state)).toEqual([
+      "SUCCEEDED",
+      "SUCCEEDED",
+      "COMPLETED",
+    ]);
+    const job = await readJob(pool, "default", jobId);
+    expect(job).toMatchObject({
+      state: "COMPLETED",
+      counts: { total: 2, succeeded: 2, active: 0 },
+    });
+    expect(job?.endedAt).toBeDefined();
+    const since = job?.createdAt ?? new Date();
+    const page = { since, limit: 100 };
+    const stored = await readEvents(pool, jobId, 0n, page);
+    expect(stored.map(({ change }) => change.state)).toEqual([
+      "RUNNING",
+      "SUCCEEDED",
+      "SUCCEEDED",
+      "COMPLETED",
+    ]);
+    const tail = await readEvents(pool, jobId, stored[1]?.sequence ?? 0n, page);
+    expect(tail).toEqual(stored.slice(2));
+  });
+
+  it("puts a retried task back with its delay, and remembers whom to avoid", async () => {
+    const { ready } = await newJob(spec("retry-me"));
+    const [task] = ready as [LiveTask];
+    const { fence } = (await lease([task])).get(task.taskId) as GrantedLease;
+    const failed = { kind: "FAILED", reason: "X", message: "m", retryable: true } as const;
+    const settlement = settle(failed, { attempts: 1, charged: 0 }, POLICY);
+    await settleLeases(pool, [{ ...completed(task, fence), settlement }]);
+    const work = await loadWork(pool);
+    const waiting = work.ready.find((found) => found.taskId === task.taskId);
+    expect(waiting).toMatchObject({ attempts: 1, charged: 1, avoidAgentId: "agent" });
+    expect((waiting?.readyAtMs ?? 0) - work.nowMs).toBeGreaterThan(500);
+  });
+});
+
+describe("ownership", () => {
+  it("belongs to one process, and passes on with a higher epoch when its connection ends", async () => {
+    const others = openPool();
+    try {
+      const first = await tryOpenOwnerSession(pool, "one");
+      expect(await tryOpenOwnerSession(others, "two")).toBeUndefined();
+      first?.close();
+      await expectError(
+        first?.transaction(() => Promise.resolve()) ?? Promise.resolve(),
+        "unavailable",
+        "NOT_OWNER",
+      );
+      let second = await tryOpenOwnerSession(others, "two");
+      for (let i = 0; second === undefined && i < 100; i += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        second = await tryOpenOwnerSession(others, "two");
+      }
+      expect(second?.epoch).toBe((first?.epoch ?? 0n) + 1n);
+      second?.close();
+    } finally {
+      await others.close();
+    }
+  });
+
+  it("keeps a new owner from beginning until the old one's transactions are over, and fails its later ones", async () => {
+    const others = openPool();
+    try {
+      const first = await tryOpenOwnerSession(pool, "old");
+      const epoch = first?.epoch ?? 0n;
+      let takeover: Promise<unknown> | undefined;
+      const order: string[] = [];
+      await withTransaction(pool, async (client) => {
+        await assertOwnerEpoch(client, epoch);
+        first?.close();
+        takeover = (async () => {
+          for (;;) {
+            const session = await tryOpenOwnerSession(others, "new");
+            if (session !== undefined) {
+              order.push("new owner");
+              return session;
+            }
+          }
+        })();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        order.push("old commit");
+      });
+      const session = (await takeover) as Awaited<ReturnType<typeof tryOpenOwnerSession>>;
+      expect(order).toEqual(["old commit", "new owner"]);
+      const late = withTransaction(pool, (client) => assertOwnerEpoch(client, epoch));
+      await expectError(late, "unavailable", "NOT_OWNER");
+      session?.close();
+    } finally {
+      await others.close();
+    }
+  });
+
+  it("rolls a failed transaction back and goes on", async () => {
+    let session = await tryOpenOwnerSession(pool, "solo");
+    for (let i = 0; session === undefined && i < 100; i += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      session = await tryOpenOwnerSession(pool, "solo");
+    }
+    const failing = session?.transaction(async (client) => {
+      await client.query("CREATE TABLE half (x int)");
+      await client.query("SELECT 1 / 0");
+    });
+    await expectError(failing ?? Promise.resolve(), "internal", "DATABASE_ERROR");
+    const found = await session?.transaction((client) =>
+      client.query<{ t: string | null }>("SELECT to_regclass('half')::text AS t"),
+    );
+    expect(found?.rows).toEqual([{ t: null }]);
+    session?.close();
+  });
+});
+
+describe("upkeep", () => {
+  it("makes the partitions of coming days and drops those beyond the retention", async () => {
+    const DAY_MS = 86_400_000;
+    const options = { daysAhead: 3, retentionMs: 2 * DAY_MS };
+    await keepPartitions(pool, options);
+    const old = new Date(Math.floor(Date.now() / DAY_MS) * DAY_MS - 5 * DAY_MS);
+    const to = new Date(old.getTime() + DAY_MS).toISOString();
+    await pool.query(
+      `CREATE TABLE ${partitionName(old)} PARTITION OF task_events
+         FOR VALUES FROM ('${old.toISOString()}') TO ('${to}')`,
+    );
+    await keepPartitions(pool, options);
+    const { rows } = await pool.query<{ name: string }>(
+      `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'task_events'::regclass ORDER BY 1`,
+    );
+    const names = rows.map((row) => row.name);
+    expect(names).not.toContain(partitionName(old));
+    expect(names).toContain(partitionName(new Date(Date.now() + 3 * DAY_MS)));
+    expect(await count("task_events_default")).toBe(0);
+  });
+
+  it("forgets old request ids, a bounded number at a time", async () => {
+    const records = Array.from({ length: 5 }, (_, i) => ({
+      namespace: "default",
+      principalId: "old",
+      requestId: `r${i}`,
+      method: "SubmitJob" as const,
+      bodyHash: new Uint8Array(1),
+      jobId: ids.next("job"),
+    }));
+    await recordRequests(pool, records);
+    await pool.query(
+      "UPDATE requests SET created_at = now() - interval '25 hours' WHERE principal_id = 'old'",
+    );
+    expect(await deleteOldRequests(pool, 24 * 3_600_000, 3)).toBe(3);
+    expect(await deleteOldRequests(pool, 24 * 3_600_000, 3)).toBe(2);
+  });
+});
