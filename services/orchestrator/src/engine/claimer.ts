@@ -1,5 +1,5 @@
 /** Turns choices into leases, many in one transaction, and hands them to the assigner once committed. */
-import { type Batcher, createBatcher } from "@nexus/shared";
+import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { Claim } from "../domain/live-task.ts";
 import { claimTasks, type GrantedLease } from "../store/claim-store.ts";
@@ -34,7 +34,7 @@ export interface ClaimerDeps {
 export class Claimer {
   readonly #parts: EngineParts;
   readonly #deps: ClaimerDeps;
-  readonly #batcher: Batcher<Pending, void>;
+  readonly #batcher: Batcher<Pending, boolean>;
   #inFlight = 0;
 
   constructor(deps: ClaimerDeps) {
@@ -45,7 +45,7 @@ export class Claimer {
       maxItems: deps.parts.limits.flushItemsMax,
       maxDelayMs: deps.parts.limits.flushDelayMs,
       maxQueued: CLAIMS_IN_FLIGHT_MAX,
-      flush: (batch) => this.#flush(batch),
+      flush: (batch) => this.#flushOrSplit(batch),
     });
   }
 
@@ -59,11 +59,8 @@ export class Claimer {
     const pending = { claim, agent, generation, readySinceMs };
     this.#inFlight += 1;
     void this.#batcher.add(pending).then(
-      () => this.#done(),
-      () => {
-        this.#done();
-        this.#giveBack(pending);
-      },
+      (stored) => this.#done(stored ? undefined : pending),
+      () => this.#done(pending),
     );
   }
 
@@ -71,8 +68,9 @@ export class Claimer {
     return this.#batcher.close();
   }
 
-  #done(): void {
+  #done(failed: Pending | undefined): void {
     this.#inFlight -= 1;
+    if (failed !== undefined) this.#giveBack(failed);
     this.#deps.onCommitted();
   }
 
@@ -84,7 +82,25 @@ export class Claimer {
     this.#deps.requeue(claim, FAILED_CLAIM_DELAY_MS);
   }
 
-  async #flush(batch: readonly Pending[]): Promise<void[]> {
+  /** A batch that the database refuses is split, so that one bad row spoils only its own claim. */
+  async #flushOrSplit(batch: readonly Pending[]): Promise<boolean[]> {
+    try {
+      return await this.#flush(batch);
+    } catch (error) {
+      if (batch.length === 1 || NexusError.is(error, "unavailable")) throw error;
+    }
+    const stored: boolean[] = [];
+    for (const pending of batch) {
+      const alone = this.#flush([pending]).then(
+        () => true,
+        () => false,
+      );
+      stored.push(await alone);
+    }
+    return stored;
+  }
+
+  async #flush(batch: readonly Pending[]): Promise<boolean[]> {
     const startedAtMs = this.#parts.nowMs();
     const claims = batch.map(({ claim }) => claim);
     try {
@@ -101,7 +117,7 @@ export class Claimer {
     }
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#parts.events.flushed("claim", batch.length, seconds);
-    return batch.map(() => undefined);
+    return batch.map(() => true);
   }
 
   #follow(

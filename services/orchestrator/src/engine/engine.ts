@@ -1,6 +1,6 @@
 /** The owner's mind: builds its parts, wires them, and brings them back after a loss. */
 import type { Pool, Queryable } from "@nexus/postgres";
-import { type Ids, type Logger, NexusError } from "@nexus/shared";
+import { type Ids, type Logger, NexusError, withDeadline } from "@nexus/shared";
 import { type BreakerPolicy, DEFAULT_BREAKER } from "../domain/breaker.ts";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import type { LiveTask } from "../domain/live-task.ts";
@@ -28,6 +28,9 @@ import { Settler } from "./settler.ts";
 import { Submitter } from "./submitter.ts";
 import { UpdateIntake } from "./update-intake.ts";
 import { WatchHub } from "./watch-hub.ts";
+
+/** How long stop() waits for what is queued to be committed. */
+const STOP_FLUSH_MAX_MS = 3_000;
 
 /** What an engine is made of. */
 export interface EngineOptions {
@@ -133,7 +136,9 @@ export class Engine {
   /** Commits what is queued and gives ownership back. */
   async stop(): Promise<void> {
     this.#scheduler.pause();
-    await Promise.all([this.#submitter.close(), this.#claimer.close(), this.#settler.close()]);
+    const flushes = [this.#submitter.close(), this.#claimer.close(), this.#settler.close()];
+    // While the database is away, what is queued cannot be committed; agents and callers say it again elsewhere.
+    await withDeadline(Promise.all(flushes), STOP_FLUSH_MAX_MS).catch(() => undefined);
     await this.#parts.ledger.stop();
     this.hub.endAll(
       new NexusError({

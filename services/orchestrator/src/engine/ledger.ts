@@ -6,6 +6,9 @@ import { notOwner, type OwnerSession, tryOpenOwnerSession } from "../store/owner
 const RETRY = { initialMs: 50, multiplier: 2, maxMs: 1_000, jitter: 0.2 };
 /** How often a standby asks whether the owner is gone. */
 const STANDBY_POLL_MS = 500;
+/** How long after a loss, and how often, a former owner tries before it counts itself a standby. */
+const RECOVER_GRACE_MS = 2_000;
+const RECOVER_POLL_MS = 25;
 /** How often the owner asks an idle connection whether it still holds the lock. */
 const PING_INTERVAL_MS = 1_000;
 
@@ -36,6 +39,7 @@ export class Ledger {
   #running: Promise<void> = Promise.resolve();
   #waiters: { resolve(): void; reject(error: Error): void }[] = [];
   #wakeOnLoss: (() => void) | undefined;
+  #lostAtMs = 0;
 
   constructor(options: { pool: Pool; owner: string; logger: Logger }) {
     this.#pool = options.pool;
@@ -80,7 +84,7 @@ export class Ledger {
       if (session === undefined || this.#ownership !== "owner") throw this.#refusal();
       try {
         const value = await session.transaction(work);
-        apply(value);
+        this.#applyOrReload(() => apply(value));
         return value;
       } finally {
         if (session.lost) this.#lose();
@@ -109,6 +113,19 @@ export class Ledger {
     });
   }
 
+  /** What is committed must come into memory. If that fails, memory is wrong and is read anew. */
+  #applyOrReload(apply: () => void): void {
+    try {
+      apply();
+    } catch (error) {
+      this.#logger.error(
+        { err: error },
+        "a committed change did not fit into memory; reading anew",
+      );
+      this.reload();
+    }
+  }
+
   #refusal(): NexusError {
     if (this.#ownership === "standby") return notOwner("Another replica owns the jobs.");
     return notOwner("This replica does not own the jobs at the moment; try again.");
@@ -126,7 +143,7 @@ export class Ledger {
       try {
         const held = await this.#holdOnce();
         failures = 0;
-        if (!held) await this.#pause(STANDBY_POLL_MS);
+        if (!held) await this.#pause(this.#isRecovering() ? RECOVER_POLL_MS : STANDBY_POLL_MS);
       } catch (error) {
         failures += 1;
         this.#logger.warn({ err: error, failures }, "cannot take ownership; trying again");
@@ -139,12 +156,7 @@ export class Ledger {
   async #holdOnce(): Promise<boolean> {
     const session = await tryOpenOwnerSession(this.#pool, this.#owner);
     if (session === undefined) {
-      if (this.#ownership !== "standby") {
-        this.#ownership = "standby";
-        this.#hooks?.onStandby();
-        this.#settleWaiters(this.#refusal());
-        this.#logger.info("standby: another replica owns the jobs");
-      }
+      if (!this.#isRecovering()) this.#standBy();
       return false;
     }
     this.#session = session;
@@ -161,6 +173,21 @@ export class Ledger {
     this.#settleWaiters();
     await this.#watch(session);
     return true;
+  }
+
+  /** Just after a loss the lock may still be held by this process's own dead connection. */
+  #isRecovering(): boolean {
+    return (
+      this.#ownership === "recovering" && performance.now() - this.#lostAtMs < RECOVER_GRACE_MS
+    );
+  }
+
+  #standBy(): void {
+    if (this.#ownership === "standby") return;
+    this.#ownership = "standby";
+    this.#hooks?.onStandby();
+    this.#settleWaiters(this.#refusal());
+    this.#logger.info("standby: another replica owns the jobs");
   }
 
   async #load(client: Queryable, epoch: bigint): Promise<void> {
@@ -192,6 +219,7 @@ export class Ledger {
   #lose(): void {
     if (this.#ownership !== "owner") return;
     this.#ownership = "recovering";
+    this.#lostAtMs = performance.now();
     this.#logger.warn(
       "lost the database connection that holds the lock; nothing is written until it is back",
     );

@@ -10,10 +10,12 @@ import type { Settler } from "./settler.ts";
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
 const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
 
-/** Owns nothing; the settler and the ledger do the work. */
+/** Owns the search; the settler and the ledger do the work. */
 export class Reaper {
   readonly #parts: EngineParts;
   readonly #settler: Settler;
+  /** Overdue leases of the last step that memory does not know. */
+  #strangers = new Set<string>();
 
   constructor(parts: EngineParts, settler: Settler) {
     this.#parts = parts;
@@ -24,8 +26,24 @@ export class Reaper {
   async reapDeadlines(): Promise<number> {
     if (this.#parts.ledger.ownership !== "owner") return 0;
     const overdue = await findOverdueLeases(this.#parts.pool, this.#parts.limits.reapBatchMax);
+    this.#checkStrangers(overdue);
     await Promise.all(overdue.map((lease) => this.#endLate(lease)));
     return overdue.length;
+  }
+
+  /** A lease in the table that memory does not know is being claimed or ended at this moment. If it still is unknown
+   * a step later, memory is wrong and is read anew. */
+  #checkStrangers(overdue: readonly { readonly taskId: string; readonly fence: bigint }[]): void {
+    const unknown = overdue.filter(({ taskId, fence }) => !this.#parts.book.find(taskId, fence));
+    const keys = unknown.map(({ taskId, fence }) => `${taskId}:${fence}`);
+    const again = keys.some((key) => this.#strangers.has(key));
+    this.#strangers = new Set(again ? [] : keys);
+    if (!again) return;
+    this.#parts.logger.error(
+      { leases: keys.length },
+      "leases are stored that memory does not know",
+    );
+    this.#parts.ledger.reload();
   }
 
   /** Fails tasks that found no agent in time. */

@@ -70,8 +70,9 @@ export class SessionKeeper {
     this.#snapshots.get(router)?.add(agent);
     const known = agent.session;
     if (known !== undefined && epoch < known.epoch) return;
+    if (report.state !== "CONNECTED" && this.#isElsewhere(agent, router, epoch)) return;
     if (report.state === "CLOSED" || report.state === "LOST") {
-      this.#onEnded(router, agent, report);
+      this.#onEnded(agent, report);
       return;
     }
     const agentsDoing = known !== undefined && known.epoch < epoch && !agent.unreachable;
@@ -99,8 +100,9 @@ export class SessionKeeper {
   /** Memory was read anew: leases whose session is not known wait for it from now on. */
   onLoaded(): void {
     const nowMs = this.#parts.nowMs();
-    for (const { agent } of this.#parts.book.values()) {
-      if (agent.session === undefined || agent.unreachable) agent.absentSinceMs ??= nowMs;
+    for (const agent of this.#parts.fleet.values()) {
+      const absent = agent.session === undefined || agent.unreachable;
+      agent.absentSinceMs = absent && agent.leases.size > 0 ? nowMs : undefined;
     }
   }
 
@@ -124,11 +126,14 @@ export class SessionKeeper {
     return ended;
   }
 
-  #onEnded(router: string, agent: AgentEntry, { session, state }: SessionReport): void {
+  /** The session was resumed on another router meanwhile: this one's word is about its own half only. */
+  #isElsewhere(agent: AgentEntry, router: string, epoch: bigint): boolean {
     const known = agent.session;
-    // Resumed elsewhere in the meantime: the old router's word is about its own half only.
-    const movedOn = known?.epoch === session.epoch && known.router !== router && !agent.unreachable;
-    if (movedOn) return;
+    const live = known?.state === "CONNECTED" && !agent.unreachable;
+    return live && known.epoch === epoch && known.router !== router;
+  }
+
+  #onEnded(agent: AgentEntry, { session, state }: SessionReport): void {
     agent.session = undefined;
     agent.unreachable = false;
     agent.absentSinceMs = undefined;

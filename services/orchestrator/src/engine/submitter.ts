@@ -28,7 +28,8 @@ interface Draft {
 /** What became of one submission. */
 type Outcome =
   | { readonly kind: "made"; readonly createdAt: Date; readonly event: JobEvent }
-  | { readonly kind: "repeat"; readonly earlier: EarlierRequest };
+  | { readonly kind: "repeat"; readonly earlier: EarlierRequest }
+  | { readonly kind: "refused"; readonly error: unknown };
 
 /** What the submitter needs beside the shared parts. */
 export interface SubmitterDeps {
@@ -66,6 +67,7 @@ export class Submitter {
     try {
       const outcome = await this.#batcher.add(draft);
       if (outcome.kind === "made") return viewOf(draft, outcome.createdAt);
+      if (outcome.kind === "refused") throw outcome.error;
       return await this.#findEarlier(submission, outcome.earlier);
     } finally {
       this.#tasksUnderWay -= draft.tasks.length;
@@ -113,7 +115,24 @@ export class Submitter {
 
   async #flushAll(drafts: readonly Draft[]): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
-    for (const chunk of chunksByTasks(drafts)) outcomes.push(...(await this.#flush(chunk)));
+    for (const chunk of chunksByTasks(drafts)) outcomes.push(...(await this.#flushOrSplit(chunk)));
+    return outcomes;
+  }
+
+  /** A batch that the database refuses is split, so that one bad job spoils only itself. */
+  async #flushOrSplit(drafts: readonly Draft[]): Promise<Outcome[]> {
+    try {
+      return await this.#flush(drafts);
+    } catch (error) {
+      if (drafts.length === 1 || NexusError.is(error, "unavailable")) throw error;
+    }
+    const outcomes: Outcome[] = [];
+    for (const draft of drafts) {
+      const alone = this.#flush([draft]).catch((error: unknown): Outcome[] => [
+        { kind: "refused", error },
+      ]);
+      outcomes.push(...(await alone));
+    }
     return outcomes;
   }
 
