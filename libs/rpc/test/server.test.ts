@@ -3,9 +3,9 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { AgentSessionService } from "@nexus/proto/mesh";
 import { AuthService } from "@nexus/proto/vault";
 import { createLogger } from "@nexus/shared";
+import { createTestCertificates } from "@nexus/testkit";
 import { describe, expect, it } from "vitest";
 import { createRpcChannel, createRpcClient, requirePrincipal } from "../src/index.ts";
-import { makeCertificates } from "./_certificates.ts";
 import { authHandlers, sessionHandlers } from "./_handlers.ts";
 import { startRig } from "./_harness.ts";
 import { until } from "./_wait.ts";
@@ -102,7 +102,7 @@ describe("a server", () => {
 });
 
 describe("TLS", () => {
-  const { ca, server, client } = makeCertificates();
+  const { ca, server, client } = createTestCertificates();
 
   it("serves a client that trusts the authority, and no plaintext one", async () => {
     const rig = await startRig(

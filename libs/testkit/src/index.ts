@@ -1,5 +1,11 @@
 /** @nexus/testkit: what tests stand on. Real Postgres, real tokens, real configuration; no mocks. */
 export { freePort } from "@nexus/devkit";
+export { createTempFolder, type TempFolder } from "./temp-folder.ts";
+export {
+  createTestCertificates,
+  type KeyPair,
+  type TestCertificates,
+} from "./test-certificates.ts";
 export { testConfig } from "./test-config.ts";
 export {
   createEmptyTestDatabase,
@@ -8,6 +14,5 @@ export {
   type TestDatabase,
   type TestDatabaseOptions,
 } from "./test-database.ts";
-export { createTempFolder, type TempFolder } from "./temp-folder.ts";
 export { createTestIdentity, type TestIdentity, type TestTokenInit } from "./test-identity.ts";
-export { waitFor, type WaitForOptions } from "./wait-for.ts";
+export { type WaitForOptions, waitFor } from "./wait-for.ts";

@@ -17,8 +17,15 @@ export interface KeyPair {
   readonly key: Buffer;
 }
 
-/** An authority with one server certificate for 127.0.0.1 and one client certificate. */
-export function makeCertificates(): { ca: Buffer; server: KeyPair; client: KeyPair } {
+/** An authority, and what it has signed. */
+export interface TestCertificates {
+  readonly ca: Buffer;
+  readonly server: KeyPair;
+  readonly client: KeyPair;
+}
+
+/** Makes an authority with one server certificate for 127.0.0.1 and one client certificate. */
+export function createTestCertificates(): TestCertificates {
   const authority = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const issue = (name: string): KeyPair => {
     const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
