@@ -1,6 +1,6 @@
 /** Admits plans: what a planner agent answered becomes tasks only if the whole of it can run. */
 import { findGraphProblems } from "../domain/graph.ts";
-import { JOB_TASKS_MAX, PLAN_TASK_KEY } from "../domain/limits.ts";
+import { PLAN_TASK_KEY } from "../domain/limits.ts";
 import type { PlanReading, SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import { planTasks } from "../domain/task-plan.ts";
 import type { Payload, TaskSpec } from "../domain/task.ts";
@@ -8,8 +8,6 @@ import type { LiveLease } from "./lease-book.ts";
 import type { EngineParts } from "./parts.ts";
 import type { AdmittedPlan, Settler } from "./settler.ts";
 
-/** The planning task itself is in the job too. */
-const PLAN_TASKS_MAX = JOB_TASKS_MAX - 1;
 /** Most problems named in one rejection. */
 const PROBLEMS_NAMED_MAX = 16;
 const RESERVED_KEYS: ReadonlySet<string> = new Set([PLAN_TASK_KEY]);
@@ -50,9 +48,6 @@ export class Planner {
   #findProblems(namespace: string, reading: PlanReading): string[] {
     if (!reading.ok) return [...reading.problems];
     const { specs } = reading;
-    if (specs.length > PLAN_TASKS_MAX) {
-      return [`The plan has ${specs.length} tasks; at most ${PLAN_TASKS_MAX} may be planned.`];
-    }
     const graph = findGraphProblems(specs, RESERVED_KEYS).map(
       ({ reason, field, description }) => `${field}: ${reason}: ${description}`,
     );
