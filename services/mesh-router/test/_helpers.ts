@@ -55,7 +55,7 @@ export class MeshFixture {
     return new MeshFixture(await createTestDatabase("mesh-router"));
   }
 
-  /** Starts a router; times are short, so that tests of loss are fast. */
+  /** Starts a router. */
   async start(values: Partial<MeshRouterConfig> = {}): Promise<RunningRouter> {
     const config = testConfig(meshRouterConfig, {
       databaseUrl: this.database.url,
@@ -63,6 +63,8 @@ export class MeshFixture {
       registryAddress: NO_REGISTRY,
       routerId: "router-a",
       shutdownGraceMs: 2_000,
+      // Test agents send no heartbeats of their own, and a busy machine is slow.
+      lostAfterMs: 60_000,
       ...values,
     });
     const service = await startServer(config, {

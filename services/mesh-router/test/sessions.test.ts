@@ -19,7 +19,7 @@ describe("AgentSessionService.Connect", () => {
       epoch: 1n,
       resumed: false,
       heartbeatInterval: { seconds: 5n },
-      lostAfter: { seconds: 15n },
+      lostAfter: { seconds: 60n },
       serverVersion: "0.1.0",
     });
     expect(agent.welcome?.sessionId).toMatch(/^ses_/);

@@ -160,6 +160,32 @@ describe("MessageEngine", () => {
     expect(read(bob).deliveries).toHaveLength(1);
   });
 
+  it("keeps what was not written for the next stream, in order and within its credit", () => {
+    const [alice, bob] = [agent("alice"), agent("bob", 3)];
+    for (let i = 0; i < 5; i += 1) engine.send(alice, letter(`m${i}`, "bob"), nowMs);
+    expect(bob.inbox.size).toBe(2);
+    engine.restart(bob, 1);
+    expect(read(bob).deliveries.map(({ messageId }) => messageId)).toEqual(["m0"]);
+    engine.grant(bob, 10);
+    const rest = read(bob).deliveries.map(({ messageId }) => messageId);
+    expect(rest).toEqual(["m1", "m2", "m3", "m4"]);
+  });
+
+  it("says NO_SUCH_AGENT for what was never written to a session that ended, else EXPIRED", () => {
+    const [alice, bob] = [agent("alice"), agent("bob", 2)];
+    engine.send(alice, letter("written", "bob"), nowMs);
+    read(bob);
+    engine.send(alice, letter("unwritten", "bob"), nowMs);
+    engine.send(alice, letter("waiting", "bob"), nowMs);
+    engine.ended(bob);
+    const said = read(alice).outcomes.map(({ messageId, outcome }) => [messageId, outcome]);
+    expect(Object.fromEntries(said)).toEqual({
+      written: "expired",
+      unwritten: "no_such_agent",
+      waiting: "no_such_agent",
+    });
+  });
+
   it("tells the sender of what an agent did not read", () => {
     const [alice, bob] = [agent("alice"), agent("bob")];
     engine.send(alice, letter("m", "bob"), nowMs);

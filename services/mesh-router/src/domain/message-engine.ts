@@ -69,8 +69,17 @@ export class MessageEngine {
     this.#pump(session);
   }
 
-  /** A new stream begins with its own credit; what the old one was granted is void. */
+  /** A new stream begins with its own credit: what was queued under the old one's, but not written, waits again. */
   restart(session: Session, credit: number): void {
+    const waiting = [...session.inbox];
+    session.inbox.clear();
+    for (const message of session.outbox.takeBackDeliveries()) {
+      session.delivered.delete(message.deliveryId);
+      if (message.phase !== "sent") continue;
+      message.phase = "queued";
+      session.inbox.add(message);
+    }
+    for (const message of waiting) session.inbox.add(message);
     session.credit = 0;
     this.grant(session, credit);
   }
@@ -90,7 +99,8 @@ export class MessageEngine {
 
   /** Settles everything that was meant for a session that is over. */
   ended(session: Session): void {
-    for (const message of [...session.inbox]) {
+    const unwritten = session.outbox.takeBackDeliveries();
+    for (const message of [...unwritten, ...session.inbox]) {
       this.#settle(message, "no_such_agent", "the receiver's session ended");
     }
     for (const message of [...session.delivered.values()]) {
