@@ -1,3 +1,5 @@
+import { constants, createServer, type ServerHttp2Stream } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { JobService } from "@nexus/proto/orchestrator";
 import { AuthService } from "@nexus/proto/vault";
 import { NexusError } from "@nexus/shared";
@@ -145,5 +147,30 @@ describe("a channel", () => {
     for (let i = 0; i < 20 && peers.size < 2; i++) await auth.login(CREDENTIALS);
     expect([...peers].sort()).toEqual(["one", "two"]);
     channel.close();
+  });
+
+  it.each([
+    ["drops the connection", (stream: ServerHttp2Stream) => stream.session?.destroy()],
+    [
+      "resets the stream",
+      (stream: ServerHttp2Stream) => stream.close(constants.NGHTTP2_INTERNAL_ERROR),
+    ],
+    ["cancels the stream", (stream: ServerHttp2Stream) => stream.close(constants.NGHTTP2_CANCEL)],
+  ])("calls a server that %s unavailable, and repeats what it may", async (_how, die) => {
+    let arrived = 0;
+    const dying = createServer().on("stream", (stream) => {
+      arrived += 1;
+      // The stream tells its own server about the reset as well, which is no news here.
+      stream.on("error", () => undefined);
+      die(stream);
+    });
+    await new Promise<void>((resolve) => dying.listen(0, "127.0.0.1", resolve));
+    const { port } = dying.address() as AddressInfo;
+    const channel = createRpcChannel({ address: `127.0.0.1:${port}` });
+    const failure = createRpcClient(JobService, channel).getJob({ jobId: JOB_ID }, { token: "t" });
+    await expect(failure).rejects.toMatchObject({ kind: "unavailable", reason: "UNAVAILABLE" });
+    expect(arrived).toBeGreaterThan(1);
+    channel.close();
+    dying.close();
   });
 });

@@ -24,7 +24,7 @@ function writeLine({ state, plan }: ServerCall, elapsedMs: number, error: NexusE
   const isSlow = !isStream && elapsedMs >= SLOW_CALL_MS;
   const isFailed = error !== undefined && !QUIET_KINDS.has(error.kind);
   const level = isSlow || isFailed ? "info" : "debug";
-  if (!state.logger.isLevelEnabled(level)) return;
+  if (!state.isLogging(level)) return;
   state.logger[level](
     {
       duration_ms: Math.round(elapsedMs * 10) / 10,

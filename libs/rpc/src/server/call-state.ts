@@ -29,7 +29,7 @@ export class CallState implements CallContext {
   traceId: string | undefined;
   /** Set by the authenticate interceptor. */
   swapToken: ((token: string) => Promise<Principal>) | undefined;
-  readonly #controller = new AbortController();
+  #controller: AbortController | undefined;
   readonly #baseLogger: Logger;
   #logger: Logger | undefined;
   #onEnd: ((error: NexusError) => void) | undefined;
@@ -49,8 +49,18 @@ export class CallState implements CallContext {
     return this.plan.method;
   }
 
+  /** Made at first use: most handlers never look. */
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#endError !== undefined) this.#controller.abort(this.#endError);
+    }
     return this.#controller.signal;
+  }
+
+  /** Says whether a line of this level would be written, without making the call's logger. */
+  isLogging(level: "debug" | "info"): boolean {
+    return this.#baseLogger.isLevelEnabled(level);
   }
 
   /** Made at first use: most calls never log. */
@@ -76,7 +86,7 @@ export class CallState implements CallContext {
     const first = this.#endError === undefined;
     if (first) {
       this.#endError = error;
-      this.#controller.abort(error);
+      this.#controller?.abort(error);
     }
     if (lingerMs === 0) this.#onEnd?.(this.#endError ?? error);
     else if (first) setTimeout(() => this.#onEnd?.(error), lingerMs).unref();
