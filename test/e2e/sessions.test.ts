@@ -9,7 +9,7 @@ import {
 import { RegistryService } from "@nexus/proto/registry";
 import { AuthService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
-import { AgentState, JobState } from "@nexus/sdk";
+import { AgentState, JobState, TaskState } from "@nexus/sdk";
 import { type AsyncQueue, createAsyncQueue, NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -94,6 +94,10 @@ async function registerBare(agentId: string, capability: string): Promise<string
   return token;
 }
 
+function accepted({ taskId, fence }: Assignment): Frame {
+  return { taskUpdates: [{ taskId, fence, update: { case: "accepted", value: {} } }] };
+}
+
 function completed(assignment: Assignment): Frame {
   const { taskId, fence } = assignment;
   const output = { contentType: "application/json", data: new TextEncoder().encode("1") };
@@ -132,6 +136,14 @@ describe("an agent's session", () => {
     const before = await first.welcome();
     const jobId = await submitTasks(user.client, [{ key: "a", capability: "blinker.work" }]);
     const lease = await first.assignment();
+    first.send(accepted(lease));
+    await waitFor(
+      async () => {
+        const { tasks } = await user.client.jobs.listTasks({ jobId });
+        return tasks[0]?.state === TaskState.RUNNING || undefined;
+      },
+      { timeoutMs: 10_000, what: "the task to run" },
+    );
     first.cut();
     await first.ended;
 
