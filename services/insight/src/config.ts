@@ -13,7 +13,26 @@ export const schema = defineConfig({
       default: 30 * DAY_MS,
       min: 2 * DAY_MS,
       max: 400 * DAY_MS,
-      about: "How long samples are kept; whole days are dropped once they are older.",
+      dynamic: true,
+      about:
+        "How long single samples are kept, which answer for jobs; whole days are dropped once they are older.",
+    }),
+    rollupIntervalMs: durationMs({
+      env: "NEXUS_INSIGHT_ROLLUP_INTERVAL_MS",
+      default: 5_000,
+      min: 50,
+      max: 300_000,
+      about:
+        "Pause between two rounds of adding new samples to the sums. Questions add up what is not in them yet, so this trades their work for writes.",
+    }),
+    rollupRetentionMs: durationMs({
+      env: "NEXUS_INSIGHT_ROLLUP_RETENTION_MS",
+      default: 31 * DAY_MS,
+      min: 2 * DAY_MS,
+      max: 400 * DAY_MS,
+      dynamic: true,
+      about:
+        "How long sums by minute, hour and day are kept, which answer for agents and capabilities. Questions may look back 30 days.",
     }),
   },
 });

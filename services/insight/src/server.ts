@@ -1,7 +1,7 @@
 /** Puts insight together. Reads top to bottom in the order of dependency; the frame closes in reverse. */
 import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
-import { createPool, migrate, type Pool } from "@nexus/postgres";
+import { createPool, decodePageToken, encodePageToken, migrate, type Pool } from "@nexus/postgres";
 import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
 import {
   createServiceFrame,
@@ -14,8 +14,10 @@ import { createMetricsCollector } from "./domain/metrics-collector.ts";
 import { createPerformanceAnalytics } from "./domain/performance-analytics.ts";
 import { createEvents } from "./events.ts";
 import { createHandlers } from "./handlers/index.ts";
-import { keepPartitions, pruneKeys } from "./loops/retention-loops.ts";
+import { keepPartitions } from "./loops/retention-loops.ts";
+import { rollUpSamples } from "./loops/rollup-loop.ts";
 import { createPerformanceStore } from "./store/performance-store.ts";
+import { createRollupStore } from "./store/rollup-store.ts";
 import { createSampleStore } from "./store/sample-store.ts";
 
 const SCHEMA = "insight";
@@ -30,15 +32,21 @@ export async function startServer(
   try {
     const pool = openPool(frame, config.current);
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+    const events = createEvents(frame.metrics);
     const samples = createSampleStore(pool);
-    const { sampleRetentionMs } = config.current;
-    await frame.untilUp("postgres", () => samples.keepPartitions(sampleRetentionMs));
-    const collector = createMetricsCollector({ samples, events: createEvents(frame.metrics) });
+    const rollups = createRollupStore(pool);
+    const partitions = [
+      () => samples.keepPartitions(config.current.sampleRetentionMs),
+      () => rollups.keepPartitions(config.current.rollupRetentionMs),
+    ];
+    for (const keep of partitions) await frame.untilUp("postgres", keep);
+    const collector = createMetricsCollector({ samples, events });
     frame.defer("sample intake", () => collector.close());
-    frame.loop(keepPartitions(samples, () => config.current.sampleRetentionMs));
-    frame.loop(pruneKeys(samples));
+    frame.loop(keepPartitions(partitions));
+    frame.loop(rollUpSamples(rollups, events, config.current.rollupIntervalMs));
     const analytics = createPerformanceAnalytics(createPerformanceStore(pool));
-    const handlers = createHandlers({ collector, analytics, clock: frame.clock });
+    const pageTokens = { encode: encodePageToken, decode: decodePageToken };
+    const handlers = createHandlers({ collector, analytics, clock: frame.clock, pageTokens });
     frame.server.add(MetricsService, handlers.metrics);
     frame.server.add(AnalyticsService, handlers.analytics);
     return await frame.start();

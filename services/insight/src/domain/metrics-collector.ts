@@ -1,4 +1,5 @@
-import { type Batcher, createBatcher } from "@nexus/shared";
+/** MetricsCollector: takes samples in, many callers' batches in one commit. */
+import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import type { InsightEvents, SampleStore } from "./ports.ts";
 import type { TaskSample } from "./task-sample.ts";
 
@@ -8,15 +9,20 @@ export interface MetricsCollector {
    *
    * Errors: exhausted/QUEUE_FULL when intake is behind, and then nothing of the batch is stored. */
   record(samples: readonly TaskSample[]): Promise<number>;
+  /** Stores what waits, and refuses more. */
   close(): Promise<void>;
 }
 
 /** Callers' batches that share one transaction: at most 16 384 rows. */
-const FLUSH_BATCHES_MAX = 32;
-const FLUSH_DELAY_MS = 3;
-const QUEUED_BATCHES_MAX = 256;
+export const FLUSH_BATCHES_MAX = 32;
 
-/** Creates the collector: batches of many callers are committed together. */
+/** How long a batch waits for company. */
+export const FLUSH_DELAY_MS = 3;
+
+/** Callers' batches that may wait: at most 65 536 rows, some 30 MiB. */
+export const QUEUED_BATCHES_MAX = 128;
+
+/** Creates the collector. */
 export function createMetricsCollector(deps: {
   readonly samples: SampleStore;
   readonly events: InsightEvents;
@@ -30,9 +36,16 @@ export function createMetricsCollector(deps: {
   });
   return {
     record: async (samples) => {
-      const stored = await batcher.add(samples);
-      deps.events.samplesStored(stored, samples.length - stored);
-      return stored;
+      try {
+        const stored = await batcher.add(samples);
+        deps.events.samplesStored(stored, samples.length - stored);
+        return stored;
+      } catch (error) {
+        if (NexusError.is(error, "exhausted", "QUEUE_FULL")) {
+          deps.events.samplesRefused("queue_full");
+        }
+        throw error;
+      }
     },
     close: () => batcher.close(),
   };

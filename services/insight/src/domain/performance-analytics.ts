@@ -1,6 +1,10 @@
+/** PerformanceAnalytics: how agents, capabilities and jobs perform. */
 import { NexusError } from "@nexus/shared";
-import type { NamedPerformance, Performance } from "./performance.ts";
-import type { Grouping, PerformanceFilter, PerformanceStore } from "./ports.ts";
+import type { NamedPerformance } from "./performance.ts";
+import type { Grouping, JobPerformance, PerformanceFilter, PerformanceStore } from "./ports.ts";
+
+/** Lines that one answer holds at most, whatever page size was asked for: each takes about a hundred rows to add up. */
+export const PAGE_LINES_MAX = 250;
 
 /** A page of a listing. */
 export interface PerformancePage {
@@ -9,26 +13,26 @@ export interface PerformancePage {
   readonly nextAfter: string | undefined;
 }
 
-/** Answers how agents, capabilities and jobs perform. */
-export interface PerformanceAnalytics {
-  list(grouping: Grouping, filter: PerformanceFilter, page: PageSpec): Promise<PerformancePage>;
-  /** Errors: not_found/NO_SAMPLES. */
-  job(
-    namespace: string,
-    jobId: string,
-  ): Promise<{ readonly total: Performance; readonly agents: readonly NamedPerformance[] }>;
-}
-
 /** Which page. */
 export interface PageSpec {
   readonly afterName: string;
   readonly size: number;
 }
 
+/** Answers how agents, capabilities and jobs perform. */
+export interface PerformanceAnalytics {
+  /** One line a group that has samples in the window, by name. */
+  list(grouping: Grouping, filter: PerformanceFilter, page: PageSpec): Promise<PerformancePage>;
+  /** Errors: not_found/NO_SAMPLES. */
+  job(namespace: string, jobId: string): Promise<JobPerformance>;
+}
+
 /** Creates the analytics over a store. */
 export function createPerformanceAnalytics(store: PerformanceStore): PerformanceAnalytics {
   return {
-    list: async (grouping, filter, { afterName, size }) => {
+    list: async (grouping, filter, page) => {
+      const size = Math.min(page.size, PAGE_LINES_MAX);
+      const { afterName } = page;
       const found = await store.list(grouping, filter, { afterName, limit: size + 1 });
       const items = found.slice(0, size);
       return { items, nextAfter: found.length > size ? items.at(-1)?.name : undefined };

@@ -1,3 +1,5 @@
+/** What analytics answers. */
+
 /** A distribution of durations in microseconds; undefined parts when nothing was measured. */
 export interface Latency {
   readonly count: number;

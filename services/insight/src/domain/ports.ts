@@ -1,3 +1,4 @@
+/** What the domain needs from the outside: stores of samples and of their sums, and somebody to tell. */
 import type { NamedPerformance, Performance } from "./performance.ts";
 import type { TaskSample } from "./task-sample.ts";
 
@@ -7,11 +8,17 @@ export interface SampleStore {
   insert(batches: readonly (readonly TaskSample[])[]): Promise<number[]>;
   /** Makes room for the days to come and drops those past the retention. */
   keepPartitions(retentionMs: number): Promise<void>;
-  /** Forgets the ids of samples older than a day; returns how many. */
-  pruneKeys(): Promise<number>;
 }
 
-/** Which samples a listing is about. */
+/** Keeps sums of samples by minute, hour and day. */
+export interface RollupStore {
+  /** Adds up to `limit` samples that are in no rollup yet, in the order they were stored; returns how many. */
+  advance(limit: number): Promise<number>;
+  /** Makes room for the days to come and drops those past the retention. */
+  keepPartitions(retentionMs: number): Promise<void>;
+}
+
+/** Which samples a listing is about. Empty texts mean any. */
 export interface PerformanceFilter {
   readonly namespace: string;
   readonly windowMs: number;
@@ -22,22 +29,33 @@ export interface PerformanceFilter {
 /** What a listing is grouped by. */
 export type Grouping = "agent" | "capability";
 
-/** Sums samples up. */
+/** Which part of a listing: the first names behind one. */
+export interface WindowPage {
+  readonly afterName: string;
+  readonly limit: number;
+}
+
+/** A whole job and its agents. */
+export interface JobPerformance {
+  readonly total: Performance;
+  readonly agents: readonly NamedPerformance[];
+}
+
+/** Sums samples up. A sample counts as soon as it was stored. */
 export interface PerformanceStore {
-  /** One page of groups by name, after `afterName`, at most `limit`. */
+  /** One page of groups by name. Cost: about 113 rows a group, whatever the window and the number of samples. */
   list(
     grouping: Grouping,
     filter: PerformanceFilter,
-    page: { readonly afterName: string; readonly limit: number },
-  ): Promise<NamedPerformance[]>;
-  /** A whole job and its agents; undefined when it has no samples. */
-  job(
-    namespace: string,
-    jobId: string,
-  ): Promise<{ readonly total: Performance; readonly agents: NamedPerformance[] } | undefined>;
+    page: WindowPage,
+  ): Promise<readonly NamedPerformance[]>;
+  /** Undefined when the job has no samples. */
+  job(namespace: string, jobId: string): Promise<JobPerformance | undefined>;
 }
 
 /** What insight tells operators. */
 export interface InsightEvents {
   samplesStored(stored: number, repeated: number): void;
+  samplesRefused(reason: "queue_full"): void;
+  samplesRolledUp(count: number): void;
 }

@@ -1,3 +1,4 @@
+/** One measurement of a task attempt, and which ones are taken in. */
 import { NexusError } from "@nexus/shared";
 
 /** How one attempt of one task went, as it is stored. Durations in microseconds. */
@@ -18,23 +19,30 @@ export interface TaskSample {
 
 /** How old a sample may be when it arrives: its day's partition must still be there. */
 export const SAMPLE_AGE_MAX_MS = 86_400_000;
+
 /** How far ahead a sender's clock may be. */
 export const SAMPLE_LEAD_MAX_MS = 300_000;
 
-/** Refuses times outside the window. Errors: invalid/SAMPLE_TIME_INVALID, naming the sample. */
-export function assertTimeAccepted(measuredAtMs: number, nowMs: number, index: number): void {
-  const age = nowMs - measuredAtMs;
-  if (age <= SAMPLE_AGE_MAX_MS && -age <= SAMPLE_LEAD_MAX_MS) return;
-  throw new NexusError({
-    kind: "invalid",
-    reason: "SAMPLE_TIME_INVALID",
-    message: "A sample's time is more than 24 h in the past or 5 minutes in the future.",
-    details: {
-      fieldViolations: [
-        { field: `samples[${index}].time`, description: "must be within the last 24 h" },
-      ],
-    },
-  });
+/** Refuses a sample that cannot be stored, and names its place in the batch: samples of many callers are stored together, and
+ * none of them may make the others fail.
+ *
+ * Errors: invalid/SAMPLE_TIME_INVALID for a time outside the window; invalid/TEXT_NOT_STORABLE for a NUL in a text. */
+export function assertStorable(sample: TaskSample, nowMs: number, position: number): void {
+  const ageMs = nowMs - sample.measuredAtMs;
+  if (ageMs > SAMPLE_AGE_MAX_MS || -ageMs > SAMPLE_LEAD_MAX_MS) {
+    throw refusal("SAMPLE_TIME_INVALID", {
+      field: `samples[${position}].time`,
+      description: "must be at most 24 h in the past and 5 minutes in the future",
+    });
+  }
+  const { sampleId, namespace, jobId, taskId, capability, agentId, reason } = sample;
+  const texts = [sampleId, namespace, jobId, taskId, capability, agentId, reason];
+  if (texts.some((text) => text.includes("\0"))) {
+    throw refusal("TEXT_NOT_STORABLE", {
+      field: `samples[${position}]`,
+      description: "must not hold a NUL character",
+    });
+  }
 }
 
 /** Returns the namespace a sample belongs to: its own, which only services may choose, else the caller's.
@@ -50,5 +58,17 @@ export function namespaceOf(
     kind: "forbidden",
     reason: "NAMESPACE_FORBIDDEN",
     message: `The caller may not record samples for the namespace ${named}.`,
+  });
+}
+
+function refusal(
+  reason: string,
+  violation: { readonly field: string; readonly description: string },
+): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason,
+    message: `${violation.field} ${violation.description}.`,
+    details: { fieldViolations: [violation] },
   });
 }

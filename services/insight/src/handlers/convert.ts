@@ -27,8 +27,8 @@ export function toTaskSample(sample: Sample, namespace: string): TaskSample {
     attempt: task.attempt,
     success: task.success,
     reason: task.reason,
-    queueUs: fromDuration(task.queueTime),
-    runUs: fromDuration(task.runTime),
+    queueUs: measured(task.queueTime),
+    runUs: measured(task.runTime),
   };
 }
 
@@ -67,6 +67,12 @@ function fromLatency(latency: Latency) {
 export function durationOr(duration: Duration | undefined, defaultMs: number): number {
   const micros = fromDuration(duration);
   return micros === undefined ? defaultMs : micros / 1_000;
+}
+
+/** A duration between two clocks may come out below nothing; it took no time then. */
+function measured(duration: Duration | undefined): number | undefined {
+  const micros = fromDuration(duration);
+  return micros === undefined ? undefined : Math.max(0, micros);
 }
 
 function fromDuration(duration: Duration | undefined): number | undefined {

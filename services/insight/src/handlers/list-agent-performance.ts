@@ -8,16 +8,17 @@ const PAGE_KIND = "agent-performance";
 /** Creates the handler of AnalyticsService.ListAgentPerformance. */
 export function listAgentPerformance({
   analytics,
+  pageTokens,
 }: HandlerDeps): MethodImplementation<typeof AnalyticsService.method.listAgentPerformance> {
   return async ({ window, agentId, capability, page }, ctx) => {
     const { namespace } = requirePrincipal(ctx);
     const windowMs = durationOr(window, WINDOW_DEFAULT_MS);
     const filter = { namespace, windowMs, agentId, capability };
-    const found = await analytics.list("agent", filter, readPage(PAGE_KIND, page));
+    const found = await analytics.list("agent", filter, readPage(pageTokens, PAGE_KIND, page));
     const agents = found.items.map(({ name, performance }) => ({
       agentId: name,
       performance: fromPerformance(performance),
     }));
-    return { agents, page: pageInfo(PAGE_KIND, found.nextAfter) };
+    return { agents, page: pageInfo(pageTokens, PAGE_KIND, found.nextAfter) };
   };
 }

@@ -8,16 +8,17 @@ const PAGE_KIND = "capability-performance";
 /** Creates the handler of AnalyticsService.ListCapabilityPerformance. */
 export function listCapabilityPerformance({
   analytics,
+  pageTokens,
 }: HandlerDeps): MethodImplementation<typeof AnalyticsService.method.listCapabilityPerformance> {
   return async ({ window, capability, page }, ctx) => {
     const { namespace } = requirePrincipal(ctx);
     const windowMs = durationOr(window, WINDOW_DEFAULT_MS);
     const filter = { namespace, windowMs, agentId: "", capability };
-    const found = await analytics.list("capability", filter, readPage(PAGE_KIND, page));
+    const found = await analytics.list("capability", filter, readPage(pageTokens, PAGE_KIND, page));
     const capabilities = found.items.map(({ name, performance }) => ({
       capability: name,
       performance: fromPerformance(performance),
     }));
-    return { capabilities, page: pageInfo(PAGE_KIND, found.nextAfter) };
+    return { capabilities, page: pageInfo(pageTokens, PAGE_KIND, found.nextAfter) };
   };
 }

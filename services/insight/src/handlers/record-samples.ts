@@ -1,6 +1,6 @@
 import type { MetricsService } from "@nexus/proto/insight";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { assertTimeAccepted, namespaceOf } from "../domain/task-sample.ts";
+import { assertStorable, namespaceOf } from "../domain/task-sample.ts";
 import { toTaskSample } from "./convert.ts";
 import type { HandlerDeps } from "./handler-deps.ts";
 
@@ -14,7 +14,7 @@ export function recordSamples({
     const nowMs = clock.nowMs();
     const samples = request.samples.map((sample, index) => {
       const converted = toTaskSample(sample, namespaceOf(sample.namespace, caller));
-      assertTimeAccepted(converted.measuredAtMs, nowMs, index);
+      assertStorable(converted, nowMs, index);
       return converted;
     });
     return { stored: await collector.record(samples) };

@@ -1,75 +1,94 @@
 /** The table task_samples: written in large batches, each sample once. */
-import { type Pool, withTransaction } from "@nexus/postgres";
+import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
 import type { SampleStore } from "../domain/ports.ts";
 import { SAMPLE_AGE_MAX_MS, type TaskSample } from "../domain/task-sample.ts";
+import { keepDayPartitions } from "./day-partitions.ts";
 
-const DAYS_AHEAD = 2;
-const PRUNE_ROWS_MAX = 50_000;
-/** Creating and dropping partitions waits for readers; it gives up soon, since everybody else would queue behind it. */
-const LOCK_TIMEOUT = "1s";
+/** Key of the advisory lock that whoever stores samples takes: "NXSA". */
+const INTAKE_LOCK = 0x4e585341;
 
-/** Of samples with the same id, in this batch or before, the first one counts. */
+/** A sample may be a day old when it arrives, and that day's midnight may pass meanwhile. */
+export const SAMPLE_DAYS_BACK = 2;
+
+/** A sample may be sent again for as long as its time is accepted, and then a little longer. */
+const KEY_MEMORY_MS = SAMPLE_AGE_MAX_MS + 3_600_000;
+
 const INSERT = `
   WITH input AS (
-    SELECT DISTINCT ON (namespace, sample_id) * FROM unnest(
-      $1::integer[], $2::text[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[],
-      $9::integer[], $10::boolean[], $11::text[], $12::bigint[], $13::bigint[])
-      AS sample (origin, namespace, sample_id, measured_at_ms, job_id, task_id, capability, agent_id,
-        attempt, success, reason, queue_us, run_us)
-    ORDER BY namespace, sample_id
-  ), fresh AS (
-    INSERT INTO sample_keys (namespace, sample_id) SELECT namespace, sample_id FROM input
-    ON CONFLICT ON CONSTRAINT sample_keys_pkey DO NOTHING
-    RETURNING namespace, sample_id
+    SELECT * FROM unnest(
+      $1::text[], $2::text[], $3::float8[], $4::text[], $5::text[], $6::text[], $7::text[],
+      $8::integer[], $9::boolean[], $10::text[], $11::bigint[], $12::bigint[]) WITH ORDINALITY
+      AS sample (namespace, sample_id, measured_at_ms, job_id, task_id, capability, agent_id,
+        attempt, success, reason, queue_us, run_us, position)
+  ), fresh AS MATERIALIZED (
+    SELECT * FROM input i WHERE NOT EXISTS (
+      SELECT 1 FROM sample_keys k WHERE k.namespace = i.namespace AND k.sample_id = i.sample_id)
+  ), remembered AS (
+    INSERT INTO sample_keys (namespace, sample_id) SELECT namespace, sample_id FROM fresh
   ), stored AS (
     INSERT INTO task_samples (namespace, measured_at, job_id, task_id, capability, agent_id, attempt, success,
       reason, queue_us, run_us)
     SELECT namespace, to_timestamp(measured_at_ms / 1000), job_id, task_id, capability, agent_id, attempt, success,
       reason, queue_us, run_us
-    FROM input JOIN fresh USING (namespace, sample_id)
+    FROM fresh ORDER BY position
   )
-  SELECT origin, count(*)::integer AS stored FROM input JOIN fresh USING (namespace, sample_id) GROUP BY origin`;
+  SELECT position::integer FROM fresh`;
 
 /** Creates the store. */
 export function createSampleStore(pool: Pool): SampleStore {
   return {
-    insert: async (batches) => {
-      const { rows } = await pool.query<{ origin: number; stored: number }>({
-        name: "insert-samples",
-        text: INSERT,
-        values: columnsOf(batches),
-      });
-      const counts = new Map(rows.map(({ origin, stored }) => [origin, stored]));
-      return batches.map((_, index) => counts.get(index) ?? 0);
-    },
+    insert: (batches) => withTransaction(pool, (tx) => insert(tx, batches)),
     keepPartitions: async (retentionMs) => {
-      await withTransaction(pool, async (tx) => {
-        await tx.query(`SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`);
-        await tx.query("SELECT create_sample_partitions($1)", [DAYS_AHEAD]);
-        const drop = "SELECT drop_sample_partitions(make_interval(secs => $1::float8 / 1000))";
-        await tx.query(drop, [retentionMs]);
+      await keepDayPartitions(pool, "task_samples", {
+        daysBack: SAMPLE_DAYS_BACK,
+        keptMs: retentionMs,
       });
-    },
-    pruneKeys: async () => {
-      const { rowCount } = await pool.query(
-        `DELETE FROM sample_keys WHERE ctid = ANY (ARRAY(
-           SELECT ctid FROM sample_keys WHERE seen_at < now() - make_interval(secs => $1::float8 / 1000)
-           LIMIT $2))`,
-        [KEY_MEMORY_MS, PRUNE_ROWS_MAX],
-      );
-      return rowCount;
+      await keepDayPartitions(pool, "sample_keys", { daysBack: 1, keptMs: KEY_MEMORY_MS });
     },
   };
 }
 
-/** A sample may be sent again for as long as its time is accepted, and then a little longer. */
-const KEY_MEMORY_MS = SAMPLE_AGE_MAX_MS + 3_600_000;
+/** A sample of one of the batches that came first under its id. */
+interface Entry {
+  readonly origin: number;
+  readonly sample: TaskSample;
+}
 
-function columnsOf(batches: readonly (readonly TaskSample[])[]): unknown[] {
-  const rows = batches.flatMap((batch, origin) => batch.map((sample) => ({ origin, sample })));
-  const column = <T>(of: (sample: TaskSample) => T): T[] => rows.map(({ sample }) => of(sample));
+async function insert(
+  tx: Queryable,
+  batches: readonly (readonly TaskSample[])[],
+): Promise<number[]> {
+  const entries = distinctEntries(batches);
+  // Makes the look at the keys and the numbering of samples one step for everybody. A flush of 512 samples holds it for some
+  // 10 ms, and all callers share a flush.
+  await tx.query("SELECT pg_advisory_xact_lock($1)", [INTAKE_LOCK]);
+  const { rows } = await tx.query<{ position: number }>({
+    name: "insert-samples",
+    text: INSERT,
+    values: columnsOf(entries.map(({ sample }) => sample)),
+  });
+  const stored = batches.map(() => 0);
+  for (const { position } of rows) {
+    const origin = entries[position - 1]?.origin ?? 0;
+    stored[origin] = (stored[origin] ?? 0) + 1;
+  }
+  return stored;
+}
+
+function distinctEntries(batches: readonly (readonly TaskSample[])[]): Entry[] {
+  const first = new Map<string, Entry>();
+  for (const [origin, batch] of batches.entries()) {
+    for (const sample of batch) {
+      const id = `${sample.namespace}\n${sample.sampleId}`;
+      if (!first.has(id)) first.set(id, { origin, sample });
+    }
+  }
+  return [...first.values()];
+}
+
+function columnsOf(samples: readonly TaskSample[]): unknown[] {
+  const column = <T>(of: (sample: TaskSample) => T): T[] => samples.map(of);
   return [
-    rows.map(({ origin }) => origin),
     column((sample) => sample.namespace),
     column((sample) => sample.sampleId),
     column((sample) => sample.measuredAtMs),
