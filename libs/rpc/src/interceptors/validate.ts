@@ -1,24 +1,27 @@
 import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
-import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
+import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import { NexusError } from "@nexus/shared";
 import type { Interceptor } from "../server/interceptor.ts";
 import type { MethodPlan } from "../server/method-plan.ts";
 import { decodeRequest } from "../wire/codec.ts";
+
+/** Compiled rules by type. One for the process: they depend on nothing but the contracts, and compiling those of six
+ * services takes 0.3 s of CPU, which tests would pay for each server. */
+const validator = createValidator();
 
 /** Decodes requests and checks them against the rules of the contract, each message of a stream as well.
  *
  * Decoding waits until here so that a caller without a token costs none of it. Raw methods keep their bytes.
  * Errors: invalid/REQUEST_MALFORMED, invalid/REQUEST_INVALID with every broken rule. */
 export function createValidate(plans: readonly MethodPlan[]): Interceptor {
-  const validator = createValidator();
   const inputs = plans.filter(({ checked }) => checked).map(({ method }) => method.input);
-  for (const schema of messageClosure(inputs)) warmUp(validator, schema);
+  for (const schema of messageClosure(inputs)) warmUp(schema);
 
   function parserOf({ raw, checked, method }: MethodPlan): (bytes: Buffer) => unknown {
     if (raw) return (bytes) => bytes;
     if (!checked) return (bytes) => decodeRequest(method.input, bytes);
-    return (bytes) => parseRequest(validator, method.input, bytes);
+    return (bytes) => parseRequest(method.input, bytes);
   }
 
   return async (call, next) => {
@@ -39,14 +42,14 @@ function messageClosure(roots: readonly DescMessage[]): Set<DescMessage> {
 }
 
 /** Compiles the rules of a type. The first use of a type costs tens of milliseconds, so it happens at start. */
-function warmUp(validator: Validator, schema: DescMessage): void {
+function warmUp(schema: DescMessage): void {
   const result = validator.validate(schema, create(schema));
   if (result.kind === "error") {
     throw new Error(`The rules of ${schema.typeName} do not compile.`, { cause: result.error });
   }
 }
 
-function parseRequest(validator: Validator, schema: DescMessage, bytes: Buffer): Message {
+function parseRequest(schema: DescMessage, bytes: Buffer): Message {
   const message = decodeRequest(schema, bytes);
   const result = validator.validate(schema, message);
   if (result.kind === "valid") return message;

@@ -36,9 +36,13 @@ interface ExtensionRequest {
   readonly extensionNumber: number;
 }
 
+/** The two contracts; read from disk and parsed once per process. */
+let carried: readonly DescService[] | undefined;
+
 /** Creates both versions of reflection for the services and everything their files import. */
 export function createReflections(services: readonly DescService[]): Reflection[] {
-  const descs = carriedReflections();
+  carried ??= carriedReflections();
+  const descs = carried;
   const index = createIndex([...services, ...descs]);
   return descs.map((desc) => ({
     desc,
