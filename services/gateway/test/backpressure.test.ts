@@ -1,11 +1,13 @@
 import { AgentSessionService } from "@nexus/proto/mesh";
+import { JobService } from "@nexus/proto/orchestrator";
 import { type RawRelay, rawStream } from "@nexus/rpc";
 import { createAsyncQueue } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterEach, describe, expect, it } from "vitest";
-import { type GatewayRig, Rigs } from "./_helpers.ts";
+import { complete, type GatewayRig, Rigs } from "./_helpers.ts";
 
 const CONNECT = AgentSessionService.method.connect;
+const TEXT = "x".repeat(64 * 1_024);
 const FRAME = Buffer.alloc(64 * 1_024, 1);
 /** What may be under way between two ends that do not read: flow-control windows and write buffers of two hops. */
 const UNDER_WAY_FRAMES_MAX = 120;
@@ -89,6 +91,40 @@ describe("the gateway between a fast and a slow end", () => {
     await responses.return?.();
   });
 
+  it("stops an owner that sends to an HTTP caller which does not read", async () => {
+    const flood = createFlood();
+    const answer = {
+      events: [{ event: { case: "jobChanged", value: { failure: { message: TEXT } } } }],
+    };
+    const rig = await rigs.start({
+      upstreams: {
+        orchestrator: (server) =>
+          server.add(
+            JobService,
+            complete(JobService, {
+              async *watchJob() {
+                for await (const _ of flood.frames()) yield answer as never;
+              },
+            }),
+          ),
+      },
+    });
+    const leaving = new AbortController();
+    const response = await fetch(`${rig.http}/nexus.orchestrator.v1.JobService/WatchJob`, {
+      method: "POST",
+      signal: leaving.signal,
+      headers: {
+        authorization: `Bearer ${await rig.token()}`,
+        "content-type": "application/connect+proto",
+      },
+      body: new Uint8Array([0, 0, 0, 0, 3, 10, 1, 106]),
+    });
+    expect(response.status).toBe(200);
+    await flood.stopped();
+    expect(flood.sent).toBeLessThan(UNDER_WAY_FRAMES_MAX);
+    leaving.abort();
+  });
+
   it("holds little memory for many agents that do not read", async () => {
     const floods = Array.from({ length: 20 }, createFlood);
     const rig = await start((call) => {
@@ -103,6 +139,6 @@ describe("the gateway between a fast and a slow end", () => {
     );
     await Promise.all(floods.map(({ stopped }) => stopped()));
     for (const { sent } of floods) expect(sent).toBeLessThan(UNDER_WAY_FRAMES_MAX);
-    await Promise.all(streams.map((stream) => stream.return?.()));
+    for (const stream of streams) await stream.return?.();
   });
 });

@@ -61,13 +61,14 @@ describe("rate limits", () => {
     const error = await failureOf(login());
     expect(error).toMatchObject(LIMITED);
     expect(error.details.retryAfterMs).toBe(500);
-    expect((await fetch(`${rig.http}/.well-known/jwks.json`)).status).toBe(429);
+    const limited = await fetch(`${rig.http}/.well-known/jwks.json`);
+    expect([limited.status, limited.headers.get("retry-after")]).toEqual([429, "1"]);
     const response = await fetch(`${rig.http}/nexus.vault.v1.AuthService/Login`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(CREDENTIALS),
     });
-    expect(response.status).toBe(429);
+    expect([response.status, response.headers.get("retry-after")]).toEqual([429, "1"]);
     expect(await response.json()).toMatchObject({
       code: "resource_exhausted",
       details: [{ debug: { reason: "RATE_LIMITED" } }, { debug: { retryDelay: "0.500s" } }],

@@ -66,7 +66,7 @@ describe("GetStatus", () => {
     const rig = await rigs.start({ config: { registryAddress: silence } });
     const status = await rig
       .client(StatusService)
-      .getStatus({}, { token: await rig.token(), timeoutMs: 1_000 });
+      .getStatus({}, { token: await rig.token(), timeoutMs: 1_700 });
     expect(healthOf(status)).toContainEqual(["registry", "UNREACHABLE"]);
   });
 

@@ -19,6 +19,8 @@ import { NEXUS_VERSION, NexusError } from "@nexus/shared";
 
 /** How long a service may take to say how it is. */
 const CHECK_TIMEOUT_MS = 2_000;
+/** Kept back of a caller's time, so that the answer about a silent service still arrives. */
+const ANSWER_MARGIN_MS = 200;
 
 type HealthClient = RpcClient<typeof Health>;
 
@@ -54,7 +56,8 @@ export function createGetStatus(
 ): MethodImplementation<typeof StatusService.method.getStatus> {
   return (_request, ctx) => {
     admit(ctx);
-    return read({ parent: ctx });
+    const leftMs = (ctx.deadlineAtMs ?? Number.POSITIVE_INFINITY) - Date.now();
+    return read({ parent: ctx, timeoutMs: Math.max(0, leftMs - ANSWER_MARGIN_MS) });
   };
 }
 

@@ -50,9 +50,15 @@ interface HttpError {
  * details of an owner keep their bytes. */
 export function toConnectError(error: NexusError): ConnectError {
   const { code, message, details } = toHttpError(error);
-  const connectError = new ConnectError(message, code);
+  const connectError = new ConnectError(message, code, headersOf(error));
   connectError.details.push(...details);
   return connectError;
+}
+
+/** Returns the headers that an error's answer has: when to come back, for clients that know HTTP and nothing else. */
+export function headersOf({ details }: NexusError): Record<string, string> {
+  if (details.retryAfterMs === undefined) return {};
+  return { "retry-after": String(Math.ceil(details.retryAfterMs / 1_000)) };
 }
 
 /** Writes an error as Connect's JSON, for answers that no handler of a contract gives. */

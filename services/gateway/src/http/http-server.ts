@@ -22,6 +22,7 @@ export interface HttpServer {
 const HEADERS_MAX_BYTES = 16 * KiB;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
+const IDLE_SWEEP_MS = 50;
 
 const LIMITS = {
   maxHeaderSize: HEADERS_MAX_BYTES,
@@ -69,10 +70,14 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
+/** A connection whose last answer was written stays open for the caller's next request, so idle ones are looked for
+ * again and again until none is left. */
 function closeWithin(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
+    const sweep = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS);
     const timer = setTimeout(() => server.closeAllConnections(), graceMs);
     server.close(() => {
+      clearInterval(sweep);
       clearTimeout(timer);
       resolve();
     });

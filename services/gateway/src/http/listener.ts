@@ -7,7 +7,7 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { ERROR_KINDS, NexusError } from "@nexus/shared";
-import { toErrorJson } from "./connect-errors.ts";
+import { headersOf, toErrorJson } from "./connect-errors.ts";
 import { addRoutes, addressKey, type HttpRoute } from "./connect-routes.ts";
 import { explainRefusal } from "./refusals.ts";
 import { ENVELOPE_BYTES, limitBody } from "./request-body.ts";
@@ -113,6 +113,7 @@ function tryReadRequest(request: IncomingMessage, response: ServerResponse, addr
 }
 
 function sendError(response: ServerResponse, status: number, error: NexusError): void {
+  for (const [name, value] of Object.entries(headersOf(error))) response.setHeader(name, value);
   sendJson(response, status, toErrorJson(error));
 }
 

@@ -84,9 +84,8 @@ export function serveCall(
     },
   };
   // A caller that stops reading is never written to again, so its stream's own end may never be reached.
-  context.signal.addEventListener("abort", () => call.end(reasonOf(context.signal)), {
-    once: true,
-  });
+  if (context.signal.aborted) call.end(reasonOf(context.signal));
+  else context.signal.addEventListener("abort", () => call.end(reasonOf(context.signal)));
   return call;
 }
 

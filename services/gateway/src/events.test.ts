@@ -1,0 +1,47 @@
+import { createSilentLogger, ERROR_KINDS, type ErrorKind, NexusError } from "@nexus/shared";
+import { createMetrics } from "@nexus/telemetry";
+import { describe, expect, it } from "vitest";
+import { codeClassOf, createGatewayEvents } from "./events.ts";
+
+function failed(kind: ErrorKind): NexusError {
+  return new NexusError({ kind, reason: "TEST", message: "No." });
+}
+
+describe("codeClassOf", () => {
+  it("sorts every end by whose doing it was", () => {
+    expect(codeClassOf(undefined)).toBe("ok");
+    expect(codeClassOf(new Error("a mistake of ours"))).toBe("server");
+    const server: ErrorKind[] = ["unavailable", "deadline", "data_loss", "internal"];
+    for (const kind of Object.keys(ERROR_KINDS) as ErrorKind[]) {
+      const expected = server.includes(kind) ? "server" : "caller";
+      expect([kind, codeClassOf(failed(kind))]).toEqual([
+        kind,
+        kind === "cancelled" ? "cancelled" : expected,
+      ]);
+    }
+  });
+});
+
+describe("createGatewayEvents", () => {
+  it("counts calls, open streams and refusals under the names of the service", async () => {
+    const metrics = createMetrics("gateway");
+    const events = createGatewayEvents(metrics, createSilentLogger());
+    events.callEnded("registry");
+    events.callEnded("registry", failed("not_found"));
+    events.callEnded("vault", failed("unavailable"));
+    events.streamOpened("mesh-router");
+    events.streamOpened("mesh-router");
+    events.streamClosed("mesh-router");
+    events.rateLimited("address");
+    const lines = (await metrics.text())
+      .split("\n")
+      .filter((line) => line.startsWith("nexus_gateway"));
+    expect(lines.sort()).toEqual([
+      'nexus_gateway_open_streams{upstream="mesh-router"} 1',
+      'nexus_gateway_rate_limited_total{by="address"} 1',
+      'nexus_gateway_relayed_calls_total{upstream="registry",code_class="caller"} 1',
+      'nexus_gateway_relayed_calls_total{upstream="registry",code_class="ok"} 1',
+      'nexus_gateway_relayed_calls_total{upstream="vault",code_class="server"} 1',
+    ]);
+  });
+});
