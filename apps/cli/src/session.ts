@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { TokenSet } from "@nexus/proto/vault";
-import { createClient, type Credentials, type NexusClient } from "@nexus/sdk";
+import { type Credentials, createClient, type NexusClient } from "@nexus/sdk";
 import { NexusError } from "@nexus/shared";
 import { type Profile, readProfile, writeProfile } from "./profile.ts";
 

@@ -1,7 +1,7 @@
 /** What a person sees when the stack is ready. Pure. */
 import { relative } from "node:path";
-import { SERVICE_NAMES, type ServiceName } from "./stack/services.ts";
 import { PORT_BASE_DEFAULT } from "./stack/port-plan.ts";
+import { SERVICE_NAMES, type ServiceName } from "./stack/services.ts";
 import type { StackInfo } from "./stack/stack-info.ts";
 
 const NAME_WIDTH = 14;

@@ -1,4 +1,6 @@
 /** @nexus/devkit: an embedded Postgres and a supervised stack of all services, for development and tests. */
+
+export { freePort, freePorts, isPortFree } from "./ports.ts";
 export {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
@@ -10,4 +12,3 @@ export type { ServiceInfo, StackInfo } from "./stack/stack-info.ts";
 export type { StackLogMode } from "./stack/stack-log.ts";
 export type { StackProcesses } from "./stack/stack-processes.ts";
 export { type Stack, type StackOptions, startStack } from "./stack/start-stack.ts";
-export { freePort, freePorts, isPortFree } from "./ports.ts";

@@ -6,7 +6,7 @@ export {
   type ListenerLogger,
   type ListenerOptions,
 } from "./listener.ts";
-export { migrate, type MigrateOptions, type MigrationReport } from "./migrate.ts";
+export { type MigrateOptions, type MigrationReport, migrate } from "./migrate.ts";
 export { decodePageToken, encodePageToken, type PageTokenValue } from "./page-token.ts";
 export {
   type ConstraintMeaning,

@@ -1,14 +1,14 @@
 /** A bounded connection pool whose every error is a NexusError and which outlives restarts of the server. */
 import {
-  Pool as DriverPool,
   type PoolClient as DriverClient,
+  Pool as DriverPool,
+  type QueryResult as DriverResult,
   type PoolConfig,
   type QueryConfig,
-  type QueryResult as DriverResult,
 } from "pg";
 import { isRetryableConnectionError } from "./connection-errors.ts";
-import { mapPgError } from "./pg-errors.ts";
 import { assertIdentifier } from "./identifier.ts";
+import { mapPgError } from "./pg-errors.ts";
 
 const STATEMENT_TIMEOUT_DEFAULT_MS = 10_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_DEFAULT_MS = 30_000;

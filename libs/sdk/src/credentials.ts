@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { AuthService, type TokenSet } from "@nexus/proto/vault";
-import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
+import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc/client";
 import { DEFAULT_NAMESPACE, NexusError } from "@nexus/shared";
 
 /** How a caller proves who it is. */

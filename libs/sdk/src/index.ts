@@ -13,7 +13,7 @@ export type { InboundMessage, MessageHandler, MessageOptions } from "./agent/mai
 export type { TaskContext, TaskInfo } from "./agent/task-context.ts";
 export { TaskError, type TaskErrorInit } from "./agent/task-error.ts";
 export { type ClientOptions, createClient, type NexusClient } from "./client/client.ts";
-export type { AccessToken, Credentials, CredentialSource } from "./credentials.ts";
+export type { AccessToken, CredentialSource, Credentials } from "./credentials.ts";
 export {
   fromPayload,
   JSON_CONTENT_TYPE,

@@ -1,4 +1,4 @@
-import { type Job, type JobEvent, JobState, TaskState, type NexusClient } from "@nexus/sdk";
+import { type Job, type JobEvent, JobState, type NexusClient, TaskState } from "@nexus/sdk";
 import type { Screen } from "./screen.ts";
 
 /** Hears of every state change of a task. */

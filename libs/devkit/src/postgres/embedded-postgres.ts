@@ -2,11 +2,11 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import { devkitError } from "../devkit-error.ts";
+import { type OwnerLock, takeOwnership } from "../owner-lock.ts";
 import { freePort, isPortFree, LOOPBACK } from "../ports.ts";
-import { clusterPlace, type ClusterPlace, ensureCluster, SUPERUSER } from "./cluster.ts";
+import { type ClusterPlace, clusterPlace, ensureCluster, SUPERUSER } from "./cluster.ts";
 import { type Guard, startGuard } from "./guard.ts";
 import { type NativeBinaries, openNativeBinaries } from "./native-binaries.ts";
-import { type OwnerLock, takeOwnership } from "../owner-lock.ts";
 import { type Postmaster, pidOfServer, startPostmaster, stopLeftover } from "./postmaster.ts";
 import { othersCanReach, type RunAs, unprivilegedUser } from "./run-as.ts";
 import { openDataSubstitute } from "./substitute-folder.ts";

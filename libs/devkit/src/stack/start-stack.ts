@@ -21,7 +21,7 @@ import {
   openSecrets,
   writeAdminCredentials,
 } from "./secrets.ts";
-import { SERVICE_NAMES, serviceEntry, type ServiceName } from "./services.ts";
+import { SERVICE_NAMES, type ServiceName, serviceEntry } from "./services.ts";
 import { describeStack, removeStackInfo, type StackInfo, writeStackInfo } from "./stack-info.ts";
 import { openStackLog, type StackLog, type StackLogMode } from "./stack-log.ts";
 import { createStackProcesses, type StackProcesses } from "./stack-processes.ts";

@@ -6,7 +6,6 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { ERROR_KINDS, type Logger, NexusError } from "@nexus/shared";
-import { tracer } from "@nexus/telemetry";
 import { context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { DEFAULT_CLIENT_TIMEOUT_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
@@ -24,6 +23,9 @@ import { deadlineOf, prepareCall } from "./outgoing.ts";
 import { rawUnary } from "./raw-client.ts";
 import { isIdempotent, withRetry } from "./retry.ts";
 import { openStream } from "./stream-call.ts";
+
+/** As in @nexus/telemetry, which a process that only calls does not load. */
+const TRACER_NAME = "nexus";
 
 /** How a client's calls behave unless a call says otherwise. */
 export interface RpcClientOptions {
@@ -164,7 +166,7 @@ async function inClientSpan<T>(method: DescMethod, fn: () => Promise<T>): Promis
 }
 
 function startSpan(method: DescMethod): Span {
-  return tracer().startSpan(methodPath(method).slice(1), {
+  return trace.getTracer(TRACER_NAME).startSpan(methodPath(method).slice(1), {
     kind: SpanKind.CLIENT,
     attributes: {
       "rpc.system": "grpc",

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { RegisterAgentRequestSchema, RegistryService } from "@nexus/proto/registry";
-import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
+import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc/client";
 import { backoffDelayMs, createLogger, type Logger, NexusError, sleep } from "@nexus/shared";
-import { createCredentialSource, type CredentialSource } from "../credentials.ts";
+import { type CredentialSource, createCredentialSource } from "../credentials.ts";
 import {
   type Capability,
   type CapabilityOptions,

@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { AgentSessionService, type ConnectResponse, type Welcome } from "@nexus/proto/mesh";
-import { createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc";
+import { createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc/client";
 import { backoffDelayMs, type Logger, NEXUS_VERSION, NexusError, sleep } from "@nexus/shared";
 import type { CredentialSource } from "../credentials.ts";
 import { type Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";

@@ -1,3 +1,4 @@
+import type { Assignment } from "@nexus/proto/mesh";
 import {
   context,
   propagation,
@@ -6,7 +7,6 @@ import {
   SpanStatusCode,
   trace,
 } from "@opentelemetry/api";
-import type { Assignment } from "@nexus/proto/mesh";
 
 /** The W3C traceparent of the active span; empty when nothing is traced. */
 export function currentTraceparent(): string {

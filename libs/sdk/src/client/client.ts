@@ -4,8 +4,8 @@ import { MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import { AuthService, PrincipalService, type TokenSet } from "@nexus/proto/vault";
-import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc";
-import { createCredentialSource, type Credentials, type CredentialSource } from "../credentials.ts";
+import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc/client";
+import { type CredentialSource, type Credentials, createCredentialSource } from "../credentials.ts";
 
 /** What createClient needs. */
 export interface ClientOptions {
