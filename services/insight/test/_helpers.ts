@@ -43,6 +43,8 @@ export interface Bench {
   /** Reaches the tables past the service. */
   readonly pool: Pool;
   start(): Promise<Replica>;
+  /** Ends every connection that the service holds. */
+  cutConnections(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -63,6 +65,18 @@ export async function createBench(): Promise<Bench> {
       const { replica, close } = await startReplica(database.url, identity);
       closers.push(close);
       return replica;
+    },
+    cutConnections: async () => {
+      const admin = createPool({
+        url: database.adminUrl,
+        max: 1,
+        applicationName: "test",
+        schema: "public",
+      });
+      await admin.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'nexus-insight%'",
+      );
+      await admin.close();
     },
     close: async () => {
       for (const close of closers) await close();

@@ -1,3 +1,4 @@
+import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FLUSH_BATCHES_MAX, QUEUED_BATCHES_MAX } from "../src/domain/metrics-collector.ts";
 import { type Bench, createBench, expectError, type Replica, sampleOf } from "./_helpers.ts";
@@ -109,6 +110,18 @@ describe("RecordSamples", () => {
       "forbidden",
       "SCOPE_MISSING",
     );
+  });
+
+  it("takes samples again after the loss of every connection to Postgres", async () => {
+    await bench.cutConnections();
+    await waitFor(
+      async () => {
+        await record(sampleOf({ jobId: "after-the-loss" }));
+        return true;
+      },
+      { what: "a sample after the loss" },
+    );
+    expect(await attemptsOf("after-the-loss")).toBeGreaterThan(0);
   });
 
   it("says when intake is behind, and goes on afterwards", async () => {

@@ -13,6 +13,7 @@ import {
   createTestDatabase,
   createTestIdentity,
   type TestDatabase,
+  type TestDatabaseOptions,
   type TestIdentity,
   type TestTokenInit,
   testConfig,
@@ -53,8 +54,8 @@ export interface Bench {
 }
 
 /** Creates a bench. Close it in afterAll. */
-export async function createBench(): Promise<Bench> {
-  const database = await createTestDatabase("registry");
+export async function createBench(options: TestDatabaseOptions = {}): Promise<Bench> {
+  const database = await createTestDatabase("registry", options);
   const identity = createTestIdentity();
   const replicas = new Set<Replica>();
   return {

@@ -14,7 +14,7 @@ import {
   registration,
 } from "./_helpers.ts";
 
-const LOST_AFTER_MS = 600;
+const LOST_AFTER_MS = 1_200;
 
 let bench: Bench;
 let replica: Replica;

@@ -1,3 +1,4 @@
+import { createPool } from "@nexus/postgres";
 import { AgentState } from "@nexus/proto/registry";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -127,5 +128,41 @@ describe("two replicas on one database", () => {
     const metrics = await (await fetch(`http://${one.opsAddress}/metrics`)).text();
     expect(metrics).toMatch(/^nexus_registry_indexed_agents \d+$/m);
     expect(metrics).toContain("nexus_registry_registrations_total");
+  });
+});
+
+describe("a registry", () => {
+  it("makes its own tables, also when two start at once", async () => {
+    const fresh = await createBench({ migrated: false });
+    const replicas = await Promise.all([fresh.start(), fresh.start()]);
+    await connect(replicas[0], "first");
+    await waitFor(() => found(replicas[1], "first"), { what: "the first agent" });
+    await fresh.close();
+  });
+
+  it("outlives the loss of every connection to Postgres", async () => {
+    await connect(one, "before");
+    const watch = openWatch(one.user);
+    await watch.until(({ snapshotComplete }) => snapshotComplete);
+    const admin = createPool({
+      url: bench.database.adminUrl,
+      max: 1,
+      applicationName: "test",
+      schema: "public",
+    });
+    await admin.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'nexus-registry%'",
+    );
+    await admin.close();
+    expect(await found(one, "before")).toBeDefined();
+    await waitFor(
+      async () => {
+        await two.user.registry.registerAgent(registration("after"));
+        return true;
+      },
+      { what: "a registration after the loss" },
+    );
+    await watch.until(({ agents }) => agents.some(({ agentId }) => agentId === "after"));
+    watch.close();
   });
 });
