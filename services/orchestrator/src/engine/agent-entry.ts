@@ -44,6 +44,8 @@ export class AgentEntry implements RoutableAgent {
   lastAssigned = 0;
   /** Takes nothing before this time, after it refused an assignment. */
   coolUntilMs = 0;
+  /** The highest epoch whose session is known to be over. */
+  endedEpoch = 0n;
   /** Since when no session was there for its leases, monotonic milliseconds. */
   absentSinceMs: number | undefined;
 

@@ -65,9 +65,16 @@ export class Assigner {
       return;
     }
     const { session } = agent;
-    if (session?.epoch !== lease.agentEpoch) {
-      const message = "The agent's session changed before the assignment could be sent.";
+    const over = lease.agentEpoch <= agent.endedEpoch;
+    if (over || (session !== undefined && session.epoch > lease.agentEpoch)) {
+      // It ended between the choice and its commit, so nobody else ends this lease.
+      const message = "The agent's session was over before the assignment could be sent.";
       this.#deps.end(live, { kind: "REFUSED", message });
+      return;
+    }
+    if (session === undefined) {
+      // Not seen yet, as after a restart: its report, or its absence for too long, decides.
+      agent.absentSinceMs ??= this.#parts.nowMs();
       return;
     }
     const ref: SessionRef = {

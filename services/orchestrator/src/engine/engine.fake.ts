@@ -5,6 +5,7 @@ import type { Skill } from "../domain/routing.ts";
 import { DEFAULT_RETRY, type StoredTaskSpec } from "../domain/task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { Fleet } from "./fleet.ts";
+import type { LiveLease } from "./lease-book.ts";
 
 let made = 0;
 
@@ -77,4 +78,29 @@ export function addAgent(
   entry.session = { epoch: 1n, state: "CONNECTED", slots: options.slots ?? 1, router: "r" };
   fleet.refresh(entry);
   return entry;
+}
+
+/** Makes a live lease of an agent. */
+export function fakeLease(agent: AgentEntry, epoch: bigint): LiveLease {
+  made += 1;
+  return {
+    lease: {
+      task: fakeTask(),
+      fence: BigInt(made),
+      attempt: 1,
+      agentId: agent.agentId,
+      agentEpoch: epoch,
+      capabilityVersion: "1.0.0",
+      fallbackAgentId: "",
+      leasedAtMs: 0,
+      deadlineAtMs: 1_000,
+      running: false,
+    },
+    agent,
+    accepted: false,
+    acceptedAtMs: undefined,
+    progress: 0,
+    sent: true,
+    readySinceMs: 0,
+  };
 }

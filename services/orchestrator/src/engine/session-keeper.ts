@@ -77,6 +77,7 @@ export class SessionKeeper {
     }
     const agentsDoing = known !== undefined && known.epoch < epoch && !agent.unreachable;
     agent.session = { epoch, state: report.state, slots: report.slots, router };
+    if (agent.endedEpoch >= epoch) agent.endedEpoch = epoch - 1n;
     agent.unreachable = false;
     agent.absentSinceMs = undefined;
     this.#endLeases(agent, (held) => held < epoch, {
@@ -135,6 +136,7 @@ export class SessionKeeper {
 
   #onEnded(agent: AgentEntry, { session, state }: SessionReport): void {
     agent.session = undefined;
+    agent.endedEpoch = session.epoch;
     agent.unreachable = false;
     agent.absentSinceMs = undefined;
     this.#endLeases(agent, (held) => held <= session.epoch, {

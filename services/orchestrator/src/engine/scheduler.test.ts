@@ -1,0 +1,157 @@
+import { describe, expect, it } from "vitest";
+import type { Claim, LiveTask } from "../domain/live-task.ts";
+import type { AgentEntry } from "./agent-entry.ts";
+import { addAgent, fakeFleet, fakeTask } from "./engine.fake.ts";
+import type { EngineParts } from "./parts.ts";
+import { ReadyQueue } from "./ready-queue.ts";
+import { Scheduler } from "./scheduler.ts";
+
+/** A scheduler whose claims are kept and never committed, unless the test frees them. */
+function setUp() {
+  const fleet = fakeFleet();
+  const queue = new ReadyQueue();
+  const claims: { claim: Claim; agent: AgentEntry }[] = [];
+  let inFlight = 0;
+  let nowMs = 0;
+  const scheduler = new Scheduler({
+    parts: {
+      fleet,
+      queue,
+      routing: { bulkhead: 20, explorationShare: 0, random: () => 0.5 },
+      nowMs: () => nowMs,
+    } as unknown as EngineParts,
+    claim: (claim, agent) => claims.push({ claim, agent }),
+    claimsInFlight: () => inFlight,
+  });
+  scheduler.resume();
+  return {
+    fleet,
+    queue,
+    scheduler,
+    claims,
+    add(task: LiveTask) {
+      scheduler.wakeLane(queue.add(task, nowMs));
+    },
+    setInFlight(count: number) {
+      inFlight = count;
+    },
+    setNow(ms: number) {
+      nowMs = ms;
+    },
+    given: () => claims.map(({ claim }) => `${claim.task.key}>${claim.agentId}`),
+  };
+}
+
+/** Lets the scheduler have its turns. */
+async function turns(count = 3): Promise<void> {
+  for (let i = 0; i < count; i += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe("Scheduler", () => {
+  it("gives tasks to free slots, best first, and leaves the rest", async () => {
+    const t = setUp();
+    addAgent(t.fleet, "a", { slots: 2 });
+    for (const priority of [0, 5, 9]) t.add(fakeTask({ key: `p${priority}`, priority }));
+    await turns();
+    expect(t.given()).toEqual(["p9>a", "p5>a"]);
+    expect(t.queue.size).toBe(1);
+  });
+
+  it("looks again when a slot frees", async () => {
+    const t = setUp();
+    const agent = addAgent(t.fleet, "a");
+    t.add(fakeTask({ key: "one" }));
+    t.add(fakeTask({ key: "two" }));
+    await turns();
+    expect(t.given()).toEqual(["one>a"]);
+    agent.claims = 0;
+    t.scheduler.wakeAgent(agent);
+    await turns();
+    expect(t.given()).toEqual(["one>a", "two>a"]);
+  });
+
+  it("serves another class when the best task finds nobody", async () => {
+    const t = setUp();
+    addAgent(t.fleet, "a", { slots: 1 });
+    t.add(fakeTask({ key: "picky", priority: 9 }, { requiredLabels: { gpu: "a100" } }));
+    t.add(fakeTask({ key: "easy" }));
+    await turns();
+    expect(t.given()).toEqual(["easy>a"]);
+    addAgent(t.fleet, "g", { labels: { gpu: "a100" } });
+    t.scheduler.wakeAgent(t.fleet.open("default", "g"));
+    await turns();
+    expect(t.given()).toEqual(["easy>a", "picky>g"]);
+  });
+
+  it("keeps priority between capabilities that share an agent", async () => {
+    const t = setUp();
+    t.add(fakeTask({ key: "low" }, { capability: "x" }));
+    t.add(fakeTask({ key: "high", priority: 9 }, { capability: "y" }));
+    const agent = addAgent(t.fleet, "a", { slots: 1, skills: ["x", "y"] });
+    t.scheduler.wakeAgent(agent);
+    await turns();
+    expect(t.given()).toEqual(["high>a"]);
+  });
+
+  it("spreads a burst over equal agents", async () => {
+    const t = setUp();
+    for (const id of ["a", "b", "c"]) addAgent(t.fleet, id, { slots: 10 });
+    for (let i = 0; i < 9; i += 1) t.add(fakeTask());
+    await turns();
+    const perAgent = ["a", "b", "c"].map((id) => t.given().filter((g) => g.endsWith(id)).length);
+    expect(perAgent).toEqual([3, 3, 3]);
+  });
+
+  it("chooses nothing while paused, and everything that waits once resumed", async () => {
+    const t = setUp();
+    addAgent(t.fleet, "a");
+    t.scheduler.pause();
+    t.add(fakeTask({ key: "waits" }));
+    await turns();
+    expect(t.given()).toEqual([]);
+    t.scheduler.resume();
+    await turns();
+    expect(t.given()).toEqual(["waits>a"]);
+  });
+
+  it("stops at the limit of claims in flight, and goes on when they are committed", async () => {
+    const t = setUp();
+    addAgent(t.fleet, "a");
+    t.setInFlight(10_000);
+    t.add(fakeTask({ key: "later" }));
+    await turns();
+    expect(t.given()).toEqual([]);
+    t.setInFlight(0);
+    t.scheduler.claimsCommitted();
+    await turns();
+    expect(t.given()).toEqual(["later>a"]);
+  });
+
+  it("does not choose all of a long queue in one turn", async () => {
+    const t = setUp();
+    for (let i = 0; i < 100; i += 1) addAgent(t.fleet, `a${i}`, { slots: 20 });
+    for (let i = 0; i < 1_000; i += 1) t.add(fakeTask());
+    await turns(1);
+    expect(t.claims.length).toBe(256);
+    await turns(5);
+    expect(t.claims.length).toBe(1_000);
+  });
+
+  it("lets a probe through when the time of an open breaker is over", async () => {
+    const t = setUp();
+    const agent = addAgent(t.fleet, "a", { slots: 5 });
+    for (let i = 0; i < 5; i += 1) agent.breaker("x").onOutcome("FAILURE", 0);
+    t.add(fakeTask({ key: "one" }));
+    t.add(fakeTask({ key: "two" }));
+    await turns();
+    expect(t.given()).toEqual([]);
+    t.setNow(10_000);
+    t.scheduler.wakeAll();
+    await turns();
+    expect(t.given()).toEqual(["one>a"]);
+    agent.breaker("x").onOutcome("SUCCESS", 10_000);
+    t.scheduler.wakeAll();
+    await turns();
+    expect(t.given()).toEqual(["one>a", "two>a"]);
+  });
+});

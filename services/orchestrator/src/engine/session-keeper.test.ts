@@ -1,0 +1,158 @@
+import { describe, expect, it } from "vitest";
+import type { SessionReport } from "../domain/ports.ts";
+import type { Ending } from "../domain/settlement.ts";
+import type { AgentEntry } from "./agent-entry.ts";
+import { addAgent, fakeFleet, fakeLease } from "./engine.fake.ts";
+import { LeaseBook, type LiveLease } from "./lease-book.ts";
+import type { EngineParts } from "./parts.ts";
+import { SessionKeeper } from "./session-keeper.ts";
+
+const LOST_AFTER_MS = 1_000;
+
+/** A keeper over one agent `a` that is connected to router `r` with epoch 5 and holds one lease. */
+function setUp() {
+  const fleet = fakeFleet();
+  const book = new LeaseBook();
+  const agent = addAgent(fleet, "a", { slots: 4 });
+  agent.session = { epoch: 5n, state: "CONNECTED", slots: 4, router: "r" };
+  const live = fakeLease(agent, 5n);
+  book.add(live);
+  const ended: [bigint, Ending][] = [];
+  const resent: LiveLease[] = [];
+  let nowMs = 0;
+  const keeper = new SessionKeeper({
+    parts: {
+      fleet,
+      book,
+      limits: { lostAfterMs: LOST_AFTER_MS },
+      events: { agentLost: () => undefined, refused: () => undefined },
+      nowMs: () => nowMs,
+    } as unknown as EngineParts,
+    end(lease, ending) {
+      ended.push([lease.lease.agentEpoch, ending]);
+      book.remove(lease.lease.task.taskId);
+    },
+    onChanged: (entry) => fleet.refresh(entry),
+    resend: (leases) => resent.push(...leases),
+  });
+  return {
+    keeper,
+    agent,
+    book,
+    live,
+    ended,
+    resent,
+    at(ms: number) {
+      nowMs = ms;
+    },
+  };
+}
+
+function report(state: SessionReport["state"], epoch: bigint, slots = 4): SessionReport {
+  return { session: { namespace: "default", agentId: "a", epoch }, state, slots };
+}
+
+function connection(agent: AgentEntry): string {
+  return `${agent.connection} ${agent.session?.epoch ?? "-"}`;
+}
+
+describe("SessionKeeper", () => {
+  /** What was reported by whom about which epoch, how the agent stands then, and how many leases ended. */
+  const cases: readonly [string, SessionReport["state"], bigint, string, number][] = [
+    ["r", "CONNECTED", 5n, "CONNECTED 5", 0],
+    ["r", "DETACHED", 5n, "DETACHED 5", 0],
+    ["r", "DRAINING", 5n, "DRAINING 5", 0],
+    ["r", "CLOSED", 5n, "NONE -", 1],
+    ["r", "LOST", 5n, "NONE -", 1],
+    ["r", "CONNECTED", 6n, "CONNECTED 6", 1],
+    ["r", "LOST", 4n, "CONNECTED 5", 0],
+    ["r", "CONNECTED", 4n, "CONNECTED 5", 0],
+    ["other", "DETACHED", 5n, "CONNECTED 5", 0],
+    ["other", "LOST", 5n, "CONNECTED 5", 0],
+    ["other", "CONNECTED", 5n, "CONNECTED 5", 0],
+    ["other", "LOST", 6n, "NONE -", 1],
+  ];
+  for (const [router, state, epoch, expected, leases] of cases) {
+    it(`gives ${expected} when ${router} reports ${state} of epoch ${epoch}`, () => {
+      const t = setUp();
+      t.keeper.onReport(router, report(state, epoch));
+      expect(connection(t.agent)).toBe(expected);
+      expect(t.ended).toHaveLength(leases);
+    });
+  }
+
+  it("blames a lost agent, but not one that said goodbye or whose router is away", () => {
+    for (const [state, blamed] of [
+      ["LOST", true],
+      ["CLOSED", false],
+    ] as const) {
+      const t = setUp();
+      t.keeper.onReport("r", report(state, 5n));
+      expect(t.ended[0]?.[1]).toMatchObject({ kind: "LOST", agentsDoing: blamed });
+    }
+    const away = setUp();
+    away.keeper.onStreamLost("r");
+    away.at(LOST_AFTER_MS);
+    away.keeper.reapAbsent();
+    expect(away.ended[0]?.[1]).toMatchObject({ kind: "LOST", agentsDoing: false });
+  });
+
+  it("keeps leases while the router is away, until it has been away for too long", () => {
+    const t = setUp();
+    t.keeper.onStreamLost("r");
+    expect(t.agent.connection).toBe("DETACHED");
+    t.at(LOST_AFTER_MS - 1);
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+    expect(t.agent.connection).toBe("NONE");
+  });
+
+  it("takes a session up again that is in the next snapshot, and sends what is silent again", () => {
+    const t = setUp();
+    t.keeper.onStreamLost("r");
+    t.keeper.onStreamOpened("r");
+    t.keeper.onReport("r", report("CONNECTED", 5n));
+    t.keeper.onSnapshotComplete("r");
+    expect(t.agent.connection).toBe("CONNECTED");
+    expect(t.resent).toEqual([t.live]);
+    t.at(10 * LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(0);
+  });
+
+  it("gives a session that is not in the snapshot its time from the snapshot on", () => {
+    const t = setUp();
+    t.keeper.onStreamLost("r");
+    t.at(900);
+    t.keeper.onStreamOpened("r");
+    t.keeper.onSnapshotComplete("r");
+    t.at(LOST_AFTER_MS + 899);
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(LOST_AFTER_MS + 900);
+    expect(t.keeper.reapAbsent()).toBe(1);
+  });
+
+  it("gives leases that were loaded their time from the load on, whatever was before", () => {
+    const t = setUp();
+    t.agent.session = undefined;
+    t.agent.absentSinceMs = 0;
+    t.at(5_000);
+    t.keeper.onLoaded();
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(5_000 + LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+  });
+
+  it("ends a refused assignment, lets the agent cool down, and ignores a refusal of another lease", () => {
+    const t = setUp();
+    const session = { namespace: "default", agentId: "a", epoch: 5n };
+    const { taskId } = t.live.lease.task;
+    const refusal = { session, taskId, fence: t.live.lease.fence, reason: "DETACHED" };
+    t.keeper.onRefusal({ ...refusal, fence: 999n });
+    t.keeper.onRefusal({ ...refusal, session: { ...session, epoch: 4n } });
+    expect(t.ended).toEqual([]);
+    t.keeper.onRefusal(refusal);
+    expect(t.ended[0]?.[1].kind).toBe("REFUSED");
+    expect(t.agent.coolUntilMs).toBeGreaterThan(0);
+  });
+});
