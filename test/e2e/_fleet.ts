@@ -110,7 +110,7 @@ export async function startFleet(options: { dataDir?: string } = {}): Promise<Te
           begun.push(ctx.task.key);
           return { agentId, key: ctx.task.key, input, upstream: [...ctx.upstream.keys()] };
         })
-        .capability<{ ms: number }, unknown>("work.wait@1.0.0", {}, async (ctx, { ms }) => {
+        .capability<{ ms: number }>("work.wait@1.0.0", {}, async (ctx, { ms }) => {
           begun.push(ctx.task.key);
           await new Promise<void>((resolve) => {
             const timer = setTimeout(resolve, ms);

@@ -4,6 +4,7 @@ import { KiB, NexusError } from "@nexus/shared";
 /** Largest body that travels inside a message; the contract's limit. */
 export const PAYLOAD_BYTES_MAX = 256 * KiB;
 
+/** Media type of everything that is neither bytes nor a RawPayload. */
 export const JSON_CONTENT_TYPE = "application/json";
 const TEXT_CONTENT_TYPE = "text/plain; charset=utf-8";
 const BINARY_CONTENT_TYPE = "application/octet-stream";
