@@ -4,14 +4,15 @@ import { once } from "node:events";
 import { withDeadline } from "@nexus/shared";
 import type { AnswerMessage, CommandMessage, CommandTable } from "../processes/command-channel.ts";
 
-const CALL_TIMEOUT_MS = 180_000;
+/** Long enough for ten thousand registrations on a machine that is busy with other things. */
+const CALL_TIMEOUT_MS = 600_000;
 const STOP_TIMEOUT_MS = 5_000;
 
 /** A process that takes commands. */
 export interface Worker<C extends CommandTable<C>> {
   /** Has the worker run a command.
    *
-   * Errors: an Error with what the worker said, or that it ended; deadline after three minutes. */
+   * Errors: an Error with what the worker said, or that it ended; deadline after ten minutes. */
   call<K extends keyof C & string>(
     command: K,
     args: Parameters<C[K]>[0],
