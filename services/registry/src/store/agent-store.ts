@@ -53,9 +53,9 @@ async function register(tx: Queryable, registration: Registration): Promise<Stor
   const { key, content, request } = registration;
   if (!(await claimRequest(tx, request))) return repeated(tx, key);
   const created = await insertAgent(tx, key, content);
-  if (created) {
+  if (created !== undefined) {
     await insertCapabilities(tx, key, content);
-    return stored(tx, key, "created");
+    return { agent: created, outcome: "created", change: await appendChanges(tx, [key], "record") };
   }
   const changed = await replaceContent(tx, key, content);
   await tx.query(
@@ -66,17 +66,39 @@ async function register(tx: Queryable, registration: Registration): Promise<Stor
   return stored(tx, key, changed ? "changed" : "unchanged");
 }
 
-async function insertAgent(tx: Queryable, key: AgentKey, content: AgentContent): Promise<boolean> {
-  const { rowCount } = await tx.query({
+interface InsertedRow {
+  readonly revision: string;
+  readonly now_ms: number;
+}
+
+/** Creates the agent's row; undefined when there is one. */
+async function insertAgent(
+  tx: Queryable,
+  key: AgentKey,
+  content: AgentContent,
+): Promise<Agent | undefined> {
+  const { rows } = await tx.query<InsertedRow>({
     name: "insert-agent",
     text: `INSERT INTO agents (namespace, agent_id, display_name, labels, region, slots, ttl_ms, content_hash, size_bytes,
        revision, registered_at, updated_at, expires_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7::bigint, $8, $9,
        nextval('record_revisions'), now(), now(), now() + make_interval(secs => $7::bigint / 1000.0))
-     ON CONFLICT ON CONSTRAINT agents_key DO NOTHING`,
+     ON CONFLICT ON CONSTRAINT agents_key DO NOTHING
+     RETURNING revision, (extract(epoch FROM now()) * 1000)::float8 AS now_ms`,
     values: contentColumns(key, content),
   });
-  return rowCount === 1;
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  const record = {
+    namespace: key.namespace,
+    agentId: key.agentId,
+    ...content,
+    revision: Number(row.revision),
+    registeredAtMs: row.now_ms,
+    updatedAtMs: row.now_ms,
+    expiresAtMs: row.now_ms + content.ttlMs,
+  };
+  return { record, presence: undefined, reputations: [] };
 }
 
 /** Replaces the content when it differs; says whether it did. Two at once wait for each other on the agent's row. */
