@@ -41,7 +41,6 @@ export interface Lease {
   readonly fallbackAgentId: string;
   /** Epoch milliseconds by database time. */
   readonly leasedAtMs: number;
-  readonly deadlineAtMs: number;
   /** The agent said that it began, and that is committed. */
   readonly running: boolean;
 }

@@ -93,7 +93,6 @@ export function fakeLease(agent: AgentEntry, epoch: bigint): LiveLease {
       capabilityVersion: "1.0.0",
       fallbackAgentId: "",
       leasedAtMs: 0,
-      deadlineAtMs: 1_000,
       running: false,
     },
     agent,

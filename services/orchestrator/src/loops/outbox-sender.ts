@@ -1,11 +1,13 @@
 /** Tells registry and insight how attempts ended, after the commit, at least once, each at its own pace. */
-import { NexusError } from "@nexus/shared";
+import { createFifoCache, NexusError } from "@nexus/shared";
 import type { Outcome, OutcomeReceiver } from "../domain/outcome.ts";
 
 /** Most outcomes in one call, as the contracts say. */
 export const OUTCOMES_PER_CALL_MAX = 512;
 /** Batches sent in one step, so that a step ends. */
 const BATCHES_PER_STEP_MAX = 64;
+/** Batches kept for the slower receiver. */
+const BATCHES_KEPT_MAX = 8;
 /** Receivers count each outcome once for 24 h, and insight takes none older; what has waited longer is dropped. */
 const OUTCOME_AGE_MAX_MS = 23 * 3_600_000;
 
@@ -35,6 +37,8 @@ export interface OutboxSenderOptions {
 export class OutboxSender {
   readonly #options: OutboxSenderOptions;
   readonly #told = new Map<string, bigint>();
+  /** Batches by the position they follow: what one receiver has read the other need not read again. */
+  readonly #batches = createFifoCache<bigint, readonly Outcome[]>({ max: BATCHES_KEPT_MAX });
 
   constructor(options: OutboxSenderOptions) {
     this.#options = options;
@@ -46,12 +50,11 @@ export class OutboxSender {
     if (!this.#options.isOwner()) return;
     for (let i = 0; i < BATCHES_PER_STEP_MAX && !signal.aborted; i += 1) {
       const after = this.#told.get(receiver.name) ?? 0n;
-      const outcomes = await this.#options.outbox.read(after, OUTCOMES_PER_CALL_MAX);
+      const outcomes = await this.#read(after);
       const last = outcomes.at(-1);
       if (last === undefined) return;
       await this.#send(receiver, this.#fresh(receiver, outcomes), signal);
       this.#told.set(receiver.name, last.position);
-      if (outcomes.length < OUTCOMES_PER_CALL_MAX) return;
     }
   }
 
@@ -78,6 +81,14 @@ export class OutboxSender {
     if (upTo >= span.first) await outbox.delete(upTo);
     const left = span.last - (upTo > span.first ? upTo : span.first);
     events.outboxDepth(Number(left < 0n ? 0n : left));
+  }
+
+  async #read(after: bigint): Promise<readonly Outcome[]> {
+    const known = this.#batches.get(after);
+    if (known !== undefined) return known;
+    const outcomes = await this.#options.outbox.read(after, OUTCOMES_PER_CALL_MAX);
+    if (outcomes.length > 0) this.#batches.set(after, outcomes);
+    return outcomes;
   }
 
   #fresh(receiver: OutcomeReceiver, outcomes: readonly Outcome[]): readonly Outcome[] {

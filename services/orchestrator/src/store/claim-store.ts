@@ -4,6 +4,7 @@ import type { Claim } from "../domain/live-task.ts";
 import { assertMoved } from "./job-progress-store.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
 
+/** As in settle, each step returns all that the next one needs, so that no two intermediate results are joined. */
 const CLAIM = {
   name: "claim",
   text: `
@@ -12,35 +13,35 @@ const CLAIM = {
         AS w(task_id, namespace, agent_id, agent_epoch, capability_version, decision, start_to_close_ms)
     ), moved AS (
       DELETE FROM ready r USING wanted w WHERE r.task_id = w.task_id
-      RETURNING r.task_id, r.shard, r.ready_at
+      RETURNING r.task_id, r.shard, r.ready_at AS was_ready_at, w.namespace, w.agent_id AS to_agent_id,
+                w.agent_epoch, w.capability_version, w.decision, w.start_to_close_ms
     ), begun AS (
       UPDATE task_states s
-         SET state = 'LEASED', attempts = s.attempts + 1, fence = nextval('fence_seq'), agent_id = w.agent_id,
+         SET state = 'LEASED', attempts = s.attempts + 1, fence = nextval('fence_seq'), agent_id = m.to_agent_id,
              leased_at = now(), started_at = NULL,
              failure_reason = NULL, failure_message = NULL, failure_task_key = NULL
-        FROM moved m JOIN wanted w USING (task_id)
+        FROM moved m
        WHERE s.task_id = m.task_id AND s.state = 'READY'
-      RETURNING s.task_id, s.job_id, s.fence, s.attempts
+      RETURNING m.*, s.job_id, s.fence, s.attempts
     ), leased AS (
       INSERT INTO leases (task_id, shard, job_id, fence, namespace, agent_id, agent_epoch, attempt,
                           capability_version, ready_at, leased_at, deadline_at, decision)
-      SELECT b.task_id, m.shard, b.job_id, b.fence, w.namespace, w.agent_id, w.agent_epoch, b.attempts,
-             w.capability_version, m.ready_at, now(),
-             now() + w.start_to_close_ms * interval '1 millisecond', w.decision
-        FROM begun b JOIN moved m USING (task_id) JOIN wanted w USING (task_id)
-      RETURNING task_id, fence, attempt, leased_at, deadline_at
+      SELECT task_id, shard, job_id, fence, namespace, to_agent_id, agent_epoch, attempts, capability_version,
+             was_ready_at, now(), now() + start_to_close_ms * interval '1 millisecond', decision
+        FROM begun
+      RETURNING task_id, fence, attempt
     )
-    SELECT c.moved, l.task_id, l.fence, l.attempt, l.leased_at, l.deadline_at
-      FROM (SELECT count(*)::int AS moved FROM moved) c LEFT JOIN leased l ON true`,
+    SELECT c.moved, c.now_ms, l.task_id, l.fence, l.attempt
+      FROM (SELECT count(*)::int AS moved, (extract(epoch FROM now()) * 1000)::float8 AS now_ms FROM moved) c
+      LEFT JOIN leased l ON true`,
 };
 
 interface ClaimRow {
   readonly moved: number;
+  readonly now_ms: number;
   readonly task_id: string | null;
   readonly fence: string;
   readonly attempt: number;
-  readonly leased_at: Date;
-  readonly deadline_at: Date;
 }
 
 /** A lease as the database granted it. */
@@ -48,7 +49,6 @@ export interface GrantedLease {
   readonly fence: bigint;
   readonly attempt: number;
   readonly leasedAtMs: number;
-  readonly deadlineAtMs: number;
 }
 
 /** Leases tasks (each once) to agents; returns what was granted by task id. A task that no longer waits is absent.
@@ -74,8 +74,7 @@ export async function claimTasks(
     granted.set(toTaskId(row.task_id), {
       fence: BigInt(row.fence),
       attempt: row.attempt,
-      leasedAtMs: row.leased_at.getTime(),
-      deadlineAtMs: row.deadline_at.getTime(),
+      leasedAtMs: row.now_ms,
     });
   }
   assertMoved("ready tasks to leases", rows[0]?.moved ?? 0, granted.size);

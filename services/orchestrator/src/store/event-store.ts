@@ -17,7 +17,7 @@ const APPEND = {
            WITH ORDINALITY
            AS e(job_id, task_id, state, attempt, agent_id, reason, message, task_key, position)
      ORDER BY position
-    RETURNING sequence, created_at`,
+    RETURNING sequence, (extract(epoch FROM created_at) * 1000)::float8 AS at_ms`,
 };
 
 /** Appends changes in this order and returns them with their numbers.
@@ -29,7 +29,7 @@ export async function appendEvents(
   changes: readonly (JobChange | TaskChange)[],
 ): Promise<JobEvent[]> {
   if (changes.length === 0) return [];
-  const { rows } = await client.query<{ sequence: string; created_at: Date }>(APPEND, [
+  const { rows } = await client.query<{ sequence: string; at_ms: number }>(APPEND, [
     changes.map((change) => jobUuid(change.jobId)),
     changes.map((change) => (change.kind === "task" ? taskUuid(change.taskId) : null)),
     changes.map((change) => change.state),
@@ -40,8 +40,9 @@ export async function appendEvents(
     changes.map((change) => change.failure?.taskKey ?? null),
   ]);
   return changes.map((change, index) => {
-    const row = rows[index] as { sequence: string; created_at: Date };
-    return { sequence: BigInt(row.sequence), jobId: change.jobId, at: row.created_at, change };
+    const row = rows[index] as { sequence: string; at_ms: number };
+    const at = new Date(row.at_ms);
+    return { sequence: BigInt(row.sequence), jobId: change.jobId, at, change };
   });
 }
 

@@ -6,7 +6,8 @@ import { toJobId, toTaskId } from "./row-ids.ts";
 /** Select list for LiveTaskRow, over `tasks t`, `task_states s` and `jobs j`. */
 export const LIVE_TASK_COLUMNS = `
   t.task_id, t.job_id, t.namespace, t.task_key, t.spec, t.priority, t.planning, t.sink, t.has_upstream,
-  j.traceparent, s.attempts, s.charged, s.agent_id AS last_agent_id, s.failure_reason, s.ready_at`;
+  j.traceparent, s.attempts, s.charged, s.agent_id AS last_agent_id, s.failure_reason,
+  (extract(epoch FROM s.ready_at) * 1000)::float8 AS ready_at_ms`;
 
 /** A row of LIVE_TASK_COLUMNS. */
 export interface LiveTaskRow {
@@ -24,7 +25,7 @@ export interface LiveTaskRow {
   readonly charged: number;
   readonly last_agent_id: string;
   readonly failure_reason: string | null;
-  readonly ready_at: Date | null;
+  readonly ready_at_ms: number | null;
 }
 
 /** Makes the task from its row. A failure on a task that still waits is its last attempt's, so its agent is avoided. */
@@ -41,7 +42,7 @@ export function toLiveTask(row: LiveTaskRow): LiveTask {
     hasUpstream: row.has_upstream,
     attempts: row.attempts,
     charged: row.charged,
-    readyAtMs: row.ready_at?.getTime() ?? 0,
+    readyAtMs: row.ready_at_ms ?? 0,
     avoidAgentId: row.failure_reason === null ? "" : row.last_agent_id,
     preferAgentId: "",
     traceparent: row.traceparent,

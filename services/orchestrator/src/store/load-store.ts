@@ -17,7 +17,7 @@ const READY_PAGE = `
 
 const LEASE_PAGE = `
   SELECT ${LIVE_TASK_COLUMNS}, l.fence, l.attempt, l.agent_id, l.agent_epoch, l.capability_version, l.leased_at,
-         l.deadline_at, l.decision, s.state = 'RUNNING' AS running
+         l.decision, s.state = 'RUNNING' AS running
     FROM leases l JOIN tasks t USING (task_id) JOIN task_states s USING (task_id) JOIN jobs j ON j.job_id = t.job_id
    WHERE l.shard = $1 AND l.task_id > $2
    ORDER BY l.task_id
@@ -30,7 +30,6 @@ interface LeaseRow extends LiveTaskRow {
   readonly agent_epoch: string;
   readonly capability_version: string;
   readonly leased_at: Date;
-  readonly deadline_at: Date;
   readonly decision: RoutingDecision;
   readonly running: boolean;
 }
@@ -88,7 +87,6 @@ function toLease(row: LeaseRow): Lease {
     capabilityVersion: row.capability_version,
     fallbackAgentId: row.decision.fallbackAgentId,
     leasedAtMs: row.leased_at.getTime(),
-    deadlineAtMs: row.deadline_at.getTime(),
     running: row.running,
   };
 }

@@ -6,6 +6,8 @@ import { assertMoved } from "./job-progress-store.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
 import { toBuffer } from "./task-insert.ts";
 
+/** Each step returns all that the next ones need, so that none joins two intermediate results: Postgres knows nothing
+ * of their sizes and would compare every row of one with every row of the other. */
 const SETTLE = {
   name: "settle",
   text: `
@@ -17,43 +19,42 @@ const SETTLE = {
              reported, capability, content_type, output)
     ), ended AS (
       DELETE FROM leases l USING input i WHERE l.task_id = i.task_id AND l.fence = i.fence
-      RETURNING l.*
+      RETURNING l.task_id, l.shard, l.job_id, l.fence, l.namespace, l.agent_id, l.agent_epoch, l.attempt,
+                l.ready_at AS was_ready_at, l.leased_at, l.decision, i.to_state, i.outcome, i.word,
+                i.charged AS costs, i.reason, i.message, i.started_ago_ms, i.delay_ms, i.wait_ms, i.reported,
+                i.capability, i.content_type, i.output
     ), moved AS (
       UPDATE task_states s
-         SET state = i.to_state, charged = s.charged + i.charged::int, fence = 0,
-             started_at = coalesce(s.started_at, now() - i.started_ago_ms * interval '1 millisecond'),
-             ready_at = CASE WHEN i.to_state = 'READY' THEN now() + i.delay_ms * interval '1 millisecond'
+         SET state = e.to_state, charged = s.charged + e.costs::int, fence = 0,
+             started_at = coalesce(s.started_at, now() - e.started_ago_ms * interval '1 millisecond'),
+             ready_at = CASE WHEN e.to_state = 'READY' THEN now() + e.delay_ms * interval '1 millisecond'
                              ELSE s.ready_at END,
-             ended_at = CASE WHEN i.to_state <> 'READY' THEN now() END,
-             failure_reason = i.reason, failure_message = i.message, failure_task_key = NULL
-        FROM ended e JOIN input i USING (task_id)
+             ended_at = CASE WHEN e.to_state <> 'READY' THEN now() END,
+             failure_reason = e.reason, failure_message = e.message, failure_task_key = NULL
+        FROM ended e
        WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($16::task_state[])
-      RETURNING s.task_id, s.started_at, s.ready_at
+      RETURNING e.*, s.started_at, s.ready_at
     ), history AS (
       INSERT INTO attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at, outcome,
                             word, charged, failure_reason, failure_message, decision)
-      SELECT e.task_id, e.attempt, e.fence, e.agent_id, e.agent_epoch, e.leased_at, m.started_at, now(), i.outcome,
-             i.word, i.charged, i.reason, i.message, e.decision
-        FROM moved m JOIN ended e USING (task_id) JOIN input i USING (task_id)
+      SELECT task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, now(), outcome,
+             word, costs, reason, message, decision
+        FROM moved
     ), again AS (
       INSERT INTO ready (task_id, shard, ready_at, start_by)
-      SELECT e.task_id, e.shard, m.ready_at, m.ready_at + i.wait_ms * interval '1 millisecond'
-        FROM moved m JOIN ended e USING (task_id) JOIN input i USING (task_id)
-       WHERE i.to_state = 'READY'
+      SELECT task_id, shard, ready_at, ready_at + wait_ms * interval '1 millisecond'
+        FROM moved WHERE to_state = 'READY'
     ), stored AS (
       INSERT INTO task_outputs (task_id, content_type, data)
-      SELECT m.task_id, i.content_type, i.output
-        FROM moved m JOIN input i USING (task_id)
-       WHERE i.to_state = 'SUCCEEDED'
+      SELECT task_id, content_type, output FROM moved WHERE to_state = 'SUCCEEDED'
     ), report AS (
       INSERT INTO outbox (namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason, ready_at,
                           leased_at, started_at, ended_at)
-      SELECT e.namespace, e.job_id, e.task_id, e.fence, e.agent_id, i.capability, e.attempt,
-             i.to_state = 'SUCCEEDED', coalesce(i.reason, ''), e.ready_at, e.leased_at, m.started_at, now()
-        FROM moved m JOIN ended e USING (task_id) JOIN input i USING (task_id)
-       WHERE i.reported
+      SELECT namespace, job_id, task_id, fence, agent_id, capability, attempt, to_state = 'SUCCEEDED',
+             coalesce(reason, ''), was_ready_at, leased_at, started_at, now()
+        FROM moved WHERE reported
     )
-    SELECT c.ended, m.task_id, m.ready_at
+    SELECT c.ended, m.task_id, (extract(epoch FROM m.ready_at) * 1000)::float8 AS ready_at_ms
       FROM (SELECT count(*)::int AS ended FROM ended) c LEFT JOIN moved m ON true`,
 };
 const ENDING_STATES = statesThatAllow("SUCCEED");
@@ -83,7 +84,7 @@ export function stateAfter(settlement: Settlement): TaskState {
 interface SettleRow {
   readonly ended: number;
   readonly task_id: string | null;
-  readonly ready_at: Date | null;
+  readonly ready_at_ms: number | null;
 }
 
 /** Ends leases (each task once). Returns, by task id, when the task is ready again (or was); a lease that was over
@@ -117,7 +118,7 @@ export async function settleLeases(
   const settled = new Map<string, { readyAtMs: number }>();
   for (const row of rows) {
     if (row.task_id === null) continue;
-    settled.set(toTaskId(row.task_id), { readyAtMs: row.ready_at?.getTime() ?? 0 });
+    settled.set(toTaskId(row.task_id), { readyAtMs: row.ready_at_ms ?? 0 });
   }
   assertMoved("leases to their tasks", rows[0]?.ended ?? 0, settled.size);
   return settled;
