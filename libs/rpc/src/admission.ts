@@ -62,6 +62,16 @@ export function assertScope(principal: Principal | undefined, scope: string): vo
   });
 }
 
+/** Errors: forbidden/SERVICE_ONLY. */
+export function assertService(principal: Principal | undefined): void {
+  if (principal?.kind === "service") return;
+  throw new NexusError({
+    kind: "forbidden",
+    reason: "SERVICE_ONLY",
+    message: "Only a service principal may call this.",
+  });
+}
+
 /** Makes the error of a call without a bearer token. */
 export function tokenMissing(): NexusError {
   return new NexusError({

@@ -149,6 +149,8 @@ describe("DispatchService.Dispatch", () => {
     const scopes = ["mesh:session:connect", "mesh:message:send"];
     const agent = await fixture.identity.token({ sub: "a", kind: "agent", scopes });
     expect(await open(agent)).toMatchObject({ kind: "forbidden", reason: "SCOPE_MISSING" });
+    const tenant = await fixture.identity.token({ sub: "root", ns: "team-b", scopes: ["*"] });
+    expect(await open(tenant)).toMatchObject({ kind: "forbidden", reason: "SERVICE_ONLY" });
     expect(await open("forged")).toMatchObject({ kind: "unauthenticated" });
   });
 

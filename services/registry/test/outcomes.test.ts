@@ -129,12 +129,18 @@ describe("ReportOutcomes", () => {
     await expectError(report(...batch), "invalid", "REQUEST_INVALID");
   });
 
-  it("needs the scope", async () => {
+  it("needs the scope, and a service to hold it", async () => {
     const user = replica.as({ sub: "ada", scopes: ["registry:agent:*"] });
     await expectError(
       user.outcome.reportOutcomes({ outcomes: [outcome("x", "x-1")] }),
       "forbidden",
       "SCOPE_MISSING",
+    );
+    const tenant = replica.as({ sub: "root", ns: "team-b", scopes: ["*"] });
+    await expectError(
+      tenant.outcome.reportOutcomes({ outcomes: [outcome("x", "x-1")] }),
+      "forbidden",
+      "SERVICE_ONLY",
     );
   });
 });

@@ -1,9 +1,11 @@
-import { assertScope } from "../admission.ts";
+import { assertScope, assertService } from "../admission.ts";
 import type { Interceptor } from "../server/interceptor.ts";
 import { PUBLIC } from "../server/method-plan.ts";
 
-/** Checks the scope that the method's descriptor requires against those the token holds. */
+/** Checks the scope that the method's descriptor requires against those the token holds, and lets nobody but services
+ * call an internal contract: an administrator of one tenant holds every scope, and these speak for all tenants. */
 export const authorise: Interceptor = async ({ state, plan }, next) => {
   if (plan.scope !== PUBLIC) assertScope(state.principal, plan.scope);
+  if (plan.internal) assertService(state.principal);
   return next();
 };

@@ -5,7 +5,7 @@ import {
   hasOption,
   type Message,
 } from "@bufbuild/protobuf";
-import { required_scope } from "@nexus/proto/common";
+import { internal, required_scope } from "@nexus/proto/common";
 import { isRequestStream, isResponseStream, methodPath } from "../wire/codec.ts";
 
 /** Scope word of a method that needs no token. */
@@ -22,6 +22,8 @@ export interface MethodPlan {
   readonly responseStream: boolean;
   /** `public`, `authenticated`, or the scope a token must hold. */
   readonly scope: string;
+  /** True when only NEXUS services may call it, whatever scopes others hold. */
+  readonly internal: boolean;
   /** True when payloads stay bytes: no decoding, no validation. */
   readonly raw: boolean;
   /** True when another service owns the contract and guards the tokens of its streams. */
@@ -53,6 +55,7 @@ export function planService(
     requestStream: isRequestStream(method),
     responseStream: isResponseStream(method),
     scope: scopeOf(method),
+    internal: getOption(service, internal),
     raw,
     relayed,
     checked: !raw && !unchecked.includes(method.localName),

@@ -3,8 +3,8 @@ import type { MethodImplementation } from "@nexus/rpc";
 import { fromDurationMs } from "./convert-time.ts";
 import type { HandlerDeps } from "./handler-deps.ts";
 
-/** Creates the handler of OutcomeService.ReportOutcomes. The scope alone guards it: the orchestrator reports for all
- * namespaces. */
+/** Creates the handler of OutcomeService.ReportOutcomes. The contract is internal, so only services
+ * come here: the orchestrator reports for all namespaces. */
 export function reportOutcomes({
   reputation,
 }: HandlerDeps): MethodImplementation<typeof OutcomeService.method.reportOutcomes> {

@@ -3,7 +3,7 @@ import type { MethodImplementation } from "@nexus/rpc";
 import { fromState } from "./convert-agent.ts";
 import type { HandlerDeps } from "./handler-deps.ts";
 
-/** Creates the handler of PresenceService.ReportPresence. The scope alone guards it: routers report for all namespaces. */
+/** Creates the handler of PresenceService.ReportPresence. The contract is internal: services report for all namespaces. */
 export function reportPresence({
   lifecycle,
 }: HandlerDeps): MethodImplementation<typeof PresenceService.method.reportPresence> {
