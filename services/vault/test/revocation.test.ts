@@ -244,6 +244,8 @@ describe("WatchRevocations", () => {
       return undefined;
     };
     expect(await outcome(read(await createUser(vault, admin)))).toBe("forbidden/SCOPE_MISSING");
+    // It tells of every namespace, so holding all scopes in one of them is not enough.
+    expect(await outcome(read(admin))).toBe("forbidden/SERVICE_ONLY");
   });
 
   it("ends within a second when its own token is revoked", async () => {

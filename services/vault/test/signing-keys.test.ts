@@ -113,6 +113,8 @@ describe("RotateSigningKey", () => {
     expect(await call(admin)).toEqual(first);
     expect((await publishedKeys(vault))[0]?.kid).toBe(first.currentKeyId);
     expect(await outcome(call(await createUser(vault, admin)))).toBe("forbidden/SCOPE_MISSING");
+    const tenant = await createUser(vault, admin, { scopes: ["*"], namespace: "team-keys" });
+    expect(await outcome(call(tenant))).toBe("forbidden/NAMESPACE_FORBIDDEN");
   });
 
   it("drops the private part of a previous key from the database", async () => {

@@ -84,6 +84,24 @@ export function namespaceForbidden(): NexusError {
   });
 }
 
+/** The signing keys are everybody's. */
+export function keysOfAllNamespaces(): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "NAMESPACE_FORBIDDEN",
+    message: "All namespaces share the signing keys; only the namespace default may rotate them.",
+  });
+}
+
+/** The call tells of all namespaces. */
+export function serviceOnly(): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "SERVICE_ONLY",
+    message: "Only a service principal may do this.",
+  });
+}
+
 /** A retry of a call whose first answer held a secret. */
 export function secretAlreadyReturned(): NexusError {
   return new NexusError({
