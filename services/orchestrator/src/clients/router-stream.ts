@@ -1,5 +1,5 @@
 /** One Dispatch stream to one mesh-router replica, which comes back by itself. */
-import { createAsyncQueue, type AsyncQueue, backoffDelayMs, KiB, sleep } from "@nexus/shared";
+import { backoffDelayMs, KiB, MiB, sleep } from "@nexus/shared";
 import type { RpcClient } from "@nexus/rpc";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
@@ -11,14 +11,15 @@ import type {
   RoutedUpdateResultSchema,
 } from "@nexus/proto/mesh";
 import { FRAME_ITEMS_MAX } from "../domain/limits.ts";
+import { FrameQueue } from "./frame-queue.ts";
 
 type Frame = MessageInitShape<typeof DispatchRequestSchema>;
 type AssignmentItem = MessageInitShape<typeof RoutedAssignmentSchema>;
 type CancelItem = MessageInitShape<typeof RoutedCancelSchema>;
 type ResultItem = MessageInitShape<typeof RoutedUpdateResultSchema>;
 
-/** Frames that may wait for the transport; a router that falls further behind begins anew. */
-const FRAMES_QUEUED_MAX = 1_024;
+/** Frames, and bytes in them, that may wait for the transport; a router that falls further behind begins anew. */
+const QUEUE_LIMITS = { frames: 1_024, bytes: 64 * MiB };
 /** A frame is closed once it holds this much: with one more item, at most 2.5 MiB, it stays below the message limit. */
 const FRAME_BYTES = 1_024 * KiB;
 const RECONNECT = { initialMs: 100, multiplier: 2, maxMs: 2_000, jitter: 0.3 };
@@ -41,7 +42,7 @@ export interface RouterStreamOptions {
 export class RouterStream {
   readonly #options: RouterStreamOptions;
   readonly #stop = new AbortController();
-  #outgoing: AsyncQueue<Frame> | undefined;
+  #outgoing: FrameQueue<Frame> | undefined;
   #cut: AbortController | undefined;
   #assignments: AssignmentItem[] = [];
   #cancels: CancelItem[] = [];
@@ -105,9 +106,10 @@ export class RouterStream {
       cancels: this.#cancels,
       updateResults: this.#results,
     };
+    const sizeBytes = this.#bytes;
     this.#reset();
     // A router that does not read is left, and given a fresh start: leases are sent again, answers asked for again.
-    if (!this.#outgoing.push(frame)) this.#cut?.abort();
+    if (!this.#outgoing.push(frame, sizeBytes)) this.#cut?.abort();
   }
 
   #reset(): void {
@@ -132,8 +134,8 @@ export class RouterStream {
   /** One connection's life; true when it ever got a frame. */
   async #connectOnce(): Promise<boolean> {
     const { client, orchestratorId, events } = this.#options;
-    const outgoing = createAsyncQueue<Frame>({ max: FRAMES_QUEUED_MAX });
-    outgoing.push({ orchestratorId });
+    const outgoing = new FrameQueue<Frame>(QUEUE_LIMITS);
+    outgoing.push({ orchestratorId }, 0);
     const cut = new AbortController();
     this.#cut = cut;
     let opened = false;

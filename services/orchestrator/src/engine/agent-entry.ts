@@ -86,6 +86,16 @@ export class AgentEntry implements RoutableAgent {
     return this.#breakers.get(capability)?.admits(nowMs) ?? true;
   }
 
+  /** A task was taken back before it began: if it was a breaker's probe, another one may go. */
+  forgetProbe(capability: string, nowMs: number): void {
+    this.#breakers.get(capability)?.onOutcome("NEUTRAL", nowMs);
+  }
+
+  /** Memory was read anew: probes under way are forgotten. */
+  forgetProbes(nowMs: number): void {
+    for (const breaker of this.#breakers.values()) breaker.onOutcome("NEUTRAL", nowMs);
+  }
+
   /** The breaker of a capability, made when first needed. */
   breaker(capability: string): Breaker {
     let breaker = this.#breakers.get(capability);

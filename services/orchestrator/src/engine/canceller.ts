@@ -107,7 +107,7 @@ export class Canceller {
       const live = book.remove(change.taskId);
       if (live === undefined) continue;
       const { agent, lease } = live;
-      agent.breaker(lease.task.spec.capability).onOutcome("NEUTRAL", this.#parts.nowMs());
+      agent.forgetProbe(lease.task.spec.capability, this.#parts.nowMs());
       if (agent.session !== undefined) {
         const { namespace, agentId } = agent;
         dispatch.cancel(

@@ -78,8 +78,13 @@ export class Claimer {
   #giveBack({ claim, agent, generation }: Pending): void {
     if (generation !== this.#parts.tallies.generation) return;
     agent.claims -= 1;
-    this.#deps.onReleased(agent);
+    this.#release(claim, agent);
     this.#deps.requeue(claim, FAILED_CLAIM_DELAY_MS);
+  }
+
+  #release({ task }: Claim, agent: AgentEntry): void {
+    agent.forgetProbe(task.spec.capability, this.#parts.nowMs());
+    this.#deps.onReleased(agent);
   }
 
   /** A batch that the database refuses is split, so that one bad row spoils only its own claim. */
@@ -160,7 +165,7 @@ export class Claimer {
       const lease = granted.get(claim.task.taskId);
       if (lease === undefined) {
         // Cancelled or expired between the choice and its commit.
-        this.#deps.onReleased(agent);
+        this.#release(claim, agent);
         continue;
       }
       const live: LiveLease = {

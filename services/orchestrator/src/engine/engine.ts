@@ -223,7 +223,10 @@ export class Engine {
     const work = await loadWork(client);
     queue.clear();
     book.clear();
-    for (const agent of fleet.values()) agent.claims = 0;
+    for (const agent of fleet.values()) {
+      agent.claims = 0;
+      agent.forgetProbes(this.#parts.nowMs());
+    }
     tallies.blocked = work.blocked;
     enqueue(
       this.#parts,
@@ -279,9 +282,12 @@ export class Engine {
 
   #onEnded(live: LiveLease, settlement: Settlement | undefined): void {
     const { agent, lease } = live;
-    if (settlement !== undefined) {
-      const breaker = agent.breaker(lease.task.spec.capability);
-      breaker.onOutcome(settlement.verdict, this.#parts.nowMs());
+    const { capability } = lease.task.spec;
+    const nowMs = this.#parts.nowMs();
+    if (settlement === undefined) {
+      agent.forgetProbe(capability, nowMs);
+    } else {
+      agent.breaker(capability).onOutcome(settlement.verdict, nowMs);
       this.#parts.events.settled(settlement.outcome, settlement.event);
     }
     this.#scheduler.wakeAgent(agent);

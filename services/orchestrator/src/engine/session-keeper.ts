@@ -76,6 +76,8 @@ export class SessionKeeper {
       return;
     }
     const agentsDoing = known !== undefined && known.epoch < epoch && !agent.unreachable;
+    // A session that is back has got over what made it refuse.
+    if (known?.epoch !== epoch || known.state !== "CONNECTED") agent.coolUntilMs = 0;
     agent.session = { epoch, state: report.state, slots: report.slots, router };
     if (agent.endedEpoch >= epoch) agent.endedEpoch = epoch - 1n;
     agent.unreachable = false;
