@@ -129,10 +129,11 @@ const upkeep = {
   }),
   outboxIntervalMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_OUTBOX_INTERVAL_MS",
-    default: 200,
-    min: 10,
+    default: 25,
+    min: 5,
     max: 60_000,
-    about: "How often outcomes are sent to registry and insight.",
+    about:
+      "How long outcomes wait for others before they are sent to registry and insight together.",
   }),
   outboxRowsMax: int({
     env: "NEXUS_ORCHESTRATOR_OUTBOX_ROWS_MAX",

@@ -37,6 +37,8 @@ import { deleteOldRequests } from "./store/request-store.ts";
 
 const SCHEMA = "orchestrator";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
+/** How often acknowledged outcomes are deleted. */
+const OUTBOX_SWEEP_INTERVAL_MS = 250;
 /** Days of event history prepared ahead: a keeper that fails for a week loses nothing. */
 const PARTITION_DAYS_AHEAD = 7;
 
@@ -188,6 +190,7 @@ function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): voi
     receivers,
     rowsMax: config.outboxRowsMax,
     isOwner: () => engine.ownership === "owner",
+    version: () => engine.outcomesVersion,
     nowMs: () => frame.clock.nowMs(),
     events,
   });
@@ -196,7 +199,11 @@ function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): voi
     const name = `outcomes-to-${receiver.name}`;
     frame.loop({ name, intervalMs, step: (signal) => sender.tell(receiver, signal) });
   }
-  frame.loop({ name: "sweep-outbox", intervalMs, step: () => sender.sweep() });
+  frame.loop({
+    name: "sweep-outbox",
+    intervalMs: OUTBOX_SWEEP_INTERVAL_MS,
+    step: () => sender.sweep(),
+  });
 }
 
 function addGauges({ frame }: Parts, engine: Engine): void {

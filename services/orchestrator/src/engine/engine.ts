@@ -66,6 +66,7 @@ export class Engine {
   readonly #settler: Settler;
   readonly #submitter: Submitter;
   readonly #canceller: Canceller;
+  #outcomesVersion = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -108,6 +109,11 @@ export class Engine {
   /** What this process is, for /ready and for callers. */
   get ownership(): Ownership {
     return this.#parts.ledger.ownership;
+  }
+
+  /** Grows whenever outcomes for registry and insight may have been committed. */
+  get outcomesVersion(): number {
+    return this.#outcomesVersion;
   }
 
   /** Numbers for gauges. */
@@ -220,6 +226,7 @@ export class Engine {
   async #load(client: Queryable): Promise<void> {
     const { queue, book, fleet, tallies, ledger } = this.#parts;
     tallies.generation += 1;
+    this.#outcomesVersion += 1;
     const work = await loadWork(client);
     queue.clear();
     book.clear();
@@ -287,6 +294,7 @@ export class Engine {
     if (settlement === undefined) {
       agent.forgetProbe(capability, nowMs);
     } else {
+      if (settlement.reported) this.#outcomesVersion += 1;
       agent.breaker(capability).onOutcome(settlement.verdict, nowMs);
       this.#parts.events.settled(settlement.outcome, settlement.event);
     }

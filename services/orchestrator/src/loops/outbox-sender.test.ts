@@ -33,6 +33,7 @@ function setUp(rows: Outcome[], rowsMax = 1_000_000) {
   const dropped: [string, number, string][] = [];
   let refuse: (outcomes: readonly Outcome[]) => NexusError | undefined = () => undefined;
   let depth = -1;
+  let version = 0;
   const receiver: OutcomeReceiver = {
     name: "one",
     send(outcomes) {
@@ -71,6 +72,7 @@ function setUp(rows: Outcome[], rowsMax = 1_000_000) {
     receivers: [receiver, second],
     rowsMax,
     isOwner: () => true,
+    version: () => version,
     nowMs: () => NOW_MS,
     events: {
       outcomesSent: () => undefined,
@@ -88,6 +90,10 @@ function setUp(rows: Outcome[], rowsMax = 1_000_000) {
     stored,
     sender,
     depth: () => depth,
+    commit(row: Outcome) {
+      stored.push(row);
+      version += 1;
+    },
     tellOne: () => sender.tell(receiver, signal),
     tellTwo: () => sender.tell(second, signal),
     refuseWith(fn: typeof refuse) {
@@ -127,6 +133,17 @@ describe("OutboxSender", () => {
     t.refuseWith(() => undefined);
     await t.tellOne();
     expect(t.heard).toEqual(range(1, OUTCOMES_PER_CALL_MAX + 10));
+  });
+
+  it("asks for outcomes only after some were committed", async () => {
+    const t = setUp([outcome(1)]);
+    await t.tellOne();
+    t.stored.push(outcome(2));
+    await t.tellOne();
+    expect(t.heard).toEqual([1n]);
+    t.commit(outcome(3));
+    await t.tellOne();
+    expect(t.heard).toEqual([1n, 2n, 3n]);
   });
 
   it("drops only the outcome that a receiver will never take", async () => {

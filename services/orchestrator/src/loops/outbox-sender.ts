@@ -25,6 +25,8 @@ export interface OutboxSenderOptions {
   readonly rowsMax: number;
   /** Only the owner sends. */
   readonly isOwner: () => boolean;
+  /** Grows when outcomes were committed: while it stands still, a receiver that has heard all is not asked again. */
+  readonly version: () => number;
   readonly nowMs: () => number;
   readonly events: {
     outcomesSent(receiver: string, count: number): void;
@@ -37,6 +39,8 @@ export interface OutboxSenderOptions {
 export class OutboxSender {
   readonly #options: OutboxSenderOptions;
   readonly #told = new Map<string, bigint>();
+  /** The version up to which each receiver has heard all. */
+  readonly #heard = new Map<string, number>();
   /** Batches by the position they follow: what one receiver has read the other need not read again. */
   readonly #batches = createFifoCache<bigint, readonly Outcome[]>({ max: BATCHES_KEPT_MAX });
 
@@ -47,12 +51,16 @@ export class OutboxSender {
 
   /** Tells one receiver what it has not heard. Each receiver has a loop of its own, so a slow one holds up nobody. */
   async tell(receiver: OutcomeReceiver, signal: AbortSignal): Promise<void> {
-    if (!this.#options.isOwner()) return;
+    const version = this.#options.version();
+    if (!this.#options.isOwner() || this.#heard.get(receiver.name) === version) return;
     for (let i = 0; i < BATCHES_PER_STEP_MAX && !signal.aborted; i += 1) {
       const after = this.#told.get(receiver.name) ?? 0n;
       const outcomes = await this.#read(after);
       const last = outcomes.at(-1);
-      if (last === undefined) return;
+      if (last === undefined) {
+        this.#heard.set(receiver.name, version);
+        return;
+      }
       await this.#send(receiver, this.#fresh(receiver, outcomes), signal);
       this.#told.set(receiver.name, last.position);
     }
