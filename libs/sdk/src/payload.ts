@@ -4,6 +4,8 @@ import { KiB, NexusError } from "@nexus/shared";
 /** Largest body that travels inside a message; the contract's limit. */
 export const PAYLOAD_BYTES_MAX = 256 * KiB;
 
+/** Longest media type, in characters; the contract's limit. */
+const CONTENT_TYPE_LENGTH_MAX = 128;
 /** Media type of everything that is neither bytes nor a RawPayload. */
 export const JSON_CONTENT_TYPE = "application/json";
 const TEXT_CONTENT_TYPE = "text/plain; charset=utf-8";
@@ -28,9 +30,17 @@ export class RawPayload {
 
 /** Turns a value into a payload: bytes stay bytes, a RawPayload keeps its media type, all else becomes JSON.
  *
- * Errors: invalid/PAYLOAD_TOO_LARGE above 256 KiB; invalid/PAYLOAD_NOT_JSON for values JSON cannot express. */
+ * Errors: invalid/PAYLOAD_TOO_LARGE above 256 KiB; invalid/REQUEST_INVALID for a media type of more than 128
+ * characters; invalid/PAYLOAD_NOT_JSON for values JSON cannot express. */
 export function toPayload(value: unknown): PayloadInit {
   const payload = encode(value);
+  if (payload.contentType.length > CONTENT_TYPE_LENGTH_MAX) {
+    throw new NexusError({
+      kind: "invalid",
+      reason: "REQUEST_INVALID",
+      message: `A media type has at most ${CONTENT_TYPE_LENGTH_MAX} characters.`,
+    });
+  }
   if (payload.data.byteLength > PAYLOAD_BYTES_MAX) {
     throw new NexusError({
       kind: "invalid",

@@ -33,6 +33,9 @@ export const PENDING_MESSAGES_MAX = 10_000;
 /** Deliveries granted ahead; half used up grants the other half again. */
 export const MESSAGE_CREDIT = 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
+const TIMEOUT_MAX_MS = 600_000;
+/** Longest agent id and subject, in characters. */
+const NAME_LENGTH_MAX = 128;
 /** The router's word should come first; ours is the safety net for a broken stream. */
 const TIMEOUT_GRACE_MS = 1_000;
 
@@ -63,8 +66,13 @@ export class Mailbox {
   }
 
   /** Resolves with the receiver's reply. */
-  request(to: string, subject: string, body: unknown, how?: MessageOptions): Promise<unknown> {
-    return this.#post(to, subject, body, { ...how, expectsReply: true });
+  async request(
+    to: string,
+    subject: string,
+    body: unknown,
+    how?: MessageOptions,
+  ): Promise<unknown> {
+    return await this.#post(to, subject, body, { ...how, expectsReply: true });
   }
 
   /** Sets the handler of a subject; an exact subject wins over `*`. */
@@ -115,6 +123,7 @@ export class Mailbox {
     }
     const messageId = this.#ids.next("msg");
     const timeoutMs = how.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    assertSendable(to, subject, timeoutMs);
     const payload = toPayload(body);
     return new Promise((resolve, reject) => {
       const expire = () => {
@@ -166,6 +175,27 @@ export class Mailbox {
 
 interface PostOptions extends MessageOptions {
   readonly expectsReply: boolean;
+}
+
+/** One item that breaks the contract's rules ends the whole session, so it must not get into a frame. */
+function assertSendable(to: string, subject: string, timeoutMs: number): void {
+  if (to === "" || to.length > NAME_LENGTH_MAX) {
+    throw failure(
+      "invalid",
+      "REQUEST_INVALID",
+      `An agent id has 1 to ${NAME_LENGTH_MAX} characters.`,
+    );
+  }
+  if (subject.length > NAME_LENGTH_MAX) {
+    throw failure(
+      "invalid",
+      "REQUEST_INVALID",
+      `A subject has at most ${NAME_LENGTH_MAX} characters.`,
+    );
+  }
+  if (!(timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) {
+    throw failure("invalid", "REQUEST_INVALID", "A message's timeout is 1 ms to 10 minutes.");
+  }
 }
 
 function settleReply(entry: Waiting | undefined, payload: Payload | undefined): void {

@@ -46,7 +46,7 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
     deadlineAtMs: Date.now() + options.timeoutMs,
     signal,
     log: options.logger.child({ task_id: taskId, job_id: jobId, attempt }),
-    progress: (fraction, message) => report(Math.min(1, Math.max(0, fraction)), message),
+    progress: (fraction, message) => report(clampedFraction(fraction), message),
     heartbeat: () => report(undefined, undefined),
     stream: (data) => {
       const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
@@ -59,6 +59,11 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
     send: (to, subject, body, how) => mailbox.send(to, subject, body, how),
     request: (to, subject, body, how) => mailbox.request(to, subject, body, how),
   };
+}
+
+/** What is no number says nothing about how far a task is, and would end the session. */
+function clampedFraction(fraction: number): number | undefined {
+  return Number.isNaN(fraction) ? undefined : Math.min(1, Math.max(0, fraction));
 }
 
 type Report = (fraction: number | undefined, message: string | undefined) => void;
