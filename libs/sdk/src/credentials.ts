@@ -39,6 +39,8 @@ export interface CredentialSource extends TokenSource {
   accessToken(): Promise<AccessToken>;
   /** Drops the current token, so that the next call gets a new one. Call it when a token was refused. */
   invalidate(): void;
+  /** False for a bare token: when it is over there will be no other. */
+  readonly renewable: boolean;
 }
 
 /** What createCredentialSource needs. */
@@ -119,6 +121,7 @@ export function createCredentialSource(options: CredentialSourceOptions): Creden
     invalidate: () => {
       if (first.kind !== "token") current = undefined;
     },
+    renewable: first.kind !== "token",
   };
 }
 

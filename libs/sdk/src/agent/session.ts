@@ -1,4 +1,4 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { AgentSessionService, type ConnectResponse, type Welcome } from "@nexus/proto/mesh";
 import { createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc/client";
@@ -9,13 +9,18 @@ import type { Outbox } from "./outbox.ts";
 import type { TaskRunner } from "./task-runner.ts";
 
 const RECONNECT = { initialMs: 100, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
+/** A session that lived for so long was a good one: after it the backoff begins anew. */
+const STABLE_AFTER_MS = 5_000;
 const DEFAULT_HEARTBEAT_MS = 5_000;
 /** How long the router may take to answer Hello. */
 const WELCOME_TIMEOUT_MS = 10_000;
 /** After this share of a token's life the session gets a fresh one. */
 const REAUTH_AT_LIFE_SHARE = 0.8;
-/** setTimeout cannot wait longer. */
-const TIMER_MAX_MS = 2_147_483_647;
+/** How often the token's age is looked at: a renewal that fails is tried again while the old token still lives. */
+const REAUTH_CHECK_MAX_MS = 30_000;
+/** A bare token cannot be renewed: after these no connection will be let in again. */
+const TOKEN_OVER = new Set(["TOKEN_EXPIRED", "TOKEN_REVOKED"]);
+const LOOP_DELAY_RESOLUTION_MS = 20;
 const SDK = {
   name: "nexus-sdk-typescript",
   version: NEXUS_VERSION,
@@ -53,6 +58,10 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #client: RpcClient<typeof AgentSessionService>;
   readonly #stop = new AbortController();
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });
+  /** Connections that ended since the last one that lived for a while, that one included. */
+  #failures = 0;
+  #welcomedAtMs = Number.POSITIVE_INFINITY;
   #timers: NodeJS.Timeout[] = [];
   #resumeToken = "";
   #leaving = false;
@@ -64,7 +73,8 @@ export class Session {
     const welcomed = new Promise<void>((resolve) => {
       this.#markReady = resolve;
     });
-    this.ended = this.#keepConnected();
+    // However it ended, nobody waits for these leases any more: their handlers are told to stop.
+    this.ended = this.#keepConnected().finally(() => options.runner.leasesLost());
     this.ready = Promise.race([welcomed, this.ended]);
     // Whoever waits on `ready` or `ended` sees the error; nobody has to.
     this.ready.catch(() => undefined);
@@ -82,27 +92,29 @@ export class Session {
   }
 
   async #keepConnected(): Promise<void> {
-    let failures = 0;
     while (!this.#isLeaving()) {
       try {
-        const welcomed = await this.#connectOnce();
-        failures = welcomed ? 1 : failures + 1;
+        await this.#connectOnce();
       } catch (error) {
         this.#judge(error);
-        failures += 1;
       }
       if (this.#isLeaving()) return;
+      this.#failures += 1;
       // Ends early only when leaving, which the loop's head sees.
-      await sleep(backoffDelayMs(failures, RECONNECT), this.#stop.signal).catch(() => undefined);
+      await sleep(backoffDelayMs(this.#failures, RECONNECT), this.#stop.signal).catch(
+        () => undefined,
+      );
     }
   }
 
   /** Throws what another try cannot mend. */
   #judge(error: unknown): void {
     if (this.#isLeaving()) return;
+    const { credentials } = this.#options;
     const { reason } = NexusError.from(error);
     if (FATAL_REASONS.has(reason)) throw error;
-    if (reason.startsWith("TOKEN_")) this.#options.credentials.invalidate();
+    if (!credentials.renewable && TOKEN_OVER.has(reason)) throw error;
+    if (reason.startsWith("TOKEN_")) credentials.invalidate();
     this.#options.logger.warn({ err: error }, "session interrupted; reconnecting");
   }
 
@@ -110,29 +122,30 @@ export class Session {
     return this.#leaving;
   }
 
-  /** One stream, from Hello to its end. Returns whether it got as far as a Welcome. */
-  async #connectOnce(): Promise<boolean> {
+  /** One stream, from Hello to its end. What was said meanwhile and found no stream is dropped with it. */
+  async #connectOnce(): Promise<void> {
     const { outbox, mailbox, credentials } = this.#options;
-    const token = await credentials.accessToken();
     const welcomeTimeout = new AbortController();
-    const timer = setTimeout(() => welcomeTimeout.abort(), WELCOME_TIMEOUT_MS);
-    let welcomed = false;
+    let timer: NodeJS.Timeout | undefined;
     try {
+      const token = await credentials.accessToken();
+      timer = setTimeout(() => welcomeTimeout.abort(), WELCOME_TIMEOUT_MS);
       const frames = this.#client.connect(outbox.frames({ hello: this.#hello() }), {
         token: token.value,
         signal: AbortSignal.any([this.#stop.signal, welcomeTimeout.signal]),
       });
       for await (const frame of frames) {
         if (frame.welcome !== undefined) {
-          welcomed = true;
           clearTimeout(timer);
           this.#welcomed(frame.welcome, token.expiresAtMs);
         }
         this.#take(frame);
       }
-      return welcomed;
     } finally {
       clearTimeout(timer);
+      if (performance.now() - this.#welcomedAtMs >= STABLE_AFTER_MS) this.#failures = 0;
+      this.#welcomedAtMs = Number.POSITIVE_INFINITY;
+      this.#loopDelay.disable();
       for (const running of this.#timers.splice(0)) clearInterval(running);
       outbox.reset();
       mailbox.connectionLost();
@@ -153,12 +166,14 @@ export class Session {
   }
 
   #welcomed(welcome: Welcome, tokenExpiresAtMs: number): void {
+    this.#welcomedAtMs = performance.now();
     this.#resumeToken = welcome.resumeToken;
     if (welcome.resumed) this.#options.runner.resumed();
     else this.#options.runner.leasesLost();
     const interval = welcome.heartbeatInterval;
     const intervalMs = interval ? durationMs(interval) : DEFAULT_HEARTBEAT_MS;
-    this.#timers.push(startHeartbeats(this.#options, intervalMs));
+    this.#loopDelay.enable();
+    this.#timers.push(startHeartbeats(this.#options, intervalMs, this.#loopDelay));
     this.#timers.push(startReauth(this.#options, tokenExpiresAtMs));
     const { sessionId, resumed } = welcome;
     this.#options.logger.info({ session_id: sessionId, resumed }, "session opened");
@@ -179,11 +194,13 @@ export class Session {
 const LEAVE_TIMEOUT_MS = 2_000;
 
 /** Heartbeats run on their own timer and report how late the event loop is, so that a blocked one is seen. */
-function startHeartbeats(options: SessionOptions, intervalMs: number): NodeJS.Timeout {
-  const delay = monitorEventLoopDelay({ resolution: 20 });
-  delay.enable();
+function startHeartbeats(
+  options: SessionOptions,
+  intervalMs: number,
+  delay: IntervalHistogram,
+): NodeJS.Timeout {
   const beat = () => {
-    const lagMs = Math.max(0, delay.max / 1e6 - 20);
+    const lagMs = Math.max(0, delay.max / 1e6 - LOOP_DELAY_RESOLUTION_MS);
     delay.reset();
     options.outbox.heartbeat({
       busySlots: options.runner.running,
@@ -195,7 +212,7 @@ function startHeartbeats(options: SessionOptions, intervalMs: number): NodeJS.Ti
 }
 
 function startReauth(options: SessionOptions, expiresAtMs: number): NodeJS.Timeout {
-  const waitMs = Math.min(TIMER_MAX_MS, (expiresAtMs - Date.now()) * REAUTH_AT_LIFE_SHARE);
+  const waitMs = (expiresAtMs - Date.now()) * REAUTH_AT_LIFE_SHARE;
   let knownExpiryMs = expiresAtMs;
   const renew = async () => {
     const token = await options.credentials.accessToken();
@@ -208,5 +225,5 @@ function startReauth(options: SessionOptions, expiresAtMs: number): NodeJS.Timeo
       options.logger.warn({ err: error }, "the session's token could not be renewed yet");
     });
   };
-  return setInterval(tick, Math.max(1_000, waitMs / 4));
+  return setInterval(tick, Math.max(1_000, Math.min(REAUTH_CHECK_MAX_MS, waitMs / 4)));
 }
