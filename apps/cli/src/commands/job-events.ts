@@ -19,8 +19,9 @@ export async function watchJob(ctx: CommandContext, jobId: string): Promise<numb
   const place: Place = { afterSequence: 0n, failures: 0 };
   for (;;) {
     try {
-      const end = await followOnce(ctx, jobId, place);
+      const end = (await followOnce(ctx, jobId, place)) ?? (await endOfJob(ctx, jobId));
       if (end !== undefined) return end;
+      await sleep(RECONNECT.initialMs, ctx.signal);
     } catch (error) {
       place.failures += 1;
       const again = NexusError.from(error).kind === "unavailable" && place.failures < FAILURES_MAX;
@@ -56,9 +57,17 @@ async function followOnce(
   return undefined;
 }
 
+/** A stream that ended well without the end's event is that of a job whose events are no longer kept. */
+async function endOfJob(ctx: CommandContext, jobId: string): Promise<number | undefined> {
+  const { job } = await ctx.client().jobs.getJob({ jobId });
+  return job === undefined ? undefined : exitOf(job.state);
+}
+
 function endOf({ event }: JobEvent): number | undefined {
-  if (event.case !== "jobChanged") return undefined;
-  const { state } = event.value;
+  return event.case === "jobChanged" ? exitOf(event.value.state) : undefined;
+}
+
+function exitOf(state: JobState): number | undefined {
   if (state === JobState.COMPLETED) return EXIT.ok;
   return state === JobState.FAILED || state === JobState.CANCELLED ? EXIT.awaitedFailed : undefined;
 }
