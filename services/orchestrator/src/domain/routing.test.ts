@@ -83,6 +83,12 @@ describe("chooseAgent", () => {
   const better: readonly [string, AgentChanges, AgentChanges, Partial<RoutingNeed>][] = [
     ["the better reputation", { skill: { lowerBound: 0.9 } }, { skill: { lowerBound: 0.4 } }, {}],
     ["the faster one", { skill: { latencyMs: 100 } }, { skill: { latencyMs: 900 } }, {}],
+    [
+      "the less loaded one over a millisecond of latency",
+      { slots: 20, inHand: 0, skill: { latencyMs: 2 } },
+      { slots: 20, inHand: 2, skill: { latencyMs: 1 } },
+      {},
+    ],
     ["a fast one before an unknown one", { skill: { latencyMs: 100 } }, {}, {}],
     ["the idle one", { inHand: 0 }, { inHand: 3 }, {}],
     ["the cheaper one", { skill: { costMicros: 10 } }, { skill: { costMicros: 1_000 } }, {}],

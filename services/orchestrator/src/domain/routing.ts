@@ -68,6 +68,9 @@ export const WEIGHTS: Factors = {
 
 /** The factor of what is not known: neither an advantage nor a veto. */
 const UNKNOWN_FACTOR = 0.5;
+/** Latencies are compared with this much added to both: what differs by less is the noise of short tasks, and must not
+ * send all of them to one agent. */
+const LATENCY_NOISE_MS = 10;
 /** Scores closer than this are a tie. */
 const TIE_EPSILON = 1e-9;
 
@@ -183,7 +186,8 @@ function scoreAgents<A extends RoutableAgent>(
     const capacity = Math.min(agent.slots, bulkhead);
     const factors: Factors = {
       reputation: clamp(skill.lowerBound),
-      latency: skill.latencyMs === undefined ? UNKNOWN_FACTOR : ratio(fastestMs, skill.latencyMs),
+      latency:
+        skill.latencyMs === undefined ? UNKNOWN_FACTOR : latencyFactor(fastestMs, skill.latencyMs),
       load: clamp((capacity - agent.inHand) / capacity),
       // Free beats the cheapest price, which gets a half; twice the price gets a third.
       cost: skill.costMicros <= 0 ? 1 : cheapest / (cheapest + skill.costMicros),
@@ -208,8 +212,8 @@ function clamp(value: number): number {
   return Math.min(1, Math.max(0, value));
 }
 
-function ratio(best: number, mine: number): number {
-  return mine <= 0 ? 1 : clamp(best / mine);
+function latencyFactor(fastestMs: number, mineMs: number): number {
+  return clamp((fastestMs + LATENCY_NOISE_MS) / (Math.max(0, mineMs) + LATENCY_NOISE_MS));
 }
 
 function shareCarried(
