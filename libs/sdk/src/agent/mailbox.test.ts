@@ -1,9 +1,9 @@
 import { create } from "@bufbuild/protobuf";
-import { AssignmentSchema } from "@nexus/proto/mesh";
-import { createSilentLogger } from "@nexus/shared";
+import { AssignmentSchema, DeliverySchema } from "@nexus/proto/mesh";
+import { createSilentLogger, NexusError } from "@nexus/shared";
 import { afterEach, describe, expect, it } from "vitest";
 import { RawPayload } from "../payload.ts";
-import { Mailbox } from "./mailbox.ts";
+import { Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";
 import { type Frame, Outbox } from "./outbox.ts";
 import { createTaskContext } from "./running-context.ts";
 
@@ -36,6 +36,69 @@ describe("Mailbox", () => {
     const body = new RawPayload("t".repeat(129), new Uint8Array());
     await expect(mailbox.request("b", "s", body)).rejects.toMatchObject(refused);
     expect(await waiting()).toEqual([]);
+  });
+
+  it("fails everything with what ended it, now and later", async () => {
+    const own = new Outbox();
+    const closing = new Mailbox({ outbox: own, logger });
+    const unanswered = closing.request("b", "s", 1);
+    const message = "Another process took the session over.";
+    const error = new NexusError({ kind: "conflict", reason: "SESSION_SUPERSEDED", message });
+    closing.close(error);
+    await expect(unanswered).rejects.toBe(error);
+    await expect(closing.send("b", "s", 1)).rejects.toBe(error);
+  });
+});
+
+describe("message credit", () => {
+  const delivery = (subject: string, inReplyTo = "") =>
+    create(DeliverySchema, { deliveryId: "d", fromPrincipalId: "a", subject, inReplyTo });
+
+  /** Lets handlers that are done be seen as done. */
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+  async function granted(): Promise<number> {
+    await settled();
+    const frames = await waiting();
+    return frames.reduce((sum, frame) => sum + (frame.credit?.messages ?? 0), 0);
+  }
+
+  it("comes back when the handler is done, not when the message arrives", async () => {
+    let finish: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    mailbox.on("slow", () => gate);
+    for (let index = 0; index < MESSAGE_CREDIT; index += 1) mailbox.deliver(delivery("slow"));
+    expect(await granted()).toBe(0);
+    finish();
+    expect(await granted()).toBeGreaterThanOrEqual(MESSAGE_CREDIT / 2);
+  });
+
+  it("comes back for failing handlers, unknown subjects and replies alike", async () => {
+    mailbox.on("bad", () => {
+      throw new Error("no");
+    });
+    const third = Math.ceil(MESSAGE_CREDIT / 3);
+    for (let index = 0; index < third; index += 1) {
+      mailbox.deliver(delivery("bad"));
+      mailbox.deliver(delivery("nobody handles this"));
+      mailbox.deliver(delivery("", "msg_gone"));
+    }
+    expect(await granted()).toBeGreaterThanOrEqual(MESSAGE_CREDIT / 2);
+  });
+
+  it("is not granted for handlers of an older stream", async () => {
+    let finish: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    mailbox.on("old", () => gate);
+    for (let index = 0; index < MESSAGE_CREDIT; index += 1) mailbox.deliver(delivery("old"));
+    outbox.reset();
+    mailbox.connectionLost();
+    finish();
+    expect(await granted()).toBe(0);
   });
 });
 

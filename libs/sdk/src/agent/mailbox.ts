@@ -30,7 +30,7 @@ export type MessageHandler = (message: InboundMessage) => unknown;
 
 /** Messages that one agent may be waiting on at once. */
 export const PENDING_MESSAGES_MAX = 10_000;
-/** Deliveries granted ahead; half used up grants the other half again. */
+/** Deliveries granted ahead: those at the router, in a handler's hands, or done and not granted again yet. */
 export const MESSAGE_CREDIT = 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 const TIMEOUT_MAX_MS = 600_000;
@@ -53,7 +53,13 @@ export class Mailbox {
   readonly #ids = createIds();
   readonly #handlers = new Map<string, MessageHandler>();
   readonly #waiting = new Map<string, Waiting>();
-  #creditUsed = 0;
+  /** Counts streams: each begins with its own credit, so what an older one's handlers held is void. */
+  #stream = 0;
+  /** Deliveries of this stream whose handlers run. */
+  #handling = 0;
+  /** Deliveries of this stream that are done and whose credit was not granted again yet. */
+  #done = 0;
+  #closedBy: NexusError | undefined;
 
   constructor(options: { readonly outbox: Outbox; readonly logger: Logger }) {
     this.#outbox = options.outbox;
@@ -80,21 +86,22 @@ export class Mailbox {
     this.#handlers.set(subject, handler);
   }
 
-  /** Takes in a delivery: acknowledges it, renews credit, hands it to its waiter or handler. */
+  /** Takes in a delivery: acknowledges it and hands it to its waiter or handler. Its credit is granted again once
+   * the handler is done with it, well or not, so that nobody is sent more than it can handle. */
   deliver(delivery: Delivery): void {
     this.#outbox.ack({ deliveryId: delivery.deliveryId });
-    this.#creditUsed += 1;
-    if (this.#creditUsed >= MESSAGE_CREDIT / 2) {
-      this.#outbox.credit({ messages: this.#creditUsed });
-      this.#creditUsed = 0;
-    }
+    const stream = this.#stream;
+    this.#handling += 1;
     if (delivery.inReplyTo !== "") {
       settleReply(this.#finish(delivery.inReplyTo), delivery.payload);
+      this.#handled(stream);
       return;
     }
-    this.#answer(delivery).catch((error: unknown) => {
-      this.#logger.error({ err: error, subject: delivery.subject }, "a message handler failed");
-    });
+    void this.#answer(delivery)
+      .catch((error: unknown) => {
+        this.#logger.error({ err: error, subject: delivery.subject }, "a message handler failed");
+      })
+      .finally(() => this.#handled(stream));
   }
 
   /** Takes in the router's word on a message sent. */
@@ -109,15 +116,36 @@ export class Mailbox {
 
   /** The stream broke: what was sent may or may not have arrived. */
   connectionLost(): void {
-    this.#creditUsed = 0;
-    for (const messageId of this.#waiting.keys()) {
-      const text = "The connection broke; the message may or may not have arrived.";
-      this.#finish(messageId)?.reject(failure("unavailable", "CONNECTION_LOST", text));
-    }
+    this.#stream += 1;
+    this.#handling = 0;
+    this.#done = 0;
+    const text = "The connection broke; the message may or may not have arrived.";
+    this.#rejectAll(failure("unavailable", "CONNECTION_LOST", text));
+  }
+
+  /** There will be no other stream: fails what waits, and everything from now on, with this error. */
+  close(error: NexusError): void {
+    this.#closedBy ??= error;
+    this.#rejectAll(error);
+  }
+
+  #rejectAll(error: NexusError): void {
+    for (const messageId of this.#waiting.keys()) this.#finish(messageId)?.reject(error);
+  }
+
+  /** Grants credit again in lots: half of what no handler holds. */
+  #handled(stream: number): void {
+    if (stream !== this.#stream) return;
+    this.#handling -= 1;
+    this.#done += 1;
+    if (this.#done * 2 < MESSAGE_CREDIT - this.#handling) return;
+    this.#outbox.credit({ messages: this.#done });
+    this.#done = 0;
   }
 
   #post(to: string, subject: string, body: unknown, how: PostOptions): Promise<unknown> {
-    if (this.#waiting.size >= PENDING_MESSAGES_MAX) {
+    if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
+    if (Math.max(this.#waiting.size, this.#outbox.sendsWaiting) >= PENDING_MESSAGES_MAX) {
       const text = "Too many messages are unanswered.";
       return Promise.reject(failure("exhausted", "QUEUE_FULL", text));
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Frame, Outbox } from "./outbox.ts";
+import { CHUNK_BYTES_WAITING_MAX, type Frame, Outbox } from "./outbox.ts";
 
 const HELLO: Frame = { hello: { agentId: "a" } };
 
@@ -108,5 +108,45 @@ describe("Outbox", () => {
     expect(await older).toEqual([HELLO]);
     expect(first.value).toEqual({ hello: { agentId: "b" } });
     expect(rest).toHaveLength(1);
+  });
+
+  it("refuses chunks beyond its limit until the stream took some", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    const data = new Uint8Array(65_536);
+    let sequence = 0n;
+    const chunk = () => {
+      const value = { sequence: sequence + 1n, data };
+      outbox.update({ taskId: "t", fence: 1n, update: { case: "chunk", value } });
+      sequence += 1n;
+    };
+    const fill = () => {
+      for (;;) chunk();
+    };
+    expect(fill).toThrowError(expect.objectContaining({ kind: "exhausted", reason: "QUEUE_FULL" }));
+    expect(Number(sequence) * data.byteLength).toBeLessThanOrEqual(CHUNK_BYTES_WAITING_MAX);
+    await frames.next();
+    await frames.next();
+    const before = sequence;
+    expect(fill).toThrow(/wait to be sent/);
+    expect(sequence).toBeGreaterThan(before);
+    outbox.reset();
+    expect(chunk).not.toThrow();
+  });
+
+  it("holds one word of a kind per lease, the latest, however often it is said", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    const end = completed(1, 10);
+    for (let index = 1; index <= 100; index += 1) {
+      const value = { progress: index / 100 };
+      outbox.update({ taskId: "t1", fence: 2n, update: { case: "progress", value } });
+      outbox.update(end);
+    }
+    outbox.close();
+    const [, frame] = await all(frames);
+    expect(frame?.taskUpdates).toHaveLength(2);
+    expect(frame?.taskUpdates?.[0]?.update).toMatchObject({ value: { progress: 1 } });
+    expect(end.update.value.output.data.byteLength).toBe(10);
   });
 });

@@ -6,6 +6,7 @@ import type {
   SendSchema,
   TaskUpdateSchema,
 } from "@nexus/proto/mesh";
+import { MiB, NexusError } from "@nexus/shared";
 import type { MessageInit } from "../message-init.ts";
 
 /** A frame to the router. */
@@ -22,12 +23,19 @@ const FRAME_ITEMS_MAX = 512;
 /** Keeps a frame well below the 4 MiB of a gRPC message, whatever the size of the outputs in it. */
 const FRAME_BYTES_MAX = 1024 * 1024;
 const ITEM_OVERHEAD_BYTES = 128;
+/** Output chunks of all tasks together that may wait for the stream. */
+export const CHUNK_BYTES_WAITING_MAX = 4 * MiB;
 
 /** Gathers what an agent has to say and cuts it into frames, at the speed at which the stream takes them.
  *
- * Bounded by its callers: leases, unanswered messages and credit all have limits of their own. */
+ * Bounded: of each lease it holds one word of a kind, the latest, and of all leases CHUNK_BYTES_WAITING_MAX of
+ * chunks; acks and replies are bounded by message credit, other messages by the mailbox, which looks at
+ * `sendsWaiting`; everything else is a single value. */
 export class Outbox {
   #updates: UpdateInit[] = [];
+  /** Waiting words other than chunks, by lease and kind: said again while they wait, they are replaced. */
+  #latest = new Map<string, UpdateInit>();
+  #chunkBytes = 0;
   #sends: SendInit[] = [];
   #acks: AckInit[] = [];
   #heartbeat: HeartbeatInit | undefined;
@@ -39,9 +47,37 @@ export class Outbox {
   #generation = 0;
   #closing = false;
 
+  /** Says a word about a lease. Only a chunk can be refused.
+   *
+   * Errors: exhausted/QUEUE_FULL when too many bytes of chunks wait already. */
   update(update: UpdateInit): void {
-    this.#updates.push(update);
+    if (update.update?.case === "chunk") {
+      const bytes = updateBytes(update) + ITEM_OVERHEAD_BYTES;
+      if (this.#chunkBytes + bytes > CHUNK_BYTES_WAITING_MAX) throw chunksFull();
+      this.#chunkBytes += bytes;
+      this.#updates.push(update);
+    } else {
+      this.#updateOnce(update);
+    }
     this.#changed();
+  }
+
+  #updateOnce(update: UpdateInit): void {
+    const key = wordKey(update);
+    const waiting = this.#latest.get(key);
+    if (waiting !== undefined) {
+      Object.assign(waiting, update);
+      return;
+    }
+    // A copy: the caller keeps its own for another time.
+    const word = { ...update };
+    this.#latest.set(key, word);
+    this.#updates.push(word);
+  }
+
+  /** Messages that the stream has not taken yet. */
+  get sendsWaiting(): number {
+    return this.#sends.length;
   }
 
   send(message: SendInit): void {
@@ -104,6 +140,8 @@ export class Outbox {
   reset(): void {
     this.#generation += 1;
     this.#updates = [];
+    this.#latest.clear();
+    this.#chunkBytes = 0;
     this.#sends = [];
     this.#acks = [];
     this.#heartbeat = undefined;
@@ -137,9 +175,18 @@ export class Outbox {
     return this.#hasItems() || single !== undefined;
   }
 
+  #takeUpdates(): UpdateInit[] {
+    const taken = takeBytes(this.#updates, updateBytes);
+    for (const update of taken) {
+      if (update.update?.case !== "chunk") this.#latest.delete(wordKey(update));
+      else this.#chunkBytes -= updateBytes(update) + ITEM_OVERHEAD_BYTES;
+    }
+    return taken;
+  }
+
   #takeFrame(): Frame {
     const frame: Frame = {
-      taskUpdates: takeBytes(this.#updates, updateBytes),
+      taskUpdates: this.#takeUpdates(),
       sends: takeBytes(this.#sends, (send) => send.payload?.data?.byteLength ?? 0),
       acks: this.#acks.splice(0, FRAME_ITEMS_MAX),
     };
@@ -167,6 +214,15 @@ function takeBytes<T>(items: T[], bytesOf: (item: T) => number): T[] {
     count += 1;
   }
   return items.splice(0, count);
+}
+
+function wordKey({ taskId, fence, update }: UpdateInit): string {
+  return `${taskId}:${fence}:${update?.case}`;
+}
+
+function chunksFull(): NexusError {
+  const message = `More than ${CHUNK_BYTES_WAITING_MAX / MiB} MiB of output chunks wait to be sent.`;
+  return new NexusError({ kind: "exhausted", reason: "QUEUE_FULL", message });
 }
 
 function updateBytes(update: UpdateInit): number {

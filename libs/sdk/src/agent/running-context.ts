@@ -52,9 +52,9 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
       const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
       if (bytes.byteLength > CHUNK_BYTES_MAX) throw chunkTooLarge(bytes.byteLength);
       if (signal.aborted) return;
-      chunks += 1n;
-      const value = { sequence: chunks, data: new Uint8Array(bytes) };
+      const value = { sequence: chunks + 1n, data: new Uint8Array(bytes) };
       outbox.update({ taskId, fence, update: { case: "chunk", value } });
+      chunks += 1n;
     },
     send: (to, subject, body, how) => mailbox.send(to, subject, body, how),
     request: (to, subject, body, how) => mailbox.request(to, subject, body, how),

@@ -33,7 +33,10 @@ export interface TaskContext {
   progress(fraction: number, message?: string): void;
   /** Says that the task is alive: progress without a new number. */
   heartbeat(): void;
-  /** Puts out a part of the output for those who watch; at most 64 KiB a call. */
+  /** Puts out a part of the output for those who watch; at most 64 KiB a call.
+   *
+   * Errors: exhausted/QUEUE_FULL when 4 MiB of this agent's chunks wait already, because the network does not keep
+   * up: catch it and wait a little, or let the task fail and be tried again. invalid/PAYLOAD_TOO_LARGE. */
   stream(data: Uint8Array | string): void;
   /** Sends a message to another agent; resolves when the receiver took it in. */
   send(toAgentId: string, subject: string, body: unknown, options?: MessageOptions): Promise<void>;
