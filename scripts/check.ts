@@ -26,11 +26,11 @@ interface Step {
   run(): Promise<Outcome>;
 }
 
-/** Cheap checks first; what needs generated code after `generate`, what needs the build after `types`. */
+/** `generate` first, since contracts import the third-party protos that it writes; then cheap before dear, what needs the build after `types`. */
 const STEPS: readonly Step[] = [
+  command("generate", ["tsx", "scripts/generate.ts"]),
   command("proto-lint", ["buf", "lint"]),
   command("proto-format", ["buf", "format", "-d", "--exit-code", "proto"]),
-  command("generate", ["tsx", "scripts/generate.ts"]),
   command("format", ["biome", "check", "--error-on-warnings", "."]),
   findings("layers", checkLayers),
   findings("references", checkReferences),

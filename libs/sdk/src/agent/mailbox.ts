@@ -78,7 +78,7 @@ export class Mailbox {
     body: unknown,
     how?: MessageOptions,
   ): Promise<unknown> {
-    return await this.#post(to, subject, body, { ...how, expectsReply: true });
+    return this.#post(to, subject, body, { ...how, expectsReply: true });
   }
 
   /** Sets the handler of a subject; an exact subject wins over `*`. */

@@ -123,7 +123,7 @@ describe("Outbox", () => {
     const fill = () => {
       for (;;) chunk();
     };
-    expect(fill).toThrowError(expect.objectContaining({ kind: "exhausted", reason: "QUEUE_FULL" }));
+    expect(fill).toThrow(expect.objectContaining({ kind: "exhausted", reason: "QUEUE_FULL" }));
     expect(Number(sequence) * data.byteLength).toBeLessThanOrEqual(CHUNK_BYTES_WAITING_MAX);
     await frames.next();
     await frames.next();
