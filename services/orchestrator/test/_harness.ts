@@ -1,6 +1,7 @@
 /** A running orchestrator on a real database, with a fake router, registry and insight behind real gRPC. */
-import { JobService, JobState, type SubmitJobRequestSchema } from "@nexus/proto/orchestrator";
+
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { JobService, JobState, type SubmitJobRequestSchema } from "@nexus/proto/orchestrator";
 import { createRpcChannel, createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc";
 import type { RunningService } from "@nexus/runtime";
 import { createIds, createSilentLogger } from "@nexus/shared";
@@ -32,20 +33,23 @@ export class Harness {
   readonly peers: FakePeers = new FakePeers(this.identity.verifier);
   readonly #channels: RpcChannel[] = [];
   readonly #services: RunningService[] = [];
-  #database: TestDatabase | undefined;
+  #database: Pick<TestDatabase, "url" | "adminUrl" | "close"> | undefined;
   /** The client of user `alice` in the namespace `default`. */
   client!: Client;
   service!: RunningService;
   db!: Pool;
 
-  get database(): TestDatabase {
+  get database(): Pick<TestDatabase, "url" | "adminUrl"> {
     if (this.#database === undefined) throw new Error("not open");
     return this.#database;
   }
 
-  /** Starts everything. */
-  async open(values: Partial<OrchestratorConfig> = {}): Promise<void> {
-    this.#database = await createTestDatabase("orchestrator");
+  /** Starts everything, on a database of its own unless one is given. */
+  async open(
+    values: Partial<OrchestratorConfig> = {},
+    database?: Pick<TestDatabase, "url" | "adminUrl" | "close">,
+  ): Promise<void> {
+    this.#database = database ?? (await createTestDatabase("orchestrator"));
     this.db = new Pool({
       connectionString: this.#database.adminUrl,
       options: "-c search_path=orchestrator",

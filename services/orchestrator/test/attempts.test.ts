@@ -3,7 +3,7 @@ import { JobState, TaskState } from "@nexus/proto/orchestrator";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Harness, textOf } from "./_harness.ts";
-import { begin, type Behaviour, echo, type Received, silent } from "./_router.ts";
+import { type Behaviour, begin, echo, type Received, silent } from "./_router.ts";
 
 const harness = new Harness();
 const LOST_MAX = 4;

@@ -1,7 +1,7 @@
 /** The streams to all mesh-routers, opened while this process owns the jobs. */
 import { lookup } from "node:dns/promises";
+import { type DispatchResponse, DispatchService, TaskUpdateOutcome } from "@nexus/proto/mesh";
 import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
-import { DispatchService, type DispatchResponse, TaskUpdateOutcome } from "@nexus/proto/mesh";
 import type { Logger } from "@nexus/shared";
 import type { AgentUpdate, Dispatch, Refusal, SessionReport } from "../domain/ports.ts";
 import {

@@ -5,10 +5,10 @@ import {
   type AssignmentRefusal,
   type AssignmentSchema,
   type RoutedUpdate,
-  type SessionRef as WireSessionRef,
   SessionState,
   type SessionStatus,
   type TaskUpdate,
+  type SessionRef as WireSessionRef,
 } from "@nexus/proto/mesh";
 import type {
   AgentSaying,

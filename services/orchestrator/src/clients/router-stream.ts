@@ -1,6 +1,5 @@
 /** One Dispatch stream to one mesh-router replica, which comes back by itself. */
-import { backoffDelayMs, KiB, MiB, sleep } from "@nexus/shared";
-import type { RpcClient } from "@nexus/rpc";
+
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
   DispatchRequestSchema,
@@ -10,6 +9,8 @@ import type {
   RoutedCancelSchema,
   RoutedUpdateResultSchema,
 } from "@nexus/proto/mesh";
+import type { RpcClient } from "@nexus/rpc";
+import { backoffDelayMs, KiB, MiB, sleep } from "@nexus/shared";
 import { FRAME_ITEMS_MAX } from "../domain/limits.ts";
 import { FrameQueue } from "./frame-queue.ts";
 

@@ -1,7 +1,7 @@
 /** One agent as the owner sees it: what the registry says of it, its session, and what it has in hand. */
 import { Breaker, type BreakerPolicy } from "../domain/breaker.ts";
+import type { Lease } from "../domain/live-task.ts";
 import type { Connection, RoutableAgent, Skill } from "../domain/routing.ts";
-import type { LiveLease } from "./lease-book.ts";
 
 /** What the registry says of an agent. */
 export interface AgentProfile {
@@ -18,6 +18,22 @@ export interface AgentSession {
   readonly slots: number;
   /** The dispatch stream on which it was last reported. */
   readonly router: string;
+}
+
+/** A lease and what was heard of it. */
+export interface LiveLease {
+  readonly lease: Lease;
+  readonly agent: AgentEntry;
+  /** The agent said that it began. */
+  accepted: boolean;
+  /** When, monotonic milliseconds; undefined when that is stored already. */
+  acceptedAtMs: number | undefined;
+  /** What the agent last said, 0 to 1. */
+  progress: number;
+  /** The assignment was handed to the stream of the session's router. */
+  sent: boolean;
+  /** Since when the task could have gone, monotonic milliseconds; undefined for a lease from before a restart. */
+  readonly readySinceMs: number | undefined;
 }
 
 const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({});

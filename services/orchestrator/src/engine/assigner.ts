@@ -1,10 +1,10 @@
 /** Sends committed leases to their agents, with everything they need to begin. */
-import { type Span, SpanKind, context, propagation, trace } from "@opentelemetry/api";
+import { context, propagation, type Span, SpanKind, trace } from "@opentelemetry/api";
 import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { SessionRef } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
 import { readMaterial, type TaskMaterial } from "../store/payload-store.ts";
-import type { LiveLease } from "./lease-book.ts";
+import type { LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 
 /** What the assigner needs beside the shared parts. */

@@ -7,7 +7,7 @@ import { toFailure } from "../domain/settlement.ts";
 import { type Cancelled, cancelTasks, holdJob } from "../store/cancel-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { readJob } from "../store/job-reader.ts";
-import { recordRequests, type RequestRecord, requestKey } from "../store/request-store.ts";
+import { type RequestRecord, recordRequests, requestKey } from "../store/request-store.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";

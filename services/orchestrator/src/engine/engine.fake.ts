@@ -3,9 +3,8 @@ import { DEFAULT_BREAKER } from "../domain/breaker.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import type { Skill } from "../domain/routing.ts";
 import { DEFAULT_RETRY, type StoredTaskSpec } from "../domain/task.ts";
-import type { AgentEntry } from "./agent-entry.ts";
+import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import { Fleet } from "./fleet.ts";
-import type { LiveLease } from "./lease-book.ts";
 
 let made = 0;
 

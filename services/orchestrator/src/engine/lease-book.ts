@@ -1,22 +1,5 @@
 /** The live leases, by task. What an agent has in hand, and so its free slots, is derived from here. */
-import type { Lease } from "../domain/live-task.ts";
-import type { AgentEntry } from "./agent-entry.ts";
-
-/** A lease and what was heard of it. */
-export interface LiveLease {
-  readonly lease: Lease;
-  readonly agent: AgentEntry;
-  /** The agent said that it began. */
-  accepted: boolean;
-  /** When, monotonic milliseconds; undefined when that is stored already. */
-  acceptedAtMs: number | undefined;
-  /** What the agent last said, 0 to 1. */
-  progress: number;
-  /** The assignment was handed to the stream of the session's router. */
-  sent: boolean;
-  /** Since when the task could have gone, monotonic milliseconds; undefined for a lease from before a restart. */
-  readonly readySinceMs: number | undefined;
-}
+import type { LiveLease } from "./agent-entry.ts";
 
 /** Owns the live leases. Entries come and go only after their transaction committed. */
 export class LeaseBook {

@@ -2,11 +2,12 @@
 import { findGraphProblems } from "../domain/graph.ts";
 import { PLAN_TASK_KEY } from "../domain/limits.ts";
 import type { PlanReading, SessionRef, UpdateOutcome } from "../domain/ports.ts";
-import { planTasks } from "../domain/task-plan.ts";
 import type { Payload, TaskSpec } from "../domain/task.ts";
-import type { LiveLease } from "./lease-book.ts";
+import { planTasks } from "../domain/task-plan.ts";
+import type { LiveLease } from "./agent-entry.ts";
+import type { AdmittedPlan } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
-import type { AdmittedPlan, Settler } from "./settler.ts";
+import type { Settler } from "./settler.ts";
 
 /** Most problems named in one rejection. */
 const PROBLEMS_NAMED_MAX = 16;

@@ -1,6 +1,7 @@
 /** Tells watchers and metrics what was committed. */
-import { isTerminalJobState } from "../domain/job-state.ts";
+
 import type { JobEvent } from "../domain/job-event.ts";
+import { isTerminalJobState } from "../domain/job-state.ts";
 import type { EngineParts } from "./parts.ts";
 
 /** Passes committed events on. Called after the commit and before the next transaction, so in the order of commits. */

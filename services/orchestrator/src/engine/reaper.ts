@@ -1,6 +1,7 @@
 /** Ends what is overdue, by the database's clock. Each step is bounded; loops repeat them. */
-import type { LiveTask } from "../domain/live-task.ts";
+
 import { NexusError } from "@nexus/shared";
+import type { LiveTask } from "../domain/live-task.ts";
 import { expireReady, findOverdueLeases, findOverdueReady } from "../store/due-store.ts";
 import { applyEffects, type MovedTask } from "../store/effects-store.ts";
 import type { EngineParts } from "./parts.ts";

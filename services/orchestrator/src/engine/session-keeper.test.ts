@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { SessionReport } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
-import type { AgentEntry } from "./agent-entry.ts";
+import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import { addAgent, fakeFleet, fakeLease } from "./engine.fake.ts";
-import { LeaseBook, type LiveLease } from "./lease-book.ts";
+import { LeaseBook } from "./lease-book.ts";
 import type { EngineParts } from "./parts.ts";
 import { SessionKeeper } from "./session-keeper.ts";
 

@@ -1,8 +1,7 @@
 /** Follows the sessions of agents, and ends the leases of those that are gone. */
 import type { Refusal, SessionReport } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
-import type { AgentEntry } from "./agent-entry.ts";
-import type { LiveLease } from "./lease-book.ts";
+import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 
 /** An agent that refused an assignment gets nothing new for so long: the router's next report says why. */

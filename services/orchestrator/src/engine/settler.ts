@@ -1,61 +1,37 @@
 /** Commits what agents and reapers say about leases: begun, ended, lost; many in one transaction, guarded by fences. */
 import type { Queryable } from "@nexus/postgres";
-import { type Batcher, createBatcher, MiB, NexusError } from "@nexus/shared";
+import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { LiveTask } from "../domain/live-task.ts";
-import { type NewTask, readyTasks } from "../domain/task-plan.ts";
-import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
-import { type Ending, type Settlement, settle } from "../domain/settlement.ts";
+import type { UpdateOutcome } from "../domain/ports.ts";
+import { type Settlement, settle } from "../domain/settlement.ts";
+import { readyTasks } from "../domain/task-plan.ts";
 import { acceptTasks } from "../store/accept-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
 import { setPlan } from "../store/plan-store.ts";
-import { findEndedLeases, type LeaseEnd, settleLeases, stateAfter } from "../store/settle-store.ts";
+import { findEndedLeases, settleLeases } from "../store/settle-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
-import type { LiveLease } from "./lease-book.ts";
+import type { LiveLease } from "./agent-entry.ts";
+import {
+  type AdmittedPlan,
+  chunksByBytes,
+  type EndedLease,
+  type EndOrder,
+  type LeaseOrder,
+  mayEnd,
+  movedByAccept,
+  movedByEnd,
+  toLeaseEnd,
+  wordOf,
+} from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
-
-/** Most bytes of outputs in one transaction. */
-const FLUSH_BYTES_MAX = 8 * MiB;
-
-/** The tasks of an admitted plan, inserted when its planning task succeeds. */
-export interface AdmittedPlan {
-  readonly tasks: readonly NewTask[];
-  readonly summary: string;
-}
-
-/** Ends one lease. */
-export interface EndOrder {
-  readonly kind: "end";
-  readonly taskId: string;
-  readonly fence: bigint;
-  /** Who says so: a session can end only its own leases. Undefined for the orchestrator itself. */
-  readonly by: SessionRef | undefined;
-  readonly ending: Ending;
-  readonly plan?: AdmittedPlan;
-}
-
-/** Notes that an agent began. */
-export interface AcceptOrder {
-  readonly kind: "accept";
-  readonly taskId: string;
-  readonly fence: bigint;
-}
-
-type Order = EndOrder | AcceptOrder;
-
-/** A lease with what ends it. */
-interface Ended {
-  readonly live: LiveLease;
-  readonly order: EndOrder;
-  readonly settlement: Settlement;
-}
 
 /** What one transaction did. */
 interface Flushed {
   readonly accepted: ReadonlySet<string>;
   readonly settled: ReadonlyMap<string, { readonly readyAtMs: number }>;
-  readonly ended: readonly Ended[];
+  readonly ended: readonly EndedLease[];
   readonly effects: Effects;
 }
 
@@ -72,7 +48,7 @@ export interface SettlerDeps {
 export class Settler {
   readonly #parts: EngineParts;
   readonly #deps: SettlerDeps;
-  readonly #batcher: Batcher<Order, UpdateOutcome>;
+  readonly #batcher: Batcher<LeaseOrder, UpdateOutcome>;
 
   constructor(deps: SettlerDeps) {
     this.#deps = deps;
@@ -103,7 +79,7 @@ export class Settler {
     return this.#batcher.close();
   }
 
-  async #flushAll(orders: readonly Order[]): Promise<UpdateOutcome[]> {
+  async #flushAll(orders: readonly LeaseOrder[]): Promise<UpdateOutcome[]> {
     const outcomes: UpdateOutcome[] = [];
     for (const chunk of chunksByBytes(orders)) {
       outcomes.push(...(await this.#flushPatiently(chunk)));
@@ -112,7 +88,7 @@ export class Settler {
   }
 
   /** Repeats until committed. A batch that the database refuses is split, so that one bad order spoils only itself. */
-  async #flushPatiently(orders: readonly Order[]): Promise<UpdateOutcome[]> {
+  async #flushPatiently(orders: readonly LeaseOrder[]): Promise<UpdateOutcome[]> {
     for (;;) {
       try {
         await this.#parts.ledger.untilOwner();
@@ -135,7 +111,7 @@ export class Settler {
   }
 
   /** The database refuses this order as it is: the lease stays, and its deadline ends it. */
-  #giveUp(order: Order): UpdateOutcome[] {
+  #giveUp(order: LeaseOrder): UpdateOutcome[] {
     this.#parts.logger.error(
       { task_id: order.taskId },
       "an update cannot be stored; it is dropped",
@@ -143,11 +119,11 @@ export class Settler {
     return ["STALE"];
   }
 
-  async #flush(orders: readonly Order[]): Promise<UpdateOutcome[]> {
+  async #flush(orders: readonly LeaseOrder[]): Promise<UpdateOutcome[]> {
     const startedAtMs = this.#parts.nowMs();
     const ends = this.#resolveEnds(orders);
     const accepts = this.#resolveAccepts(orders, ends);
-    const committed = new Set<Order>();
+    const committed = new Set<LeaseOrder>();
     if (ends.size > 0 || accepts.length > 0) {
       const { settled } = await this.#parts.ledger.run(
         (client) => this.#write(client, [...ends.values()], accepts),
@@ -162,8 +138,8 @@ export class Settler {
   }
 
   /** The first order for a live lease counts; what comes after it is answered like a repeat. */
-  #resolveEnds(orders: readonly Order[]): Map<string, Ended> {
-    const ends = new Map<string, Ended>();
+  #resolveEnds(orders: readonly LeaseOrder[]): Map<string, EndedLease> {
+    const ends = new Map<string, EndedLease>();
     for (const order of orders) {
       if (order.kind !== "end" || ends.has(order.taskId)) continue;
       const live = this.#parts.book.find(order.taskId, order.fence);
@@ -183,7 +159,10 @@ export class Settler {
     return ends;
   }
 
-  #resolveAccepts(orders: readonly Order[], ends: ReadonlyMap<string, Ended>): LiveLease[] {
+  #resolveAccepts(
+    orders: readonly LeaseOrder[],
+    ends: ReadonlyMap<string, EndedLease>,
+  ): LiveLease[] {
     return orders.flatMap((order) => {
       if (order.kind !== "accept" || ends.has(order.taskId)) return [];
       return this.#parts.book.find(order.taskId, order.fence) ?? [];
@@ -192,7 +171,7 @@ export class Settler {
 
   async #write(
     client: Queryable,
-    ended: readonly Ended[],
+    ended: readonly EndedLease[],
     accepts: readonly LiveLease[],
   ): Promise<Flushed> {
     const nowMs = this.#parts.nowMs();
@@ -211,14 +190,10 @@ export class Settler {
     const deltas = new JobDeltas();
     const moved: MovedTask[] = accepts
       .filter(({ lease }) => accepted.has(lease.task.taskId))
-      .map((live) => ({
-        from: "LEASED",
-        sink: true,
-        change: changeOf(live, "RUNNING", undefined),
-      }));
+      .map(movedByAccept);
     for (const end of ended) {
       if (!settled.has(end.order.taskId)) continue;
-      moved.push(movedBy(end));
+      moved.push(movedByEnd(end));
       if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
     }
     const effects = await applyEffects(client, moved, deltas);
@@ -260,7 +235,10 @@ export class Settler {
   }
 
   /** Answers each order: an end that this flush made, or that an equal word made before, is COMMITTED. */
-  async #answer(orders: readonly Order[], committed: ReadonlySet<Order>): Promise<UpdateOutcome[]> {
+  async #answer(
+    orders: readonly LeaseOrder[],
+    committed: ReadonlySet<LeaseOrder>,
+  ): Promise<UpdateOutcome[]> {
     const unsure = orders.filter(
       (order): order is EndOrder => order.kind === "end" && !committed.has(order),
     );
@@ -272,62 +250,6 @@ export class Settler {
       return own && found?.word === wordOf(order.ending) ? "COMMITTED" : "STALE";
     });
   }
-}
-
-/** A lease belongs to one epoch of one agent. */
-function mayEnd(by: SessionRef | undefined, { lease, agent }: LiveLease): boolean {
-  if (by === undefined) return true;
-  return (
-    by.agentId === lease.agentId &&
-    by.namespace === agent.namespace &&
-    by.epoch === lease.agentEpoch
-  );
-}
-
-function wordOf(ending: Ending): string {
-  if (ending.kind === "REJECTED") return ending.word;
-  if (ending.kind === "COMPLETED" || ending.kind === "FAILED" || ending.kind === "RELEASED") {
-    return ending.kind;
-  }
-  return "";
-}
-
-function toLeaseEnd({ live, order, settlement }: Ended, nowMs: number): LeaseEnd {
-  const { spec } = live.lease.task;
-  return {
-    taskId: order.taskId,
-    fence: order.fence,
-    settlement,
-    capability: spec.capability,
-    scheduleToStartMs: spec.scheduleToStartMs,
-    startedAgoMs: live.acceptedAtMs === undefined ? undefined : nowMs - live.acceptedAtMs,
-  };
-}
-
-function movedBy({ live, settlement }: Ended): MovedTask {
-  return {
-    // LEASED and RUNNING count alike, so which of the two it was makes no difference here.
-    from: "RUNNING",
-    sink: live.lease.task.sink,
-    change: changeOf(live, stateAfter(settlement), settlement.failure),
-  };
-}
-
-function changeOf(
-  { lease }: LiveLease,
-  state: MovedTask["change"]["state"],
-  failure: MovedTask["change"]["failure"],
-): MovedTask["change"] {
-  return {
-    kind: "task",
-    jobId: lease.task.jobId,
-    taskId: lease.task.taskId,
-    taskKey: lease.task.key,
-    state,
-    attempt: lease.attempt,
-    agentId: lease.agentId,
-    failure,
-  };
 }
 
 async function insertPlan(
@@ -355,25 +277,4 @@ function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: nu
     avoidAgentId: lease.agentId,
     preferAgentId: refused ? lease.fallbackAgentId : "",
   };
-}
-
-function* chunksByBytes(orders: readonly Order[]): Generator<readonly Order[]> {
-  let chunk: Order[] = [];
-  let bytes = 0;
-  for (const order of orders) {
-    const size = sizeOf(order);
-    if (chunk.length > 0 && bytes + size > FLUSH_BYTES_MAX) {
-      yield chunk;
-      chunk = [];
-      bytes = 0;
-    }
-    chunk.push(order);
-    bytes += size;
-  }
-  if (chunk.length > 0) yield chunk;
-}
-
-function sizeOf(order: Order): number {
-  if (order.kind === "accept" || order.ending.kind !== "COMPLETED") return 0;
-  return order.ending.output.data.byteLength;
 }

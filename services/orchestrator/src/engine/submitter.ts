@@ -2,8 +2,8 @@
 import { type Queryable, withTransaction } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import type { JobSubmission, JobView } from "../domain/job.ts";
-import { NO_TASKS } from "../domain/job-state.ts";
 import type { JobEvent } from "../domain/job-event.ts";
+import { NO_TASKS } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { type NewTask, planTasks, readyTasks } from "../domain/task-plan.ts";
 import { appendEvents } from "../store/event-store.ts";

@@ -3,7 +3,7 @@ import { NexusError } from "@nexus/shared";
 import { PAYLOAD_MAX_BYTES } from "../domain/limits.ts";
 import type { AgentSaying, AgentUpdate } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
-import type { LiveLease } from "./lease-book.ts";
+import type { LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 import type { Settler } from "./settler.ts";

@@ -5,12 +5,12 @@ import {
   type AttemptSchema,
   type FailureSchema,
   type JobSchema,
-  JobState as WireJobState,
-  type RetryPolicy as WireRetryPolicy,
   type RoutingDecisionSchema,
   type TaskSchema,
-  type TaskSpec as WireTaskSpec,
   type TaskSpecSchema,
+  JobState as WireJobState,
+  type RetryPolicy as WireRetryPolicy,
+  type TaskSpec as WireTaskSpec,
   TaskState as WireTaskState,
 } from "@nexus/proto/orchestrator";
 import type { JobView } from "../domain/job.ts";

@@ -1,6 +1,7 @@
 /** Moves the counters and the state of jobs, once per job and batch. */
-import { NexusError } from "@nexus/shared";
+
 import type { Queryable } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
 import type { JobChange } from "../domain/job-event.ts";
 import {
   applyJobDelta,

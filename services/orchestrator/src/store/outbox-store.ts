@@ -1,7 +1,7 @@
 /** Ends of attempts that registry and insight have not both acknowledged. */
 import type { Queryable } from "@nexus/postgres";
-import { toJobId, toTaskId } from "./row-ids.ts";
 import type { Outcome } from "../domain/outcome.ts";
+import { toJobId, toTaskId } from "./row-ids.ts";
 
 const READ = {
   name: "outbox-read",

@@ -1,11 +1,12 @@
 /** The one connection that may write, and holds the lock that says so. */
-import { NexusError } from "@nexus/shared";
+
 import {
   isRetryableConnectionError,
   type Pool,
   type PoolClient,
   type Queryable,
 } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
 import { SHARD } from "./shard.ts";
 
 /** First key of the advisory lock: "NXOR". The second is the shard. */

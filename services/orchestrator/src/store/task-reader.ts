@@ -1,8 +1,8 @@
 /** Reads tasks and their attempts for callers, always inside one namespace. */
 import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
-import type { AttemptOutcome, AttemptView, StoredTaskSpec, TaskView } from "../domain/task.ts";
 import type { TaskFilter, TaskPage } from "../domain/reader.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
+import type { AttemptOutcome, AttemptView, StoredTaskSpec, TaskView } from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";

@@ -1,0 +1,129 @@
+/** What the settler is asked to do, and how orders are told apart, bounded and answered. */
+import { MiB } from "@nexus/shared";
+import type { SessionRef } from "../domain/ports.ts";
+import type { Ending, Settlement } from "../domain/settlement.ts";
+import type { NewTask } from "../domain/task-plan.ts";
+import type { MovedTask } from "../store/effects-store.ts";
+import { type LeaseEnd, stateAfter } from "../store/settle-store.ts";
+import type { LiveLease } from "./agent-entry.ts";
+
+/** Most bytes of outputs in one transaction. */
+const FLUSH_BYTES_MAX = 8 * MiB;
+
+/** The tasks of an admitted plan, inserted when its planning task succeeds. */
+export interface AdmittedPlan {
+  readonly tasks: readonly NewTask[];
+  readonly summary: string;
+}
+
+/** Ends one lease. */
+export interface EndOrder {
+  readonly kind: "end";
+  readonly taskId: string;
+  readonly fence: bigint;
+  /** Who says so: a session can end only its own leases. Undefined for the orchestrator itself. */
+  readonly by: SessionRef | undefined;
+  readonly ending: Ending;
+  readonly plan?: AdmittedPlan;
+}
+
+/** Notes that an agent began. */
+export interface AcceptOrder {
+  readonly kind: "accept";
+  readonly taskId: string;
+  readonly fence: bigint;
+}
+
+/** Anything that changes a lease. */
+export type LeaseOrder = EndOrder | AcceptOrder;
+
+/** A lease with what ends it. */
+export interface EndedLease {
+  readonly live: LiveLease;
+  readonly order: EndOrder;
+  readonly settlement: Settlement;
+}
+
+/** Says whether a session may end a lease: it belongs to one epoch of one agent. */
+export function mayEnd(by: SessionRef | undefined, { lease, agent }: LiveLease): boolean {
+  if (by === undefined) return true;
+  return (
+    by.agentId === lease.agentId &&
+    by.namespace === agent.namespace &&
+    by.epoch === lease.agentEpoch
+  );
+}
+
+/** The agent's word in an ending; empty when it is the orchestrator's own. */
+export function wordOf(ending: Ending): string {
+  if (ending.kind === "REJECTED") return ending.word;
+  const spoken =
+    ending.kind === "COMPLETED" || ending.kind === "FAILED" || ending.kind === "RELEASED";
+  return spoken ? ending.kind : "";
+}
+
+/** Writes an ended lease as the store takes it. */
+export function toLeaseEnd({ live, order, settlement }: EndedLease, nowMs: number): LeaseEnd {
+  const { spec } = live.lease.task;
+  return {
+    taskId: order.taskId,
+    fence: order.fence,
+    settlement,
+    capability: spec.capability,
+    scheduleToStartMs: spec.scheduleToStartMs,
+    startedAgoMs: live.acceptedAtMs === undefined ? undefined : nowMs - live.acceptedAtMs,
+  };
+}
+
+/** The move of a task whose lease ended. LEASED and RUNNING count alike, so which it was makes no difference. */
+export function movedByEnd({ live, settlement }: EndedLease): MovedTask {
+  return {
+    from: "RUNNING",
+    sink: live.lease.task.sink,
+    change: changeOf(live, stateAfter(settlement), settlement.failure),
+  };
+}
+
+/** The move of a task whose agent began. */
+export function movedByAccept(live: LiveLease): MovedTask {
+  return { from: "LEASED", sink: true, change: changeOf(live, "RUNNING", undefined) };
+}
+
+function changeOf(
+  { lease }: LiveLease,
+  state: MovedTask["change"]["state"],
+  failure: MovedTask["change"]["failure"],
+): MovedTask["change"] {
+  return {
+    kind: "task",
+    jobId: lease.task.jobId,
+    taskId: lease.task.taskId,
+    taskKey: lease.task.key,
+    state,
+    attempt: lease.attempt,
+    agentId: lease.agentId,
+    failure,
+  };
+}
+
+/** Cuts orders into runs whose outputs fit into one transaction. */
+export function* chunksByBytes(orders: readonly LeaseOrder[]): Generator<readonly LeaseOrder[]> {
+  let chunk: LeaseOrder[] = [];
+  let bytes = 0;
+  for (const order of orders) {
+    const size = sizeOf(order);
+    if (chunk.length > 0 && bytes + size > FLUSH_BYTES_MAX) {
+      yield chunk;
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(order);
+    bytes += size;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+function sizeOf(order: LeaseOrder): number {
+  if (order.kind === "accept" || order.ending.kind !== "COMPLETED") return 0;
+  return order.ending.output.data.byteLength;
+}

@@ -1,0 +1,102 @@
+import { JobState, TaskState } from "@nexus/proto/orchestrator";
+import { waitFor } from "@nexus/testkit";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Harness } from "./_harness.ts";
+import type { Behaviour } from "./_router.ts";
+
+const RUNS = 12;
+const TASKS_MAX = 40;
+
+/** What a task's agent does: the letter is part of the key, so that the agent needs no memory. */
+type Fate = "ok" | "bad" | "flaky" | "lazy";
+
+interface Node {
+  readonly key: string;
+  readonly fate: Fate;
+  readonly parents: readonly number[];
+}
+
+/** A random graph: each task depends on some of those before it. */
+const graphs: fc.Arbitrary<readonly Node[]> = fc
+  .array(
+    fc.record({
+      fate: fc.constantFrom<Fate>("ok", "ok", "ok", "ok", "ok", "flaky", "lazy", "bad"),
+      picks: fc.array(fc.nat(), { maxLength: 4 }),
+    }),
+    { minLength: 1, maxLength: TASKS_MAX },
+  )
+  .map((drafts) =>
+    drafts.map(({ fate, picks }, index) => ({
+      key: `${fate}-${index}`,
+      fate,
+      parents: index === 0 ? [] : [...new Set(picks.map((pick) => pick % index))],
+    })),
+  );
+
+/** The reference: a task succeeds when all its parents did and its own fate is not bad. */
+function expectedStates(graph: readonly Node[]): Map<string, TaskState> {
+  const states: TaskState[] = [];
+  for (const { fate, parents } of graph) {
+    const ready = parents.every((parent) => states[parent] === TaskState.SUCCEEDED);
+    const ended = fate === "bad" ? TaskState.FAILED : TaskState.SUCCEEDED;
+    states.push(ready ? ended : TaskState.SKIPPED);
+  }
+  return new Map(graph.map(({ key }, index) => [key, states[index] as TaskState]));
+}
+
+const live: Behaviour = (received, router) => {
+  const { taskKey, attempt } = received.assignment;
+  router.accept(received);
+  if (taskKey.startsWith("bad")) router.fail(received, "BAD", { retryable: false });
+  else if (taskKey.startsWith("flaky") && attempt === 1) router.fail(received);
+  else if (taskKey.startsWith("lazy") && attempt === 1) router.release(received);
+  else router.complete(received, taskKey);
+};
+
+const harness = new Harness();
+beforeAll(async () => {
+  await harness.open();
+  harness.agent({ agentId: "one", capabilities: ["x"], slots: 10, behaviour: live });
+  harness.agent({ agentId: "two", capabilities: ["x"], slots: 10, behaviour: live });
+});
+afterAll(() => harness.close());
+
+async function runGraph(graph: readonly Node[]): Promise<void> {
+  const jobId = await harness.submit({
+    tasks: graph.map(({ key, parents }) => ({
+      key,
+      capability: "x",
+      dependencies: parents.map((parent) => ({ taskKey: graph[parent]?.key ?? "" })),
+      retry: { initialDelay: { nanos: 1_000_000 } },
+    })),
+  });
+  const expected = expectedStates(graph);
+  const failed = [...expected.values()].includes(TaskState.FAILED);
+  const state = failed ? JobState.FAILED : JobState.COMPLETED;
+  const job = await waitFor(
+    async () => {
+      const { job } = await harness.client.getJob({ jobId });
+      return (job?.state ?? 0) >= JobState.COMPLETED ? job : undefined;
+    },
+    { what: `the end of ${jobId}`, timeoutMs: 25_000 },
+  );
+  expect(job.state).toBe(state);
+  const tasks = await harness.tasksOf(jobId);
+  const seen = new Map(graph.map(({ key }) => [key, tasks[key]?.state]));
+  expect(seen).toEqual(expected);
+  expect(job.tasks).toMatchObject({ total: graph.length, blocked: 0, ready: 0, active: 0 });
+}
+
+describe("random graphs", () => {
+  it("end as a simple model says, whatever fails, is retried or given back", async () => {
+    await fc.assert(fc.asyncProperty(graphs, runGraph), { numRuns: RUNS, seed: 7 });
+    expect(await harness.count("ready")).toBe(0);
+    expect(await harness.count("leases")).toBe(0);
+    const { rows } = await harness.db.query(
+      `SELECT task_id FROM task_events WHERE state IN ('SUCCEEDED', 'FAILED', 'SKIPPED', 'CANCELLED')
+          AND task_id IS NOT NULL GROUP BY task_id HAVING count(*) > 1`,
+    );
+    expect(rows).toEqual([]);
+  }, 120_000);
+});
