@@ -102,7 +102,7 @@ describe("the nexus command", () => {
       "agents",
       "discover",
       "work.echo",
-      "--version",
+      "--version-range",
       "^2.0.0",
       "--explain",
     );

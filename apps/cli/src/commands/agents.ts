@@ -64,9 +64,9 @@ export const agentsGetCommand: CommandSpec = {
 export const agentsDiscoverCommand: CommandSpec = {
   usage: "agents discover [capability]",
   about: "Find agents that can do something, best first",
-  example: "nexus agents discover text.analyse --version ^1.0.0 --explain",
+  example: "nexus agents discover text.analyse --version-range ^1.0.0 --explain",
   flags: [
-    { flags: "--version <range>", about: "semver range of the capability" },
+    { flags: "--version-range <range>", about: "semver range of the capability" },
     { flags: "--label <key=value>", about: "label the agent must carry", many: true },
     { flags: "--text <words>", about: "words to look for" },
     { flags: "--limit <n>", about: "how many at most, 1 to 1000", default: "20" },
@@ -75,7 +75,7 @@ export const agentsDiscoverCommand: CommandSpec = {
   run: async (ctx, args) => {
     const response = await ctx.client().registry.discoverAgents({
       capability: args.at(0),
-      versionRange: args.text("version") ?? "",
+      versionRange: args.text("versionRange") ?? "",
       requiredLabels: args.pairs("label"),
       text: args.text("text") ?? "",
       limit: parseLimit(args.text("limit")),
