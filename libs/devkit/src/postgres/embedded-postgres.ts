@@ -24,10 +24,10 @@ const COMMON_SETTINGS: Readonly<Record<string, string>> = {
   log_error_verbosity: "terse",
 };
 
-/** Loses the last transactions on a power cut, and possibly the files: only for data that is thrown away. */
+/** Loses data when the machine goes down, not when the server is killed: what was committed is with the kernel by then. Only
+ * for data that is thrown away. */
 const VOLATILE_SETTINGS: Readonly<Record<string, string>> = {
   fsync: "off",
-  synchronous_commit: "off",
   full_page_writes: "off",
   wal_level: "minimal",
   max_wal_senders: "0",
@@ -40,7 +40,8 @@ export interface EmbeddedPostgresOptions {
   readonly dataDir: string;
   /** Default: a free one. */
   readonly port?: number;
-  /** True keeps every acknowledged transaction over a crash; false is faster and for tests only. */
+  /** True keeps every acknowledged transaction over a crash of the machine; false only over one of the server, is faster and
+   * for tests only. */
   readonly durable: boolean;
   /** Removes dataDir after stop(), and also when this process dies without stopping. @default false */
   readonly removeWhenDone?: boolean;
