@@ -16,6 +16,7 @@ import { createPresenceClient } from "./clients/presence-client.ts";
 import type { MeshRouterConfig } from "./config.ts";
 import type { SessionName } from "./domain/carried.ts";
 import { DispatchHub } from "./domain/dispatch-hub.ts";
+import { SLOT_NEWS_MS, SLOT_TURN_MS } from "./domain/limits.ts";
 import { MessageEngine } from "./domain/message-engine.ts";
 import { PresenceBoard } from "./domain/presence.ts";
 import { SessionDirectory } from "./domain/session-directory.ts";
@@ -172,7 +173,7 @@ function addServices({
   clock,
   routerId,
 }: Parts & { mesh: Mesh; routerId: string }): void {
-  const { engine, hub, board, lifecycle, opener, events } = mesh;
+  const { engine, hub, lifecycle, opener, events } = mesh;
   const { heartbeatIntervalMs, lostAfterMs } = config;
   const turns = new TurnScheduler();
   const writer = new WireWriter();
@@ -184,7 +185,6 @@ function addServices({
         opener,
         engine,
         hub,
-        board,
         clock,
         turns,
         writer,
@@ -219,7 +219,7 @@ function addLoops(
   frame.defer("session standings", writeStandings);
   const channel = frame.channel(config.registryAddress);
   const registry = createPresenceClient({ channel, tokens: frame.tokens, routerId });
-  const { board, directory, engine, events, lifecycle } = mesh;
+  const { board, directory, engine, events, hub, lifecycle } = mesh;
   frame.loop({
     name: "session-sweep",
     intervalMs: lostAfterMs / SWEEPS_PER_LOST_AFTER,
@@ -230,6 +230,7 @@ function addLoops(
     intervalMs: MESSAGE_EXPIRY_INTERVAL_MS,
     step: async () => void engine.expire(nowMs()),
   });
+  addSlotLoops(frame, hub);
   const graceMs = lostAfterMs * ROUTER_GRACE_LOST_AFTERS;
   const onOrphans = (orphans: readonly SessionName[]): void =>
     lifecycle.reportGone(orphans, "orphaned");
@@ -251,4 +252,9 @@ function addLoops(
   });
   mesh.wake.presence = () => presence.trigger();
   mesh.wake.standing = () => standings.trigger();
+}
+
+function addSlotLoops(frame: ServiceFrame, { slots }: DispatchHub): void {
+  frame.loop({ name: "slot-news", intervalMs: SLOT_NEWS_MS, step: async () => slots.tell() });
+  frame.loop({ name: "slot-turns", intervalMs: SLOT_TURN_MS, step: async () => slots.turn() });
 }

@@ -347,17 +347,37 @@ export class TestOrchestrator {
     this.send({ assignments: [{ session, assignment }] });
   }
 
+  /** Says whether it wants more of an agent's slots. */
+  want(agent: { agentId: string; epoch: bigint }, wanted: boolean, held = 0): void {
+    this.send({ demands: [{ session: { namespace: "default", ...agent }, wanted, held }] });
+  }
+
   /** The last state that was said about an epoch. */
   stateOf(agentId: string, epoch: bigint) {
-    return [...this.snapshot, ...this.changes]
-      .filter(({ session }) => session?.agentId === agentId && session.epoch === epoch)
-      .at(-1)?.state;
+    return this.#lastOf(agentId, epoch)?.state;
+  }
+
+  /** The last number of slots that was said about an epoch. */
+  slotsOf(agentId: string, epoch: bigint): number | undefined {
+    return this.#lastOf(agentId, epoch)?.slots;
+  }
+
+  async untilSlots(agentId: string, epoch: bigint, slots: number): Promise<void> {
+    await waitFor(() => this.slotsOf(agentId, epoch) === slots, {
+      what: `${slots} slots of ${agentId}@${epoch}`,
+    });
   }
 
   async untilState(agentId: string, epoch: bigint, state: number): Promise<void> {
     await waitFor(() => this.stateOf(agentId, epoch) === state, {
       what: `${agentId}@${epoch} in state ${state}`,
     });
+  }
+
+  #lastOf(agentId: string, epoch: bigint): SessionStatus | undefined {
+    return [...this.snapshot, ...this.changes].findLast(
+      ({ session }) => session?.agentId === agentId && session.epoch === epoch,
+    );
   }
 }
 

@@ -89,7 +89,7 @@ describe("an assignment", () => {
 });
 
 describe("task updates", () => {
-  it("reach every orchestrator, in order, and results of a wrong epoch reach nobody", async () => {
+  it("of unknown tasks reach every orchestrator, in order, and results of a wrong epoch nobody", async () => {
     const one = await router.orchestrator("orchestrator-1");
     const two = await router.orchestrator("orchestrator-2");
     const agent = await router.agent("reports");

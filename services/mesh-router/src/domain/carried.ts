@@ -54,12 +54,20 @@ export type RefusalReason =
   | "EPOCH_MISMATCH"
   | "DETACHED"
   | "DRAINING"
+  | "NO_SLOT"
   | "SESSION_TOO_SLOW";
 
 /** An assignment that did not reach its agent. */
 export interface Refusal extends CarriedLease {
   readonly session: SessionName;
   readonly reason: RefusalReason;
+}
+
+/** Whether an orchestrator has more to give to a session than it was told it may. */
+export interface Demand {
+  readonly wanted: boolean;
+  /** Leases of the session that it says it holds, by whatever stream they were assigned. */
+  readonly held: number;
 }
 
 /** Whoever handed an assignment over and wants to hear when it came back. */

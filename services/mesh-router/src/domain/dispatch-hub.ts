@@ -4,6 +4,7 @@ import type {
   CarriedLease,
   CarriedOrder,
   CarriedUpdate,
+  Demand,
   RefusalReason,
   SessionName,
 } from "./carried.ts";
@@ -14,6 +15,7 @@ import { dispatchLimit } from "./mesh-errors.ts";
 import type { DispatchEvents, SessionObserver } from "./ports.ts";
 import type { Session } from "./session.ts";
 import type { SessionDirectory } from "./session-directory.ts";
+import { SlotBoard } from "./slot-board.ts";
 
 /** What the hub is made from. */
 export interface DispatchHubInit {
@@ -29,6 +31,8 @@ export class DispatchHub implements SessionObserver {
   readonly #events: DispatchEvents;
   readonly #onTally: (session: Session) => void;
   readonly #links = new Set<DispatchLink>();
+  /** Shares the slots of sessions among the links. */
+  readonly slots = new SlotBoard(this.#links);
 
   constructor(init: DispatchHubInit) {
     this.#directory = init.directory;
@@ -45,63 +49,88 @@ export class DispatchHub implements SessionObserver {
    * Errors: exhausted/DISPATCH_LIMIT. */
   attach(orchestratorId: string, stream: DispatchStream): DispatchLink {
     if (this.#links.size >= DISPATCH_LINKS_MAX) throw dispatchLimit(DISPATCH_LINKS_MAX);
-    const link = new DispatchLink(orchestratorId, stream);
+    const link = new DispatchLink(orchestratorId, stream, (session, to) =>
+      this.slots.slotsFor(session, to),
+    );
     this.#links.add(link);
     link.begin(this.#directory);
+    this.slots.linksChanged(this.#directory);
     this.#events.orchestratorAttached(orchestratorId);
     return link;
   }
 
   detach(link: DispatchLink): void {
     link.close();
-    if (this.#links.delete(link)) this.#events.orchestratorDetached(link.orchestratorId);
+    if (!this.#links.delete(link)) return;
+    this.slots.linksChanged(this.#directory);
+    this.#events.orchestratorDetached(link.orchestratorId);
   }
 
   /** Tells every orchestrator that a session changed. */
   sessionChanged(session: Session): void {
+    if (session.over) this.slots.end(session);
     for (const link of this.#links) link.pushSession(session);
   }
 
-  /** Passes an agent's word on to every orchestrator: the one that owns the task answers. */
+  /** Passes an agent's word on to the orchestrator that assigned the task; to all when that one is gone or unknown:
+   * whoever owns the task now answers. */
   publish(session: Session, update: CarriedUpdate): void {
-    const { kind } = update;
-    if (isTerminalUpdate(kind)) {
-      session.tasks.end(update.taskId, update.fence);
-      this.#onTally(session);
-    } else {
-      session.tasks.hear(update.taskId, update.fence);
+    const { kind, taskId, fence } = update;
+    const terminal = isTerminalUpdate(kind);
+    const { tasks } = session;
+    const origin = terminal ? tasks.end(taskId, fence) : tasks.hear(taskId, fence);
+    for (const link of this.#listeners(origin)) {
+      if (link.pushUpdate({ session, update }) === "dropped") this.#events.updateDropped(kind);
     }
-    const routed = { session, update };
-    for (const link of this.#links) {
-      if (link.pushUpdate(routed) === "dropped") this.#events.updateDropped(kind);
-    }
+    if (terminal) this.#recounted(session);
+  }
+
+  /** Corrects the count of a session's tasks by its agent's own. */
+  reconcile(session: Session, reportedBusy: number, nowMs: number, settleMs: number): void {
+    session.tasks.reconcile(reportedBusy, nowMs, settleMs);
+    this.#recounted(session);
   }
 
   /** Hands an assignment to its session, or refuses it. */
   assign(
-    origin: AssignmentOrigin,
+    link: DispatchLink,
     { to, assignment }: { readonly to: SessionName; readonly assignment: CarriedOrder },
     nowMs: number,
   ): void {
     const session = this.#directory.find(to.namespace, to.agentId);
     const reason = whyNot(session, to.epoch);
     if (session === undefined || reason !== undefined) {
-      this.#refuse(origin, { to, assignment, reason: reason ?? "NO_SESSION" });
+      this.#refuse(link, { to, assignment, reason: reason ?? "NO_SESSION" });
+    } else if (this.slots.isFull(session, assignment.taskId)) {
+      this.#refuse(link, { to, assignment, reason: "NO_SLOT" });
+      link.pushSlots(session);
     } else if (session.offerAssignment(assignment)) {
       const { taskId, fence } = assignment;
-      session.tasks.assign({ taskId, fence, origin, handedAtMs: nowMs });
-      this.#onTally(session);
+      session.tasks.assign({ taskId, fence, origin: link, handedAtMs: nowMs });
+      this.slots.assigned(link, session);
+      this.#recounted(session);
     } else {
-      this.#refuse(origin, { to, assignment, reason: "SESSION_TOO_SLOW" });
+      this.#refuse(link, { to, assignment, reason: "SESSION_TOO_SLOW" });
     }
+  }
+
+  /** True while a lease is in its agent's hands, as far as is known here. */
+  holds(to: SessionName, lease: CarriedLease): boolean {
+    return this.#live(to)?.tasks.holds(lease) ?? false;
   }
 
   cancel(to: SessionName, cancel: CarriedOrder): void {
     const session = this.#live(to);
     if (session === undefined) return;
     session.tasks.cancel(cancel.taskId, cancel.fence);
-    this.#onTally(session);
+    this.#recounted(session);
     session.pushCancel(cancel);
+  }
+
+  /** An orchestrator says whether it wants more of a session's slots. */
+  demand(link: DispatchLink, to: SessionName, demand: Demand): void {
+    const session = this.#live(to);
+    if (session !== undefined) this.slots.demand(link, session, demand);
   }
 
   answer(to: SessionName, result: Uint8Array): void {
@@ -112,9 +141,23 @@ export class DispatchHub implements SessionObserver {
    * with a stale fence, which is safe; one that was not would otherwise wait for its timeout. */
   giveBack(session: Session, reason: RefusalReason): void {
     session.outbox.takeBackAssignments();
-    for (const { taskId, fence, origin } of session.tasks.takeUnheard()) {
+    const unheard = session.tasks.takeUnheard();
+    for (const { taskId, fence, origin } of unheard) {
       this.#refuse(origin, { to: session, assignment: { taskId, fence }, reason });
     }
+    if (unheard.length > 0) this.slots.changed(session);
+  }
+
+  /** Those who hear of a task: the link that assigned it while it is there, else all. */
+  #listeners(origin: AssignmentOrigin | undefined): Iterable<DispatchLink> {
+    if (origin === undefined || origin.over) return this.#links;
+    for (const link of this.#links) if (link === origin) return [link];
+    return this.#links;
+  }
+
+  #recounted(session: Session): void {
+    this.#onTally(session);
+    this.slots.changed(session);
   }
 
   #live(to: SessionName): Session | undefined {

@@ -1,7 +1,7 @@
 import type { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import type { UpdateKind } from "./carried.ts";
-import { DispatchLink } from "./dispatch-link.ts";
+import { DispatchLink, type SlotsFor } from "./dispatch-link.ts";
 import { DISPATCH_PRESSURE_ITEMS, DISPATCH_QUEUE_MAX } from "./limits.ts";
 import { Session } from "./session.ts";
 
@@ -19,7 +19,7 @@ function session(agentId: string): Session {
   return made;
 }
 
-function linkWith(sessions: Session[] = []) {
+function linkWith(sessions: Session[] = [], slotsFor: SlotsFor = (of) => of.slots) {
   let error: NexusError | undefined;
   let wakes = 0;
   const stream = {
@@ -30,7 +30,7 @@ function linkWith(sessions: Session[] = []) {
       error = reason;
     },
   };
-  const link = new DispatchLink("o-1", stream);
+  const link = new DispatchLink("o-1", stream, slotsFor);
   link.begin(sessions);
   return { link, error: () => error, wakes: () => wakes };
 }
@@ -59,7 +59,39 @@ describe("DispatchLink", () => {
     const { link } = linkWith();
     link.take();
     for (let i = 0; i < 10; i += 1) link.pushSession(one);
-    expect(link.take()?.sessions).toEqual([one]);
+    expect(link.take()?.sessions).toEqual([{ session: one, slots: 1 }]);
+    expect(link.take()).toBeUndefined();
+  });
+
+  it("says a number of slots only when it differs from what it said", () => {
+    const one = session("a");
+    let slots = 4;
+    const { link } = linkWith([one], () => slots);
+    expect(link.toldSlots(one)).toBeUndefined();
+    expect(link.take()?.sessions).toEqual([{ session: one, slots: 4 }]);
+    link.pushSlots(one);
+    expect(link.take()).toBeUndefined();
+    slots = 3;
+    link.pushSlots(one);
+    slots = 4;
+    expect(link.take()).toBeUndefined();
+    slots = 2;
+    link.pushSlots(one);
+    link.pushSession(one);
+    expect(link.take()?.sessions).toEqual([{ session: one, slots: 2 }]);
+    expect(link.take()).toBeUndefined();
+    expect(link.toldSlots(one)).toBe(2);
+  });
+
+  it("says a state whatever the number of slots, and no number of a session that is over", () => {
+    const one = session("a");
+    const { link } = linkWith([one]);
+    link.take();
+    link.pushSession(one);
+    expect(link.take()?.sessions).toHaveLength(1);
+    one.slots = 7;
+    one.state = "closed";
+    link.pushSlots(one);
     expect(link.take()).toBeUndefined();
   });
 
@@ -111,6 +143,7 @@ describe("DispatchLink", () => {
     link.close();
     const before = wakes();
     link.pushSession(session("a"));
+    link.pushSlots(session("a"));
     link.refuse({ session: session("a"), taskId: "t", fence: 1n, reason: "NO_SESSION" });
     expect(link.pushUpdate(update(session("a")))).toBe("dropped");
     expect(wakes()).toBe(before);

@@ -26,10 +26,16 @@ export interface RoutedUpdate {
   readonly update: CarriedUpdate;
 }
 
+/** A session and the slots of it that this orchestrator may use. */
+export interface ToldSession {
+  readonly session: Session;
+  readonly slots: number;
+}
+
 /** The content of one frame to an orchestrator. Sessions come before updates: a session's first update never
  * precedes the session itself. */
 export interface OrchestratorBatch {
-  readonly sessions: Session[];
+  readonly sessions: ToldSession[];
   readonly snapshotComplete: boolean;
   readonly updates: RoutedUpdate[];
   readonly refusals: Refusal[];
@@ -44,14 +50,22 @@ export interface DispatchStream {
 /** What became of an update that was offered to a link. */
 export type UpdateFate = "queued" | "dropped";
 
+/** Says how many slots of a session an orchestrator may use now. */
+export type SlotsFor = (session: Session, link: DispatchLink) => number;
+
 /** A bounded queue of changes for one orchestrator replica.
  *
  * A session waits at most once and is described as it is when the frame is made, so changes never pile up. */
 export class DispatchLink implements AssignmentOrigin {
   readonly orchestratorId: string;
   readonly #stream: DispatchStream;
+  readonly #slotsFor: SlotsFor;
+  /** The number of slots that was said last. */
+  readonly #told = new WeakMap<Session, number>();
   /** Sessions to describe, each with how many updates had been queued when it last changed. */
   readonly #sessions = new Map<Session, number>();
+  /** Sessions whose number of slots may differ from what was said; a frame takes those where it does. */
+  readonly #renumbered = new Set<Session>();
   /** Sessions of the snapshot that are not sent yet; undefined once the snapshot is complete. */
   #snapshot: Set<Session> | undefined;
   readonly #updates = new Fifo<RoutedUpdate>();
@@ -61,9 +75,10 @@ export class DispatchLink implements AssignmentOrigin {
   readonly #refusals = new Fifo<Refusal>();
   #over = false;
 
-  constructor(orchestratorId: string, stream: DispatchStream) {
+  constructor(orchestratorId: string, stream: DispatchStream, slotsFor: SlotsFor) {
     this.orchestratorId = orchestratorId;
     this.#stream = stream;
+    this.#slotsFor = slotsFor;
   }
 
   /** True once the stream ended: nothing more can be said to it. */
@@ -88,6 +103,18 @@ export class DispatchLink implements AssignmentOrigin {
     if (this.#over) return;
     this.#sessions.set(session, this.#updatesQueued);
     this.#stream.wake();
+  }
+
+  /** The number of slots may have changed, and nothing else. */
+  pushSlots(session: Session): void {
+    if (this.#over) return;
+    this.#renumbered.add(session);
+    this.#stream.wake();
+  }
+
+  /** The number of slots that was said last; undefined before the session's first status. */
+  toldSlots(session: Session): number | undefined {
+    return this.#told.get(session);
   }
 
   /** Offers an update. One that the contract lets go is dropped under pressure; the others end a full stream. */
@@ -122,9 +149,10 @@ export class DispatchLink implements AssignmentOrigin {
 
   /** Takes the next frame; undefined when nothing waits. */
   take(): OrchestratorBatch | undefined {
-    const waits = this.#sessions.size + this.#updates.length + this.#refusals.length;
-    if (waits === 0 && this.#snapshot === undefined) return undefined;
     const sessions = this.#takeSessions();
+    this.#takeRenumbered(sessions);
+    const waits = sessions.length + this.#updates.length + this.#refusals.length;
+    if (waits === 0 && this.#snapshot === undefined) return undefined;
     return {
       sessions,
       snapshotComplete: this.#completesSnapshot(sessions),
@@ -138,6 +166,7 @@ export class DispatchLink implements AssignmentOrigin {
     if (this.#over) return;
     this.#over = true;
     this.#sessions.clear();
+    this.#renumbered.clear();
     this.#updates.remove(() => true);
     this.#refusals.remove(() => true);
     if (error !== undefined) this.#stream.fail(error);
@@ -152,21 +181,39 @@ export class DispatchLink implements AssignmentOrigin {
 
   /** A session that ended is held back until the updates before its end are out: what an agent finished before it
    * left must not arrive after its leases were ended. */
-  #takeSessions(): Session[] {
-    const taken: Session[] = [];
+  #takeSessions(): ToldSession[] {
+    const taken: ToldSession[] = [];
     for (const [session, afterUpdate] of this.#sessions) {
       if (taken.length >= FRAME_ITEMS_MAX) break;
       if (session.over && afterUpdate > this.#updatesTaken) continue;
       this.#sessions.delete(session);
-      taken.push(session);
+      this.#renumbered.delete(session);
+      taken.push(this.#tell(session));
     }
     return taken;
   }
 
-  #completesSnapshot(sent: readonly Session[]): boolean {
+  /** Adds the sessions whose number really changed: one that went and came back is not worth a word. */
+  #takeRenumbered(taken: ToldSession[]): void {
+    for (const session of this.#renumbered) {
+      if (taken.length >= FRAME_ITEMS_MAX) break;
+      if (this.#sessions.has(session)) continue;
+      this.#renumbered.delete(session);
+      if (session.over || this.#slotsFor(session, this) === this.#told.get(session)) continue;
+      taken.push(this.#tell(session));
+    }
+  }
+
+  #tell(session: Session): ToldSession {
+    const slots = this.#slotsFor(session, this);
+    this.#told.set(session, slots);
+    return { session, slots };
+  }
+
+  #completesSnapshot(sent: readonly ToldSession[]): boolean {
     const snapshot = this.#snapshot;
     if (snapshot === undefined) return false;
-    for (const session of sent) snapshot.delete(session);
+    for (const { session } of sent) snapshot.delete(session);
     if (snapshot.size > 0) return false;
     this.#snapshot = undefined;
     return true;

@@ -56,6 +56,14 @@ export const DISPATCH_PRESSURE_BYTES = DISPATCH_QUEUE_BYTES_MAX / 4;
 /** Orchestrator replicas connected at once. */
 export const DISPATCH_LINKS_MAX = 64;
 
+/** How long orchestrators that want no more of a session may be told too late that its free slots changed. */
+export const SLOT_NEWS_MS = 20;
+
+/** Pace at which unused turns for a contended slot are looked for. The first passes at the second look, later ones at
+ * every doubling up to this many looks. */
+export const SLOT_TURN_MS = 250;
+export const SLOT_TURN_STEPS_MAX = 32;
+
 /** How long a new stream may take to say hello. */
 export const HELLO_TIMEOUT_MS = 10_000;
 

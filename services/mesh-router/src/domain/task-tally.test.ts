@@ -64,6 +64,46 @@ describe("TaskTally", () => {
   });
 });
 
+describe("a tally by origin", () => {
+  const other = { over: false, refuse: () => undefined };
+  const assignTo = (tally: TaskTally, taskId: string, to = origin, fence = 1n) =>
+    tally.assign({ taskId, fence, origin: to, handedAtMs: 0 });
+
+  it("says who assigned a lease while it is in hand, and nobody afterwards", () => {
+    const tally = new TaskTally();
+    assignTo(tally, "a");
+    assignTo(tally, "b", other);
+    expect(tally.hear("a", 1n)).toBe(origin);
+    expect(tally.hear("a", 2n)).toBeUndefined();
+    expect(tally.end("b", 2n)).toBeUndefined();
+    expect(tally.end("b", 1n)).toBe(other);
+    expect(tally.end("b", 1n)).toBeUndefined();
+    expect(tally.hear("b", 1n)).toBeUndefined();
+    expect([tally.holds({ taskId: "a", fence: 1n }), tally.has("b")]).toEqual([true, false]);
+  });
+
+  it("counts by origin, however a task leaves", () => {
+    const counts = (tally: TaskTally) => [tally.heldBy(origin), tally.heldBy(other)];
+    const tally = new TaskTally();
+    for (const taskId of ["a", "b", "c", "d"]) assignTo(tally, taskId);
+    assignTo(tally, "e", other);
+    expect(counts(tally)).toEqual([4, 1]);
+    tally.end("a", 1n);
+    tally.cancel("b", 1n);
+    expect(counts(tally)).toEqual([2, 1]);
+    assignTo(tally, "c", other, 2n);
+    expect(counts(tally)).toEqual([1, 2]);
+    tally.hear("d", 1n);
+    tally.reconcile(0, 1_000, 100);
+    expect(counts(tally)).toEqual([0, 2]);
+    tally.takeUnheard();
+    expect(counts(tally)).toEqual([0, 0]);
+    assignTo(tally, "f");
+    tally.clear();
+    expect(counts(tally)).toEqual([0, 0]);
+  });
+});
+
 describe("resume tokens", () => {
   it("are different each time and match by hash only", () => {
     const tokens = Array.from({ length: 100 }, createResumeToken);

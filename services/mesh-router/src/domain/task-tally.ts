@@ -1,13 +1,13 @@
 /** Which tasks a session holds, as far as its router has seen. The orchestrator's leases are the truth; this only
  * says how busy the agent is and which assignments it never spoke about. */
 
-import type { AssignmentOrigin } from "./carried.ts";
+import type { AssignmentOrigin, CarriedLease } from "./carried.ts";
 
 /** One task in the agent's hands. */
 export interface HeldTask {
   readonly taskId: string;
   readonly fence: bigint;
-  /** Who assigned it, to hear of a refusal. */
+  /** Who assigned it: hears of a refusal, and of what the agent says. */
   readonly origin: AssignmentOrigin;
   readonly handedAtMs: number;
   /** True once the agent said a word about it. */
@@ -17,6 +17,8 @@ export interface HeldTask {
 /** Counts an agent's tasks from what passes by, corrected by its heartbeats. */
 export class TaskTally {
   readonly #held = new Map<string, HeldTask>();
+  /** How many of them each origin assigned; one that has none is absent. */
+  readonly #byOrigin = new Map<AssignmentOrigin, number>();
   /** Tasks that only the agent knows of: handed over before a restart of the router. */
   #unseen = 0;
 
@@ -25,26 +27,49 @@ export class TaskTally {
     return this.#held.size + this.#unseen;
   }
 
+  /** Tasks in hand that an origin assigned. */
+  heldBy(origin: AssignmentOrigin): number {
+    return this.#byOrigin.get(origin) ?? 0;
+  }
+
+  /** True while the task is in hand, under any lease. */
+  has(taskId: string): boolean {
+    return this.#held.has(taskId);
+  }
+
+  /** True while exactly this lease is in hand. */
+  holds({ taskId, fence }: CarriedLease): boolean {
+    return this.#held.get(taskId)?.fence === fence;
+  }
+
   assign(task: Omit<HeldTask, "heard">): void {
+    const older = this.#held.get(task.taskId);
+    if (older !== undefined) this.#drop(older);
     this.#held.set(task.taskId, { ...task, heard: false });
+    this.#byOrigin.set(task.origin, this.heldBy(task.origin) + 1);
   }
 
-  /** The agent spoke about a lease and still holds it. */
-  hear(taskId: string, fence: bigint): void {
+  /** The agent spoke about a lease and still holds it. Returns who assigned it; undefined when nobody knows. */
+  hear(taskId: string, fence: bigint): AssignmentOrigin | undefined {
     const task = this.#held.get(taskId);
-    if (task?.fence === fence) task.heard = true;
+    if (task?.fence !== fence) return undefined;
+    task.heard = true;
+    return task.origin;
   }
 
-  /** The lease ended: by a terminal update, a cancel, or because it never reached the agent. */
-  end(taskId: string, fence: bigint): void {
+  /** The lease ended by a terminal update. Returns who assigned it; undefined when nobody knows (any more). */
+  end(taskId: string, fence: bigint): AssignmentOrigin | undefined {
     const task = this.#held.get(taskId);
     if (task === undefined) this.#unseen = Math.max(0, this.#unseen - 1);
-    else if (task.fence === fence) this.#held.delete(taskId);
+    if (task?.fence !== fence) return undefined;
+    this.#drop(task);
+    return task.origin;
   }
 
   /** A cancel ends only what was seen: the agent may still be stopping the rest. */
   cancel(taskId: string, fence: bigint): void {
-    if (this.#held.get(taskId)?.fence === fence) this.#held.delete(taskId);
+    const task = this.#held.get(taskId);
+    if (task?.fence === fence) this.#drop(task);
   }
 
   /** Corrects the count by a heartbeat. An idle agent holds nothing that it took `settleMs` ago or earlier; what it
@@ -52,7 +77,7 @@ export class TaskTally {
   reconcile(reportedBusy: number, nowMs: number, settleMs: number): void {
     if (reportedBusy === 0) {
       for (const task of this.#held.values()) {
-        if (task.heard && nowMs - task.handedAtMs >= settleMs) this.#held.delete(task.taskId);
+        if (task.heard && nowMs - task.handedAtMs >= settleMs) this.#drop(task);
       }
     }
     this.#unseen = Math.max(0, reportedBusy - this.#held.size);
@@ -61,13 +86,21 @@ export class TaskTally {
   /** Takes out the tasks that the agent never spoke about. */
   takeUnheard(): HeldTask[] {
     const unheard = [...this.#held.values()].filter((task) => !task.heard);
-    for (const { taskId } of unheard) this.#held.delete(taskId);
+    for (const task of unheard) this.#drop(task);
     return unheard;
   }
 
   /** Takes out everything: the session is over. */
   clear(): void {
     this.#held.clear();
+    this.#byOrigin.clear();
     this.#unseen = 0;
+  }
+
+  #drop({ taskId, origin }: HeldTask): void {
+    this.#held.delete(taskId);
+    const left = this.heldBy(origin) - 1;
+    if (left > 0) this.#byOrigin.set(origin, left);
+    else this.#byOrigin.delete(origin);
   }
 }

@@ -12,9 +12,9 @@ import {
   SessionStatusSchema,
 } from "@nexus/proto/mesh";
 import type { Refusal } from "../domain/carried.ts";
+import type { ToldSession } from "../domain/dispatch-link.ts";
 import { MESSAGE_TIMEOUT_DEFAULT_MS } from "../domain/limits.ts";
 import type { Outcome, SendResult } from "../domain/message.ts";
-import type { Session } from "../domain/session.ts";
 import type { SessionState as DomainState } from "../domain/session-state.ts";
 
 /** The contract's number of each outcome. */
@@ -47,9 +47,9 @@ export function toSendOutcome(result: SendResult): SendOutcome {
   return create(SendOutcomeSchema, { messageId, outcome, message: result.text, ...retryAfter });
 }
 
-/** Describes a session for orchestrators. */
-export function toSessionStatus(session: Session): SessionStatus {
-  const { namespace, agentId, epoch, slots } = session;
+/** Describes a session for an orchestrator. */
+export function toSessionStatus({ session, slots }: ToldSession): SessionStatus {
+  const { namespace, agentId, epoch } = session;
   const state = STATES[session.state];
   return create(SessionStatusSchema, { session: { namespace, agentId, epoch }, state, slots });
 }

@@ -92,9 +92,14 @@ function applyFrame(
   frame: OrchestratorFrame,
 ): void {
   const nowMs = clock.nowMs();
+  // What is in hand already is cancelled first: its slot may be the one that an assignment of this frame is meant for.
+  const inHand = frame.cancels.filter(({ to, order }) => hub.holds(to, order));
+  for (const { to, order } of inHand) hub.cancel(to, order);
   for (const { to, order } of frame.assignments) hub.assign(link, { to, assignment: order }, nowMs);
-  for (const { to, order } of frame.cancels) hub.cancel(to, order);
+  const done = new Set(inHand);
+  for (const cancel of frame.cancels) if (!done.has(cancel)) hub.cancel(cancel.to, cancel.order);
   for (const { to, result } of frame.results) hub.answer(to, result);
+  for (const { to, demand } of frame.demands) hub.demand(link, to, demand);
 }
 
 function takeFrame(deps: DispatchDeps, link: DispatchLink, routerId: string): Buffer | undefined {

@@ -4,7 +4,6 @@ import type { Clock } from "@nexus/shared";
 import type { DispatchHub } from "../domain/dispatch-hub.ts";
 import { frameInvalid, reauthRefused } from "../domain/mesh-errors.ts";
 import type { MessageEngine } from "../domain/message-engine.ts";
-import type { PresenceBoard } from "../domain/presence.ts";
 import type { Session } from "../domain/session.ts";
 import type { SessionLifecycle } from "../domain/session-lifecycle.ts";
 import type { AgentFrame } from "./wire/agent-frame.ts";
@@ -14,7 +13,6 @@ export interface FrameDeps {
   readonly lifecycle: SessionLifecycle;
   readonly engine: MessageEngine;
   readonly hub: DispatchHub;
-  readonly board: PresenceBoard;
   readonly clock: Clock;
   readonly heartbeatIntervalMs: number;
 }
@@ -54,8 +52,7 @@ function applyItems(deps: FrameDeps, session: Session, frame: AgentFrame): void 
   for (const update of frame.updates) hub.publish(session, update);
   if (frame.heartbeat !== undefined) {
     const settleMs = SETTLE_INTERVALS * deps.heartbeatIntervalMs;
-    session.tasks.reconcile(frame.heartbeat.busySlots, nowMs, settleMs);
-    deps.board.touch(session);
+    hub.reconcile(session, frame.heartbeat.busySlots, nowMs, settleMs);
   }
   if (frame.credit !== undefined) {
     const { slots, messages } = frame.credit;

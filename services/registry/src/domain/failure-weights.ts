@@ -14,6 +14,7 @@ export const FAILURE_WEIGHTS: Readonly<Record<string, number>> = {
   EPOCH_MISMATCH: 0,
   DETACHED: 0,
   DRAINING: 0,
+  NO_SLOT: 0,
   RELEASED: 0,
   // The lease ended under it; whoever holds the task now is judged by it.
   LEASE_LOST: 0,

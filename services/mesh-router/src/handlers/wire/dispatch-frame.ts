@@ -1,9 +1,9 @@
 /** Reads DispatchRequest in place. Orchestrators are services of ours: what they send is read for its address and
  * its lease, and otherwise passed on as it came. */
-import type { CarriedOrder, SessionName } from "../../domain/carried.ts";
+import type { CarriedOrder, Demand, SessionName } from "../../domain/carried.ts";
 import { expectAtMost } from "./agent-frame.ts";
 import { expectType, id, message } from "./checks.ts";
-import { VARINT, WireReader } from "./wire-reader.ts";
+import { VARINT, WireError, WireReader } from "./wire-reader.ts";
 
 /** An assignment or a cancel with its address. */
 export interface AddressedOrder {
@@ -18,12 +18,19 @@ export interface AddressedResult {
   readonly result: Uint8Array;
 }
 
+/** A demand with its address. */
+export interface AddressedDemand {
+  readonly to: SessionName;
+  readonly demand: Demand;
+}
+
 /** A frame from an orchestrator. */
 export interface OrchestratorFrame {
   orchestratorId: string;
   readonly assignments: AddressedOrder[];
   readonly cancels: AddressedOrder[];
   readonly results: AddressedResult[];
+  readonly demands: AddressedDemand[];
 }
 
 const ID_MAX = 128;
@@ -42,11 +49,13 @@ export function readOrchestratorFrame(bytes: Buffer): OrchestratorFrame {
     assignments: [],
     cancels: [],
     results: [],
+    demands: [],
   };
   while (reader.next()) readField(reader, frame);
   expectAtMost(frame.assignments, "assignments");
   expectAtMost(frame.cancels, "cancels");
   expectAtMost(frame.results, "update_results");
+  expectAtMost(frame.demands, "demands");
   return frame;
 }
 
@@ -55,6 +64,7 @@ function readField(reader: WireReader, frame: OrchestratorFrame): void {
   else if (reader.field === 2) frame.assignments.push(readOrder(reader, ASSIGNMENT_FENCE));
   else if (reader.field === 3) frame.cancels.push(readOrder(reader, CANCEL_FENCE));
   else if (reader.field === 4) frame.results.push(readResult(reader));
+  else if (reader.field === 5) frame.demands.push(readDemand(reader));
   else reader.skip();
 }
 
@@ -91,6 +101,24 @@ function readResult(reader: WireReader): AddressedResult {
     else inner.skip();
   });
   return { to, result };
+}
+
+function readDemand(reader: WireReader): AddressedDemand {
+  let to = NOBODY;
+  let wanted = false;
+  let held = 0;
+  message(reader, (inner) => {
+    if (inner.field === 1) to = readRef(inner);
+    else if (inner.field === 2) {
+      expectType(inner, VARINT);
+      wanted = inner.bool();
+    } else if (inner.field === 3) {
+      expectType(inner, VARINT);
+      held = Number(BigInt.asIntN(32, inner.int64()));
+    } else inner.skip();
+  });
+  if (held < 0) throw new WireError("held must be at least 0");
+  return { to, demand: { wanted, held } };
 }
 
 function readRef(reader: WireReader): SessionName {

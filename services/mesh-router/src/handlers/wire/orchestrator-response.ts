@@ -21,7 +21,7 @@ export function writeOrchestratorFrame(
   const { sessions, refusals, snapshotComplete } = batch;
   if (routerId !== "" || snapshotComplete || sessions.length + refusals.length > 0) {
     const rest = create(DispatchResponseSchema, { routerId, snapshotComplete });
-    for (const session of sessions) rest.sessions.push(toSessionStatus(session));
+    for (const told of sessions) rest.sessions.push(toSessionStatus(told));
     for (const refusal of refusals) rest.refusals.push(toRefusal(refusal));
     writer.raw(toBinary(DispatchResponseSchema, rest));
   }

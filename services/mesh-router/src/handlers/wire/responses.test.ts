@@ -147,7 +147,7 @@ describe("writeOrchestratorFrame", () => {
     const frame = writeOrchestratorFrame(
       writer,
       {
-        sessions: [session],
+        sessions: [{ session, slots: 2 }],
         snapshotComplete: true,
         updates: [routed, routed],
         refusals: [{ session: ref, taskId: "t9", fence: 9n, reason: "NO_SESSION" }],
@@ -157,7 +157,7 @@ describe("writeOrchestratorFrame", () => {
     expect(fromBinary(DispatchResponseSchema, frame)).toMatchObject({
       routerId: "router-a",
       snapshotComplete: true,
-      sessions: [{ session: ref, state: SessionState.DETACHED, slots: 3 }],
+      sessions: [{ session: ref, state: SessionState.DETACHED, slots: 2 }],
       updates: [
         { session: ref, update },
         { session: ref, update },
@@ -184,6 +184,7 @@ describe("readOrchestratorFrame", () => {
         assignments: [{ session: ref, assignment }],
         cancels: [{ session: ref, cancel: { taskId: "t2", fence: 6n, reason: "JOB_CANCELLED" } }],
         updateResults: [{ session: ref, result: { taskId: "t3", fence: 7n, outcome: 2 } }],
+        demands: [{ session: ref, wanted: true, held: 3 }, { session: ref }],
       }),
     );
     const frame = readOrchestratorFrame(Buffer.from(bytes));
@@ -192,6 +193,10 @@ describe("readOrchestratorFrame", () => {
     const carried = Uint8Array.from(frame.assignments[0]?.order.bytes ?? []);
     expect(fromBinary(AssignmentSchema, carried)).toMatchObject(assignment);
     expect(frame.cancels).toMatchObject([{ to: ref, order: { taskId: "t2", fence: 6n } }]);
+    expect(frame.demands).toEqual([
+      { to: ref, demand: { wanted: true, held: 3 } },
+      { to: ref, demand: { wanted: false, held: 0 } },
+    ]);
     const result = fromBinary(TaskUpdateResultSchema, frame.results[0]?.result ?? new Uint8Array());
     expect(result).toMatchObject({ taskId: "t3", fence: 7n, outcome: 2 });
   });
@@ -200,9 +205,10 @@ describe("readOrchestratorFrame", () => {
     const encode = (init: object) =>
       Buffer.from(toBinary(DispatchRequestSchema, create(DispatchRequestSchema, init)));
     const many = Array.from({ length: 513 }, () => ({}));
-    for (const list of ["assignments", "cancels", "updateResults"]) {
+    for (const list of ["assignments", "cancels", "updateResults", "demands"]) {
       expect(() => readOrchestratorFrame(encode({ [list]: many }))).toThrow("512");
     }
     expect(() => readOrchestratorFrame(encode({ orchestratorId: "o".repeat(129) }))).toThrow("128");
+    expect(() => readOrchestratorFrame(encode({ demands: [{ held: -1 }] }))).toThrow("held");
   });
 });
