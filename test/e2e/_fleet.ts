@@ -30,11 +30,11 @@ export interface TestFleet extends AsyncDisposable {
   readonly admin: NexusClient;
   /** A user with the usual scopes, or with these; in the default namespace, or in another one. */
   createUser(options?: { scopes?: readonly string[]; namespace?: string }): Promise<TestUser>;
-  /** An identity for an agent. */
+  /** An identity for an agent; the same one when asked for again. */
   createAgentIdentity(agentId: string): Promise<{ agentId: string; clientSecret: string }>;
   /** An agent inside the test's own process, with `work.echo` and `work.wait`. */
   startAgent(agentId: string, slots?: number): Promise<TestAgent>;
-  /** The same agent as a process of its own, that can be killed. */
+  /** An agent with `work.wait` as a process of its own, that can be killed, and then started again. */
   spawnAgent(agentId: string, slots?: number): Promise<ChildProcess>;
 }
 
@@ -51,12 +51,14 @@ export interface TestAgent {
 }
 
 /** Starts the six services and Postgres; give the same dataDir to start them again on the same data. */
-export async function startFleet(options: { dataDir?: string } = {}): Promise<TestFleet> {
+export async function startFleet(
+  options: { dataDir?: string; durable?: boolean } = {},
+): Promise<TestFleet> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "nexus-e2e-"));
   const stack = await startStack({
     dataDir,
     portBase: "free",
-    durable: false,
+    durable: options.durable ?? false,
     env: {
       NEXUS_MESH_ROUTER_LOST_AFTER_MS: String(LOST_AFTER_MS),
       NEXUS_MESH_ROUTER_HEARTBEAT_INTERVAL_MS: "500",
@@ -72,10 +74,15 @@ export async function startFleet(options: { dataDir?: string } = {}): Promise<Te
   const agents: RunningAgent[] = [];
   const clients: NexusClient[] = [admin];
 
+  const identities = new Map<string, { agentId: string; clientSecret: string }>();
   const createAgentIdentity = async (agentId: string) => {
+    const known = identities.get(agentId);
+    if (known !== undefined) return known;
     const request = { requestId: randomUUID(), principalId: agentId, kind: PrincipalKind.AGENT };
     const { clientSecret } = await admin.principals.createPrincipal(request);
-    return { agentId, clientSecret };
+    const identity = { agentId, clientSecret };
+    identities.set(agentId, identity);
+    return identity;
   };
 
   return {
