@@ -2,7 +2,7 @@
  *
  * unit: beside the source and the repository's own checks; no database, no network.
  * integration: `<package>/test`; one embedded Postgres per run, a cloned database per file.
- * e2e: `test/e2e` and the bench; whole stacks of processes, one file at a time and after everything else.
+ * e2e: `test/e2e`, `test/faults` and the bench; whole stacks of processes, one file at a time and after everything else.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -55,7 +55,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "e2e",
-          include: ["test/e2e/**/*.test.ts", "bench/test/**/*.test.ts"],
+          include: ["test/{e2e,faults}/**/*.test.ts", "bench/test/**/*.test.ts"],
           testTimeout: STACK_TIMEOUT_MS,
           hookTimeout: STACK_TIMEOUT_MS,
           fileParallelism: false,
