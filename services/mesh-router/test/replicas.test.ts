@@ -101,6 +101,24 @@ describe("updates with two orchestrators", () => {
   });
 });
 
+describe("a task that moves between two living orchestrators", () => {
+  it("is heard of by the one that assigned it again under the same fence", async () => {
+    const agent = await router.agent("moved", { slots: 1 });
+    const session = { agentId: "moved", epoch: agent.epoch };
+    one.assign(session, "moves");
+    await untilAssigned(agent, "moves");
+    say(agent, "moves", ["accepted"]);
+    await untilHeard(one, "moves accepted");
+    two.assign(session, "moves");
+    await waitFor(() => agent.assignments.length === 2, { what: "the repeat" });
+    say(agent, "moves", ["accepted", "completed"]);
+    await untilHeard(two, "moves completed");
+    expect(heard(two)).toEqual(["moves accepted", "moves completed"]);
+    expect(heard(one)).toEqual(["moves accepted"]);
+    expect(two.refusals).toEqual([]);
+  });
+});
+
 describe("slots with two orchestrators", () => {
   it("are never overcommitted: what is too much is refused with NO_SLOT", async () => {
     const agent = await router.agent("small", { slots: 2 });

@@ -72,8 +72,8 @@ class Orchestrator {
     return this.slots;
   }
 
-  assign(taskId: string): void {
-    const assignment = { taskId, fence: 1n, bytes: new Uint8Array(1) };
+  assign(taskId: string, fence = 1n): void {
+    const assignment = { taskId, fence, bytes: new Uint8Array(1) };
     this.world.hub.assign(this.link, { to: this.world.session, assignment }, 0);
   }
 
@@ -118,6 +118,41 @@ describe("updates of a task", () => {
   });
 });
 
+describe("an assignment of a lease in hand", () => {
+  it("makes its sender the one that hears of it, whose slot it is, and reaches the agent again", () => {
+    const [one, two] = [world.attach("1"), world.attach("2")];
+    one.assign("t");
+    world.update("t", "accepted");
+    world.session.outbox.take();
+    two.assign("t");
+    expect(world.session.outbox.take()?.assignments).toHaveLength(1);
+    world.update("t", "progress");
+    world.update("t", "completed");
+    one.read();
+    expect([two.read(), two.updates, two.refusals]).toEqual([1, ["t progress", "t completed"], []]);
+    expect(one.updates).toEqual(["t accepted"]);
+    expect(world.session.tasks.busy).toBe(0);
+  });
+
+  it("is not refused by a session that takes nothing new, but by one that does not have it", () => {
+    const [one, two] = [world.attach("1"), world.attach("2")];
+    one.assign("t");
+    world.update("t", "accepted");
+    world.session.outbox.take();
+    for (const state of ["draining", "detached"] as const) {
+      world.session.state = state;
+      two.assign("t");
+      two.assign("other");
+    }
+    two.read();
+    expect(two.refusals).toEqual(["other DRAINING", "other DETACHED"]);
+    expect(world.session.outbox.take()?.assignments).toHaveLength(1);
+    expect([world.session.tasks.heldBy(one.link), world.session.tasks.heldBy(two.link)]).toEqual([
+      0, 1,
+    ]);
+  });
+});
+
 describe("slots of a session", () => {
   it("are all told to a single orchestrator, whatever is in hand", () => {
     world.session.slots = 4;
@@ -148,7 +183,7 @@ describe("slots of a session", () => {
     two.assign("b");
     expect([two.read(), two.refusals]).toEqual([0, ["b NO_SLOT"]]);
     // A new lease of a task in hand takes its place.
-    one.assign("a");
+    one.assign("a", 2n);
     one.read();
     expect(one.refusals).toEqual([]);
   });

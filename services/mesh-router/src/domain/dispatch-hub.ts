@@ -91,12 +91,14 @@ export class DispatchHub implements SessionObserver {
     this.#recounted(session);
   }
 
-  /** Hands an assignment to its session, or refuses it. */
+  /** Hands an assignment to its session, or refuses it. One of a lease in hand is never refused: its sender owns the task
+   * now and hears of it from here on; the agent, which knows the lease, repeats what it said about it. */
   assign(
     link: DispatchLink,
     { to, assignment }: { readonly to: SessionName; readonly assignment: CarriedOrder },
     nowMs: number,
   ): void {
+    if (this.#adopt(link, to, assignment)) return;
     const session = this.#directory.find(to.namespace, to.agentId);
     const reason = whyNot(session, to.epoch);
     if (session === undefined || reason !== undefined) {
@@ -158,6 +160,14 @@ export class DispatchHub implements SessionObserver {
   #recounted(session: Session): void {
     this.#onTally(session);
     this.slots.changed(session);
+  }
+
+  #adopt(link: DispatchLink, to: SessionName, assignment: CarriedOrder): boolean {
+    const session = this.#live(to);
+    if (session?.tasks.adopt(assignment, link) !== true) return false;
+    if (session.attached) session.offerAssignment(assignment);
+    this.#recounted(session);
+    return true;
   }
 
   #live(to: SessionName): Session | undefined {

@@ -8,7 +8,7 @@ export interface HeldTask {
   readonly taskId: string;
   readonly fence: bigint;
   /** Who assigned it: hears of a refusal, and of what the agent says. */
-  readonly origin: AssignmentOrigin;
+  origin: AssignmentOrigin;
   readonly handedAtMs: number;
   /** True once the agent said a word about it. */
   heard: boolean;
@@ -47,6 +47,16 @@ export class TaskTally {
     if (older !== undefined) this.#drop(older);
     this.#held.set(task.taskId, { ...task, heard: false });
     this.#byOrigin.set(task.origin, this.heldBy(task.origin) + 1);
+  }
+
+  /** A lease in hand was assigned again: from now on that one hears of it. False when it is not in hand. */
+  adopt({ taskId, fence }: CarriedLease, origin: AssignmentOrigin): boolean {
+    const task = this.#held.get(taskId);
+    if (task?.fence !== fence) return false;
+    this.#uncount(task.origin);
+    task.origin = origin;
+    this.#byOrigin.set(origin, this.heldBy(origin) + 1);
+    return true;
   }
 
   /** The agent spoke about a lease and still holds it. Returns who assigned it; undefined when nobody knows. */
@@ -99,6 +109,10 @@ export class TaskTally {
 
   #drop({ taskId, origin }: HeldTask): void {
     this.#held.delete(taskId);
+    this.#uncount(origin);
+  }
+
+  #uncount(origin: AssignmentOrigin): void {
     const left = this.heldBy(origin) - 1;
     if (left > 0) this.#byOrigin.set(origin, left);
     else this.#byOrigin.delete(origin);
