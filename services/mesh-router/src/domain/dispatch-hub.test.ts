@@ -262,6 +262,17 @@ describe("slots of a session", () => {
     expect(two.read()).toBe(4);
   });
 
+  it("are shared anew when the agent grants another number", () => {
+    world.session.slots = 4;
+    const [one, two] = [world.attach("1"), world.attach("2")];
+    one.want(true);
+    two.want(true);
+    expect([one.read(), two.read()]).toEqual([2, 2]);
+    world.session.slots = 7;
+    world.hub.sessionChanged(world.session);
+    expect([one.read(), two.read()]).toEqual([4, 3]);
+  });
+
   it("taken by a stream that is gone count against all, until one says that they are its own", () => {
     world.session.slots = 2;
     const [gone, one, two] = [world.attach("0"), world.attach("1"), world.attach("2")];

@@ -69,6 +69,7 @@ export class DispatchHub implements SessionObserver {
   /** Tells every orchestrator that a session changed. */
   sessionChanged(session: Session): void {
     if (session.over) this.slots.end(session);
+    else this.slots.changed(session);
     for (const link of this.#links) link.pushSession(session);
   }
 

@@ -11,6 +11,8 @@ interface Contest {
   readonly claims: Map<DispatchLink, number>;
   /** Steps of the turn for which slots were free that nobody took. */
   idleSteps: number;
+  /** What each link may use, as last computed; undefined after a change. */
+  shares: ReadonlyMap<DispatchLink, number> | undefined;
 }
 
 /** Shares the slots of every session among the links. With one link it does nothing: that one may use them all.
@@ -31,7 +33,8 @@ export class SlotBoard {
   slotsFor(session: Session, link: DispatchLink): number {
     const { slots, tasks } = session;
     if (this.#links.size < 2) return slots;
-    if (this.#contests.has(session)) return this.#shares(session).get(link) ?? 0;
+    const contest = this.#contests.get(session);
+    if (contest !== undefined) return this.#shares(session, contest).get(link) ?? 0;
     return Math.min(slots, tasks.heldBy(link) + Math.max(0, slots - tasks.busy));
   }
 
@@ -43,7 +46,7 @@ export class SlotBoard {
 
   /** A link says whether it wants more of a session. */
   demand(link: DispatchLink, session: Session, { wanted, held }: Demand): void {
-    const contest = this.#contests.get(session) ?? { claims: new Map(), idleSteps: 0 };
+    const contest = this.#contests.get(session) ?? newContest();
     if (wanted) contest.claims.set(link, held);
     else contest.claims.delete(link);
     if (contest.claims.size > 0) this.#contests.set(session, contest);
@@ -60,17 +63,15 @@ export class SlotBoard {
     if (claim !== undefined) passTurn(contest, link, claim);
   }
 
-  /** What is in hand of a session changed, or who wants more of it. */
+  /** What is in hand of a session changed, or its slots, or who wants more of it. To be called after every such change. */
   changed(session: Session): void {
     if (this.#links.size < 2) return;
-    const claims = this.#contests.get(session)?.claims;
-    const shares = claims === undefined ? undefined : this.#shares(session);
+    const contest = this.#contests.get(session);
+    if (contest !== undefined) contest.shares = undefined;
     for (const link of this.#links) {
       const told = link.toldSlots(session);
-      if (told === undefined) continue;
-      const now = shares?.get(link) ?? this.slotsFor(session, link);
-      if (now === told) continue;
-      if (claims?.has(link)) link.pushSlots(session);
+      if (told === undefined || told === this.slotsFor(session, link)) continue;
+      if (contest?.claims.has(link)) link.pushSlots(session);
       else this.#news.add(session);
     }
   }
@@ -83,7 +84,9 @@ export class SlotBoard {
 
   /** A link came or went: every number may be another. */
   linksChanged(sessions: Iterable<Session>): void {
-    for (const [session, { claims }] of this.#contests) {
+    for (const [session, contest] of this.#contests) {
+      const { claims } = contest;
+      contest.shares = undefined;
       for (const link of claims.keys()) if (!this.#links.has(link)) claims.delete(link);
       if (claims.size === 0) this.#contests.delete(session);
     }
@@ -117,9 +120,12 @@ export class SlotBoard {
     }
   }
 
-  #shares(session: Session): Map<DispatchLink, number> {
-    const { slots, tasks } = session;
-    const claims = this.#contests.get(session)?.claims ?? new Map<DispatchLink, number>();
+  #shares(session: Session, contest: Contest): ReadonlyMap<DispatchLink, number> {
+    contest.shares ??= this.#compute(session, contest);
+    return contest.shares;
+  }
+
+  #compute({ slots, tasks }: Session, { claims }: Contest): Map<DispatchLink, number> {
     const others = [...this.#links].filter((link) => !claims.has(link));
     const links = [...claims.keys(), ...others];
     const holders = links.map((link) => ({
@@ -131,6 +137,10 @@ export class SlotBoard {
     const shares = shareSlots(slots, Math.max(0, tasks.busy - owned), holders);
     return new Map(links.map((link, index) => [link, shares[index] ?? 0]));
   }
+}
+
+function newContest(): Contest {
+  return { claims: new Map(), idleSteps: 0, shares: undefined };
 }
 
 function passTurn({ claims }: Contest, link: DispatchLink, held: number): void {
