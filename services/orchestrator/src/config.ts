@@ -41,6 +41,14 @@ const peers = {
     example: "orchestrator-0",
     about: "Names this replica to routers and operators. Not set: host name and gRPC port.",
   }),
+  advertiseAddress: string({
+    env: "NEXUS_ORCHESTRATOR_ADVERTISE_ADDRESS",
+    optional: true,
+    max: 256,
+    example: "10.1.2.3:7402",
+    about:
+      "host:port at which other replicas hand calls on to this one. Not set: the address that it listens on, or the host name when that is every interface.",
+  }),
 };
 
 const flushing = {
@@ -112,6 +120,17 @@ const routing = {
   }),
 };
 
+const sharing = {
+  leaseMs: durationMs({
+    env: "NEXUS_ORCHESTRATOR_LEASE_MS",
+    default: 3_000,
+    min: 200,
+    max: 60_000,
+    about:
+      "How long a silent replica keeps its shards, by the database's clock. It renews six times as often; a stopped one frees them at once.",
+  }),
+};
+
 const upkeep = {
   reapIntervalMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_REAP_INTERVAL_MS",
@@ -174,6 +193,7 @@ export const schema = defineConfig({
     ...peers,
     ...flushing,
     ...routing,
+    ...sharing,
     ...upkeep,
   },
 });

@@ -72,7 +72,8 @@ function workEvents(metrics: Metrics, logger: Logger): EngineEvents {
     expired: (count) => expired.inc(count),
     jobsEnded: (state) => finished.inc({ state }),
     updateDropped: (why) => dropped.inc({ why }),
-    loaded: (ready, leases) => logger.info({ ready, leases }, "waiting and running tasks loaded"),
+    loaded: (shards, ready, leases) =>
+      logger.info({ shards, ready, leases }, "waiting and running tasks loaded"),
   };
 }
 

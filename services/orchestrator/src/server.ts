@@ -2,10 +2,10 @@
 import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
-import { createPool, migrate, type Pool } from "@nexus/postgres";
+import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
-import { createRpcClient } from "@nexus/rpc";
+import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import {
   createServiceFrame,
   type RunningService,
@@ -15,6 +15,7 @@ import {
 import { AgentWatcher } from "./clients/agent-watcher.ts";
 import { DispatchClient } from "./clients/dispatch-client.ts";
 import { createInsightReceiver, createRegistryReceiver } from "./clients/outcome-receivers.ts";
+import { ReplicaClients } from "./clients/replica-clients.ts";
 import type { OrchestratorConfig } from "./config.ts";
 import { Engine } from "./engine/engine.ts";
 import { createEvents, type OrchestratorEvents } from "./events.ts";
@@ -24,6 +25,7 @@ import { OutboxSender } from "./loops/outbox-sender.ts";
 import {
   forgetRequests,
   keepPartitionsLoop,
+  keepRing,
   reapAbsent,
   reapDeadlines,
   reapWaiting,
@@ -33,6 +35,7 @@ import {
 import { deleteOutbox, readOutbox, readOutboxSpan } from "./store/outbox-store.ts";
 import { keepPartitions } from "./store/partition-store.ts";
 import { createReader } from "./store/reader.ts";
+import { RING_CHANNEL } from "./store/replica-store.ts";
 import { deleteOldRequests } from "./store/request-store.ts";
 
 const SCHEMA = "orchestrator";
@@ -55,8 +58,8 @@ interface Parts {
   readonly events: OrchestratorEvents;
 }
 
-/** Starts the orchestrator: migrates, competes for ownership, then serves. Resolves when calls are taken; until this
- * process owns the jobs, calls get NOT_OWNER. */
+/** Starts the orchestrator: migrates, serves, and takes its part of the shards. Resolves when calls are taken; until it has joined
+ * the other replicas they get NOT_OWNER. */
 export async function startServer(
   config: ConfigManager<OrchestratorConfig>,
   overrides: OrchestratorOverrides = {},
@@ -78,12 +81,26 @@ export async function startServer(
     frame.loop(keepPartitionsLoop(() => keepPartitions(pool, retention)));
     const reader = createReader(pool);
     const { watchHeartbeatMs } = config.current;
-    frame.server.add(JobService, createHandlers({ engine, reader, watchHeartbeatMs }));
-    return await frame.start();
+    const peers = openPeers(parts);
+    const peer = (address: string) => peers.at(address);
+    frame.server.add(JobService, createHandlers({ engine, reader, watchHeartbeatMs, peer }));
+    const service = await frame.start();
+    engine.start(config.current.advertiseAddress ?? reachable(service.address));
+    return service;
   } catch (error) {
     await frame[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function openPeers({ frame, config }: Parts): ReplicaClients {
+  const tls = frame.tls === undefined ? {} : { tls: frame.tls };
+  const { messageMaxBytes: maxMessageBytes } = config;
+  const peers = new ReplicaClients((address) =>
+    createRpcChannel({ address, maxMessageBytes, ...tls }),
+  );
+  frame.defer("channels to replicas", () => peers.close());
+  return peers;
 }
 
 function openPool(frame: ServiceFrame, config: OrchestratorConfig): Pool {
@@ -93,6 +110,8 @@ function openPool(frame: ServiceFrame, config: OrchestratorConfig): Pool {
     applicationName: "nexus-orchestrator",
     schema: SCHEMA,
     statementTimeoutMs: config.statementTimeoutMs,
+    // A replica that hangs inside a transaction would keep others from putting it out.
+    idleInTransactionTimeoutMs: config.leaseMs,
     logger: frame.logger,
   });
   frame.defer("postgres", () => pool.close());
@@ -100,20 +119,25 @@ function openPool(frame: ServiceFrame, config: OrchestratorConfig): Pool {
   return pool;
 }
 
-/** Builds the engine with its streams. They are open while this process owns the jobs, and only then. */
+/** Other processes cannot call "every interface". */
+function reachable(address: string): string {
+  return address.replace(/^(0\.0\.0\.0|\[?::\]?):/, `${hostname()}:`);
+}
+
+/** Builds the engine with its streams, which open when this replica joins. */
 function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
   const { frame, config, pool, events } = parts;
-  const owner = config.orchestratorId ?? `${hostname()}:${config.grpcPort}`;
+  const name = config.orchestratorId ?? `${hostname()}:${config.grpcPort}`;
   const dispatch = new DispatchClient({
     addresses: config.meshRouterAddresses,
-    orchestratorId: owner,
+    orchestratorId: name,
     channel: (address) => frame.channel(address),
     tokens: frame.tokens,
     logger: frame.logger,
   });
   const engine = new Engine({
     pool,
-    owner,
+    replica: { name, replicaId: `${name}/${frame.ids.next()}`, leaseMs: config.leaseMs },
     dispatch,
     plans: createPlanCodec(),
     events,
@@ -123,9 +147,9 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
     logger: frame.logger,
     ids: frame.ids,
     ...(overrides.random === undefined ? {} : { random: overrides.random }),
-    onOwnership: (owns) => {
-      if (owns) dispatch.open();
-      else void dispatch.close();
+    onJoined: () => {
+      dispatch.open();
+      ring.trigger();
     },
   });
   listenToStreams(dispatch, engine, events);
@@ -138,10 +162,20 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
   frame.defer("engine", () => engine.stop());
   frame.check("ownership", () => {
     if (engine.ownership !== "owner") throw new Error(engine.ownership);
+    if (!engine.ring.balanced) throw new Error("taking shards");
   });
+  const ring = frame.loop(keepRing(engine, config.leaseMs));
+  const listener = createListener({
+    url: config.databaseUrl,
+    channels: [RING_CHANNEL],
+    onNotify: () => ring.trigger(),
+    onReconnect: () => ring.trigger(),
+    logger: frame.logger,
+    applicationName: "nexus-orchestrator-ring",
+  });
+  frame.defer("ring listener", () => listener.close());
   frame.loop(refreshRouters(() => dispatch.refresh()));
   addGauges(parts, engine);
-  engine.start();
   return engine;
 }
 
@@ -183,13 +217,13 @@ function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): voi
   ];
   const sender = new OutboxSender({
     outbox: {
-      read: (after, limit) => readOutbox(pool, after, limit),
-      delete: (upTo) => deleteOutbox(pool, upTo),
-      span: () => readOutboxSpan(pool),
+      read: (shards, after, limit) => readOutbox(pool, shards, after, limit),
+      delete: (shards, upTo) => deleteOutbox(pool, shards, upTo),
+      span: (shards) => readOutboxSpan(pool, shards),
     },
     receivers,
     rowsMax: config.outboxRowsMax,
-    isOwner: () => engine.ownership === "owner",
+    owned: () => engine.outboxShards,
     version: () => engine.outcomesVersion,
     nowMs: () => frame.clock.nowMs(),
     events,
@@ -215,6 +249,8 @@ function addGauges({ frame }: Parts, engine: Engine): void {
     ["claims", "claims_in_flight", "Choices that wait for their commit."],
     ["agents", "agents_known", "Agents known from registry, sessions or leases."],
     ["watchers", "watchers", "Open watches of jobs."],
+    ["shards", "shards_owned", "Shards that this replica owns."],
+    ["replicas", "replicas_live", "Live replicas, as this one sees them."],
   ];
   for (const [key, name, help] of gauges) {
     frame.metrics.gauge({ name, help, read: () => engine.stats()[key] });

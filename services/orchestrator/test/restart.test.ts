@@ -1,14 +1,11 @@
 import { SessionState, TaskUpdateOutcome } from "@nexus/proto/mesh";
 import { JobState, TaskState } from "@nexus/proto/orchestrator";
-import { createIds } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { Client as PgClient } from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { expectError } from "./_expect.ts";
 import { Harness } from "./_harness.ts";
 import { begin, echo, type Received, silent } from "./_router.ts";
 
-const ids = createIds();
 let harness: Harness;
 beforeEach(async () => {
   harness = new Harness();
@@ -131,42 +128,6 @@ describe("a restart of the orchestrator", () => {
         1e3 +
       ((attempts[1]?.leaseTime?.nanos ?? 0) - (attempts[0]?.endTime?.nanos ?? 0)) / 1e6;
     expect(waitedMs).toBeGreaterThanOrEqual(890);
-  });
-});
-
-describe("a second orchestrator", () => {
-  it("stands by, serves nothing, and takes over when the first is gone", async () => {
-    harness.agent({ agentId: "a", capabilities: ["x"] });
-    const standby = await harness.start();
-    const readiness = await waitFor(
-      async () => {
-        const state = await harness.readiness(standby);
-        return state.checks["ownership"] === "standby" ? state : undefined;
-      },
-      { what: "standby" },
-    );
-    expect(readiness.ready).toBe(false);
-    const client = await harness.clientOf("alice", { service: standby });
-    const submit = () => client.submitJob({ requestId: ids.next(), tasks: tasks(1) });
-    const jobId = await harness.submit({ tasks: tasks(3) });
-    await expectError(submit(), "unavailable", "NOT_OWNER");
-    await expectError(client.getJob({ jobId }), "unavailable", "NOT_OWNER");
-    await expectError(client.listJobs({}), "unavailable", "NOT_OWNER");
-    await expectError(client.cancelJob({ requestId: "c", jobId }), "unavailable", "NOT_OWNER");
-    await expectError(
-      client.watchJob({ jobId })[Symbol.asyncIterator]().next(),
-      "unavailable",
-      "NOT_OWNER",
-    );
-    await harness.untilState(jobId, JobState.COMPLETED);
-    await harness.service[Symbol.asyncDispose]();
-    await waitFor(() => harness.isReady(standby), { what: "the standby to own" });
-    harness.service = standby;
-    harness.client = client;
-    const next = await harness.submit({ tasks: tasks(3) });
-    await harness.untilState(next, JobState.COMPLETED);
-    const { rows } = await harness.db.query<{ epoch: string }>("SELECT epoch FROM shard_owners");
-    expect(rows).toEqual([{ epoch: "2" }]);
   });
 });
 

@@ -112,7 +112,7 @@ export interface EngineEvents {
   flushed(kind: FlushKind, items: number, seconds: number): void;
   flushFailed(kind: FlushKind, error: unknown): void;
   updateDropped(why: "queue_full" | "not_owner"): void;
-  loaded(ready: number, leases: number): void;
+  loaded(shards: number, ready: number, leases: number): void;
 }
 
 /** The kinds of group commit. */

@@ -8,6 +8,7 @@ import { type Cancelled, cancelTasks, holdJob } from "../store/cancel-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { readJob } from "../store/job-reader.ts";
 import { type RequestRecord, recordRequests, requestKey } from "../store/request-store.ts";
+import { notOwner } from "../store/writer-session.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
@@ -63,6 +64,7 @@ export class Canceller {
     const startedAtMs = this.#parts.nowMs();
     const { job } = await this.#parts.ledger.run(
       async (client): Promise<Flushed> => {
+        if (!this.#parts.ledger.owns(order.jobId)) throw notOwner("Another replica owns the job.");
         const state = await holdJob(client, order.namespace, order.jobId);
         if (state === undefined) throw jobNotFound();
         await this.#record(client, order);

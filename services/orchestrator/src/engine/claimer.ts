@@ -110,8 +110,10 @@ export class Claimer {
     try {
       await this.#parts.ledger.run(
         async (client) => {
-          const granted = await claimTasks(client, claims);
-          return { granted, effects: await this.#follow(client, claims, granted) };
+          // Shards may have been given back while this waited for its turn.
+          const ours = claims.filter(({ task }) => this.#parts.ledger.owns(task.taskId));
+          const granted = await claimTasks(client, ours);
+          return { granted, effects: await this.#follow(client, ours, granted) };
         },
         ({ granted, effects }) => this.#apply(batch, granted, effects),
       );
@@ -163,7 +165,7 @@ export class Claimer {
       agent.claims -= 1;
       const lease = granted.get(claim.task.taskId);
       if (lease === undefined) {
-        // Cancelled or expired between the choice and its commit.
+        // Cancelled, expired or given to another replica between the choice and its commit.
         this.#release(claim, agent);
         continue;
       }

@@ -1,4 +1,4 @@
-/** The owner's mind: builds its parts, wires them, and brings them back after a loss. */
+/** A replica's mind: builds its parts, wires them, and follows what it owns. */
 import type { Pool, Queryable } from "@nexus/postgres";
 import { type Ids, type Logger, NexusError, withDeadline } from "@nexus/shared";
 import { type BreakerPolicy, DEFAULT_BREAKER } from "../domain/breaker.ts";
@@ -9,7 +9,7 @@ import type { Dispatch, EngineEvents, PlanCodec } from "../domain/ports.ts";
 import { chooseAgent } from "../domain/routing.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
-import { loadWork } from "../store/load-store.ts";
+import { notOwner } from "../store/writer-session.ts";
 import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
@@ -22,9 +22,11 @@ import { Planner } from "./planner.ts";
 import { enqueue } from "./queue-keeper.ts";
 import { needOf, ReadyQueue } from "./ready-queue.ts";
 import { Reaper } from "./reaper.ts";
+import { RingKeeper } from "./ring-keeper.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SessionKeeper } from "./session-keeper.ts";
 import { Settler } from "./settler.ts";
+import { inShards, ShardMemory } from "./shard-memory.ts";
 import { Submitter } from "./submitter.ts";
 import { UpdateIntake } from "./update-intake.ts";
 import { WatchHub } from "./watch-hub.ts";
@@ -35,8 +37,12 @@ const STOP_FLUSH_MAX_MS = 3_000;
 /** What an engine is made of. */
 export interface EngineOptions {
   readonly pool: Pool;
-  /** Names this process in shard_owners. */
-  readonly owner: string;
+  /** Names this process among the replicas; `replicaId` is another one for each start. */
+  readonly replica: {
+    readonly replicaId: string;
+    readonly name: string;
+    readonly leaseMs: number;
+  };
   readonly dispatch: Dispatch;
   readonly plans: PlanCodec;
   readonly events: EngineEvents;
@@ -48,8 +54,8 @@ export interface EngineOptions {
   readonly ids: Ids;
   readonly random?: () => number;
   readonly nowMs?: () => number;
-  /** Called when this process becomes the owner, and when it stops being one. */
-  readonly onOwnership: (owner: boolean) => void;
+  /** Called when this process begins to take part, and at each return: it takes shards by looking at the ring. */
+  readonly onJoined: () => void;
 }
 
 /** Owns the wiring of the parts and their common life. */
@@ -58,6 +64,7 @@ export class Engine {
   readonly sessions: SessionKeeper;
   readonly updates: UpdateIntake;
   readonly reaper: Reaper;
+  readonly ring: RingKeeper;
   readonly #parts: EngineParts;
   readonly #options: EngineOptions;
   readonly #scheduler: Scheduler;
@@ -66,7 +73,9 @@ export class Engine {
   readonly #settler: Settler;
   readonly #submitter: Submitter;
   readonly #canceller: Canceller;
+  readonly #memory: ShardMemory;
   #outcomesVersion = 0;
+  #takings = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -82,6 +91,7 @@ export class Engine {
       claim: (claim, agent, readySinceMs) => this.#claimer.claim(claim, agent, readySinceMs),
       claimsInFlight: () => this.#claimer.inFlight,
     });
+    this.#memory = new ShardMemory(parts, this.#scheduler);
     this.#assigner = new Assigner({ parts, end });
     this.#claimer = new Claimer({
       parts,
@@ -96,6 +106,14 @@ export class Engine {
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
     this.reaper = new Reaper(parts, this.#settler);
+    this.ring = new RingKeeper({
+      ...options.replica,
+      pool: options.pool,
+      ledger: parts.ledger,
+      untilWritten: (shards) => this.#submitter.untilWritten(shards),
+      nowMs: parts.nowMs,
+      logger: options.logger,
+    });
     const planner = new Planner(parts, this.#settler);
     this.updates = new UpdateIntake({ parts, settler: this.#settler, planner });
     this.sessions = new SessionKeeper({
@@ -116,10 +134,29 @@ export class Engine {
     return this.#outcomesVersion;
   }
 
+  /** Whose outcomes are this replica's to tell; the generation grows when shards were taken. */
+  get outboxShards(): { readonly generation: number; readonly shards: readonly number[] } {
+    const { ledger } = this.#parts;
+    const shards = ledger.ownership === "owner" ? [...ledger.shards.keys()] : [];
+    return { generation: this.#takings, shards };
+  }
+
+  /** Says whether this replica owns a job, or a task by its id. */
+  owns(id: string): boolean {
+    return this.#parts.ledger.owns(id);
+  }
+
+  /** Says whether this replica owns any jobs, and so can take new ones. */
+  get ownsAny(): boolean {
+    return this.#parts.ledger.shards.size > 0;
+  }
+
   /** Numbers for gauges. */
   stats() {
-    const { queue, book, fleet, tallies, hub } = this.#parts;
+    const { queue, book, fleet, tallies, hub, ledger } = this.#parts;
     return {
+      shards: ledger.shards.size,
+      replicas: this.ring.replicas,
       ready: queue.size - queue.delayedSize,
       delayed: queue.delayedSize,
       blocked: tallies.blocked,
@@ -130,23 +167,26 @@ export class Engine {
     };
   }
 
-  /** Starts to compete for ownership. */
-  start(): void {
-    this.#parts.ledger.start({
-      load: (client) => this.#load(client),
-      onLost: () => this.#onLost(),
-      onStandby: () => this.#onStandby(),
-    });
+  /** Begins to take part; other replicas hand calls on at this address. */
+  start(address: string): void {
+    const hooks = {
+      load: (client: Queryable, shards: readonly number[]) => this.#memory.load(client, shards),
+      onReset: () => this.#memory.reset(),
+      onTaken: (shards: readonly number[], all: boolean) => this.#onTaken(shards, all),
+      onGiven: (shards: readonly number[], blocked: number) => this.#onGiven(shards, blocked),
+      onLost: () => this.#scheduler.pause(),
+    };
+    this.#parts.ledger.start(hooks, address);
   }
 
-  /** Commits what is queued and gives ownership back. */
+  /** Commits what is queued and frees all shards. */
   async stop(): Promise<void> {
     this.#scheduler.pause();
     const flushes = [this.#submitter.close(), this.#claimer.close(), this.#settler.close()];
     // While the database is away, what is queued cannot be committed; agents and callers say it again elsewhere.
     await withDeadline(Promise.all(flushes), STOP_FLUSH_MAX_MS).catch(() => undefined);
     await this.#parts.ledger.stop();
-    this.hub.endAll(
+    this.hub.end(
       new NexusError({
         kind: "unavailable",
         reason: "SERVER_DRAINING",
@@ -155,15 +195,11 @@ export class Engine {
     );
   }
 
-  /** Refuses a call that only the owner can serve. Errors: unavailable/NOT_OWNER. */
+  /** Refuses a call while this replica takes no part. Errors: unavailable/NOT_OWNER. */
   assertServing(): void {
     const { ownership } = this;
-    if (ownership === "owner" || ownership === "recovering") return;
-    throw new NexusError({
-      kind: "unavailable",
-      reason: "NOT_OWNER",
-      message: `This replica is ${ownership}; another one may own the jobs.`,
-    });
+    if (ownership !== "starting" && ownership !== "stopped") return;
+    throw notOwner(`This replica is ${ownership}; call another one.`);
   }
 
   submit(submission: JobSubmission): Promise<JobView> {
@@ -223,68 +259,21 @@ export class Engine {
     await this.#assigner.assign(reachable.filter((live) => !live.agent.unreachable));
   }
 
-  async #load(client: Queryable): Promise<void> {
-    const { queue, book, fleet, tallies, ledger } = this.#parts;
-    tallies.generation += 1;
+  #onTaken(shards: readonly number[], all: boolean): void {
+    this.#takings += 1;
     this.#outcomesVersion += 1;
-    const work = await loadWork(client);
-    queue.clear();
-    book.clear();
-    for (const agent of fleet.values()) {
-      agent.claims = 0;
-      agent.forgetProbes(this.#parts.nowMs());
-    }
-    tallies.blocked = work.blocked;
-    enqueue(
-      this.#parts,
-      this.#scheduler,
-      work.ready.map((task) => ({ task, delayMs: task.readyAtMs - work.nowMs })),
-    );
-    for (const lease of work.leases) {
-      const { agentId, task } = lease;
-      book.add({
-        lease,
-        agent: fleet.open(task.namespace, agentId),
-        accepted: lease.running,
-        acceptedAtMs: undefined,
-        progress: 0,
-        sent: false,
-        readySinceMs: undefined,
-      });
-    }
-    this.#parts.events.loaded(work.ready.length, work.leases.length);
-    void ledger.untilOwner().then(
-      () => this.#onOwner(),
-      () => undefined,
-    );
-  }
-
-  #onOwner(): void {
-    this.sessions.onLoaded();
-    this.#options.onOwnership(true);
-    this.hub.announceGap();
+    this.sessions.onLoaded(all);
+    if (all) this.#options.onJoined();
+    this.hub.announceGap(inShards(shards));
     this.#scheduler.resume();
-    this.updates.replay();
-    this.#resend(this.#parts.book.values());
+    if (all) this.updates.replay();
+    this.#resend(this.#memory.leasesIn(shards));
   }
 
-  #onLost(): void {
-    this.#scheduler.pause();
-  }
-
-  #onStandby(): void {
-    this.#scheduler.pause();
-    this.updates.forget();
-    this.#parts.queue.clear();
-    this.#parts.book.clear();
-    this.#options.onOwnership(false);
-    this.hub.endAll(
-      new NexusError({
-        kind: "unavailable",
-        reason: "NOT_OWNER",
-        message: "Another replica owns the jobs now; watch there with after_sequence.",
-      }),
-    );
+  #onGiven(shards: readonly number[], blocked: number): void {
+    for (const agent of this.#memory.forget(shards, blocked)) this.#scheduler.wakeAgent(agent);
+    const moved = notOwner("Another replica owns the job now; watch again with after_sequence.");
+    this.hub.end(moved, inShards(shards));
   }
 
   #onEnded(live: LiveLease, settlement: Settlement | undefined): void {
@@ -331,11 +320,11 @@ export class Engine {
 
 function buildParts(options: EngineOptions): EngineParts {
   const random = options.random ?? Math.random;
-  const { pool, owner, logger, bulkhead, explorationShare } = options;
+  const { pool, replica, logger, bulkhead, explorationShare } = options;
   return {
     pool,
     logger,
-    ledger: new Ledger({ pool, owner, logger }),
+    ledger: new Ledger({ pool, replica, logger }),
     queue: new ReadyQueue(),
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),

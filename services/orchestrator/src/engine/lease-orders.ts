@@ -1,6 +1,6 @@
 /** What the settler is asked to do, and how orders are told apart, bounded and answered. */
 import { MiB } from "@nexus/shared";
-import type { SessionRef } from "../domain/ports.ts";
+import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
 import type { NewTask } from "../domain/task-plan.ts";
 import type { MovedTask } from "../store/effects-store.ts";
@@ -36,6 +36,9 @@ export interface AcceptOrder {
 
 /** Anything that changes a lease. */
 export type LeaseOrder = EndOrder | AcceptOrder;
+
+/** What became of an order. `ELSEWHERE`: another replica owns the task now, and will answer when the agent says it again. */
+export type OrderOutcome = UpdateOutcome | "ELSEWHERE";
 
 /** A lease with what ends it. */
 export interface EndedLease {

@@ -1,89 +1,122 @@
-/** The right to write, and the one queue of transactions that uses it. */
+/** The right to write for some shards, and the one queue of transactions that uses it. */
 import type { Pool, Queryable } from "@nexus/postgres";
-import { backoffDelayMs, type Logger, type NexusError, sleep } from "@nexus/shared";
-import { notOwner, type OwnerSession, tryOpenOwnerSession } from "../store/owner-session.ts";
+import { backoffDelayMs, type Logger, type NexusError, sleep, withDeadline } from "@nexus/shared";
+import { SHARDS, shardOf } from "../domain/shards.ts";
+import {
+  giveShards,
+  joinRing,
+  leaveRing,
+  type NewReplica,
+  replaceEarlier,
+  takeShards,
+} from "../store/replica-store.ts";
+import {
+  type Holding,
+  isHolding,
+  notOwner,
+  openWriterSession,
+  type WriterSession,
+} from "../store/writer-session.ts";
 
 const RETRY = { initialMs: 50, multiplier: 2, maxMs: 1_000, jitter: 0.2 };
-/** How often a standby asks whether the owner is gone. */
-const STANDBY_POLL_MS = 500;
-/** How long after a loss, and how often, a former owner tries before it counts itself a standby. */
-const RECOVER_GRACE_MS = 2_000;
-const RECOVER_POLL_MS = 25;
-/** How often the owner asks an idle connection whether it still holds the lock. */
+/** How often an idle connection is asked whether it is alive. */
 const PING_INTERVAL_MS = 1_000;
+/** How long leaving may take; after it the lease runs out by itself. */
+const LEAVE_MAX_MS = 2_000;
 
-/** What this process is. `recovering`: it was the owner, lost its connection, and tries to be it again. */
-export type Ownership = "starting" | "standby" | "loading" | "owner" | "recovering" | "stopped";
+/** What this process is. `owner`: it may write for the shards that it holds, be they none. `recovering`: it lost its connection,
+ * and reads everything again before it writes. */
+export type Ownership = "starting" | "loading" | "owner" | "recovering" | "stopped";
 
 /** What the ledger tells the engine. */
 export interface LedgerHooks {
-  /** This process owns: read everything. Writes begin when it resolves. */
-  load(client: Queryable, epoch: bigint): Promise<void>;
+  /** Reads what waits and runs in these shards; what it returns brings that into memory, and must not fail. */
+  load(client: Queryable, shards: readonly number[]): Promise<() => void>;
+  /** Nothing in memory counts any more: it is about to be read anew. */
+  onReset(): void;
+  /** The shards read last are in memory and may be worked on. `all`: they are all there are. */
+  onTaken(shards: readonly number[], all: boolean): void;
+  /** Shards are another replica's from now on; their work leaves memory. `blocked` of their tasks wait for others. */
+  onGiven(shards: readonly number[], blocked: number): void;
   /** Nothing can be written until the next load. */
   onLost(): void;
-  /** Another process owns. */
-  onStandby(): void;
 }
 
-/** Owns the owner session. Transactions run one at a time, in the order of run(); memory follows each commit before
- * the next one begins, so what a transaction reads from memory is never older than the tables. */
+/** What a ledger is made from. */
+export interface LedgerOptions {
+  readonly pool: Pool;
+  readonly replica: Omit<NewReplica, "address">;
+  readonly logger: Logger;
+}
+
+/** Owns the writing connection and the shards. Transactions run one at a time, in the order of run(); memory follows each commit
+ * before the next one begins, so what a transaction reads from memory is never older than the tables. */
 export class Ledger {
-  readonly #pool: Pool;
-  readonly #owner: string;
-  readonly #logger: Logger;
+  readonly #options: LedgerOptions;
   readonly #stop = new AbortController();
   #hooks: LedgerHooks | undefined;
-  #session: OwnerSession | undefined;
+  #session: WriterSession | undefined;
   #ownership: Ownership = "starting";
+  #shards: Map<number, bigint> = new Map();
+  /** Shards about to be given back: they get no new jobs. */
+  readonly #leaving = new Set<number>();
+  #lastPicked = 0;
   #tail: Promise<unknown> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
   #waiters: { resolve(): void; reject(error: Error): void }[] = [];
   #wakeOnLoss: (() => void) | undefined;
-  #lostAtMs = 0;
 
-  constructor(options: { pool: Pool; owner: string; logger: Logger }) {
-    this.#pool = options.pool;
-    this.#owner = options.owner;
-    this.#logger = options.logger;
+  constructor(options: LedgerOptions) {
+    this.#options = options;
   }
 
   get ownership(): Ownership {
     return this.#ownership;
   }
 
-  /** The epoch of this ownership. Errors: unavailable/NOT_OWNER. */
-  get epoch(): bigint {
-    if (this.#session === undefined || this.#ownership !== "owner") throw this.#refusal();
-    return this.#session.epoch;
+  /** The shards that this replica may write for. */
+  get shards(): ReadonlyMap<number, bigint> {
+    return this.#shards;
   }
 
-  /** Starts to compete for ownership. */
-  start(hooks: LedgerHooks): void {
+  /** Says whether a job, or a task by its id, is this replica's. */
+  owns(id: string): boolean {
+    return this.#shards.has(shardOf(id));
+  }
+
+  /** Starts to compete for shards, reachable by other replicas at this address. */
+  start(hooks: LedgerHooks, address: string): void {
     this.#hooks = hooks;
-    this.#running = this.#compete();
+    this.#running = this.#hold({ ...this.#options.replica, address });
   }
 
-  /** Waits for the transaction under way and gives the lock back. */
+  /** Waits for the transaction under way and frees all shards. */
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#wakeOnLoss?.();
     await this.#tail;
     await this.#running;
+    const joined = this.#ownership !== "starting";
     this.#ownership = "stopped";
     this.#session?.close();
     this.#session = undefined;
+    this.#shards = new Map();
     this.#settleWaiters(this.#refusal());
+    if (joined) await this.#leave();
   }
 
   /** Runs a transaction and then, once committed and before the next begins, `apply`, which must not fail.
    *
-   * Errors: those of `work`; unavailable/NOT_OWNER while this process does not own. */
+   * Errors: those of `work`; unavailable/NOT_OWNER while this process may not write. */
   run<T>(work: (client: Queryable) => Promise<T>, apply: (value: T) => void): Promise<T> {
     const result = this.#tail.then(async () => {
       const session = this.#session;
       if (session === undefined || this.#ownership !== "owner") throw this.#refusal();
       try {
-        const value = await session.transaction(work);
+        const value = await session.transaction(async (client) => {
+          await this.#assertHolding(client, session);
+          return work(client);
+        });
         this.#applyOrReload(() => apply(value));
         return value;
       } finally {
@@ -94,23 +127,100 @@ export class Ledger {
     return result;
   }
 
-  /** Gives ownership up and takes it back at once, so that everything is read anew: after a commit on another
-   * connection of which nobody knows whether it happened. */
+  /** What a transaction on another connection must assert to write new jobs into these shards.
+   *
+   * Errors: unavailable/NOT_OWNER when one of them is not this replica's. */
+  holdingOf(shards: Iterable<number>): Holding {
+    if (this.#ownership !== "owner") throw this.#refusal();
+    return this.#holding(shards);
+  }
+
+  /** Says whether a holding still stands: then memory has to hear what was written under it; if not, it was or will be read. */
+  isCurrent({ shards }: Holding): boolean {
+    if (this.#ownership !== "owner") return false;
+    for (const [shard, epoch] of shards) if (this.#shards.get(shard) !== epoch) return false;
+    return true;
+  }
+
+  /** A shard for a new job, each of this replica's in turn; undefined when it has none. */
+  pickShard(): number | undefined {
+    for (let step = 1; step <= SHARDS; step += 1) {
+      const shard = (this.#lastPicked + step) % SHARDS;
+      if (!this.#shards.has(shard) || this.#leaving.has(shard)) continue;
+      this.#lastPicked = shard;
+      return shard;
+    }
+    return undefined;
+  }
+
+  /** Takes free shards, at most so many, with all that waits and runs in them; returns how many there were. */
+  async take(limit: number): Promise<number> {
+    const { taken } = await this.run(
+      async (client) => {
+        const taken = await takeShards(client, this.#options.replica.replicaId, limit);
+        return { taken, bring: await this.#load(client, [...taken.keys()]) };
+      },
+      ({ taken, bring }) => {
+        for (const [shard, epoch] of taken) this.#shards.set(shard, epoch);
+        bring();
+        if (taken.size > 0) this.#hooks?.onTaken([...taken.keys()], false);
+      },
+    );
+    return taken.size;
+  }
+
+  /** Begins to give shards back: they get no new jobs any more. Returns those it has to give, at most so many. */
+  beginGiving(count: number): number[] {
+    const giving = [...this.#shards.keys()].slice(-count);
+    for (const shard of giving) this.#leaving.add(shard);
+    return giving;
+  }
+
+  /** Gives shards back, once nothing that writes into them on other connections is under way. */
+  async give(shards: readonly number[]): Promise<void> {
+    const { replicaId } = this.#options.replica;
+    await this.run(
+      (client) => giveShards(client, replicaId, shards),
+      (blocked) => {
+        for (const shard of shards) this.#shards.delete(shard);
+        for (const shard of shards) this.#leaving.delete(shard);
+        this.#hooks?.onGiven(shards, blocked);
+      },
+    );
+  }
+
+  /** Gives the connection up and reads everything anew: after a commit on another connection of which nobody knows whether it
+   * happened, and when this replica was put out. */
   reload(): void {
     if (this.#ownership !== "owner") return;
     this.#session?.close();
     this.#lose();
   }
 
-  /** Resolves once this process owns and has loaded. Errors: unavailable/NOT_OWNER when another process owns. */
+  /** Resolves once this process may write. Errors: unavailable/NOT_OWNER when it stops. */
   untilOwner(): Promise<void> {
     if (this.#ownership === "owner") return Promise.resolve();
-    if (this.#ownership === "standby" || this.#stop.signal.aborted) {
-      return Promise.reject(this.#refusal());
-    }
+    if (this.#stop.signal.aborted) return Promise.reject(this.#refusal());
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
     });
+  }
+
+  /** Memory that no longer agrees with who owns what is read anew. */
+  async #assertHolding(client: Queryable, session: WriterSession): Promise<void> {
+    if (await isHolding(client, this.#holding(this.#shards.keys()))) return;
+    session.close();
+    throw notOwner("Another replica put this one out; it joins again.");
+  }
+
+  #holding(shards: Iterable<number>): Holding {
+    const held = new Map<number, bigint>();
+    for (const shard of shards) {
+      const epoch = this.#shards.get(shard);
+      if (epoch === undefined) throw notOwner("Another replica owns these jobs.");
+      held.set(shard, epoch);
+    }
+    return { replicaId: this.#options.replica.replicaId, shards: held };
   }
 
   /** What is committed must come into memory. If that fails, memory is wrong and is read anew. */
@@ -118,7 +228,7 @@ export class Ledger {
     try {
       apply();
     } catch (error) {
-      this.#logger.error(
+      this.#options.logger.error(
         { err: error },
         "a committed change did not fit into memory; reading anew",
       );
@@ -127,8 +237,7 @@ export class Ledger {
   }
 
   #refusal(): NexusError {
-    if (this.#ownership === "standby") return notOwner("Another replica owns the jobs.");
-    return notOwner("This replica does not own the jobs at the moment; try again.");
+    return notOwner("This replica may not write at the moment; try again.");
   }
 
   #settleWaiters(error?: NexusError): void {
@@ -138,64 +247,63 @@ export class Ledger {
     }
   }
 
-  async #compete(): Promise<void> {
+  async #load(client: Queryable, shards: readonly number[]): Promise<() => void> {
+    return (await this.#hooks?.load(client, shards)) ?? (() => undefined);
+  }
+
+  /** One connection after the other, until stopped. */
+  async #hold(replica: NewReplica): Promise<void> {
     for (let failures = 0; !this.#stop.signal.aborted; ) {
       try {
-        const held = await this.#holdOnce();
+        await this.#holdOnce(replica);
         failures = 0;
-        if (!held) await this.#pause(this.#isRecovering() ? RECOVER_POLL_MS : STANDBY_POLL_MS);
       } catch (error) {
         failures += 1;
-        this.#logger.warn({ err: error, failures }, "cannot take ownership; trying again");
+        this.#options.logger.warn({ err: error, failures }, "cannot take part; trying again");
         await this.#pause(backoffDelayMs(failures, RETRY));
       }
     }
   }
 
-  /** One ownership, from lock to loss; false when another process has the lock. */
-  async #holdOnce(): Promise<boolean> {
-    const session = await tryOpenOwnerSession(this.#pool, this.#owner);
-    if (session === undefined) {
-      if (!this.#isRecovering()) this.#standBy();
-      return false;
-    }
+  /** One connection's life. */
+  async #holdOnce(replica: NewReplica): Promise<void> {
+    const session = await openWriterSession(this.#options.pool);
+    const first = this.#ownership === "starting";
     this.#session = session;
     try {
       this.#ownership = "loading";
-      await session.transaction((client) => this.#load(client, session.epoch));
+      const { held, bring } = await session.transaction(async (client) => {
+        if (first) await replaceEarlier(client, replica.name);
+        const held = await joinRing(client, replica);
+        return { held, bring: await this.#load(client, [...held.keys()]) };
+      });
+      this.#hooks?.onReset();
+      this.#leaving.clear();
+      this.#shards = held;
+      bring();
     } catch (error) {
-      this.#ownership = "recovering";
+      this.#ownership = first ? "starting" : "recovering";
       if (!session.lost) session.close();
       throw error;
     }
     this.#ownership = "owner";
-    this.#logger.info({ epoch: session.epoch.toString() }, "owner of the jobs");
+    this.#options.logger.info({ shards: this.#shards.size }, "takes part in the work");
     this.#settleWaiters();
+    this.#hooks?.onTaken([...this.#shards.keys()], true);
     await this.#watch(session);
-    return true;
   }
 
-  /** Just after a loss the lock may still be held by this process's own dead connection. */
-  #isRecovering(): boolean {
-    return (
-      this.#ownership === "recovering" && performance.now() - this.#lostAtMs < RECOVER_GRACE_MS
-    );
-  }
-
-  #standBy(): void {
-    if (this.#ownership === "standby") return;
-    this.#ownership = "standby";
-    this.#hooks?.onStandby();
-    this.#settleWaiters(this.#refusal());
-    this.#logger.info("standby: another replica owns the jobs");
-  }
-
-  async #load(client: Queryable, epoch: bigint): Promise<void> {
-    await this.#hooks?.load(client, epoch);
+  async #leave(): Promise<void> {
+    const { pool, replica, logger } = this.#options;
+    try {
+      await withDeadline(leaveRing(pool, replica.replicaId), LEAVE_MAX_MS);
+    } catch (error) {
+      logger.warn({ err: error }, "could not say goodbye; the lease runs out by itself");
+    }
   }
 
   /** Returns when the session is lost or the ledger stops. An idle loss shows only when asked. */
-  async #watch(session: OwnerSession): Promise<void> {
+  async #watch(session: WriterSession): Promise<void> {
     while (!session.lost && !this.#stop.signal.aborted) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, PING_INTERVAL_MS);
@@ -219,10 +327,7 @@ export class Ledger {
   #lose(): void {
     if (this.#ownership !== "owner") return;
     this.#ownership = "recovering";
-    this.#lostAtMs = performance.now();
-    this.#logger.warn(
-      "lost the database connection that holds the lock; nothing is written until it is back",
-    );
+    this.#options.logger.warn("lost the right to write; nothing is written until it is back");
     this.#hooks?.onLost();
     this.#wakeOnLoss?.();
   }

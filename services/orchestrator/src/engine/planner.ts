@@ -1,11 +1,12 @@
 /** Admits plans: what a planner agent answered becomes tasks only if the whole of it can run. */
 import { findGraphProblems } from "../domain/graph.ts";
 import { PLAN_TASK_KEY } from "../domain/limits.ts";
-import type { PlanReading, SessionRef, UpdateOutcome } from "../domain/ports.ts";
+import type { PlanReading, SessionRef } from "../domain/ports.ts";
+import { inShardOf } from "../domain/shards.ts";
 import type { Payload, TaskSpec } from "../domain/task.ts";
 import { planTasks } from "../domain/task-plan.ts";
 import type { LiveLease } from "./agent-entry.ts";
-import type { AdmittedPlan } from "./lease-orders.ts";
+import type { AdmittedPlan, OrderOutcome } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
 
@@ -25,7 +26,7 @@ export class Planner {
   }
 
   /** Ends a planning task: its tasks are inserted in the same transaction, or it fails with PLAN_REJECTED for good. */
-  complete(live: LiveLease, by: SessionRef, output: Payload): Promise<UpdateOutcome> {
+  complete(live: LiveLease, by: SessionRef, output: Payload): Promise<OrderOutcome> {
     const { lease } = live;
     const { taskId, namespace } = lease.task;
     const order = { taskId, fence: lease.fence, by };
@@ -83,7 +84,7 @@ export class Planner {
         firstOrdinal: FIRST_PLANNED_ORDINAL,
         planning: false,
       },
-      () => this.#parts.ids.next("task"),
+      () => inShardOf(this.#parts.ids.next("task"), jobId),
     );
     return { tasks, summary: reading.summary };
   }

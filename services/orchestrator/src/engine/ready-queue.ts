@@ -150,6 +150,14 @@ export class ReadyQueue {
     return this.#delayedIds.delete(taskId) || this.take(taskId) !== undefined;
   }
 
+  /** Takes out every task that is meant, wherever it waits. */
+  removeWhere(isMeant: (task: LiveTask) => boolean): void {
+    for (const { task } of this.#waiting.values()) if (isMeant(task)) this.take(task.taskId);
+    for (const task of this.#delayedIds.values()) {
+      if (isMeant(task)) this.#delayedIds.delete(task.taskId);
+    }
+  }
+
   /** Takes a task out that could go, and says since when it could; undefined when it does not wait. */
   take(taskId: string): number | undefined {
     const waiting = this.#waiting.get(taskId);

@@ -26,7 +26,11 @@ export class Reaper {
   /** Ends attempts that took too long, which costs them an attempt, and tells their agents to stop. */
   async reapDeadlines(): Promise<number> {
     if (this.#parts.ledger.ownership !== "owner") return 0;
-    const overdue = await findOverdueLeases(this.#parts.pool, this.#parts.limits.reapBatchMax);
+    const overdue = await findOverdueLeases(
+      this.#parts.pool,
+      [...this.#parts.ledger.shards.keys()],
+      this.#parts.limits.reapBatchMax,
+    );
     this.#checkStrangers(overdue);
     await Promise.all(overdue.map((lease) => this.#endLate(lease)));
     return overdue.length;
@@ -35,7 +39,10 @@ export class Reaper {
   /** A lease in the table that memory does not know is being claimed or ended at this moment. If it still is unknown
    * a step later, memory is wrong and is read anew. */
   #checkStrangers(overdue: readonly { readonly taskId: string; readonly fence: bigint }[]): void {
-    const unknown = overdue.filter(({ taskId, fence }) => !this.#parts.book.find(taskId, fence));
+    const { book, ledger } = this.#parts;
+    const unknown = overdue.filter(
+      ({ taskId, fence }) => ledger.owns(taskId) && !book.find(taskId, fence),
+    );
     const keys = unknown.map(({ taskId, fence }) => `${taskId}:${fence}`);
     const again = keys.some((key) => this.#strangers.has(key));
     this.#strangers = new Set(again ? [] : keys);
@@ -50,12 +57,17 @@ export class Reaper {
   /** Fails tasks that found no agent in time. */
   async reapWaiting(): Promise<number> {
     if (this.#parts.ledger.ownership !== "owner") return 0;
-    const ids = await findOverdueReady(this.#parts.pool, this.#parts.limits.reapBatchMax);
+    const ids = await findOverdueReady(
+      this.#parts.pool,
+      [...this.#parts.ledger.shards.keys()],
+      this.#parts.limits.reapBatchMax,
+    );
     if (ids.length === 0) return 0;
     const startedAtMs = this.#parts.nowMs();
     const { expired } = await this.#parts.ledger.run(
       async (client) => {
-        const expired = await expireReady(client, ids, NO_AGENT);
+        const shards = [...this.#parts.ledger.shards.keys()];
+        const expired = await expireReady(client, ids, { shards, message: NO_AGENT });
         return { expired, effects: await applyEffects(client, expired.map(toMoved)) };
       },
       ({ expired, effects }) => {

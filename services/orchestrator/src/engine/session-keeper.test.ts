@@ -137,7 +137,7 @@ describe("SessionKeeper", () => {
     t.agent.session = undefined;
     t.agent.absentSinceMs = 0;
     t.at(5_000);
-    t.keeper.onLoaded();
+    t.keeper.onLoaded(true);
     expect(t.keeper.reapAbsent()).toBe(0);
     t.at(5_000 + LOST_AFTER_MS);
     expect(t.keeper.reapAbsent()).toBe(1);

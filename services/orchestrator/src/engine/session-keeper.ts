@@ -99,12 +99,13 @@ export class SessionKeeper {
     this.#deps.end(live, { kind: "REFUSED", message });
   }
 
-  /** Memory was read anew: leases whose session is not known wait for it from now on. */
-  onLoaded(): void {
+  /** Leases were read: those whose session is not known wait for it from now on. `all`: no lease was known before. */
+  onLoaded(all: boolean): void {
     const nowMs = this.#parts.nowMs();
     for (const agent of this.#parts.fleet.values()) {
       const absent = agent.session === undefined || agent.unreachable;
-      agent.absentSinceMs = absent && agent.leases.size > 0 ? nowMs : undefined;
+      const sinceMs = all ? nowMs : (agent.absentSinceMs ?? nowMs);
+      agent.absentSinceMs = absent && agent.leases.size > 0 ? sinceMs : undefined;
     }
   }
 

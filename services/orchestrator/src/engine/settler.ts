@@ -3,7 +3,6 @@ import type { Queryable } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { LiveTask } from "../domain/live-task.ts";
-import type { UpdateOutcome } from "../domain/ports.ts";
 import { type Settlement, settle } from "../domain/settlement.ts";
 import { readyTasks } from "../domain/task-plan.ts";
 import { acceptTasks } from "../store/accept-store.ts";
@@ -21,6 +20,7 @@ import {
   mayEnd,
   movedByAccept,
   movedByEnd,
+  type OrderOutcome,
   toLeaseEnd,
   wordOf,
 } from "./lease-orders.ts";
@@ -48,7 +48,7 @@ export interface SettlerDeps {
 export class Settler {
   readonly #parts: EngineParts;
   readonly #deps: SettlerDeps;
-  readonly #batcher: Batcher<LeaseOrder, UpdateOutcome>;
+  readonly #batcher: Batcher<LeaseOrder, OrderOutcome>;
 
   constructor(deps: SettlerDeps) {
     this.#deps = deps;
@@ -66,12 +66,12 @@ export class Settler {
    *
    * Survives a restart of Postgres: the order waits and is tried again, which its fence makes safe.
    * Errors: exhausted/QUEUE_FULL; unavailable/NOT_OWNER when another process owns now. */
-  end(order: Omit<EndOrder, "kind">): Promise<UpdateOutcome> {
+  end(order: Omit<EndOrder, "kind">): Promise<OrderOutcome> {
     return this.#batcher.add({ kind: "end", ...order });
   }
 
   /** Notes that an agent began. Errors: as end(). */
-  accept(taskId: string, fence: bigint): Promise<UpdateOutcome> {
+  accept(taskId: string, fence: bigint): Promise<OrderOutcome> {
     return this.#batcher.add({ kind: "accept", taskId, fence });
   }
 
@@ -79,8 +79,8 @@ export class Settler {
     return this.#batcher.close();
   }
 
-  async #flushAll(orders: readonly LeaseOrder[]): Promise<UpdateOutcome[]> {
-    const outcomes: UpdateOutcome[] = [];
+  async #flushAll(orders: readonly LeaseOrder[]): Promise<OrderOutcome[]> {
+    const outcomes: OrderOutcome[] = [];
     for (const chunk of chunksByBytes(orders)) {
       outcomes.push(...(await this.#flushPatiently(chunk)));
     }
@@ -88,7 +88,7 @@ export class Settler {
   }
 
   /** Repeats until committed. A batch that the database refuses is split, so that one bad order spoils only itself. */
-  async #flushPatiently(orders: readonly LeaseOrder[]): Promise<UpdateOutcome[]> {
+  async #flushPatiently(orders: readonly LeaseOrder[]): Promise<OrderOutcome[]> {
     for (;;) {
       try {
         await this.#parts.ledger.untilOwner();
@@ -102,7 +102,7 @@ export class Settler {
         }
         if (orders.length === 1) throw error;
       }
-      const outcomes: UpdateOutcome[] = [];
+      const outcomes: OrderOutcome[] = [];
       for (const order of orders) {
         outcomes.push(...(await this.#flushPatiently([order]).catch(() => this.#giveUp(order))));
       }
@@ -111,7 +111,7 @@ export class Settler {
   }
 
   /** The database refuses this order as it is: the lease stays, and its deadline ends it. */
-  #giveUp(order: LeaseOrder): UpdateOutcome[] {
+  #giveUp(order: LeaseOrder): OrderOutcome[] {
     this.#parts.logger.error(
       { task_id: order.taskId },
       "an update cannot be stored; it is dropped",
@@ -119,14 +119,22 @@ export class Settler {
     return ["STALE"];
   }
 
-  async #flush(orders: readonly LeaseOrder[]): Promise<UpdateOutcome[]> {
+  async #flush(orders: readonly LeaseOrder[]): Promise<OrderOutcome[]> {
     const startedAtMs = this.#parts.nowMs();
+    const { ledger } = this.#parts;
     const ends = this.#resolveEnds(orders);
     const accepts = this.#resolveAccepts(orders, ends);
     const committed = new Set<LeaseOrder>();
     if (ends.size > 0 || accepts.length > 0) {
-      const { settled } = await this.#parts.ledger.run(
-        (client) => this.#write(client, [...ends.values()], accepts),
+      // Shards may have been given back while this waited for its turn.
+      const isOurs = ({ lease }: LiveLease) => ledger.owns(lease.task.taskId);
+      const { settled } = await ledger.run(
+        (client) =>
+          this.#write(
+            client,
+            [...ends.values()].filter(({ live }) => isOurs(live)),
+            accepts.filter(isOurs),
+          ),
         (flushed) => this.#apply(flushed),
       );
       for (const { order } of ends.values()) if (settled.has(order.taskId)) committed.add(order);
@@ -238,7 +246,7 @@ export class Settler {
   async #answer(
     orders: readonly LeaseOrder[],
     committed: ReadonlySet<LeaseOrder>,
-  ): Promise<UpdateOutcome[]> {
+  ): Promise<OrderOutcome[]> {
     const unsure = orders.filter(
       (order): order is EndOrder => order.kind === "end" && !committed.has(order),
     );
@@ -246,6 +254,7 @@ export class Settler {
     return orders.map((order) => {
       if (order.kind === "accept" || committed.has(order)) return "COMMITTED";
       const found = earlier.get(`${order.taskId}:${order.fence}`);
+      if (found === undefined && !this.#parts.ledger.owns(order.taskId)) return "ELSEWHERE";
       const own = found?.agentId === order.by?.agentId && found?.namespace === order.by?.namespace;
       return own && found?.word === wordOf(order.ending) ? "COMMITTED" : "STALE";
     });

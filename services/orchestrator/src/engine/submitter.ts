@@ -5,13 +5,14 @@ import type { JobSubmission, JobView } from "../domain/job.ts";
 import type { JobEvent } from "../domain/job-event.ts";
 import { NO_TASKS } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
+import { inShardOf, shardOf, toShard } from "../domain/shards.ts";
 import { type NewTask, planTasks, readyTasks } from "../domain/task-plan.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { insertJobs, type NewJob } from "../store/job-insert.ts";
 import { readJob } from "../store/job-reader.ts";
-import { assertOwnerEpoch } from "../store/owner-session.ts";
 import { type EarlierRequest, recordRequests, requestKey } from "../store/request-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
+import { isHolding, notOwner } from "../store/writer-session.ts";
 import type { EngineParts } from "./parts.ts";
 
 /** How long a caller waits when too many tasks wait. */
@@ -38,12 +39,14 @@ export interface SubmitterDeps {
 }
 
 /** Owns the submissions under way. They use pooled connections: they touch only new rows, so they need not wait for
- * the owner's own transactions, and the epoch they hold keeps another owner from beginning meanwhile. */
+ * the serial transactions, and what they hold keeps another owner of their shards from beginning meanwhile. */
 export class Submitter {
   readonly #parts: EngineParts;
   readonly #deps: SubmitterDeps;
   readonly #batcher: Batcher<Draft, Outcome>;
   #tasksUnderWay = 0;
+  /** Submissions under way, each with its shard. */
+  readonly #writing = new Map<Promise<Outcome>, number>();
 
   constructor(deps: SubmitterDeps) {
     this.#deps = deps;
@@ -59,13 +62,14 @@ export class Submitter {
 
   /** Commits a job and returns it; a repeated request returns the job that the first one made.
    *
-   * Errors: exhausted/QUEUE_FULL; conflict/REQUEST_ID_REUSED; unavailable when the database or the ownership is away. */
+   * Errors: exhausted/QUEUE_FULL; conflict/REQUEST_ID_REUSED; unavailable/NOT_OWNER when this replica has no shard for it;
+   * unavailable when the database is away. */
   async submit(submission: JobSubmission): Promise<JobView> {
     const draft = this.#draft(submission);
     this.#assertRoom(draft.tasks.length);
     this.#tasksUnderWay += draft.tasks.length;
     try {
-      const outcome = await this.#batcher.add(draft);
+      const outcome = await this.#add(draft);
       if (outcome.kind === "made") return viewOf(draft, outcome.createdAt);
       if (outcome.kind === "refused") throw outcome.error;
       return await this.#findEarlier(submission, outcome.earlier);
@@ -78,11 +82,32 @@ export class Submitter {
     return this.#batcher.close();
   }
 
+  /** Resolves when no submission into these shards is under way any more. New ones must have stopped. */
+  async untilWritten(shards: readonly number[]): Promise<void> {
+    const given = new Set(shards);
+    const writing = [...this.#writing].filter(([, shard]) => given.has(shard));
+    await Promise.allSettled(writing.map(([outcome]) => outcome));
+  }
+
+  async #add(draft: Draft): Promise<Outcome> {
+    const outcome = this.#batcher.add(draft);
+    this.#writing.set(outcome, shardOf(draft.job.jobId));
+    try {
+      return await outcome;
+    } finally {
+      this.#writing.delete(outcome);
+    }
+  }
+
   #draft(submission: JobSubmission): Draft {
-    const jobId = this.#parts.ids.next("job");
+    const shard = this.#parts.ledger.pickShard();
+    if (shard === undefined) throw notOwner("This replica owns no jobs at the moment; try again.");
+    const jobId = toShard(this.#parts.ids.next("job"), shard);
     const { namespace, priority, planning } = submission;
     const home = { jobId, namespace, priority, firstOrdinal: 0, planning };
-    const tasks = planTasks(submission.tasks, home, () => this.#parts.ids.next("task"));
+    const tasks = planTasks(submission.tasks, home, () =>
+      inShardOf(this.#parts.ids.next("task"), jobId),
+    );
     const blocked = tasks.filter((task) => task.parents.length > 0).length;
     return { submission, tasks, job: { jobId, submission, total: tasks.length, blocked } };
   }
@@ -138,11 +163,13 @@ export class Submitter {
 
   async #flush(drafts: readonly Draft[]): Promise<Outcome[]> {
     const startedAtMs = this.#parts.nowMs();
-    const { epoch } = this.#parts.ledger;
+    const holding = this.#parts.ledger.holdingOf(
+      new Set(drafts.map(({ job }) => shardOf(job.jobId))),
+    );
     let outcomes: Outcome[];
     try {
       outcomes = await withTransaction(this.#parts.pool, async (client) => {
-        await assertOwnerEpoch(client, epoch);
+        if (!(await isHolding(client, holding))) throw notOwner("Another replica owns the shard.");
         return write(client, drafts);
       });
     } catch (error) {
@@ -153,15 +180,14 @@ export class Submitter {
       }
       throw error;
     }
-    this.#apply(drafts, outcomes);
+    // Where the holding is over, whoever has taken the shards since has read the tasks from the tables.
+    if (this.#parts.ledger.isCurrent(holding)) this.#apply(drafts, outcomes);
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#parts.events.flushed("submit", drafts.length, seconds);
     return outcomes;
   }
 
   #apply(drafts: readonly Draft[], outcomes: readonly Outcome[]): void {
-    // No owner any more: whoever loads next finds the tasks in the tables.
-    if (this.#parts.ledger.ownership !== "owner") return;
     let tasks = 0;
     let jobs = 0;
     for (const [index, draft] of drafts.entries()) {
@@ -186,7 +212,9 @@ async function write(client: Queryable, drafts: readonly Draft[]): Promise<Outco
     const key = requestKey(draft.submission);
     if (!first.has(key)) first.set(key, draft);
   }
-  const earlier = await recordRequests(client, [...first.values()].map(toRecord));
+  // In one order everywhere, so that two replicas with the same requests cannot wait for each other.
+  const records = [...first].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, draft]) => draft);
+  const earlier = await recordRequests(client, records.map(toRecord));
   const fresh = [...first].filter(([key]) => !earlier.has(key)).map(([, draft]) => draft);
   const createdAt = await insertJobs(
     client,

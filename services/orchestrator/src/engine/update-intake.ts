@@ -44,13 +44,9 @@ export class UpdateIntake {
     for (const update of held) this.#handle(update);
   }
 
-  /** Another process owns: the agents will tell it themselves. */
-  forget(): void {
-    for (let i = this.#held.length; i > 0; i -= 1) this.#parts.events.updateDropped("not_owner");
-    this.#held = [];
-  }
-
   #handle(update: AgentUpdate): void {
+    // Another replica's to judge, which hears it too or will when the agent says it again.
+    if (!this.#parts.ledger.owns(update.taskId)) return;
     const live = this.#parts.book.find(update.taskId, update.fence);
     const own =
       live?.agent.namespace === update.session.namespace &&
@@ -113,6 +109,7 @@ export class UpdateIntake {
       const outcome = plan
         ? await this.#deps.planner.complete(live, session, saying.output)
         : await this.#deps.settler.end({ ...order, ending: endingOf(saying) });
+      if (outcome === "ELSEWHERE") return;
       this.#parts.dispatch.answer(router, session, { taskId, fence, outcome });
     } catch (error) {
       // Not answered, so the agent will say it again.

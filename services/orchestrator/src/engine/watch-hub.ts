@@ -84,13 +84,14 @@ export class WatchHub {
   }
 
   /** Memory was read anew: events may have been committed without having been published. */
-  announceGap(): void {
-    for (const jobId of this.#byJob.keys()) this.#push(jobId, { kind: "gap" });
+  announceGap(which: (jobId: string) => boolean = () => true): void {
+    for (const jobId of this.#byJob.keys()) if (which(jobId)) this.#push(jobId, { kind: "gap" });
   }
 
-  /** Ends all watches with an error. */
-  endAll(error: NexusError): void {
+  /** Ends the watches of these jobs with an error. */
+  end(error: NexusError, which: (jobId: string) => boolean = () => true): void {
     for (const [jobId, watchers] of this.#byJob) {
+      if (!which(jobId)) continue;
       for (const items of watchers) {
         items.fail(error);
         this.#drop(jobId, items);

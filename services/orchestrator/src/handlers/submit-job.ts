@@ -1,18 +1,23 @@
-import type { JobService } from "@nexus/proto/orchestrator";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JobService, SubmitJobResponseSchema } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
 import { context, propagation } from "@opentelemetry/api";
+import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { toSubmission } from "./submission.ts";
 
 /** Serves SubmitJob. */
-export function createSubmitJob({
-  engine,
-}: HandlerDeps): MethodImplementation<typeof JobService.method.submitJob> {
+export function createSubmitJob(
+  deps: HandlerDeps,
+): MethodImplementation<typeof JobService.method.submitJob> {
   return async (request, ctx) => {
-    engine.assertServing();
     const submission = toSubmission(request, requirePrincipal(ctx), activeTraceparent());
-    return { job: fromJob(await engine.submit(submission)) };
+    return atOwner<MessageInitShape<typeof SubmitJobResponseSchema>>(deps, ctx, {
+      id: undefined,
+      local: async () => ({ job: fromJob(await deps.engine.submit(submission)) }),
+      remote: (peer, options) => peer.submitJob(request, options),
+    });
   };
 }
 

@@ -6,7 +6,9 @@ import type { AsyncQueue } from "@nexus/shared";
 import type { JobEvent } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import { FRAME_ITEMS_MAX } from "../domain/limits.ts";
+import { isJobId } from "../domain/public-ids.ts";
 import type { LiveEvent, WatchItem } from "../engine/watch-hub.ts";
+import { streamAtOwner } from "./at-owner.ts";
 import { fromFailure, fromJobState, fromTaskState } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { findJob } from "./find.ts";
@@ -22,20 +24,36 @@ export function createWatchJob(
   deps: HandlerDeps,
 ): MethodImplementation<typeof JobService.method.watchJob> {
   return async function* watchJob({ jobId, afterSequence }, ctx) {
-    deps.engine.assertServing();
-    const { namespace } = requirePrincipal(ctx);
-    const job = await findJob(deps, namespace, jobId);
-    const subscription = deps.engine.hub.subscribe(jobId);
-    const leave = () => subscription.close();
-    ctx.signal.addEventListener("abort", leave, { once: true });
-    try {
-      const watch = new Watch(deps, { jobId, namespace, since: job.createdAt });
-      yield* watch.run(subscription.items, afterSequence, ctx);
-    } finally {
-      ctx.signal.removeEventListener("abort", leave);
-      subscription.close();
+    let after = afterSequence;
+    const stream = streamAtOwner<Message>(deps, ctx, () => ({
+      id: isJobId(jobId) ? jobId : undefined,
+      local: () => watchHere(deps, { jobId, after }, ctx),
+      remote: (peer, options) => peer.watchJob({ jobId, afterSequence: after }, options),
+    }));
+    for await (const message of stream) {
+      after = message.events?.at(-1)?.sequence ?? after;
+      yield message;
     }
   };
+}
+
+async function* watchHere(
+  deps: HandlerDeps,
+  { jobId, after }: { readonly jobId: string; readonly after: bigint },
+  ctx: CallContext,
+): AsyncGenerator<Message> {
+  const { namespace } = requirePrincipal(ctx);
+  const job = await findJob(deps, namespace, jobId);
+  const subscription = deps.engine.hub.subscribe(jobId);
+  const leave = () => subscription.close();
+  ctx.signal.addEventListener("abort", leave, { once: true });
+  try {
+    const watch = new Watch(deps, { jobId, namespace, since: job.createdAt });
+    yield* watch.run(subscription.items, after, ctx);
+  } finally {
+    ctx.signal.removeEventListener("abort", leave);
+    subscription.close();
+  }
 }
 
 interface Subject {

@@ -51,11 +51,12 @@ function setUp(rows: Outcome[], rowsMax = 1_000_000) {
     },
   };
   const stored = [...rows];
+  let owned = { generation: 1, shards: [0] };
   const sender = new OutboxSender({
     outbox: {
-      read: (after, limit) =>
+      read: (_shards, after, limit) =>
         Promise.resolve(stored.filter((row) => row.position > after).slice(0, limit)),
-      delete(upTo) {
+      delete(_shards, upTo) {
         const kept = stored.filter((row) => row.position > upTo);
         const gone = stored.length - kept.length;
         stored.splice(0, stored.length, ...kept);
@@ -71,7 +72,7 @@ function setUp(rows: Outcome[], rowsMax = 1_000_000) {
     },
     receivers: [receiver, second],
     rowsMax,
-    isOwner: () => true,
+    owned: () => owned,
     version: () => version,
     nowMs: () => NOW_MS,
     events: {
@@ -96,6 +97,9 @@ function setUp(rows: Outcome[], rowsMax = 1_000_000) {
     },
     tellOne: () => sender.tell(receiver, signal),
     tellTwo: () => sender.tell(second, signal),
+    take(...shards: number[]) {
+      owned = { generation: owned.generation + 1, shards };
+    },
     refuseWith(fn: typeof refuse) {
       refuse = fn;
     },
@@ -173,5 +177,30 @@ describe("OutboxSender", () => {
     expect(t.stored.map((row) => row.position)).toEqual(range(21, 30));
     expect(t.dropped[0]?.[2]).toBe("outbox full");
     expect(t.depth()).toBe(10);
+  });
+
+  it("begins anew when shards were taken, and deletes nothing that was not told since", async () => {
+    const t = setUp(Array.from({ length: 3 }, (_, i) => outcome(i + 2)));
+    await t.tellOne();
+    await t.tellTwo();
+    // Of the shard taken now, and older than all that was told.
+    t.stored.unshift(outcome(1));
+    t.take(0, 1);
+    await t.sender.sweep();
+    expect(t.stored).toHaveLength(4);
+    await t.tellOne();
+    await t.tellTwo();
+    expect(t.heard).toEqual([...range(2, 4), ...range(1, 4)]);
+    await t.sender.sweep();
+    expect(t.stored).toHaveLength(0);
+  });
+
+  it("tells and deletes nothing while this replica may not write", async () => {
+    const t = setUp([outcome(1)]);
+    t.take();
+    await t.tellOne();
+    await t.sender.sweep();
+    expect(t.heard).toEqual([]);
+    expect(t.stored).toHaveLength(1);
   });
 });

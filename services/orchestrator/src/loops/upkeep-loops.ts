@@ -7,6 +7,8 @@ type LoopSpec = Omit<LoopOptions, "logger">;
 /** The safety net behind the events looks this often. */
 const SWEEP_INTERVAL_MS = 1_000;
 const ABSENT_INTERVAL_MS = 250;
+/** Renewals that may fail in a row before a lease is over. */
+const RING_LOOKS_PER_LEASE = 6;
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 const ROUTER_LOOKUP_INTERVAL_MS = 5_000;
@@ -39,6 +41,12 @@ export function reapAbsent(engine: Engine): LoopSpec {
       return Promise.resolve();
     },
   };
+}
+
+/** Keeps the lease, and shards spread evenly over the replicas. */
+export function keepRing(engine: Engine, leaseMs: number): LoopSpec {
+  const intervalMs = Math.ceil(leaseMs / RING_LOOKS_PER_LEASE);
+  return { name: "keep-ring", intervalMs, step: () => engine.ring.step() };
 }
 
 /** Looks at every lane, and sends assignments that never got out. */

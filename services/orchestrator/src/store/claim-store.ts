@@ -59,6 +59,7 @@ export async function claimTasks(
   client: Queryable,
   claims: readonly Claim[],
 ): Promise<Map<string, GrantedLease>> {
+  if (claims.length === 0) return new Map();
   const { rows } = await client.query<ClaimRow>(CLAIM, [
     claims.map((claim) => taskUuid(claim.task.taskId)),
     claims.map((claim) => claim.task.namespace),

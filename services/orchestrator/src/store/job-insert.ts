@@ -1,8 +1,8 @@
 /** Inserts the jobs of one flush. */
 import type { Queryable } from "@nexus/postgres";
 import type { JobSubmission } from "../domain/job.ts";
+import { shardOf } from "../domain/shards.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
-import { SHARD } from "./shard.ts";
 
 /** A job about to be inserted. */
 export interface NewJob {
@@ -17,11 +17,11 @@ const INSERT = {
   text: `
     INSERT INTO jobs (job_id, shard, namespace, principal_id, objective, priority, labels, traceparent, state,
                       total, blocked, ready)
-    SELECT job_id, $10, namespace, principal_id, objective, priority, labels, traceparent, 'PENDING',
+    SELECT job_id, shard, namespace, principal_id, objective, priority, labels, traceparent, 'PENDING',
            total, blocked, total - blocked
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::jsonb[], $7::text[],
-                  $8::int[], $9::int[])
-           AS i(job_id, namespace, principal_id, objective, priority, labels, traceparent, total, blocked)
+                  $8::int[], $9::int[], $10::smallint[])
+           AS i(job_id, namespace, principal_id, objective, priority, labels, traceparent, total, blocked, shard)
     RETURNING job_id, created_at`,
 };
 
@@ -40,7 +40,7 @@ export async function insertJobs(
     jobs.map((job) => job.submission.traceparent),
     jobs.map((job) => job.total),
     jobs.map((job) => job.blocked),
-    SHARD,
+    jobs.map((job) => shardOf(job.jobId)),
   ]);
   return new Map(rows.map((row) => [toJobId(row.job_id), row.created_at]));
 }

@@ -1,9 +1,8 @@
-/** Brings what waits and runs into memory when this process becomes the owner. */
+/** Brings what waits and runs in some shards into memory, when this replica takes them. */
 import type { Queryable } from "@nexus/postgres";
 import type { Lease, LiveTask } from "../domain/live-task.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
-import { SHARD } from "./shard.ts";
 
 const PAGE_ROWS = 5_000;
 const FIRST_UUID = "00000000-0000-0000-0000-000000000000";
@@ -11,7 +10,7 @@ const FIRST_UUID = "00000000-0000-0000-0000-000000000000";
 const READY_PAGE = `
   SELECT ${LIVE_TASK_COLUMNS}
     FROM ready r JOIN tasks t USING (task_id) JOIN task_states s USING (task_id) JOIN jobs j ON j.job_id = t.job_id
-   WHERE r.shard = $1 AND r.task_id > $2
+   WHERE r.shard = ANY($1::smallint[]) AND r.task_id > $2
    ORDER BY r.task_id
    LIMIT $3`;
 
@@ -19,7 +18,7 @@ const LEASE_PAGE = `
   SELECT ${LIVE_TASK_COLUMNS}, l.fence, l.attempt, l.agent_id, l.agent_epoch, l.capability_version, l.leased_at,
          l.decision, s.state = 'RUNNING' AS running
     FROM leases l JOIN tasks t USING (task_id) JOIN task_states s USING (task_id) JOIN jobs j ON j.job_id = t.job_id
-   WHERE l.shard = $1 AND l.task_id > $2
+   WHERE l.shard = ANY($1::smallint[]) AND l.task_id > $2
    ORDER BY l.task_id
    LIMIT $3`;
 
@@ -44,14 +43,14 @@ export interface StoredWork {
   readonly nowMs: number;
 }
 
-/** Reads all waiting and running work, in pages. */
-export async function loadWork(client: Queryable): Promise<StoredWork> {
-  const ready = await readPages<LiveTaskRow>(client, READY_PAGE);
-  const leases = await readPages<LeaseRow>(client, LEASE_PAGE);
+/** Reads all waiting and running work of the shards, in pages. */
+export async function loadWork(client: Queryable, shards: readonly number[]): Promise<StoredWork> {
+  const ready = await readPages<LiveTaskRow>(client, READY_PAGE, shards);
+  const leases = await readPages<LeaseRow>(client, LEASE_PAGE, shards);
   const { rows } = await client.query<{ blocked: string; now: Date }>(
     `SELECT coalesce(sum(blocked), 0) AS blocked, now() AS now
-       FROM jobs WHERE shard = $1 AND ended_at IS NULL`,
-    [SHARD],
+       FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL`,
+    [shards],
   );
   return {
     ready: ready.map(toLiveTask),
@@ -64,11 +63,12 @@ export async function loadWork(client: Queryable): Promise<StoredWork> {
 async function readPages<R extends { readonly task_id: string }>(
   client: Queryable,
   text: string,
+  shards: readonly number[],
 ): Promise<R[]> {
   const all: R[] = [];
   let after = FIRST_UUID;
   for (;;) {
-    const { rows } = await client.query<R>(text, [SHARD, after, PAGE_ROWS]);
+    const { rows } = await client.query<R>(text, [shards, after, PAGE_ROWS]);
     all.push(...rows);
     const last = rows.at(-1);
     if (last === undefined || rows.length < PAGE_ROWS) return all;

@@ -8,7 +8,7 @@ const READ = {
   text: `
     SELECT id, namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason, ready_at, leased_at,
            started_at, ended_at
-      FROM outbox WHERE id > $1 ORDER BY id LIMIT $2`,
+      FROM outbox WHERE id > $1 AND shard = ANY($3::smallint[]) ORDER BY id LIMIT $2`,
 };
 
 interface OutboxRow {
@@ -28,13 +28,14 @@ interface OutboxRow {
   readonly ended_at: Date;
 }
 
-/** Reads outcomes after a position, oldest first. */
+/** Reads outcomes of the shards after a position, oldest first. Positions of a shard have the order of its commits. */
 export async function readOutbox(
   client: Queryable,
+  shards: readonly number[],
   after: bigint,
   limit: number,
 ): Promise<Outcome[]> {
-  const { rows } = await client.query<OutboxRow>(READ, [after.toString(), limit]);
+  const { rows } = await client.query<OutboxRow>(READ, [after.toString(), limit, shards]);
   return rows.map((row) => ({
     position: BigInt(row.id),
     namespace: row.namespace,
@@ -53,24 +54,35 @@ export async function readOutbox(
   }));
 }
 
-const DELETE = { name: "outbox-delete", text: "DELETE FROM outbox WHERE id <= $1" };
+const DELETE = {
+  name: "outbox-delete",
+  text: "DELETE FROM outbox WHERE id <= $1 AND shard = ANY($2::smallint[])",
+};
 
-/** Deletes outcomes up to a position; returns how many. */
-export async function deleteOutbox(client: Queryable, upTo: bigint): Promise<number> {
-  const { rowCount } = await client.query(DELETE, [upTo.toString()]);
+/** Deletes outcomes of the shards up to a position; returns how many. */
+export async function deleteOutbox(
+  client: Queryable,
+  shards: readonly number[],
+  upTo: bigint,
+): Promise<number> {
+  const { rowCount } = await client.query(DELETE, [upTo.toString(), shards]);
   return rowCount;
 }
 
 const SPAN = {
   name: "outbox-span",
-  text: "SELECT min(id) AS first, max(id) AS last FROM outbox",
+  text: "SELECT min(id) AS first, max(id) AS last FROM outbox WHERE shard = ANY($1::smallint[])",
 };
 
-/** Returns the lowest and highest position; undefined when nothing waits. Positions are dense enough to count by. */
+/** Returns the lowest and highest position of the shards; undefined when nothing waits. Positions are dense enough to count what
+ * all replicas have waiting. */
 export async function readOutboxSpan(
   client: Queryable,
+  shards: readonly number[],
 ): Promise<{ readonly first: bigint; readonly last: bigint } | undefined> {
-  const { rows } = await client.query<{ first: string | null; last: string | null }>(SPAN);
+  const { rows } = await client.query<{ first: string | null; last: string | null }>(SPAN, [
+    shards,
+  ]);
   const { first = null, last = null } = rows[0] ?? {};
   return first === null || last === null ? undefined : { first: BigInt(first), last: BigInt(last) };
 }

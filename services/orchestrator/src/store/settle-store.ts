@@ -48,9 +48,9 @@ const SETTLE = {
       INSERT INTO task_outputs (task_id, content_type, data)
       SELECT task_id, content_type, output FROM moved WHERE to_state = 'SUCCEEDED'
     ), report AS (
-      INSERT INTO outbox (namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason, ready_at,
+      INSERT INTO outbox (shard, namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason, ready_at,
                           leased_at, started_at, ended_at)
-      SELECT namespace, job_id, task_id, fence, agent_id, capability, attempt, to_state = 'SUCCEEDED',
+      SELECT shard, namespace, job_id, task_id, fence, agent_id, capability, attempt, to_state = 'SUCCEEDED',
              coalesce(reason, ''), was_ready_at, leased_at, started_at, now()
         FROM moved WHERE reported
     )

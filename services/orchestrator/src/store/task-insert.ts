@@ -1,21 +1,21 @@
 /** Inserts the tasks of a submission or of a plan. */
 import type { Queryable } from "@nexus/postgres";
+import { shardOf } from "../domain/shards.ts";
 import type { NewTask } from "../domain/task-plan.ts";
 import { jobUuid, taskUuid } from "./row-ids.ts";
-import { SHARD } from "./shard.ts";
 
 const INSERT_TASKS = {
   name: "tasks-insert",
   text: `
     WITH input AS (
       SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[],
-                           $8::bool[], $9::bool[], $10::bool[], $11::json[], $12::int[], $13::bigint[])
+                           $8::bool[], $9::bool[], $10::bool[], $11::json[], $12::int[], $13::bigint[], $14::smallint[])
         AS i(task_id, job_id, namespace, ordinal, task_key, capability, priority, planning, sink, has_upstream,
-             spec, pending, wait_ms)
+             spec, pending, wait_ms, shard)
     ), specs AS (
       INSERT INTO tasks (task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning,
                          sink, has_upstream, spec)
-      SELECT task_id, job_id, $14, namespace, ordinal, task_key, capability, priority, planning, sink,
+      SELECT task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning, sink,
              has_upstream, spec
         FROM input
     ), states AS (
@@ -25,7 +25,7 @@ const INSERT_TASKS = {
         FROM input
     )
     INSERT INTO ready (task_id, shard, ready_at, start_by)
-    SELECT task_id, $14, now(), now() + wait_ms * interval '1 millisecond'
+    SELECT task_id, shard, now(), now() + wait_ms * interval '1 millisecond'
       FROM input WHERE pending = 0`,
 };
 
@@ -62,7 +62,7 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
     tasks.map((task) => JSON.stringify(task.spec)),
     tasks.map((task) => task.parents.length),
     tasks.map((task) => task.spec.scheduleToStartMs),
-    SHARD,
+    tasks.map((task) => shardOf(task.jobId)),
   ]);
   await insertEdges(client, tasks);
   await insertInputs(client, tasks);

@@ -1,0 +1,86 @@
+/** What enters memory with the shards that this replica takes, and leaves it with those that it gives back. */
+import type { Queryable } from "@nexus/postgres";
+import { shardOf } from "../domain/shards.ts";
+import { loadWork, type StoredWork } from "../store/load-store.ts";
+import type { AgentEntry, LiveLease } from "./agent-entry.ts";
+import type { EngineParts } from "./parts.ts";
+import { enqueue } from "./queue-keeper.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+/** Makes a test for ids of jobs and tasks that lie in one of the shards. */
+export function inShards(shards: readonly number[]): (id: string) => boolean {
+  const meant = new Set(shards);
+  return (id) => meant.has(shardOf(id));
+}
+
+/** Owns nothing: moves what waits and runs between the tables and the parts that hold it. */
+export class ShardMemory {
+  readonly #parts: EngineParts;
+  readonly #scheduler: Scheduler;
+
+  constructor(parts: EngineParts, scheduler: Scheduler) {
+    this.#parts = parts;
+    this.#scheduler = scheduler;
+  }
+
+  /** Reads shards; what it returns brings them into memory. */
+  async load(client: Queryable, shards: readonly number[]): Promise<() => void> {
+    const work = await loadWork(client, shards);
+    return () => {
+      this.#bring(work);
+      this.#parts.events.loaded(shards.length, work.ready.length, work.leases.length);
+    };
+  }
+
+  /** Forgets everything: what comes next is all there is. */
+  reset(): void {
+    const { queue, book, fleet, tallies } = this.#parts;
+    tallies.generation += 1;
+    tallies.blocked = 0;
+    queue.clear();
+    book.clear();
+    for (const agent of fleet.values()) {
+      agent.claims = 0;
+      agent.forgetProbes(this.#parts.nowMs());
+    }
+  }
+
+  /** Forgets shards in which `blocked` tasks wait for others; returns the agents whose slots that frees. */
+  forget(shards: readonly number[], blocked: number): Set<AgentEntry> {
+    const { queue, book, tallies } = this.#parts;
+    const isGone = inShards(shards);
+    tallies.blocked -= blocked;
+    queue.removeWhere((task) => isGone(task.jobId));
+    const gone = this.leasesIn(shards);
+    for (const { lease } of gone) book.remove(lease.task.taskId);
+    return new Set(gone.map(({ agent }) => agent));
+  }
+
+  /** The live leases of shards. */
+  leasesIn(shards: readonly number[]): LiveLease[] {
+    const isIn = inShards(shards);
+    return [...this.#parts.book.values()].filter(({ lease }) => isIn(lease.task.jobId));
+  }
+
+  #bring(work: StoredWork): void {
+    const { book, fleet, tallies } = this.#parts;
+    tallies.blocked += work.blocked;
+    enqueue(
+      this.#parts,
+      this.#scheduler,
+      work.ready.map((task) => ({ task, delayMs: task.readyAtMs - work.nowMs })),
+    );
+    for (const lease of work.leases) {
+      const { agentId, task } = lease;
+      book.add({
+        lease,
+        agent: fleet.open(task.namespace, agentId),
+        accepted: lease.running,
+        acceptedAtMs: undefined,
+        progress: 0,
+        sent: false,
+        readySinceMs: undefined,
+      });
+    }
+  }
+}

@@ -1,0 +1,111 @@
+/** Hands calls about a job to the replica that owns it, so that a caller may call any. */
+import type { JobService } from "@nexus/proto/orchestrator";
+import { type CallContext, type CallOptions, callOptions, type RpcClient } from "@nexus/rpc";
+import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
+import type { HandlerDeps } from "./deps.ts";
+
+/** Another replica. */
+export type Peer = RpcClient<typeof JobService>;
+
+/** Marks a call that was handed on: who gets it serves it or refuses it, so that no call travels in circles. */
+const HANDED_ON = "x-nexus-handed-on";
+/** How long a call looks for an owner. A silent replica loses its shards in less, unless its lease was set longer. */
+const SEARCH_MAX_MS = 8_000;
+const SEARCH = { initialMs: 25, multiplier: 2, maxMs: 400, jitter: 0.2 };
+
+/** A call that the owner of a job or task serves. */
+export interface OwnedCall<T> {
+  /** The job or task; undefined for a new job, which any replica with shards takes. */
+  readonly id: string | undefined;
+  readonly local: () => T;
+  readonly remote: (peer: Peer, options: CallOptions) => T;
+}
+
+/** Serves a call here or at the owner. What it does must be safe to repeat: reads, and mutations with a request id.
+ *
+ * Errors: those of the call; unavailable/NOT_OWNER when no owner was found in time. */
+export async function atOwner<T>(
+  deps: HandlerDeps,
+  ctx: CallContext,
+  call: OwnedCall<Promise<T>>,
+): Promise<T> {
+  const search = new Search(deps, ctx);
+  for (;;) {
+    try {
+      return await search.place(call);
+    } catch (error) {
+      await search.again(error);
+    }
+  }
+}
+
+/** Serves a stream here or at the owner, and goes on with it at the next owner when that changes. `resume` makes the call from
+ * where the stream stands.
+ *
+ * Errors: as atOwner(). */
+export async function* streamAtOwner<T>(
+  deps: HandlerDeps,
+  ctx: CallContext,
+  resume: () => OwnedCall<AsyncIterable<T>>,
+): AsyncGenerator<T> {
+  let search = new Search(deps, ctx);
+  for (;;) {
+    try {
+      for await (const message of search.place(resume())) {
+        search = new Search(deps, ctx);
+        yield message;
+      }
+      return;
+    } catch (error) {
+      await search.again(error);
+    }
+  }
+}
+
+/** One call's search for its owner. */
+class Search {
+  readonly #deps: HandlerDeps;
+  readonly #ctx: CallContext;
+  readonly #handedOn: boolean;
+  readonly #startedAtMs = performance.now();
+  #failures = 0;
+
+  constructor(deps: HandlerDeps, ctx: CallContext) {
+    this.#deps = deps;
+    this.#ctx = ctx;
+    this.#handedOn = ctx.metadata.get(HANDED_ON) !== undefined;
+  }
+
+  /** Makes the call where the owner is thought to be. */
+  place<T>(call: OwnedCall<T>): T {
+    const { engine, peer } = this.#deps;
+    engine.assertServing();
+    const here = call.id === undefined ? engine.ownsAny : engine.owns(call.id);
+    if (here) return call.local();
+    const { ring } = engine;
+    const address = call.id === undefined ? ring.anyOther() : ring.addressOf(call.id);
+    if (this.#handedOn || address === undefined) throw ownerUnknown();
+    const options = { ...callOptions(this.#ctx), metadata: { [HANDED_ON]: "1" } };
+    return call.remote(peer(address), options);
+  }
+
+  /** Waits a moment and looks at the ring again; throws what cannot be helped by that. */
+  async again(error: unknown): Promise<void> {
+    const { engine } = this.#deps;
+    const moved = NexusError.is(error, "unavailable");
+    const late = performance.now() - this.#startedAtMs >= SEARCH_MAX_MS;
+    if (!moved || late || this.#handedOn || this.#ctx.signal.aborted) throw error;
+    this.#failures += 1;
+    await sleep(backoffDelayMs(this.#failures, SEARCH), this.#ctx.signal);
+    // Without the database nothing can be looked up; the next try says so.
+    await engine.ring.refresh().catch(() => undefined);
+  }
+}
+
+function ownerUnknown(): NexusError {
+  return new NexusError({
+    kind: "unavailable",
+    reason: "NOT_OWNER",
+    message: "No replica is known to own this job at the moment; try again.",
+  });
+}

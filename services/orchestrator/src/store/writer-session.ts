@@ -1,0 +1,139 @@
+/** The connection that a replica's serial transactions run on, and the check that every writing transaction begins with. */
+import {
+  isRetryableConnectionError,
+  type Pool,
+  type PoolClient,
+  type Queryable,
+} from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
+
+/** What a replica may write for: its shards with their epochs, as it took them. */
+export interface Holding {
+  readonly replicaId: string;
+  readonly shards: ReadonlyMap<number, bigint>;
+}
+
+/** A connection for transactions that run one at a time. */
+export interface WriterSession {
+  /** True once the connection is gone, or whether something was stored is unknown: read everything again. */
+  readonly lost: boolean;
+  /** Runs one transaction. One at a time: the caller keeps the order.
+   *
+   * Errors: those of `fn`; unavailable/NOT_OWNER once lost, also when the outcome of the COMMIT is unknown. */
+  transaction<T>(fn: (client: Queryable) => Promise<T>): Promise<T>;
+  /** Asks the connection whether it is alive. Errors: unavailable/NOT_OWNER when it is not. */
+  ping(): Promise<void>;
+  /** Closes the connection. */
+  close(): void;
+}
+
+/** Makes the error of a call that only the owner of a shard can serve. */
+export function notOwner(message: string, cause?: unknown): NexusError {
+  return new NexusError({ kind: "unavailable", reason: "NOT_OWNER", message, cause });
+}
+
+/** Takes a connection for a replica's transactions. Errors: unavailable/DATABASE_UNAVAILABLE. */
+export async function openWriterSession(pool: Pool): Promise<WriterSession> {
+  return new Session(await pool.connect());
+}
+
+class Session implements WriterSession {
+  readonly #client: PoolClient;
+  #lost = false;
+
+  constructor(client: PoolClient) {
+    this.#client = client;
+  }
+
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  async transaction<T>(fn: (client: Queryable) => Promise<T>): Promise<T> {
+    if (this.#lost) throw notOwner("This replica lost its right to write.");
+    try {
+      await this.#client.query("BEGIN");
+      const value = await fn(this.#client);
+      await this.#commit();
+      return value;
+    } catch (error) {
+      await this.#rollBack(error);
+      throw error;
+    }
+  }
+
+  async ping(): Promise<void> {
+    if (this.#lost) throw notOwner("This replica lost its right to write.");
+    try {
+      await this.#client.query("SELECT 1");
+    } catch (error) {
+      throw this.#lose(error);
+    }
+  }
+
+  close(): void {
+    this.#lost = true;
+    this.#client.release(true);
+  }
+
+  async #commit(): Promise<void> {
+    let command: string;
+    try {
+      command = (await this.#client.query("COMMIT")).command;
+    } catch (error) {
+      // Whether it was stored is unknown, so memory can no longer be trusted: give up and read everything again.
+      throw this.#lose(error);
+    }
+    if (command !== "COMMIT") {
+      throw new NexusError({
+        kind: "internal",
+        reason: "TRANSACTION_ABORTED",
+        message: "A statement of the transaction had failed, so nothing was stored.",
+      });
+    }
+  }
+
+  async #rollBack(cause: unknown): Promise<void> {
+    if (this.#lost) return;
+    if (isRetryableConnectionError(cause)) throw this.#lose(cause);
+    try {
+      await this.#client.query("ROLLBACK");
+    } catch (error) {
+      throw this.#lose(error);
+    }
+  }
+
+  #lose(cause: unknown): NexusError {
+    this.close();
+    return notOwner(
+      "This replica lost its database connection, and with it the right to write.",
+      cause,
+    );
+  }
+}
+
+/** One row lock for each transaction, whatever the number of shards: who puts a replica out deletes its row. The epochs are
+ * only read: nobody but the replica itself changes the ownership of its shards while its row stands. */
+const HOLD = {
+  name: "ring-hold",
+  text: `
+    SELECT (
+      SELECT count(*)::int
+        FROM unnest($2::smallint[], $3::bigint[]) AS h(shard, epoch)
+        JOIN shard_owners o ON o.shard = h.shard AND o.epoch = h.epoch AND o.owner = $1
+    ) AS held
+      FROM replicas r WHERE r.replica_id = $1 FOR KEY SHARE OF r`,
+};
+
+/** Says whether a replica still owns what it thinks it owns; until the transaction ends, it stays so. */
+export async function isHolding(
+  client: Queryable,
+  { replicaId, shards }: Holding,
+): Promise<boolean> {
+  const { rows } = await client.query<{ held: number }>(HOLD, [
+    replicaId,
+    [...shards.keys()],
+    [...shards.values()].map(String),
+  ]);
+  return rows[0]?.held === shards.size;
+}
