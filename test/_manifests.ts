@@ -32,6 +32,7 @@ export interface Container {
   readonly envFrom: ReadonlyArray<
     Record<"configMapRef" | "secretRef", { name: string } | undefined>
   >;
+  readonly env?: ReadonlyArray<{ readonly name: string; readonly value?: string }>;
   readonly ports: ReadonlyArray<{ readonly name: string; readonly containerPort: number }>;
   readonly startupProbe: Probe;
   readonly readinessProbe: Probe;

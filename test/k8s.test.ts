@@ -30,7 +30,9 @@ const SECOND_MS = 1000;
 const KEY_BYTES = 32;
 const LONG_SECRET = "s".repeat(64);
 /** What keeps no state, or keeps it in Postgres and follows it there, may have replicas; the others may not. */
-const SCALABLE: readonly ServiceName[] = ["gateway", "registry", "vault"];
+const SCALABLE: readonly ServiceName[] = ["gateway", "registry", "vault", "orchestrator"];
+/** Whose replicas call each other. */
+const CALLS_ITSELF: readonly ServiceName[] = ["orchestrator"];
 /** Its number of replicas is the autoscaler's business. */
 const AUTOSCALED: readonly ServiceName[] = ["gateway"];
 
@@ -94,9 +96,11 @@ function namesOf(peers: readonly Peer[] = []): string[] {
 /** Whom a service calls, read from the addresses in its settings. */
 function upstreamsOf(name: ServiceName): string[] {
   const addresses = Object.entries(settingsOf(name)).filter(([key]) => /_ADDRESS(ES)?$/.test(key));
-  return addresses.flatMap(([, value]) =>
+  const peers = CALLS_ITSELF.filter((peer) => peer === name);
+  const others = addresses.flatMap(([, value]) =>
     value.split(",").map((address) => address.replace(/^dns:\/\/\//, "").replace(/:\d+$/, "")),
   );
+  return [...peers, ...others];
 }
 
 describe.each(SERVICE_NAMES)("k8s/base/%s.yaml", (name) => {
@@ -231,6 +235,13 @@ describe.each(SERVICE_NAMES)("k8s/base/%s.yaml", (name) => {
     expect(Object.keys(settingsOf(name))).toEqual(
       expect.arrayContaining(asked.map(({ env }) => env)),
     );
+  });
+
+  it("tells its replicas at which address of its own they reach it, where they call each other", () => {
+    const env = new Map((containerOf(name).env ?? []).map((entry) => [entry.name, entry.value]));
+    const port = String(defaultOf(name, "grpcPort"));
+    const told = env.get(`NEXUS_${name.replaceAll("-", "_").toUpperCase()}_ADVERTISE`);
+    expect(told).toBe(CALLS_ITSELF.includes(name) ? `$(POD_IP):${port}` : undefined);
   });
 
   it("lets in exactly those that call it", () => {

@@ -132,7 +132,10 @@ export const ERROR_REASONS = {
   INPUT_NOT_ALLOWED: reason("invalid", "A job with tasks takes no input: each task has its own."),
   PLAN_INPUT_TOO_LARGE: reason("invalid", "Objective and input do not fit into a planner's input."),
   LEASE_LOST: reason("conflict", "The lease is over; somebody else has or had the task."),
-  NOT_OWNER: reason("unavailable", "No replica owns the job at the moment, or this one lost it; call again."),
+  NOT_OWNER: reason(
+    "unavailable",
+    "No replica owns the job at the moment, or this one lost it; call again.",
+  ),
 
   // mesh-router
   FRAME_INVALID: reason("invalid", "A stream's frame breaks a rule; the message says which."),

@@ -42,7 +42,7 @@ const peers = {
     about: "Names this replica to routers and operators. Not set: host name and gRPC port.",
   }),
   advertiseAddress: string({
-    env: "NEXUS_ORCHESTRATOR_ADVERTISE_ADDRESS",
+    env: "NEXUS_ORCHESTRATOR_ADVERTISE",
     optional: true,
     max: 256,
     example: "10.1.2.3:7402",

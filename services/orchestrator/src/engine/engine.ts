@@ -76,6 +76,8 @@ export class Engine {
   readonly #memory: ShardMemory;
   #outcomesVersion = 0;
   #takings = 0;
+  /** Leases that the last sweep found unsent. */
+  #unsent: ReadonlySet<LiveLease> = new Set();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -254,9 +256,14 @@ export class Engine {
   async sweep(): Promise<void> {
     if (this.ownership !== "owner") return;
     this.#scheduler.wakeAll();
+    const before = this.#unsent;
     const unsent = [...this.#parts.book.values()].filter((live) => !live.sent && !live.accepted);
-    const reachable = unsent.filter((live) => live.agent.connection !== "NONE");
-    await this.#assigner.assign(reachable.filter((live) => !live.agent.unreachable));
+    this.#unsent = new Set(unsent);
+    const reachable = unsent.filter(
+      ({ agent }) => agent.connection !== "NONE" && !agent.unreachable,
+    );
+    // What was claimed a moment ago is on its way by itself.
+    await this.#assigner.assign(reachable.filter((live) => before.has(live)));
   }
 
   #onTaken(shards: readonly number[], all: boolean): void {

@@ -1,11 +1,7 @@
 /** Hands calls about a job to the replica that owns it, so that a caller may call any. */
-import type { JobService } from "@nexus/proto/orchestrator";
-import { type CallContext, type CallOptions, callOptions, type RpcClient } from "@nexus/rpc";
+import { type CallContext, type CallOptions, callOptions } from "@nexus/rpc";
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
-import type { HandlerDeps } from "./deps.ts";
-
-/** Another replica. */
-export type Peer = RpcClient<typeof JobService>;
+import type { HandlerDeps, Peer } from "./deps.ts";
 
 /** Marks a call that was handed on: who gets it serves it or refuses it, so that no call travels in circles. */
 const HANDED_ON = "x-nexus-handed-on";

@@ -1,7 +1,11 @@
 /** What the handlers need. */
+import type { JobService } from "@nexus/proto/orchestrator";
+import type { RpcClient } from "@nexus/rpc";
 import type { Reader } from "../domain/reader.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Peer } from "./at-owner.ts";
+
+/** Another replica. */
+export type Peer = RpcClient<typeof JobService>;
 
 /** Shared by all handlers. */
 export interface HandlerDeps {
