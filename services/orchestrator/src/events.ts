@@ -10,6 +10,7 @@ const REFUSAL_REASONS: ReadonlySet<string> = new Set([
   "DETACHED",
   "DRAINING",
   "SESSION_TOO_SLOW",
+  "NO_SLOT",
 ]);
 
 /** Events outside of the engine. */

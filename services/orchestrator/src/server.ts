@@ -188,6 +188,7 @@ function listenToStreams(
     onStreamOpened(router) {
       events.streamOpened(router);
       engine.sessions.onStreamOpened(router);
+      engine.demands.forget(router);
     },
     onReport: (router, report) => engine.sessions.onReport(router, report),
     onSnapshotComplete: (router) => engine.sessions.onSnapshotComplete(router),

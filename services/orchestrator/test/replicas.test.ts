@@ -228,7 +228,10 @@ describe("a move of shards under load", () => {
       const sent = harness.router.assignments.filter(
         ({ assignment }) => assignment.taskId === task?.taskId,
       );
-      expect(sent.map(({ assignment }) => assignment.fence)).toEqual([task?.fence]);
+      // Sent again by the next owner, so that the router knows where the agent's words go.
+      expect(new Set(sent.map(({ assignment }) => assignment.fence))).toEqual(
+        new Set([task?.fence]),
+      );
     }
   });
 });

@@ -106,6 +106,10 @@ export class DispatchClient implements Dispatch {
     return this.#streams.get(router)?.answer(item) ?? false;
   }
 
+  demand(...[router, session, demand]: Parameters<Dispatch["demand"]>): boolean {
+    return this.#streams.get(router)?.demand({ session, ...demand }) ?? false;
+  }
+
   #openStream(address: string): void {
     if (this.#streams.has(address)) return;
     if (this.#streams.size >= ROUTERS_MAX) {

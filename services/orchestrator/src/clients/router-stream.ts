@@ -7,6 +7,7 @@ import type {
   DispatchService,
   RoutedAssignmentSchema,
   RoutedCancelSchema,
+  RoutedDemandSchema,
   RoutedUpdateResultSchema,
 } from "@nexus/proto/mesh";
 import type { RpcClient } from "@nexus/rpc";
@@ -17,6 +18,7 @@ import { FrameQueue } from "./frame-queue.ts";
 type Frame = MessageInitShape<typeof DispatchRequestSchema>;
 type AssignmentItem = MessageInitShape<typeof RoutedAssignmentSchema>;
 type CancelItem = MessageInitShape<typeof RoutedCancelSchema>;
+type DemandItem = MessageInitShape<typeof RoutedDemandSchema>;
 type ResultItem = MessageInitShape<typeof RoutedUpdateResultSchema>;
 
 /** Frames, and bytes in them, that may wait for the transport; a router that falls further behind begins anew. */
@@ -48,6 +50,7 @@ export class RouterStream {
   #assignments: AssignmentItem[] = [];
   #cancels: CancelItem[] = [];
   #results: ResultItem[] = [];
+  #demands: DemandItem[] = [];
   #bytes = 0;
   #flush: NodeJS.Immediate | undefined;
   readonly #running: Promise<void>;
@@ -82,6 +85,14 @@ export class RouterStream {
     return this.#isUp();
   }
 
+  /** Puts a demand on the stream. */
+  demand(item: DemandItem): boolean {
+    if (!this.#isUp()) return false;
+    this.#demands.push(item);
+    if (this.#demands.length >= FRAME_ITEMS_MAX) this.#send();
+    return this.#isUp();
+  }
+
   /** Ends the stream for good. */
   async close(): Promise<void> {
     this.#stop.abort();
@@ -99,13 +110,14 @@ export class RouterStream {
   #send(): void {
     clearImmediate(this.#flush);
     this.#flush = undefined;
-    const empty =
-      this.#assignments.length === 0 && this.#cancels.length === 0 && this.#results.length === 0;
-    if (empty || this.#outgoing === undefined) return;
+    const items =
+      this.#assignments.length + this.#cancels.length + this.#results.length + this.#demands.length;
+    if (items === 0 || this.#outgoing === undefined) return;
     const frame: Frame = {
       assignments: this.#assignments,
       cancels: this.#cancels,
       updateResults: this.#results,
+      demands: this.#demands,
     };
     const sizeBytes = this.#bytes;
     this.#reset();
@@ -117,6 +129,7 @@ export class RouterStream {
     this.#assignments = [];
     this.#cancels = [];
     this.#results = [];
+    this.#demands = [];
     this.#bytes = 0;
   }
 

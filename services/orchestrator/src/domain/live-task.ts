@@ -20,6 +20,8 @@ export interface LiveTask {
   readonly attempts: number;
   /** Attempts that count against the policy. */
   readonly charged: number;
+  /** Attempts that found no slot because another replica was faster; known only since this replica owns the task. */
+  readonly crowded?: number;
   /** When it became ready, or will after a delay; epoch milliseconds by database time. */
   readonly readyAtMs: number;
   /** The agent whose attempt just failed, or empty. */

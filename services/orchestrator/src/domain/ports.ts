@@ -42,6 +42,12 @@ export interface Dispatch {
     session: SessionRef,
     result: { readonly taskId: string; readonly fence: bigint; readonly outcome: UpdateOutcome },
   ): boolean;
+  /** Says whether more slots of a session are wanted than it was reported with, and how many leases of it are held. */
+  demand(
+    router: string,
+    session: SessionRef,
+    demand: { readonly wanted: boolean; readonly held: number },
+  ): boolean;
 }
 
 /** What an agent said about a lease. */

@@ -150,6 +150,18 @@ const CASES: readonly Case[] = [
     tally: FIRST,
     expected: { event: "FAIL", outcome: "FAILED", charged: true, word: "COMPLETED" },
   },
+  {
+    what: "a slot that went to another replica's task costs nothing and names nobody",
+    ending: { kind: "CROWDED", message: "no slot" },
+    tally: { attempts: 40, charged: 0, crowded: 39 },
+    expected: { event: "REQUEUE", charged: false, reported: false, verdict: "NEUTRAL" },
+  },
+  {
+    what: "attempts that found no slot do not count towards those that were lost",
+    ending: { kind: "LOST", message: "gone", agentsDoing: true },
+    tally: { attempts: 40, charged: 0, crowded: 39 },
+    expected: { event: "REQUEUE", charged: false },
+  },
 ];
 
 describe("settle", () => {

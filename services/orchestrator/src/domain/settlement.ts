@@ -18,6 +18,8 @@ export type Ending =
   | { readonly kind: "LOST"; readonly message: string; readonly agentsDoing: boolean }
   /** The assignment never reached the agent. */
   | { readonly kind: "REFUSED"; readonly message: string }
+  /** The slot that it was meant for went to another replica's task. */
+  | { readonly kind: "CROWDED"; readonly message: string }
   /** The attempt took longer than start_to_close. */
   | { readonly kind: "DEADLINE"; readonly message: string }
   /** The orchestrator itself gives the task up: a bad plan, an output or input that is too large. */
@@ -48,10 +50,12 @@ export interface Settlement {
   readonly reported: boolean;
 }
 
-/** Where a task stands when an attempt of it ends. `attempts` includes that attempt, `charged` does not. */
+/** Where a task stands when an attempt of it ends. `attempts` includes that attempt, `charged` does not; `crowded` of them
+ * found no slot, and are nobody's fault. */
 export interface AttemptTally {
   readonly attempts: number;
   readonly charged: number;
+  readonly crowded?: number | undefined;
 }
 
 /** What settle decides with. */
@@ -66,6 +70,9 @@ export interface SettlementPolicy {
 export const RETRY_JITTER = 0.1;
 /** Attempts that cost nothing come back at once, then slower: a fleet that refuses everything is not hammered. */
 const UNCOSTED_BACKOFF = { initialMs: 50, multiplier: 2, maxMs: 5_000, jitter: RETRY_JITTER };
+
+/** By then the router has reported how many slots there are for this replica. */
+const CROWDED_BACKOFF = { initialMs: 20, multiplier: 2, maxMs: 1_000, jitter: 0.5 };
 
 /** Decides what an ending does to its task. Pure but for the injected random. */
 export function settle(ending: Ending, tally: AttemptTally, policy: SettlementPolicy): Settlement {
@@ -108,6 +115,8 @@ export function settle(ending: Ending, tally: AttemptTally, policy: SettlementPo
       };
     case "REFUSED":
       return settleUncosted("ASSIGNMENT_REFUSED", ending.message, { tally, policy });
+    case "CROWDED":
+      return settleCrowded(ending.message, tally, policy);
     case "LOST":
       return {
         ...settleUncosted("AGENT_LOST", ending.message, { tally, policy }),
@@ -152,7 +161,7 @@ function settleUncosted(
   message: string,
   { tally, policy }: { tally: AttemptTally; policy: SettlementPolicy },
 ): Settlement {
-  const uncosted = tally.attempts - tally.charged;
+  const uncosted = tally.attempts - tally.charged - (tally.crowded ?? 0);
   if (uncosted >= policy.uncostedAttemptsMax) {
     return giveUp(reason, `${message} (given up after ${uncosted} such attempts)`, "LOST");
   }
@@ -166,6 +175,25 @@ function settleUncosted(
     failure: toFailure(reason, message),
     output: undefined,
     delayMs,
+    verdict: "NEUTRAL",
+    reported: false,
+  };
+}
+
+/** Never given up, and without an agent to avoid: the task goes wherever there is room. */
+function settleCrowded(
+  message: string,
+  { crowded = 0 }: AttemptTally,
+  { random }: SettlementPolicy,
+): Settlement {
+  return {
+    event: "REQUEUE",
+    outcome: "LOST",
+    word: "",
+    charged: false,
+    failure: toFailure("NO_SLOT", message),
+    output: undefined,
+    delayMs: Math.round(backoffDelayMs(crowded + 1, CROWDED_BACKOFF, random)),
     verdict: "NEUTRAL",
     reported: false,
   };

@@ -14,6 +14,7 @@ import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
+import { Demands } from "./demands.ts";
 import { Fleet } from "./fleet.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Ledger, type Ownership } from "./ledger.ts";
@@ -65,6 +66,7 @@ export class Engine {
   readonly updates: UpdateIntake;
   readonly reaper: Reaper;
   readonly ring: RingKeeper;
+  readonly demands: Demands;
   readonly #parts: EngineParts;
   readonly #options: EngineOptions;
   readonly #scheduler: Scheduler;
@@ -92,7 +94,9 @@ export class Engine {
       parts,
       claim: (claim, agent, readySinceMs) => this.#claimer.claim(claim, agent, readySinceMs),
       claimsInFlight: () => this.#claimer.inFlight,
+      onTurn: () => this.demands.look(),
     });
+    this.demands = new Demands({ parts, replicas: () => this.ring.replicas });
     this.#memory = new ShardMemory(parts, this.#scheduler);
     this.#assigner = new Assigner({ parts, end });
     this.#claimer = new Claimer({
@@ -184,6 +188,7 @@ export class Engine {
   /** Commits what is queued and frees all shards. */
   async stop(): Promise<void> {
     this.#scheduler.pause();
+    this.demands.stop();
     const flushes = [this.#submitter.close(), this.#claimer.close(), this.#settler.close()];
     // While the database is away, what is queued cannot be committed; agents and callers say it again elsewhere.
     await withDeadline(Promise.all(flushes), STOP_FLUSH_MAX_MS).catch(() => undefined);
@@ -256,6 +261,7 @@ export class Engine {
   async sweep(): Promise<void> {
     if (this.ownership !== "owner") return;
     this.#scheduler.wakeAll();
+    this.demands.look();
     const before = this.#unsent;
     const unsent = [...this.#parts.book.values()].filter((live) => !live.sent && !live.accepted);
     this.#unsent = new Set(unsent);
@@ -274,7 +280,9 @@ export class Engine {
     this.hub.announceGap(inShards(shards));
     this.#scheduler.resume();
     if (all) this.updates.replay();
-    this.#resend(this.#memory.leasesIn(shards));
+    // Another replica's agents speak to it until the assignment comes from here.
+    if (this.ring.replicas > 1) this.#assign(this.#memory.leasesIn(shards));
+    else this.#resend(this.#memory.leasesIn(shards));
   }
 
   #onGiven(shards: readonly number[], blocked: number): void {

@@ -103,6 +103,18 @@ export class Fleet {
     );
   }
 
+  /** Connected agents of a lane that have all they were said to take, at most so many. */
+  findFull(lane: string, limit: number): AgentEntry[] {
+    const index = this.#skills.get(lane);
+    const full: AgentEntry[] = [];
+    const looks = Math.min(index?.all.size ?? 0, LOOKS_MAX);
+    for (let i = 0; index !== undefined && i < looks && full.length < limit; i += 1) {
+      const entry = index.all.at(i);
+      if (entry.connection === "CONNECTED" && entry.inHand >= entry.slots) full.push(entry);
+    }
+    return full;
+  }
+
   /** Says whether any agent with the capability could take anything. */
   hasOpen(lane: string): boolean {
     return (this.#skills.get(lane)?.open.size ?? 0) > 0;

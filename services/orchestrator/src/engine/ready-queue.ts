@@ -182,6 +182,14 @@ export class ReadyQueue {
     return best;
   }
 
+  /** Says whether any task of a lane waits, parked or not. */
+  hasWaiting(key: string): boolean {
+    for (const group of this.#lanes.get(key)?.classes.values() ?? []) {
+      if (this.#head(group) !== undefined) return true;
+    }
+    return false;
+  }
+
   /** Forgets everything. */
   clear(): void {
     this.#waiting.clear();

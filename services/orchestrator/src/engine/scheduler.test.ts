@@ -21,6 +21,7 @@ function setUp() {
       nowMs: () => nowMs,
     } as unknown as EngineParts,
     claim: (claim, agent) => claims.push({ claim, agent }),
+    onTurn: () => undefined,
     claimsInFlight: () => inFlight,
   });
   scheduler.resume();

@@ -24,6 +24,8 @@ export interface SchedulerDeps {
   readonly claim: (claim: Claim, agent: AgentEntry, readySinceMs: number) => void;
   /** Choices that wait for their commit. */
   readonly claimsInFlight: () => number;
+  /** All that could be chosen for now was. */
+  readonly onTurn: () => void;
 }
 
 /** Owns the decision who gets what, and when to look again. */
@@ -120,6 +122,7 @@ export class Scheduler {
     if (this.#dirty.size > 0 && this.#deps.claimsInFlight() < CLAIMS_IN_FLIGHT_MAX) {
       this.#turn = setImmediate(() => this.#runTurn());
     }
+    this.#deps.onTurn();
   }
 
   /** Lanes left over when claims in flight were the limit go on. */

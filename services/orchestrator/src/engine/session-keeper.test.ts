@@ -155,4 +155,13 @@ describe("SessionKeeper", () => {
     expect(t.ended[0]?.[1].kind).toBe("REFUSED");
     expect(t.agent.coolUntilMs).toBeGreaterThan(0);
   });
+
+  it("takes a slot that went to another replica for nobody's fault", () => {
+    const t = setUp();
+    const session = { namespace: "default", agentId: "a", epoch: 5n };
+    const { taskId } = t.live.lease.task;
+    t.keeper.onRefusal({ session, taskId, fence: t.live.lease.fence, reason: "NO_SLOT" });
+    expect(t.ended[0]?.[1].kind).toBe("CROWDED");
+    expect(t.agent.coolUntilMs).toBe(0);
+  });
 });

@@ -7,6 +7,9 @@ import type { EngineParts } from "./parts.ts";
 /** An agent that refused an assignment gets nothing new for so long: the router's next report says why. */
 const COOL_DOWN_MS = 1_000;
 
+/** The refusal of a router that saw the slot go to another replica: nobody's fault, and told anew by the next report. */
+const NO_SLOT = "NO_SLOT";
+
 /** What the keeper needs beside the shared parts. */
 export interface SessionKeeperDeps {
   readonly parts: EngineParts;
@@ -94,6 +97,13 @@ export class SessionKeeper {
     this.#parts.events.refused(refusal.reason);
     const live = this.#parts.book.find(refusal.taskId, refusal.fence);
     if (live === undefined || live.lease.agentEpoch !== refusal.session.epoch) return;
+    if (refusal.reason === NO_SLOT) {
+      this.#deps.end(live, {
+        kind: "CROWDED",
+        message: "Another replica took the agent's last slot.",
+      });
+      return;
+    }
     live.agent.coolUntilMs = this.#parts.nowMs() + COOL_DOWN_MS;
     const message = `The assignment did not reach the agent: ${refusal.reason}.`;
     this.#deps.end(live, { kind: "REFUSED", message });

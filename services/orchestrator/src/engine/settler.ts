@@ -155,7 +155,7 @@ export class Settler {
       const { task, attempt } = live.lease;
       const settlement = settle(
         order.ending,
-        { attempts: attempt, charged: task.charged },
+        { attempts: attempt, charged: task.charged, crowded: task.crowded },
         {
           retry: task.spec.retry,
           uncostedAttemptsMax: this.#parts.limits.uncostedAttemptsMax,
@@ -278,12 +278,14 @@ async function insertPlan(
 /** The task as it waits for its next attempt. A refused one goes to its fallback if it can. */
 function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: number): LiveTask {
   const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
+  const crowded = settlement.failure?.reason === "NO_SLOT";
   return {
     ...lease.task,
     attempts: lease.attempt,
     charged: lease.task.charged + (settlement.charged ? 1 : 0),
     readyAtMs,
-    avoidAgentId: lease.agentId,
+    ...(crowded ? { crowded: (lease.task.crowded ?? 0) + 1 } : {}),
+    avoidAgentId: crowded ? lease.task.avoidAgentId : lease.agentId,
     preferAgentId: refused ? lease.fallbackAgentId : "",
   };
 }
