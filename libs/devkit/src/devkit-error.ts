@@ -8,6 +8,8 @@ export type DevkitReason =
   | "DATA_DIR_IN_USE"
   | "DATA_DIR_UNSAFE"
   | "PORT_IN_USE"
+  | "REDIS_MISSING"
+  | "REDIS_START_FAILED"
   | "STACK_START_FAILED";
 
 /** Makes a precondition error with one of this package's reasons. */

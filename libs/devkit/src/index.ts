@@ -1,4 +1,4 @@
-/** @nexus/devkit: an embedded Postgres and a supervised stack of all services, for development and tests. */
+/** @nexus/devkit: an embedded Postgres, a local Redis and a supervised stack of all services, for development and tests. */
 
 export { freePort, freePorts, isPortFree } from "./ports.ts";
 export {
@@ -6,6 +6,13 @@ export {
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from "./postgres/embedded-postgres.ts";
+export {
+  findRedisServer,
+  type LocalRedis,
+  type LocalRedisOptions,
+  type RedisDurability,
+  startLocalRedis,
+} from "./redis/local-redis.ts";
 export type { AdminCredentials } from "./stack/secrets.ts";
 export { type ProcessName, SERVICE_NAMES, type ServiceName } from "./stack/services.ts";
 export type { ServiceInfo, StackInfo } from "./stack/stack-info.ts";
