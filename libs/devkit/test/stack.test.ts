@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Stack, type StackInfo, startStack } from "@nexus/devkit";
+import { SERVICE_NAMES, type Stack, type StackInfo, startStack } from "@nexus/devkit";
 import { createPool } from "@nexus/postgres";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -91,6 +91,25 @@ describe("startStack", SLOW, () => {
       reason: "DATABASE_ERROR",
     });
     await pool.close();
+  });
+
+  it("lets this process look at the database server itself", async () => {
+    const { postgresUrl, info } = await start();
+    expect(new URL(postgresUrl).port).toBe(String(info.postgres.port));
+    const pool = createPool({ url: postgresUrl, max: 1, applicationName: "t", schema: "public" });
+    const { rows } = await pool.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user");
+    expect(rows).toEqual([{ rolsuper: true }]);
+    await pool.close();
+  });
+
+  it("has every service write a CPU profile of its life when that is wanted", async () => {
+    const profileDir = join(folder, "profiles");
+    const profiled = await start({ profileDir });
+    await profiled.stop();
+    for (const name of SERVICE_NAMES) {
+      const text = readFileSync(join(profileDir, `${name}.cpuprofile`), "utf8");
+      expect(JSON.parse(text), name).toHaveProperty("nodes");
+    }
   });
 
   it("keeps data and secrets for the next start, readable by their owner only", async () => {

@@ -21,6 +21,8 @@ export interface StackDatabaseOptions {
 /** A server under supervision. */
 export interface StackDatabase {
   readonly pid: number;
+  /** Connection string of the superuser, database `postgres`. */
+  readonly url: string;
   stop(): Promise<void>;
   /** Stops, or kills as a power cut would, and starts again. */
   restart(how: "stop" | "kill"): Promise<void>;
@@ -67,6 +69,7 @@ export async function startStackDatabase(options: StackDatabaseOptions): Promise
     get pid() {
       return server.pid;
     },
+    url: server.url,
     stop: () => {
       stopped = true;
       return server.stop();

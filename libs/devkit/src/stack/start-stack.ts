@@ -45,6 +45,10 @@ export interface StackOptions {
   readonly durable?: boolean;
   /** Further variables for every service; win over the stack's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Has every service write a CPU profile of its whole life to <profileDir>/<service>.cpuprofile when it stops.
+   *
+   * A service that is killed writes none; one that is started again replaces the file. @default no profiles */
+  readonly profileDir?: string;
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal;
   /** The program of each service. @default services/<name>/dist/main.js of this repository */
@@ -59,6 +63,8 @@ export interface Stack {
   readonly info: StackInfo;
   /** How to log in as the first administrator. */
   readonly admin: AdminCredentials;
+  /** Connection string of the database server's superuser, database `postgres`: for what looks at the server itself. */
+  readonly postgresUrl: string;
   /** Faults to order. */
   readonly processes: StackProcesses;
   /** Stops everything in order, the edge first, the database last. Keeps the data. Safe to call twice. */
@@ -156,6 +162,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
       return describe();
     },
     admin: adminCredentialsOf(secrets),
+    postgresUrl: database.url,
     processes,
     stop,
   };
@@ -177,6 +184,7 @@ function startService(name: ServiceName, start: ServiceStart): SupervisedProcess
     name,
     entry: (start.options.entryOf ?? serviceEntry)(name),
     env: start.env,
+    nodeFlags: profileFlags(name, start.options.profileDir),
     log: start.log.of(name),
     guard: start.guard,
     policy: {
@@ -194,6 +202,12 @@ function startService(name: ServiceName, start: ServiceStart): SupervisedProcess
   });
   child.start();
   return child;
+}
+
+function profileFlags(name: ServiceName, folder: string | undefined): string[] {
+  if (folder === undefined) return [];
+  const file = `${name}.cpuprofile`;
+  return ["--cpu-prof", `--cpu-prof-dir=${resolve(folder)}`, `--cpu-prof-name=${file}`];
 }
 
 async function allReady(

@@ -25,6 +25,8 @@ export interface ProcessSpec {
   /** The program's file, run with this Node. */
   readonly entry: string;
   readonly env: NodeJS.ProcessEnv;
+  /** Flags of Node itself. @default none */
+  readonly nodeFlags?: readonly string[];
   readonly log: ProcessLog;
   readonly guard: ChildGuard;
   readonly onEvent: (event: ProcessEvent) => void;
@@ -123,13 +125,17 @@ function restartDelay(
 
 function spawnChild(spec: ProcessSpec, onEnd: (how: string) => void): ChildProcess {
   const out = spec.log.open();
-  const child = spawn(process.execPath, ["--enable-source-maps", spec.entry], {
-    env: spec.env,
-    // Ctrl-C in the terminal reaches the supervisor only, which stops the processes in order.
-    detached: true,
-    // The channel closes when the supervisor dies, which tells the process to end.
-    stdio: ["ignore", out, out, "ipc"],
-  });
+  const child = spawn(
+    process.execPath,
+    [...(spec.nodeFlags ?? []), "--enable-source-maps", spec.entry],
+    {
+      env: spec.env,
+      // Ctrl-C in the terminal reaches the supervisor only, which stops the processes in order.
+      detached: true,
+      // The channel closes when the supervisor dies, which tells the process to end.
+      stdio: ["ignore", out, out, "ipc"],
+    },
+  );
   spec.log.started();
   spec.log.attach(child.stdout, child.stderr);
   const { pid } = child;
