@@ -21,6 +21,8 @@ import {
 const NEXUS_SCOPE = "@nexus/";
 /** Test code may use these from any workspace; declaring them below what they are made of would be a cycle. */
 const TEST_PACKAGES = ["@nexus/devkit", "@nexus/testkit"];
+/** Ships with nothing: what it compares NEXUS with is nobody's dependency. */
+const DEVELOPMENT_WORKSPACE = "bench";
 const NODE_MODULES = new Set(builtinModules.map((name) => `node:${name.replace(/^node:/, "")}`));
 
 interface Repository {
@@ -101,6 +103,9 @@ function isDeclared(
 ): boolean {
   const { dependencies = {}, devDependencies = {} } = workspace.manifest;
   if (Object.hasOwn(dependencies, name)) return true;
+  if (workspace.folder === DEVELOPMENT_WORKSPACE && Object.hasOwn(devDependencies, name)) {
+    return true;
+  }
   if (!inTest) return false;
   const shared = repository.rootManifest.devDependencies ?? {};
   return (

@@ -74,6 +74,21 @@ describe("imports across workspaces", () => {
     ],
   );
   check(
+    "lets the bench alone use its development packages outside of tests",
+    {
+      "bench/package.json": manifest("@nexus/bench", { devDependencies: { bullmq: "6" } }),
+      "bench/src/a.ts": 'import "bullmq"; import "vitest";',
+      "libs/postgres/package.json": manifest("@nexus/postgres", {
+        devDependencies: { bullmq: "6" },
+      }),
+      "libs/postgres/src/a.ts": 'import "bullmq";',
+    },
+    [
+      "bullmq is not declared in libs/postgres/package.json",
+      "vitest is not declared in bench/package.json",
+    ],
+  );
+  check(
     "lets tests use the root's development packages and the testkit",
     { "libs/shared/src/a.test.ts": 'import "vitest"; import "@nexus/testkit";' },
     [],
