@@ -16,7 +16,11 @@ export const FIGURES = {
   },
   wal_kib_per_task: { about: "write-ahead log of a task", unit: "KiB" },
   commits_per_task: { about: "commits of a task", unit: "1" },
+  rows_written_per_task: { about: "rows written by a task", unit: "1" },
   dead_tuples_per_task: { about: "dead rows left by a task", unit: "1" },
+  saturated_assignment_p50_ms: { about: "task assignment at saturation, p50", unit: "ms" },
+  saturated_assignment_p95_ms: { about: "task assignment at saturation, p95", unit: "ms" },
+  saturated_assignment_p99_ms: { about: "task assignment at saturation, p99", unit: "ms" },
   assignment_p50_ms: { about: "task assignment, p50", unit: "ms" },
   assignment_p95_ms: { about: "task assignment, p95", unit: "ms", target: "< 100, aim < 10" },
   assignment_p99_ms: { about: "task assignment, p99", unit: "ms" },
@@ -30,6 +34,24 @@ export const FIGURES = {
   submit_to_completed_p99_ms: { about: "submit to job seen completed, p99", unit: "ms" },
   durable_completion_p99_ms: { about: "created to ended in the database, p99", unit: "ms" },
   backlog_slope_per_second: { about: "growth of the backlog", unit: "1/s", target: "0" },
+  bullmq_tasks_per_second: { about: "peer BullMQ, jobs completed", unit: "1/s" },
+  bullmq_always_tasks_per_second: { about: "peer BullMQ, fsync always", unit: "1/s" },
+  graphile_tasks_per_second: { about: "peer graphile-worker, jobs completed", unit: "1/s" },
+  graphile_local_queue_tasks_per_second: {
+    about: "peer graphile-worker, local queue",
+    unit: "1/s",
+  },
+  ratio_to_bullmq: { about: "tasks / BullMQ", unit: "x", target: "aim > 1" },
+  ratio_to_bullmq_always: { about: "tasks / BullMQ, fsync always", unit: "x", target: "aim > 1" },
+  ratio_to_graphile: { about: "tasks / graphile-worker", unit: "x", target: "aim > 1" },
+  ratio_to_graphile_local_queue: {
+    about: "tasks / graphile-worker, local queue",
+    unit: "x",
+    target: "aim > 1",
+  },
+  claims_per_second: { about: "claims, nothing else waits", unit: "1/s" },
+  claims_behind_backlog_per_second: { about: "claims beside a backlog", unit: "1/s" },
+  claims_backlog_ratio: { about: "claims beside a backlog / without", unit: "x", target: "> 0.9" },
   messages_per_second: {
     about: "messages sent, each with its outcome",
     unit: "1/s",
@@ -87,7 +109,8 @@ export interface Figure {
   readonly key: FigureKey | ServiceFigureKey;
   /** The service, or another process, for a key of SERVICE_FIGURES. */
   readonly service?: string;
-  readonly value: number;
+  /** null when it was not measured, for a reason that stands in `load` and is no failure. */
+  readonly value: number | null;
   readonly load: string;
 }
 

@@ -6,10 +6,11 @@ import process from "node:process";
 import { type Bed, openBed } from "./bed/bed.ts";
 import { describeMachine } from "./bed/machine.ts";
 import type { Figure } from "./figure.ts";
+import { ratiosOf } from "./ratios.ts";
 import { type RunReport, renderJson, renderTable } from "./report.ts";
 import { parseRunArguments, type RunArguments, renderUsage } from "./run-arguments.ts";
-import { SCENARIOS } from "./scenarios/index.ts";
-import type { Scenario } from "./scenarios/scenario.ts";
+import { planScenarios, SCENARIOS } from "./scenarios/index.ts";
+import type { Scenario, Step } from "./scenarios/scenario.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -53,14 +54,15 @@ function listenForStop(): AbortSignal {
 }
 
 async function runAll(
-  { quick, scenarios, jsonFile }: RunArguments,
+  { quick, scenarios, jsonFile, profileDir }: RunArguments,
   dataDir: string,
   signal: AbortSignal,
 ): Promise<number> {
-  const circumstances = describeMachine(dataDir, quick);
+  const profiled = profileDir !== undefined;
+  const circumstances = describeMachine(dataDir, { quick, profiled });
   progress("starting a database and six services");
-  const wanted = SCENARIOS.filter(({ name }) => scenarios.includes(name));
-  const bed = await openBed({ dataDir, quick, signal, progress });
+  const wanted = planScenarios(SCENARIOS, scenarios);
+  const bed = await openBed({ dataDir, quick, profileDir, signal, progress });
   let measured: Measured;
   try {
     measured = await Promise.race([measureAll(bed, wanted, signal), untilAborted(signal)]);
@@ -84,9 +86,8 @@ async function measureAll(
 ): Promise<Measured> {
   const figures = new Map<string, Figure[]>(scenarios.map(({ name }) => [name, []]));
   const failures: { scenario: string; problem: string }[] = [];
-  const attempt = async ({ name }: Scenario, step: Scenario["before"]) => {
+  const attempt = async ({ name }: Scenario, step: Step | undefined) => {
     if (step === undefined || signal.aborted) return;
-    progress(name);
     try {
       figures.get(name)?.push(...(await step(bed)));
     } catch (error) {
@@ -97,8 +98,14 @@ async function measureAll(
     }
   };
   for (const scenario of scenarios) await attempt(scenario, scenario.before);
-  for (const scenario of scenarios) await attempt(scenario, scenario.run);
-  return { figures: [...figures.values()].flat(), failures };
+  for (const scenario of scenarios) {
+    progress(scenario.name);
+    for (const step of [scenario.run, ...(scenario.further ?? [])]) await attempt(scenario, step);
+  }
+  return {
+    figures: [...figures.values()].flatMap((group) => [...group, ...ratiosOf(group)]),
+    failures,
+  };
 }
 
 function untilAborted(signal: AbortSignal): Promise<never> {

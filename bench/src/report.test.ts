@@ -6,6 +6,7 @@ const REPORT: RunReport = {
   circumstances: {
     startedAt: "2026-11-22T10:00:00.000Z",
     quick: false,
+    profiled: false,
     cpu: "Some CPU",
     cores: 2,
     memoryGib: 8,
@@ -18,6 +19,7 @@ const REPORT: RunReport = {
   figures: [
     { key: "tasks_per_second", value: 12_345.6, load: "16 jobs of 500 tasks in flight" },
     { key: "assignment_p95_ms", value: 6.4321, load: "1 000 tasks/s" },
+    { key: "ratio_to_bullmq", value: null, load: "not measured: no Redis" },
     { key: "memory_mib", service: "gateway", value: 101.26, load: "after all of the above" },
     { key: "memory_mib", service: "vault", value: 99.1, load: "after all of the above" },
   ],
@@ -47,7 +49,7 @@ describe("formatValue", () => {
 describe("renderTable", () => {
   it("gives each figure its value, unit, load and target on one line", () => {
     const lines = renderTable(REPORT).split("\n");
-    const [heading, tasks, assignment, gateway] = lines.slice(5);
+    const [heading, tasks, assignment, missing, gateway] = lines.slice(5);
     expect(heading).toMatch(/^name +value +unit +load +target$/);
     expect(tasks).toMatch(
       /^tasks completed durably +12 346 {2}1\/s {3}16 jobs of 500 tasks in flight +> 1 000, aim 10 000$/,
@@ -55,6 +57,7 @@ describe("renderTable", () => {
     expect(assignment).toMatch(
       /^task assignment, p95 +6\.43 {2}ms +1 000 tasks\/s +< 100, aim < 10$/,
     );
+    expect(missing).toMatch(/^tasks \/ BullMQ +- {2}x +not measured: no Redis +aim > 1$/);
     expect(gateway).toMatch(/^resident memory after the load: gateway +101 {2}MiB/);
   });
 
@@ -64,6 +67,8 @@ describe("renderTable", () => {
     );
     const quick = { ...REPORT, circumstances: { ...REPORT.circumstances, quick: true } };
     expect(renderTable(quick)).toContain("quick: too short to compare");
+    const profiled = { ...REPORT, circumstances: { ...REPORT.circumstances, profiled: true } };
+    expect(renderTable(profiled)).toContain("profiled: slower than it is");
   });
 });
 
@@ -73,6 +78,7 @@ describe("renderJson", () => {
     expect(parsed).toMatchObject({
       tasks_per_second: 12_345.6,
       assignment_p95_ms: 6.4321,
+      ratio_to_bullmq: null,
       memory_mib: { gateway: 101.26, vault: 99.1 },
       circumstances: { cores: 2, quick: false },
       failures: [{ scenario: "messages", problem: "no answer" }],
@@ -93,6 +99,10 @@ describe("renderJson", () => {
       "assignment_p50_ms",
       "assignment_p95_ms",
       "assignment_p99_ms",
+      "saturated_assignment_p95_ms",
+      "ratio_to_bullmq",
+      "ratio_to_graphile",
+      "ratio_to_graphile_local_queue",
       "messages_per_second",
       "message_p95_ms",
       "discovery_p95_ms",

@@ -5,6 +5,8 @@ import { type Figure, infoOf, SERVICE_FIGURES } from "./figure.ts";
 export interface Circumstances {
   readonly startedAt: string;
   readonly quick: boolean;
+  /** Every process wrote a profile, which costs some of its speed. */
+  readonly profiled: boolean;
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGib: number;
@@ -28,6 +30,7 @@ export interface RunReport {
 
 const HEADINGS = ["name", "value", "unit", "load", "target"] as const;
 const VALUE_COLUMN = 1;
+const NOT_MEASURED = "-";
 const GROUP = /\B(?=(\d{3})+$)/g;
 const THIN_GAP = " ";
 
@@ -36,7 +39,7 @@ export function renderTable(report: RunReport): string {
   const rows = report.figures.map((figure) => {
     const { about, unit, target } = infoOf(figure.key);
     const name = figure.service === undefined ? about : `${about}: ${figure.service}`;
-    return [name, formatValue(figure.value), unit, figure.load, target ?? ""];
+    return [name, formatMeasured(figure.value), unit, figure.load, target ?? ""];
   });
   const table = [[...HEADINGS], ...rows];
   const widths = HEADINGS.map((_, column) =>
@@ -56,7 +59,7 @@ export function renderTable(report: RunReport): string {
 
 /** Writes the JSON file: each figure under its own key, groups as objects by service, and all of it with the loads. */
 export function renderJson(report: RunReport): string {
-  const values: Record<string, number | Record<string, number>> = {};
+  const values: Record<string, number | null | Record<string, number | null>> = {};
   for (const { key, service, value } of report.figures) {
     if (!(key in SERVICE_FIGURES)) values[key] = value;
     else values[key] = { ...(values[key] as object | undefined), [service ?? ""]: value };
@@ -73,11 +76,15 @@ export function renderJson(report: RunReport): string {
 
 function renderCircumstances(about: Circumstances): string {
   return [
-    `NEXUS bench ${about.startedAt}${about.quick ? " (quick: too short to compare)" : ""}`,
+    `NEXUS bench ${about.startedAt}${about.quick ? " (quick: too short to compare)" : ""}${about.profiled ? " (profiled: slower than it is)" : ""}`,
     `${about.cores} x ${about.cpu}, ${about.memoryGib} GiB, ${about.platform}, Node ${about.node}`,
     `load average before the run ${about.loadAverage.toFixed(2)}; a durable 8 KiB write takes ${formatValue(about.fsyncP50Ms)} ms`,
     `on this machine: Postgres, six services, ${about.fleet}`,
   ].join("\n");
+}
+
+function formatMeasured(value: number | null): string {
+  return value === null ? NOT_MEASURED : formatValue(value);
 }
 
 /** A whole number with thousands apart: 12 345. */

@@ -7,15 +7,21 @@ describe("parseRunArguments", () => {
   it("runs everything when no name is given", () => {
     expect(parseRunArguments([], KNOWN)).toEqual({
       kind: "run",
-      run: { scenarios: KNOWN, quick: false, jsonFile: undefined },
+      run: { scenarios: KNOWN, quick: false, jsonFile: undefined, profileDir: undefined },
     });
   });
 
   it("runs the named scenarios once each, in the bench's own order", () => {
-    const args = ["--quick", "--json", "out.json", "--", "memory", "tasks", "memory"];
+    const flags = ["--quick", "--json", "out.json", "--profile", "profiles"];
+    const args = [...flags, "--", "memory", "tasks", "memory"];
     expect(parseRunArguments(args, KNOWN)).toEqual({
       kind: "run",
-      run: { scenarios: ["tasks", "memory"], quick: true, jsonFile: "out.json" },
+      run: {
+        scenarios: ["tasks", "memory"],
+        quick: true,
+        jsonFile: "out.json",
+        profileDir: "profiles",
+      },
     });
   });
 
@@ -26,6 +32,7 @@ describe("parseRunArguments", () => {
     expect(parseRunArguments(["--fast"], KNOWN)).toEqual(flag);
     expect(parseRunArguments(["--json"], KNOWN)).toMatchObject({ kind: "usage" });
     expect(parseRunArguments(["--json", ""], KNOWN)).toMatchObject({ kind: "usage" });
+    expect(parseRunArguments(["--profile", ""], KNOWN)).toMatchObject({ kind: "usage" });
   });
 
   it("knows when help is wanted", () => {

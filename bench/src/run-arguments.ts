@@ -7,6 +7,8 @@ export interface RunArguments {
   readonly scenarios: readonly string[];
   readonly quick: boolean;
   readonly jsonFile: string | undefined;
+  /** Where every process is to write its CPU profile. */
+  readonly profileDir: string | undefined;
 }
 
 /** What the command line asks for: a run, the help text, or what is wrong with it. */
@@ -33,10 +35,18 @@ export function parseRunArguments(
     return { kind: "usage", problem: `unknown scenario: ${unknown.join(", ")}` };
   }
   if (values.json === "") return { kind: "usage", problem: "--json needs the name of a file" };
+  if (values.profile === "") {
+    return { kind: "usage", problem: "--profile needs the name of a folder" };
+  }
   const scenarios = known.filter((name) => positionals.length === 0 || positionals.includes(name));
   return {
     kind: "run",
-    run: { scenarios, quick: values.quick === true, jsonFile: values.json },
+    run: {
+      scenarios,
+      quick: values.quick === true,
+      jsonFile: values.json,
+      profileDir: values.profile,
+    },
   };
 }
 
@@ -46,6 +56,7 @@ function parse(args: readonly string[]) {
     allowPositionals: true,
     options: {
       json: { type: "string" },
+      profile: { type: "string" },
       quick: { type: "boolean" },
       help: { type: "boolean", short: "h" },
     },
@@ -59,9 +70,10 @@ export function renderUsage(scenarios: readonly { name: string; about: string }[
 
 Usage: npm run bench [-- [flags] [NAME...]]
 
-  --json FILE   also write the figures to a file, under stable keys
-  --quick       a short run, to see that it all goes; its figures are too short to compare
-  --help        this text
+  --json FILE     also write the figures to a file, under stable keys
+  --profile DIR   have every process write a CPU profile; its figures are slower than the truth
+  --quick         a short run, to see that it all goes; its figures are too short to compare
+  --help          this text
 
 Names, all of them when none is given:
 ${scenarios.map(({ name, about }) => `  ${name.padEnd(width)}   ${about}`).join("\n")}

@@ -4,17 +4,30 @@ import { type Stack, type StackInfo, startStack } from "@nexus/devkit";
 import { createClient, type NexusClient, PrincipalKind } from "@nexus/sdk";
 import type { AgentCommands } from "../processes/agent.ts";
 import type { ClientCommands } from "../processes/client.ts";
-import { AGENTS, LOGIN_CONCURRENCY, PASSWORD_ITERATIONS, SLOTS } from "./fleet.ts";
+import {
+  AGENTS,
+  LOGIN_CONCURRENCY,
+  PASSWORD_ITERATIONS,
+  SLOTS,
+  WAITING_TASKS_MAX,
+} from "./fleet.ts";
+import { readUsages } from "./metrics.ts";
+import { readFamilyCpuSeconds } from "./process-cpu.ts";
+import { untilQuiet } from "./quiet.ts";
 import { forkWorker, type Worker } from "./worker.ts";
 
 const UNLIMITED_CALLS = "1000000";
 const PASSWORD_BYTES = 18;
+const SETTLE_MS = 30_000;
+const SETTLE_QUICK_MS = 1_000;
 
 /** What differs from a default deployment, and why. */
 const ENVIRONMENT = {
   // One client plays many: the gateway's protection against a single busy caller would be what is measured.
   NEXUS_GATEWAY_CALLS_PER_SECOND_MAX: UNLIMITED_CALLS,
   NEXUS_GATEWAY_PUBLIC_CALLS_PER_SECOND_MAX: UNLIMITED_CALLS,
+  // The scenario `backlog` has a million tasks wait.
+  NEXUS_ORCHESTRATOR_WAITING_TASKS_MAX: String(WAITING_TASKS_MAX),
   // By default an agent gets 20 tasks at most, whatever its slots.
   NEXUS_ORCHESTRATOR_BULKHEAD: String(SLOTS),
   NEXUS_VAULT_PASSWORD_ITERATIONS: String(PASSWORD_ITERATIONS),
@@ -32,10 +45,16 @@ export interface AgentWorker extends Worker<AgentCommands> {
 /** A running stack with its load generators. */
 export interface Bed extends AsyncDisposable {
   readonly info: StackInfo;
+  /** Connection string of the superuser of the stack's database server. */
+  readonly postgresUrl: string;
+  /** Where every process writes its CPU profile; undefined when none is wanted. */
+  readonly profileDir: string | undefined;
   /** Short, to see that all goes, or long enough to compare. */
   readonly quick: boolean;
   /** Says on standard error what is being done. */
   progress(text: string): void;
+  /** Waits, within bounds, until the load of what was measured before is over. */
+  settle(): Promise<void>;
   /** The client process, acting as the administrator. */
   client(): Promise<ClientWorker>;
   /** All agent processes, with open sessions. */
@@ -49,19 +68,21 @@ export interface Bed extends AsyncDisposable {
 export interface BedOptions {
   readonly dataDir: string;
   readonly quick: boolean;
+  readonly profileDir: string | undefined;
   readonly signal: AbortSignal;
   readonly progress: (text: string) => void;
 }
 
 /** Starts a stack on free ports with a durable database. Logs go to files, as a service's would. */
 export async function openBed(options: BedOptions): Promise<Bed> {
-  const { dataDir, quick, signal, progress } = options;
+  const { dataDir, quick, profileDir, signal, progress } = options;
   const stack = await startStack({
     dataDir,
     portBase: "free",
     logs: "file",
     durable: true,
     env: ENVIRONMENT,
+    ...(profileDir === undefined ? {} : { profileDir }),
     signal,
     onNotice: progress,
   });
@@ -77,17 +98,23 @@ export async function openBed(options: BedOptions): Promise<Bed> {
   const numbers = Array.from({ length: AGENTS }, (_, index) => index + 1);
   return {
     info: stack.info,
+    postgresUrl: stack.postgresUrl,
+    profileDir,
     quick,
     progress,
+    settle: () => settle(stack, options),
     client: () => {
-      client ??= startClient(stack, keep(forkWorker<ClientCommands>("client", "client")));
+      client ??= startClient(
+        stack,
+        keep(forkWorker<ClientCommands>("client", { name: "client", profileDir })),
+      );
       return client;
     },
     agents: () => {
       agents ??= Promise.all(
         numbers.map((number) => {
           const agentId = `bench-worker-${number}`;
-          const worker = keep(forkWorker<AgentCommands>("agent", agentId));
+          const worker = keep(forkWorker<AgentCommands>("agent", { name: agentId, profileDir }));
           return startAgent({ admin, gateway, agentId, worker });
         }),
       );
@@ -101,6 +128,18 @@ export async function openBed(options: BedOptions): Promise<Bed> {
       await stack.stop();
     },
   };
+}
+
+async function settle(stack: Stack, { quick, progress }: BedOptions): Promise<void> {
+  const cpuSeconds = async () => {
+    const postgres = readFamilyCpuSeconds(stack.info.postgres.pid);
+    const services = [...(await readUsages(stack.info)).values()];
+    return services.reduce((sum, one) => sum + one.cpuSeconds, postgres ?? 0);
+  };
+  const timeoutMs = quick ? SETTLE_QUICK_MS : SETTLE_MS;
+  if ((await untilQuiet({ cpuSeconds, timeoutMs })) === "gave up") {
+    progress(`the stack is still busy after ${timeoutMs / 1_000} s; going on`);
+  }
 }
 
 function connectAdmin(stack: Stack): NexusClient {

@@ -1,15 +1,18 @@
 /** What the database has done, as its own statistics tell it. Reads no table of any service. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import type { StackInfo } from "@nexus/devkit";
 import { createPool } from "@nexus/postgres";
 
-/** Counters of the whole database since its start: differences are what matters. */
+/** The stack's database, and the schema whose rows are counted. */
+const DATABASE = "nexus";
+const SCHEMA = "orchestrator";
+
+/** Counters of the server since its start: differences are what matters. */
 export interface DatabaseCounters {
   readonly walBytes: number;
   readonly commits: number;
-  /** Rows of the orchestrator that are dead and not vacuumed yet. */
-  readonly deadTuples: number;
+  /** Rows of the orchestrator's tables. An update and a delete each leave a dead row, vacuumed or not. */
+  readonly rowsInserted: number;
+  readonly rowsUpdated: number;
+  readonly rowsDeleted: number;
 }
 
 /** Reads the counters; sessions report theirs with up to a second of delay. */
@@ -19,35 +22,53 @@ export interface DatabaseProbe {
 }
 
 const QUERY = `
-  SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::float8 AS wal_bytes,
+  SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::float8 AS "walBytes",
          (SELECT xact_commit::float8 FROM pg_stat_database WHERE datname = current_database()) AS commits,
-         (SELECT coalesce(sum(n_dead_tup), 0)::float8 FROM pg_stat_user_tables WHERE schemaname = 'orchestrator')
-           AS dead_tuples`;
+         coalesce(sum(n_tup_ins), 0)::float8 AS "rowsInserted",
+         coalesce(sum(n_tup_upd), 0)::float8 AS "rowsUpdated",
+         coalesce(sum(n_tup_del), 0)::float8 AS "rowsDeleted"
+    FROM pg_stat_user_tables WHERE schemaname = '${SCHEMA}'`;
 
-/** Connects as the orchestrator's role, whose password the stack keeps in its data directory. */
-export function openDatabaseProbe(info: StackInfo): DatabaseProbe {
-  const secrets = JSON.parse(readFileSync(join(info.dataDir, "secrets.json"), "utf8")) as {
-    readonly databasePasswords: Readonly<Record<string, string>>;
-  };
-  const url = new URL(`postgres://nexus_orchestrator@127.0.0.1:${info.postgres.port}/nexus`);
-  url.password = secrets.databasePasswords["orchestrator"] ?? "";
-  const pool = createPool({
-    url: url.href,
-    max: 1,
-    applicationName: "nexus-bench",
-    schema: "orchestrator",
-  });
+/** Connects to the stack's database as the superuser of its server. */
+export function openDatabaseProbe(postgresUrl: string): DatabaseProbe {
+  const pool = openPool(postgresUrl, DATABASE);
   return {
     read: async () => {
-      const { rows } = await pool.query<{
-        wal_bytes: number;
-        commits: number;
-        dead_tuples: number;
-      }>(QUERY);
+      const { rows } = await pool.query<{ [K in keyof DatabaseCounters]: number }>(QUERY);
       const [row] = rows;
       if (row === undefined) throw new Error("the database has no statistics");
-      return { walBytes: row.wal_bytes, commits: row.commits, deadTuples: row.dead_tuples };
+      return row;
     },
     close: () => pool.close(),
   };
+}
+
+/** Runs something on a database of its own on the same server, with the same settings, and removes the database. */
+export async function withOwnDatabase<T>(
+  postgresUrl: string,
+  name: string,
+  use: (url: string) => Promise<T>,
+): Promise<T> {
+  const admin = openPool(postgresUrl, "postgres");
+  try {
+    await admin.query(`CREATE DATABASE ${name}`);
+    try {
+      return await use(urlOf(postgresUrl, name));
+    } finally {
+      await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
+    }
+  } finally {
+    await admin.close();
+  }
+}
+
+function openPool(postgresUrl: string, database: string) {
+  const url = urlOf(postgresUrl, database);
+  return createPool({ url, max: 1, applicationName: "nexus-bench", schema: "public" });
+}
+
+function urlOf(postgresUrl: string, database: string): string {
+  const url = new URL(postgresUrl);
+  url.pathname = `/${database}`;
+  return url.href;
 }

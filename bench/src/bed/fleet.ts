@@ -4,6 +4,9 @@
 export const AGENTS = 4;
 export const SLOTS = 64;
 
+/** Tasks that may wait, for the scenario that has a million of them do so. */
+export const WAITING_TASKS_MAX = 2_000_000;
+
 /** OWASP's number for PBKDF2-HMAC-SHA256, and vault's own default; set so that the bare hash does the same. */
 export const PASSWORD_ITERATIONS = 600_000;
 /** Hashes that vault computes at once, its own default. */

@@ -13,10 +13,13 @@ const WRITES = 50;
 const WRITE_BYTES = 8 * KiB;
 
 /** Describes the machine; `folder` is where the database will be. */
-export function describeMachine(folder: string, quick: boolean): Circumstances {
+export function describeMachine(
+  folder: string,
+  how: Pick<Circumstances, "quick" | "profiled">,
+): Circumstances {
   return {
     startedAt: new Date().toISOString(),
-    quick,
+    ...how,
     cpu: cpus()[0]?.model.trim() ?? "unknown CPU",
     cores: cpus().length,
     memoryGib: Math.round(totalmem() / (1024 * MiB)),

@@ -20,17 +20,30 @@ export function readMetric(text: string, name: string): number {
   return value;
 }
 
+/** Asks one service for one of its counters. */
+export async function readServiceMetric(
+  info: StackInfo,
+  service: ServiceName,
+  name: string,
+): Promise<number> {
+  return readMetric(await readMetricsText(info, service), name);
+}
+
 /** Asks each service for its memory and CPU. */
 export async function readUsages(info: StackInfo): Promise<ReadonlyMap<ServiceName, Usage>> {
   const usages = await Promise.all(
     SERVICE_NAMES.map(async (name): Promise<[ServiceName, Usage]> => {
-      const response = await fetch(`${info.services[name].ops}/metrics`, {
-        signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
-      });
-      const text = await response.text();
+      const text = await readMetricsText(info, name);
       const residentBytes = readMetric(text, "process_resident_memory_bytes");
       return [name, { residentBytes, cpuSeconds: readMetric(text, "process_cpu_seconds_total") }];
     }),
   );
   return new Map(usages);
+}
+
+async function readMetricsText(info: StackInfo, name: ServiceName): Promise<string> {
+  const response = await fetch(`${info.services[name].ops}/metrics`, {
+    signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
+  });
+  return response.text();
 }

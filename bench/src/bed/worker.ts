@@ -1,6 +1,8 @@
 /** A worker process of the bench, seen from the bench. */
 import { fork } from "node:child_process";
 import { once } from "node:events";
+import { resolve as resolvePath } from "node:path";
+import process from "node:process";
 import { withDeadline } from "@nexus/shared";
 import type { AnswerMessage, CommandMessage, CommandTable } from "../processes/command-channel.ts";
 
@@ -26,12 +28,23 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** How a worker is called, and whether it is looked at. */
+export interface WorkerOptions {
+  readonly name: string;
+  /** Has the process write its CPU profile to <profileDir>/<name>.cpuprofile when it ends. */
+  readonly profileDir: string | undefined;
+}
+
 /** Starts a program of src/processes. Its standard error is the bench's own. */
-export function forkWorker<C extends CommandTable<C>>(program: string, name: string): Worker<C> {
+export function forkWorker<C extends CommandTable<C>>(
+  program: string,
+  { name, profileDir }: WorkerOptions,
+): Worker<C> {
   const entry = new URL(`../processes/${program}.js`, import.meta.url);
   const child = fork(entry, {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     serialization: "advanced",
+    execArgv: [...process.execArgv, ...profileFlags(name, profileDir)],
   });
   const waiting = new Map<number, Waiting>();
   let lastId = 0;
@@ -72,4 +85,10 @@ export function forkWorker<C extends CommandTable<C>>(program: string, name: str
       clearTimeout(force);
     },
   };
+}
+
+function profileFlags(name: string, folder: string | undefined): string[] {
+  if (folder === undefined) return [];
+  const file = `${name}.cpuprofile`;
+  return ["--cpu-prof", `--cpu-prof-dir=${resolvePath(folder)}`, `--cpu-prof-name=${file}`];
 }

@@ -6,7 +6,6 @@ import { monotonicMs } from "../machine-clock.ts";
 import { makeTasks, type TaskInit } from "./tasks.ts";
 
 const POLL_MS = 100;
-const PAGE_SIZE = 1_000;
 const DRAIN_TIMEOUT_MS = 60_000;
 const ACTIVE = [JobState.PENDING, JobState.PLANNING, JobState.RUNNING];
 const BROKEN = [JobState.FAILED, JobState.CANCELLED];
@@ -24,6 +23,13 @@ export interface TaskCount {
   readonly atMs: number;
 }
 
+/** A job of the stream. */
+export interface StreamedJob {
+  readonly jobId: string;
+  /** When its submission began, by monotonicMs(). */
+  readonly submittedAtMs: number;
+}
+
 /** Submits jobs, asks how they stand ten times a second with one call for all, replaces those that ended.
  *
  * A closed loop: the backlog stays the same, so the rate is what the system completes, not what it accepts. */
@@ -33,6 +39,8 @@ export class JobStream {
   readonly #tasks: TaskInit[];
   /** Succeeded tasks of each job that is acknowledged and has not ended. */
   readonly #active = new Map<string, number>();
+  /** Every job of the stream; as many as a measurement of seconds has. */
+  readonly #submitted: StreamedJob[] = [];
   #submitting = 0;
   #finished = 0;
   #lastCount: TaskCount = { succeeded: 0, atMs: monotonicMs() };
@@ -55,8 +63,8 @@ export class JobStream {
     return this.#lastCount;
   }
 
-  /** Submits nothing more and waits for the rest. Errors: an Error when a job did not complete. */
-  async stop(): Promise<void> {
+  /** Submits nothing more, waits for the rest and returns all jobs. Errors: an Error when a job did not complete. */
+  async stop(): Promise<readonly StreamedJob[]> {
     this.#stopping = true;
     await this.#running;
     const { jobs } = await this.#client.jobs.listJobs({ states: BROKEN });
@@ -64,6 +72,7 @@ export class JobStream {
     if (broken !== undefined) {
       throw new Error(`${jobs.length} jobs did not complete: ${broken.failure?.reason ?? "?"}`);
     }
+    return this.#submitted;
   }
 
   async #run(): Promise<void> {
@@ -102,9 +111,12 @@ export class JobStream {
   }
 
   async #submit(): Promise<void> {
+    const submittedAtMs = monotonicMs();
     const request = { requestId: randomUUID(), tasks: this.#tasks };
     const { job } = await this.#client.jobs.submitJob(request);
-    this.#active.set(job?.jobId ?? "", 0);
+    const jobId = job?.jobId ?? "";
+    this.#active.set(jobId, 0);
+    this.#submitted.push({ jobId, submittedAtMs });
   }
 
   async #look(): Promise<void> {
@@ -112,7 +124,8 @@ export class JobStream {
     const askedAtMs = monotonicMs();
     const { jobs } = await this.#client.jobs.listJobs({
       states: ACTIVE,
-      page: { pageSize: PAGE_SIZE },
+      // The newest come first, and no more than these are under way.
+      page: { pageSize: this.#options.jobsInFlight },
     });
     const atMs = (askedAtMs + monotonicMs()) / 2;
     const succeeded = new Map(jobs.map((job) => [job.jobId, job.tasks?.succeeded ?? 0]));

@@ -1,6 +1,7 @@
 /** A user's program, as a process of its own: submits, asks, logs in. */
 import process from "node:process";
 import { createClient, type NexusClient } from "@nexus/sdk";
+import { type Backlog, type BacklogOptions, fillBacklog } from "../load/backlog.ts";
 import {
   type DiscoverOptions,
   type DiscoveryLatency,
@@ -8,7 +9,12 @@ import {
   type RegisterOptions,
   registerAgents,
 } from "../load/discovery.ts";
-import { JobStream, type JobStreamOptions, type TaskCount } from "../load/job-stream.ts";
+import {
+  JobStream,
+  type JobStreamOptions,
+  type StreamedJob,
+  type TaskCount,
+} from "../load/job-stream.ts";
 import { type HashOptions, hashPasswords, type LoginOptions, logIn } from "../load/logins.ts";
 import {
   readTaskTimes,
@@ -46,7 +52,8 @@ export interface ClientCommands {
   startJobs(options: JobStreamOptions): Promise<void>;
   countTasks(args: null): Promise<TaskCount>;
   /** Lets the jobs under way end. */
-  stopJobs(args: null): Promise<void>;
+  stopJobs(args: null): Promise<readonly StreamedJob[]>;
+  fillBacklog(options: BacklogOptions): Promise<Backlog>;
   submitSteadily(options: SteadyJobsOptions): Promise<SteadyJobs>;
   readTaskTimes(jobIds: readonly string[]): Promise<readonly TaskTimes[]>;
   registerAgents(options: RegisterOptions): Promise<number>;
@@ -83,6 +90,7 @@ serveCommands<ClientCommands>({
   },
   countTasks: async () => streaming().count(),
   stopJobs: () => streaming().stop(),
+  fillBacklog: (options) => fillBacklog(connected(), options),
   submitSteadily: (options) => submitSteadily(connected(), options),
   readTaskTimes: (jobIds) => readTaskTimes(connected(), jobIds),
   registerAgents: (options) => registerAgents(connected(), options),

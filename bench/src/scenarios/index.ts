@@ -1,5 +1,6 @@
-/** All scenarios, in the order in which they run: the one that fills the registry after those it would slow down. */
+/** All scenarios, in the order in which they run: those that fill registry and queues after those they would slow down. */
 import { assignmentScenario } from "./assignment.ts";
+import { backlogScenario } from "./backlog.ts";
 import { discoveryScenario } from "./discovery.ts";
 import { loginsScenario } from "./logins.ts";
 import { memoryScenario } from "./memory.ts";
@@ -17,4 +18,15 @@ export const SCENARIOS: readonly Scenario[] = [
   loginsScenario,
   discoveryScenario,
   memoryScenario,
+  backlogScenario,
 ];
+
+/** Returns the scenarios of a run: those that were named, without those that are measured as a part of another. */
+export function planScenarios(
+  all: readonly Scenario[],
+  names: readonly string[],
+): readonly Scenario[] {
+  return all.filter(
+    ({ name, partOf }) => names.includes(name) && (partOf === undefined || !names.includes(partOf)),
+  );
+}

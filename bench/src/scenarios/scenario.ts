@@ -3,14 +3,21 @@ import type { Bed } from "../bed/bed.ts";
 import type { Figure } from "../figure.ts";
 import { formatCount } from "../report.ts";
 
+/** A part of a scenario: puts load on the bed and says what was measured. */
+export type Step = (bed: Bed) => Promise<readonly Figure[]>;
+
 /** One kind of load and what is measured under it. */
 export interface Scenario {
   readonly name: string;
   /** One line for the help text. */
   readonly about: string;
   /** Measures what must be measured before any load. */
-  readonly before?: (bed: Bed) => Promise<readonly Figure[]>;
-  readonly run: (bed: Bed) => Promise<readonly Figure[]>;
+  readonly before?: Step;
+  readonly run: Step;
+  /** What comes after run, one after the other; each is tried, whatever became of those before. */
+  readonly further?: readonly Step[];
+  /** The scenario that has this one among its own steps: where both are wanted, it is measured there. */
+  readonly partOf?: string;
 }
 
 /** How long to warm up and to measure: the second pair in a quick run. */

@@ -1,0 +1,93 @@
+/** How many jobs a second a peer completes when there is always more to do: the load that our own tasks get. */
+import { setTimeout as wait } from "node:timers/promises";
+import { forkWorker, type Worker } from "../bed/worker.ts";
+import { monotonicMs } from "../machine-clock.ts";
+import type { Stretch } from "../pace.ts";
+import { BULK_JOBS, type PeerCommands, type PeerPlace } from "./peer-commands.ts";
+
+const POLL_MS = 100;
+
+/** What to measure, and how. */
+export interface PeerOptions extends Stretch {
+  /** The program of src/processes. */
+  readonly program: string;
+  readonly place: PeerPlace;
+  /** Jobs that are added and not completed, kept up ten times a second. */
+  readonly backlog: number;
+  /** Has every process write a CPU profile into this folder. */
+  readonly profileDir: string | undefined;
+}
+
+/** A measured peer. */
+export interface PeerRate {
+  readonly perSecond: number;
+  readonly jobs: number;
+  readonly tookMs: number;
+}
+
+/** Starts a peer's two processes, keeps a backlog for them, and ends them.
+ *
+ * A job counts when the peer's own store holds it as completed. Errors: an Error when no job was completed. */
+export async function measurePeer(options: PeerOptions): Promise<PeerRate> {
+  const { program, place, warmUpMs, measureMs, profileDir } = options;
+  const fork = (role: string) =>
+    forkWorker<PeerCommands>(program, { name: `${program}-${role}`, profileDir });
+  const adder = fork("adder");
+  const worker = fork("worker");
+  try {
+    await adder.call("open", place);
+    const feed = new Feed(adder, worker, options.backlog);
+    await feed.fill();
+    await worker.call("work", place);
+    await feed.keepFull(warmUpMs);
+    const first = await feed.read();
+    await feed.keepFull(measureMs);
+    const last = await feed.read();
+    const jobs = last.completed - first.completed;
+    const tookMs = last.atMs - first.atMs;
+    if (jobs <= 0) throw new Error(`${program} completed nothing within the measurement`);
+    await worker.call("close", null);
+    await adder.call("close", null);
+    return { perSecond: (jobs / tookMs) * 1_000, jobs, tookMs };
+  } finally {
+    await Promise.all([adder.stop(), worker.stop()]);
+  }
+}
+
+/** Keeps a number of jobs waiting, as JobStream does for our own tasks. */
+class Feed {
+  readonly #adder: Worker<PeerCommands>;
+  readonly #worker: Worker<PeerCommands>;
+  readonly #backlog: number;
+  #added = 0;
+
+  constructor(adder: Worker<PeerCommands>, worker: Worker<PeerCommands>, backlog: number) {
+    this.#adder = adder;
+    this.#worker = worker;
+    this.#backlog = backlog;
+  }
+
+  /** Adds what the worker has taken since the last time, in whole bulks. */
+  async fill(): Promise<void> {
+    const open = this.#added - (await this.#worker.call("handled", null));
+    const count = Math.floor((this.#backlog - open) / BULK_JOBS) * BULK_JOBS;
+    if (count <= 0) return;
+    await this.#adder.call("add", count);
+    this.#added += count;
+  }
+
+  async keepFull(forMs: number): Promise<void> {
+    const untilMs = monotonicMs() + forMs;
+    while (monotonicMs() < untilMs) {
+      await wait(Math.min(POLL_MS, Math.max(0, untilMs - monotonicMs())));
+      await this.fill();
+    }
+  }
+
+  /** Jobs completed so far. Nothing is being added meanwhile, so what is not left is done. */
+  async read(): Promise<{ readonly completed: number; readonly atMs: number }> {
+    const askedAtMs = monotonicMs();
+    const remaining = await this.#adder.call("remaining", null);
+    return { completed: this.#added - remaining, atMs: (askedAtMs + monotonicMs()) / 2 };
+  }
+}

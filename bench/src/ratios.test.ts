@@ -1,0 +1,30 @@
+import { describe, expect, it } from "vitest";
+import type { Figure } from "./figure.ts";
+import { ratiosOf } from "./ratios.ts";
+
+const OWN: Figure = { key: "tasks_per_second", value: 9_000, load: "16 jobs" };
+const GRAPHILE: Figure = { key: "graphile_tasks_per_second", value: 1_500, load: "8 000 jobs" };
+const NO_REDIS: Figure = {
+  key: "bullmq_tasks_per_second",
+  value: null,
+  load: "not measured: no Redis",
+};
+
+describe("ratiosOf", () => {
+  it("divides our rate by the peer's", () => {
+    expect(ratiosOf([OWN, GRAPHILE])).toEqual([
+      expect.objectContaining({ key: "ratio_to_graphile", value: 6 }),
+    ]);
+  });
+
+  it("says of a peer that was not measured why there is no ratio", () => {
+    expect(ratiosOf([NO_REDIS, OWN])).toEqual([
+      { key: "ratio_to_bullmq", value: null, load: "not measured: no Redis" },
+    ]);
+  });
+
+  it("has nothing to say without a rate of our own", () => {
+    expect(ratiosOf([GRAPHILE, NO_REDIS])).toEqual([]);
+    expect(ratiosOf([])).toEqual([]);
+  });
+});

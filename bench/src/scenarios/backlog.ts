@@ -1,0 +1,62 @@
+/** Whether a great many tasks that wait slow down the claims of others. */
+import type { Bed } from "../bed/bed.ts";
+import { readServiceMetric } from "../bed/metrics.ts";
+import type { Figure } from "../figure.ts";
+import type { Backlog } from "../load/backlog.ts";
+import { monotonicMs } from "../machine-clock.ts";
+import { formatCount } from "../report.ts";
+import { SATURATION_DURATIONS, saturationLoad, underSaturation } from "./saturation.ts";
+import { type Scenario, seconds, stretchOf } from "./scenario.ts";
+
+const TASKS_FULL = 1_000_000;
+const TASKS_QUICK = 20_000;
+/** Within the ten minutes that a command of a worker may take, and the hour that a task waits for an agent. */
+const FILL_TIMEOUT_MS = 300_000;
+const CLAIMS = "nexus_orchestrator_assignments_total";
+
+/** Saturation before and after the backlog is there. Runs last: what it submits stays. */
+export const backlogScenario: Scenario = {
+  name: "backlog",
+  about: `claims a second, without and beside ${formatCount(TASKS_FULL)} waiting tasks (${formatCount(TASKS_QUICK)} in a quick run)`,
+  run: async (bed) => {
+    const tasks = bed.quick ? TASKS_QUICK : TASKS_FULL;
+    const client = await bed.client();
+    const empty = await claimsPerSecond(bed);
+    bed.progress(`backlog: submitting ${formatCount(tasks)} tasks`);
+    const backlog = await client.call("fillBacklog", { tasks, timeoutMs: FILL_TIMEOUT_MS });
+    const full = await claimsPerSecond(bed);
+    return toFigures(bed, { empty, full, backlog, tasks });
+  },
+};
+
+/** A claim is an assignment that was committed and handed to a router. */
+async function claimsPerSecond(bed: Bed): Promise<number> {
+  await bed.settle();
+  const stretch = stretchOf(bed, SATURATION_DURATIONS);
+  const { first, last } = await underSaturation(bed, stretch, async () => {
+    const askedAtMs = monotonicMs();
+    const claims = await readServiceMetric(bed.info, "orchestrator", CLAIMS);
+    return { claims, atMs: (askedAtMs + monotonicMs()) / 2 };
+  });
+  return ((last.claims - first.claims) / (last.atMs - first.atMs)) * 1_000;
+}
+
+interface Measured {
+  readonly empty: number;
+  readonly full: number;
+  readonly backlog: Backlog;
+  /** How many were wanted. */
+  readonly tasks: number;
+}
+
+function toFigures(bed: Bed, { empty, full, backlog, tasks }: Measured): Figure[] {
+  const { jobsInFlight, jobTasks } = saturationLoad(bed);
+  const load = `always ${jobsInFlight} jobs of ${jobTasks} tasks under way`;
+  const short = backlog.tasks < tasks ? `; ONLY ${formatCount(backlog.tasks)} were submitted` : "";
+  const waiting = `${formatCount(backlog.tasks)} tasks wait, half for a capability that nobody has, half in the same queue for a version that nobody has (submitted in ${seconds(backlog.tookMs)}${short})`;
+  return [
+    { key: "claims_per_second", value: empty, load },
+    { key: "claims_behind_backlog_per_second", value: full, load: `same load; ${waiting}` },
+    { key: "claims_backlog_ratio", value: full / empty, load: "the second / the first" },
+  ];
+}
