@@ -8,6 +8,7 @@ import { findRedisServer } from "@nexus/devkit";
 import { afterAll, describe, expect, it } from "vitest";
 
 const PROGRAM = join(import.meta.dirname, "../dist/main.js");
+const PROFILE_READER = join(import.meta.dirname, "../dist/read-profile.js");
 /** A minute on a quiet machine. */
 const RUN_TIMEOUT_MS = 300_000;
 
@@ -17,11 +18,11 @@ const hasRedis = findRedisServer() !== undefined;
 const folder = mkdtempSync(join(tmpdir(), "nexus-bench-test-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function bench(args: readonly string[]) {
+async function bench(args: readonly string[], program = PROGRAM) {
   // The Redis of this machine, whatever the environment names.
   const env = { ...process.env, NEXUS_BENCH_REDIS_URL: "" };
   const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
-  const child = spawn(process.execPath, [PROGRAM, ...args], { env, stdio });
+  const child = spawn(process.execPath, [program, ...args], { env, stdio });
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => {
@@ -105,6 +106,22 @@ describe("npm run bench", () => {
         "vault",
       ]);
       expect(Math.min(...Object.values(memory))).toBeGreaterThan(10);
+    },
+    RUN_TIMEOUT_MS,
+  );
+
+  it(
+    "has every process of a profiled run write a profile, which npm run profile reads",
+    async () => {
+      const profiles = join(folder, "profiles");
+      const { code, stdout } = await bench(["--quick", "--profile", profiles, "memory"]);
+      expect(code).toBe(0);
+      expect(stdout).toContain("profiled: slower than it is");
+      const file = join(profiles, "orchestrator.cpuprofile");
+      const read = await bench(["--top", "3", file], PROFILE_READER);
+      expect(read.code).toBe(0);
+      expect(read.stdout).toMatch(/busy \d+ of \d+ ms[\s\S]+by owner of the code:/);
+      expect(await bench([], PROFILE_READER)).toMatchObject({ code: 2, stdout: "" });
     },
     RUN_TIMEOUT_MS,
   );
