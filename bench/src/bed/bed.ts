@@ -11,7 +11,6 @@ import {
   SLOTS,
   WAITING_TASKS_MAX,
 } from "./fleet.ts";
-import { readUsages } from "./metrics.ts";
 import { readFamilyCpuSeconds } from "./process-cpu.ts";
 import { untilQuiet } from "./quiet.ts";
 import { forkWorker, type Worker } from "./worker.ts";
@@ -131,14 +130,16 @@ export async function openBed(options: BedOptions): Promise<Bed> {
 }
 
 async function settle(stack: Stack, { quick, progress }: BedOptions): Promise<void> {
+  // Asking the services themselves would be work for them.
   const cpuSeconds = async () => {
-    const postgres = readFamilyCpuSeconds(stack.info.postgres.pid);
-    const services = [...(await readUsages(stack.info)).values()];
-    return services.reduce((sum, one) => sum + one.cpuSeconds, postgres ?? 0);
+    const { services, postgres } = stack.info;
+    const used = [postgres, ...Object.values(services)].map(({ pid }) => readFamilyCpuSeconds(pid));
+    const known = used.filter((seconds) => seconds !== undefined);
+    return known.length < used.length ? undefined : known.reduce((sum, one) => sum + one, 0);
   };
   const timeoutMs = quick ? SETTLE_QUICK_MS : SETTLE_MS;
   if ((await untilQuiet({ cpuSeconds, timeoutMs })) === "gave up") {
-    progress(`the stack is still busy after ${timeoutMs / 1_000} s; going on`);
+    progress(`the stack may still be busy after ${timeoutMs / 1_000} s; going on`);
   }
 }
 

@@ -2,8 +2,8 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { monotonicMs } from "../machine-clock.ts";
 
-/** Of one core; a stack at rest uses a few hundredths. */
-const QUIET_CORES = 0.1;
+/** Of one core; a stack at rest uses about a tenth. */
+const QUIET_CORES = 0.25;
 const POLL_MS = 500;
 
 /** What to watch. */
@@ -16,7 +16,7 @@ export interface QuietOptions {
   readonly pollMs?: number;
 }
 
-/** Resolves when less than a tenth of a core was used between two looks, or when the time is up; says which. */
+/** Resolves when less than a quarter of a core was used between two looks, or when the time is up; says which. */
 export async function untilQuiet(options: QuietOptions): Promise<"quiet" | "gave up"> {
   const { cpuSeconds, timeoutMs, pollMs = POLL_MS } = options;
   const giveUpAtMs = monotonicMs() + timeoutMs;

@@ -1,6 +1,7 @@
 /** Whether a great many tasks that wait slow down the claims of others. */
+import { MiB } from "@nexus/shared";
 import type { Bed } from "../bed/bed.ts";
-import { readServiceMetric } from "../bed/metrics.ts";
+import { readServiceMetric, readUsages } from "../bed/metrics.ts";
 import type { Figure } from "../figure.ts";
 import type { Backlog } from "../load/backlog.ts";
 import { monotonicMs } from "../machine-clock.ts";
@@ -25,7 +26,8 @@ export const backlogScenario: Scenario = {
     bed.progress(`backlog: submitting ${formatCount(tasks)} tasks`);
     const backlog = await client.call("fillBacklog", { tasks, timeoutMs: FILL_TIMEOUT_MS });
     const full = await claimsPerSecond(bed);
-    return toFigures(bed, { empty, full, backlog, tasks });
+    const residentBytes = (await readUsages(bed.info)).get("orchestrator")?.residentBytes ?? 0;
+    return toFigures(bed, { empty, full, backlog, tasks, residentBytes });
   },
 };
 
@@ -47,13 +49,16 @@ interface Measured {
   readonly backlog: Backlog;
   /** How many were wanted. */
   readonly tasks: number;
+  /** Of the orchestrator, which knows every task that waits. */
+  readonly residentBytes: number;
 }
 
-function toFigures(bed: Bed, { empty, full, backlog, tasks }: Measured): Figure[] {
+function toFigures(bed: Bed, measured: Measured): Figure[] {
+  const { empty, full, backlog, tasks, residentBytes } = measured;
   const { jobsInFlight, jobTasks } = saturationLoad(bed);
   const load = `always ${jobsInFlight} jobs of ${jobTasks} tasks under way`;
   const short = backlog.tasks < tasks ? `; ONLY ${formatCount(backlog.tasks)} were submitted` : "";
-  const waiting = `${formatCount(backlog.tasks)} tasks wait, half for a capability that nobody has, half in the same queue for a version that nobody has (submitted in ${seconds(backlog.tookMs)}${short})`;
+  const waiting = `${formatCount(backlog.tasks)} tasks wait, half for a capability that nobody has, half in the same queue for a version that nobody has; orchestrator at ${formatCount(residentBytes / MiB)} MiB (submitted in ${seconds(backlog.tookMs)}${short})`;
   return [
     { key: "claims_per_second", value: empty, load },
     { key: "claims_behind_backlog_per_second", value: full, load: `same load; ${waiting}` },
