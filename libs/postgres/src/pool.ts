@@ -6,6 +6,7 @@ import {
   type PoolConfig,
   type QueryConfig,
 } from "pg";
+import { tryArrayLiteral } from "./array-literal.ts";
 import { isRetryableConnectionError } from "./connection-errors.ts";
 import { assertIdentifier } from "./identifier.ts";
 import { mapPgError } from "./pg-errors.ts";
@@ -209,15 +210,21 @@ function toDriverQuery(
   values: readonly unknown[] | undefined,
 ): QueryConfig {
   if (typeof statement === "string") {
-    return values === undefined ? { text: statement } : { text: statement, values: [...values] };
+    return values === undefined
+      ? { text: statement }
+      : { text: statement, values: values.map(toParameter) };
   }
   const parameters = values ?? statement.values;
   return {
     text: statement.text,
     ...(statement.name === undefined ? {} : { name: statement.name }),
-    ...(parameters === undefined ? {} : { values: [...parameters] }),
+    ...(parameters === undefined ? {} : { values: parameters.map(toParameter) }),
     ...(statement.readTimeoutMs === undefined ? {} : { query_timeout: statement.readTimeoutMs }),
   };
+}
+
+function toParameter(value: unknown): unknown {
+  return Array.isArray(value) ? (tryArrayLiteral(value) ?? value) : value;
 }
 
 /** Several statements in one simple query give an array of results; the last one counts. */
