@@ -9,6 +9,9 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { NexusError } from "@nexus/shared";
+import { useBufferText } from "./buffer-text.ts";
+
+useBufferText();
 
 const READ_OPTIONS = { readUnknownFields: false } as const;
 
