@@ -6,8 +6,11 @@ import { toJobId, toTaskId } from "./row-ids.ts";
 const READ = {
   name: "outbox-read",
   text: `
-    SELECT id, namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason, ready_at, leased_at,
-           started_at, ended_at
+    SELECT id, namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason,
+           (extract(epoch FROM ready_at) * 1000)::float8 AS ready_at_ms,
+           (extract(epoch FROM leased_at) * 1000)::float8 AS leased_at_ms,
+           (extract(epoch FROM started_at) * 1000)::float8 AS started_at_ms,
+           (extract(epoch FROM ended_at) * 1000)::float8 AS ended_at_ms
       FROM outbox WHERE id > $1 AND shard = ANY($3::smallint[]) ORDER BY id LIMIT $2`,
 };
 
@@ -22,10 +25,11 @@ interface OutboxRow {
   readonly attempt: number;
   readonly success: boolean;
   readonly reason: string;
-  readonly ready_at: Date;
-  readonly leased_at: Date;
-  readonly started_at: Date | null;
-  readonly ended_at: Date;
+  // Numbers, as the driver takes long to make a date of a text.
+  readonly ready_at_ms: number;
+  readonly leased_at_ms: number;
+  readonly started_at_ms: number | null;
+  readonly ended_at_ms: number;
 }
 
 /** Reads outcomes of the shards after a position, oldest first. Positions of a shard have the order of its commits. */
@@ -47,10 +51,10 @@ export async function readOutbox(
     attempt: row.attempt,
     success: row.success,
     reason: row.reason,
-    readyAt: row.ready_at,
-    leasedAt: row.leased_at,
-    startedAt: row.started_at ?? undefined,
-    endedAt: row.ended_at,
+    readyAt: new Date(row.ready_at_ms),
+    leasedAt: new Date(row.leased_at_ms),
+    startedAt: row.started_at_ms === null ? undefined : new Date(row.started_at_ms),
+    endedAt: new Date(row.ended_at_ms),
   }));
 }
 
