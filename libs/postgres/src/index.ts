@@ -25,4 +25,5 @@ export {
   type Statement,
 } from "./pool.ts";
 export { provisionDatabase, type ServiceDatabase } from "./provision.ts";
+export { together } from "./together.ts";
 export { type IsolationLevel, type TransactionOptions, withTransaction } from "./transaction.ts";

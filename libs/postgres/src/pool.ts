@@ -154,6 +154,8 @@ function driverOptions(options: PoolOptions, timeoutMs: number): PoolConfig {
     connectionString: options.url,
     max: options.max,
     application_name: options.applicationName,
+    // Statements begun before others are answered share a round trip. They are run one after the other all the same.
+    pipeline: true,
     options: `-c search_path=${options.schema}`,
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + READ_TIMEOUT_SLACK_MS,
@@ -200,9 +202,16 @@ function wrapClient(client: DriverClient, onRelease: () => void): PoolClient {
       if (released) return;
       released = true;
       onRelease();
+      if (destroy) cut(client);
       client.release(destroy || broken);
     },
   };
+}
+
+/** Closes a connection at once. The driver would wait for statements under way, for ever if need be. */
+function cut(client: DriverClient): void {
+  const { connection } = client as unknown as { connection: { stream: { destroy(): void } } };
+  connection.stream.destroy();
 }
 
 function toDriverQuery(

@@ -3,6 +3,7 @@ import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import { isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
 import { mapPgError } from "./pg-errors.ts";
 import type { Pool, PoolClient, Queryable } from "./pool.ts";
+import { together } from "./together.ts";
 
 const RETRIES_DEFAULT = 3;
 const RETRY_BACKOFF = { initialMs: 5, multiplier: 2, maxMs: 100, jitter: 0.5 };
@@ -48,8 +49,9 @@ async function runOnce<T>(
   const client = await pool.connect();
   let destroy = true;
   try {
-    await client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
-    const value = await fn(client);
+    // BEGIN fails only with its connection, and then so does what `fn` begins with: they share a round trip.
+    const begin = client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
+    const [, value] = await together(begin, fn(client));
     await commit(client);
     destroy = false;
     return value;
