@@ -1,5 +1,5 @@
 /** The right to write for some shards, and the one queue of transactions that uses it. */
-import type { Pool, Queryable } from "@nexus/postgres";
+import { type Pool, type Queryable, together } from "@nexus/postgres";
 import { backoffDelayMs, type Logger, type NexusError, sleep, withDeadline } from "@nexus/shared";
 import { SHARDS, shardOf } from "../domain/shards.ts";
 import {
@@ -114,8 +114,9 @@ export class Ledger {
       if (session === undefined || this.#ownership !== "owner") throw this.#refusal();
       try {
         const value = await session.transaction(async (client) => {
-          await this.#assertHolding(client, session);
-          return work(client);
+          // Both at once: what was written without the right to is rolled back.
+          const [, value] = await together(this.#assertHolding(client, session), work(client));
+          return value;
         });
         this.#applyOrReload(() => apply(value));
         return value;

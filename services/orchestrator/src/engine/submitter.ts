@@ -1,5 +1,5 @@
 /** Admits and commits jobs, many in one transaction. */
-import { type Queryable, withTransaction } from "@nexus/postgres";
+import { type Queryable, together, withTransaction } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import type { JobEvent } from "../domain/job-event.ts";
@@ -169,8 +169,10 @@ export class Submitter {
     let outcomes: Outcome[];
     try {
       outcomes = await withTransaction(this.#parts.pool, async (client) => {
-        if (!(await isHolding(client, holding))) throw notOwner("Another replica owns the shard.");
-        return write(client, drafts);
+        // Both at once: what was written without the right to is rolled back.
+        const [holds, outcomes] = await together(isHolding(client, holding), write(client, drafts));
+        if (!holds) throw notOwner("Another replica owns the shard.");
+        return outcomes;
       });
     } catch (error) {
       this.#parts.events.flushFailed("submit", error);

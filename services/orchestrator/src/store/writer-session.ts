@@ -4,6 +4,7 @@ import {
   type Pool,
   type PoolClient,
   type Queryable,
+  together,
 } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 
@@ -52,8 +53,7 @@ class Session implements WriterSession {
   async transaction<T>(fn: (client: Queryable) => Promise<T>): Promise<T> {
     if (this.#lost) throw notOwner("This replica lost its right to write.");
     try {
-      await this.#client.query("BEGIN");
-      const value = await fn(this.#client);
+      const value = await this.#begin(fn);
       await this.#commit();
       return value;
     } catch (error) {
@@ -74,6 +74,12 @@ class Session implements WriterSession {
   close(): void {
     this.#lost = true;
     this.#client.release(true);
+  }
+
+  /** The first statements leave together with BEGIN, which fails only with its connection, and so with them. */
+  async #begin<T>(fn: (client: Queryable) => Promise<T>): Promise<T> {
+    const [, value] = await together(this.#client.query("BEGIN"), fn(this.#client));
+    return value;
   }
 
   async #commit(): Promise<void> {
