@@ -114,6 +114,8 @@ export const EXTRA_LAYERS: Readonly<Record<string, Readonly<Record<string, Layer
       packages: [...HANDLERS.packages, TRACE_CONTEXT],
     },
     loops: { ...LOOPS, layers: [...LOOPS.layers, "engine"] },
+    // What `npm run bench` measures of this service without a stack: a program of its own, as nothing may import one.
+    bench: { layers: ["domain", "engine"], libs: ["shared"], packages: [], node: ["node:process"] },
   },
 };
 

@@ -89,6 +89,14 @@ export const FIGURES = {
   client_grant_p95_ms: { about: "token grant, p95", unit: "ms", target: "< 200" },
   logins_per_second: { about: "password logins", unit: "1/s", target: "the hash's own limit" },
   bare_hashes_per_second: { about: "bare PBKDF2 hashes", unit: "1/s" },
+  routing_nexus_success_percent: { about: "routing: tasks that succeed", unit: "%" },
+  routing_nexus_p95_ms: { about: "routing: arrival to success, p95", unit: "ms" },
+  routing_random_success_percent: { about: "random choice: tasks that succeed", unit: "%" },
+  routing_random_p95_ms: { about: "random choice: arrival to success, p95", unit: "ms" },
+  routing_round_robin_success_percent: { about: "round robin: tasks that succeed", unit: "%" },
+  routing_round_robin_p95_ms: { about: "round robin: arrival to success, p95", unit: "ms" },
+  routing_least_loaded_success_percent: { about: "least loaded: tasks that succeed", unit: "%" },
+  routing_least_loaded_p95_ms: { about: "least loaded: arrival to success, p95", unit: "ms" },
 } as const satisfies Readonly<Record<string, FigureInfo>>;
 
 /** The key of one figure. */

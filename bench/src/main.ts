@@ -9,25 +9,27 @@ import type { Figure } from "./figure.ts";
 import { ratiosOf } from "./ratios.ts";
 import { type RunReport, renderJson, renderTable } from "./report.ts";
 import { parseRunArguments, type RunArguments, renderUsage } from "./run-arguments.ts";
-import { planScenarios, SCENARIOS } from "./scenarios/index.ts";
-import type { Scenario, Step } from "./scenarios/scenario.ts";
+import { LONE_SCENARIOS, planScenarios, SCENARIOS } from "./scenarios/index.ts";
+import type { LoneScenario, Scenario, Step } from "./scenarios/scenario.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
+const NOTHING: Measured = { figures: [], failures: [] };
 
 const startedAtMs = performance.now();
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
-  const names = SCENARIOS.map(({ name }) => name);
+  const all = [...LONE_SCENARIOS, ...SCENARIOS];
+  const names = all.map(({ name }) => name);
   const parsed = parseRunArguments(args, names);
   if (parsed.kind === "help") {
-    process.stdout.write(renderUsage(SCENARIOS));
+    process.stdout.write(renderUsage(all));
     return 0;
   }
   if (parsed.kind === "usage") {
-    process.stderr.write(`${parsed.problem}\n\n${renderUsage(SCENARIOS)}`);
+    process.stderr.write(`${parsed.problem}\n\n${renderUsage(all)}`);
     return EXIT_USAGE;
   }
   const dataDir = mkdtempSync(join(tmpdir(), "nexus-bench-"));
@@ -60,16 +62,15 @@ async function runAll(
 ): Promise<number> {
   const profiled = profileDir !== undefined;
   const circumstances = describeMachine(dataDir, { quick, profiled });
-  progress("starting a database and six services");
+  const lone = LONE_SCENARIOS.filter(({ name }) => scenarios.includes(name));
+  const alone = await Promise.race([measureLone(lone, quick), untilAborted(signal)]);
   const wanted = planScenarios(SCENARIOS, scenarios);
-  const bed = await openBed({ dataDir, quick, profileDir, signal, progress });
-  let measured: Measured;
-  try {
-    measured = await Promise.race([measureAll(bed, wanted, signal), untilAborted(signal)]);
-  } finally {
-    progress("stopping");
-    await bed[Symbol.asyncDispose]();
-  }
+  const options = { dataDir, quick, profileDir, signal, progress };
+  const onStack = wanted.length === 0 ? NOTHING : await measureOnStack(wanted, options);
+  const measured: Measured = {
+    figures: [...onStack.figures, ...alone.figures],
+    failures: [...onStack.failures, ...alone.failures],
+  };
   const report: RunReport = { circumstances, ...measured };
   process.stdout.write(renderTable(report));
   if (jsonFile !== undefined) writeFileSync(jsonFile, renderJson(report));
@@ -77,6 +78,42 @@ async function runAll(
 }
 
 type Measured = Pick<RunReport, "figures" | "failures">;
+
+/** Runs the scenarios that need no stack. */
+async function measureLone(scenarios: readonly LoneScenario[], quick: boolean): Promise<Measured> {
+  const figures: Figure[] = [];
+  const failures: { scenario: string; problem: string }[] = [];
+  for (const { name, measure } of scenarios) {
+    progress(name);
+    try {
+      figures.push(...(await measure(quick)));
+    } catch (error) {
+      failures.push({ scenario: name, problem: problemOf(name, error) });
+    }
+  }
+  return { figures, failures };
+}
+
+async function measureOnStack(
+  wanted: readonly Scenario[],
+  options: Parameters<typeof openBed>[0],
+): Promise<Measured> {
+  progress("starting a database and six services");
+  const bed = await openBed(options);
+  const { signal } = options;
+  try {
+    return await Promise.race([measureAll(bed, wanted, signal), untilAborted(signal)]);
+  } finally {
+    progress("stopping");
+    await bed[Symbol.asyncDispose]();
+  }
+}
+
+function problemOf(name: string, error: unknown): string {
+  const problem = error instanceof Error ? error.message : String(error);
+  progress(`${name} could not be measured: ${problem}`);
+  return problem;
+}
 
 /** Runs each scenario; one that fails is reported and does not stop the others. */
 async function measureAll(
@@ -92,9 +129,7 @@ async function measureAll(
       figures.get(name)?.push(...(await step(bed)));
     } catch (error) {
       if (signal.aborted) return;
-      const problem = error instanceof Error ? error.message : String(error);
-      progress(`${name} could not be measured: ${problem}`);
-      failures.push({ scenario: name, problem });
+      failures.push({ scenario: name, problem: problemOf(name, error) });
     }
   };
   for (const scenario of scenarios) await attempt(scenario, scenario.before);

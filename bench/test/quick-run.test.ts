@@ -42,7 +42,7 @@ describe("npm run bench", () => {
       expect(code).toBe(2);
       expect(stdout).toBe("");
       expect(stderr).toMatch(/speed|--fast/);
-      for (const name of ["tasks", "assignment", "messages", "tokens", "discovery", "backlog"]) {
+      for (const name of ["tasks", "assignment", "messages", "tokens", "discovery", "routing"]) {
         expect(stderr).toContain(`\n  ${name} `);
       }
     }

@@ -5,11 +5,15 @@ import { discoveryScenario } from "./discovery.ts";
 import { loginsScenario } from "./logins.ts";
 import { memoryScenario } from "./memory.ts";
 import { messagesScenario } from "./messages.ts";
-import type { Scenario } from "./scenario.ts";
+import { routingScenario } from "./routing.ts";
+import type { LoneScenario, Scenario } from "./scenario.ts";
 import { tasksScenario } from "./tasks.ts";
 import { tokensScenario } from "./tokens.ts";
 
-/** Every scenario. */
+/** Scenarios that need no stack; they run before it is started. */
+export const LONE_SCENARIOS: readonly LoneScenario[] = [routingScenario];
+
+/** Every scenario that needs one. */
 export const SCENARIOS: readonly Scenario[] = [
   tasksScenario,
   assignmentScenario,

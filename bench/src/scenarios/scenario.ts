@@ -20,6 +20,14 @@ export interface Scenario {
   readonly partOf?: string;
 }
 
+/** What needs no stack, and so starts none. */
+export interface LoneScenario {
+  readonly name: string;
+  /** One line for the help text. */
+  readonly about: string;
+  readonly measure: (quick: boolean) => Promise<readonly Figure[]>;
+}
+
 /** How long to warm up and to measure: the second pair in a quick run. */
 export interface Durations {
   readonly full: readonly [warmUpMs: number, measureMs: number];

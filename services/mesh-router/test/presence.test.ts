@@ -94,6 +94,19 @@ describe("presence", () => {
     await router.stop();
   });
 
+  it("counts a task as the slots that it takes", async () => {
+    const router = await start();
+    const orchestrator = await router.orchestrator();
+    const agent = await router.agent("wide", { slots: 4 });
+    await sink.until("wide", AgentState.ONLINE, agent.epoch);
+    const session = { namespace: "default", agentId: "wide", epoch: agent.epoch };
+    const assignment = { taskId: "task_w", fence: 1n, jobId: "job_1", slotCost: 4 };
+    orchestrator.send({ assignments: [{ session, assignment }] });
+    await sink.until("wide", AgentState.BUSY, agent.epoch);
+    expect(sink.reportsOf("wide").at(-1)).toMatchObject({ slots: 4, busySlots: 4 });
+    await router.stop();
+  });
+
   it("says LOST, and the new epoch, of an agent that was superseded", async () => {
     const router = await start();
     const first = await router.agent("twice");

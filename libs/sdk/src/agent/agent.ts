@@ -26,7 +26,7 @@ export interface AgentOptions {
   readonly accessToken?: string;
   readonly namespace?: string;
   readonly displayName?: string;
-  /** How many tasks to run at once; default 1. */
+  /** How many tasks to run at once; default 1. A task may take several slots (TaskSpec.slot_cost). */
   readonly slots?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly region?: string;

@@ -203,7 +203,7 @@ function startHeartbeats(
     const lagMs = Math.max(0, delay.max / 1e6 - LOOP_DELAY_RESOLUTION_MS);
     delay.reset();
     options.outbox.heartbeat({
-      busySlots: options.runner.running,
+      busySlots: options.runner.busySlots,
       loopLag: durationFromMs(Number.isFinite(lagMs) ? Math.round(lagMs) : 0),
     });
     options.runner.resendOverdue();

@@ -36,6 +36,7 @@ export class TaskRunner {
   readonly #leases = new Map<string, Lease>();
   #idleWaiters: (() => void)[] = [];
   #running = 0;
+  #busySlots = 0;
 
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
@@ -44,6 +45,11 @@ export class TaskRunner {
   /** Tasks in hand. */
   get running(): number {
     return this.#running;
+  }
+
+  /** Slots taken by tasks in hand. */
+  get busySlots(): number {
+    return this.#busySlots;
   }
 
   /** Begins a task. For a lease that is known already it only repeats what was said about it. */
@@ -108,7 +114,9 @@ export class TaskRunner {
     const { assignment, abort } = lease;
     const timeoutMs = assignment.timeout ? durationMs(assignment.timeout) : DEFAULT_TIMEOUT_MS;
     const timer = setTimeout(() => abort.abort(leaseOver("DEADLINE_EXCEEDED")), timeoutMs);
+    const slots = Math.max(1, assignment.slotCost);
     this.#running += 1;
+    this.#busySlots += slots;
     try {
       const output = await runHandler(this.#options, lease, timeoutMs);
       this.#end(lease, { case: "completed", value: { output } });
@@ -117,6 +125,7 @@ export class TaskRunner {
       this.#end(lease, { case: "failed", value: describeFailure(error, abort.signal) });
     } finally {
       this.#running -= 1;
+      this.#busySlots -= slots;
       clearTimeout(timer);
     }
   }

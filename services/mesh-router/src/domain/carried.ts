@@ -21,6 +21,12 @@ export interface CarriedOrder extends CarriedLease {
   bytes: Uint8Array;
 }
 
+/** An assignment for an agent. */
+export interface CarriedAssignment extends CarriedOrder {
+  /** Slots of the agent that it takes. */
+  readonly slots: number;
+}
+
 /** An agent's word about a lease. */
 export interface CarriedUpdate extends CarriedLease {
   readonly kind: UpdateKind;

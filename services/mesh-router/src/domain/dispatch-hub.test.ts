@@ -72,8 +72,8 @@ class Orchestrator {
     return this.slots;
   }
 
-  assign(taskId: string, fence = 1n): void {
-    const assignment = { taskId, fence, bytes: new Uint8Array(1) };
+  assign(taskId: string, fence = 1n, slots = 1): void {
+    const assignment = { taskId, fence, slots, bytes: new Uint8Array(1) };
     this.world.hub.assign(this.link, { to: this.world.session, assignment }, 0);
   }
 
@@ -175,6 +175,24 @@ describe("slots of a session", () => {
     world.hub.slots.tell();
     two.read();
     expect([one.statuses, two.statuses]).toEqual([1, 2]);
+  });
+
+  it("are counted by what each task takes", () => {
+    world.session.slots = 4;
+    const [one, two] = [world.attach("1"), world.attach("2")];
+    one.assign("wide", 1n, 3);
+    world.hub.slots.tell();
+    expect([one.read(), two.read()]).toEqual([4, 1]);
+    two.assign("wide2", 1n, 2);
+    two.read();
+    expect(two.refusals).toEqual(["wide2 NO_SLOT"]);
+    two.assign("narrow");
+    two.read();
+    expect(two.refusals).toHaveLength(1);
+    expect(world.session.tasks.heldBy(one.link)).toBe(3);
+    world.update("wide", "completed");
+    world.hub.slots.tell();
+    expect([one.read(), two.read()]).toEqual([3, 4]);
   });
 
   it("are refused with NO_SLOT beyond what the agent takes, with the number that holds", () => {

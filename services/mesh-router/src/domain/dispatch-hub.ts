@@ -1,6 +1,7 @@
 /** Work between orchestrators and sessions: who hears what, and what is refused. */
 import type {
   AssignmentOrigin,
+  CarriedAssignment,
   CarriedLease,
   CarriedOrder,
   CarriedUpdate,
@@ -96,7 +97,7 @@ export class DispatchHub implements SessionObserver {
    * now and hears of it from here on; the agent, which knows the lease, repeats what it said about it. */
   assign(
     link: DispatchLink,
-    { to, assignment }: { readonly to: SessionName; readonly assignment: CarriedOrder },
+    { to, assignment }: { readonly to: SessionName; readonly assignment: CarriedAssignment },
     nowMs: number,
   ): void {
     if (this.#adopt(link, to, assignment)) return;
@@ -104,12 +105,12 @@ export class DispatchHub implements SessionObserver {
     const reason = whyNot(session, to.epoch);
     if (session === undefined || reason !== undefined) {
       this.#refuse(link, { to, assignment, reason: reason ?? "NO_SESSION" });
-    } else if (this.slots.isFull(session, assignment.taskId)) {
+    } else if (this.slots.isFull(session, assignment)) {
       this.#refuse(link, { to, assignment, reason: "NO_SLOT" });
       link.pushSlots(session);
     } else if (session.offerAssignment(assignment)) {
-      const { taskId, fence } = assignment;
-      session.tasks.assign({ taskId, fence, origin: link, handedAtMs: nowMs });
+      const { taskId, fence, slots } = assignment;
+      session.tasks.assign({ taskId, fence, slots, origin: link, handedAtMs: nowMs });
       this.slots.assigned(link, session);
       this.#recounted(session);
     } else {

@@ -41,10 +41,10 @@ describe("presence", () => {
 
   it("is busy when every slot is taken", () => {
     const one = session("a", 2);
-    one.tasks.assign({ taskId: "t1", fence: 1n, origin, handedAtMs: 0 });
+    one.tasks.assign({ taskId: "t1", fence: 1n, slots: 1, origin, handedAtMs: 0 });
     expect(presenceStateOf(one)).toBe("online");
-    one.tasks.assign({ taskId: "t2", fence: 1n, origin, handedAtMs: 0 });
-    one.tasks.assign({ taskId: "t3", fence: 1n, origin, handedAtMs: 0 });
+    one.tasks.assign({ taskId: "t2", fence: 1n, slots: 1, origin, handedAtMs: 0 });
+    one.tasks.assign({ taskId: "t3", fence: 1n, slots: 1, origin, handedAtMs: 0 });
     expect(presenceStateOf(one)).toBe("busy");
     expect(board.describe([one])).toEqual([
       { namespace: "default", agentId: "a", epoch: 3n, state: "busy", slots: 2, busySlots: 2 },
@@ -61,7 +61,7 @@ describe("PresenceBoard", () => {
     board.describe(board.takeChanges(512));
     board.touch(one);
     expect(board.size).toBe(0);
-    one.tasks.assign({ taskId: "t", fence: 1n, origin, handedAtMs: 0 });
+    one.tasks.assign({ taskId: "t", fence: 1n, slots: 1, origin, handedAtMs: 0 });
     board.touch(one);
     expect(board.size).toBe(1);
     one.tasks.end("t", 1n);

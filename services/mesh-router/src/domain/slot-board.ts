@@ -1,5 +1,5 @@
 /** Who may use how many slots of which session, and when each orchestrator has to hear of it. */
-import type { Demand } from "./carried.ts";
+import type { CarriedAssignment, Demand } from "./carried.ts";
 import type { DispatchLink } from "./dispatch-link.ts";
 import { SLOT_TURN_STEPS_MAX } from "./limits.ts";
 import type { Session } from "./session.ts";
@@ -7,7 +7,7 @@ import { shareSlots } from "./slot-shares.ts";
 
 /** Those who want more of one session. */
 interface Contest {
-  /** In turn order, each with the leases that it says it holds. An assignment sends its link to the end. */
+  /** In turn order, each with the slots that it says it holds. An assignment sends its link to the end. */
   readonly claims: Map<DispatchLink, number>;
   /** Steps of the turn for which slots were free that nobody took. */
   idleSteps: number;
@@ -39,9 +39,9 @@ export class SlotBoard {
   }
 
   /** True when a further task would be more than the agent takes. A single link is trusted to count for itself. */
-  isFull(session: Session, taskId: string): boolean {
-    const { slots, tasks } = session;
-    return this.#links.size > 1 && tasks.busy >= slots && !tasks.has(taskId);
+  isFull({ slots, tasks }: Session, further: CarriedAssignment): boolean {
+    const over = tasks.busy + further.slots > slots;
+    return this.#links.size > 1 && over && !tasks.has(further.taskId);
   }
 
   /** A link says whether it wants more of a session. */

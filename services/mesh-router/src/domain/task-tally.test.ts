@@ -4,7 +4,7 @@ import { TaskTally } from "./task-tally.ts";
 
 const origin = { over: false, refuse: () => undefined };
 const assign = (tally: TaskTally, taskId: string, handedAtMs = 0, fence = 1n) =>
-  tally.assign({ taskId, fence, origin, handedAtMs });
+  tally.assign({ taskId, fence, slots: 1, origin, handedAtMs });
 
 describe("TaskTally", () => {
   it("counts what is in hand", () => {
@@ -17,6 +17,27 @@ describe("TaskTally", () => {
     tally.cancel("b", 2n);
     expect(tally.busy).toBe(1);
     tally.cancel("b", 1n);
+    expect(tally.busy).toBe(0);
+  });
+
+  it("counts a task as the slots that it takes, until it ends, however it ends", () => {
+    const tally = new TaskTally();
+    const take = (taskId: string, slots: number) =>
+      tally.assign({ taskId, fence: 1n, slots, origin, handedAtMs: 0 });
+    for (const taskId of ["ended", "cancelled", "unheard"]) take(taskId, 3);
+    take("unheard", 2);
+    expect(tally.busy).toBe(8);
+    tally.reconcile(9, 0, 100);
+    expect(tally.busy).toBe(9);
+    tally.reconcile(2, 0, 100);
+    expect(tally.busy).toBe(8);
+    tally.end("ended", 1n);
+    tally.cancel("cancelled", 1n);
+    expect(tally.busy).toBe(2);
+    tally.takeUnheard();
+    expect(tally.busy).toBe(0);
+    take("cleared", 5);
+    tally.clear();
     expect(tally.busy).toBe(0);
   });
 
@@ -67,7 +88,7 @@ describe("TaskTally", () => {
 describe("a tally by origin", () => {
   const other = { over: false, refuse: () => undefined };
   const assignTo = (tally: TaskTally, taskId: string, to = origin, fence = 1n) =>
-    tally.assign({ taskId, fence, origin: to, handedAtMs: 0 });
+    tally.assign({ taskId, fence, slots: 1, origin: to, handedAtMs: 0 });
 
   it("says who assigned a lease while it is in hand, and nobody afterwards", () => {
     const tally = new TaskTally();

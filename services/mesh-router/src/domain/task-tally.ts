@@ -7,6 +7,8 @@ import type { AssignmentOrigin, CarriedLease } from "./carried.ts";
 export interface HeldTask {
   readonly taskId: string;
   readonly fence: bigint;
+  /** Slots of the agent that it takes. */
+  readonly slots: number;
   /** Who assigned it: hears of a refusal, and of what the agent says. */
   origin: AssignmentOrigin;
   readonly handedAtMs: number;
@@ -14,20 +16,21 @@ export interface HeldTask {
   heard: boolean;
 }
 
-/** Counts an agent's tasks from what passes by, corrected by its heartbeats. */
+/** Counts the slots of an agent that tasks take, from what passes by, corrected by its heartbeats. */
 export class TaskTally {
   readonly #held = new Map<string, HeldTask>();
-  /** How many of them each origin assigned; one that has none is absent. */
+  #heldSlots = 0;
+  /** Slots of those that each origin assigned; one that has none is absent. */
   readonly #byOrigin = new Map<AssignmentOrigin, number>();
-  /** Tasks that only the agent knows of: handed over before a restart of the router. */
+  /** Slots of tasks that only the agent knows of: handed over before a restart of the router. */
   #unseen = 0;
 
-  /** Tasks in hand. */
+  /** Slots taken by tasks in hand. */
   get busy(): number {
-    return this.#held.size + this.#unseen;
+    return this.#heldSlots + this.#unseen;
   }
 
-  /** Tasks in hand that an origin assigned. */
+  /** Slots taken by tasks in hand that an origin assigned. */
   heldBy(origin: AssignmentOrigin): number {
     return this.#byOrigin.get(origin) ?? 0;
   }
@@ -46,16 +49,17 @@ export class TaskTally {
     const older = this.#held.get(task.taskId);
     if (older !== undefined) this.#drop(older);
     this.#held.set(task.taskId, { ...task, heard: false });
-    this.#byOrigin.set(task.origin, this.heldBy(task.origin) + 1);
+    this.#heldSlots += task.slots;
+    this.#count(task.origin, task.slots);
   }
 
   /** A lease in hand was assigned again: from now on that one hears of it. False when it is not in hand. */
   adopt({ taskId, fence }: CarriedLease, origin: AssignmentOrigin): boolean {
     const task = this.#held.get(taskId);
     if (task?.fence !== fence) return false;
-    this.#uncount(task.origin);
+    this.#count(task.origin, -task.slots);
     task.origin = origin;
-    this.#byOrigin.set(origin, this.heldBy(origin) + 1);
+    this.#count(origin, task.slots);
     return true;
   }
 
@@ -67,7 +71,8 @@ export class TaskTally {
     return task.origin;
   }
 
-  /** The lease ended by a terminal update. Returns who assigned it; undefined when nobody knows (any more). */
+  /** The lease ended by a terminal update. Returns who assigned it; undefined when nobody knows (any more). What an unseen
+   * one took is not known; the next heartbeat says. */
   end(taskId: string, fence: bigint): AssignmentOrigin | undefined {
     const task = this.#held.get(taskId);
     if (task === undefined) this.#unseen = Math.max(0, this.#unseen - 1);
@@ -90,7 +95,7 @@ export class TaskTally {
         if (task.heard && nowMs - task.handedAtMs >= settleMs) this.#drop(task);
       }
     }
-    this.#unseen = Math.max(0, reportedBusy - this.#held.size);
+    this.#unseen = Math.max(0, reportedBusy - this.#heldSlots);
   }
 
   /** Takes out the tasks that the agent never spoke about. */
@@ -103,18 +108,20 @@ export class TaskTally {
   /** Takes out everything: the session is over. */
   clear(): void {
     this.#held.clear();
+    this.#heldSlots = 0;
     this.#byOrigin.clear();
     this.#unseen = 0;
   }
 
-  #drop({ taskId, origin }: HeldTask): void {
+  #drop({ taskId, origin, slots }: HeldTask): void {
     this.#held.delete(taskId);
-    this.#uncount(origin);
+    this.#heldSlots -= slots;
+    this.#count(origin, -slots);
   }
 
-  #uncount(origin: AssignmentOrigin): void {
-    const left = this.heldBy(origin) - 1;
-    if (left > 0) this.#byOrigin.set(origin, left);
+  #count(origin: AssignmentOrigin, change: number): void {
+    const slots = this.heldBy(origin) + change;
+    if (slots > 0) this.#byOrigin.set(origin, slots);
     else this.#byOrigin.delete(origin);
   }
 }

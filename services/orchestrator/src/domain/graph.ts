@@ -1,5 +1,6 @@
 /** Admission of a task graph: everything that is wrong with it, before the first row is written. */
 import type { FieldViolation } from "@nexus/shared";
+import { findConstraintProblem } from "./label-constraint.ts";
 import { GRAPH_DEPTH_MAX, GRAPH_FAN_OUT_MAX } from "./limits.ts";
 import type { TaskSpec } from "./task.ts";
 import { isVersionRange } from "./version-range.ts";
@@ -10,6 +11,7 @@ export type GraphReason =
   | "DEPENDENCY_UNKNOWN"
   | "INPUT_NAME_DUPLICATE"
   | "VERSION_RANGE_INVALID"
+  | "LABEL_CONSTRAINT_INVALID"
   | "GRAPH_CYCLE"
   | "GRAPH_TOO_DEEP"
   | "GRAPH_TOO_WIDE";
@@ -23,11 +25,11 @@ export interface GraphProblem extends FieldViolation {
 const PROBLEMS_MAX = 64;
 
 /** The parts of a spec that admission looks at. */
-type Node = Pick<TaskSpec, "key" | "versionRange" | "dependencies">;
+type Node = Pick<TaskSpec, "key" | "versionRange" | "dependencies" | "labelConstraints">;
 
 /** Returns what is wrong with a set of tasks; nothing when it may run.
  *
- * Checks keys, dependencies and ranges first; the shape of the graph (cycle, depth, fan-out) only when those hold.
+ * Checks keys, dependencies, ranges and label constraints first; the shape of the graph (cycle, depth, fan-out) only when those hold.
  * `reserved` are keys that the job already uses.   Cost: O(tasks + edges). */
 export function findGraphProblems(
   tasks: readonly Node[],
@@ -67,6 +69,12 @@ function checkTask(
       `tasks[${index}].version_range`,
       `"${task.versionRange}" of task "${task.key}" is not a semver range such as ^1.2.0`,
     );
+  }
+  for (const [position, constraint] of (task.labelConstraints ?? []).entries()) {
+    const problem = findConstraintProblem(constraint);
+    if (problem === undefined) continue;
+    const field = `tasks[${index}].label_constraints[${position}]`;
+    problems.add("LABEL_CONSTRAINT_INVALID", field, `of task "${task.key}": ${problem}`);
   }
   const names = new Set<string>();
   for (const [position, dependency] of task.dependencies.entries()) {

@@ -20,6 +20,8 @@ export interface Assignment {
   readonly input: Payload | undefined;
   readonly upstream: ReadonlyMap<string, Payload>;
   readonly timeoutMs: number;
+  /** Slots of the agent that it takes. */
+  readonly slotCost: number;
   readonly traceparent: string;
 }
 

@@ -5,10 +5,12 @@ export type RejectionReason =
   | "CAPABILITY"
   | "VERSION"
   | "LABELS"
+  | "LABEL_CONSTRAINT"
   | "NOT_CONNECTED"
   | "DRAINING"
   | "NO_FREE_SLOT"
   | "BULKHEAD_FULL"
+  | "TOO_FEW_SLOTS"
   | "BREAKER_OPEN"
   | "FAILED_BEFORE";
 
@@ -25,6 +27,7 @@ export interface Factors {
   readonly load: number;
   readonly cost: number;
   readonly preferred: number;
+  readonly affinity: number;
 }
 
 /** Who was considered and why one was chosen. */

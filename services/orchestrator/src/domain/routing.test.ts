@@ -18,6 +18,8 @@ const SKILL: Skill = {
   evidence: 10,
 };
 
+const BIG = { key: "vram", comparator: "GREATER_THAN", values: ["40"], weight: 0 } as const;
+
 type AgentChanges = Partial<Omit<RoutableAgent, "skill" | "admits">> & {
   skill?: Partial<Skill> | undefined;
   admits?: boolean;
@@ -45,6 +47,9 @@ function need(changes: Partial<RoutingNeed> = {}): RoutingNeed {
     versionRange: "",
     requiredLabels: {},
     preferredLabels: {},
+    labelConstraints: [],
+    slotCost: 1,
+    affinityAgentId: "",
     avoidAgentId: "",
     preferAgentId: "",
     ...changes,
@@ -54,6 +59,8 @@ function need(changes: Partial<RoutingNeed> = {}): RoutingNeed {
 function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
   return { bulkhead: 20, explorationShare: 0, random: () => 0.5, ...changes };
 }
+
+const ALL_ONE = { reputation: 1, latency: 1, load: 1, cost: 1, preferred: 1, affinity: 1 };
 
 describe("rejectionOf", () => {
   const cases: readonly [string | undefined, AgentChanges, Partial<RoutingNeed>][] = [
@@ -70,6 +77,13 @@ describe("rejectionOf", () => {
     ["NO_FREE_SLOT", { slots: 4, inHand: 4 }, {}],
     ["NO_FREE_SLOT", { slots: 0 }, {}],
     ["BULKHEAD_FULL", { slots: 100, inHand: 20 }, {}],
+    [undefined, { slots: 4, inHand: 1 }, { slotCost: 3 }],
+    ["TOO_FEW_SLOTS", { slots: 4, inHand: 2 }, { slotCost: 3 }],
+    ["TOO_FEW_SLOTS", { slots: 4 }, { slotCost: 5 }],
+    ["TOO_FEW_SLOTS", { slots: 100, inHand: 18 }, { slotCost: 3 }],
+    [undefined, { labels: { vram: "80" } }, { labelConstraints: [BIG] }],
+    ["LABEL_CONSTRAINT", { labels: { vram: "16" } }, { labelConstraints: [BIG] }],
+    [undefined, { labels: { vram: "16" } }, { labelConstraints: [{ ...BIG, weight: 5 }] }],
   ];
   for (const [expected, changes, needs] of cases) {
     it(`gives ${expected ?? "nothing"} for ${JSON.stringify(changes)} and ${JSON.stringify(needs)}`, () => {
@@ -99,6 +113,24 @@ describe("chooseAgent", () => {
       { labels: { zone: "us" } },
       { preferredLabels: { zone: "eu" } },
     ],
+    [
+      "the one that fulfils the weightier wish",
+      { labels: { vram: "80" } },
+      { labels: { zone: "eu" } },
+      { preferredLabels: { zone: "eu" }, labelConstraints: [{ ...BIG, weight: 3 }] },
+    ],
+    [
+      "the agent of its affinity key, as long as it has room",
+      { slots: 20, inHand: 19 },
+      { slots: 20 },
+      { affinityAgentId: "winner" },
+    ],
+    [
+      "a much better one before that of its affinity key",
+      { skill: { lowerBound: 0.95 } },
+      { skill: { lowerBound: 0.2 } },
+      { affinityAgentId: "loser" },
+    ],
     ["the one that waited longest on a tie", { lastAssigned: 3 }, { lastAssigned: 7 }, {}],
   ];
   for (const [what, winner, loser, needs] of better) {
@@ -112,7 +144,7 @@ describe("chooseAgent", () => {
 
   it("has weights that sum to one, so that a score is 0 to 1", () => {
     expect(Object.values(WEIGHTS).reduce((sum, weight) => sum + weight)).toBeCloseTo(1, 12);
-    expect(weigh({ reputation: 1, latency: 1, load: 1, cost: 1, preferred: 1 })).toBeCloseTo(1, 12);
+    expect(weigh(ALL_ONE)).toBeCloseTo(1, 12);
   });
 
   it("keeps factors, runner-up and counts for the explanation", () => {
@@ -125,7 +157,7 @@ describe("chooseAgent", () => {
     expect(version).toBe("1.0.0");
     expect(decision).toMatchObject({
       agentId: "b",
-      factors: { reputation: 0.5, load: 1, preferred: 1 },
+      factors: { reputation: 0.5, load: 1, preferred: 1, affinity: 1 },
       fallbackAgentId: "a",
       eligible: 2,
       rejections: [{ agentId: "c", reason: "DRAINING" }],

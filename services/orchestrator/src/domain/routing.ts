@@ -1,4 +1,5 @@
 /** The choice of an agent: who may take a task, who is best, and why. Pure: state, time and chance are passed in. */
+import { type LabelConstraint, satisfiesDemands, shareOfWishes } from "./label-constraint.ts";
 import { REJECTIONS_MAX } from "./limits.ts";
 import type { Factors, Rejection, RejectionReason, RoutingDecision } from "./routing-decision.ts";
 import { firstInRange } from "./version-range.ts";
@@ -9,6 +10,11 @@ export interface RoutingNeed {
   readonly versionRange: string;
   readonly requiredLabels: Readonly<Record<string, string>>;
   readonly preferredLabels: Readonly<Record<string, string>>;
+  readonly labelConstraints: readonly LabelConstraint[];
+  /** Slots that it takes. */
+  readonly slotCost: number;
+  /** The agent that got the last task of the same affinity key, or empty. */
+  readonly affinityAgentId: string;
   /** The agent whose attempt of this task just failed: taken only when there is no other. */
   readonly avoidAgentId: string;
   /** The fallback of a refused assignment: taken first when it is eligible. */
@@ -35,9 +41,9 @@ export interface RoutableAgent {
   readonly agentId: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly connection: Connection;
-  /** Tasks the session takes at once. */
+  /** Slots that the session has for tasks. */
   readonly slots: number;
-  /** Live leases and claims under way: free slots are derived from these, never counted separately. */
+  /** Slots taken by live leases and claims under way. */
   readonly inHand: number;
   /** Grows with each assignment; the smallest is the agent that waited longest. */
   readonly lastAssigned: number;
@@ -48,7 +54,7 @@ export interface RoutableAgent {
 
 /** What a choice is made with. */
 export interface RoutingPolicy {
-  /** Most leases of one agent at once, whatever its slots. */
+  /** Most slots of one agent that may be taken at once, whatever it has. */
   readonly bulkhead: number;
   /** Share of choices that try the least proven agent instead of the best, 0 to 1. */
   readonly explorationShare: number;
@@ -57,13 +63,15 @@ export interface RoutingPolicy {
 
 /** How much each factor counts; they sum to 1.
  *
- * Reputation leads, as a good answer matters most; load comes second, which also spreads tasks over equals. */
+ * Reputation leads, as a good answer matters most; load comes second, which also spreads tasks over equals. Affinity
+ * counts as much as load, so that among equals a task follows its key for as long as the agent has room. */
 export const WEIGHTS: Factors = {
-  reputation: 0.35,
-  latency: 0.2,
-  load: 0.25,
-  cost: 0.1,
-  preferred: 0.1,
+  reputation: 0.28,
+  latency: 0.16,
+  load: 0.2,
+  cost: 0.08,
+  preferred: 0.08,
+  affinity: 0.2,
 };
 
 /** The factor of what is not known: neither an advantage nor a veto. */
@@ -85,11 +93,13 @@ export function rejectionOf(
   if (skill === undefined) return "CAPABILITY";
   if (firstInRange(skill.versions, need.versionRange) === undefined) return "VERSION";
   if (!carriesAll(agent.labels, need.requiredLabels)) return "LABELS";
+  if (!satisfiesDemands(agent.labels, need.labelConstraints)) return "LABEL_CONSTRAINT";
   if (agent.connection === "DRAINING") return "DRAINING";
   if (agent.connection !== "CONNECTED") return "NOT_CONNECTED";
   if (!agent.admits(need.capability, nowMs)) return "BREAKER_OPEN";
   if (agent.inHand >= agent.slots) return "NO_FREE_SLOT";
   if (agent.inHand >= bulkhead) return "BULKHEAD_FULL";
+  if (agent.inHand + need.slotCost > Math.min(agent.slots, bulkhead)) return "TOO_FEW_SLOTS";
   return undefined;
 }
 
@@ -191,7 +201,8 @@ function scoreAgents<A extends RoutableAgent>(
       load: clamp((capacity - agent.inHand) / capacity),
       // Free beats the cheapest price, which gets a half; twice the price gets a third.
       cost: skill.costMicros <= 0 ? 1 : cheapest / (cheapest + skill.costMicros),
-      preferred: shareCarried(agent.labels, need.preferredLabels),
+      preferred: shareOfWishes(agent.labels, need.preferredLabels, need.labelConstraints),
+      affinity: need.affinityAgentId === "" || need.affinityAgentId === agent.agentId ? 1 : 0,
     };
     return { agent, skill, factors, score: weigh(factors) };
   });
@@ -204,7 +215,8 @@ export function weigh(factors: Factors): number {
     factors.latency * WEIGHTS.latency +
     factors.load * WEIGHTS.load +
     factors.cost * WEIGHTS.cost +
-    factors.preferred * WEIGHTS.preferred
+    factors.preferred * WEIGHTS.preferred +
+    factors.affinity * WEIGHTS.affinity
   );
 }
 
@@ -214,19 +226,6 @@ function clamp(value: number): number {
 
 function latencyFactor(fastestMs: number, mineMs: number): number {
   return clamp((fastestMs + LATENCY_NOISE_MS) / (Math.max(0, mineMs) + LATENCY_NOISE_MS));
-}
-
-function shareCarried(
-  labels: Readonly<Record<string, string>>,
-  preferred: Readonly<Record<string, string>>,
-): number {
-  let wanted = 0;
-  let carried = 0;
-  for (const key in preferred) {
-    wanted += 1;
-    if (labels[key] === preferred[key]) carried += 1;
-  }
-  return wanted === 0 ? 1 : carried / wanted;
 }
 
 function pickBest<A extends RoutableAgent>(scored: readonly Scored<A>[]): Scored<A> | undefined {

@@ -1,4 +1,5 @@
 /** What a task is: its immutable spec, and the views of it that reads return. */
+import type { LabelConstraint } from "./label-constraint.ts";
 import type { RoutingDecision } from "./routing-decision.ts";
 import type { TaskState } from "./task-state.ts";
 
@@ -36,6 +37,16 @@ export interface TaskSpec {
   readonly retry: RetryPolicy;
   readonly startToCloseMs: number;
   readonly scheduleToStartMs: number;
+  /** Slots of an agent that it takes. Left out when 1, as are the two below when empty: most specs are stored without. */
+  readonly slotCost?: number;
+  /** Prefers the agent that got the last task of the same key. */
+  readonly affinityKey?: string;
+  readonly labelConstraints?: readonly LabelConstraint[];
+}
+
+/** Slots of an agent that a task takes. */
+export function slotCostOf(spec: Pick<TaskSpec, "slotCost">): number {
+  return spec.slotCost ?? 1;
 }
 
 /** A spec without the parts that live in tables of their own. */

@@ -2,6 +2,7 @@
 import { Breaker, type BreakerPolicy } from "../domain/breaker.ts";
 import type { Lease } from "../domain/live-task.ts";
 import type { Connection, RoutableAgent, Skill } from "../domain/routing.ts";
+import { slotCostOf } from "../domain/task.ts";
 
 /** What the registry says of an agent. */
 export interface AgentProfile {
@@ -48,15 +49,16 @@ export class AgentEntry implements RoutableAgent {
   readonly namespace: string;
   readonly agentId: string;
   readonly key: string;
-  readonly leases = new Map<string, LiveLease>();
+  readonly #leases = new Map<string, LiveLease>();
   readonly #breakerPolicy: BreakerPolicy;
   readonly #breakers = new Map<string, Breaker>();
   profile: AgentProfile | undefined;
   session: AgentSession | undefined;
   /** The stream that reported the session is broken. */
   unreachable = false;
-  /** Choices on their way to becoming leases. */
+  /** Slots of choices on their way to becoming leases. */
   claims = 0;
+  #leasedSlots = 0;
   lastAssigned = 0;
   /** Takes nothing before this time, after it refused an assignment. */
   coolUntilMs = 0;
@@ -86,7 +88,33 @@ export class AgentEntry implements RoutableAgent {
   }
 
   get inHand(): number {
-    return this.leases.size + this.claims;
+    return this.#leasedSlots + this.claims;
+  }
+
+  /** Slots of live leases. */
+  get leasedSlots(): number {
+    return this.#leasedSlots;
+  }
+
+  /** Live leases by task. */
+  get leases(): ReadonlyMap<string, LiveLease> {
+    return this.#leases;
+  }
+
+  /** For the lease book alone, which holds the same leases by task. */
+  addLease(live: LiveLease): void {
+    const { task } = live.lease;
+    this.removeLease(task.taskId);
+    this.#leases.set(task.taskId, live);
+    this.#leasedSlots += slotCostOf(task.spec);
+  }
+
+  /** For the lease book alone. */
+  removeLease(taskId: string): void {
+    const live = this.#leases.get(taskId);
+    if (live === undefined) return;
+    this.#leases.delete(taskId);
+    this.#leasedSlots -= slotCostOf(live.lease.task.spec);
   }
 
   /** True when nothing is known and nothing in hand: the entry can go. */

@@ -3,6 +3,7 @@ import { context, propagation, type Span, SpanKind, trace } from "@opentelemetry
 import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { SessionRef } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
+import { slotCostOf } from "../domain/task.ts";
 import { readMaterial, type TaskMaterial } from "../store/payload-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
@@ -94,6 +95,7 @@ export class Assigner {
       input: this.#inputOf(live, material),
       upstream: material.upstream,
       timeoutMs: lease.task.spec.startToCloseMs,
+      slotCost: slotCostOf(lease.task.spec),
       traceparent: traceparentOf(span),
     });
     span.end();

@@ -2,6 +2,7 @@
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { Claim } from "../domain/live-task.ts";
+import { slotCostOf } from "../domain/task.ts";
 import { claimTasks, type GrantedLease } from "../store/claim-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
@@ -23,7 +24,7 @@ interface Pending {
 export interface ClaimerDeps {
   readonly parts: EngineParts;
   readonly onLeased: (leases: readonly LiveLease[]) => void;
-  /** The agent's slot is free again. */
+  /** The agent's slots are free again. */
   readonly onReleased: (agent: AgentEntry) => void;
   readonly onCommitted: () => void;
   readonly requeue: (claim: Claim, delayMs: number) => void;
@@ -76,7 +77,7 @@ export class Claimer {
   /** Nothing was stored. After a loss of the connection memory is read anew, so there is nothing to give back. */
   #giveBack({ claim, agent, generation }: Pending): void {
     if (generation !== this.#parts.tallies.generation) return;
-    agent.claims -= 1;
+    agent.claims -= slotCostOf(claim.task.spec);
     this.#release(claim, agent);
     this.#deps.requeue(claim, FAILED_CLAIM_DELAY_MS);
   }
@@ -162,7 +163,7 @@ export class Claimer {
   ): void {
     const leases: LiveLease[] = [];
     for (const { claim, agent, readySinceMs } of batch) {
-      agent.claims -= 1;
+      agent.claims -= slotCostOf(claim.task.spec);
       const lease = granted.get(claim.task.taskId);
       if (lease === undefined) {
         // Cancelled, expired or given to another replica between the choice and its commit.

@@ -77,7 +77,7 @@ export class Demands {
     const { session, namespace, agentId } = agent;
     if (session === undefined) return;
     const { epoch, router } = session;
-    const demand = { wanted, held: agent.leases.size };
+    const demand = { wanted, held: agent.leasedSlots };
     const said = this.#parts.dispatch.demand(router, { namespace, agentId, epoch }, demand);
     if (said && wanted) this.#asked.set(agent, { epoch, router });
   }

@@ -10,6 +10,7 @@ import { chooseAgent } from "../domain/routing.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
 import { notOwner } from "../store/writer-session.ts";
+import { AffinityBook } from "./affinity-book.ts";
 import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
@@ -244,8 +245,8 @@ export class Engine {
 
   /** How the choice for a waiting task would stand now; nothing is changed. */
   explainNow(task: Pick<LiveTask, "namespace" | "spec" | "avoidAgentId">): RoutingDecision {
-    const { fleet, routing } = this.#parts;
-    const need = needOf({ ...task, preferAgentId: "" } as LiveTask);
+    const { fleet, routing, affinity } = this.#parts;
+    const need = needOf({ ...task, preferAgentId: "" } as LiveTask, affinity.agentOf(task));
     const { eligible, rejections } = fleet.findCandidates(
       task.namespace,
       need,
@@ -343,6 +344,7 @@ function buildParts(options: EngineOptions): EngineParts {
     queue: new ReadyQueue(),
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),
+    affinity: new AffinityBook(),
     hub: new WatchHub(),
     dispatch: options.dispatch,
     plans: options.plans,

@@ -80,6 +80,19 @@ describe("Fleet", () => {
     expect(fleet.findCandidates("default", NEED, 0).eligible[0]?.agentId).toBe("a1500");
   });
 
+  it("finds the agents that a task names in a large fleet, each once", () => {
+    const fleet = fakeFleet();
+    for (let i = 0; i < 3_000; i += 1) addAgent(fleet, `a${i}`);
+    const need = { ...NEED, preferAgentId: "a2500", affinityAgentId: "a2999" };
+    const ids = fleet.findCandidates("default", need, 0).eligible.map(({ agentId }) => agentId);
+    expect(ids.slice(0, 3)).toEqual(["a2500", "a2999", "a0"]);
+    const near = { ...NEED, preferAgentId: "a3", affinityAgentId: "a3" };
+    const found = fleet.findCandidates("default", near, 0).eligible;
+    expect(new Set(found).size).toBe(found.length);
+    const gone = { ...NEED, affinityAgentId: "nobody" };
+    expect(fleet.findCandidates("default", gone, 0).eligible).toHaveLength(CANDIDATES_MAX);
+  });
+
   it("looks at a bounded number of agents when few are eligible", () => {
     const fleet = fakeFleet();
     for (let i = 0; i < 2 * LOOKS_MAX; i += 1) addAgent(fleet, `a${i}`, { labels: { n: `${i}` } });

@@ -13,6 +13,8 @@ export const CANDIDATES_MAX = 64;
 /** Most agents looked at for one task. */
 export const LOOKS_MAX = 1_024;
 
+const NOBODY: readonly AgentEntry[] = [];
+
 /** Agents with one capability. */
 interface SkillIndex {
   readonly all: IndexedSet<AgentEntry>;
@@ -124,22 +126,28 @@ export class Fleet {
    *
    * Looks at open agents from a random place on, until CANDIDATES_MAX are eligible or LOOKS_MAX were looked at: with up
    * to 64 eligible agents the choice is over all of them, beyond it over a random sample, which is nearly as good
-   * (Mitzenmacher 2001, the power of two choices).   Cost: bounded, whatever the size of the fleet. */
+   * (Mitzenmacher 2001, the power of two choices). The agents that the task names itself, its fallback and the one of
+   * its affinity key, are among them in any case.   Cost: bounded, whatever the size of the fleet. */
   findCandidates(namespace: string, need: RoutingNeed, nowMs: number): Candidates {
     const index = this.#skills.get(laneKey(namespace, need.capability));
     if (index === undefined) return { eligible: [], rejections: [] };
     const eligible: AgentEntry[] = [];
     const rejections: Rejection[] = [];
     const { open } = index;
-    const looks = Math.min(open.size, LOOKS_MAX);
-    const start = open.size > CANDIDATES_MAX ? Math.floor(this.#options.random() * open.size) : 0;
-    for (let i = 0; i < looks && eligible.length < CANDIDATES_MAX; i += 1) {
-      const entry = open.at((start + i) % open.size);
+    const named = this.#findNamed(index, namespace, need);
+    const consider = (entry: AgentEntry) => {
       const reason = this.#reject(entry, need, nowMs);
       if (reason === undefined) eligible.push(entry);
       else if (rejections.length < REJECTIONS_MAX) {
         rejections.push({ agentId: entry.agentId, reason });
       }
+    };
+    named.forEach(consider);
+    const looks = Math.min(open.size, LOOKS_MAX);
+    const start = open.size > CANDIDATES_MAX ? Math.floor(this.#options.random() * open.size) : 0;
+    for (let i = 0; i < looks && eligible.length < CANDIDATES_MAX; i += 1) {
+      const entry = open.at((start + i) % open.size);
+      if (!named.includes(entry)) consider(entry);
     }
     this.#addClosed(index, need, nowMs, rejections);
     return { eligible, rejections };
@@ -179,6 +187,16 @@ export class Fleet {
       }
     }
     return [...names].sort();
+  }
+
+  /** Agents that the task would rather have than others: at most two. */
+  #findNamed({ open }: SkillIndex, namespace: string, need: RoutingNeed): readonly AgentEntry[] {
+    if (need.preferAgentId === "" && need.affinityAgentId === "") return NOBODY;
+    const ids = new Set([need.preferAgentId, need.affinityAgentId]);
+    return [...ids].flatMap((id) => {
+      const entry = id === "" ? undefined : this.get(namespace, id);
+      return entry !== undefined && open.has(entry) ? [entry] : [];
+    });
   }
 
   #reject(entry: AgentEntry, need: RoutingNeed, nowMs: number) {

@@ -21,18 +21,18 @@ export class LeaseBook {
 
   add(live: LiveLease): void {
     this.#byTask.set(live.lease.task.taskId, live);
-    live.agent.leases.set(live.lease.task.taskId, live);
+    live.agent.addLease(live);
   }
 
   remove(taskId: string): LiveLease | undefined {
     const live = this.#byTask.get(taskId);
     this.#byTask.delete(taskId);
-    live?.agent.leases.delete(taskId);
+    live?.agent.removeLease(taskId);
     return live;
   }
 
   clear(): void {
-    for (const live of this.#byTask.values()) live.agent.leases.clear();
+    for (const [taskId, live] of this.#byTask) live.agent.removeLease(taskId);
     this.#byTask.clear();
   }
 

@@ -3,6 +3,7 @@ import type { Pool } from "@nexus/postgres";
 import type { Ids, Logger } from "@nexus/shared";
 import type { Dispatch, EngineEvents, PlanCodec } from "../domain/ports.ts";
 import type { RoutingPolicy } from "../domain/routing.ts";
+import type { AffinityBook } from "./affinity-book.ts";
 import type { Fleet } from "./fleet.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Ledger } from "./ledger.ts";
@@ -36,6 +37,7 @@ export interface EngineParts {
   readonly queue: ReadyQueue;
   readonly fleet: Fleet;
   readonly book: LeaseBook;
+  readonly affinity: AffinityBook;
   readonly hub: WatchHub;
   readonly dispatch: Dispatch;
   readonly plans: PlanCodec;

@@ -47,6 +47,22 @@ describe("ReadyQueue", () => {
     expect(queue.best(lane)?.task.key).toBe("any");
   });
 
+  it("puts into one class what the same agents can take, whatever is merely preferred", () => {
+    const queue = new ReadyQueue();
+    const demand = { key: "vram", comparator: "GREATER_THAN", values: ["40"], weight: 0 } as const;
+    const specs = [
+      {},
+      { affinityKey: "k", labelConstraints: [{ ...demand, weight: 5 }] },
+      { preferredLabels: { zone: "eu" }, slotCost: 1 },
+      { labelConstraints: [demand] },
+      { labelConstraints: [demand, { ...demand, weight: 1 }] },
+      { slotCost: 2 },
+    ];
+    for (const spec of specs) queue.add(fakeTask({}, spec), 0);
+    const sizes = [...(queue.lane(LANE)?.classes.values() ?? [])].map(({ heap }) => heap.size);
+    expect(sizes).toEqual([3, 2, 1]);
+  });
+
   it("says since when a task could go", () => {
     const queue = new ReadyQueue();
     const task = fakeTask();

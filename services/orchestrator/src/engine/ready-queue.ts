@@ -1,6 +1,7 @@
 /** The tasks that wait for an agent, in memory: by lane, then by class, then by priority and age. */
 import type { LiveTask } from "../domain/live-task.ts";
 import type { RoutingNeed } from "../domain/routing.ts";
+import { slotCostOf } from "../domain/task.ts";
 import { Heap } from "./heap.ts";
 
 /** Removed entries that may stay in the heaps of an empty queue. */
@@ -38,13 +39,16 @@ export function laneKey(namespace: string, capability: string): string {
   return `${namespace}\u0000${capability}`;
 }
 
-/** What a task asks of an agent. */
-export function needOf(task: LiveTask): RoutingNeed {
+/** What a task asks of an agent; `affinityAgentId` is who had the last task of its key, or empty. */
+export function needOf(task: LiveTask, affinityAgentId = ""): RoutingNeed {
   return {
     capability: task.spec.capability,
     versionRange: task.spec.versionRange,
     requiredLabels: task.spec.requiredLabels,
     preferredLabels: task.spec.preferredLabels,
+    labelConstraints: task.spec.labelConstraints ?? [],
+    slotCost: slotCostOf(task.spec),
+    affinityAgentId,
     avoidAgentId: task.avoidAgentId,
     preferAgentId: task.preferAgentId,
   };
@@ -57,12 +61,15 @@ export function isTaskBefore(a: LiveTask, b: LiveTask): boolean {
   return a.taskId < b.taskId;
 }
 
-function classKey(task: LiveTask): string {
-  const { versionRange, requiredLabels } = task.spec;
+/** Names what decides who can take a task at all; what only makes one agent better than another stays out. */
+function classKey({ spec }: LiveTask): string {
+  const { versionRange, requiredLabels, labelConstraints = [] } = spec;
   const labels = Object.entries(requiredLabels);
-  if (labels.length === 0) return versionRange;
+  const demands = labelConstraints.filter(({ weight }) => weight === 0);
+  const cost = slotCostOf(spec);
+  if (labels.length === 0 && demands.length === 0 && cost === 1) return versionRange;
   labels.sort(([a], [b]) => (a < b ? -1 : 1));
-  return `${versionRange}\u0000${JSON.stringify(labels)}`;
+  return `${versionRange}\u0000${JSON.stringify([labels, demands, cost])}`;
 }
 
 /** Owns the waiting tasks. Time is passed in, monotonic milliseconds.

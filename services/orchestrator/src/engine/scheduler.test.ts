@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Claim, LiveTask } from "../domain/live-task.ts";
+import { AffinityBook } from "./affinity-book.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { addAgent, fakeFleet, fakeTask } from "./engine.fake.ts";
 import type { EngineParts } from "./parts.ts";
@@ -17,6 +18,7 @@ function setUp() {
     parts: {
       fleet,
       queue,
+      affinity: new AffinityBook(),
       routing: { bulkhead: 20, explorationShare: 0, random: () => 0.5 },
       nowMs: () => nowMs,
     } as unknown as EngineParts,
@@ -101,6 +103,35 @@ describe("Scheduler", () => {
     await turns();
     const perAgent = ["a", "b", "c"].map((id) => t.given().filter((g) => g.endsWith(id)).length);
     expect(perAgent).toEqual([3, 3, 3]);
+  });
+
+  it("counts what a task costs, and lets cheaper ones pass one that does not fit yet", async () => {
+    const t = setUp();
+    const agent = addAgent(t.fleet, "a", { slots: 4 });
+    t.add(fakeTask({ key: "big", priority: 9 }, { slotCost: 3 }));
+    t.add(fakeTask({ key: "big2", priority: 8 }, { slotCost: 3 }));
+    t.add(fakeTask({ key: "small" }));
+    await turns();
+    expect(t.given()).toEqual(["big>a", "small>a"]);
+    expect(agent.inHand).toBe(4);
+    agent.claims -= 3;
+    t.scheduler.wakeAgent(agent);
+    await turns();
+    expect(t.given()).toEqual(["big>a", "small>a", "big2>a"]);
+  });
+
+  it("keeps the tasks of an affinity key together, and goes on when their agent is full", async () => {
+    const t = setUp();
+    for (const id of ["a", "b", "c"]) addAgent(t.fleet, id, { slots: 3 });
+    const chat = { affinityKey: "chat" };
+    for (let i = 0; i < 4; i += 1) t.add(fakeTask({ key: `t${i}` }, chat));
+    await turns();
+    const agents = t.claims.map(({ agent }) => agent.agentId);
+    expect(new Set(agents.slice(0, 3)).size).toBe(1);
+    expect(agents[3]).not.toBe(agents[0]);
+    expect(t.claims[1]?.claim.decision.factors?.affinity).toBe(1);
+    const { rejections } = t.claims[3]?.claim.decision ?? {};
+    expect(rejections).toEqual([{ agentId: agents[0], reason: "NO_FREE_SLOT" }]);
   });
 
   it("chooses nothing while paused, and everything that waits once resumed", async () => {

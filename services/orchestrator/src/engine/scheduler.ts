@@ -1,6 +1,7 @@
 /** Matches waiting tasks with agents. Event-driven: a lane is looked at when something about it changed. */
 import type { Claim } from "../domain/live-task.ts";
 import { chooseAgent } from "../domain/routing.ts";
+import { slotCostOf } from "../domain/task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { Heap } from "./heap.ts";
 import type { EngineParts } from "./parts.ts";
@@ -143,9 +144,9 @@ export class Scheduler {
 
   /** Chooses an agent for the lane's best task and claims it; false when there is none. */
   #choose({ lane, best: { task } }: Contender): boolean {
-    const { fleet, queue, routing } = this.#parts;
+    const { fleet, queue, routing, affinity } = this.#parts;
     const nowMs = this.#parts.nowMs();
-    const need = needOf(task);
+    const need = needOf(task, affinity.agentOf(task));
     const { eligible, rejections } = fleet.findCandidates(lane.namespace, need, nowMs);
     const choice = chooseAgent(eligible, rejections, need, routing);
     const { agent } = choice;
@@ -153,7 +154,8 @@ export class Scheduler {
     const readySinceMs = queue.take(task.taskId) ?? nowMs;
     this.#assignments += 1;
     agent.lastAssigned = this.#assignments;
-    agent.claims += 1;
+    agent.claims += slotCostOf(task.spec);
+    affinity.note(task, agent.agentId);
     agent.breaker(task.spec.capability).onAssigned(nowMs);
     fleet.refresh(agent);
     this.#deps.claim(

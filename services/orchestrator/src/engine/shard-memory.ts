@@ -63,7 +63,7 @@ export class ShardMemory {
   }
 
   #bring(work: StoredWork): void {
-    const { book, fleet, tallies } = this.#parts;
+    const { book, fleet, affinity, tallies } = this.#parts;
     tallies.blocked += work.blocked;
     enqueue(
       this.#parts,
@@ -72,6 +72,7 @@ export class ShardMemory {
     );
     for (const lease of work.leases) {
       const { agentId, task } = lease;
+      affinity.note(task, agentId);
       book.add({
         lease,
         agent: fleet.open(task.namespace, agentId),

@@ -29,6 +29,7 @@ import {
   type TaskView,
 } from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
+import { fromPlacement, toPlacement } from "./convert-placement.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
@@ -108,6 +109,7 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
       scheduleToStartTimeout === undefined
         ? DEFAULT_SCHEDULE_TO_START_MS
         : durationMs(scheduleToStartTimeout),
+    ...toPlacement(spec),
   };
 }
 
@@ -130,10 +132,11 @@ export function fromTaskSpec(
   spec: StoredTaskSpec,
   input: Payload | undefined,
 ): MessageInitShape<typeof TaskSpecSchema> {
-  const { startToCloseMs, scheduleToStartMs, retry, ...rest } = spec;
+  const { startToCloseMs, scheduleToStartMs, retry, labelConstraints: _, ...rest } = spec;
   const standardRetry = JSON.stringify(retry) === JSON.stringify(DEFAULT_RETRY);
   return {
     ...rest,
+    ...fromPlacement(spec),
     dependencies: [...spec.dependencies],
     ...(input === undefined ? {} : { input: fromPayload(input) }),
     ...(standardRetry ? {} : { retry: fromRetryPolicy(retry) }),

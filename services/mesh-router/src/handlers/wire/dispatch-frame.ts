@@ -1,12 +1,18 @@
 /** Reads DispatchRequest in place. Orchestrators are services of ours: what they send is read for its address and
  * its lease, and otherwise passed on as it came. */
-import type { CarriedOrder, Demand, SessionName } from "../../domain/carried.ts";
+import type { CarriedAssignment, CarriedOrder, Demand, SessionName } from "../../domain/carried.ts";
 import { expectAtMost } from "./agent-frame.ts";
 import { expectType, id, message } from "./checks.ts";
 import { VARINT, WireError, WireReader } from "./wire-reader.ts";
 
-/** An assignment or a cancel with its address. */
-export interface AddressedOrder {
+/** An assignment with its address. */
+export interface AddressedAssignment {
+  readonly to: SessionName;
+  readonly order: CarriedAssignment;
+}
+
+/** A cancel with its address. */
+export interface AddressedCancel {
   readonly to: SessionName;
   readonly order: CarriedOrder;
 }
@@ -27,8 +33,8 @@ export interface AddressedDemand {
 /** A frame from an orchestrator. */
 export interface OrchestratorFrame {
   orchestratorId: string;
-  readonly assignments: AddressedOrder[];
-  readonly cancels: AddressedOrder[];
+  readonly assignments: AddressedAssignment[];
+  readonly cancels: AddressedCancel[];
   readonly results: AddressedResult[];
   readonly demands: AddressedDemand[];
 }
@@ -37,9 +43,10 @@ const ID_MAX = 128;
 const NAMESPACE_MAX = 64;
 const NOBODY: SessionName = { namespace: "", agentId: "", epoch: 0n };
 const NOTHING = Buffer.alloc(0);
-/** Field numbers of the fence: of Assignment, and of TaskCancel. */
-const ASSIGNMENT_FENCE = 4;
-const CANCEL_FENCE = 2;
+/** Field numbers of what is read of Assignment, and of TaskCancel, which has no slots. */
+const ASSIGNMENT_FIELDS = { fence: 4, slotCost: 16 };
+const CANCEL_FIELDS = { fence: 2, slotCost: 0 };
+type LeaseFields = typeof ASSIGNMENT_FIELDS;
 
 /** Reads a frame. Errors: WireError. */
 export function readOrchestratorFrame(bytes: Buffer): OrchestratorFrame {
@@ -61,35 +68,39 @@ export function readOrchestratorFrame(bytes: Buffer): OrchestratorFrame {
 
 function readField(reader: WireReader, frame: OrchestratorFrame): void {
   if (reader.field === 1) frame.orchestratorId = id(reader, "orchestrator_id", ID_MAX);
-  else if (reader.field === 2) frame.assignments.push(readOrder(reader, ASSIGNMENT_FENCE));
-  else if (reader.field === 3) frame.cancels.push(readOrder(reader, CANCEL_FENCE));
+  else if (reader.field === 2) frame.assignments.push(readOrder(reader, ASSIGNMENT_FIELDS));
+  else if (reader.field === 3) frame.cancels.push(readOrder(reader, CANCEL_FIELDS));
   else if (reader.field === 4) frame.results.push(readResult(reader));
   else if (reader.field === 5) frame.demands.push(readDemand(reader));
   else reader.skip();
 }
 
-function readOrder(reader: WireReader, fenceField: number): AddressedOrder {
+function readOrder(reader: WireReader, fields: LeaseFields): AddressedAssignment {
   let to = NOBODY;
-  let order: CarriedOrder = { taskId: "", fence: 0n, bytes: NOTHING };
+  let order: CarriedAssignment = { taskId: "", fence: 0n, slots: 1, bytes: NOTHING };
   message(reader, (inner) => {
     if (inner.field === 1) to = readRef(inner);
-    else if (inner.field === 2) order = readLease(inner, fenceField);
+    else if (inner.field === 2) order = readLease(inner, fields);
     else inner.skip();
   });
   return { to, order };
 }
 
-function readLease(reader: WireReader, fenceField: number): CarriedOrder {
+function readLease(reader: WireReader, fields: LeaseFields): CarriedAssignment {
   let taskId = "";
   let fence = 0n;
+  let slots = 1;
   const bytes = message(reader, (inner) => {
     if (inner.field === 1) taskId = id(inner, "task_id", ID_MAX);
-    else if (inner.field === fenceField) {
+    else if (inner.field === fields.fence) {
       expectType(inner, VARINT);
       fence = inner.int64();
+    } else if (inner.field === fields.slotCost) {
+      expectType(inner, VARINT);
+      slots = Math.max(1, Number(inner.int64()));
     } else inner.skip();
   });
-  return { taskId, fence, bytes };
+  return { taskId, fence, slots, bytes };
 }
 
 function readResult(reader: WireReader): AddressedResult {

@@ -1,0 +1,57 @@
+/** What a task asks of the place where it runs, to and from the contract. What is at its default is left out, both ways. */
+import {
+  LabelComparator as WireComparator,
+  type TaskSpec as WireTaskSpec,
+} from "@nexus/proto/orchestrator";
+import type { LabelComparator, LabelConstraint } from "../domain/label-constraint.ts";
+import type { TaskSpec } from "../domain/task.ts";
+
+type Placement = Pick<TaskSpec, "slotCost" | "affinityKey" | "labelConstraints">;
+
+const COMPARATORS: Readonly<Record<LabelComparator, WireComparator>> = {
+  EQUAL: WireComparator.EQUAL,
+  NOT_EQUAL: WireComparator.NOT_EQUAL,
+  IN: WireComparator.IN,
+  NOT_IN: WireComparator.NOT_IN,
+  EXISTS: WireComparator.EXISTS,
+  NOT_EXISTS: WireComparator.NOT_EXISTS,
+  GREATER_THAN: WireComparator.GREATER_THAN,
+  LESS_THAN: WireComparator.LESS_THAN,
+};
+
+const COMPARATOR_OF = new Map(
+  Object.entries(COMPARATORS).map(([name, wire]) => [wire, name as LabelComparator]),
+);
+
+/** Reads slot cost, affinity key and label constraints. Validation has refused comparators of no meaning. */
+export function toPlacement({ slotCost, affinityKey, labelConstraints }: WireTaskSpec): Placement {
+  const constraints = labelConstraints.flatMap((constraint): LabelConstraint[] => {
+    const comparator = COMPARATOR_OF.get(constraint.comparator);
+    if (comparator === undefined) return [];
+    const { key, values, weight } = constraint;
+    return [{ key, comparator, values: [...values], weight }];
+  });
+  return {
+    ...(slotCost > 1 ? { slotCost } : {}),
+    ...(affinityKey === "" ? {} : { affinityKey }),
+    ...(constraints.length === 0 ? {} : { labelConstraints: constraints }),
+  };
+}
+
+/** Writes them. */
+export function fromPlacement({ slotCost, affinityKey, labelConstraints }: Placement) {
+  return {
+    ...(slotCost === undefined ? {} : { slotCost }),
+    ...(affinityKey === undefined ? {} : { affinityKey }),
+    ...(labelConstraints === undefined
+      ? {}
+      : {
+          labelConstraints: labelConstraints.map(({ key, comparator, values, weight }) => ({
+            key,
+            comparator: COMPARATORS[comparator],
+            values: [...values],
+            weight,
+          })),
+        }),
+  };
+}
