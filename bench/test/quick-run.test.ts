@@ -42,7 +42,15 @@ describe("npm run bench", () => {
       expect(code).toBe(2);
       expect(stdout).toBe("");
       expect(stderr).toMatch(/speed|--fast/);
-      for (const name of ["tasks", "assignment", "messages", "tokens", "discovery", "routing"]) {
+      for (const name of [
+        "tasks",
+        "assignment",
+        "messages",
+        "tokens",
+        "discovery",
+        "routing",
+        "waiting",
+      ]) {
         expect(stderr).toContain(`\n  ${name} `);
       }
     }
@@ -82,6 +90,9 @@ describe("npm run bench", () => {
         "token_checks_per_second",
         "client_grants_per_second",
         "logins_per_second",
+        "waiting_bytes_per_task",
+        "routing_nexus_success_percent",
+        "routing_least_loaded_p95_ms",
       ]) {
         expect(json[key], key).toBeGreaterThan(0);
       }

@@ -9,9 +9,10 @@ import { routingScenario } from "./routing.ts";
 import type { LoneScenario, Scenario } from "./scenario.ts";
 import { tasksScenario } from "./tasks.ts";
 import { tokensScenario } from "./tokens.ts";
+import { waitingScenario } from "./waiting.ts";
 
 /** Scenarios that need no stack; they run before it is started. */
-export const LONE_SCENARIOS: readonly LoneScenario[] = [routingScenario];
+export const LONE_SCENARIOS: readonly LoneScenario[] = [routingScenario, waitingScenario];
 
 /** Every scenario that needs one. */
 export const SCENARIOS: readonly Scenario[] = [

@@ -81,11 +81,27 @@ const flushing = {
   }),
   waitingTasksMax: int({
     env: "NEXUS_ORCHESTRATOR_WAITING_TASKS_MAX",
-    default: 200_000,
+    default: 1_000_000,
     min: 1,
     max: 5_000_000,
     about:
       "Most tasks that may wait, for an agent or for each other; beyond it submissions are refused with QUEUE_FULL.",
+  }),
+  namespaceWaitingTasksMax: int({
+    env: "NEXUS_ORCHESTRATOR_NAMESPACE_WAITING_TASKS_MAX",
+    default: 500_000,
+    min: 1,
+    max: 5_000_000,
+    about:
+      "Most tasks of one namespace that may wait, so that one tenant's backlog leaves room for the others.",
+  }),
+  waitingMemoryMibMax: int({
+    env: "NEXUS_ORCHESTRATOR_WAITING_MEMORY_MIB_MAX",
+    default: 256,
+    min: 16,
+    max: 16_384,
+    about:
+      "About how much memory waiting tasks may take, whatever their number. One takes 180 bytes, and 250 more are shared by those of a submission.",
   }),
 };
 

@@ -217,10 +217,8 @@ function newTask(index: number): LiveTask {
     namespace: NAMESPACE,
     key: String(index),
     spec: {
-      key: String(index),
       capability: CAPABILITY,
       versionRange: "",
-      dependencies: [],
       requiredLabels: {},
       preferredLabels: {},
       priority: 0,
@@ -234,6 +232,7 @@ function newTask(index: number): LiveTask {
     hasUpstream: false,
     attempts: 0,
     charged: 0,
+    crowded: 0,
     readyAtMs: index,
     avoidAgentId: "",
     preferAgentId: "",

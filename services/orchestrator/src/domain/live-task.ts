@@ -2,13 +2,17 @@
 import type { RoutingDecision } from "./routing-decision.ts";
 import type { StoredTaskSpec } from "./task.ts";
 
+/** The spec of a task that waits or runs: without what is no longer needed then, and without its key, which it has
+ * beside it. */
+export type LiveSpec = Omit<StoredTaskSpec, "key" | "dependencies">;
+
 /** A task that is READY or leased. */
 export interface LiveTask {
   readonly taskId: string;
   readonly jobId: string;
   readonly namespace: string;
   readonly key: string;
-  readonly spec: StoredTaskSpec;
+  readonly spec: LiveSpec;
   /** Its own priority plus the job's. */
   readonly priority: number;
   readonly planning: boolean;

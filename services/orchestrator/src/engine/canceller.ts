@@ -78,7 +78,7 @@ export class Canceller {
         if (job === undefined) throw jobNotFound();
         return { job, cancelled, events };
       },
-      (flushed) => this.#apply(flushed),
+      (flushed) => this.#apply(order.namespace, flushed),
     );
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#parts.events.flushed("cancel", 1, seconds);
@@ -99,10 +99,10 @@ export class Canceller {
     });
   }
 
-  #apply({ cancelled, events }: Flushed): void {
+  #apply(namespace: string, { cancelled, events }: Flushed): void {
     if (cancelled === undefined) return;
-    const { queue, book, dispatch, tallies } = this.#parts;
-    tallies.blocked -= cancelled.blocked;
+    const { queue, backlog, book, dispatch } = this.#parts;
+    backlog.addBlocked(namespace, -cancelled.blocked);
     for (const change of cancelled.changes) {
       if (change.kind !== "task") continue;
       queue.remove(change.taskId);
@@ -111,7 +111,7 @@ export class Canceller {
       const { agent, lease } = live;
       agent.forgetProbe(lease.task.spec.capability, this.#parts.nowMs());
       if (agent.session !== undefined) {
-        const { namespace, agentId } = agent;
+        const { agentId } = agent;
         dispatch.cancel(
           agent.session.router,
           { namespace, agentId, epoch: lease.agentEpoch },

@@ -13,6 +13,7 @@ import { notOwner } from "../store/writer-session.ts";
 import { AffinityBook } from "./affinity-book.ts";
 import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
+import { Backlog } from "./backlog.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
 import { Demands } from "./demands.ts";
@@ -160,13 +161,13 @@ export class Engine {
 
   /** Numbers for gauges. */
   stats() {
-    const { queue, book, fleet, tallies, hub, ledger } = this.#parts;
+    const { queue, backlog, book, fleet, hub, ledger } = this.#parts;
     return {
       shards: ledger.shards.size,
       replicas: this.ring.replicas,
       ready: queue.size - queue.delayedSize,
       delayed: queue.delayedSize,
-      blocked: tallies.blocked,
+      blocked: backlog.blocked,
       leases: book.size,
       agents: fleet.size,
       watchers: hub.size,
@@ -180,7 +181,8 @@ export class Engine {
       load: (client: Queryable, shards: readonly number[]) => this.#memory.load(client, shards),
       onReset: () => this.#memory.reset(),
       onTaken: (shards: readonly number[], all: boolean) => this.#onTaken(shards, all),
-      onGiven: (shards: readonly number[], blocked: number) => this.#onGiven(shards, blocked),
+      onGiven: (shards: readonly number[], blocked: ReadonlyMap<string, number>) =>
+        this.#onGiven(shards, blocked),
       onLost: () => this.#scheduler.pause(),
     };
     this.#parts.ledger.start(hooks, address);
@@ -286,7 +288,7 @@ export class Engine {
     else this.#resend(this.#memory.leasesIn(shards));
   }
 
-  #onGiven(shards: readonly number[], blocked: number): void {
+  #onGiven(shards: readonly number[], blocked: ReadonlyMap<string, number>): void {
     for (const agent of this.#memory.forget(shards, blocked)) this.#scheduler.wakeAgent(agent);
     const moved = notOwner("Another replica owns the job now; watch again with after_sequence.");
     this.hub.end(moved, inShards(shards));
@@ -336,12 +338,15 @@ export class Engine {
 
 function buildParts(options: EngineOptions): EngineParts {
   const random = options.random ?? Math.random;
-  const { pool, replica, logger, bulkhead, explorationShare } = options;
+  const { pool, replica, logger, bulkhead, explorationShare, limits } = options;
+  const nowMs = options.nowMs ?? (() => performance.now());
+  const queue = new ReadyQueue();
   return {
     pool,
     logger,
     ledger: new Ledger({ pool, replica, logger }),
-    queue: new ReadyQueue(),
+    queue,
+    backlog: new Backlog({ queue, limits, random, nowMs }),
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),
     affinity: new AffinityBook(),
@@ -349,10 +354,10 @@ function buildParts(options: EngineOptions): EngineParts {
     dispatch: options.dispatch,
     plans: options.plans,
     events: options.events,
-    limits: options.limits,
+    limits,
     routing: { bulkhead, explorationShare, random },
     ids: options.ids,
-    tallies: { blocked: 0, generation: 0 },
-    nowMs: options.nowMs ?? (() => performance.now()),
+    tallies: { generation: 0 },
+    nowMs,
   };
 }

@@ -36,8 +36,9 @@ export interface LedgerHooks {
   onReset(): void;
   /** The shards read last are in memory and may be worked on. `all`: they are all there are. */
   onTaken(shards: readonly number[], all: boolean): void;
-  /** Shards are another replica's from now on; their work leaves memory. `blocked` of their tasks wait for others. */
-  onGiven(shards: readonly number[], blocked: number): void;
+  /** Shards are another replica's from now on; their work leaves memory. `blocked` of their tasks, by namespace, wait for
+   * others. */
+  onGiven(shards: readonly number[], blocked: ReadonlyMap<string, number>): void;
   /** Nothing can be written until the next load. */
   onLost(): void;
 }

@@ -4,6 +4,7 @@ import type { Ids, Logger } from "@nexus/shared";
 import type { Dispatch, EngineEvents, PlanCodec } from "../domain/ports.ts";
 import type { RoutingPolicy } from "../domain/routing.ts";
 import type { AffinityBook } from "./affinity-book.ts";
+import type { Backlog, BacklogLimits } from "./backlog.ts";
 import type { Fleet } from "./fleet.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Ledger } from "./ledger.ts";
@@ -11,12 +12,11 @@ import type { ReadyQueue } from "./ready-queue.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
 /** The limits of the engine; see config.ts for what each means. */
-export interface EngineLimits {
+export interface EngineLimits extends BacklogLimits {
   readonly flushItemsMax: number;
   readonly flushDelayMs: number;
   readonly updatesQueuedMax: number;
   readonly submitsQueuedMax: number;
-  readonly waitingTasksMax: number;
   readonly uncostedAttemptsMax: number;
   readonly lostAfterMs: number;
   readonly reapBatchMax: number;
@@ -24,8 +24,6 @@ export interface EngineLimits {
 
 /** State that changes with every load. */
 export interface Tallies {
-  /** Tasks that wait for other tasks. */
-  blocked: number;
   /** Counts loads: what was begun before the last one must not be applied after it. */
   generation: number;
 }
@@ -35,6 +33,7 @@ export interface EngineParts {
   readonly pool: Pool;
   readonly ledger: Ledger;
   readonly queue: ReadyQueue;
+  readonly backlog: Backlog;
   readonly fleet: Fleet;
   readonly book: LeaseBook;
   readonly affinity: AffinityBook;

@@ -1,5 +1,6 @@
 /** Puts tasks into the queue and wakes whoever looks at it. */
 import type { LiveTask } from "../domain/live-task.ts";
+import type { WaitingTask } from "../domain/waiting-task.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -9,14 +10,31 @@ export function enqueue(
   scheduler: Scheduler,
   tasks: readonly { readonly task: LiveTask; readonly delayMs: number }[],
 ): void {
+  const nowMs = parts.nowMs();
   let delayed = false;
   for (const { task, delayMs } of tasks) {
     if (delayMs <= 0) {
-      scheduler.wakeLane(parts.queue.add(task, parts.nowMs()));
+      scheduler.wakeLane(parts.queue.add(task, nowMs));
     } else {
-      parts.queue.addDelayed(task, parts.nowMs() + delayMs);
+      parts.queue.addDelayed(task, nowMs + delayMs);
       delayed = true;
     }
+  }
+  if (delayed) scheduler.delayedAdded();
+}
+
+/** Adds tasks as they were read from the tables. */
+export function adopt(
+  parts: EngineParts,
+  scheduler: Scheduler,
+  tasks: readonly WaitingTask[],
+): void {
+  const nowMs = parts.nowMs();
+  let delayed = false;
+  for (const task of tasks) {
+    const lane = parts.queue.adopt(task, nowMs);
+    if (lane === undefined) delayed = true;
+    else scheduler.wakeLane(lane);
   }
   if (delayed) scheduler.delayedAdded();
 }

@@ -1,7 +1,14 @@
 /** The tasks that wait for an agent, in memory: by lane, then by class, then by priority and age. */
-import type { LiveTask } from "../domain/live-task.ts";
+import type { LiveSpec, LiveTask } from "../domain/live-task.ts";
 import type { RoutingNeed } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
+import {
+  isWaitingBefore,
+  PackedBytes,
+  TaskPacker,
+  unpackTask,
+  type WaitingTask,
+} from "../domain/waiting-task.ts";
 import { Heap } from "./heap.ts";
 
 /** Removed entries that may stay in the heaps of an empty queue. */
@@ -9,7 +16,7 @@ const WASTE_MAX = 1_024;
 
 /** Tasks of one class can go to the same agents, so when its first one finds none, none of it does. */
 export interface TaskClass {
-  readonly heap: Heap<LiveTask>;
+  readonly heap: Heap<WaitingTask>;
   /** Set while a scheduling pass has found nobody for it. */
   parked: boolean;
 }
@@ -22,16 +29,16 @@ export interface Lane {
   readonly classes: Map<string, TaskClass>;
 }
 
-/** A task whose next attempt must wait. */
-interface Delayed {
-  readonly task: LiveTask;
-  readonly dueAtMs: number;
+/** How many tasks of a namespace wait, and how many have left since it last had none. */
+interface NamespaceCount {
+  size: number;
+  left: number;
 }
 
-/** A task that could go, and since when. */
-interface Waiting {
+/** The best task of a lane. */
+export interface Best {
   readonly task: LiveTask;
-  readonly sinceMs: number;
+  readonly group: TaskClass;
 }
 
 /** Names a lane. Neither part can hold a NUL. */
@@ -62,7 +69,7 @@ export function isTaskBefore(a: LiveTask, b: LiveTask): boolean {
 }
 
 /** Names what decides who can take a task at all; what only makes one agent better than another stays out. */
-function classKey({ spec }: LiveTask): string {
+function classKey(spec: LiveSpec): string {
   const { versionRange, requiredLabels, labelConstraints = [] } = spec;
   const labels = Object.entries(requiredLabels);
   const demands = labelConstraints.filter(({ weight }) => weight === 0);
@@ -77,9 +84,14 @@ function classKey({ spec }: LiveTask): string {
  * Removal is lazy: an entry counts only while the task is in the index; what is left in a heap is skipped, and a
  * lane is swept when more than half of what it holds is such waste. */
 export class ReadyQueue {
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #delayedIds = new Map<string, LiveTask>();
-  readonly #delayed = new Heap<Delayed>((a, b) => a.dueAtMs < b.dueAtMs);
+  #packer = new TaskPacker();
+  #bytes = new PackedBytes();
+  readonly #waiting = new Map<string, WaitingTask>();
+  readonly #delayedIds = new Map<string, WaitingTask>();
+  readonly #delayed = new Heap<WaitingTask>((a, b) => a.cohort.sinceMs < b.cohort.sinceMs);
+  /** Namespaces of which tasks wait. */
+  readonly #namespaces = new Map<string, NamespaceCount>();
+  #left = 0;
   readonly #lanes = new Map<string, Lane>();
   #waste = 0;
 
@@ -93,9 +105,28 @@ export class ReadyQueue {
     return this.#delayedIds.size;
   }
 
+  /** Tasks of one namespace, delayed or not. */
+  sizeOf(namespace: string): number {
+    return this.#namespaces.get(namespace)?.size ?? 0;
+  }
+
+  /** Tasks that have left, ever, and those of one namespace since it last had none. */
+  get left(): number {
+    return this.#left;
+  }
+
+  leftOf(namespace: string): number {
+    return this.#namespaces.get(namespace)?.left ?? 0;
+  }
+
+  /** About how much memory the waiting tasks take. */
+  get bytes(): number {
+    return this.#bytes.total;
+  }
+
   /** When the next delay ends; undefined when there is none. */
   get nextDueAtMs(): number | undefined {
-    return this.#delayed.peek()?.dueAtMs;
+    return this.#delayed.peek()?.cohort.sinceMs;
   }
 
   lane(key: string): Lane | undefined {
@@ -113,55 +144,55 @@ export class ReadyQueue {
 
   /** Adds a task that may go from `sinceMs` on and returns the key of its lane; one that waits already is replaced. */
   add(task: LiveTask, sinceMs: number): string {
-    this.remove(task.taskId);
-    const key = laneKey(task.namespace, task.spec.capability);
-    let lane = this.#lanes.get(key);
-    if (lane === undefined) {
-      const { namespace, spec } = task;
-      lane = { key, namespace, capability: spec.capability, classes: new Map() };
-      this.#lanes.set(key, lane);
-    }
-    const name = classKey(task);
-    let group = lane.classes.get(name);
-    if (group === undefined) {
-      group = { heap: new Heap(isTaskBefore), parked: false };
-      lane.classes.set(name, group);
-    }
-    group.heap.push(task);
-    this.#waiting.set(task.taskId, { task, sinceMs });
-    return key;
+    const waiting = this.#packer.pack(task, sinceMs);
+    this.#countIn(waiting);
+    return this.#enter(waiting);
   }
 
   /** Adds a task that may not go before `dueAtMs`. */
   addDelayed(task: LiveTask, dueAtMs: number): void {
-    this.remove(task.taskId);
-    this.#delayed.push({ task, dueAtMs });
-    this.#delayedIds.set(task.taskId, task);
+    const waiting = this.#packer.pack(task, dueAtMs);
+    this.#countIn(waiting);
+    this.#delay(waiting);
+  }
+
+  /** Adds a task that was packed elsewhere; returns the key of its lane, or undefined when its time has not come. */
+  adopt(waiting: WaitingTask, nowMs: number): string | undefined {
+    this.#countIn(waiting);
+    if (waiting.cohort.sinceMs <= nowMs) return this.#enter(waiting);
+    this.#delay(waiting);
+    return undefined;
   }
 
   /** Moves tasks whose delay is over to their lanes; returns the keys of those lanes. */
   releaseDue(nowMs: number): Set<string> {
     const lanes = new Set<string>();
     for (let next = this.#delayed.peek(); next !== undefined; next = this.#delayed.peek()) {
-      const { task, dueAtMs } = next;
-      const gone = this.#delayedIds.get(task.taskId) !== task;
-      if (!gone && dueAtMs > nowMs) break;
+      const gone = this.#delayedIds.get(next.taskId) !== next;
+      if (!gone && next.cohort.sinceMs > nowMs) break;
       this.#delayed.pop();
-      if (!gone) lanes.add(this.add(task, dueAtMs));
+      if (gone) continue;
+      this.#delayedIds.delete(next.taskId);
+      lanes.add(this.#enter(next));
     }
     return lanes;
   }
 
   /** Takes a task out, wherever it waits; false when it does not wait. */
   remove(taskId: string): boolean {
-    return this.#delayedIds.delete(taskId) || this.take(taskId) !== undefined;
+    const delayed = this.#delayedIds.get(taskId);
+    if (delayed === undefined) return this.take(taskId) !== undefined;
+    this.#delayedIds.delete(taskId);
+    this.#countOut(delayed);
+    return true;
   }
 
-  /** Takes out every task that is meant, wherever it waits. */
-  removeWhere(isMeant: (task: LiveTask) => boolean): void {
-    for (const { task } of this.#waiting.values()) if (isMeant(task)) this.take(task.taskId);
-    for (const task of this.#delayedIds.values()) {
-      if (isMeant(task)) this.#delayedIds.delete(task.taskId);
+  /** Takes out every task of the jobs that are meant, wherever it waits. */
+  removeWhere(isMeant: (jobId: string) => boolean): void {
+    for (const waiting of [this.#waiting, this.#delayedIds]) {
+      for (const { taskId, cohort } of waiting.values()) {
+        if (isMeant(cohort.jobId)) this.remove(taskId);
+      }
     }
   }
 
@@ -170,23 +201,24 @@ export class ReadyQueue {
     const waiting = this.#waiting.get(taskId);
     if (waiting === undefined) return undefined;
     this.#waiting.delete(taskId);
+    this.#countOut(waiting);
     this.#waste += 1;
     if (this.#waste > this.#waiting.size + WASTE_MAX) this.#sweep();
-    return waiting.sinceMs;
+    return waiting.cohort.sinceMs;
   }
 
   /** The best task of a lane among its classes that are not parked, with its class. */
-  best(lane: Lane): { readonly task: LiveTask; readonly group: TaskClass } | undefined {
-    let best: { task: LiveTask; group: TaskClass } | undefined;
+  best(lane: Lane): Best | undefined {
+    let best: { waiting: WaitingTask; group: TaskClass } | undefined;
     for (const [name, group] of lane.classes) {
-      const task = this.#head(group);
-      if (task === undefined) lane.classes.delete(name);
-      else if (!group.parked && (best === undefined || isTaskBefore(task, best.task))) {
-        best = { task, group };
+      const waiting = this.#head(group);
+      if (waiting === undefined) lane.classes.delete(name);
+      else if (!group.parked && (best === undefined || isWaitingBefore(waiting, best.waiting))) {
+        best = { waiting, group };
       }
     }
     if (lane.classes.size === 0) this.#lanes.delete(lane.key);
-    return best;
+    return best === undefined ? undefined : { task: unpackTask(best.waiting), group: best.group };
   }
 
   /** Says whether any task of a lane waits, parked or not. */
@@ -202,13 +234,60 @@ export class ReadyQueue {
     this.#waiting.clear();
     this.#delayedIds.clear();
     this.#delayed.filter(() => false);
+    this.#packer = new TaskPacker();
+    this.#bytes = new PackedBytes();
+    this.#namespaces.clear();
     this.#lanes.clear();
     this.#waste = 0;
   }
 
-  #head(group: TaskClass): LiveTask | undefined {
+  #enter(waiting: WaitingTask): string {
+    const { namespace, spec } = waiting.cohort.kind.traits;
+    const key = laneKey(namespace, spec.capability);
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = { key, namespace, capability: spec.capability, classes: new Map() };
+      this.#lanes.set(key, lane);
+    }
+    const name = classKey(spec);
+    let group = lane.classes.get(name);
+    if (group === undefined) {
+      group = { heap: new Heap(isWaitingBefore), parked: false };
+      lane.classes.set(name, group);
+    }
+    group.heap.push(waiting);
+    this.#waiting.set(waiting.taskId, waiting);
+    return key;
+  }
+
+  #delay(waiting: WaitingTask): void {
+    this.#delayed.push(waiting);
+    this.#delayedIds.set(waiting.taskId, waiting);
+  }
+
+  #countIn(waiting: WaitingTask): void {
+    this.remove(waiting.taskId);
+    this.#bytes.add(waiting);
+    const { namespace } = waiting.cohort.kind.traits;
+    const count = this.#namespaces.get(namespace);
+    if (count === undefined) this.#namespaces.set(namespace, { size: 1, left: 0 });
+    else count.size += 1;
+  }
+
+  #countOut(waiting: WaitingTask): void {
+    this.#bytes.remove(waiting);
+    this.#left += 1;
+    const { namespace } = waiting.cohort.kind.traits;
+    const count = this.#namespaces.get(namespace);
+    if (count === undefined) return;
+    count.size -= 1;
+    count.left += 1;
+    if (count.size === 0) this.#namespaces.delete(namespace);
+  }
+
+  #head(group: TaskClass): WaitingTask | undefined {
     for (let task = group.heap.peek(); task !== undefined; task = group.heap.peek()) {
-      if (this.#waiting.get(task.taskId)?.task === task) return task;
+      if (this.#waiting.get(task.taskId) === task) return task;
       group.heap.pop();
       this.#waste -= 1;
     }
@@ -218,10 +297,10 @@ export class ReadyQueue {
   #sweep(): void {
     for (const lane of this.#lanes.values()) {
       for (const group of lane.classes.values()) {
-        group.heap.filter((task) => this.#waiting.get(task.taskId)?.task === task);
+        group.heap.filter((task) => this.#waiting.get(task.taskId) === task);
       }
     }
-    this.#delayed.filter(({ task }) => this.#delayedIds.get(task.taskId) === task);
+    this.#delayed.filter((task) => this.#delayedIds.get(task.taskId) === task);
     this.#waste = 0;
   }
 }

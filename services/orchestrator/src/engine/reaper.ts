@@ -72,7 +72,7 @@ export class Reaper {
       },
       ({ expired, effects }) => {
         for (const task of expired) this.#parts.queue.remove(task.taskId);
-        this.#parts.tallies.blocked -= effects.unblockedOrSkipped;
+        this.#parts.backlog.removeBlocked(effects.unblockedOrSkipped);
         publish(this.#parts, effects.events);
       },
     );

@@ -5,7 +5,7 @@ import { slotCostOf } from "../domain/task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { Heap } from "./heap.ts";
 import type { EngineParts } from "./parts.ts";
-import { isTaskBefore, type Lane, laneKey, needOf } from "./ready-queue.ts";
+import { type Best, isTaskBefore, type Lane, laneKey, needOf } from "./ready-queue.ts";
 
 /** Choices in one turn of the event loop; the rest waits for the next turn, so that calls and streams get theirs. */
 export const CHOICES_PER_TURN = 256;
@@ -15,7 +15,7 @@ export const CLAIMS_IN_FLIGHT_MAX = 2_048;
 /** A lane under consideration, with its best task. */
 interface Contender {
   readonly lane: Lane;
-  readonly best: NonNullable<ReturnType<EngineParts["queue"]["best"]>>;
+  readonly best: Best;
 }
 
 /** What the scheduler needs beside the shared parts. */

@@ -228,13 +228,13 @@ export class Settler {
         });
       }
       if (order.plan !== undefined) {
-        const { traceparent } = live.lease.task;
+        const { traceparent, namespace } = live.lease.task;
         const tasks = readyTasks(order.plan.tasks, stored.readyAtMs, traceparent);
         ready.push(...tasks.map((task) => ({ task, delayMs: 0 })));
-        this.#parts.tallies.blocked += order.plan.tasks.length - tasks.length;
+        this.#parts.backlog.addBlocked(namespace, order.plan.tasks.length - tasks.length);
       }
     }
-    this.#parts.tallies.blocked -= effects.unblockedOrSkipped;
+    this.#parts.backlog.removeBlocked(effects.unblockedOrSkipped);
     publish(this.#parts, effects.events);
     for (const { live, settlement, order } of ended) {
       this.#deps.onEnded(live, settled.has(order.taskId) ? settlement : undefined);

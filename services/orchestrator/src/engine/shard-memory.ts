@@ -4,7 +4,7 @@ import { shardOf } from "../domain/shards.ts";
 import { loadWork, type StoredWork } from "../store/load-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
-import { enqueue } from "./queue-keeper.ts";
+import { adopt } from "./queue-keeper.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** Makes a test for ids of jobs and tasks that lie in one of the shards. */
@@ -25,7 +25,7 @@ export class ShardMemory {
 
   /** Reads shards; what it returns brings them into memory. */
   async load(client: Queryable, shards: readonly number[]): Promise<() => void> {
-    const work = await loadWork(client, shards);
+    const work = await loadWork(client, shards, this.#parts.nowMs);
     return () => {
       this.#bring(work);
       this.#parts.events.loaded(shards.length, work.ready.length, work.leases.length);
@@ -34,9 +34,9 @@ export class ShardMemory {
 
   /** Forgets everything: what comes next is all there is. */
   reset(): void {
-    const { queue, book, fleet, tallies } = this.#parts;
+    const { queue, backlog, book, fleet, tallies } = this.#parts;
     tallies.generation += 1;
-    tallies.blocked = 0;
+    backlog.clearBlocked();
     queue.clear();
     book.clear();
     for (const agent of fleet.values()) {
@@ -45,12 +45,12 @@ export class ShardMemory {
     }
   }
 
-  /** Forgets shards in which `blocked` tasks wait for others; returns the agents whose slots that frees. */
-  forget(shards: readonly number[], blocked: number): Set<AgentEntry> {
-    const { queue, book, tallies } = this.#parts;
+  /** Forgets shards in which `blocked` tasks, by namespace, wait for others; returns the agents whose slots that frees. */
+  forget(shards: readonly number[], blocked: ReadonlyMap<string, number>): Set<AgentEntry> {
+    const { queue, backlog, book } = this.#parts;
     const isGone = inShards(shards);
-    tallies.blocked -= blocked;
-    queue.removeWhere((task) => isGone(task.jobId));
+    backlog.removeBlocked(blocked);
+    queue.removeWhere(isGone);
     const gone = this.leasesIn(shards);
     for (const { lease } of gone) book.remove(lease.task.taskId);
     return new Set(gone.map(({ agent }) => agent));
@@ -63,13 +63,9 @@ export class ShardMemory {
   }
 
   #bring(work: StoredWork): void {
-    const { book, fleet, affinity, tallies } = this.#parts;
-    tallies.blocked += work.blocked;
-    enqueue(
-      this.#parts,
-      this.#scheduler,
-      work.ready.map((task) => ({ task, delayMs: task.readyAtMs - work.nowMs })),
-    );
+    const { book, backlog, fleet, affinity } = this.#parts;
+    backlog.addAllBlocked(work.blocked);
+    adopt(this.#parts, this.#scheduler, work.ready);
     for (const lease of work.leases) {
       const { agentId, task } = lease;
       affinity.note(task, agentId);

@@ -15,8 +15,6 @@ import { insertTasks } from "../store/task-insert.ts";
 import { isHolding, notOwner } from "../store/writer-session.ts";
 import type { EngineParts } from "./parts.ts";
 
-/** How long a caller waits when too many tasks wait. */
-const FULL_RETRY_MS = 1_000;
 /** Most tasks that one transaction inserts, unless a single job has more. */
 const FLUSH_TASKS_MAX = 2_000;
 
@@ -44,7 +42,6 @@ export class Submitter {
   readonly #parts: EngineParts;
   readonly #deps: SubmitterDeps;
   readonly #batcher: Batcher<Draft, Outcome>;
-  #tasksUnderWay = 0;
   /** Submissions under way, each with its shard. */
   readonly #writing = new Map<Promise<Outcome>, number>();
 
@@ -66,15 +63,15 @@ export class Submitter {
    * unavailable when the database is away. */
   async submit(submission: JobSubmission): Promise<JobView> {
     const draft = this.#draft(submission);
-    this.#assertRoom(draft.tasks.length);
-    this.#tasksUnderWay += draft.tasks.length;
+    const { backlog } = this.#parts;
+    backlog.reserve(submission.namespace, draft.tasks.length);
     try {
       const outcome = await this.#add(draft);
       if (outcome.kind === "made") return viewOf(draft, outcome.createdAt);
       if (outcome.kind === "refused") throw outcome.error;
       return await this.#findEarlier(submission, outcome.earlier);
     } finally {
-      this.#tasksUnderWay -= draft.tasks.length;
+      backlog.release(submission.namespace, draft.tasks.length);
     }
   }
 
@@ -110,18 +107,6 @@ export class Submitter {
     );
     const blocked = tasks.filter((task) => task.parents.length > 0).length;
     return { submission, tasks, job: { jobId, submission, total: tasks.length, blocked } };
-  }
-
-  #assertRoom(tasks: number): void {
-    const { queue, tallies, limits } = this.#parts;
-    const waiting = queue.size + tallies.blocked + this.#tasksUnderWay;
-    if (waiting + tasks <= limits.waitingTasksMax) return;
-    throw new NexusError({
-      kind: "exhausted",
-      reason: "QUEUE_FULL",
-      message: `${waiting} tasks wait already; at most ${limits.waitingTasksMax} may.`,
-      details: { retryAfterMs: FULL_RETRY_MS },
-    });
   }
 
   async #findEarlier(submission: JobSubmission, earlier: EarlierRequest): Promise<JobView> {
@@ -197,7 +182,7 @@ export class Submitter {
       if (outcome?.kind !== "made") continue;
       jobs += 1;
       tasks += draft.tasks.length;
-      this.#parts.tallies.blocked += draft.job.blocked;
+      this.#parts.backlog.addBlocked(draft.submission.namespace, draft.job.blocked);
       this.#parts.hub.publish([outcome.event]);
       const readyAtMs = outcome.createdAt.getTime();
       const ready = readyTasks(draft.tasks, readyAtMs, draft.submission.traceparent);

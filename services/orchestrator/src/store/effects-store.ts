@@ -23,8 +23,8 @@ export interface Effects {
   readonly unblocked: readonly LiveTask[];
   /** Every state change in order, numbered. */
   readonly events: readonly JobEvent[];
-  /** How many blocked tasks became ready or were skipped. */
-  readonly unblockedOrSkipped: number;
+  /** How many blocked tasks became ready or were skipped, by namespace. */
+  readonly unblockedOrSkipped: ReadonlyMap<string, number>;
 }
 
 /** Applies the consequences of moves. `deltas` may hold what the caller knows of its jobs already (leases, plans).
@@ -67,7 +67,13 @@ export async function applyEffects(
   }
   const jobs = await applyJobDeltas(client, deltas.all);
   const events = await appendEvents(client, inOrder(jobs, changes));
-  return { unblocked, events, unblockedOrSkipped: unblocked.length + skipped.length };
+  return { unblocked, events, unblockedOrSkipped: countByNamespace([...unblocked, ...skipped]) };
+}
+
+function countByNamespace(tasks: readonly { readonly namespace: string }[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { namespace } of tasks) counts.set(namespace, (counts.get(namespace) ?? 0) + 1);
+  return counts;
 }
 
 function inOrder(

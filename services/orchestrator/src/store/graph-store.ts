@@ -71,7 +71,7 @@ const SKIP = {
        WHERE s.task_id = h.task_id
       RETURNING s.task_id, s.job_id, s.failure_message, s.failure_task_key
     )
-    SELECT m.task_id, m.job_id, t.task_key, m.failure_message, m.failure_task_key
+    SELECT m.task_id, m.job_id, t.namespace, t.task_key, m.failure_message, m.failure_task_key
       FROM moved m JOIN tasks t USING (task_id)
      ORDER BY t.job_id, t.ordinal`,
 };
@@ -80,6 +80,7 @@ const SKIP = {
 export interface SkippedTask {
   readonly taskId: string;
   readonly jobId: string;
+  readonly namespace: string;
   readonly key: string;
   readonly message: string;
   /** The task that failed first. */
@@ -95,6 +96,7 @@ export async function skipDescendants(
   const { rows } = await client.query<{
     task_id: string;
     job_id: string;
+    namespace: string;
     task_key: string;
     failure_message: string;
     failure_task_key: string;
@@ -102,6 +104,7 @@ export async function skipDescendants(
   return rows.map((row) => ({
     taskId: toTaskId(row.task_id),
     jobId: toJobId(row.job_id),
+    namespace: row.namespace,
     key: row.task_key,
     message: row.failure_message,
     causeKey: row.failure_task_key,

@@ -1,7 +1,9 @@
 /** Brings what waits and runs in some shards into memory, when this replica takes them. */
 import type { Queryable } from "@nexus/postgres";
-import type { Lease, LiveTask } from "../domain/live-task.ts";
+import type { Lease } from "../domain/live-task.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
+import { TaskPacker, type WaitingTask } from "../domain/waiting-task.ts";
+import { countBlocked } from "./blocked-store.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
 
 const PAGE_ROWS = 5_000;
@@ -35,41 +37,50 @@ interface LeaseRow extends LiveTaskRow {
 
 /** Everything that waits or runs, as stored. */
 export interface StoredWork {
-  readonly ready: readonly LiveTask[];
+  readonly ready: readonly WaitingTask[];
   readonly leases: readonly Lease[];
-  /** Tasks that wait for other tasks. */
-  readonly blocked: number;
-  /** The database's clock at the time of reading, epoch milliseconds. */
-  readonly nowMs: number;
+  /** How many tasks wait for other tasks, by namespace. */
+  readonly blocked: ReadonlyMap<string, number>;
 }
 
-/** Reads all waiting and running work of the shards, in pages. */
-export async function loadWork(client: Queryable, shards: readonly number[]): Promise<StoredWork> {
-  const ready = await readPages<LiveTaskRow>(client, READY_PAGE, shards);
-  const leases = await readPages<LeaseRow>(client, LEASE_PAGE, shards);
-  const { rows } = await client.query<{ blocked: string; now: Date }>(
-    `SELECT coalesce(sum(blocked), 0) AS blocked, now() AS now
-       FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL`,
-    [shards],
-  );
-  return {
-    ready: ready.map(toLiveTask),
-    leases: leases.map(toLease),
-    blocked: Number(rows[0]?.blocked ?? 0),
-    nowMs: rows[0]?.now.getTime() ?? 0,
-  };
-}
-
-async function readPages<R extends { readonly task_id: string }>(
+/** Reads all waiting and running work of the shards, in pages; of a page only what the queue keeps stays in memory.
+ *
+ * `nowMs` is the monotonic clock, on which the delays that the database's clock still demands are put. */
+export async function loadWork(
   client: Queryable,
-  text: string,
   shards: readonly number[],
-): Promise<R[]> {
-  const all: R[] = [];
+  nowMs: () => number,
+): Promise<StoredWork> {
+  const { rows } = await client.query<{ now_ms: number }>(
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms",
+  );
+  const readAtMs = nowMs();
+  const databaseNowMs = rows[0]?.now_ms ?? 0;
+  const packer = new TaskPacker();
+  const toWaiting = (row: LiveTaskRow) => {
+    const task = toLiveTask(row);
+    return packer.pack(task, readAtMs + Math.max(0, task.readyAtMs - databaseNowMs));
+  };
+  const ready = await readPages(client, { text: READY_PAGE, shards, toItem: toWaiting });
+  const leases = await readPages(client, { text: LEASE_PAGE, shards, toItem: toLease });
+  return { ready, leases, blocked: await countBlocked(client, shards) };
+}
+
+interface Pages<R, T> {
+  readonly text: string;
+  readonly shards: readonly number[];
+  readonly toItem: (row: R) => T;
+}
+
+async function readPages<R extends { readonly task_id: string }, T>(
+  client: Queryable,
+  { text, shards, toItem }: Pages<R, T>,
+): Promise<T[]> {
+  const all: T[] = [];
   let after = FIRST_UUID;
   for (;;) {
     const { rows } = await client.query<R>(text, [shards, after, PAGE_ROWS]);
-    all.push(...rows);
+    for (const row of rows) all.push(toItem(row));
     const last = rows.at(-1);
     if (last === undefined || rows.length < PAGE_ROWS) return all;
     after = last.task_id;

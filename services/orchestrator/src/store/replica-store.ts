@@ -1,6 +1,7 @@
 /** Who the replicas are, who owns which shard, and how ownership moves. Leases of replicas are of database time. */
 import type { Queryable } from "@nexus/postgres";
 import type { Ring } from "../domain/ring.ts";
+import { countBlocked } from "./blocked-store.ts";
 
 /** Told when a shard became free or a replica joined, so that nobody waits for its next look. */
 export const RING_CHANNEL = "nexus_orchestrator_ring";
@@ -141,23 +142,16 @@ const GIVE = {
   text: "UPDATE shard_owners SET owner = NULL WHERE owner = $1 AND shard = ANY($2::smallint[])",
 };
 
-const BLOCKED = {
-  name: "ring-blocked",
-  text: `
-    SELECT coalesce(sum(blocked), 0)::int AS blocked
-      FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL`,
-};
-
-/** Gives shards back; returns how many tasks in them wait for other tasks. */
+/** Gives shards back; returns how many tasks in them wait for other tasks, by namespace. */
 export async function giveShards(
   client: Queryable,
   replicaId: string,
   shards: readonly number[],
-): Promise<number> {
-  const { rows } = await client.query<{ blocked: number }>(BLOCKED, [shards]);
+): Promise<Map<string, number>> {
+  const blocked = await countBlocked(client, shards);
   await client.query(GIVE, [replicaId, shards]);
   await announce(client);
-  return rows[0]?.blocked ?? 0;
+  return blocked;
 }
 
 interface HeldRow {
