@@ -114,6 +114,7 @@ export const ERROR_REASONS = {
   CAPABILITY_DUPLICATE: reason("invalid", "A capability's name and version appear twice."),
   REVISION_CONFLICT: reason("conflict", "The record changed since that revision; read it anew."),
   VERSION_RANGE_INVALID: reason("invalid", "The version range is not a semver range."),
+  TIME_RANGE_INVALID: reason("invalid", "A range of time ends before it begins."),
   LABEL_CONSTRAINT_INVALID: reason("invalid", "A label constraint makes no sense."),
   SERVICE_ONLY: reason("forbidden", "Only a service principal may do this."),
   WATCHER_TOO_SLOW: reason("exhausted", "The watcher fell too far behind; resume the watch."),

@@ -93,7 +93,7 @@ const flushing = {
     min: 1,
     max: 5_000_000,
     about:
-      "Most tasks of one namespace that may wait, so that one tenant's backlog leaves room for the others.",
+      "Most tasks of one namespace that may wait in this replica's shards, so that one tenant's backlog leaves room for the others.",
   }),
   waitingMemoryMibMax: int({
     env: "NEXUS_ORCHESTRATOR_WAITING_MEMORY_MIB_MAX",

@@ -18,6 +18,9 @@ import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.
 import { usageError } from "../usage-error.ts";
 import { watchJob } from "./job-events.ts";
 import { parseLimit } from "./numbers.ts";
+import { parseTime } from "./times.ts";
+
+const LIMIT_DEFAULT = 50;
 
 /** Submits a job. */
 export const jobsSubmitCommand: CommandSpec = {
@@ -131,24 +134,49 @@ export const jobsGetCommand: CommandSpec = {
 export const jobsListCommand: CommandSpec = {
   usage: "jobs list",
   about: "List jobs, newest first",
-  example: "nexus jobs list --state failed --limit 20",
+  example: "nexus jobs list --state failed --since 24h --limit 20",
   flags: [
     { flags: "--state <state>", about: "only jobs in this state", many: true },
     { flags: "--label <key=value>", about: "only jobs with this label", many: true },
-    { flags: "--limit <n>", about: "how many at most, 1 to 1000", default: "50" },
+    { flags: "--since <time>", about: "only jobs submitted then or later, e.g. 90m or 2026-11-26" },
+    { flags: "--until <time>", about: "only jobs submitted before then" },
+    { flags: "--capability <name>", about: "only jobs with a task of this capability" },
+    { flags: "--agent <id>", about: "only jobs of which this agent has or had a task" },
+    { flags: "--by <principal>", about: "only jobs that this principal submitted" },
+    { flags: "--limit <n>", about: "how many at most, 1 to 1000", default: String(LIMIT_DEFAULT) },
   ],
-  run: async (ctx, args) => {
-    const response = await ctx.client().jobs.listJobs({
-      states: args.texts("state").map(parseState),
-      labels: args.pairs("label"),
-      page: { pageSize: parseLimit(args.text("limit")) },
-    });
-    if (ctx.format === "json") writeJson(ListJobsResponseSchema, response);
-    else if (ctx.format === "name") for (const { jobId } of response.jobs) writeLine(jobId);
-    else writeTable(JOB_HEAD, response.jobs.map(jobRow));
-    return EXIT.ok;
-  },
+  run: list,
 };
+
+/** A page may be short and have a next one, so pages are asked for until there are enough. */
+async function list(ctx: CommandContext, args: CommandArguments): Promise<number> {
+  const limit = parseLimit(args.text("limit")) || LIMIT_DEFAULT;
+  const createdFrom = parseTime("since", args.text("since"));
+  const createdUntil = parseTime("until", args.text("until"));
+  const filter = {
+    states: args.texts("state").map(parseState),
+    labels: args.pairs("label"),
+    capability: args.text("capability") ?? "",
+    agentId: args.text("agent") ?? "",
+    principalId: args.text("by") ?? "",
+    ...(createdFrom === undefined ? {} : { createdFrom }),
+    ...(createdUntil === undefined ? {} : { createdUntil }),
+  };
+  const { jobs: service } = ctx.client();
+  const jobs: Job[] = [];
+  let pageToken = "";
+  let response: Awaited<ReturnType<typeof service.listJobs>>;
+  do {
+    const page = { pageSize: limit - jobs.length, pageToken };
+    response = await service.listJobs({ ...filter, page });
+    jobs.push(...response.jobs);
+    pageToken = response.page?.nextPageToken ?? "";
+  } while (jobs.length < limit && pageToken !== "");
+  if (ctx.format === "json") writeJson(ListJobsResponseSchema, { ...response, jobs });
+  else if (ctx.format === "name") for (const { jobId } of jobs) writeLine(jobId);
+  else writeTable(JOB_HEAD, jobs.map(jobRow));
+  return EXIT.ok;
+}
 
 /** Follows a job. */
 export const jobsWatchCommand: CommandSpec = {

@@ -232,7 +232,6 @@ function newTask(index: number): LiveTask {
     hasUpstream: false,
     attempts: 0,
     charged: 0,
-    crowded: 0,
     readyAtMs: index,
     avoidAgentId: "",
     preferAgentId: "",

@@ -5,12 +5,25 @@ import type { JobState } from "./job-state.ts";
 import type { AttemptView, Payload, TaskView } from "./task.ts";
 import type { TaskState } from "./task-state.ts";
 
+/** A stretch of time, its end not included; open where undefined. */
+export interface TimeRange {
+  readonly from: Date | undefined;
+  readonly until: Date | undefined;
+}
+
 /** Which jobs to list. */
 export interface JobFilter {
   readonly namespace: string;
   /** Empty means all. */
   readonly states: readonly JobState[];
   readonly labels: Readonly<Record<string, string>>;
+  readonly created: TimeRange;
+  readonly ended: TimeRange;
+  /** Jobs with a task of it; empty means all, as below. */
+  readonly capability: string;
+  /** Jobs of which it had an attempt. */
+  readonly agentId: string;
+  readonly principalId: string;
   readonly pageSize: number;
   readonly pageToken: string;
 }
@@ -20,6 +33,21 @@ export interface TaskFilter {
   readonly jobId: string;
   /** Empty means all. */
   readonly states: readonly TaskState[];
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+/** Which tasks to find, across jobs. Empty means all. */
+export interface TaskSearch {
+  readonly namespace: string;
+  readonly states: readonly TaskState[];
+  readonly capability: string;
+  /** Tasks of which it had an attempt. */
+  readonly agentId: string;
+  readonly failureReason: string;
+  readonly jobLabels: Readonly<Record<string, string>>;
+  readonly created: TimeRange;
+  readonly ended: TimeRange;
   readonly pageSize: number;
   readonly pageToken: string;
 }
@@ -57,6 +85,8 @@ export interface Reader {
   bareTask(namespace: string, taskId: string): Promise<TaskView | undefined>;
   /** In the order of submission. Errors: invalid/PAGE_TOKEN_INVALID. */
   tasks(filter: TaskFilter): Promise<TaskPage>;
+  /** Newest first. Errors: invalid/PAGE_TOKEN_INVALID. */
+  searchTasks(search: TaskSearch): Promise<TaskPage>;
   /** Oldest first, the one under way last. */
   attempts(taskId: string, limit: number): Promise<readonly AttemptView[]>;
   /** Events with a number above `after`, lowest first. */

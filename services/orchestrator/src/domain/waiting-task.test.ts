@@ -16,7 +16,10 @@ describe("TaskPacker", () => {
       requiredLabels: { gpu: "a100" },
       labelConstraints: [{ key: "k", comparator: "EXISTS", values: [], weight: 2 } as const],
     };
-    const task = fakeTask({ attempts: 2, charged: 1, readyAtMs: 12.5, avoidAgentId: "x" }, spec);
+    const task = fakeTask(
+      { attempts: 2, charged: 1, crowded: 1, readyAtMs: 12.5, avoidAgentId: "x" },
+      spec,
+    );
     const {
       key: _key,
       dependencies: _dependencies,

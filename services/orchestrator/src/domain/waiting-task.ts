@@ -78,8 +78,8 @@ export class TaskPacker {
   }
 
   #kindOf(task: LiveTask): Kind {
-    if (this.#lastKind !== undefined && isOfKind(task, this.#lastKind.traits))
-      return this.#lastKind;
+    const last = this.#lastKind;
+    if (last !== undefined && isOfKind(task, last.traits)) return last;
     this.#lastKind = this.#findKind(task);
     return this.#lastKind;
   }
@@ -175,7 +175,7 @@ function toTraits(task: LiveTask): Traits {
     hasUpstream: task.hasUpstream,
     attempts: task.attempts,
     charged: task.charged,
-    crowded: task.crowded,
+    ...(task.crowded === undefined ? {} : { crowded: task.crowded }),
     avoidAgentId: task.avoidAgentId,
     preferAgentId: task.preferAgentId,
   };
@@ -237,7 +237,7 @@ export function unpackTask({ taskId, key, cohort }: WaitingTask): LiveTask {
     hasUpstream: traits.hasUpstream,
     attempts: traits.attempts,
     charged: traits.charged,
-    crowded: traits.crowded,
+    ...(traits.crowded === undefined ? {} : { crowded: traits.crowded }),
     readyAtMs: cohort.readyAtMs,
     avoidAgentId: traits.avoidAgentId,
     preferAgentId: traits.preferAgentId,

@@ -1,7 +1,9 @@
 /** Finds what a caller names, inside the caller's namespace only. */
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { NexusError } from "@nexus/shared";
 import type { JobView } from "../domain/job.ts";
 import { isJobId, isTaskId } from "../domain/public-ids.ts";
+import type { TimeRange } from "../domain/reader.ts";
 import { jobNotFound } from "../engine/canceller.ts";
 import type { HandlerDeps } from "./deps.ts";
 
@@ -30,6 +32,23 @@ export function taskNotFound(): NexusError {
 /** Refuses what cannot be a task's id. Errors: not_found/TASK_NOT_FOUND. */
 export function assertTaskId(taskId: string): void {
   if (!isTaskId(taskId)) throw taskNotFound();
+}
+
+/** Reads a stretch of time. Errors: invalid/TIME_RANGE_INVALID when it ends before it begins. */
+export function rangeOf(from: Timestamp | undefined, until: Timestamp | undefined): TimeRange {
+  const range = { from: dateOf(from), until: dateOf(until) };
+  if (range.from === undefined || range.until === undefined || range.from <= range.until) {
+    return range;
+  }
+  throw new NexusError({
+    kind: "invalid",
+    reason: "TIME_RANGE_INVALID",
+    message: "The range of time ends before it begins.",
+  });
+}
+
+function dateOf(time: Timestamp | undefined): Date | undefined {
+  return time === undefined ? undefined : timestampDate(time);
 }
 
 /** Reads which page is asked for. */

@@ -8,6 +8,7 @@ import { createGetJob } from "./get-job.ts";
 import { createGetTask } from "./get-task.ts";
 import { createListJobs } from "./list-jobs.ts";
 import { createListTasks } from "./list-tasks.ts";
+import { createSearchTasks } from "./search-tasks.ts";
 import { createSubmitJob } from "./submit-job.ts";
 import { createWatchJob } from "./watch-job.ts";
 
@@ -18,6 +19,7 @@ export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof 
     getJob: createGetJob(deps),
     listJobs: createListJobs(deps),
     listTasks: createListTasks(deps),
+    searchTasks: createSearchTasks(deps),
     getTask: createGetTask(deps),
     watchJob: createWatchJob(deps),
     cancelJob: createCancelJob(deps),

@@ -1,19 +1,20 @@
 /** Reads jobs for callers, always inside one namespace. */
-import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
+import type { Queryable } from "@nexus/postgres";
 import type { JobView } from "../domain/job.ts";
 import { isTerminalJobState, type JobState } from "../domain/job-state.ts";
 import { RESULTS_MAX_BYTES } from "../domain/limits.ts";
-import type { JobFilter, JobPage } from "../domain/reader.ts";
 import type { Payload } from "../domain/task.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
 
-const COLUMNS = `
+/** Select list for JobRow. */
+export const JOB_COLUMNS = `
   job_id, namespace, objective, state, principal_id, priority, labels, total, blocked, ready, active, succeeded,
   failed, cancelled, skipped, failure_reason, failure_message, failure_task_key, plan_summary, created_at, started_at,
   ended_at`;
 
-interface JobRow extends FailureColumns {
+/** A row of JOB_COLUMNS. */
+export interface JobRow extends FailureColumns {
   readonly job_id: string;
   readonly namespace: string;
   readonly objective: string;
@@ -35,7 +36,8 @@ interface JobRow extends FailureColumns {
   readonly ended_at: Date | null;
 }
 
-function toView(row: JobRow): JobView {
+/** Makes the view of a row. */
+export function toJobView(row: JobRow): JobView {
   const { total, blocked, ready, active, succeeded, failed, cancelled, skipped } = row;
   return {
     jobId: toJobId(row.job_id),
@@ -57,7 +59,7 @@ function toView(row: JobRow): JobView {
 
 const GET = {
   name: "job-get",
-  text: `SELECT ${COLUMNS} FROM jobs WHERE job_id = $1 AND namespace = $2`,
+  text: `SELECT ${JOB_COLUMNS} FROM jobs WHERE job_id = $1 AND namespace = $2`,
 };
 
 /** Reads one job; undefined when the namespace has none of that id. */
@@ -67,45 +69,7 @@ export async function readJob(
   jobId: string,
 ): Promise<JobView | undefined> {
   const { rows } = await client.query<JobRow>(GET, [jobUuid(jobId), namespace]);
-  return rows[0] === undefined ? undefined : toView(rows[0]);
-}
-
-const PAGE_KIND = "jobs";
-
-const LIST = {
-  name: "job-list",
-  text: `
-    SELECT ${COLUMNS}, created_at::text AS cursor_at
-      FROM jobs
-     WHERE namespace = $1
-       AND (cardinality($2::job_state[]) = 0 OR state = ANY($2::job_state[]))
-       AND ($3::timestamptz IS NULL OR (created_at, job_id) < ($3::timestamptz, $4::uuid))
-     ORDER BY created_at DESC, job_id DESC
-     LIMIT $5`,
-};
-
-/** A statement of its own, so that the planner sees the condition of the labels' index. */
-const LIST_BY_LABELS = {
-  name: "job-list-by-labels",
-  text: LIST.text.replace("WHERE", "WHERE labels <> '{}' AND labels @> $6::jsonb AND"),
-};
-
-/** Lists jobs, newest first. Errors: invalid/PAGE_TOKEN_INVALID. */
-export async function listJobs(client: Queryable, filter: JobFilter): Promise<JobPage> {
-  const [at, id] = decodePageToken(PAGE_KIND, filter.pageToken) ?? [null, null];
-  const values = [filter.namespace, filter.states, at, id, filter.pageSize + 1];
-  const labelled = Object.keys(filter.labels).length > 0;
-  const { rows } = await client.query<JobRow & { cursor_at: string }>(
-    labelled ? LIST_BY_LABELS : LIST,
-    labelled ? [...values, JSON.stringify(filter.labels)] : values,
-  );
-  const page = rows.slice(0, filter.pageSize);
-  const last = page.at(-1);
-  const more = rows.length > page.length && last !== undefined;
-  return {
-    jobs: page.map(toView),
-    nextPageToken: more ? encodePageToken(PAGE_KIND, [last.cursor_at, last.job_id]) : "",
-  };
+  return rows[0] === undefined ? undefined : toJobView(rows[0]);
 }
 
 const RESULTS = {

@@ -2,8 +2,10 @@
 import type { Queryable } from "@nexus/postgres";
 import type { Reader } from "../domain/reader.ts";
 import { readEvents } from "./event-store.ts";
-import { listJobs, readJob, readResults } from "./job-reader.ts";
+import { readJob, readResults } from "./job-reader.ts";
+import { listJobs } from "./job-search.ts";
 import { listTasks, readAttempts, readTask, readTaskBare } from "./task-reader.ts";
+import { searchTasks } from "./task-search.ts";
 
 /** Creates the reader. */
 export function createReader(pool: Queryable): Reader {
@@ -14,6 +16,7 @@ export function createReader(pool: Queryable): Reader {
     task: (namespace, taskId) => readTask(pool, namespace, taskId),
     bareTask: (namespace, taskId) => readTaskBare(pool, namespace, taskId),
     tasks: (filter) => listTasks(pool, filter),
+    searchTasks: (search) => searchTasks(pool, search),
     attempts: (taskId, limit) => readAttempts(pool, taskId, limit),
     events: (jobId, after, page) => readEvents(pool, jobId, after, page),
   };

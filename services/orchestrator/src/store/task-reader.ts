@@ -7,11 +7,13 @@ import type { TaskState } from "../domain/task-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
 
-const COLUMNS = `
+/** Select list for TaskRow, over `tasks t` and `task_states s`. */
+export const TASK_COLUMNS = `
   t.task_id, t.job_id, t.spec, t.planning, t.ordinal, t.created_at, s.state, s.attempts, s.charged, s.agent_id, s.fence,
   s.failure_reason, s.failure_message, s.failure_task_key, s.ready_at, s.leased_at, s.ended_at`;
 
-interface TaskRow extends FailureColumns {
+/** A row of TASK_COLUMNS. */
+export interface TaskRow extends FailureColumns {
   readonly task_id: string;
   readonly job_id: string;
   readonly spec: StoredTaskSpec;
@@ -35,7 +37,8 @@ interface PayloadColumns {
   readonly output_data: Buffer | null;
 }
 
-function toView(row: TaskRow, payloads?: PayloadColumns): TaskView {
+/** Makes the view of a row, with payloads when they were read. */
+export function toTaskView(row: TaskRow, payloads?: PayloadColumns): TaskView {
   return {
     taskId: toTaskId(row.task_id),
     jobId: toJobId(row.job_id),
@@ -63,7 +66,7 @@ function toPayload(contentType: string | null | undefined, data: Buffer | null |
 const GET = {
   name: "task-get",
   text: `
-    SELECT ${COLUMNS}, i.content_type AS input_type, i.data AS input_data, o.content_type AS output_type,
+    SELECT ${TASK_COLUMNS}, i.content_type AS input_type, i.data AS input_data, o.content_type AS output_type,
            o.data AS output_data
       FROM tasks t JOIN task_states s USING (task_id)
       LEFT JOIN task_inputs i USING (task_id) LEFT JOIN task_outputs o USING (task_id)
@@ -73,7 +76,7 @@ const GET = {
 const GET_BARE = {
   name: "task-get-bare",
   text: `
-    SELECT ${COLUMNS} FROM tasks t JOIN task_states s USING (task_id)
+    SELECT ${TASK_COLUMNS} FROM tasks t JOIN task_states s USING (task_id)
      WHERE t.task_id = $1 AND t.namespace = $2`,
 };
 
@@ -84,7 +87,7 @@ export async function readTask(
   taskId: string,
 ): Promise<TaskView | undefined> {
   const { rows } = await client.query<TaskRow & PayloadColumns>(GET, [taskUuid(taskId), namespace]);
-  return rows[0] === undefined ? undefined : toView(rows[0], rows[0]);
+  return rows[0] === undefined ? undefined : toTaskView(rows[0], rows[0]);
 }
 
 /** Reads one task without its payloads. */
@@ -94,13 +97,13 @@ export async function readTaskBare(
   taskId: string,
 ): Promise<TaskView | undefined> {
   const { rows } = await client.query<TaskRow>(GET_BARE, [taskUuid(taskId), namespace]);
-  return rows[0] === undefined ? undefined : toView(rows[0]);
+  return rows[0] === undefined ? undefined : toTaskView(rows[0]);
 }
 
 const LIST = {
   name: "task-list",
   text: `
-    SELECT ${COLUMNS}
+    SELECT ${TASK_COLUMNS}
       FROM tasks t JOIN task_states s USING (task_id)
      WHERE t.job_id = $1 AND t.ordinal > $2
        AND (cardinality($3::task_state[]) = 0 OR s.state = ANY($3::task_state[]))
@@ -124,7 +127,7 @@ export async function listTasks(client: Queryable, filter: TaskFilter): Promise<
   const last = page.at(-1);
   const more = rows.length > page.length && last !== undefined;
   return {
-    tasks: page.map((row) => toView(row)),
+    tasks: page.map((row) => toTaskView(row)),
     nextPageToken: more ? encodePageToken(kind, [last.ordinal]) : "",
   };
 }

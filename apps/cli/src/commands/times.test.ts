@@ -1,0 +1,39 @@
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { describe, expect, it } from "vitest";
+import { parseTime, showSpan } from "./times.ts";
+
+const NOW_MS = Date.parse("2026-11-26T12:00:00Z");
+
+describe("parseTime", () => {
+  const cases: readonly [string, string][] = [
+    ["2026-11-26T08:00:00Z", "2026-11-26T08:00:00.000Z"],
+    ["2026-11-26T08:00:00.5+02:00", "2026-11-26T06:00:00.500Z"],
+    ["2026-11-26", "2026-11-26T00:00:00.000Z"],
+    ["30s", "2026-11-26T11:59:30.000Z"],
+    ["90m", "2026-11-26T10:30:00.000Z"],
+    ["12h", "2026-11-26T00:00:00.000Z"],
+    ["7d", "2026-11-19T12:00:00.000Z"],
+  ];
+  for (const [text, expected] of cases) {
+    it(`reads ${text}`, () => {
+      const time = parseTime("since", text, NOW_MS);
+      expect(time && new Date(timestampMs(time)).toISOString()).toBe(expected);
+    });
+  }
+
+  it("leaves out what was left out, and refuses what is no time with the flag's name", () => {
+    expect(parseTime("since", undefined)).toBeUndefined();
+    for (const text of ["yesterday", "5w", "-5m", ""]) {
+      expect(() => parseTime("until", text)).toThrow("--until is a time");
+    }
+  });
+});
+
+describe("showSpan", () => {
+  it("writes milliseconds below a second, and seconds above", () => {
+    const at = (ms: number) => timestampFromMs(ms);
+    expect(showSpan(at(1_000), at(1_250))).toBe("250 ms");
+    expect(showSpan(at(900), at(3_400))).toBe("2.5 s");
+    expect(showSpan(at(900), undefined)).toBe("-");
+  });
+});
