@@ -44,6 +44,12 @@ describe("a Postgres that is killed and stays away for a while", () => {
       tasks: [...tasks, { key: "end", capability: "x", dependencies: [{ taskKey: "t0" }] }],
     });
     await waitFor(() => held.length === 10, { what: "ten assignments" });
+    // An accept that was lost with the server would have its lease sent again.
+    const isBegun = async () => {
+      const all = Object.values(await harness.tasksOf(jobId));
+      return all.filter(({ state }) => state === TaskState.RUNNING).length === 10;
+    };
+    await waitFor(isBegun, { what: "ten begun tasks" });
     await server.kill();
     // Said while nothing can be stored; the agents hear no answer until it is.
     for (const received of held) harness.router.complete(received, "done");
