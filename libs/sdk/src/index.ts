@@ -1,5 +1,11 @@
 export type { Latency } from "@nexus/proto/insight";
-export { type Job, type JobEvent, JobState, TaskState } from "@nexus/proto/orchestrator";
+export {
+  EdgePolicy,
+  type Job,
+  type JobEvent,
+  JobState,
+  TaskState,
+} from "@nexus/proto/orchestrator";
 export { AgentState } from "@nexus/proto/registry";
 export { PrincipalKind } from "@nexus/proto/vault";
 export {

@@ -1,4 +1,4 @@
-import { JobState, TaskState } from "@nexus/proto/orchestrator";
+import { EdgePolicy, JobState, TaskState } from "@nexus/proto/orchestrator";
 import { waitFor } from "@nexus/testkit";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -14,15 +14,29 @@ type Fate = "ok" | "bad" | "flaky" | "lazy";
 interface Node {
   readonly key: string;
   readonly fate: Fate;
-  readonly parents: readonly number[];
+  readonly parents: readonly Edge[];
 }
+
+interface Edge {
+  readonly from: number;
+  readonly policy: EdgePolicy;
+}
+
+const POLICIES = [
+  EdgePolicy.UNSPECIFIED,
+  EdgePolicy.FAIL,
+  EdgePolicy.SKIP,
+  EdgePolicy.SKIP,
+  EdgePolicy.CONTINUE,
+  EdgePolicy.CONTINUE,
+];
 
 /** A random graph: each task depends on some of those before it. */
 const graphs: fc.Arbitrary<readonly Node[]> = fc
   .array(
     fc.record({
       fate: fc.constantFrom<Fate>("ok", "ok", "ok", "ok", "ok", "flaky", "lazy", "bad"),
-      picks: fc.array(fc.nat(), { maxLength: 4 }),
+      picks: fc.array(fc.tuple(fc.nat(), fc.constantFrom(...POLICIES)), { maxLength: 4 }),
     }),
     { minLength: 1, maxLength: TASKS_MAX },
   )
@@ -30,19 +44,40 @@ const graphs: fc.Arbitrary<readonly Node[]> = fc
     drafts.map(({ fate, picks }, index) => ({
       key: `${fate}-${index}`,
       fate,
-      parents: index === 0 ? [] : [...new Set(picks.map((pick) => pick % index))],
+      parents: index === 0 ? [] : picks.map(([pick, policy]) => ({ from: pick % index, policy })),
     })),
   );
 
-/** The reference: a task succeeds when all its parents did and its own fate is not bad. */
-function expectedStates(graph: readonly Node[]): Map<string, TaskState> {
+/** The reference: a task runs when each parent succeeded or its edge says CONTINUE, and succeeds when its own fate is not
+ * bad. */
+function expectedStates(graph: readonly Node[]): TaskState[] {
   const states: TaskState[] = [];
   for (const { fate, parents } of graph) {
-    const ready = parents.every((parent) => states[parent] === TaskState.SUCCEEDED);
+    const ready = parents.every(
+      ({ from, policy }) => states[from] === TaskState.SUCCEEDED || policy === EdgePolicy.CONTINUE,
+    );
     const ended = fate === "bad" ? TaskState.FAILED : TaskState.SUCCEEDED;
     states.push(ready ? ended : TaskState.SKIPPED);
   }
-  return new Map(graph.map(({ key }, index) => [key, states[index] as TaskState]));
+  return states;
+}
+
+/** The reference: a failure is tolerated when it has edges and each says SKIP or CONTINUE. */
+function expectedEnd(graph: readonly Node[], states: readonly TaskState[]): JobState {
+  const edgesOf = graph.map((_node, index) =>
+    graph.flatMap(({ parents }) => parents.filter(({ from }) => from === index)),
+  );
+  const failed = edgesOf.filter((_edges, index) => states[index] === TaskState.FAILED);
+  if (failed.length === 0) return JobState.COMPLETED;
+  const tolerated = failed.every(
+    (edges) =>
+      edges.length > 0 &&
+      edges.every(({ policy }) => policy === EdgePolicy.SKIP || policy === EdgePolicy.CONTINUE),
+  );
+  const result = edgesOf.some(
+    (edges, index) => edges.length === 0 && states[index] === TaskState.SUCCEEDED,
+  );
+  return tolerated && result ? JobState.PARTIAL : JobState.FAILED;
 }
 
 const live: Behaviour = (received, router) => {
@@ -67,13 +102,14 @@ async function runGraph(graph: readonly Node[]): Promise<void> {
     tasks: graph.map(({ key, parents }) => ({
       key,
       capability: "x",
-      dependencies: parents.map((parent) => ({ taskKey: graph[parent]?.key ?? "" })),
+      dependencies: parents.map(({ from, policy }) => ({
+        taskKey: graph[from]?.key ?? "",
+        onFailure: policy,
+      })),
       retry: { initialDelay: { nanos: 1_000_000 } },
     })),
   });
   const expected = expectedStates(graph);
-  const failed = [...expected.values()].includes(TaskState.FAILED);
-  const state = failed ? JobState.FAILED : JobState.COMPLETED;
   const job = await waitFor(
     async () => {
       const { job } = await harness.client.getJob({ jobId });
@@ -81,10 +117,9 @@ async function runGraph(graph: readonly Node[]): Promise<void> {
     },
     { what: `the end of ${jobId}`, timeoutMs: 25_000 },
   );
-  expect(job.state).toBe(state);
+  expect(JobState[job.state]).toBe(JobState[expectedEnd(graph, expected)]);
   const tasks = await harness.tasksOf(jobId);
-  const seen = new Map(graph.map(({ key }) => [key, tasks[key]?.state]));
-  expect(seen).toEqual(expected);
+  expect(graph.map(({ key }) => tasks[key]?.state)).toEqual(expected);
   expect(job.tasks).toMatchObject({ total: graph.length, blocked: 0, ready: 0, active: 0 });
 }
 

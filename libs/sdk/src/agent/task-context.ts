@@ -20,7 +20,8 @@ export interface TaskInfo {
 /** Everything a handler may do besides computing. */
 export interface TaskContext {
   readonly task: TaskInfo;
-  /** Outputs of the tasks that this one depends on, decoded, by input name. */
+  /** Outputs of the tasks that this one depends on, decoded, by input name. A task that did not succeed, and whose edge
+   * says CONTINUE, has no entry. */
   readonly upstream: ReadonlyMap<string, unknown>;
   /** Epoch milliseconds by this process's clock; the orchestrator's database decides. */
   readonly deadlineAtMs: number;

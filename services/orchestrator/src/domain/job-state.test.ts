@@ -22,8 +22,14 @@ const LEGAL: Readonly<Record<JobState, Partial<Record<JobEvent, JobState>>>> = {
     CANCEL: "CANCELLED",
   },
   PLANNING: { PLANNED: "RUNNING", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
-  RUNNING: { ALL_SUCCEEDED: "COMPLETED", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
+  RUNNING: {
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+  },
   COMPLETED: {},
+  PARTIAL: {},
   FAILED: {},
   CANCELLED: {},
 };
@@ -49,8 +55,13 @@ describe("job state machine", () => {
     }
   }
 
-  it("has three terminal states", () => {
-    expect(JOB_STATES.filter(isTerminalJobState)).toEqual(["COMPLETED", "FAILED", "CANCELLED"]);
+  it("has four terminal states", () => {
+    expect(JOB_STATES.filter(isTerminalJobState)).toEqual([
+      "COMPLETED",
+      "PARTIAL",
+      "FAILED",
+      "CANCELLED",
+    ]);
   });
 });
 
@@ -83,6 +94,14 @@ describe("applyJobDelta", () => {
       delta({ active: -1, failed: 1 }, { failure: { ...first, taskKey: "b" } }),
     );
     expect(ended).toMatchObject({ state: "FAILED", failure: { taskKey: "a" } });
+  });
+
+  it("ends in part when all failures are tolerated, and only when the last task moves", () => {
+    const before = job("RUNNING", { total: 3, active: 1, failed: 1, succeeded: 1 });
+    expect(applyJobDelta(before, delta({}), true).state).toBe("RUNNING");
+    const last = delta({ active: -1, succeeded: 1 });
+    expect(applyJobDelta(before, last, true).state).toBe("PARTIAL");
+    expect(applyJobDelta(before, last).state).toBe("FAILED");
   });
 
   it("goes on after the planner when the plan adds tasks in the same batch", () => {

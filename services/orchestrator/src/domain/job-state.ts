@@ -3,7 +3,14 @@ import type { Failure } from "./task.ts";
 import type { TaskBucket } from "./task-state.ts";
 
 /** Where a job is. */
-export type JobState = "PENDING" | "PLANNING" | "RUNNING" | "COMPLETED" | "FAILED" | "CANCELLED";
+export type JobState =
+  | "PENDING"
+  | "PLANNING"
+  | "RUNNING"
+  | "COMPLETED"
+  | "PARTIAL"
+  | "FAILED"
+  | "CANCELLED";
 
 /** What can happen to a job. */
 export type JobEvent =
@@ -15,6 +22,8 @@ export type JobEvent =
   | "PLANNED"
   /** Every task is terminal, none FAILED. */
   | "ALL_SUCCEEDED"
+  /** Every task is terminal, and each one that FAILED is tolerated by its edges while something came out. */
+  | "ENDED_IN_PART"
   /** Every task is terminal, at least one FAILED. */
   | "ENDED_WITH_FAILURE"
   | "CANCEL";
@@ -25,6 +34,7 @@ export const JOB_STATES: readonly JobState[] = [
   "PLANNING",
   "RUNNING",
   "COMPLETED",
+  "PARTIAL",
   "FAILED",
   "CANCELLED",
 ];
@@ -35,6 +45,7 @@ export const JOB_EVENTS: readonly JobEvent[] = [
   "PLANNER_LEASED",
   "PLANNED",
   "ALL_SUCCEEDED",
+  "ENDED_IN_PART",
   "ENDED_WITH_FAILURE",
   "CANCEL",
 ];
@@ -51,8 +62,14 @@ export const JOB_TRANSITIONS: Readonly<
     CANCEL: "CANCELLED",
   },
   PLANNING: { PLANNED: "RUNNING", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
-  RUNNING: { ALL_SUCCEEDED: "COMPLETED", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
+  RUNNING: {
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+  },
   COMPLETED: {},
+  PARTIAL: {},
   FAILED: {},
   CANCELLED: {},
 };
@@ -98,19 +115,25 @@ export interface JobDelta {
   readonly events: readonly JobEvent[];
 }
 
-/** Applies what a batch did to a job: counts move, and the state follows from events and counts.
+/** Applies what a batch did to a job: counts move, and the state follows from events and counts. `tolerated` says that
+ * every failure of the job is.
  *
  * The end of a job is seen here and nowhere else, so it is computed exactly when the last task moves. */
-export function applyJobDelta(job: JobProgress, delta: JobDelta): JobProgress {
+export function applyJobDelta(job: JobProgress, delta: JobDelta, tolerated = false): JobProgress {
   const counts = addCounts(job.counts, delta.counts);
   const failure = job.failure ?? delta.failure;
   let state = job.state;
   for (const event of delta.events) state = nextJobState(state, event);
   const open = counts.blocked + counts.ready + counts.active;
   if (open === 0 && counts.total > 0) {
-    state = nextJobState(state, counts.failed > 0 ? "ENDED_WITH_FAILURE" : "ALL_SUCCEEDED");
+    state = nextJobState(state, endOf(counts, tolerated));
   }
   return { state, counts, failure };
+}
+
+function endOf(counts: TaskCounts, tolerated: boolean): JobEvent {
+  if (counts.failed === 0) return "ALL_SUCCEEDED";
+  return tolerated ? "ENDED_IN_PART" : "ENDED_WITH_FAILURE";
 }
 
 /** Adds two sets of counts. */

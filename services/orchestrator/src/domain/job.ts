@@ -12,7 +12,7 @@ export interface JobView {
   readonly priority: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly counts: TaskCounts;
-  /** Set once FAILED or CANCELLED. */
+  /** Set once FAILED, PARTIAL or CANCELLED. */
   readonly failure: Failure | undefined;
   readonly planSummary: string;
   readonly createdAt: Date;

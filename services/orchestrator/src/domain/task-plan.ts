@@ -1,4 +1,5 @@
 /** Turns admitted specs into tasks: ids, edges by id, first states. */
+import { DEFAULT_EDGE_POLICY, type EdgePolicy } from "./edge-policy.ts";
 import type { LiveTask } from "./live-task.ts";
 import type { Payload, StoredTaskSpec, TaskSpec } from "./task.ts";
 
@@ -22,6 +23,7 @@ export interface NewTask {
 export interface NewEdge {
   readonly parentId: string;
   readonly inputName: string;
+  readonly onFailure: EdgePolicy;
 }
 
 /** Where tasks belong. */
@@ -57,6 +59,7 @@ export function planTasks(
     parents: spec.dependencies.map((edge) => ({
       parentId: idByKey.get(edge.taskKey) as string,
       inputName: edge.inputName,
+      onFailure: edge.onFailure ?? DEFAULT_EDGE_POLICY,
     })),
   }));
 }

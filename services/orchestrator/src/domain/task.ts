@@ -1,4 +1,5 @@
 /** What a task is: its immutable spec, and the views of it that reads return. */
+import type { EdgePolicy } from "./edge-policy.ts";
 import type { RoutingDecision } from "./routing-decision.ts";
 import type { TaskState } from "./task-state.ts";
 
@@ -12,6 +13,8 @@ export interface Payload {
 export interface Dependency {
   readonly taskKey: string;
   readonly inputName: string;
+  /** Left out: FAIL. */
+  readonly onFailure?: EdgePolicy;
 }
 
 /** How often and when a failed task is tried again. Complete: defaults are filled in at submission. */

@@ -3,16 +3,20 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type AttemptSchema,
+  type DependencySchema,
   type FailureSchema,
   type JobSchema,
   type RoutingDecisionSchema,
   type TaskSchema,
   type TaskSpecSchema,
+  type Dependency as WireDependency,
+  EdgePolicy as WireEdgePolicy,
   JobState as WireJobState,
   type RetryPolicy as WireRetryPolicy,
   type TaskSpec as WireTaskSpec,
   TaskState as WireTaskState,
 } from "@nexus/proto/orchestrator";
+import { DEFAULT_EDGE_POLICY, type EdgePolicy } from "../domain/edge-policy.ts";
 import type { JobView } from "../domain/job.ts";
 import type { JobState } from "../domain/job-state.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
@@ -21,6 +25,7 @@ import {
   DEFAULT_RETRY,
   DEFAULT_SCHEDULE_TO_START_MS,
   DEFAULT_START_TO_CLOSE_MS,
+  type Dependency,
   type Failure,
   type Payload,
   type RetryPolicy,
@@ -37,6 +42,7 @@ const JOB_STATES: Readonly<Record<JobState, WireJobState>> = {
   PLANNING: WireJobState.PLANNING,
   RUNNING: WireJobState.RUNNING,
   COMPLETED: WireJobState.COMPLETED,
+  PARTIAL: WireJobState.PARTIAL,
   FAILED: WireJobState.FAILED,
   CANCELLED: WireJobState.CANCELLED,
 };
@@ -52,6 +58,15 @@ const TASK_STATES: Readonly<Record<TaskState, WireTaskState>> = {
   SKIPPED: WireTaskState.SKIPPED,
 };
 
+const POLICIES: Readonly<Record<EdgePolicy, WireEdgePolicy>> = {
+  FAIL: WireEdgePolicy.FAIL,
+  SKIP: WireEdgePolicy.SKIP,
+  CONTINUE: WireEdgePolicy.CONTINUE,
+};
+
+const POLICY_OF = new Map(
+  Object.entries(POLICIES).map(([name, wire]) => [wire, name as EdgePolicy]),
+);
 const JOB_STATE_OF = new Map(Object.entries(JOB_STATES).map(([name, wire]) => [wire, name]));
 const TASK_STATE_OF = new Map(Object.entries(TASK_STATES).map(([name, wire]) => [wire, name]));
 
@@ -95,7 +110,7 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
     capability: spec.capability,
     versionRange: spec.versionRange,
     input: toPayload(spec.input),
-    dependencies: spec.dependencies.map(({ taskKey, inputName }) => ({ taskKey, inputName })),
+    dependencies: spec.dependencies.map(toDependency),
     requiredLabels: { ...spec.requiredLabels },
     preferredLabels: { ...spec.preferredLabels },
     priority: spec.priority,
@@ -109,6 +124,19 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
         ? DEFAULT_SCHEDULE_TO_START_MS
         : durationMs(scheduleToStartTimeout),
   };
+}
+
+/** The default policy is left out, so that what is stored of most edges is small. */
+function toDependency({ taskKey, inputName, onFailure }: WireDependency): Dependency {
+  const policy = POLICY_OF.get(onFailure) ?? DEFAULT_EDGE_POLICY;
+  return { taskKey, inputName, ...(policy === DEFAULT_EDGE_POLICY ? {} : { onFailure: policy }) };
+}
+
+function fromDependency({
+  onFailure,
+  ...edge
+}: Dependency): MessageInitShape<typeof DependencySchema> {
+  return onFailure === undefined ? edge : { ...edge, onFailure: POLICIES[onFailure] };
 }
 
 function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
@@ -134,7 +162,7 @@ export function fromTaskSpec(
   const standardRetry = JSON.stringify(retry) === JSON.stringify(DEFAULT_RETRY);
   return {
     ...rest,
-    dependencies: [...spec.dependencies],
+    dependencies: spec.dependencies.map(fromDependency),
     ...(input === undefined ? {} : { input: fromPayload(input) }),
     ...(standardRetry ? {} : { retry: fromRetryPolicy(retry) }),
     ...(startToCloseMs === DEFAULT_START_TO_CLOSE_MS

@@ -46,14 +46,16 @@ export async function applyEffects(
   }
   const inner = moved.filter((task) => !task.sink).map((task) => task.change);
   const succeeded = inner.filter((change) => change.state === "SUCCEEDED");
-  const unblocked = await unblockChildren(
-    client,
-    succeeded.map((change) => change.taskId),
-  );
   const failed = inner.filter((change) => change.state === "FAILED");
   const skipped = await skipDescendants(
     client,
     failed.map((change) => ({ taskId: change.taskId, key: change.taskKey })),
+  );
+  // After the skips: a child with a CONTINUE edge may have another one that skips it.
+  const unblocked = await unblockChildren(
+    client,
+    succeeded.map((change) => change.taskId),
+    [...failed, ...skipped].map((task) => task.taskId),
   );
   for (const task of unblocked) {
     changes.push(plainChange(task, "READY"));

@@ -12,6 +12,7 @@ import {
 } from "../domain/job-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
+import { findTolerated } from "./verdict-store.ts";
 
 const READ = {
   name: "job-progress-read",
@@ -65,12 +66,13 @@ interface Step {
   readonly before: JobProgress;
   readonly after: JobProgress;
   readonly leased: boolean;
+  readonly delta: JobDelta;
 }
 
 /** Applies what a batch did to its jobs and returns the state changes, in the order of the deltas.
  *
  * A job that is terminal already is left alone: terminal states never change.
- * Cost: 2 statements, one row version per job. */
+ * Cost: 2 statements, one row version per job; 1 more when a job ends in which some tasks failed and some did not. */
 export async function applyJobDeltas(
   client: Queryable,
   deltas: ReadonlyMap<string, JobDelta>,
@@ -84,14 +86,30 @@ export async function applyJobDeltas(
     const before = toProgress(row);
     if (isTerminalJobState(before.state)) continue;
     const leased = delta.events.some((e) => e === "TASK_LEASED" || e === "PLANNER_LEASED");
-    steps.push({ jobId, before, after: applyJobDelta(before, delta), leased });
+    steps.push({ jobId, before, after: applyJobDelta(before, delta), leased, delta });
   }
-  await writeSteps(client, steps);
-  return steps.flatMap(({ jobId, before, after }): JobChange[] => {
+  const judged = await judge(client, steps);
+  await writeSteps(client, judged);
+  return judged.flatMap(({ jobId, before, after }): JobChange[] => {
     if (after.state === before.state) return [];
     const failure = isTerminalJobState(after.state) ? after.failure : undefined;
     return [{ kind: "job", jobId, state: after.state, failure }];
   });
+}
+
+/** A job whose failures are all tolerated ends PARTIAL instead. */
+async function judge(client: Queryable, steps: readonly Step[]): Promise<readonly Step[]> {
+  const mixed = steps.filter(({ after }) => after.state === "FAILED" && after.counts.succeeded > 0);
+  const tolerated = await findTolerated(
+    client,
+    mixed.map((step) => step.jobId),
+  );
+  if (tolerated.size === 0) return steps;
+  return steps.map((step) =>
+    tolerated.has(step.jobId)
+      ? { ...step, after: applyJobDelta(step.before, step.delta, true) }
+      : step,
+  );
 }
 
 async function writeSteps(client: Queryable, steps: readonly Step[]): Promise<void> {

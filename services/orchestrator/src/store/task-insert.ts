@@ -32,8 +32,8 @@ const INSERT_TASKS = {
 const INSERT_EDGES = {
   name: "edges-insert",
   text: `
-    INSERT INTO edges (child_id, ordinal, parent_id, input_name)
-    SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[])`,
+    INSERT INTO edges (child_id, ordinal, parent_id, input_name, on_failure)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::edge_policy[])`,
 };
 
 const INSERT_INPUTS = {
@@ -78,6 +78,7 @@ async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promis
     edges.map((edge) => edge.ordinal),
     edges.map((edge) => taskUuid(edge.parentId)),
     edges.map((edge) => edge.inputName),
+    edges.map((edge) => edge.onFailure),
   ]);
 }
 
