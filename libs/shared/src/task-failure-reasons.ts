@@ -27,5 +27,6 @@ export const TASK_FAILURE_REASONS = {
   NO_AGENT_IN_TIME: failure("never", "No agent took the task within schedule_to_start."),
   PLAN_REJECTED: failure("never", "The planner's answer is no plan that may run; it says why."),
   UPSTREAM_FAILED: failure("never", "A task that this one depends on failed."),
+  SIBLING_FAILED: failure("never", "A task of the job failed that cancels all others."),
   JOB_CANCELLED: failure("never", "The job was cancelled."),
 } as const satisfies Readonly<Record<string, TaskFailureReason>>;

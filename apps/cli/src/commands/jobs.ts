@@ -171,7 +171,13 @@ export const jobsCancelCommand: CommandSpec = {
       reason: args.text("reason") ?? "",
     });
     if (ctx.format === "json") writeJson(CancelJobResponseSchema, response);
-    else if (response.job !== undefined) writeTable(JOB_HEAD, [jobRow(response.job)]);
+    else if (response.job !== undefined) {
+      writeTable(JOB_HEAD, [jobRow(response.job)]);
+      const { neverStarted, betweenAttempts, toldToStop } = response;
+      writeLine(
+        `\ncancelled: ${neverStarted} never started, ${betweenAttempts} between attempts, ${toldToStop} told to stop`,
+      );
+    }
     return EXIT.ok;
   },
 };

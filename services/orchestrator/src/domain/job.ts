@@ -20,6 +20,14 @@ export interface JobView {
   readonly endedAt: Date | undefined;
 }
 
+/** How the cancelled tasks of a job stood when they were cancelled. */
+export interface Dispositions {
+  readonly neverStarted: number;
+  readonly betweenAttempts: number;
+  /** Leased; their agents are told. */
+  readonly toldToStop: number;
+}
+
 /** What a user submits, checked and with defaults filled in. */
 export interface JobSubmission {
   readonly namespace: string;

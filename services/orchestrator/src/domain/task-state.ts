@@ -29,7 +29,7 @@ export type TaskEvent =
   | "FAIL"
   /** No agent took it in time. */
   | "EXPIRE"
-  /** Its job was cancelled. */
+  /** Its job was cancelled, or a sibling failed that cancels the others. */
   | "CANCEL";
 
 /** Every state, in the order of a task's life. */

@@ -39,6 +39,8 @@ export interface TaskSpec {
   readonly retry: RetryPolicy;
   readonly startToCloseMs: number;
   readonly scheduleToStartMs: number;
+  /** Its failure cancels every open task of the job. Left out: false. */
+  readonly cancelSiblingsOnFailure?: true;
 }
 
 /** A spec without the parts that live in tables of their own. */
@@ -48,7 +50,7 @@ export type StoredTaskSpec = Omit<TaskSpec, "input">;
 export interface Failure {
   readonly reason: string;
   readonly message: string;
-  /** The task that failed first, for a job or a skipped task; else empty. */
+  /** The task that failed first, for a job, or a task that was skipped or cancelled for it; else empty. */
   readonly taskKey: string;
 }
 

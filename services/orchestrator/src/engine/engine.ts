@@ -213,7 +213,7 @@ export class Engine {
     return this.#submitter.submit(submission);
   }
 
-  cancel(order: CancelOrder): Promise<JobView> {
+  cancel(order: CancelOrder): ReturnType<Canceller["cancel"]> {
     return this.#canceller.cancel(order);
   }
 

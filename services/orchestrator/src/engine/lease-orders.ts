@@ -83,6 +83,7 @@ export function movedByEnd({ live, settlement }: EndedLease): MovedTask {
   return {
     from: "RUNNING",
     sink: live.lease.task.sink,
+    cancelsSiblings: live.lease.task.spec.cancelSiblingsOnFailure ?? false,
     change: changeOf(live, stateAfter(settlement), settlement.failure),
   };
 }

@@ -72,8 +72,9 @@ export class Reaper {
       },
       ({ expired, effects }) => {
         for (const task of expired) this.#parts.queue.remove(task.taskId);
-        this.#parts.tallies.blocked -= effects.unblockedOrSkipped;
+        this.#parts.tallies.blocked -= effects.leftBlocked;
         publish(this.#parts, effects.events);
+        this.#settler.dropSiblings(effects.cancelled);
       },
     );
     this.#parts.events.expired(expired.length);
@@ -107,6 +108,7 @@ function toMoved(task: LiveTask): MovedTask {
   return {
     from: "READY",
     sink: task.sink,
+    cancelsSiblings: task.spec.cancelSiblingsOnFailure ?? false,
     change: {
       kind: "task",
       jobId: task.jobId,

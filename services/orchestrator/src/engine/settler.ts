@@ -2,6 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
+import type { TaskChange } from "../domain/job-event.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { type Settlement, settle } from "../domain/settlement.ts";
 import { readyTasks } from "../domain/task-plan.ts";
@@ -26,6 +27,7 @@ import {
 } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
+import { dropStoppedTasks } from "./stopped-tasks.ts";
 
 /** What one transaction did. */
 interface Flushed {
@@ -73,6 +75,13 @@ export class Settler {
   /** Notes that an agent began. Errors: as end(). */
   accept(taskId: string, fence: bigint): Promise<OrderOutcome> {
     return this.#batcher.add({ kind: "accept", taskId, fence });
+  }
+
+  /** Tasks were cancelled beside one that failed: forgets them and tells their agents. */
+  dropSiblings(cancelled: readonly TaskChange[]): void {
+    dropStoppedTasks(this.#parts, cancelled, "SIBLING_FAILED", (live) =>
+      this.#deps.onEnded(live, undefined),
+    );
   }
 
   close(): Promise<void> {
@@ -234,12 +243,15 @@ export class Settler {
         this.#parts.tallies.blocked += order.plan.tasks.length - tasks.length;
       }
     }
-    this.#parts.tallies.blocked -= effects.unblockedOrSkipped;
+    this.#parts.tallies.blocked -= effects.leftBlocked;
     publish(this.#parts, effects.events);
     for (const { live, settlement, order } of ended) {
       this.#deps.onEnded(live, settled.has(order.taskId) ? settlement : undefined);
     }
-    this.#deps.onReady(ready);
+    this.dropSiblings(effects.cancelled);
+    const stopped = new Set(effects.cancelled.map((change) => change.taskId));
+    // What was to be tried again in this very batch may be among them.
+    this.#deps.onReady(ready.filter(({ task }) => !stopped.has(task.taskId)));
   }
 
   /** Answers each order: an end that this flush made, or that an equal word made before, is COMMITTED. */

@@ -27,7 +27,10 @@ export function createCancelJob(
     };
     return atOwner<MessageInitShape<typeof CancelJobResponseSchema>>(deps, ctx, {
       id: jobId,
-      local: async () => ({ job: fromJob(await deps.engine.cancel(order)) }),
+      local: async () => {
+        const { job, dispositions } = await deps.engine.cancel(order);
+        return { job: fromJob(job), ...dispositions };
+      },
       remote: (peer, options) => peer.cancelJob(request, options),
     });
   };

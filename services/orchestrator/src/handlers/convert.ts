@@ -123,6 +123,7 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
       scheduleToStartTimeout === undefined
         ? DEFAULT_SCHEDULE_TO_START_MS
         : durationMs(scheduleToStartTimeout),
+    ...(spec.cancelSiblingsOnFailure ? { cancelSiblingsOnFailure: true } : {}),
   };
 }
 

@@ -5,9 +5,12 @@ import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import type { TaskState } from "../domain/task-state.ts";
+import { type CancelledTask, cancelOpenTasks } from "./cancel-store.ts";
 import { appendEvents } from "./event-store.ts";
 import { skipDescendants, unblockChildren } from "./graph-store.ts";
 import { applyJobDeltas } from "./job-progress-store.ts";
+
+const SIBLING_FAILED = "A task of the job failed that cancels the others.";
 
 /** A task that this transaction has moved already. */
 export interface MovedTask {
@@ -15,6 +18,8 @@ export interface MovedTask {
   readonly from: TaskState;
   /** No other task depends on it, so nothing follows from its end. */
   readonly sink: boolean;
+  /** Its failure cancels every open task of the job. */
+  readonly cancelsSiblings?: boolean;
 }
 
 /** What the transaction did beyond its own moves. */
@@ -23,14 +28,17 @@ export interface Effects {
   readonly unblocked: readonly LiveTask[];
   /** Every state change in order, numbered. */
   readonly events: readonly JobEvent[];
-  /** How many blocked tasks became ready or were skipped. */
-  readonly unblockedOrSkipped: number;
+  /** Tasks that a sibling's failure cancelled: memory forgets them and their agents are told. */
+  readonly cancelled: readonly TaskChange[];
+  /** How many tasks are BLOCKED no longer. */
+  readonly leftBlocked: number;
 }
 
 /** Applies the consequences of moves. `deltas` may hold what the caller knows of its jobs already (leases, plans).
  *
  * Order: a job that starts is told before its tasks, one that ends after them.
- * Cost: 3 statements, 2 more when tasks have others behind them; whatever the size of the batch. */
+ * Cost: 3 statements, 2 more when tasks have others behind them, whatever the size of the batch; 1 for each job whose tasks
+ * a sibling's failure cancels. */
 export async function applyEffects(
   client: Queryable,
   moved: readonly MovedTask[],
@@ -43,6 +51,12 @@ export async function applyEffects(
     if (change.state === "FAILED" && change.failure !== undefined) {
       deltas.fail(change.jobId, { ...change.failure, taskKey: change.taskKey });
     }
+  }
+  // First of all: a cancelled task is neither skipped nor freed.
+  const cancelled = await cancelSiblings(client, moved);
+  for (const { change, from } of cancelled) {
+    changes.push(change);
+    deltas.move(change.jobId, from, change.state);
   }
   const inner = moved.filter((task) => !task.sink).map((task) => task.change);
   const succeeded = inner.filter((change) => change.state === "SUCCEEDED");
@@ -69,7 +83,31 @@ export async function applyEffects(
   }
   const jobs = await applyJobDeltas(client, deltas.all);
   const events = await appendEvents(client, inOrder(jobs, changes));
-  return { unblocked, events, unblockedOrSkipped: unblocked.length + skipped.length };
+  const blocked = cancelled.filter(({ from }) => from === "BLOCKED").length;
+  return {
+    unblocked,
+    events,
+    cancelled: cancelled.map(({ change }) => change),
+    leftBlocked: unblocked.length + skipped.length + blocked,
+  };
+}
+
+/** Cancels what is open beside tasks that failed and say so; the first such failure of a job counts. */
+async function cancelSiblings(
+  client: Queryable,
+  moved: readonly MovedTask[],
+): Promise<CancelledTask[]> {
+  const cancelled: CancelledTask[] = [];
+  const causes = new Map<string, string>();
+  for (const { change, cancelsSiblings } of moved) {
+    if (cancelsSiblings !== true || change.state !== "FAILED" || causes.has(change.jobId)) continue;
+    causes.set(change.jobId, change.taskKey);
+  }
+  for (const [jobId, taskKey] of causes) {
+    const failure = { reason: "SIBLING_FAILED", message: SIBLING_FAILED, taskKey };
+    cancelled.push(...(await cancelOpenTasks(client, jobId, failure)));
+  }
+  return cancelled;
 }
 
 function inOrder(

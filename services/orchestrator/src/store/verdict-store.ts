@@ -13,7 +13,8 @@ const TOLERATED = {
        AND NOT EXISTS (
              SELECT FROM tasks t JOIN task_states s USING (task_id)
               WHERE t.job_id = j.job_id AND s.state = 'FAILED'
-                AND (t.sink OR EXISTS (SELECT FROM edges e WHERE e.parent_id = t.task_id AND e.on_failure = 'FAIL')))`,
+                AND (t.sink OR t.spec->>'cancelSiblingsOnFailure' = 'true'
+                     OR EXISTS (SELECT FROM edges e WHERE e.parent_id = t.task_id AND e.on_failure = 'FAIL')))`,
 };
 
 /** Returns those of the jobs, all of whose tasks are terminal, that failed only where edges tolerate it and that have a
