@@ -88,6 +88,16 @@ describe("an edge that says CONTINUE", () => {
     expect(job.tasks).toMatchObject({ total: 4, succeeded: 2, failed: 1, skipped: 1 });
   });
 
+  it("runs a task whose parent found no agent in time", async () => {
+    const lonely = {
+      ...task("lonely"),
+      capability: "nobody",
+      scheduleToStartTimeout: { nanos: 100_000_000 },
+    };
+    const jobId = await harness.submit({ tasks: [lonely, task("sum", { lonely: CONTINUE })] });
+    await harness.untilState(jobId, JobState.PARTIAL);
+  });
+
   it("does not run a task that another edge skips", async () => {
     const jobId = await harness.submit({
       tasks: [task("bad-1"), task("bad-2"), task("child", { "bad-1": CONTINUE, "bad-2": SKIP })],

@@ -5,7 +5,6 @@ import type { LiveTask } from "../domain/live-task.ts";
 import { expireReady, findOverdueLeases, findOverdueReady } from "../store/due-store.ts";
 import { applyEffects, type MovedTask } from "../store/effects-store.ts";
 import type { EngineParts } from "./parts.ts";
-import { publish } from "./publish.ts";
 import type { Settler } from "./settler.ts";
 
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
@@ -72,9 +71,8 @@ export class Reaper {
       },
       ({ expired, effects }) => {
         for (const task of expired) this.#parts.queue.remove(task.taskId);
-        this.#parts.tallies.blocked -= effects.leftBlocked;
-        publish(this.#parts, effects.events);
-        this.#settler.dropSiblings(effects.cancelled);
+        const freed = effects.unblocked.map((task) => ({ task, delayMs: 0 }));
+        this.#settler.follow(effects, freed);
       },
     );
     this.#parts.events.expired(expired.length);

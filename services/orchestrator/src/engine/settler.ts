@@ -2,16 +2,14 @@
 import type { Queryable } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
-import type { TaskChange } from "../domain/job-event.ts";
-import type { LiveTask } from "../domain/live-task.ts";
 import { type Settlement, settle } from "../domain/settlement.ts";
-import { readyTasks } from "../domain/task-plan.ts";
 import { acceptTasks } from "../store/accept-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
 import { setPlan } from "../store/plan-store.ts";
 import { findEndedLeases, settleLeases } from "../store/settle-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
 import type { LiveLease } from "./agent-entry.ts";
+import { type FreedTask, freedTasks, type SettledLeases } from "./freed-tasks.ts";
 import {
   type AdmittedPlan,
   chunksByBytes,
@@ -32,9 +30,10 @@ import { dropStoppedTasks } from "./stopped-tasks.ts";
 /** What one transaction did. */
 interface Flushed {
   readonly accepted: ReadonlySet<string>;
-  readonly settled: ReadonlyMap<string, { readonly readyAtMs: number }>;
+  readonly settled: SettledLeases;
   readonly ended: readonly EndedLease[];
   readonly effects: Effects;
+  readonly freed: readonly FreedTask[];
 }
 
 /** What the settler needs beside the shared parts. */
@@ -43,7 +42,7 @@ export interface SettlerDeps {
   /** A lease is over and its agent has a slot free; without a settlement when somebody else had ended it. */
   readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
   /** Tasks wait for an agent, again or for the first time. */
-  readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
+  readonly onReady: (tasks: readonly FreedTask[]) => void;
 }
 
 /** Owns the end of leases. */
@@ -77,11 +76,14 @@ export class Settler {
     return this.#batcher.add({ kind: "accept", taskId, fence });
   }
 
-  /** Tasks were cancelled beside one that failed: forgets them and tells their agents. */
-  dropSiblings(cancelled: readonly TaskChange[]): void {
-    dropStoppedTasks(this.#parts, cancelled, "SIBLING_FAILED", (live) =>
+  /** Brings into memory what followed from tasks having moved, once it is committed. `freed` wait for an agent now. */
+  follow(effects: Effects, freed: readonly FreedTask[]): void {
+    this.#parts.tallies.blocked -= effects.leftBlocked;
+    publish(this.#parts, effects.events);
+    dropStoppedTasks(this.#parts, effects.cancelled, "SIBLING_FAILED", (live) =>
       this.#deps.onEnded(live, undefined),
     );
+    this.#deps.onReady(freed);
   }
 
   close(): Promise<void> {
@@ -214,44 +216,25 @@ export class Settler {
       if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
     }
     const effects = await applyEffects(client, moved, deltas);
-    return { accepted, settled, ended, effects };
+    const freed = freedTasks(ended, settled, effects);
+    return { accepted, settled, ended, effects, freed };
   }
 
-  #apply({ accepted, settled, ended, effects }: Flushed): void {
+  #apply({ accepted, settled, ended, effects, freed }: Flushed): void {
     for (const taskId of accepted) {
       const live = this.#parts.book.get(taskId);
       if (live !== undefined) live.acceptedAtMs = undefined;
     }
-    const ready: { task: LiveTask; delayMs: number }[] = effects.unblocked.map((task) => ({
-      task,
-      delayMs: 0,
-    }));
-    for (const { live, order, settlement } of ended) {
-      const stored = settled.get(order.taskId);
+    for (const { live, order } of ended) {
       if (this.#parts.book.get(order.taskId) === live) this.#parts.book.remove(order.taskId);
-      if (stored === undefined) continue;
-      if (settlement.event === "REQUEUE") {
-        ready.push({
-          task: nextAttempt(live, settlement, stored.readyAtMs),
-          delayMs: settlement.delayMs,
-        });
-      }
-      if (order.plan !== undefined) {
-        const { traceparent } = live.lease.task;
-        const tasks = readyTasks(order.plan.tasks, stored.readyAtMs, traceparent);
-        ready.push(...tasks.map((task) => ({ task, delayMs: 0 })));
-        this.#parts.tallies.blocked += order.plan.tasks.length - tasks.length;
+      if (order.plan !== undefined && settled.has(order.taskId)) {
+        this.#parts.tallies.blocked += blockedOf(order.plan);
       }
     }
-    this.#parts.tallies.blocked -= effects.leftBlocked;
-    publish(this.#parts, effects.events);
+    this.follow(effects, freed);
     for (const { live, settlement, order } of ended) {
       this.#deps.onEnded(live, settled.has(order.taskId) ? settlement : undefined);
     }
-    this.dropSiblings(effects.cancelled);
-    const stopped = new Set(effects.cancelled.map((change) => change.taskId));
-    // What was to be tried again in this very batch may be among them.
-    this.#deps.onReady(ready.filter(({ task }) => !stopped.has(task.taskId)));
   }
 
   /** Answers each order: an end that this flush made, or that an equal word made before, is COMMITTED. */
@@ -282,22 +265,11 @@ async function insertPlan(
   const { jobId } = live.lease.task;
   await insertTasks(client, plan.tasks);
   await setPlan(client, jobId, plan.summary);
-  const blocked = plan.tasks.filter((task) => task.parents.length > 0).length;
+  const blocked = blockedOf(plan);
   deltas.add(jobId, { ready: plan.tasks.length - blocked, blocked });
   deltas.event(jobId, "PLANNED");
 }
 
-/** The task as it waits for its next attempt. A refused one goes to its fallback if it can. */
-function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: number): LiveTask {
-  const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
-  const crowded = settlement.failure?.reason === "NO_SLOT";
-  return {
-    ...lease.task,
-    attempts: lease.attempt,
-    charged: lease.task.charged + (settlement.charged ? 1 : 0),
-    readyAtMs,
-    ...(crowded ? { crowded: (lease.task.crowded ?? 0) + 1 } : {}),
-    avoidAgentId: crowded ? lease.task.avoidAgentId : lease.agentId,
-    preferAgentId: refused ? lease.fallbackAgentId : "",
-  };
+function blockedOf(plan: AdmittedPlan): number {
+  return plan.tasks.filter((task) => task.parents.length > 0).length;
 }
