@@ -1,6 +1,7 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
 import { jobsExplainCommand } from "./commands/explain.ts";
+import { jobsPauseCommand, jobsResumeCommand } from "./commands/job-control.ts";
 import {
   jobsCancelCommand,
   jobsGetCommand,
@@ -27,6 +28,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   jobsListCommand,
   jobsWatchCommand,
   jobsCancelCommand,
+  jobsPauseCommand,
+  jobsResumeCommand,
   jobsExplainCommand,
   agentsListCommand,
   agentsGetCommand,

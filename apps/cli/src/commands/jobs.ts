@@ -4,7 +4,6 @@ import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   CancelJobResponseSchema,
   GetJobResponseSchema,
-  type Job,
   JobState,
   ListJobsResponseSchema,
   SubmitJobResponseSchema,
@@ -14,9 +13,10 @@ import {
 import { fromPayload, toPayload, toTaskSpec } from "@nexus/sdk";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { showEnum, writeJson, writeLine, writeTable } from "../output.ts";
 import { usageError } from "../usage-error.ts";
 import { watchJob } from "./job-events.ts";
+import { JOB_HEAD, jobRow } from "./job-table.ts";
 import { parseLimit } from "./numbers.ts";
 
 /** Submits a job. */
@@ -181,20 +181,6 @@ export const jobsCancelCommand: CommandSpec = {
     return EXIT.ok;
   },
 };
-
-const JOB_HEAD = ["job", "state", "tasks", "failed", "created", "ended", "objective"];
-
-function jobRow(job: Job): string[] {
-  return [
-    job.jobId,
-    showEnum(JobState, job.state),
-    `${job.tasks?.succeeded ?? 0}/${job.tasks?.total ?? 0}`,
-    String(job.tasks?.failed ?? 0),
-    showTime(job.createTime),
-    showTime(job.endTime),
-    job.objective.length > 40 ? `${job.objective.slice(0, 39)}…` : job.objective || "-",
-  ];
-}
 
 function parseState(text: string): JobState {
   const entry = Object.entries(JobState).find(([name]) => name.toLowerCase() === text);

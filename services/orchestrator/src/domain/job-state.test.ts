@@ -10,6 +10,7 @@ import {
   type JobState,
   NO_TASKS,
   nextJobState,
+  resumeEventOf,
   type TaskCounts,
 } from "./job-state.ts";
 
@@ -20,9 +21,25 @@ const LEGAL: Readonly<Record<JobState, Partial<Record<JobEvent, JobState>>>> = {
     PLANNER_LEASED: "PLANNING",
     ENDED_WITH_FAILURE: "FAILED",
     CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
   },
-  PLANNING: { PLANNED: "RUNNING", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
+  PLANNING: {
+    PLANNED: "RUNNING",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
   RUNNING: {
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  PAUSED: {
+    RESUME: "RUNNING",
+    RESUME_PLANNING: "PLANNING",
+    RESUME_UNSTARTED: "PENDING",
     ALL_SUCCEEDED: "COMPLETED",
     ENDED_IN_PART: "PARTIAL",
     ENDED_WITH_FAILURE: "FAILED",
@@ -62,6 +79,17 @@ describe("job state machine", () => {
       "FAILED",
       "CANCELLED",
     ]);
+  });
+});
+
+describe("resumeEventOf", () => {
+  it("leads back to where the job was", () => {
+    const back = (started: boolean, unplanned: boolean) =>
+      nextJobState("PAUSED", resumeEventOf({ started, unplanned }));
+    expect(back(false, false)).toBe("PENDING");
+    expect(back(false, true)).toBe("PENDING");
+    expect(back(true, true)).toBe("PLANNING");
+    expect(back(true, false)).toBe("RUNNING");
   });
 });
 

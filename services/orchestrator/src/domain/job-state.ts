@@ -7,6 +7,7 @@ export type JobState =
   | "PENDING"
   | "PLANNING"
   | "RUNNING"
+  | "PAUSED"
   | "COMPLETED"
   | "PARTIAL"
   | "FAILED"
@@ -26,13 +27,21 @@ export type JobEvent =
   | "ENDED_IN_PART"
   /** Every task is terminal, at least one FAILED. */
   | "ENDED_WITH_FAILURE"
-  | "CANCEL";
+  | "CANCEL"
+  | "PAUSE"
+  /** It goes on: something of it was leased. */
+  | "RESUME"
+  /** It goes on, and its planner with it. */
+  | "RESUME_PLANNING"
+  /** It goes on, and nothing of it was leased yet. */
+  | "RESUME_UNSTARTED";
 
 /** Every state, in the order of a job's life. */
 export const JOB_STATES: readonly JobState[] = [
   "PENDING",
   "PLANNING",
   "RUNNING",
+  "PAUSED",
   "COMPLETED",
   "PARTIAL",
   "FAILED",
@@ -48,6 +57,10 @@ export const JOB_EVENTS: readonly JobEvent[] = [
   "ENDED_IN_PART",
   "ENDED_WITH_FAILURE",
   "CANCEL",
+  "PAUSE",
+  "RESUME",
+  "RESUME_PLANNING",
+  "RESUME_UNSTARTED",
 ];
 
 /** The state machine. An event that a state does not list changes nothing; a terminal state lists none. */
@@ -60,9 +73,26 @@ export const JOB_TRANSITIONS: Readonly<
     // A task may fail without ever being leased (NO_AGENT_IN_TIME).
     ENDED_WITH_FAILURE: "FAILED",
     CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
   },
-  PLANNING: { PLANNED: "RUNNING", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
+  PLANNING: {
+    PLANNED: "RUNNING",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
   RUNNING: {
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  PAUSED: {
+    RESUME: "RUNNING",
+    RESUME_PLANNING: "PLANNING",
+    RESUME_UNSTARTED: "PENDING",
+    // What was with an agent when it was paused may be the last of it.
     ALL_SUCCEEDED: "COMPLETED",
     ENDED_IN_PART: "PARTIAL",
     ENDED_WITH_FAILURE: "FAILED",
@@ -77,6 +107,17 @@ export const JOB_TRANSITIONS: Readonly<
 /** Returns the state after an event; the same one when the event is not legal in this state. */
 export function nextJobState(state: JobState, event: JobEvent): JobState {
   return JOB_TRANSITIONS[state][event] ?? state;
+}
+
+/** Returns the event by which a paused job goes on where it was. */
+export function resumeEventOf(job: {
+  /** Something of it was leased. */
+  readonly started: boolean;
+  /** Its plan was asked for and is not there. */
+  readonly unplanned: boolean;
+}): JobEvent {
+  if (!job.started) return "RESUME_UNSTARTED";
+  return job.unplanned ? "RESUME_PLANNING" : "RESUME";
 }
 
 /** Says whether a state is final. */

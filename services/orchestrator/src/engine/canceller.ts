@@ -7,20 +7,15 @@ import { toFailure } from "../domain/settlement.ts";
 import { type CancelledJob, cancelJob, holdJob, readDispositions } from "../store/cancel-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { readJob } from "../store/job-reader.ts";
-import { type RequestRecord, recordRequests, requestKey } from "../store/request-store.ts";
 import { notOwner } from "../store/writer-session.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
+import { type JobOrder, recordOnce } from "./recorded-request.ts";
 import { dropStoppedTasks } from "./stopped-tasks.ts";
 
 /** Why and on whose behalf a job is cancelled. */
-export interface CancelOrder {
-  readonly namespace: string;
-  readonly principalId: string;
-  readonly requestId: string;
-  readonly bodyHash: Uint8Array;
-  readonly jobId: string;
+export interface CancelOrder extends JobOrder {
   /** For people; may be empty. */
   readonly reason: string;
 }
@@ -69,7 +64,7 @@ export class Canceller {
         if (!this.#parts.ledger.owns(order.jobId)) throw notOwner("Another replica owns the job.");
         const state = await holdJob(client, order.namespace, order.jobId);
         if (state === undefined) throw jobNotFound();
-        await this.#record(client, order);
+        await recordOnce(client, "CancelJob", order);
         const open = !isTerminalJobState(state);
         const message = order.reason === "" ? "The job was cancelled." : order.reason;
         const cancelled = open
@@ -86,20 +81,6 @@ export class Canceller {
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#parts.events.flushed("cancel", 1, seconds);
     return { job, dispositions };
-  }
-
-  async #record(client: Parameters<typeof holdJob>[0], order: CancelOrder): Promise<void> {
-    const { namespace, principalId, requestId, bodyHash, jobId } = order;
-    const method = "CancelJob" as const;
-    const record: RequestRecord = { namespace, principalId, requestId, method, bodyHash, jobId };
-    const earlier = (await recordRequests(client, [record])).get(requestKey(record));
-    if (earlier === undefined) return;
-    if (earlier.method === method && Buffer.compare(earlier.bodyHash, bodyHash) === 0) return;
-    throw new NexusError({
-      kind: "conflict",
-      reason: "REQUEST_ID_REUSED",
-      message: "The request id was used before with another body.",
-    });
   }
 
   #apply({ cancelled, events }: Flushed): void {

@@ -19,6 +19,7 @@ import { Fleet } from "./fleet.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Ledger, type Ownership } from "./ledger.ts";
 import type { EngineLimits, EngineParts } from "./parts.ts";
+import { Pauser } from "./pauser.ts";
 import { Planner } from "./planner.ts";
 import { enqueue } from "./queue-keeper.ts";
 import { needOf, ReadyQueue } from "./ready-queue.ts";
@@ -65,6 +66,7 @@ export class Engine {
   readonly sessions: SessionKeeper;
   readonly updates: UpdateIntake;
   readonly reaper: Reaper;
+  readonly pauser: Pauser;
   readonly ring: RingKeeper;
   readonly demands: Demands;
   readonly #parts: EngineParts;
@@ -111,6 +113,7 @@ export class Engine {
     this.#settler = new Settler({ parts, onEnded, onReady });
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
+    this.pauser = new Pauser({ parts, onReady });
     this.reaper = new Reaper(parts, this.#settler);
     this.ring = new RingKeeper({
       ...options.replica,
@@ -351,6 +354,7 @@ function buildParts(options: EngineOptions): EngineParts {
     routing: { bulkhead, explorationShare, random },
     ids: options.ids,
     tallies: { blocked: 0, generation: 0 },
+    paused: new Set(),
     nowMs: options.nowMs ?? (() => performance.now()),
   };
 }

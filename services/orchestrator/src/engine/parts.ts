@@ -45,6 +45,8 @@ export interface EngineParts {
   readonly logger: Logger;
   readonly ids: Ids;
   readonly tallies: Tallies;
+  /** Open jobs that are paused; the pauser's. */
+  readonly paused: Set<string>;
   /** Monotonic milliseconds, for delays inside this process. */
   readonly nowMs: () => number;
 }

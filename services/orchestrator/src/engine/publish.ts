@@ -9,6 +9,7 @@ export function publish(parts: EngineParts, events: readonly JobEvent[]): void {
   parts.hub.publish(events);
   for (const { change } of events) {
     if (change.kind === "job" && isTerminalJobState(change.state)) {
+      parts.paused.delete(change.jobId);
       parts.events.jobsEnded(change.state);
     }
   }

@@ -24,6 +24,7 @@ import {
   wordOf,
 } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
+import { withholdPaused } from "./pauser.ts";
 import { publish } from "./publish.ts";
 import { dropStoppedTasks } from "./stopped-tasks.ts";
 
@@ -216,7 +217,7 @@ export class Settler {
       if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
     }
     const effects = await applyEffects(client, moved, deltas);
-    const freed = freedTasks(ended, settled, effects);
+    const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
     return { accepted, settled, ended, effects, freed };
   }
 

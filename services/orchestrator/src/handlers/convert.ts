@@ -41,6 +41,7 @@ const JOB_STATES: Readonly<Record<JobState, WireJobState>> = {
   PENDING: WireJobState.PENDING,
   PLANNING: WireJobState.PLANNING,
   RUNNING: WireJobState.RUNNING,
+  PAUSED: WireJobState.PAUSED,
   COMPLETED: WireJobState.COMPLETED,
   PARTIAL: WireJobState.PARTIAL,
   FAILED: WireJobState.FAILED,

@@ -8,6 +8,8 @@ import { createGetJob } from "./get-job.ts";
 import { createGetTask } from "./get-task.ts";
 import { createListJobs } from "./list-jobs.ts";
 import { createListTasks } from "./list-tasks.ts";
+import { createPauseJob } from "./pause-job.ts";
+import { createResumeJob } from "./resume-job.ts";
 import { createSubmitJob } from "./submit-job.ts";
 import { createWatchJob } from "./watch-job.ts";
 
@@ -21,6 +23,8 @@ export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof 
     getTask: createGetTask(deps),
     watchJob: createWatchJob(deps),
     cancelJob: createCancelJob(deps),
+    pauseJob: createPauseJob(deps),
+    resumeJob: createResumeJob(deps),
     explainTask: createExplainTask(deps),
   };
 }

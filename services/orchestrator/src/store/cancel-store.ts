@@ -34,6 +34,8 @@ const CANCEL_TASKS = {
          FOR NO KEY UPDATE OF s
     ), waiting AS (
       DELETE FROM ready r USING was w WHERE r.task_id = w.task_id
+    ), withheld AS (
+      DELETE FROM paused_ready p USING was w WHERE p.task_id = w.task_id
     ), ended AS (
       DELETE FROM leases l USING was w WHERE l.task_id = w.task_id RETURNING l.*
     ), moved AS (

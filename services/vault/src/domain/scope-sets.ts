@@ -11,6 +11,7 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
     "orchestrator:job:submit",
     "orchestrator:job:read",
     "orchestrator:job:cancel",
+    "orchestrator:job:control",
     "registry:agent:read",
     "insight:performance:read",
     "mesh:message:send",
