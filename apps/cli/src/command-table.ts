@@ -1,7 +1,12 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
 import { jobsExplainCommand } from "./commands/explain.ts";
-import { jobsPauseCommand, jobsResumeCommand } from "./commands/job-control.ts";
+import {
+  jobsPauseCommand,
+  jobsReplayCommand,
+  jobsResumeCommand,
+  jobsRetryCommand,
+} from "./commands/job-control.ts";
 import {
   jobsCancelCommand,
   jobsGetCommand,
@@ -30,6 +35,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   jobsCancelCommand,
   jobsPauseCommand,
   jobsResumeCommand,
+  jobsRetryCommand,
+  jobsReplayCommand,
   jobsExplainCommand,
   agentsListCommand,
   agentsGetCommand,

@@ -121,6 +121,8 @@ export const ERROR_REASONS = {
 
   // orchestrator
   JOB_NOT_FOUND: reason("not_found", "No job of the namespace has this id."),
+  JOB_NOT_ENDED: reason("precondition", "The job has not ended; only an ended one runs again."),
+  NOTHING_TO_RETRY: reason("precondition", "Every task of the job succeeded; replay it instead."),
   TASK_NOT_FOUND: reason("not_found", "The job has no such task."),
   TASK_KEY_DUPLICATE: reason("invalid", "Two tasks of the job have the same key."),
   DEPENDENCY_UNKNOWN: reason("invalid", "A dependency names no task of the job."),

@@ -2,7 +2,9 @@ import { randomUUID } from "node:crypto";
 import {
   type Job,
   PauseJobResponseSchema,
+  ReplayJobResponseSchema,
   ResumeJobResponseSchema,
+  RetryJobResponseSchema,
 } from "@nexus/proto/orchestrator";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -32,6 +34,34 @@ export const jobsResumeCommand: CommandSpec = {
     const request = { requestId: randomUUID(), jobId: args.at(0) };
     const response = await ctx.client().jobs.resumeJob(request);
     if (ctx.format === "json") writeJson(ResumeJobResponseSchema, response);
+    else show(ctx, response.job);
+    return EXIT.ok;
+  },
+};
+
+/** Runs what failed again. */
+export const jobsRetryCommand: CommandSpec = {
+  usage: "jobs retry <job>",
+  about: "Run what did not succeed again, as a new job that keeps the rest",
+  example: "nexus jobs retry job_0192f0c1",
+  run: async (ctx, args) => {
+    const request = { requestId: randomUUID(), jobId: args.at(0) };
+    const response = await ctx.client().jobs.retryJob(request);
+    if (ctx.format === "json") writeJson(RetryJobResponseSchema, response);
+    else show(ctx, response.job);
+    return EXIT.ok;
+  },
+};
+
+/** Runs a job again from a task on. */
+export const jobsReplayCommand: CommandSpec = {
+  usage: "jobs replay <job> <task>",
+  about: "Run a task and all that depends on it again, as a new job",
+  example: "nexus jobs replay job_0192f0c1 summarise",
+  run: async (ctx, args) => {
+    const request = { requestId: randomUUID(), jobId: args.at(0), taskKey: args.at(1) };
+    const response = await ctx.client().jobs.replayJob(request);
+    if (ctx.format === "json") writeJson(ReplayJobResponseSchema, response);
     else show(ctx, response.job);
     return EXIT.ok;
   },

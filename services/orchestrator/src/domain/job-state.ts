@@ -70,7 +70,8 @@ export const JOB_TRANSITIONS: Readonly<
   PENDING: {
     TASK_LEASED: "RUNNING",
     PLANNER_LEASED: "PLANNING",
-    // A task may fail without ever being leased (NO_AGENT_IN_TIME).
+    // A task may fail without ever being leased (NO_AGENT_IN_TIME), beside outputs that a new generation keeps.
+    ENDED_IN_PART: "PARTIAL",
     ENDED_WITH_FAILURE: "FAILED",
     CANCEL: "CANCELLED",
     PAUSE: "PAUSED",

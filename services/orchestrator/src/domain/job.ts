@@ -1,4 +1,5 @@
 /** What a job is, as reads return it and as submission makes it. */
+import type { Lineage } from "./generation.ts";
 import type { JobState, TaskCounts } from "./job-state.ts";
 import type { Failure, Payload, TaskSpec } from "./task.ts";
 
@@ -15,6 +16,7 @@ export interface JobView {
   /** Set once FAILED, PARTIAL or CANCELLED. */
   readonly failure: Failure | undefined;
   readonly planSummary: string;
+  readonly lineage: Lineage;
   readonly createdAt: Date;
   readonly startedAt: Date | undefined;
   readonly endedAt: Date | undefined;

@@ -17,6 +17,8 @@ export interface NewTask {
   readonly hasUpstream: boolean;
   /** One per dependency, in order. */
   readonly parents: readonly NewEdge[];
+  /** How many of them have not ended; it is BLOCKED while there are any. */
+  readonly pending: number;
 }
 
 /** An edge about to be inserted. */
@@ -61,6 +63,7 @@ export function planTasks(
       inputName: edge.inputName,
       onFailure: edge.onFailure ?? DEFAULT_EDGE_POLICY,
     })),
+    pending: spec.dependencies.length,
   }));
 }
 
@@ -71,7 +74,7 @@ export function readyTasks(
   traceparent: string,
 ): LiveTask[] {
   return tasks
-    .filter((task) => task.parents.length === 0)
+    .filter((task) => task.pending === 0)
     .map((task) => ({
       taskId: task.taskId,
       jobId: task.jobId,

@@ -68,6 +68,8 @@ export interface TaskView {
   readonly fence: bigint;
   readonly failure: Failure | undefined;
   readonly planning: boolean;
+  /** The task of an earlier generation that made its output; empty when it ran itself. */
+  readonly reusedFrom: string;
   readonly createdAt: Date;
   readonly readyAt: Date | undefined;
   readonly leasedAt: Date | undefined;

@@ -24,6 +24,7 @@ import { Planner } from "./planner.ts";
 import { enqueue } from "./queue-keeper.ts";
 import { needOf, ReadyQueue } from "./ready-queue.ts";
 import { Reaper } from "./reaper.ts";
+import { Replayer } from "./replayer.ts";
 import { RingKeeper } from "./ring-keeper.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SessionKeeper } from "./session-keeper.ts";
@@ -67,6 +68,7 @@ export class Engine {
   readonly updates: UpdateIntake;
   readonly reaper: Reaper;
   readonly pauser: Pauser;
+  readonly replayer: Replayer;
   readonly ring: RingKeeper;
   readonly demands: Demands;
   readonly #parts: EngineParts;
@@ -114,6 +116,7 @@ export class Engine {
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
     this.pauser = new Pauser({ parts, onReady });
+    this.replayer = new Replayer({ parts, onReady });
     this.reaper = new Reaper(parts, this.#settler);
     this.ring = new RingKeeper({
       ...options.replica,

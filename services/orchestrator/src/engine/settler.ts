@@ -272,5 +272,5 @@ async function insertPlan(
 }
 
 function blockedOf(plan: AdmittedPlan): number {
-  return plan.tasks.filter((task) => task.parents.length > 0).length;
+  return plan.tasks.filter((task) => task.pending > 0).length;
 }

@@ -207,6 +207,7 @@ export function fromJob(
     tasks: { ...job.counts },
     ...(job.failure === undefined ? {} : { failure: fromFailure(job.failure) }),
     planSummary: job.planSummary,
+    ...job.lineage,
     results: Object.fromEntries([...results].map(([key, p]) => [key, fromPayload(p)])),
     createTime: timestampFromDate(job.createdAt),
     ...(job.startedAt === undefined ? {} : { startTime: timestampFromDate(job.startedAt) }),
@@ -236,6 +237,7 @@ export function fromTask(
     ...(task.leasedAt === undefined ? {} : { leaseTime: timestampFromDate(task.leasedAt) }),
     ...(task.endedAt === undefined ? {} : { endTime: timestampFromDate(task.endedAt) }),
     planning: task.planning,
+    reusedFromTaskId: task.reusedFrom,
   };
 }
 

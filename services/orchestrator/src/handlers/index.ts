@@ -9,7 +9,9 @@ import { createGetTask } from "./get-task.ts";
 import { createListJobs } from "./list-jobs.ts";
 import { createListTasks } from "./list-tasks.ts";
 import { createPauseJob } from "./pause-job.ts";
+import { createReplayJob } from "./replay-job.ts";
 import { createResumeJob } from "./resume-job.ts";
+import { createRetryJob } from "./retry-job.ts";
 import { createSubmitJob } from "./submit-job.ts";
 import { createWatchJob } from "./watch-job.ts";
 
@@ -25,6 +27,8 @@ export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof 
     cancelJob: createCancelJob(deps),
     pauseJob: createPauseJob(deps),
     resumeJob: createResumeJob(deps),
+    retryJob: createRetryJob(deps),
+    replayJob: createReplayJob(deps),
     explainTask: createExplainTask(deps),
   };
 }

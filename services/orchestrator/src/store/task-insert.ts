@@ -60,7 +60,7 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
     tasks.map((task) => task.sink),
     tasks.map((task) => task.hasUpstream),
     tasks.map((task) => JSON.stringify(task.spec)),
-    tasks.map((task) => task.parents.length),
+    tasks.map((task) => task.pending),
     tasks.map((task) => task.spec.scheduleToStartMs),
     tasks.map((task) => shardOf(task.jobId)),
   ]);

@@ -9,7 +9,10 @@ import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
 
 const COLUMNS = `
   t.task_id, t.job_id, t.spec, t.planning, t.ordinal, t.created_at, s.state, s.attempts, s.charged, s.agent_id, s.fence,
-  s.failure_reason, s.failure_message, s.failure_task_key, s.ready_at, s.leased_at, s.ended_at`;
+  s.failure_reason, s.failure_message, s.failure_task_key, s.ready_at, s.leased_at, s.ended_at,
+  r.source_id`;
+
+const TABLES = "tasks t JOIN task_states s USING (task_id) LEFT JOIN output_refs r USING (task_id)";
 
 interface TaskRow extends FailureColumns {
   readonly task_id: string;
@@ -26,6 +29,7 @@ interface TaskRow extends FailureColumns {
   readonly ready_at: Date | null;
   readonly leased_at: Date | null;
   readonly ended_at: Date | null;
+  readonly source_id: string | null;
 }
 
 interface PayloadColumns {
@@ -49,6 +53,7 @@ function toView(row: TaskRow, payloads?: PayloadColumns): TaskView {
     fence: BigInt(row.fence),
     failure: toFailureOrNone(row),
     planning: row.planning,
+    reusedFrom: row.source_id === null ? "" : toTaskId(row.source_id),
     createdAt: row.created_at,
     readyAt: row.ready_at ?? undefined,
     leasedAt: row.leased_at ?? undefined,
@@ -65,15 +70,16 @@ const GET = {
   text: `
     SELECT ${COLUMNS}, i.content_type AS input_type, i.data AS input_data, o.content_type AS output_type,
            o.data AS output_data
-      FROM tasks t JOIN task_states s USING (task_id)
-      LEFT JOIN task_inputs i USING (task_id) LEFT JOIN task_outputs o USING (task_id)
+      FROM ${TABLES}
+      LEFT JOIN task_inputs i USING (task_id)
+      LEFT JOIN task_outputs o ON o.task_id = coalesce(r.source_id, t.task_id)
      WHERE t.task_id = $1 AND t.namespace = $2`,
 };
 
 const GET_BARE = {
   name: "task-get-bare",
   text: `
-    SELECT ${COLUMNS} FROM tasks t JOIN task_states s USING (task_id)
+    SELECT ${COLUMNS} FROM ${TABLES}
      WHERE t.task_id = $1 AND t.namespace = $2`,
 };
 
@@ -101,7 +107,7 @@ const LIST = {
   name: "task-list",
   text: `
     SELECT ${COLUMNS}
-      FROM tasks t JOIN task_states s USING (task_id)
+      FROM ${TABLES}
      WHERE t.job_id = $1 AND t.ordinal > $2
        AND (cardinality($3::task_state[]) = 0 OR s.state = ANY($3::task_state[]))
      ORDER BY t.ordinal

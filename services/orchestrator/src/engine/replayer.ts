@@ -1,0 +1,227 @@
+/** Retries and replays ended jobs, each as a new generation: a job of its own that keeps outputs by reference. */
+import type { Queryable } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
+import {
+  type Generation,
+  type Lineage,
+  planReplay,
+  planRetry,
+  redoneTasks,
+} from "../domain/generation.ts";
+import type { JobSubmission, JobView } from "../domain/job.ts";
+import type { JobEvent } from "../domain/job-event.ts";
+import { isTerminalJobState } from "../domain/job-state.ts";
+import { inShardOf, shardOf, toShard } from "../domain/shards.ts";
+import { type NewTask, readyTasks } from "../domain/task-plan.ts";
+import { appendEvents } from "../store/event-store.ts";
+import {
+  copyInputs,
+  keepTasks,
+  markGeneration,
+  nextGeneration,
+  readPriorTasks,
+} from "../store/generation-store.ts";
+import { insertJobs } from "../store/job-insert.ts";
+import { readJob } from "../store/job-reader.ts";
+import { insertTasks } from "../store/task-insert.ts";
+import { notOwner } from "../store/writer-session.ts";
+import { jobNotFound } from "./canceller.ts";
+import type { FreedTask } from "./freed-tasks.ts";
+import type { EngineParts } from "./parts.ts";
+import { type JobOrder, recordOnce } from "./recorded-request.ts";
+
+/** How long a caller waits when too many tasks wait. */
+const FULL_RETRY_MS = 1_000;
+
+/** Which job to run again, and from where. */
+export interface ReplayOrder extends JobOrder {
+  /** Key of the task to begin with; undefined for everything that did not succeed. */
+  readonly fromKey: string | undefined;
+  /** W3C trace context of the caller; may be empty. */
+  readonly traceparent: string;
+}
+
+/** What one transaction made. */
+interface Made {
+  readonly job: JobView;
+  readonly tasks: readonly NewTask[];
+  readonly event: JobEvent;
+}
+
+/** What the replayer needs beside the shared parts. */
+export interface ReplayerDeps {
+  readonly parts: EngineParts;
+  readonly onReady: (tasks: readonly FreedTask[]) => void;
+}
+
+/** Owns nothing. A new generation lies in the shard of the job that it comes from, and is written in turn with all that happens there:
+ * it is rare, and so it needs no handover of its own when shards move. */
+export class Replayer {
+  readonly #parts: EngineParts;
+  readonly #deps: ReplayerDeps;
+
+  constructor(deps: ReplayerDeps) {
+    this.#deps = deps;
+    this.#parts = deps.parts;
+  }
+
+  /** Commits a new generation and returns it; a repeated request returns the one that the first made.
+   *
+   * Errors: not_found/JOB_NOT_FOUND, not_found/TASK_NOT_FOUND; precondition/JOB_NOT_ENDED, precondition/NOTHING_TO_RETRY;
+   * exhausted/QUEUE_FULL; conflict/REQUEST_ID_REUSED; unavailable/NOT_OWNER. */
+  async replay(order: ReplayOrder): Promise<JobView> {
+    const made = await this.#parts.ledger.run(
+      (client) => {
+        if (!this.#parts.ledger.owns(order.jobId)) throw notOwner("Another replica owns the job.");
+        return this.#make(client, order);
+      },
+      (made) => {
+        if (!("earlier" in made)) this.#apply(made, order);
+      },
+    );
+    return "earlier" in made ? made.earlier : made.job;
+  }
+
+  async #make(
+    client: Queryable,
+    order: ReplayOrder,
+  ): Promise<Made | { readonly earlier: JobView }> {
+    const { namespace } = order;
+    const prior = await readJob(client, namespace, order.jobId);
+    if (prior === undefined) throw jobNotFound();
+    const jobId = toShard(this.#parts.ids.next("job"), shardOf(order.jobId));
+    const method = order.fromKey === undefined ? "RetryJob" : "ReplayJob";
+    const earlier = await recordOnce(client, method, { ...order, jobId });
+    if (earlier !== undefined) {
+      const job = await readJob(client, namespace, earlier.jobId);
+      if (job === undefined) throw jobNotFound();
+      return { earlier: job };
+    }
+    assertMayReplay(prior, order.fromKey);
+    const generation = await planGeneration(client, order);
+    this.#assertRoom(generation.redone.length);
+    const home = { jobId, namespace, priority: prior.priority };
+    const tasks = redoneTasks(generation, home, () => this.#newTaskId(jobId));
+    await this.#insert(client, { order, prior, jobId, generation, tasks });
+    const [event] = await appendEvents(client, [
+      { kind: "job", jobId, state: "PENDING", failure: undefined },
+    ]);
+    const job = await readJob(client, namespace, jobId);
+    if (job === undefined) throw jobNotFound();
+    return { job, tasks, event: event as JobEvent };
+  }
+
+  async #insert(
+    client: Queryable,
+    { order, prior, jobId, generation, tasks }: NewGeneration,
+  ): Promise<void> {
+    const { kept, redone } = generation;
+    const originJobId = prior.lineage.originJobId || prior.jobId;
+    const lineage: Lineage = {
+      generation: await nextGeneration(client, originJobId),
+      originJobId,
+      replayOf: prior.jobId,
+      replayFrom: order.fromKey ?? "",
+    };
+    const blocked = tasks.filter((task) => task.pending > 0).length;
+    const total = kept.length + redone.length;
+    const submission = toSubmission(order, prior, tasks);
+    await insertJobs(client, [{ jobId, submission, total, blocked }]);
+    // A planner that runs again will say anew what its plan does.
+    const planSummary = kept.length === 0 && submission.planning ? "" : prior.planSummary;
+    await markGeneration(client, jobId, lineage, { tasks: kept.length, planSummary });
+    await keepTasks(
+      client,
+      jobId,
+      kept.map((task) => ({ prior: task, taskId: this.#newTaskId(jobId) })),
+    );
+    await insertTasks(client, tasks);
+    await copyInputs(
+      client,
+      redone.map((task, index) => ({ prior: task, taskId: tasks[index]?.taskId as string })),
+    );
+  }
+
+  #newTaskId(jobId: string): string {
+    return inShardOf(this.#parts.ids.next("task"), jobId);
+  }
+
+  #assertRoom(tasks: number): void {
+    const { queue, tallies, limits } = this.#parts;
+    if (queue.size + tallies.blocked + tasks <= limits.waitingTasksMax) return;
+    throw new NexusError({
+      kind: "exhausted",
+      reason: "QUEUE_FULL",
+      message: `With ${tasks} tasks to run again more than ${limits.waitingTasksMax} would wait.`,
+      details: { retryAfterMs: FULL_RETRY_MS },
+    });
+  }
+
+  #apply({ job, tasks, event }: Made, { traceparent }: ReplayOrder): void {
+    this.#parts.tallies.blocked += job.counts.blocked;
+    this.#parts.hub.publish([event]);
+    const ready = readyTasks(tasks, job.createdAt.getTime(), traceparent);
+    this.#deps.onReady(ready.map((task) => ({ task, delayMs: 0 })));
+    this.#parts.events.submitted(1, tasks.length);
+  }
+}
+
+interface NewGeneration {
+  readonly order: ReplayOrder;
+  readonly prior: JobView;
+  readonly jobId: string;
+  readonly generation: Generation;
+  readonly tasks: readonly NewTask[];
+}
+
+function assertMayReplay({ state }: JobView, fromKey: string | undefined): void {
+  if (!isTerminalJobState(state)) {
+    throw new NexusError({
+      kind: "precondition",
+      reason: "JOB_NOT_ENDED",
+      message: `The job is ${state}; only one that has ended can run again.`,
+    });
+  }
+  if (state === "COMPLETED" && fromKey === undefined) {
+    throw new NexusError({
+      kind: "precondition",
+      reason: "NOTHING_TO_RETRY",
+      message: "Every task of the job succeeded; replay it from a task instead.",
+    });
+  }
+}
+
+async function planGeneration(
+  client: Queryable,
+  { jobId, fromKey }: ReplayOrder,
+): Promise<Generation> {
+  const tasks = await readPriorTasks(client, jobId);
+  if (fromKey === undefined) return planRetry(tasks);
+  if (tasks.some((task) => task.spec.key === fromKey)) return planReplay(tasks, fromKey);
+  throw new NexusError({
+    kind: "not_found",
+    reason: "TASK_NOT_FOUND",
+    message: `The job has no task "${fromKey}".`,
+  });
+}
+
+/** The old job submitted anew, by whoever asks now. */
+function toSubmission(
+  order: ReplayOrder,
+  prior: JobView,
+  tasks: readonly NewTask[],
+): JobSubmission {
+  const { namespace, principalId, requestId, bodyHash, traceparent } = order;
+  return {
+    namespace,
+    principalId,
+    requestId,
+    bodyHash,
+    objective: prior.objective,
+    priority: prior.priority,
+    labels: prior.labels,
+    tasks: tasks.map(({ spec }) => ({ ...spec, input: undefined })),
+    planning: tasks.some((task) => task.planning),
+    traceparent,
+  };
+}
