@@ -130,6 +130,7 @@ export const ERROR_REASONS = {
   GRAPH_CYCLE: reason("invalid", "Tasks of the job wait for each other in a circle."),
   GRAPH_TOO_DEEP: reason("invalid", "The longest chain of tasks is longer than the limit."),
   GRAPH_TOO_WIDE: reason("invalid", "More tasks depend on one task than the limit allows."),
+  MAP_INVALID: reason("invalid", "A task is mapped over what it cannot be; the message says why."),
   OBJECTIVE_MISSING: reason("invalid", "A job needs tasks, or an objective to plan them from."),
   INPUT_NOT_ALLOWED: reason("invalid", "A job with tasks takes no input: each task has its own."),
   PLAN_INPUT_TOO_LARGE: reason("invalid", "Objective and input do not fit into a planner's input."),

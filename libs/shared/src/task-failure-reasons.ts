@@ -26,6 +26,8 @@ export const TASK_FAILURE_REASONS = {
   OUTPUT_TOO_LARGE: failure("never", "The agent's output is larger than the limit."),
   NO_AGENT_IN_TIME: failure("never", "No agent took the task within schedule_to_start."),
   PLAN_REJECTED: failure("never", "The planner's answer is no plan that may run; it says why."),
+  MAP_SOURCE_INVALID: failure("never", "The output that the task is mapped over is no JSON list."),
+  MAP_TOO_LARGE: failure("never", "The list has more elements than the task or the job allows."),
   UPSTREAM_FAILED: failure("never", "A task that this one depends on failed."),
   SIBLING_FAILED: failure("never", "A task of the job failed that cancels all others."),
   JOB_CANCELLED: failure("never", "The job was cancelled."),

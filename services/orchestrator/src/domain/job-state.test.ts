@@ -19,6 +19,7 @@ const LEGAL: Readonly<Record<JobState, Partial<Record<JobEvent, JobState>>>> = {
   PENDING: {
     TASK_LEASED: "RUNNING",
     PLANNER_LEASED: "PLANNING",
+    ALL_SUCCEEDED: "COMPLETED",
     ENDED_IN_PART: "PARTIAL",
     ENDED_WITH_FAILURE: "FAILED",
     CANCEL: "CANCELLED",

@@ -70,7 +70,9 @@ export const JOB_TRANSITIONS: Readonly<
   PENDING: {
     TASK_LEASED: "RUNNING",
     PLANNER_LEASED: "PLANNING",
-    // A task may fail without ever being leased (NO_AGENT_IN_TIME), beside outputs that a new generation keeps.
+    // A job may end without anything being leased: NO_AGENT_IN_TIME, beside outputs that a new generation keeps, or the
+    // empty list of a task that is mapped over one of these.
+    ALL_SUCCEEDED: "COMPLETED",
     ENDED_IN_PART: "PARTIAL",
     ENDED_WITH_FAILURE: "FAILED",
     CANCEL: "CANCELLED",

@@ -7,6 +7,8 @@ export const JOB_TASKS_MAX = 10_000;
 export const GRAPH_DEPTH_MAX = 64;
 /** Most tasks that may depend on one task. */
 export const GRAPH_FAN_OUT_MAX = 1_000;
+/** Most elements of a list that a task is mapped over. */
+export const MAP_ITEMS_MAX = 1_000;
 /** Largest payload. */
 export const PAYLOAD_MAX_BYTES = 256 * KiB;
 /** Most bytes of upstream outputs handed to one task. */

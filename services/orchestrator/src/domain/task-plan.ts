@@ -17,7 +17,7 @@ export interface NewTask {
   readonly hasUpstream: boolean;
   /** One per dependency, in order. */
   readonly parents: readonly NewEdge[];
-  /** How many of them have not ended; it is BLOCKED while there are any. */
+  /** How many of them have not ended, and one more for a mapped task, which never becomes ready itself. */
   readonly pending: number;
 }
 
@@ -47,12 +47,14 @@ export function planTasks(
 ): NewTask[] {
   const idByKey = new Map(specs.map((spec) => [spec.key, nextTaskId()]));
   const parents = new Set(specs.flatMap((spec) => spec.dependencies.map((edge) => edge.taskKey)));
+  const mapped = specs.filter((spec) => spec.map !== undefined);
+  const feeders = new Set(mapped.flatMap((spec) => spec.dependencies.map((edge) => edge.taskKey)));
   return specs.map(({ input, ...spec }, index) => ({
     taskId: idByKey.get(spec.key) as string,
     jobId: home.jobId,
     namespace: home.namespace,
     ordinal: home.firstOrdinal + index,
-    spec,
+    spec: feeders.has(spec.key) ? { ...spec, feedsMap: true } : spec,
     input,
     priority: home.priority + spec.priority,
     planning: home.planning,
@@ -63,8 +65,13 @@ export function planTasks(
       inputName: edge.inputName,
       onFailure: edge.onFailure ?? DEFAULT_EDGE_POLICY,
     })),
-    pending: spec.dependencies.length,
+    pending: spec.dependencies.length + gateOf(spec),
   }));
+}
+
+/** The edge more than it has for which a mapped task waits. */
+export function gateOf(spec: Pick<StoredTaskSpec, "map">): number {
+  return spec.map === undefined ? 0 : 1;
 }
 
 /** Returns the tasks that wait for nothing, as they enter memory once they are committed. */

@@ -1,5 +1,6 @@
 /** What a task is: its immutable spec, and the views of it that reads return. */
 import type { EdgePolicy } from "./edge-policy.ts";
+import type { MapItem, MapSpec } from "./map-spec.ts";
 import type { RoutingDecision } from "./routing-decision.ts";
 import type { TaskState } from "./task-state.ts";
 
@@ -41,10 +42,17 @@ export interface TaskSpec {
   readonly scheduleToStartMs: number;
   /** Its failure cancels every open task of the job. Left out: false. */
   readonly cancelSiblingsOnFailure?: true;
+  /** It is done once for each element of a list. */
+  readonly map?: MapSpec;
 }
 
-/** A spec without the parts that live in tables of their own. */
-export type StoredTaskSpec = Omit<TaskSpec, "input">;
+/** A spec without the parts that live in tables of their own, and with what the graph says of the task. */
+export interface StoredTaskSpec extends Omit<TaskSpec, "input"> {
+  /** A mapped task depends on it. Left out: false. */
+  readonly feedsMap?: true;
+  /** It was made for an element of a mapped task's list. */
+  readonly mapItem?: MapItem;
+}
 
 /** Why something did not succeed. */
 export interface Failure {

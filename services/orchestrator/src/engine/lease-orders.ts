@@ -1,5 +1,6 @@
 /** What the settler is asked to do, and how orders are told apart, bounded and answered. */
 import { MiB } from "@nexus/shared";
+import { feedsMap } from "../domain/map.ts";
 import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
 import type { NewTask } from "../domain/task-plan.ts";
@@ -84,6 +85,7 @@ export function movedByEnd({ live, settlement }: EndedLease): MovedTask {
     from: "RUNNING",
     sink: live.lease.task.sink,
     cancelsSiblings: live.lease.task.spec.cancelSiblingsOnFailure ?? false,
+    feedsMap: feedsMap(live.lease.task.spec),
     change: changeOf(live, stateAfter(settlement), settlement.failure),
   };
 }

@@ -1,11 +1,14 @@
 /** Ends what is overdue, by the database's clock. Each step is bounded; loops repeat them. */
 
 import { NexusError } from "@nexus/shared";
+import { JobDeltas } from "../domain/job-deltas.ts";
 import type { LiveTask } from "../domain/live-task.ts";
+import { feedsMap } from "../domain/map.ts";
 import { expireReady, findOverdueLeases, findOverdueReady } from "../store/due-store.ts";
 import { applyEffects, type MovedTask } from "../store/effects-store.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
+import { taskIdsOf } from "./task-ids.ts";
 
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
 const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
@@ -67,7 +70,9 @@ export class Reaper {
       async (client) => {
         const shards = [...this.#parts.ledger.shards.keys()];
         const expired = await expireReady(client, ids, { shards, message: NO_AGENT });
-        return { expired, effects: await applyEffects(client, expired.map(toMoved)) };
+        const maps = { newTaskId: taskIdsOf(this.#parts) };
+        const effects = await applyEffects(client, expired.map(toMoved), new JobDeltas(), maps);
+        return { expired, effects };
       },
       ({ expired, effects }) => {
         for (const task of expired) this.#parts.queue.remove(task.taskId);
@@ -106,6 +111,7 @@ function toMoved(task: LiveTask): MovedTask {
   return {
     from: "READY",
     sink: task.sink,
+    feedsMap: feedsMap(task.spec),
     cancelsSiblings: task.spec.cancelSiblingsOnFailure ?? false,
     change: {
       kind: "task",

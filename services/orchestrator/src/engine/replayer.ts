@@ -4,15 +4,18 @@ import { NexusError } from "@nexus/shared";
 import {
   type Generation,
   type Lineage,
+  type PriorTask,
   planReplay,
   planRetry,
   redoneTasks,
 } from "../domain/generation.ts";
 import type { JobSubmission, JobView } from "../domain/job.ts";
+import { JobDeltas } from "../domain/job-deltas.ts";
 import type { JobEvent } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
-import { inShardOf, shardOf, toShard } from "../domain/shards.ts";
-import { type NewTask, readyTasks } from "../domain/task-plan.ts";
+import { shardOf, toShard } from "../domain/shards.ts";
+import { gateOf, type NewTask, readyTasks } from "../domain/task-plan.ts";
+import { applyEffects, type Effects } from "../store/effects-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import {
   copyInputs,
@@ -23,12 +26,15 @@ import {
 } from "../store/generation-store.ts";
 import { insertJobs } from "../store/job-insert.ts";
 import { readJob } from "../store/job-reader.ts";
+import { copyItems } from "../store/map-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
 import { notOwner } from "../store/writer-session.ts";
 import { jobNotFound } from "./canceller.ts";
 import type { FreedTask } from "./freed-tasks.ts";
 import type { EngineParts } from "./parts.ts";
+import { publish } from "./publish.ts";
 import { type JobOrder, recordOnce } from "./recorded-request.ts";
+import { taskIdsOf } from "./task-ids.ts";
 
 /** How long a caller waits when too many tasks wait. */
 const FULL_RETRY_MS = 1_000;
@@ -45,7 +51,8 @@ export interface ReplayOrder extends JobOrder {
 interface Made {
   readonly job: JobView;
   readonly tasks: readonly NewTask[];
-  readonly event: JobEvent;
+  readonly effects: Effects;
+  readonly events: readonly JobEvent[];
 }
 
 /** What the replayer needs beside the shared parts. */
@@ -59,10 +66,12 @@ export interface ReplayerDeps {
 export class Replayer {
   readonly #parts: EngineParts;
   readonly #deps: ReplayerDeps;
+  readonly #newTaskId: (jobId: string) => string;
 
   constructor(deps: ReplayerDeps) {
     this.#deps = deps;
     this.#parts = deps.parts;
+    this.#newTaskId = taskIdsOf(deps.parts);
   }
 
   /** Commits a new generation and returns it; a repeated request returns the one that the first made.
@@ -103,12 +112,20 @@ export class Replayer {
     const home = { jobId, namespace, priority: prior.priority };
     const tasks = redoneTasks(generation, home, () => this.#newTaskId(jobId));
     await this.#insert(client, { order, prior, jobId, generation, tasks });
-    const [event] = await appendEvents(client, [
+    const events = await appendEvents(client, [
       { kind: "job", jobId, state: "PENDING", failure: undefined },
     ]);
+    // A mapped task whose list is kept begins at once.
+    const inserted = tasks.filter(
+      ({ spec, pending }) => spec.map !== undefined && pending === gateOf(spec),
+    );
+    const effects = await applyEffects(client, [], new JobDeltas(), {
+      newTaskId: this.#newTaskId,
+      inserted: inserted.map((task) => task.taskId),
+    });
     const job = await readJob(client, namespace, jobId);
     if (job === undefined) throw jobNotFound();
-    return { job, tasks, event: event as JobEvent };
+    return { job, tasks, effects, events: [...events, ...effects.events] };
   }
 
   async #insert(
@@ -130,20 +147,15 @@ export class Replayer {
     // A planner that runs again will say anew what its plan does.
     const planSummary = kept.length === 0 && submission.planning ? "" : prior.planSummary;
     await markGeneration(client, jobId, lineage, { tasks: kept.length, planSummary });
-    await keepTasks(
-      client,
-      jobId,
-      kept.map((task) => ({ prior: task, taskId: this.#newTaskId(jobId) })),
-    );
+    const keeps = kept.map((task) => ({ prior: task, taskId: this.#newTaskId(jobId) }));
+    await keepTasks(client, jobId, keeps);
     await insertTasks(client, tasks);
-    await copyInputs(
-      client,
-      redone.map((task, index) => ({ prior: task, taskId: tasks[index]?.taskId as string })),
-    );
-  }
-
-  #newTaskId(jobId: string): string {
-    return inShardOf(this.#parts.ids.next("task"), jobId);
+    const again = redone.map((task, index) => ({
+      prior: task,
+      taskId: tasks[index]?.taskId as string,
+    }));
+    await copyInputs(client, again);
+    await copyItems(client, itemCopies([...keeps, ...again]));
   }
 
   #assertRoom(tasks: number): void {
@@ -157,11 +169,13 @@ export class Replayer {
     });
   }
 
-  #apply({ job, tasks, event }: Made, { traceparent }: ReplayOrder): void {
+  #apply({ job, tasks, effects, events }: Made, { traceparent }: ReplayOrder): void {
     this.#parts.tallies.blocked += job.counts.blocked;
-    this.#parts.hub.publish([event]);
+    publish(this.#parts, events);
     const ready = readyTasks(tasks, job.createdAt.getTime(), traceparent);
-    this.#deps.onReady(ready.map((task) => ({ task, delayMs: 0 })));
+    const cancelled = new Set(effects.cancelled.map((change) => change.taskId));
+    const freed = [...ready, ...effects.unblocked].filter((task) => !cancelled.has(task.taskId));
+    this.#deps.onReady(freed.map((task) => ({ task, delayMs: 0 })));
     this.#parts.events.submitted(1, tasks.length);
   }
 }
@@ -202,6 +216,16 @@ async function planGeneration(
     kind: "not_found",
     reason: "TASK_NOT_FOUND",
     message: `The job has no task "${fromKey}".`,
+  });
+}
+
+/** Ties the tasks of elements to the mapped task of the new generation. */
+function itemCopies(tasks: readonly { readonly prior: PriorTask; readonly taskId: string }[]) {
+  const idByKey = new Map(tasks.map(({ prior, taskId }) => [prior.spec.key, taskId]));
+  return tasks.flatMap(({ prior, taskId }) => {
+    const { mapItem } = prior.spec;
+    if (mapItem === undefined) return [];
+    return { priorId: prior.taskId, taskId, parentId: idByKey.get(mapItem.of) as string };
   });
 }
 

@@ -27,6 +27,7 @@ import type { EngineParts } from "./parts.ts";
 import { withholdPaused } from "./pauser.ts";
 import { publish } from "./publish.ts";
 import { dropStoppedTasks } from "./stopped-tasks.ts";
+import { taskIdsOf } from "./task-ids.ts";
 
 /** What one transaction did. */
 interface Flushed {
@@ -216,7 +217,8 @@ export class Settler {
       moved.push(movedByEnd(end));
       if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
     }
-    const effects = await applyEffects(client, moved, deltas);
+    const maps = { newTaskId: taskIdsOf(this.#parts) };
+    const effects = await applyEffects(client, moved, deltas, maps);
     const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
     return { accepted, settled, ended, effects, freed };
   }

@@ -12,6 +12,7 @@ import {
   type Dependency as WireDependency,
   EdgePolicy as WireEdgePolicy,
   JobState as WireJobState,
+  type MapSpec as WireMapSpec,
   type RetryPolicy as WireRetryPolicy,
   type TaskSpec as WireTaskSpec,
   TaskState as WireTaskState,
@@ -19,6 +20,8 @@ import {
 import { DEFAULT_EDGE_POLICY, type EdgePolicy } from "../domain/edge-policy.ts";
 import type { JobView } from "../domain/job.ts";
 import type { JobState } from "../domain/job-state.ts";
+import { MAP_ITEMS_MAX } from "../domain/limits.ts";
+import type { MapSpec } from "../domain/map-spec.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import {
   type AttemptView,
@@ -125,6 +128,7 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
         ? DEFAULT_SCHEDULE_TO_START_MS
         : durationMs(scheduleToStartTimeout),
     ...(spec.cancelSiblingsOnFailure ? { cancelSiblingsOnFailure: true } : {}),
+    ...(spec.map === undefined ? {} : { map: toMapSpec(spec.map) }),
   };
 }
 
@@ -139,6 +143,10 @@ function fromDependency({
   ...edge
 }: Dependency): MessageInitShape<typeof DependencySchema> {
   return onFailure === undefined ? edge : { ...edge, onFailure: POLICIES[onFailure] };
+}
+
+function toMapSpec({ source, itemName, maxItems }: WireMapSpec): MapSpec {
+  return { source, itemName, maxItems: maxItems === 0 ? MAP_ITEMS_MAX : maxItems };
 }
 
 function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
@@ -160,7 +168,7 @@ export function fromTaskSpec(
   spec: StoredTaskSpec,
   input: Payload | undefined,
 ): MessageInitShape<typeof TaskSpecSchema> {
-  const { startToCloseMs, scheduleToStartMs, retry, ...rest } = spec;
+  const { startToCloseMs, scheduleToStartMs, retry, feedsMap: _, mapItem: _item, ...rest } = spec;
   const standardRetry = JSON.stringify(retry) === JSON.stringify(DEFAULT_RETRY);
   return {
     ...rest,
@@ -238,6 +246,9 @@ export function fromTask(
     ...(task.endedAt === undefined ? {} : { endTime: timestampFromDate(task.endedAt) }),
     planning: task.planning,
     reusedFromTaskId: task.reusedFrom,
+    ...(task.spec.mapItem === undefined
+      ? {}
+      : { mappedTaskKey: task.spec.mapItem.of, mapIndex: task.spec.mapItem.index }),
   };
 }
 

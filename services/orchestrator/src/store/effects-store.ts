@@ -1,14 +1,17 @@
 /** Everything that follows from tasks having moved: children, skips, jobs and events, in the same transaction. */
 import type { Queryable } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
+import { feedsMap } from "../domain/map.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { type CancelledTask, cancelOpenTasks } from "./cancel-store.ts";
 import { appendEvents } from "./event-store.ts";
 import { skipDescendants, unblockChildren } from "./graph-store.ts";
 import { applyJobDeltas } from "./job-progress-store.ts";
+import { type EndedMap, stepMaps } from "./map-steps.ts";
 
 const SIBLING_FAILED = "A task of the job failed that cancels the others.";
 
@@ -20,11 +23,13 @@ export interface MovedTask {
   readonly sink: boolean;
   /** Its failure cancels every open task of the job. */
   readonly cancelsSiblings?: boolean;
+  /** A mapped task may wait for it. */
+  readonly feedsMap?: boolean;
 }
 
 /** What the transaction did beyond its own moves. */
 export interface Effects {
-  /** Tasks that wait for nothing any more; in ready already. */
+  /** Tasks that wait for nothing any more, those made for elements of lists among them; in ready already. */
   readonly unblocked: readonly LiveTask[];
   /** Every state change in order, numbered. */
   readonly events: readonly JobEvent[];
@@ -34,61 +39,119 @@ export interface Effects {
   readonly leftBlocked: number;
 }
 
+/** What mapped tasks need to go on. */
+export interface MapSupply {
+  /** Makes the id of a task of this job. */
+  readonly newTaskId: (jobId: string) => string;
+  /** Mapped tasks that were just inserted with nothing to wait for. */
+  readonly inserted?: readonly string[];
+}
+
+/** For moves that end no task. */
+const NO_MAPS: MapSupply = {
+  newTaskId: () => {
+    throw new NexusError({
+      kind: "internal",
+      reason: "INTERNAL",
+      message: "A mapped task went on where none was expected.",
+    });
+  },
+};
+
+/** What has been done so far. */
+interface Trail {
+  readonly changes: TaskChange[];
+  readonly unblocked: LiveTask[];
+  readonly cancelled: TaskChange[];
+  leftBlocked: number;
+}
+
 /** Applies the consequences of moves. `deltas` may hold what the caller knows of its jobs already (leases, plans).
  *
  * Order: a job that starts is told before its tasks, one that ends after them.
  * Cost: 3 statements, 2 more when tasks have others behind them, whatever the size of the batch; 1 for each job whose tasks
- * a sibling's failure cancels. */
+ * a sibling's failure cancels; for mapped tasks see stepMaps. */
 export async function applyEffects(
   client: Queryable,
   moved: readonly MovedTask[],
   deltas: JobDeltas = new JobDeltas(),
+  maps: MapSupply = NO_MAPS,
 ): Promise<Effects> {
-  const changes: TaskChange[] = [];
-  for (const { change, from } of moved) {
-    changes.push(change);
+  const trail: Trail = { changes: [], unblocked: [], cancelled: [], leftBlocked: 0 };
+  let inserted = maps.inserted ?? [];
+  // The end of a mapped task has consequences of its own; there are at most GRAPH_DEPTH_MAX of them in a row.
+  for (let round = moved; round.length > 0 || inserted.length > 0; inserted = []) {
+    const ended = await followMoves(client, round, deltas, trail);
+    const steps = await stepMaps(client, { ended, inserted }, deltas, maps.newTaskId);
+    trail.unblocked.push(...steps.created);
+    round = steps.ended.map(movedByMap);
+  }
+  const jobs = await applyJobDeltas(client, deltas.all);
+  const events = await appendEvents(client, inOrder(jobs, trail.changes));
+  const { unblocked, cancelled, leftBlocked } = trail;
+  return { unblocked, events, cancelled, leftBlocked };
+}
+
+/** Notes the moves and what follows from them along the edges; returns ended tasks that a mapped one may wait for. */
+async function followMoves(
+  client: Queryable,
+  moved: readonly MovedTask[],
+  deltas: JobDeltas,
+  trail: Trail,
+): Promise<string[]> {
+  const note = (change: TaskChange, from: TaskState) => {
+    trail.changes.push(change);
     deltas.move(change.jobId, from, change.state);
+    if (from === "BLOCKED") trail.leftBlocked += 1;
+  };
+  for (const { change, from } of moved) {
+    note(change, from);
     if (change.state === "FAILED" && change.failure !== undefined) {
       deltas.fail(change.jobId, { ...change.failure, taskKey: change.taskKey });
     }
   }
   // First of all: a cancelled task is neither skipped nor freed.
-  const cancelled = await cancelSiblings(client, moved);
-  for (const { change, from } of cancelled) {
-    changes.push(change);
-    deltas.move(change.jobId, from, change.state);
+  for (const { change, from } of await cancelSiblings(client, moved)) {
+    note(change, from);
+    trail.cancelled.push(change);
   }
-  const inner = moved.filter((task) => !task.sink).map((task) => task.change);
-  const succeeded = inner.filter((change) => change.state === "SUCCEEDED");
-  const failed = inner.filter((change) => change.state === "FAILED");
+  const inner = moved.filter((task) => !task.sink);
+  const succeeded = inner.filter(({ change }) => change.state === "SUCCEEDED");
+  const failed = inner.filter(({ change }) => change.state === "FAILED");
   const skipped = await skipDescendants(
     client,
-    failed.map((change) => ({ taskId: change.taskId, key: change.taskKey })),
+    failed.map(({ change }) => ({ taskId: change.taskId, key: change.taskKey })),
   );
   // After the skips: a child with a CONTINUE edge may have another one that skips it.
+  const unsuccessful = [...failed.map(({ change }) => change), ...skipped];
   const unblocked = await unblockChildren(
     client,
-    succeeded.map((change) => change.taskId),
-    [...failed, ...skipped].map((task) => task.taskId),
+    succeeded.map(({ change }) => change.taskId),
+    unsuccessful.map((task) => task.taskId),
   );
-  for (const task of unblocked) {
-    changes.push(plainChange(task, "READY"));
-    deltas.move(task.jobId, "BLOCKED", "READY");
-  }
+  for (const task of unblocked) note(plainChange(task, "READY"), "BLOCKED");
+  trail.unblocked.push(...unblocked);
   for (const task of skipped) {
     const { message, causeKey } = task;
     const failure = { reason: "UPSTREAM_FAILED", message, taskKey: causeKey };
-    changes.push({ ...plainChange(task, "SKIPPED"), failure });
-    deltas.move(task.jobId, "BLOCKED", "SKIPPED");
+    note({ ...plainChange(task, "SKIPPED"), failure }, "BLOCKED");
   }
-  const jobs = await applyJobDeltas(client, deltas.all);
-  const events = await appendEvents(client, inOrder(jobs, changes));
-  const blocked = cancelled.filter(({ from }) => from === "BLOCKED").length;
+  const feeders = [...succeeded, ...failed].filter((task) => task.feedsMap === true);
+  return [
+    ...feeders.map(({ change }) => change.taskId),
+    ...skipped.filter((task) => task.feedsMap).map((task) => task.taskId),
+  ];
+}
+
+/** The end of a mapped task as a move. It ran nowhere. */
+function movedByMap({ task, failure }: EndedMap): MovedTask {
+  const change = plainChange(task, failure === undefined ? "SUCCEEDED" : "FAILED");
   return {
-    unblocked,
-    events,
-    cancelled: cancelled.map(({ change }) => change),
-    leftBlocked: unblocked.length + skipped.length + blocked,
+    from: "BLOCKED",
+    sink: task.sink,
+    cancelsSiblings: task.spec.cancelSiblingsOnFailure ?? false,
+    feedsMap: feedsMap(task.spec),
+    change: { ...change, failure },
   };
 }
 

@@ -82,7 +82,8 @@ const SKIP = {
        WHERE s.task_id = h.task_id
       RETURNING s.task_id, s.job_id, s.failure_message, s.failure_task_key
     )
-    SELECT m.task_id, m.job_id, t.task_key, m.failure_message, m.failure_task_key
+    SELECT m.task_id, m.job_id, t.task_key, m.failure_message, m.failure_task_key,
+           t.spec->'feedsMap' IS NOT NULL AS feeds_map
       FROM moved m JOIN tasks t USING (task_id)
      ORDER BY t.job_id, t.ordinal`,
 };
@@ -95,6 +96,8 @@ export interface SkippedTask {
   readonly message: string;
   /** The task that failed first. */
   readonly causeKey: string;
+  /** A mapped task depends on it. */
+  readonly feedsMap: boolean;
 }
 
 /** Skips everything behind failed tasks, however far, but for what lies behind a CONTINUE edge; returns what was skipped. */
@@ -109,6 +112,7 @@ export async function skipDescendants(
     task_key: string;
     failure_message: string;
     failure_task_key: string;
+    feeds_map: boolean;
   }>(SKIP, [failed.map((task) => taskUuid(task.taskId)), failed.map((task) => task.key)]);
   return rows.map((row) => ({
     taskId: toTaskId(row.task_id),
@@ -116,5 +120,6 @@ export async function skipDescendants(
     key: row.task_key,
     message: row.failure_message,
     causeKey: row.failure_task_key,
+    feedsMap: row.feeds_map,
   }));
 }
