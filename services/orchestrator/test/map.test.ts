@@ -100,6 +100,8 @@ describe("a mapped task", () => {
       mappedTaskKey: "",
       spec: { map: { source: "list", itemName: "item", maxItems: 1000 } },
     });
+    const { task } = await harness.client.getTask({ taskId: tasks["each#1"]?.taskId ?? "" });
+    expect(textOf(task?.spec?.input)).toBe("in");
     await expectClean();
   });
 

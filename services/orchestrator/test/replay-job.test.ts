@@ -100,6 +100,8 @@ describe("RetryJob", () => {
     expect(await harness.count("task_outputs")).toBe(outputs + 2);
     const old = await harness.tasksOf(jobId);
     const tasks = await harness.tasksOf(job.jobId);
+    const kept = await harness.client.getTask({ taskId: tasks["a"]?.taskId ?? "" });
+    expect(textOf(kept.task?.spec?.input)).toBe("in-a");
     expect(tasks["a"]).toMatchObject({
       state: TaskState.SUCCEEDED,
       attempts: 0,
@@ -122,8 +124,11 @@ describe("RetryJob", () => {
     const tasks = await harness.tasksOf(third.jobId);
     expect(tasks["a"]?.reusedFromTaskId).toBe(old["a"]?.taskId);
     expect(await outputOf(third.jobId, "c")).toContain(`b=${await outputOf(second.jobId, "b")}`);
+    const whole = await replay(third.jobId, "a");
+    await harness.untilState(whole.jobId, JobState.COMPLETED);
+    expect(await outputOf(whole.jobId, "a")).toContain("(in-a)");
     const again = await Promise.all([retry(jobId), retry(jobId)]);
-    expect(new Set(again.map((job) => job.generation))).toEqual(new Set([4, 5]));
+    expect(new Set(again.map((job) => job.generation))).toEqual(new Set([5, 6]));
     for (const job of again) await harness.untilState(job.jobId, JobState.COMPLETED);
   });
 

@@ -27,7 +27,7 @@ export const FIRST_GENERATION: Lineage = {
 /** A task of an ended job. */
 export interface PriorTask {
   readonly taskId: string;
-  /** The task that has its output: itself, or one of an earlier generation. */
+  /** The task that ran, and so has input and output: itself, or one of an earlier generation. */
   readonly outputId: string;
   readonly ordinal: number;
   readonly spec: StoredTaskSpec;

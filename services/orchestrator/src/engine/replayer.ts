@@ -80,7 +80,7 @@ export class Replayer {
    * exhausted/QUEUE_FULL; conflict/REQUEST_ID_REUSED; unavailable/NOT_OWNER. */
   async replay(order: ReplayOrder): Promise<JobView> {
     const made = await this.#parts.ledger.run(
-      (client) => {
+      async (client) => {
         if (!this.#parts.ledger.owns(order.jobId)) throw notOwner("Another replica owns the job.");
         return this.#make(client, order);
       },

@@ -125,13 +125,14 @@ const COPY_INPUTS = {
       FROM unnest($1::uuid[], $2::uuid[]) AS i(prior_id, task_id) JOIN task_inputs p ON p.task_id = i.prior_id`,
 };
 
-/** Gives tasks the inputs of those that they repeat: inside the database, and at most what one submission could bring. */
+/** Gives tasks the inputs of those that they repeat, from where these ran: inside the database, and at most what one submission
+ * could bring. */
 export async function copyInputs(
   client: Queryable,
   pairs: readonly { readonly prior: PriorTask; readonly taskId: string }[],
 ): Promise<void> {
   await client.query(COPY_INPUTS, [
-    pairs.map(({ prior }) => taskUuid(prior.taskId)),
+    pairs.map(({ prior }) => taskUuid(prior.outputId)),
     pairs.map(({ taskId }) => taskUuid(taskId)),
   ]);
 }

@@ -71,7 +71,8 @@ const GET = {
     SELECT ${COLUMNS}, i.content_type AS input_type, i.data AS input_data, o.content_type AS output_type,
            o.data AS output_data
       FROM ${TABLES}
-      LEFT JOIN task_inputs i USING (task_id)
+      LEFT JOIN map_items m ON m.task_id = coalesce(r.source_id, t.task_id)
+      LEFT JOIN task_inputs i ON i.task_id = coalesce(m.parent_id, r.source_id, t.task_id)
       LEFT JOIN task_outputs o ON o.task_id = coalesce(r.source_id, t.task_id)
      WHERE t.task_id = $1 AND t.namespace = $2`,
 };
