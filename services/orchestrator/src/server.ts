@@ -27,7 +27,9 @@ import {
   keepPartitionsLoop,
   keepRing,
   reapAbsent,
+  reapClosings,
   reapDeadlines,
+  reapSilent,
   reapWaiting,
   refreshRouters,
   sweep,
@@ -204,6 +206,8 @@ function listenToStreams(
 function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
   frame.loop(reapDeadlines(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapWaiting(engine, config.reapIntervalMs, config.reapBatchMax));
+  frame.loop(reapSilent(engine, config.reapIntervalMs, config.reapBatchMax));
+  frame.loop(reapClosings(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapAbsent(engine));
   frame.loop(sweep(engine));
   const age = config.requestRetentionMs;

@@ -24,7 +24,12 @@ export interface Assignment {
 }
 
 /** Why a lease ended before its agent did. */
-export type CancelReason = "JOB_CANCELLED" | "LEASE_LOST" | "DEADLINE_EXCEEDED";
+export type CancelReason =
+  | "JOB_CANCELLED"
+  | "LEASE_LOST"
+  | "DEADLINE_EXCEEDED"
+  | "HEARTBEAT_TIMEOUT"
+  | "SCHEDULE_TO_CLOSE";
 
 /** What became of an agent's terminal word. */
 export type UpdateOutcome = "COMMITTED" | "STALE";

@@ -36,6 +36,10 @@ export interface TaskSpec {
   readonly retry: RetryPolicy;
   readonly startToCloseMs: number;
   readonly scheduleToStartMs: number;
+  /** Absent means that an attempt may be silent for as long as it runs. */
+  readonly heartbeatMs?: number;
+  /** Absent means that only the attempts bound the task's life. */
+  readonly scheduleToCloseMs?: number;
 }
 
 /** A spec without the parts that live in tables of their own. */

@@ -14,6 +14,7 @@ import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
+import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
 import { Fleet } from "./fleet.ts";
 import { LeaseBook } from "./lease-book.ts";
@@ -28,6 +29,7 @@ import { Scheduler } from "./scheduler.ts";
 import { SessionKeeper } from "./session-keeper.ts";
 import { Settler } from "./settler.ts";
 import { inShards, ShardMemory } from "./shard-memory.ts";
+import { SilenceReaper } from "./silence-reaper.ts";
 import { Submitter } from "./submitter.ts";
 import { UpdateIntake } from "./update-intake.ts";
 import { WatchHub } from "./watch-hub.ts";
@@ -65,6 +67,8 @@ export class Engine {
   readonly sessions: SessionKeeper;
   readonly updates: UpdateIntake;
   readonly reaper: Reaper;
+  readonly silenceReaper: SilenceReaper;
+  readonly closingReaper: ClosingReaper;
   readonly ring: RingKeeper;
   readonly demands: Demands;
   readonly #parts: EngineParts;
@@ -112,6 +116,8 @@ export class Engine {
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
     this.reaper = new Reaper(parts, this.#settler);
+    this.silenceReaper = new SilenceReaper(parts, this.#settler);
+    this.closingReaper = new ClosingReaper(parts, this.#settler);
     this.ring = new RingKeeper({
       ...options.replica,
       pool: options.pool,

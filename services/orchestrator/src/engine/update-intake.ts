@@ -60,6 +60,7 @@ export class UpdateIntake {
 
   #note(live: LiveLease, saying: Exclude<AgentSaying, TerminalSaying>): void {
     const { task } = live.lease;
+    live.heardAtMs = this.#parts.nowMs();
     if (saying.kind === "ACCEPTED") this.#accept(live);
     else if (saying.kind === "PROGRESS") {
       live.progress = saying.progress;

@@ -89,7 +89,8 @@ export function fromPayload({ contentType, data }: Payload) {
 
 /** Reads a task's spec and fills in defaults. */
 export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
-  const { startToCloseTimeout, scheduleToStartTimeout } = spec;
+  const { startToCloseTimeout, scheduleToStartTimeout, heartbeatTimeout, scheduleToCloseTimeout } =
+    spec;
   return {
     key: spec.key,
     capability: spec.capability,
@@ -108,6 +109,10 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
       scheduleToStartTimeout === undefined
         ? DEFAULT_SCHEDULE_TO_START_MS
         : durationMs(scheduleToStartTimeout),
+    ...(heartbeatTimeout === undefined ? {} : { heartbeatMs: durationMs(heartbeatTimeout) }),
+    ...(scheduleToCloseTimeout === undefined
+      ? {}
+      : { scheduleToCloseMs: durationMs(scheduleToCloseTimeout) }),
   };
 }
 
@@ -130,7 +135,8 @@ export function fromTaskSpec(
   spec: StoredTaskSpec,
   input: Payload | undefined,
 ): MessageInitShape<typeof TaskSpecSchema> {
-  const { startToCloseMs, scheduleToStartMs, retry, ...rest } = spec;
+  const { startToCloseMs, scheduleToStartMs, heartbeatMs, scheduleToCloseMs, retry, ...rest } =
+    spec;
   const standardRetry = JSON.stringify(retry) === JSON.stringify(DEFAULT_RETRY);
   return {
     ...rest,
@@ -143,6 +149,10 @@ export function fromTaskSpec(
     ...(scheduleToStartMs === DEFAULT_SCHEDULE_TO_START_MS
       ? {}
       : { scheduleToStartTimeout: durationFromMs(scheduleToStartMs) }),
+    ...(heartbeatMs === undefined ? {} : { heartbeatTimeout: durationFromMs(heartbeatMs) }),
+    ...(scheduleToCloseMs === undefined
+      ? {}
+      : { scheduleToCloseTimeout: durationFromMs(scheduleToCloseMs) }),
   };
 }
 

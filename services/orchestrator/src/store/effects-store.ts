@@ -5,6 +5,7 @@ import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import type { TaskState } from "../domain/task-state.ts";
+import { recordClosings } from "./closing-store.ts";
 import { appendEvents } from "./event-store.ts";
 import { skipDescendants, unblockChildren } from "./graph-store.ts";
 import { applyJobDeltas } from "./job-progress-store.ts";
@@ -30,7 +31,7 @@ export interface Effects {
 /** Applies the consequences of moves. `deltas` may hold what the caller knows of its jobs already (leases, plans).
  *
  * Order: a job that starts is told before its tasks, one that ends after them.
- * Cost: 3 statements, 2 more when tasks have others behind them; whatever the size of the batch. */
+ * Cost: 3 statements, 2 more when tasks have others behind them, 1 when these have a time limit; whatever the size of the batch. */
 export async function applyEffects(
   client: Queryable,
   moved: readonly MovedTask[],
@@ -50,6 +51,7 @@ export async function applyEffects(
     client,
     succeeded.map((change) => change.taskId),
   );
+  await recordClosings(client, unblocked);
   const failed = inner.filter((change) => change.state === "FAILED");
   const skipped = await skipDescendants(
     client,
