@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
 import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
-import { JobService } from "@nexus/proto/orchestrator";
+import { JobService, LeaseService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import {
@@ -19,7 +19,7 @@ import { ReplicaClients } from "./clients/replica-clients.ts";
 import type { OrchestratorConfig } from "./config.ts";
 import { Engine } from "./engine/engine.ts";
 import { createEvents, type OrchestratorEvents } from "./events.ts";
-import { createHandlers } from "./handlers/index.ts";
+import { createHandlers, createLeaseHandlers } from "./handlers/index.ts";
 import { createPlanCodec } from "./handlers/plan-codec.ts";
 import { OutboxSender } from "./loops/outbox-sender.ts";
 import {
@@ -86,6 +86,7 @@ export async function startServer(
     const peers = openPeers(parts);
     const peer = (address: string) => peers.at(address);
     frame.server.add(JobService, createHandlers({ engine, reader, watchHeartbeatMs, peer }));
+    frame.server.add(LeaseService, createLeaseHandlers({ engine }));
     const service = await frame.start();
     engine.start(config.current.advertiseAddress ?? reachable(service.address));
     return service;

@@ -18,6 +18,7 @@ import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
 import { Fleet } from "./fleet.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { LeaseChecker } from "./lease-checker.ts";
 import { Ledger, type Ownership } from "./ledger.ts";
 import type { EngineLimits, EngineParts } from "./parts.ts";
 import { Planner } from "./planner.ts";
@@ -66,6 +67,7 @@ export class Engine {
   readonly hub: WatchHub;
   readonly sessions: SessionKeeper;
   readonly updates: UpdateIntake;
+  readonly leases: LeaseChecker;
   readonly reaper: Reaper;
   readonly silenceReaper: SilenceReaper;
   readonly closingReaper: ClosingReaper;
@@ -115,6 +117,7 @@ export class Engine {
     this.#settler = new Settler({ parts, onEnded, onReady });
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
+    this.leases = new LeaseChecker(parts);
     this.reaper = new Reaper(parts, this.#settler);
     this.silenceReaper = new SilenceReaper(parts, this.#settler);
     this.closingReaper = new ClosingReaper(parts, this.#settler);

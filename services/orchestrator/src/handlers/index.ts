@@ -1,7 +1,8 @@
 /** Every method of the orchestrator, in one screen. */
-import type { JobService } from "@nexus/proto/orchestrator";
+import type { JobService, LeaseService } from "@nexus/proto/orchestrator";
 import type { ServiceImplementation } from "@nexus/rpc";
 import { createCancelJob } from "./cancel-job.ts";
+import { createCheck } from "./check.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { createExplainTask } from "./explain-task.ts";
 import { createGetJob } from "./get-job.ts";
@@ -23,4 +24,11 @@ export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof 
     cancelJob: createCancelJob(deps),
     explainTask: createExplainTask(deps),
   };
+}
+
+/** Builds the route table of LeaseService. */
+export function createLeaseHandlers(
+  deps: Pick<HandlerDeps, "engine">,
+): ServiceImplementation<typeof LeaseService> {
+  return { check: createCheck(deps) };
 }
