@@ -72,15 +72,12 @@ export async function startServer(
     const events = createEvents(frame.metrics, frame.logger);
     const parts: Parts = { frame, config: config.current, pool, events };
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
-    const retention = {
-      daysAhead: PARTITION_DAYS_AHEAD,
-      retentionMs: config.current.eventRetentionMs,
-    };
-    await frame.untilUp("postgres", () => keepPartitions(pool, retention));
+    const keepDays = () => keepAllPartitions(pool, config.current);
+    await frame.untilUp("postgres", keepDays);
     const engine = openEngine(parts, overrides);
     openLoops(parts, engine);
     openOutbox(parts, engine);
-    frame.loop(keepPartitionsLoop(() => keepPartitions(pool, retention)));
+    frame.loop(keepPartitionsLoop(keepDays));
     const reader = createReader(pool);
     const { watchHeartbeatMs } = config.current;
     const peers = openPeers(parts);
@@ -104,6 +101,15 @@ function openPeers({ frame, config }: Parts): ReplicaClients {
   );
   frame.defer("channels to replicas", () => peers.close());
   return peers;
+}
+
+async function keepAllPartitions(
+  pool: Pool,
+  { eventRetentionMs, chunkRetentionMs }: OrchestratorConfig,
+): Promise<void> {
+  const daysAhead = PARTITION_DAYS_AHEAD;
+  await keepPartitions(pool, { table: "task_events", daysAhead, retentionMs: eventRetentionMs });
+  await keepPartitions(pool, { table: "task_chunks", daysAhead, retentionMs: chunkRetentionMs });
 }
 
 function openPool(frame: ServiceFrame, config: OrchestratorConfig): Pool {

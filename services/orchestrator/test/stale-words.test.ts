@@ -100,9 +100,11 @@ describe("a word under a fence that is over", () => {
         }
       }
     })();
+    let sequence = 0n;
     await waitFor(
-      async () => {
-        harness.router.chunk(heir, 1n, "live");
+      () => {
+        sequence += 1n;
+        harness.router.chunk(heir, sequence, "live");
         return chunks.includes("live");
       },
       { what: "the watch to be open" },

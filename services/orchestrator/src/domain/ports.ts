@@ -127,4 +127,4 @@ export interface EngineEvents {
 }
 
 /** The kinds of group commit. */
-export type FlushKind = "submit" | "claim" | "update" | "cancel" | "expire";
+export type FlushKind = "submit" | "claim" | "update" | "cancel" | "expire" | "chunk";

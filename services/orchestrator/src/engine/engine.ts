@@ -32,6 +32,7 @@ import { Settler } from "./settler.ts";
 import { inShards, ShardMemory } from "./shard-memory.ts";
 import { SilenceReaper } from "./silence-reaper.ts";
 import { Submitter } from "./submitter.ts";
+import { TaskStreams } from "./task-streams.ts";
 import { UpdateIntake } from "./update-intake.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -65,6 +66,7 @@ export interface EngineOptions {
 /** Owns the wiring of the parts and their common life. */
 export class Engine {
   readonly hub: WatchHub;
+  readonly streams: TaskStreams;
   readonly sessions: SessionKeeper;
   readonly updates: UpdateIntake;
   readonly leases: LeaseChecker;
@@ -92,6 +94,7 @@ export class Engine {
     const parts = buildParts(options);
     this.#parts = parts;
     this.hub = parts.hub;
+    this.streams = parts.streams;
     const onReleased = (agent: AgentEntry) => this.#scheduler.wakeAgent(agent);
     const onReady = (tasks: readonly { task: LiveTask; delayMs: number }[]) =>
       enqueue(parts, this.#scheduler, tasks);
@@ -177,7 +180,7 @@ export class Engine {
       blocked: tallies.blocked,
       leases: book.size,
       agents: fleet.size,
-      watchers: hub.size,
+      watchers: hub.size + this.streams.size,
       claims: this.#claimer.inFlight,
     };
   }
@@ -198,17 +201,18 @@ export class Engine {
   async stop(): Promise<void> {
     this.#scheduler.pause();
     this.demands.stop();
-    const flushes = [this.#submitter.close(), this.#claimer.close(), this.#settler.close()];
+    const { streams } = this;
+    const flushes = [this.#submitter, this.#claimer, this.#settler, streams].map((p) => p.close());
     // While the database is away, what is queued cannot be committed; agents and callers say it again elsewhere.
     await withDeadline(Promise.all(flushes), STOP_FLUSH_MAX_MS).catch(() => undefined);
     await this.#parts.ledger.stop();
-    this.hub.end(
-      new NexusError({
-        kind: "unavailable",
-        reason: "SERVER_DRAINING",
-        message: "The orchestrator is shutting down; connect again.",
-      }),
-    );
+    const draining = new NexusError({
+      kind: "unavailable",
+      reason: "SERVER_DRAINING",
+      message: "The orchestrator is shutting down; connect again.",
+    });
+    this.hub.end(draining);
+    this.streams.end(draining);
   }
 
   /** Refuses a call while this replica takes no part. Errors: unavailable/NOT_OWNER. */
@@ -287,6 +291,7 @@ export class Engine {
     this.sessions.onLoaded(all);
     if (all) this.#options.onJoined();
     this.hub.announceGap(inShards(shards));
+    this.streams.announceGap(inShards(shards));
     this.#scheduler.resume();
     if (all) this.updates.replay();
     // Another replica's agents speak to it until the assignment comes from here.
@@ -296,8 +301,9 @@ export class Engine {
 
   #onGiven(shards: readonly number[], blocked: number): void {
     for (const agent of this.#memory.forget(shards, blocked)) this.#scheduler.wakeAgent(agent);
-    const moved = notOwner("Another replica owns the job now; watch again with after_sequence.");
+    const moved = notOwner("Another replica owns the job now; go on there from the last event.");
     this.hub.end(moved, inShards(shards));
+    this.streams.end(moved, inShards(shards));
   }
 
   #onEnded(live: LiveLease, settlement: Settlement | undefined): void {
@@ -353,6 +359,7 @@ function buildParts(options: EngineOptions): EngineParts {
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),
     hub: new WatchHub(),
+    streams: new TaskStreams({ pool, logger, events: options.events }),
     dispatch: options.dispatch,
     plans: options.plans,
     events: options.events,

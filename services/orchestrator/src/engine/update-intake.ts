@@ -65,6 +65,7 @@ export class UpdateIntake {
     else if (saying.kind === "PROGRESS") {
       live.progress = saying.progress;
       const { progress, message } = saying;
+      this.#parts.streams.onProgress(live, progress, message);
       this.#publish(live, {
         kind: "progress",
         taskId: task.taskId,
@@ -72,7 +73,7 @@ export class UpdateIntake {
         progress,
         message,
       });
-    } else {
+    } else if (this.#parts.streams.onChunk(live, saying.sequence, saying.data)) {
       const { sequence, data } = saying;
       this.#publish(live, {
         kind: "chunk",

@@ -11,6 +11,7 @@ import { createListJobs } from "./list-jobs.ts";
 import { createListTasks } from "./list-tasks.ts";
 import { createSubmitJob } from "./submit-job.ts";
 import { createWatchJob } from "./watch-job.ts";
+import { createWatchTask } from "./watch-task.ts";
 
 /** Builds the route table of JobService. */
 export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof JobService> {
@@ -23,6 +24,7 @@ export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof 
     watchJob: createWatchJob(deps),
     cancelJob: createCancelJob(deps),
     explainTask: createExplainTask(deps),
+    watchTask: createWatchTask(deps),
   };
 }
 
