@@ -15,6 +15,7 @@ import {
   principalsListCommand,
 } from "./commands/principals.ts";
 import { statusCommand } from "./commands/status.ts";
+import { tasksGetCommand, tasksWatchCommand } from "./commands/tasks.ts";
 
 /** Every command; the program, its help and its tests are made from this table. */
 export const COMMANDS: readonly CommandSpec[] = [
@@ -28,6 +29,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   jobsWatchCommand,
   jobsCancelCommand,
   jobsExplainCommand,
+  tasksGetCommand,
+  tasksWatchCommand,
   agentsListCommand,
   agentsGetCommand,
   agentsDiscoverCommand,
@@ -39,6 +42,7 @@ export const COMMANDS: readonly CommandSpec[] = [
 /** What each noun is, for the help of its group. */
 export const NOUNS: Readonly<Record<string, string>> = {
   jobs: "Submit jobs and follow them",
+  tasks: "See single tasks and what they put out",
   agents: "See and find agents",
   principals: "Administer users and agents",
 };

@@ -1,5 +1,11 @@
 export type { Latency } from "@nexus/proto/insight";
-export { type Job, type JobEvent, JobState, TaskState } from "@nexus/proto/orchestrator";
+export {
+  type Job,
+  type JobEvent,
+  JobState,
+  TaskState,
+  type TaskStreamEvent,
+} from "@nexus/proto/orchestrator";
 export { AgentState } from "@nexus/proto/registry";
 export { PrincipalKind } from "@nexus/proto/vault";
 export {
@@ -13,6 +19,7 @@ export type { InboundMessage, MessageHandler, MessageOptions } from "./agent/mai
 export type { TaskContext, TaskInfo } from "./agent/task-context.ts";
 export { TaskError, type TaskErrorInit } from "./agent/task-error.ts";
 export { type ClientOptions, createClient, type NexusClient } from "./client/client.ts";
+export { type WatchTaskOptions, watchTask } from "./client/watch-task.ts";
 export type { AccessToken, CredentialSource, Credentials } from "./credentials.ts";
 export {
   fromPayload,
