@@ -122,6 +122,7 @@ export const ERROR_REASONS = {
   // orchestrator
   JOB_NOT_FOUND: reason("not_found", "No job of the namespace has this id."),
   TASK_NOT_FOUND: reason("not_found", "The job has no such task."),
+  DEAD_LETTER_NOT_FOUND: reason("not_found", "No such task of the namespace failed for good."),
   TASK_KEY_DUPLICATE: reason("invalid", "Two tasks of the job have the same key."),
   DEPENDENCY_UNKNOWN: reason("invalid", "A dependency names no task of the job."),
   INPUT_NAME_DUPLICATE: reason("invalid", "Two dependencies of a task fill the same input."),

@@ -1,4 +1,5 @@
 /** What reads need of the store. Reads see what is committed and never wait for the owner's transactions. */
+import type { DeadLetterPage, DeadLetterQuery } from "./dead-letter.ts";
 import type { JobView } from "./job.ts";
 import type { JobEvent } from "./job-event.ts";
 import type { JobState } from "./job-state.ts";
@@ -77,6 +78,8 @@ export interface Reader {
   newestAttempt(taskId: string): Promise<StreamSource | undefined>;
   /** Kept chunks of an attempt, lowest first; empty when there are no more. One may come twice. */
   chunks(place: ChunkPlace, limits: ChunkLimits): Promise<readonly StreamChunk[]>;
+  /** The latest failure first. Errors: invalid/PAGE_TOKEN_INVALID. */
+  deadLetters(query: DeadLetterQuery): Promise<DeadLetterPage>;
   /** Events with a number above `after`, lowest first. */
   events(jobId: string, after: bigint, page: EventPage): Promise<readonly JobEvent[]>;
 }

@@ -25,6 +25,7 @@ import { Planner } from "./planner.ts";
 import { enqueue } from "./queue-keeper.ts";
 import { needOf, ReadyQueue } from "./ready-queue.ts";
 import { Reaper } from "./reaper.ts";
+import { type RedriveOrder, type RedriveResult, Redriver } from "./redriver.ts";
 import { RingKeeper } from "./ring-keeper.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SessionKeeper } from "./session-keeper.ts";
@@ -83,6 +84,7 @@ export class Engine {
   readonly #settler: Settler;
   readonly #submitter: Submitter;
   readonly #canceller: Canceller;
+  readonly #redriver: Redriver;
   readonly #memory: ShardMemory;
   #outcomesVersion = 0;
   #takings = 0;
@@ -120,6 +122,7 @@ export class Engine {
     this.#settler = new Settler({ parts, onEnded, onReady });
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
+    this.#redriver = new Redriver({ parts, onReady });
     this.leases = new LeaseChecker(parts);
     this.reaper = new Reaper(parts, this.#settler);
     this.silenceReaper = new SilenceReaper(parts, this.#settler);
@@ -228,6 +231,10 @@ export class Engine {
 
   cancel(order: CancelOrder): Promise<JobView> {
     return this.#canceller.cancel(order);
+  }
+
+  redrive(order: RedriveOrder): Promise<RedriveResult> {
+    return this.#redriver.redrive(order);
   }
 
   /** The registry says what an agent can do. */

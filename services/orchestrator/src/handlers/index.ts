@@ -7,8 +7,10 @@ import type { HandlerDeps } from "./deps.ts";
 import { createExplainTask } from "./explain-task.ts";
 import { createGetJob } from "./get-job.ts";
 import { createGetTask } from "./get-task.ts";
+import { createListDeadLetters } from "./list-dead-letters.ts";
 import { createListJobs } from "./list-jobs.ts";
 import { createListTasks } from "./list-tasks.ts";
+import { createRedriveDeadLetters } from "./redrive-dead-letters.ts";
 import { createSubmitJob } from "./submit-job.ts";
 import { createWatchJob } from "./watch-job.ts";
 import { createWatchTask } from "./watch-task.ts";
@@ -25,6 +27,8 @@ export function createHandlers(deps: HandlerDeps): ServiceImplementation<typeof 
     cancelJob: createCancelJob(deps),
     explainTask: createExplainTask(deps),
     watchTask: createWatchTask(deps),
+    listDeadLetters: createListDeadLetters(deps),
+    redriveDeadLetters: createRedriveDeadLetters(deps),
   };
 }
 

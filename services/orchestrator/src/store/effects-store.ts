@@ -6,6 +6,7 @@ import { isTerminalJobState } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { recordClosings } from "./closing-store.ts";
+import { recordDeadLetters } from "./dead-letter-store.ts";
 import { appendEvents } from "./event-store.ts";
 import { skipDescendants, unblockChildren } from "./graph-store.ts";
 import { applyJobDeltas } from "./job-progress-store.ts";
@@ -31,7 +32,7 @@ export interface Effects {
 /** Applies the consequences of moves. `deltas` may hold what the caller knows of its jobs already (leases, plans).
  *
  * Order: a job that starts is told before its tasks, one that ends after them.
- * Cost: 3 statements, 2 more when tasks have others behind them, 1 when these have a time limit; whatever the size of the batch. */
+ * Cost: 3 statements, 2 more when tasks have others behind them, 1 when these have a time limit, 1 when tasks failed for good; whatever the size of the batch. */
 export async function applyEffects(
   client: Queryable,
   moved: readonly MovedTask[],
@@ -67,6 +68,10 @@ export async function applyEffects(
     changes.push({ ...plainChange(task, "SKIPPED"), failure });
     deltas.move(task.jobId, "BLOCKED", "SKIPPED");
   }
+  await recordDeadLetters(
+    client,
+    moved.flatMap(({ change }) => (change.state === "FAILED" ? change.taskId : [])),
+  );
   const jobs = await applyJobDeltas(client, deltas.all);
   const events = await appendEvents(client, inOrder(jobs, changes));
   return { unblocked, events, unblockedOrSkipped: unblocked.length + skipped.length };

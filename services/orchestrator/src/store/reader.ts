@@ -2,6 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import type { Reader } from "../domain/reader.ts";
 import { readChunks, readNewestAttempt } from "./chunk-store.ts";
+import { listDeadLetters } from "./dead-letter-store.ts";
 import { readEvents } from "./event-store.ts";
 import { listJobs, readJob, readResults } from "./job-reader.ts";
 import { listTasks, readAttempts, readTask, readTaskBare } from "./task-reader.ts";
@@ -18,6 +19,7 @@ export function createReader(pool: Queryable): Reader {
     attempts: (taskId, limit) => readAttempts(pool, taskId, limit),
     newestAttempt: (taskId) => readNewestAttempt(pool, taskId),
     chunks: (place, limits) => readChunks(pool, place, limits),
+    deadLetters: (query) => listDeadLetters(pool, query),
     events: (jobId, after, page) => readEvents(pool, jobId, after, page),
   };
 }

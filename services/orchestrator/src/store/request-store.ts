@@ -4,7 +4,7 @@ import { jobUuid, toJobId } from "./row-ids.ts";
 import { toBuffer } from "./task-insert.ts";
 
 /** The mutations that are idempotent by request id. */
-export type RequestMethod = "SubmitJob" | "CancelJob";
+export type RequestMethod = "SubmitJob" | "CancelJob" | "RedriveDeadLetters";
 
 /** A mutation as asked for. */
 export interface RequestRecord {
