@@ -1,5 +1,6 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
+import { deadLettersListCommand, deadLettersRedriveCommand } from "./commands/dead-letters.ts";
 import { jobsExplainCommand } from "./commands/explain.ts";
 import {
   jobsCancelCommand,
@@ -31,6 +32,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   jobsExplainCommand,
   tasksGetCommand,
   tasksWatchCommand,
+  deadLettersListCommand,
+  deadLettersRedriveCommand,
   agentsListCommand,
   agentsGetCommand,
   agentsDiscoverCommand,
@@ -43,6 +46,7 @@ export const COMMANDS: readonly CommandSpec[] = [
 export const NOUNS: Readonly<Record<string, string>> = {
   jobs: "Submit jobs and follow them",
   tasks: "See single tasks and what they put out",
+  "dead-letters": "See tasks that failed for good and run them again",
   agents: "See and find agents",
   principals: "Administer users and agents",
 };
