@@ -17,6 +17,7 @@ export const TASK_FAILURE_REASONS = {
   AGENT_LOST: failure("free", "The agent's session ended and did not come back in time."),
   AGENT_RELEASED: failure("free", "The agent gave the task back, for example because it drains."),
   ASSIGNMENT_REFUSED: failure("free", "The task never reached the agent it was leased to."),
+  NO_SLOT: failure("free", "The slot it was meant for went to another replica's task."),
   AGENT_ERROR: failure("costed", "The agent's code failed with an error that names no reason."),
   DEADLINE_EXCEEDED: failure("costed", "The attempt took longer than start_to_close."),
   HEARTBEAT_TIMEOUT: failure("costed", "The agent said nothing of the task for heartbeat_timeout."),
