@@ -1,5 +1,6 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
+import { deadLettersListCommand, deadLettersRedriveCommand } from "./commands/dead-letters.ts";
 import { jobsExplainCommand } from "./commands/explain.ts";
 import {
   jobsPauseCommand,
@@ -21,6 +22,7 @@ import {
   principalsListCommand,
 } from "./commands/principals.ts";
 import { statusCommand } from "./commands/status.ts";
+import { tasksGetCommand, tasksWatchCommand } from "./commands/tasks.ts";
 
 /** Every command; the program, its help and its tests are made from this table. */
 export const COMMANDS: readonly CommandSpec[] = [
@@ -38,6 +40,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   jobsRetryCommand,
   jobsReplayCommand,
   jobsExplainCommand,
+  tasksGetCommand,
+  tasksWatchCommand,
+  deadLettersListCommand,
+  deadLettersRedriveCommand,
   agentsListCommand,
   agentsGetCommand,
   agentsDiscoverCommand,
@@ -49,6 +55,8 @@ export const COMMANDS: readonly CommandSpec[] = [
 /** What each noun is, for the help of its group. */
 export const NOUNS: Readonly<Record<string, string>> = {
   jobs: "Submit jobs and follow them",
+  tasks: "See single tasks and what they put out",
+  "dead-letters": "See tasks that failed for good and run them again",
   agents: "See and find agents",
   principals: "Administer users and agents",
 };

@@ -124,6 +124,7 @@ export const ERROR_REASONS = {
   JOB_NOT_ENDED: reason("precondition", "The job has not ended; only an ended one runs again."),
   NOTHING_TO_RETRY: reason("precondition", "Every task of the job succeeded; replay it instead."),
   TASK_NOT_FOUND: reason("not_found", "The job has no such task."),
+  DEAD_LETTER_NOT_FOUND: reason("not_found", "No such task of the namespace failed for good."),
   TASK_KEY_DUPLICATE: reason("invalid", "Two tasks of the job have the same key."),
   DEPENDENCY_UNKNOWN: reason("invalid", "A dependency names no task of the job."),
   INPUT_NAME_DUPLICATE: reason("invalid", "Two dependencies of a task fill the same input."),

@@ -3,6 +3,8 @@ import { KiB, MiB } from "@nexus/shared";
 
 /** Most tasks that one job may hold, those of its plan included. */
 export const JOB_TASKS_MAX = 10_000;
+/** Most labels of a job. */
+export const JOB_LABELS_MAX = 64;
 /** Longest chain of tasks in a job, counted in tasks. */
 export const GRAPH_DEPTH_MAX = 64;
 /** Most tasks that may depend on one task. */

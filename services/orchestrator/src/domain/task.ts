@@ -44,6 +44,10 @@ export interface TaskSpec {
   readonly cancelSiblingsOnFailure?: true;
   /** It is done once for each element of a list. */
   readonly map?: MapSpec;
+  /** Absent means that an attempt may be silent for as long as it runs. */
+  readonly heartbeatMs?: number;
+  /** Absent means that only the attempts bound the task's life. */
+  readonly scheduleToCloseMs?: number;
 }
 
 /** A spec without the parts that live in tables of their own, and with what the graph says of the task. */

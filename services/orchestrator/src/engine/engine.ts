@@ -14,9 +14,11 @@ import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
+import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
 import { Fleet } from "./fleet.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { LeaseChecker } from "./lease-checker.ts";
 import { Ledger, type Ownership } from "./ledger.ts";
 import type { EngineLimits, EngineParts } from "./parts.ts";
 import { Pauser } from "./pauser.ts";
@@ -24,13 +26,16 @@ import { Planner } from "./planner.ts";
 import { enqueue } from "./queue-keeper.ts";
 import { needOf, ReadyQueue } from "./ready-queue.ts";
 import { Reaper } from "./reaper.ts";
+import { type RedriveOrder, type RedriveResult, Redriver } from "./redriver.ts";
 import { Replayer } from "./replayer.ts";
 import { RingKeeper } from "./ring-keeper.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SessionKeeper } from "./session-keeper.ts";
 import { Settler } from "./settler.ts";
 import { inShards, ShardMemory } from "./shard-memory.ts";
+import { SilenceReaper } from "./silence-reaper.ts";
 import { Submitter } from "./submitter.ts";
+import { TaskStreams } from "./task-streams.ts";
 import { UpdateIntake } from "./update-intake.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -64,11 +69,15 @@ export interface EngineOptions {
 /** Owns the wiring of the parts and their common life. */
 export class Engine {
   readonly hub: WatchHub;
+  readonly streams: TaskStreams;
   readonly sessions: SessionKeeper;
   readonly updates: UpdateIntake;
+  readonly leases: LeaseChecker;
   readonly reaper: Reaper;
   readonly pauser: Pauser;
   readonly replayer: Replayer;
+  readonly silenceReaper: SilenceReaper;
+  readonly closingReaper: ClosingReaper;
   readonly ring: RingKeeper;
   readonly demands: Demands;
   readonly #parts: EngineParts;
@@ -79,6 +88,7 @@ export class Engine {
   readonly #settler: Settler;
   readonly #submitter: Submitter;
   readonly #canceller: Canceller;
+  readonly #redriver: Redriver;
   readonly #memory: ShardMemory;
   #outcomesVersion = 0;
   #takings = 0;
@@ -90,6 +100,7 @@ export class Engine {
     const parts = buildParts(options);
     this.#parts = parts;
     this.hub = parts.hub;
+    this.streams = parts.streams;
     const onReleased = (agent: AgentEntry) => this.#scheduler.wakeAgent(agent);
     const onReady = (tasks: readonly { task: LiveTask; delayMs: number }[]) =>
       enqueue(parts, this.#scheduler, tasks);
@@ -117,7 +128,11 @@ export class Engine {
     this.#canceller = new Canceller({ parts, onReleased });
     this.pauser = new Pauser({ parts, onReady });
     this.replayer = new Replayer({ parts, onReady });
+    this.#redriver = new Redriver({ parts, onReady });
+    this.leases = new LeaseChecker(parts);
     this.reaper = new Reaper(parts, this.#settler);
+    this.silenceReaper = new SilenceReaper(parts, this.#settler);
+    this.closingReaper = new ClosingReaper(parts, this.#settler);
     this.ring = new RingKeeper({
       ...options.replica,
       pool: options.pool,
@@ -174,7 +189,7 @@ export class Engine {
       blocked: tallies.blocked,
       leases: book.size,
       agents: fleet.size,
-      watchers: hub.size,
+      watchers: hub.size + this.streams.size,
       claims: this.#claimer.inFlight,
     };
   }
@@ -195,17 +210,18 @@ export class Engine {
   async stop(): Promise<void> {
     this.#scheduler.pause();
     this.demands.stop();
-    const flushes = [this.#submitter.close(), this.#claimer.close(), this.#settler.close()];
+    const { streams } = this;
+    const flushes = [this.#submitter, this.#claimer, this.#settler, streams].map((p) => p.close());
     // While the database is away, what is queued cannot be committed; agents and callers say it again elsewhere.
     await withDeadline(Promise.all(flushes), STOP_FLUSH_MAX_MS).catch(() => undefined);
     await this.#parts.ledger.stop();
-    this.hub.end(
-      new NexusError({
-        kind: "unavailable",
-        reason: "SERVER_DRAINING",
-        message: "The orchestrator is shutting down; connect again.",
-      }),
-    );
+    const draining = new NexusError({
+      kind: "unavailable",
+      reason: "SERVER_DRAINING",
+      message: "The orchestrator is shutting down; connect again.",
+    });
+    this.hub.end(draining);
+    this.streams.end(draining);
   }
 
   /** Refuses a call while this replica takes no part. Errors: unavailable/NOT_OWNER. */
@@ -221,6 +237,10 @@ export class Engine {
 
   cancel(order: CancelOrder): ReturnType<Canceller["cancel"]> {
     return this.#canceller.cancel(order);
+  }
+
+  redrive(order: RedriveOrder): Promise<RedriveResult> {
+    return this.#redriver.redrive(order);
   }
 
   /** The registry says what an agent can do. */
@@ -284,6 +304,7 @@ export class Engine {
     this.sessions.onLoaded(all);
     if (all) this.#options.onJoined();
     this.hub.announceGap(inShards(shards));
+    this.streams.announceGap(inShards(shards));
     this.#scheduler.resume();
     if (all) this.updates.replay();
     // Another replica's agents speak to it until the assignment comes from here.
@@ -293,8 +314,9 @@ export class Engine {
 
   #onGiven(shards: readonly number[], blocked: number): void {
     for (const agent of this.#memory.forget(shards, blocked)) this.#scheduler.wakeAgent(agent);
-    const moved = notOwner("Another replica owns the job now; watch again with after_sequence.");
+    const moved = notOwner("Another replica owns the job now; go on there from the last event.");
     this.hub.end(moved, inShards(shards));
+    this.streams.end(moved, inShards(shards));
   }
 
   #onEnded(live: LiveLease, settlement: Settlement | undefined): void {
@@ -350,6 +372,7 @@ function buildParts(options: EngineOptions): EngineParts {
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),
     hub: new WatchHub(),
+    streams: new TaskStreams({ pool, logger, events: options.events }),
     dispatch: options.dispatch,
     plans: options.plans,
     events: options.events,

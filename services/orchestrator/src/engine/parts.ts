@@ -7,6 +7,7 @@ import type { Fleet } from "./fleet.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Ledger } from "./ledger.ts";
 import type { ReadyQueue } from "./ready-queue.ts";
+import type { TaskStreams } from "./task-streams.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
 /** The limits of the engine; see config.ts for what each means. */
@@ -37,6 +38,7 @@ export interface EngineParts {
   readonly fleet: Fleet;
   readonly book: LeaseBook;
   readonly hub: WatchHub;
+  readonly streams: TaskStreams;
   readonly dispatch: Dispatch;
   readonly plans: PlanCodec;
   readonly events: EngineEvents;

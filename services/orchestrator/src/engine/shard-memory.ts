@@ -75,6 +75,7 @@ export class ShardMemory {
       this.#scheduler,
       work.ready.map((task) => ({ task, delayMs: task.readyAtMs - work.nowMs })),
     );
+    const nowMs = this.#parts.nowMs();
     for (const lease of work.leases) {
       const { agentId, task } = lease;
       book.add({
@@ -82,6 +83,8 @@ export class ShardMemory {
         agent: fleet.open(task.namespace, agentId),
         accepted: lease.running,
         acceptedAtMs: undefined,
+        heardAtMs: nowMs,
+        deadlineAtMs: nowMs + lease.leasedAtMs + task.spec.startToCloseMs - work.nowMs,
         progress: 0,
         sent: false,
         readySinceMs: undefined,

@@ -108,7 +108,8 @@ export function fromPayload({ contentType, data }: Payload) {
 
 /** Reads a task's spec and fills in defaults. */
 export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
-  const { startToCloseTimeout, scheduleToStartTimeout } = spec;
+  const { startToCloseTimeout, scheduleToStartTimeout, heartbeatTimeout, scheduleToCloseTimeout } =
+    spec;
   return {
     key: spec.key,
     capability: spec.capability,
@@ -129,6 +130,10 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
         : durationMs(scheduleToStartTimeout),
     ...(spec.cancelSiblingsOnFailure ? { cancelSiblingsOnFailure: true } : {}),
     ...(spec.map === undefined ? {} : { map: toMapSpec(spec.map) }),
+    ...(heartbeatTimeout === undefined ? {} : { heartbeatMs: durationMs(heartbeatTimeout) }),
+    ...(scheduleToCloseTimeout === undefined
+      ? {}
+      : { scheduleToCloseMs: durationMs(scheduleToCloseTimeout) }),
   };
 }
 
@@ -168,7 +173,9 @@ export function fromTaskSpec(
   spec: StoredTaskSpec,
   input: Payload | undefined,
 ): MessageInitShape<typeof TaskSpecSchema> {
-  const { startToCloseMs, scheduleToStartMs, retry, feedsMap: _, mapItem: _item, ...rest } = spec;
+  const { startToCloseMs, scheduleToStartMs, heartbeatMs, scheduleToCloseMs, retry, ...more } =
+    spec;
+  const { feedsMap: _, mapItem: _item, ...rest } = more;
   const standardRetry = JSON.stringify(retry) === JSON.stringify(DEFAULT_RETRY);
   return {
     ...rest,
@@ -181,6 +188,10 @@ export function fromTaskSpec(
     ...(scheduleToStartMs === DEFAULT_SCHEDULE_TO_START_MS
       ? {}
       : { scheduleToStartTimeout: durationFromMs(scheduleToStartMs) }),
+    ...(heartbeatMs === undefined ? {} : { heartbeatTimeout: durationFromMs(heartbeatMs) }),
+    ...(scheduleToCloseMs === undefined
+      ? {}
+      : { scheduleToCloseTimeout: durationFromMs(scheduleToCloseMs) }),
   };
 }
 

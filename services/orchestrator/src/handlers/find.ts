@@ -2,6 +2,7 @@
 import { NexusError } from "@nexus/shared";
 import type { JobView } from "../domain/job.ts";
 import { isJobId, isTaskId } from "../domain/public-ids.ts";
+import type { TaskView } from "../domain/task.ts";
 import { jobNotFound } from "../engine/canceller.ts";
 import type { HandlerDeps } from "./deps.ts";
 
@@ -30,6 +31,17 @@ export function taskNotFound(): NexusError {
 /** Refuses what cannot be a task's id. Errors: not_found/TASK_NOT_FOUND. */
 export function assertTaskId(taskId: string): void {
   if (!isTaskId(taskId)) throw taskNotFound();
+}
+
+/** Reads a task without its payloads. Errors: not_found/TASK_NOT_FOUND, also for another namespace's. */
+export async function findTask(
+  { reader }: HandlerDeps,
+  namespace: string,
+  taskId: string,
+): Promise<TaskView> {
+  const task = isTaskId(taskId) ? await reader.bareTask(namespace, taskId) : undefined;
+  if (task === undefined) throw taskNotFound();
+  return task;
 }
 
 /** Reads which page is asked for. */

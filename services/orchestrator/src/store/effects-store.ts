@@ -8,6 +8,8 @@ import type { LiveTask } from "../domain/live-task.ts";
 import { feedsMap } from "../domain/map.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { type CancelledTask, cancelOpenTasks } from "./cancel-store.ts";
+import { recordClosings } from "./closing-store.ts";
+import { recordDeadLetters } from "./dead-letter-store.ts";
 import { appendEvents } from "./event-store.ts";
 import { skipDescendants, unblockChildren } from "./graph-store.ts";
 import { applyJobDeltas } from "./job-progress-store.ts";
@@ -69,8 +71,8 @@ interface Trail {
 /** Applies the consequences of moves. `deltas` may hold what the caller knows of its jobs already (leases, plans).
  *
  * Order: a job that starts is told before its tasks, one that ends after them.
- * Cost: 3 statements, 2 more when tasks have others behind them, whatever the size of the batch; 1 for each job whose tasks
- * a sibling's failure cancels; for mapped tasks see stepMaps. */
+ * Cost: 3 statements; 2 more when tasks have others behind them, 1 when these have a time limit, 1 when tasks failed for good, whatever the
+ * size of the batch; 1 for each job whose tasks a sibling's failure cancels; for mapped tasks see stepMaps. */
 export async function applyEffects(
   client: Queryable,
   moved: readonly MovedTask[],
@@ -129,6 +131,7 @@ async function followMoves(
     succeeded.map(({ change }) => change.taskId),
     unsuccessful.map((task) => task.taskId),
   );
+  await recordClosings(client, unblocked);
   for (const task of unblocked) note(plainChange(task, "READY"), "BLOCKED");
   trail.unblocked.push(...unblocked);
   for (const task of skipped) {
@@ -136,6 +139,10 @@ async function followMoves(
     const failure = { reason: "UPSTREAM_FAILED", message, taskKey: causeKey };
     note({ ...plainChange(task, "SKIPPED"), failure }, "BLOCKED");
   }
+  await recordDeadLetters(
+    client,
+    moved.flatMap(({ change }) => (change.state === "FAILED" ? change.taskId : [])),
+  );
   const feeders = [...succeeded, ...failed].filter((task) => task.feedsMap === true);
   return [
     ...feeders.map(({ change }) => change.taskId),

@@ -1,6 +1,8 @@
 /** The reads of jobs and tasks, over pooled connections. */
 import type { Queryable } from "@nexus/postgres";
 import type { Reader } from "../domain/reader.ts";
+import { readChunks, readNewestAttempt } from "./chunk-store.ts";
+import { listDeadLetters } from "./dead-letter-store.ts";
 import { readEvents } from "./event-store.ts";
 import { listJobs, readJob, readResults } from "./job-reader.ts";
 import { listTasks, readAttempts, readTask, readTaskBare } from "./task-reader.ts";
@@ -15,6 +17,9 @@ export function createReader(pool: Queryable): Reader {
     bareTask: (namespace, taskId) => readTaskBare(pool, namespace, taskId),
     tasks: (filter) => listTasks(pool, filter),
     attempts: (taskId, limit) => readAttempts(pool, taskId, limit),
+    newestAttempt: (taskId) => readNewestAttempt(pool, taskId),
+    chunks: (place, limits) => readChunks(pool, place, limits),
+    deadLetters: (query) => listDeadLetters(pool, query),
     events: (jobId, after, page) => readEvents(pool, jobId, after, page),
   };
 }

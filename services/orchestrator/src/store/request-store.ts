@@ -10,7 +10,8 @@ export type RequestMethod =
   | "PauseJob"
   | "ResumeJob"
   | "RetryJob"
-  | "ReplayJob";
+  | "ReplayJob"
+  | "RedriveDeadLetters";
 
 /** A mutation as asked for. */
 export interface RequestRecord {

@@ -2,6 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import { shardOf } from "../domain/shards.ts";
 import type { NewTask } from "../domain/task-plan.ts";
+import { recordClosings } from "./closing-store.ts";
 import { jobUuid, taskUuid } from "./row-ids.ts";
 
 const INSERT_TASKS = {
@@ -45,7 +46,7 @@ const INSERT_INPUTS = {
 
 /** Inserts tasks with their states, edges, inputs and, for those that wait for nothing, their ready rows.
  *
- * Cost: 1 to 3 statements, whatever the number of tasks. */
+ * Cost: 1 to 4 statements, whatever the number of tasks. */
 export async function insertTasks(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
   if (tasks.length === 0) return;
   await client.query(INSERT_TASKS, [
@@ -66,6 +67,10 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
   ]);
   await insertEdges(client, tasks);
   await insertInputs(client, tasks);
+  await recordClosings(
+    client,
+    tasks.filter((task) => task.pending === 0),
+  );
 }
 
 async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promise<void> {

@@ -36,7 +36,12 @@ export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
     "mesh:dispatch:connect",
     "insight:sample:record",
   ],
-  "mesh-router": ["vault:revocation:watch", "registry:agent:read", "registry:presence:report"],
+  "mesh-router": [
+    "vault:revocation:watch",
+    "registry:agent:read",
+    "registry:presence:report",
+    "orchestrator:lease:check",
+  ],
   insight: ["vault:revocation:watch"],
   gateway: ["vault:revocation:watch", "gateway:status:read"],
 };

@@ -1,0 +1,100 @@
+import { toJson } from "@bufbuild/protobuf";
+import {
+  GetTaskResponseSchema,
+  type Task,
+  TaskState,
+  type TaskStreamEvent,
+  TaskStreamEventSchema,
+} from "@nexus/proto/orchestrator";
+import { fromPayload, watchTask } from "@nexus/sdk";
+import type { CommandContext, CommandSpec } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { showEnum, showTime, writeBytes, writeJson, writeLine, writeTable } from "../output.ts";
+
+/** Shows one task. */
+export const tasksGetCommand: CommandSpec = {
+  usage: "tasks get <task>",
+  about: "Show a task and what came out of it",
+  example: "nexus tasks get task_0192f0c1 -o json",
+  run: async (ctx, args) => {
+    const response = await ctx.client().jobs.getTask({ taskId: args.at(0) });
+    const { task } = response;
+    if (ctx.format === "json") writeJson(GetTaskResponseSchema, response);
+    else if (ctx.format === "name") writeLine(task?.taskId ?? "");
+    else if (task !== undefined) show(task);
+    return EXIT.ok;
+  },
+};
+
+function show(task: Task): void {
+  const head = ["task", "state", "capability", "attempts", "agent", "progress", "created", "ended"];
+  writeTable(head, [
+    [
+      task.spec?.key ?? "",
+      showEnum(TaskState, task.state),
+      task.spec?.capability ?? "",
+      String(task.attempts),
+      task.agentId || "-",
+      `${Math.round(task.progress * 100)} %`,
+      showTime(task.createTime),
+      showTime(task.endTime),
+    ],
+  ]);
+  if (task.failure !== undefined) writeLine(`\n${task.failure.reason}: ${task.failure.message}`);
+  if (task.output === undefined) return;
+  const value = fromPayload(task.output);
+  writeLine("");
+  writeLine(typeof value === "string" ? value : JSON.stringify(value, null, 2));
+}
+
+/** Follows one task. */
+export const tasksWatchCommand: CommandSpec = {
+  usage: "tasks watch <task>",
+  about: "Print what a task puts out until it ends; exit code 7 when it does not succeed",
+  example: "nexus tasks watch task_0192f0c1",
+  run: async (ctx, args) => {
+    let state = TaskState.UNSPECIFIED;
+    for await (const event of watchTask(ctx.client(), args.at(0), { signal: ctx.signal })) {
+      if (event.event.case === "standing") state = event.event.value.state;
+      print(ctx, event);
+    }
+    return state === TaskState.SUCCEEDED ? EXIT.ok : EXIT.awaitedFailed;
+  },
+};
+
+/** Chunks go out as they are, so that they can be piped; what is said about them goes to the other stream. */
+function print(ctx: CommandContext, stream: TaskStreamEvent): void {
+  if (ctx.format === "json") {
+    writeLine(JSON.stringify(toJson(TaskStreamEventSchema, stream)));
+    return;
+  }
+  const { event } = stream;
+  if (event.case === "chunk") writeBytes(event.value.data);
+  else if (ctx.format === "table") note(describe(stream));
+}
+
+function describe({ event }: TaskStreamEvent): string {
+  switch (event.case) {
+    case "standing": {
+      const { state, agentId, failure } = event.value;
+      const by = agentId === "" ? "" : ` on ${agentId}`;
+      const why = failure === undefined ? "" : `: ${failure.reason} ${failure.message}`;
+      return `${showEnum(TaskState, state)}${by}${why}`;
+    }
+    case "attemptStarted": {
+      const { attempt, agentId, restarted } = event.value;
+      const again = restarted ? "; what was put out before no longer counts" : "";
+      return `attempt ${attempt} on ${agentId}${again}`;
+    }
+    case "progress":
+      return `${Math.round(event.value.progress * 100)} % ${event.value.message}`.trimEnd();
+    case "gap":
+      return `chunks are missing after ${event.value.afterSequence}`;
+    default:
+      return "";
+  }
+}
+
+function note(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
