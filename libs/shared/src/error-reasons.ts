@@ -178,6 +178,11 @@ export const ERROR_REASONS = {
   // devkit
   POSTGRES_BINARIES_MISSING: reason("precondition", "Embedded Postgres is not installed here."),
   POSTGRES_START_FAILED: reason("precondition", "Embedded Postgres did not start; it says why."),
+  REDIS_MISSING: reason("precondition", "No redis-server or valkey-server is on the PATH."),
+  REDIS_START_FAILED: reason(
+    "precondition",
+    "The local Redis did not start; its last words are in the message.",
+  ),
   DATA_DIR_IN_USE: reason("precondition", "Another live process uses the data directory."),
   DATA_DIR_UNSAFE: reason(
     "precondition",
