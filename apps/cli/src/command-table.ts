@@ -1,6 +1,13 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
+import { deadLettersListCommand, deadLettersRedriveCommand } from "./commands/dead-letters.ts";
 import { jobsExplainCommand } from "./commands/explain.ts";
+import {
+  jobsPauseCommand,
+  jobsReplayCommand,
+  jobsResumeCommand,
+  jobsRetryCommand,
+} from "./commands/job-control.ts";
 import {
   jobsCancelCommand,
   jobsGetCommand,
@@ -15,7 +22,8 @@ import {
   principalsListCommand,
 } from "./commands/principals.ts";
 import { statusCommand } from "./commands/status.ts";
-import { tasksListCommand } from "./commands/tasks.ts";
+import { tasksGetCommand, tasksWatchCommand } from "./commands/tasks.ts";
+import { tasksListCommand } from "./commands/tasks-list.ts";
 
 /** Every command; the program, its help and its tests are made from this table. */
 export const COMMANDS: readonly CommandSpec[] = [
@@ -28,8 +36,16 @@ export const COMMANDS: readonly CommandSpec[] = [
   jobsListCommand,
   jobsWatchCommand,
   jobsCancelCommand,
+  jobsPauseCommand,
+  jobsResumeCommand,
+  jobsRetryCommand,
+  jobsReplayCommand,
   jobsExplainCommand,
   tasksListCommand,
+  tasksGetCommand,
+  tasksWatchCommand,
+  deadLettersListCommand,
+  deadLettersRedriveCommand,
   agentsListCommand,
   agentsGetCommand,
   agentsDiscoverCommand,
@@ -41,7 +57,8 @@ export const COMMANDS: readonly CommandSpec[] = [
 /** What each noun is, for the help of its group. */
 export const NOUNS: Readonly<Record<string, string>> = {
   jobs: "Submit jobs and follow them",
-  tasks: "Find tasks across jobs",
+  tasks: "Find tasks, and see what they put out",
+  "dead-letters": "See tasks that failed for good and run them again",
   agents: "See and find agents",
   principals: "Administer users and agents",
 };

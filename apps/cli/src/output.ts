@@ -18,6 +18,11 @@ export function writeLine(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** Writes a part of a task's output as it is. */
+export function writeBytes(data: Uint8Array): void {
+  process.stdout.write(data);
+}
+
 /** Writes a message as protobuf JSON. */
 export function writeJson<D extends DescMessage>(schema: D, message: MessageShape<D>): void {
   writeLine(JSON.stringify(toJson(schema, message), null, 2));

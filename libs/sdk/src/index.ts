@@ -1,10 +1,12 @@
 export type { Latency } from "@nexus/proto/insight";
 export {
+  EdgePolicy,
   type Job,
   type JobEvent,
   JobState,
   LabelComparator,
   TaskState,
+  type TaskStreamEvent,
 } from "@nexus/proto/orchestrator";
 export { AgentState } from "@nexus/proto/registry";
 export { PrincipalKind } from "@nexus/proto/vault";
@@ -19,6 +21,7 @@ export type { InboundMessage, MessageHandler, MessageOptions } from "./agent/mai
 export type { TaskContext, TaskInfo } from "./agent/task-context.ts";
 export { TaskError, type TaskErrorInit } from "./agent/task-error.ts";
 export { type ClientOptions, createClient, type NexusClient } from "./client/client.ts";
+export { type WatchTaskOptions, watchTask } from "./client/watch-task.ts";
 export type { AccessToken, CredentialSource, Credentials } from "./credentials.ts";
 export {
   fromPayload,

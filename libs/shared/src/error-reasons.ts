@@ -123,13 +123,17 @@ export const ERROR_REASONS = {
 
   // orchestrator
   JOB_NOT_FOUND: reason("not_found", "No job of the namespace has this id."),
+  JOB_NOT_ENDED: reason("precondition", "The job has not ended; only an ended one runs again."),
+  NOTHING_TO_RETRY: reason("precondition", "Every task of the job succeeded; replay it instead."),
   TASK_NOT_FOUND: reason("not_found", "The job has no such task."),
+  DEAD_LETTER_NOT_FOUND: reason("not_found", "No such task of the namespace failed for good."),
   TASK_KEY_DUPLICATE: reason("invalid", "Two tasks of the job have the same key."),
   DEPENDENCY_UNKNOWN: reason("invalid", "A dependency names no task of the job."),
   INPUT_NAME_DUPLICATE: reason("invalid", "Two dependencies of a task fill the same input."),
   GRAPH_CYCLE: reason("invalid", "Tasks of the job wait for each other in a circle."),
   GRAPH_TOO_DEEP: reason("invalid", "The longest chain of tasks is longer than the limit."),
   GRAPH_TOO_WIDE: reason("invalid", "More tasks depend on one task than the limit allows."),
+  MAP_INVALID: reason("invalid", "A task is mapped over what it cannot be; the message says why."),
   OBJECTIVE_MISSING: reason("invalid", "A job needs tasks, or an objective to plan them from."),
   INPUT_NOT_ALLOWED: reason("invalid", "A job with tasks takes no input: each task has its own."),
   PLAN_INPUT_TOO_LARGE: reason("invalid", "Objective and input do not fit into a planner's input."),
@@ -176,6 +180,11 @@ export const ERROR_REASONS = {
   // devkit
   POSTGRES_BINARIES_MISSING: reason("precondition", "Embedded Postgres is not installed here."),
   POSTGRES_START_FAILED: reason("precondition", "Embedded Postgres did not start; it says why."),
+  REDIS_MISSING: reason("precondition", "No redis-server or valkey-server is on the PATH."),
+  REDIS_START_FAILED: reason(
+    "precondition",
+    "The local Redis did not start; its last words are in the message.",
+  ),
   DATA_DIR_IN_USE: reason("precondition", "Another live process uses the data directory."),
   DATA_DIR_UNSAFE: reason(
     "precondition",

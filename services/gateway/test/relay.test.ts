@@ -3,7 +3,7 @@ import { AnySchema, anyPack } from "@bufbuild/protobuf/wkt";
 import { Metadata } from "@grpc/grpc-js";
 import { ErrorInfoSchema, StatusSchema } from "@nexus/proto/google-rpc";
 import { AgentSessionService, DispatchService } from "@nexus/proto/mesh";
-import { JobService } from "@nexus/proto/orchestrator";
+import { JobService, LeaseService } from "@nexus/proto/orchestrator";
 import { OutcomeService, PresenceService, RegistryService } from "@nexus/proto/registry";
 import { AuthService } from "@nexus/proto/vault";
 import {
@@ -160,10 +160,11 @@ describe("the gateway refuses", () => {
         registry: (server) =>
           server.addRaw(OutcomeService, anything).addRaw(PresenceService, anything),
         "mesh-router": (server) => server.addRaw(DispatchService, anything),
+        orchestrator: (server) => server.addRaw(LeaseService, anything),
       },
     });
     const token = await rig.identity.token({ sub: "orchestrator", kind: "service" });
-    for (const desc of [OutcomeService, PresenceService, DispatchService]) {
+    for (const desc of [OutcomeService, PresenceService, DispatchService, LeaseService]) {
       for (const { name } of desc.methods) {
         const path = `/${desc.typeName}/${name}`;
         const error = await failureOf(rawUnary(rig.channel, path, EMPTY, { token }));

@@ -185,6 +185,14 @@ const upkeep = {
     max: 24 * DAY_MS,
     about: "How long the events of jobs can be watched again; whole days are dropped.",
   }),
+  chunkRetentionMs: durationMs({
+    env: "NEXUS_ORCHESTRATOR_CHUNK_RETENTION_MS",
+    default: 2 * DAY_MS,
+    min: DAY_MS,
+    max: 24 * DAY_MS,
+    about:
+      "How long the output chunks of tasks can be watched again; whole days are dropped, and no attempt lasts longer than one.",
+  }),
   requestRetentionMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_REQUEST_RETENTION_MS",
     default: DAY_MS,

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
 import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
-import { JobService } from "@nexus/proto/orchestrator";
+import { JobService, LeaseService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import {
@@ -19,7 +19,7 @@ import { ReplicaClients } from "./clients/replica-clients.ts";
 import type { OrchestratorConfig } from "./config.ts";
 import { Engine } from "./engine/engine.ts";
 import { createEvents, type OrchestratorEvents } from "./events.ts";
-import { createHandlers } from "./handlers/index.ts";
+import { createHandlers, createLeaseHandlers } from "./handlers/index.ts";
 import { createPlanCodec } from "./handlers/plan-codec.ts";
 import { OutboxSender } from "./loops/outbox-sender.ts";
 import {
@@ -27,7 +27,9 @@ import {
   keepPartitionsLoop,
   keepRing,
   reapAbsent,
+  reapClosings,
   reapDeadlines,
+  reapSilent,
   reapWaiting,
   refreshRouters,
   sweep,
@@ -70,20 +72,18 @@ export async function startServer(
     const events = createEvents(frame.metrics, frame.logger);
     const parts: Parts = { frame, config: config.current, pool, events };
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
-    const retention = {
-      daysAhead: PARTITION_DAYS_AHEAD,
-      retentionMs: config.current.eventRetentionMs,
-    };
-    await frame.untilUp("postgres", () => keepPartitions(pool, retention));
+    const keepDays = () => keepAllPartitions(pool, config.current);
+    await frame.untilUp("postgres", keepDays);
     const engine = openEngine(parts, overrides);
     openLoops(parts, engine);
     openOutbox(parts, engine);
-    frame.loop(keepPartitionsLoop(() => keepPartitions(pool, retention)));
+    frame.loop(keepPartitionsLoop(keepDays));
     const reader = createReader(pool);
     const { watchHeartbeatMs } = config.current;
     const peers = openPeers(parts);
     const peer = (address: string) => peers.at(address);
     frame.server.add(JobService, createHandlers({ engine, reader, watchHeartbeatMs, peer }));
+    frame.server.add(LeaseService, createLeaseHandlers({ engine }));
     const service = await frame.start();
     engine.start(config.current.advertiseAddress ?? reachable(service.address));
     return service;
@@ -101,6 +101,15 @@ function openPeers({ frame, config }: Parts): ReplicaClients {
   );
   frame.defer("channels to replicas", () => peers.close());
   return peers;
+}
+
+async function keepAllPartitions(
+  pool: Pool,
+  { eventRetentionMs, chunkRetentionMs }: OrchestratorConfig,
+): Promise<void> {
+  const daysAhead = PARTITION_DAYS_AHEAD;
+  await keepPartitions(pool, { table: "task_events", daysAhead, retentionMs: eventRetentionMs });
+  await keepPartitions(pool, { table: "task_chunks", daysAhead, retentionMs: chunkRetentionMs });
 }
 
 function openPool(frame: ServiceFrame, config: OrchestratorConfig): Pool {
@@ -204,6 +213,8 @@ function listenToStreams(
 function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
   frame.loop(reapDeadlines(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapWaiting(engine, config.reapIntervalMs, config.reapBatchMax));
+  frame.loop(reapSilent(engine, config.reapIntervalMs, config.reapBatchMax));
+  frame.loop(reapClosings(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapAbsent(engine));
   frame.loop(sweep(engine));
   const age = config.requestRetentionMs;

@@ -31,7 +31,9 @@ describe("CancelJob", () => {
   it("stops what runs, waits and is blocked, and tells the agent at once", async () => {
     const jobId = await runningJob();
     const running = harness.router.assignments.at(-1);
-    const { job } = await harness.client.cancelJob({ requestId: "c1", jobId, reason: "enough" });
+    const response = await harness.client.cancelJob({ requestId: "c1", jobId, reason: "enough" });
+    const { job } = response;
+    expect(response).toMatchObject({ neverStarted: 2, betweenAttempts: 0, toldToStop: 1 });
     expect(job).toMatchObject({
       state: JobState.CANCELLED,
       tasks: { total: 3, cancelled: 3 },
@@ -87,6 +89,26 @@ describe("CancelJob", () => {
     const reused = harness.client.cancelJob({ requestId: "c4", jobId: other });
     await expectError(reused, "conflict", "REQUEST_ID_REUSED");
     expect((await harness.client.getJob({ jobId: other })).job?.state).toBe(JobState.PENDING);
+  });
+
+  it("tells tasks between two attempts from those that never started", async () => {
+    harness.agent({
+      agentId: "failing",
+      capabilities: ["failing"],
+      behaviour: (received, router) => router.fail(received),
+    });
+    const jobId = await harness.submit({
+      tasks: [
+        { key: "tried", capability: "failing", retry: { initialDelay: { seconds: 3_600n } } },
+        { key: "new", capability: "nobody" },
+      ],
+    });
+    await waitFor(async () => (await harness.tasksOf(jobId))["tried"]?.failure !== undefined, {
+      what: "the failed attempt",
+    });
+    const response = await harness.client.cancelJob({ requestId: "c7", jobId });
+    expect(response).toMatchObject({ neverStarted: 1, betweenAttempts: 1, toldToStop: 0 });
+    expect(await harness.client.cancelJob({ requestId: "c7", jobId })).toEqual(response);
   });
 
   it("leaves a completed job as it is", async () => {

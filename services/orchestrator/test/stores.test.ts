@@ -289,26 +289,29 @@ describe("the end of leases", () => {
 });
 
 describe("upkeep", () => {
-  it("makes the partitions of coming days and drops those beyond the retention", async () => {
-    const DAY_MS = 86_400_000;
-    const options = { daysAhead: 3, retentionMs: 2 * DAY_MS };
-    await keepPartitions(pool, options);
-    const old = new Date(Math.floor(Date.now() / DAY_MS) * DAY_MS - 5 * DAY_MS);
-    const to = new Date(old.getTime() + DAY_MS).toISOString();
-    await pool.query(
-      `CREATE TABLE ${partitionName(old)} PARTITION OF task_events
+  it.each(["task_events", "task_chunks"] as const)(
+    "makes the partitions of coming days of %s and drops those beyond the retention",
+    async (table) => {
+      const DAY_MS = 86_400_000;
+      const policy = { table, daysAhead: 3, retentionMs: 2 * DAY_MS };
+      await keepPartitions(pool, policy);
+      const old = new Date(Math.floor(Date.now() / DAY_MS) * DAY_MS - 5 * DAY_MS);
+      const to = new Date(old.getTime() + DAY_MS).toISOString();
+      await pool.query(
+        `CREATE TABLE ${partitionName(table, old)} PARTITION OF ${table}
          FOR VALUES FROM ('${old.toISOString()}') TO ('${to}')`,
-    );
-    await keepPartitions(pool, options);
-    const { rows } = await pool.query<{ name: string }>(
-      `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'task_events'::regclass ORDER BY 1`,
-    );
-    const names = rows.map((row) => row.name);
-    expect(names).not.toContain(partitionName(old));
-    expect(names).toContain(partitionName(new Date(Date.now() + 3 * DAY_MS)));
-    expect(await count("task_events_default")).toBe(0);
-  });
+      );
+      await keepPartitions(pool, policy);
+      const { rows } = await pool.query<{ name: string }>(
+        `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = '${table}'::regclass ORDER BY 1`,
+      );
+      const names = rows.map((row) => row.name);
+      expect(names).not.toContain(partitionName(table, old));
+      expect(names).toContain(partitionName(table, new Date(Date.now() + 3 * DAY_MS)));
+      expect(await count(`${table}_default`)).toBe(0);
+    },
+  );
 
   it("forgets old request ids, a bounded number at a time", async () => {
     const records = Array.from({ length: 5 }, (_, i) => ({

@@ -43,6 +43,7 @@ describe("CreatePrincipal", () => {
       "orchestrator:job:submit",
       "orchestrator:job:read",
       "orchestrator:job:cancel",
+      "orchestrator:job:control",
       "registry:agent:read",
       "insight:performance:read",
       "mesh:message:send",

@@ -69,7 +69,8 @@ function endOf({ event }: JobEvent): number | undefined {
 
 function exitOf(state: JobState): number | undefined {
   if (state === JobState.COMPLETED) return EXIT.ok;
-  return state === JobState.FAILED || state === JobState.CANCELLED ? EXIT.awaitedFailed : undefined;
+  const awaited = [JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED];
+  return awaited.includes(state) ? EXIT.awaitedFailed : undefined;
 }
 
 function print(ctx: CommandContext, event: JobEvent): void {

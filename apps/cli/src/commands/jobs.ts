@@ -14,9 +14,10 @@ import {
 import { fromPayload, toPayload, toTaskSpec } from "@nexus/sdk";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { showEnum, writeJson, writeLine, writeTable } from "../output.ts";
 import { usageError } from "../usage-error.ts";
 import { watchJob } from "./job-events.ts";
+import { JOB_HEAD, jobRow } from "./job-table.ts";
 import { parseLimit } from "./numbers.ts";
 import { parseTime } from "./times.ts";
 
@@ -199,24 +200,16 @@ export const jobsCancelCommand: CommandSpec = {
       reason: args.text("reason") ?? "",
     });
     if (ctx.format === "json") writeJson(CancelJobResponseSchema, response);
-    else if (response.job !== undefined) writeTable(JOB_HEAD, [jobRow(response.job)]);
+    else if (response.job !== undefined) {
+      writeTable(JOB_HEAD, [jobRow(response.job)]);
+      const { neverStarted, betweenAttempts, toldToStop } = response;
+      writeLine(
+        `\ncancelled: ${neverStarted} never started, ${betweenAttempts} between attempts, ${toldToStop} told to stop`,
+      );
+    }
     return EXIT.ok;
   },
 };
-
-const JOB_HEAD = ["job", "state", "tasks", "failed", "created", "ended", "objective"];
-
-function jobRow(job: Job): string[] {
-  return [
-    job.jobId,
-    showEnum(JobState, job.state),
-    `${job.tasks?.succeeded ?? 0}/${job.tasks?.total ?? 0}`,
-    String(job.tasks?.failed ?? 0),
-    showTime(job.createTime),
-    showTime(job.endTime),
-    job.objective.length > 40 ? `${job.objective.slice(0, 39)}…` : job.objective || "-",
-  ];
-}
 
 function parseState(text: string): JobState {
   const entry = Object.entries(JobState).find(([name]) => name.toLowerCase() === text);

@@ -1,94 +1,100 @@
-import { SearchTasksResponseSchema, type Task, TaskState } from "@nexus/proto/orchestrator";
-import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
+import { toJson } from "@bufbuild/protobuf";
+import {
+  GetTaskResponseSchema,
+  type Task,
+  TaskState,
+  type TaskStreamEvent,
+  TaskStreamEventSchema,
+} from "@nexus/proto/orchestrator";
+import { fromPayload, watchTask } from "@nexus/sdk";
+import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
-import { usageError } from "../usage-error.ts";
-import { parseLimit } from "./numbers.ts";
-import { parseTime, showSpan } from "./times.ts";
+import { showEnum, showTime, writeBytes, writeJson, writeLine, writeTable } from "../output.ts";
 
-const LIMIT_DEFAULT = 50;
-
-/** Finds tasks across jobs. */
-export const tasksListCommand: CommandSpec = {
-  usage: "tasks list",
-  about: "Find tasks across jobs, newest first: who ran what, when and for how long",
-  example: "nexus tasks list --state failed --since 24h --capability text.summarise",
-  flags: [
-    { flags: "--state <state>", about: "only tasks in this state", many: true },
-    {
-      flags: "--since <time>",
-      about: "only tasks submitted then or later, e.g. 90m or 2026-11-26",
-    },
-    { flags: "--until <time>", about: "only tasks submitted before then" },
-    { flags: "--capability <name>", about: "only tasks of this capability" },
-    { flags: "--agent <id>", about: "only tasks that this agent has or had" },
-    { flags: "--reason <word>", about: "only tasks that failed for this reason" },
-    { flags: "--label <key=value>", about: "only tasks of jobs with this label", many: true },
-    { flags: "--limit <n>", about: "how many at most, 1 to 1000", default: String(LIMIT_DEFAULT) },
-  ],
-  run: list,
+/** Shows one task. */
+export const tasksGetCommand: CommandSpec = {
+  usage: "tasks get <task>",
+  about: "Show a task and what came out of it",
+  example: "nexus tasks get task_0192f0c1 -o json",
+  run: async (ctx, args) => {
+    const response = await ctx.client().jobs.getTask({ taskId: args.at(0) });
+    const { task } = response;
+    if (ctx.format === "json") writeJson(GetTaskResponseSchema, response);
+    else if (ctx.format === "name") writeLine(task?.taskId ?? "");
+    else if (task !== undefined) show(task);
+    return EXIT.ok;
+  },
 };
 
-/** A page may be short and have a next one, so pages are asked for until there are enough. */
-async function list(ctx: CommandContext, args: CommandArguments): Promise<number> {
-  const limit = parseLimit(args.text("limit")) || LIMIT_DEFAULT;
-  const createdFrom = parseTime("since", args.text("since"));
-  const createdUntil = parseTime("until", args.text("until"));
-  const filter = {
-    states: args.texts("state").map(parseState),
-    capability: args.text("capability") ?? "",
-    agentId: args.text("agent") ?? "",
-    failureReason: args.text("reason") ?? "",
-    jobLabels: args.pairs("label"),
-    ...(createdFrom === undefined ? {} : { createdFrom }),
-    ...(createdUntil === undefined ? {} : { createdUntil }),
-  };
-  const { jobs } = ctx.client();
-  const tasks: Task[] = [];
-  let pageToken = "";
-  let response: Awaited<ReturnType<typeof jobs.searchTasks>>;
-  do {
-    const page = { pageSize: limit - tasks.length, pageToken };
-    response = await jobs.searchTasks({ ...filter, page });
-    tasks.push(...response.tasks);
-    pageToken = response.page?.nextPageToken ?? "";
-  } while (tasks.length < limit && pageToken !== "");
-  if (ctx.format === "json") writeJson(SearchTasksResponseSchema, { ...response, tasks });
-  else if (ctx.format === "name") for (const { taskId } of tasks) writeLine(taskId);
-  else writeTable(HEAD, tasks.map(toRow));
-  return EXIT.ok;
+function show(task: Task): void {
+  const head = ["task", "state", "capability", "attempts", "agent", "progress", "created", "ended"];
+  writeTable(head, [
+    [
+      task.spec?.key ?? "",
+      showEnum(TaskState, task.state),
+      task.spec?.capability ?? "",
+      String(task.attempts),
+      task.agentId || "-",
+      `${Math.round(task.progress * 100)} %`,
+      showTime(task.createTime),
+      showTime(task.endTime),
+    ],
+  ]);
+  if (task.failure !== undefined) writeLine(`\n${task.failure.reason}: ${task.failure.message}`);
+  if (task.output === undefined) return;
+  const value = fromPayload(task.output);
+  writeLine("");
+  writeLine(typeof value === "string" ? value : JSON.stringify(value, null, 2));
 }
 
-const HEAD = [
-  "task",
-  "state",
-  "capability",
-  "agent",
-  "attempts",
-  "leased",
-  "took",
-  "failure",
-  "id",
-];
+/** Follows one task. */
+export const tasksWatchCommand: CommandSpec = {
+  usage: "tasks watch <task>",
+  about: "Print what a task puts out until it ends; exit code 7 when it does not succeed",
+  example: "nexus tasks watch task_0192f0c1",
+  run: async (ctx, args) => {
+    let state = TaskState.UNSPECIFIED;
+    for await (const event of watchTask(ctx.client(), args.at(0), { signal: ctx.signal })) {
+      if (event.event.case === "standing") state = event.event.value.state;
+      print(ctx, event);
+    }
+    return state === TaskState.SUCCEEDED ? EXIT.ok : EXIT.awaitedFailed;
+  },
+};
 
-function toRow(task: Task): string[] {
-  return [
-    task.spec?.key ?? "",
-    showEnum(TaskState, task.state),
-    task.spec?.capability ?? "",
-    task.agentId || "-",
-    String(task.attempts),
-    showTime(task.leaseTime),
-    showSpan(task.leaseTime, task.endTime),
-    task.failure?.reason ?? "-",
-    task.taskId,
-  ];
-}
-
-function parseState(text: string): TaskState {
-  const entry = Object.entries(TaskState).find(([name]) => name.toLowerCase() === text);
-  if (entry === undefined || entry[1] === TaskState.UNSPECIFIED) {
-    throw usageError(`"${text}" is no state of a task.`);
+/** Chunks go out as they are, so that they can be piped; what is said about them goes to the other stream. */
+function print(ctx: CommandContext, stream: TaskStreamEvent): void {
+  if (ctx.format === "json") {
+    writeLine(JSON.stringify(toJson(TaskStreamEventSchema, stream)));
+    return;
   }
-  return entry[1] as TaskState;
+  const { event } = stream;
+  if (event.case === "chunk") writeBytes(event.value.data);
+  else if (ctx.format === "table") note(describe(stream));
+}
+
+function describe({ event }: TaskStreamEvent): string {
+  switch (event.case) {
+    case "standing": {
+      const { state, agentId, failure } = event.value;
+      const by = agentId === "" ? "" : ` on ${agentId}`;
+      const why = failure === undefined ? "" : `: ${failure.reason} ${failure.message}`;
+      return `${showEnum(TaskState, state)}${by}${why}`;
+    }
+    case "attemptStarted": {
+      const { attempt, agentId, restarted } = event.value;
+      const again = restarted ? "; what was put out before no longer counts" : "";
+      return `attempt ${attempt} on ${agentId}${again}`;
+    }
+    case "progress":
+      return `${Math.round(event.value.progress * 100)} % ${event.value.message}`.trimEnd();
+    case "gap":
+      return `chunks are missing after ${event.value.afterSequence}`;
+    default:
+      return "";
+  }
+}
+
+function note(text: string): void {
+  process.stderr.write(`${text}\n`);
 }

@@ -20,7 +20,8 @@ export interface TaskInfo {
 /** Everything a handler may do besides computing. */
 export interface TaskContext {
   readonly task: TaskInfo;
-  /** Outputs of the tasks that this one depends on, decoded, by input name. */
+  /** Outputs of the tasks that this one depends on, decoded, by input name. A task that did not succeed, and whose edge
+   * says CONTINUE, has no entry. */
   readonly upstream: ReadonlyMap<string, unknown>;
   /** Epoch milliseconds by this process's clock; the orchestrator's database decides. */
   readonly deadlineAtMs: number;
@@ -31,9 +32,13 @@ export interface TaskContext {
   readonly log: Logger;
   /** Says how far the task is, 0 to 1. Cheap; at most one a task waits to be sent, the latest wins. */
   progress(fraction: number, message?: string): void;
-  /** Says that the task is alive: progress without a new number. */
+  /** Says that the task is alive: progress without a new number. A task with a `heartbeat_timeout` needs this, progress or a
+   * chunk several times as often. */
   heartbeat(): void;
-  /** Puts out a part of the output for those who watch; at most 64 KiB a call.
+  /** Puts out a part of the output for those who watch (`watchTask`), in the order of the calls; at most 64 KiB a call.
+   *
+   * Best effort: a chunk that is lost with a broken stream is not sent again, and its watchers are told of the gap. What
+   * the handler returns does not depend on it.
    *
    * Errors: exhausted/QUEUE_FULL when 4 MiB of this agent's chunks wait already, because the network does not keep
    * up: catch it and wait a little, or let the task fail and be tried again. invalid/PAYLOAD_TOO_LARGE. */

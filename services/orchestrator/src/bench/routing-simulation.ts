@@ -258,6 +258,8 @@ function leaseOf(task: LiveTask, agent: AgentEntry, nowMs: number): LiveLease {
     },
     agent,
     accepted: true,
+    heardAtMs: nowMs,
+    deadlineAtMs: Number.POSITIVE_INFINITY,
     acceptedAtMs: nowMs,
     progress: 0,
     sent: true,

@@ -12,6 +12,7 @@ export type GraphReason =
   | "INPUT_NAME_DUPLICATE"
   | "VERSION_RANGE_INVALID"
   | "LABEL_CONSTRAINT_INVALID"
+  | "MAP_INVALID"
   | "GRAPH_CYCLE"
   | "GRAPH_TOO_DEEP"
   | "GRAPH_TOO_WIDE";
@@ -25,7 +26,7 @@ export interface GraphProblem extends FieldViolation {
 const PROBLEMS_MAX = 64;
 
 /** The parts of a spec that admission looks at. */
-type Node = Pick<TaskSpec, "key" | "versionRange" | "dependencies" | "labelConstraints">;
+type Node = Pick<TaskSpec, "key" | "versionRange" | "dependencies" | "labelConstraints" | "map">;
 
 /** Returns what is wrong with a set of tasks; nothing when it may run.
  *
@@ -89,6 +90,23 @@ function checkTask(
     }
     names.add(dependency.inputName);
   }
+  const flaw = findMapFlaw(task);
+  if (flaw !== undefined) {
+    problems.add("MAP_INVALID", `tasks[${index}].map`, `task "${task.key}" ${flaw}`);
+  }
+}
+
+function findMapFlaw({ map, dependencies }: Node): string | undefined {
+  if (map === undefined) return undefined;
+  const edges = dependencies.filter((edge) => edge.taskKey === map.source);
+  if (edges.length === 0) {
+    return `is mapped over "${map.source}", which is none of its dependencies`;
+  }
+  if (edges.some((edge) => edge.onFailure === "CONTINUE")) {
+    return `cannot run without the list of "${map.source}", so that edge cannot say CONTINUE`;
+  }
+  const isTaken = dependencies.some((edge) => edge.inputName === map.itemName);
+  return isTaken ? `names two inputs "${map.itemName}"` : undefined;
 }
 
 interface Graph {

@@ -10,6 +10,7 @@ import {
   type JobState,
   NO_TASKS,
   nextJobState,
+  resumeEventOf,
   type TaskCounts,
 } from "./job-state.ts";
 
@@ -18,12 +19,36 @@ const LEGAL: Readonly<Record<JobState, Partial<Record<JobEvent, JobState>>>> = {
   PENDING: {
     TASK_LEASED: "RUNNING",
     PLANNER_LEASED: "PLANNING",
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  PLANNING: {
+    PLANNED: "RUNNING",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  RUNNING: {
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  PAUSED: {
+    RESUME: "RUNNING",
+    RESUME_PLANNING: "PLANNING",
+    RESUME_UNSTARTED: "PENDING",
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
     ENDED_WITH_FAILURE: "FAILED",
     CANCEL: "CANCELLED",
   },
-  PLANNING: { PLANNED: "RUNNING", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
-  RUNNING: { ALL_SUCCEEDED: "COMPLETED", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
   COMPLETED: {},
+  PARTIAL: {},
   FAILED: {},
   CANCELLED: {},
 };
@@ -49,8 +74,24 @@ describe("job state machine", () => {
     }
   }
 
-  it("has three terminal states", () => {
-    expect(JOB_STATES.filter(isTerminalJobState)).toEqual(["COMPLETED", "FAILED", "CANCELLED"]);
+  it("has four terminal states", () => {
+    expect(JOB_STATES.filter(isTerminalJobState)).toEqual([
+      "COMPLETED",
+      "PARTIAL",
+      "FAILED",
+      "CANCELLED",
+    ]);
+  });
+});
+
+describe("resumeEventOf", () => {
+  it("leads back to where the job was", () => {
+    const back = (started: boolean, unplanned: boolean) =>
+      nextJobState("PAUSED", resumeEventOf({ started, unplanned }));
+    expect(back(false, false)).toBe("PENDING");
+    expect(back(false, true)).toBe("PENDING");
+    expect(back(true, true)).toBe("PLANNING");
+    expect(back(true, false)).toBe("RUNNING");
   });
 });
 
@@ -83,6 +124,14 @@ describe("applyJobDelta", () => {
       delta({ active: -1, failed: 1 }, { failure: { ...first, taskKey: "b" } }),
     );
     expect(ended).toMatchObject({ state: "FAILED", failure: { taskKey: "a" } });
+  });
+
+  it("ends in part when all failures are tolerated, and only when the last task moves", () => {
+    const before = job("RUNNING", { total: 3, active: 1, failed: 1, succeeded: 1 });
+    expect(applyJobDelta(before, delta({}), true).state).toBe("RUNNING");
+    const last = delta({ active: -1, succeeded: 1 });
+    expect(applyJobDelta(before, last, true).state).toBe("PARTIAL");
+    expect(applyJobDelta(before, last).state).toBe("FAILED");
   });
 
   it("goes on after the planner when the plan adds tasks in the same batch", () => {

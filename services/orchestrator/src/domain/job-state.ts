@@ -3,7 +3,15 @@ import type { Failure } from "./task.ts";
 import type { TaskBucket } from "./task-state.ts";
 
 /** Where a job is. */
-export type JobState = "PENDING" | "PLANNING" | "RUNNING" | "COMPLETED" | "FAILED" | "CANCELLED";
+export type JobState =
+  | "PENDING"
+  | "PLANNING"
+  | "RUNNING"
+  | "PAUSED"
+  | "COMPLETED"
+  | "PARTIAL"
+  | "FAILED"
+  | "CANCELLED";
 
 /** What can happen to a job. */
 export type JobEvent =
@@ -15,16 +23,27 @@ export type JobEvent =
   | "PLANNED"
   /** Every task is terminal, none FAILED. */
   | "ALL_SUCCEEDED"
+  /** Every task is terminal, and each one that FAILED is tolerated by its edges while something came out. */
+  | "ENDED_IN_PART"
   /** Every task is terminal, at least one FAILED. */
   | "ENDED_WITH_FAILURE"
-  | "CANCEL";
+  | "CANCEL"
+  | "PAUSE"
+  /** It goes on: something of it was leased. */
+  | "RESUME"
+  /** It goes on, and its planner with it. */
+  | "RESUME_PLANNING"
+  /** It goes on, and nothing of it was leased yet. */
+  | "RESUME_UNSTARTED";
 
 /** Every state, in the order of a job's life. */
 export const JOB_STATES: readonly JobState[] = [
   "PENDING",
   "PLANNING",
   "RUNNING",
+  "PAUSED",
   "COMPLETED",
+  "PARTIAL",
   "FAILED",
   "CANCELLED",
 ];
@@ -35,8 +54,13 @@ export const JOB_EVENTS: readonly JobEvent[] = [
   "PLANNER_LEASED",
   "PLANNED",
   "ALL_SUCCEEDED",
+  "ENDED_IN_PART",
   "ENDED_WITH_FAILURE",
   "CANCEL",
+  "PAUSE",
+  "RESUME",
+  "RESUME_PLANNING",
+  "RESUME_UNSTARTED",
 ];
 
 /** The state machine. An event that a state does not list changes nothing; a terminal state lists none. */
@@ -46,13 +70,39 @@ export const JOB_TRANSITIONS: Readonly<
   PENDING: {
     TASK_LEASED: "RUNNING",
     PLANNER_LEASED: "PLANNING",
-    // A task may fail without ever being leased (NO_AGENT_IN_TIME).
+    // A job may end without anything being leased: NO_AGENT_IN_TIME, beside outputs that a new generation keeps, or the
+    // empty list of a task that is mapped over one of these.
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  PLANNING: {
+    PLANNED: "RUNNING",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  RUNNING: {
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
+    ENDED_WITH_FAILURE: "FAILED",
+    CANCEL: "CANCELLED",
+    PAUSE: "PAUSED",
+  },
+  PAUSED: {
+    RESUME: "RUNNING",
+    RESUME_PLANNING: "PLANNING",
+    RESUME_UNSTARTED: "PENDING",
+    // What was with an agent when it was paused may be the last of it.
+    ALL_SUCCEEDED: "COMPLETED",
+    ENDED_IN_PART: "PARTIAL",
     ENDED_WITH_FAILURE: "FAILED",
     CANCEL: "CANCELLED",
   },
-  PLANNING: { PLANNED: "RUNNING", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
-  RUNNING: { ALL_SUCCEEDED: "COMPLETED", ENDED_WITH_FAILURE: "FAILED", CANCEL: "CANCELLED" },
   COMPLETED: {},
+  PARTIAL: {},
   FAILED: {},
   CANCELLED: {},
 };
@@ -60,6 +110,17 @@ export const JOB_TRANSITIONS: Readonly<
 /** Returns the state after an event; the same one when the event is not legal in this state. */
 export function nextJobState(state: JobState, event: JobEvent): JobState {
   return JOB_TRANSITIONS[state][event] ?? state;
+}
+
+/** Returns the event by which a paused job goes on where it was. */
+export function resumeEventOf(job: {
+  /** Something of it was leased. */
+  readonly started: boolean;
+  /** Its plan was asked for and is not there. */
+  readonly unplanned: boolean;
+}): JobEvent {
+  if (!job.started) return "RESUME_UNSTARTED";
+  return job.unplanned ? "RESUME_PLANNING" : "RESUME";
 }
 
 /** Says whether a state is final. */
@@ -98,19 +159,25 @@ export interface JobDelta {
   readonly events: readonly JobEvent[];
 }
 
-/** Applies what a batch did to a job: counts move, and the state follows from events and counts.
+/** Applies what a batch did to a job: counts move, and the state follows from events and counts. `tolerated` says that
+ * every failure of the job is.
  *
  * The end of a job is seen here and nowhere else, so it is computed exactly when the last task moves. */
-export function applyJobDelta(job: JobProgress, delta: JobDelta): JobProgress {
+export function applyJobDelta(job: JobProgress, delta: JobDelta, tolerated = false): JobProgress {
   const counts = addCounts(job.counts, delta.counts);
   const failure = job.failure ?? delta.failure;
   let state = job.state;
   for (const event of delta.events) state = nextJobState(state, event);
   const open = counts.blocked + counts.ready + counts.active;
   if (open === 0 && counts.total > 0) {
-    state = nextJobState(state, counts.failed > 0 ? "ENDED_WITH_FAILURE" : "ALL_SUCCEEDED");
+    state = nextJobState(state, endOf(counts, tolerated));
   }
   return { state, counts, failure };
+}
+
+function endOf(counts: TaskCounts, tolerated: boolean): JobEvent {
+  if (counts.failed === 0) return "ALL_SUCCEEDED";
+  return tolerated ? "ENDED_IN_PART" : "ENDED_WITH_FAILURE";
 }
 
 /** Adds two sets of counts. */

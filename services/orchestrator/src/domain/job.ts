@@ -1,4 +1,5 @@
 /** What a job is, as reads return it and as submission makes it. */
+import type { Lineage } from "./generation.ts";
 import type { JobState, TaskCounts } from "./job-state.ts";
 import type { Failure, Payload, TaskSpec } from "./task.ts";
 
@@ -12,12 +13,21 @@ export interface JobView {
   readonly priority: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly counts: TaskCounts;
-  /** Set once FAILED or CANCELLED. */
+  /** Set once FAILED, PARTIAL or CANCELLED. */
   readonly failure: Failure | undefined;
   readonly planSummary: string;
+  readonly lineage: Lineage;
   readonly createdAt: Date;
   readonly startedAt: Date | undefined;
   readonly endedAt: Date | undefined;
+}
+
+/** How the cancelled tasks of a job stood when they were cancelled. */
+export interface Dispositions {
+  readonly neverStarted: number;
+  readonly betweenAttempts: number;
+  /** Leased; their agents are told. */
+  readonly toldToStop: number;
 }
 
 /** What a user submits, checked and with defaults filled in. */

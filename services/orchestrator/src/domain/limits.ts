@@ -3,10 +3,14 @@ import { KiB, MiB } from "@nexus/shared";
 
 /** Most tasks that one job may hold, those of its plan included. */
 export const JOB_TASKS_MAX = 10_000;
+/** Most labels of a job. */
+export const JOB_LABELS_MAX = 64;
 /** Longest chain of tasks in a job, counted in tasks. */
 export const GRAPH_DEPTH_MAX = 64;
 /** Most tasks that may depend on one task. */
 export const GRAPH_FAN_OUT_MAX = 1_000;
+/** Most elements of a list that a task is mapped over. */
+export const MAP_ITEMS_MAX = 1_000;
 /** Largest payload. */
 export const PAYLOAD_MAX_BYTES = 256 * KiB;
 /** Most bytes of upstream outputs handed to one task. */

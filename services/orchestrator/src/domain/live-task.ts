@@ -4,7 +4,17 @@ import type { StoredTaskSpec } from "./task.ts";
 
 /** The spec of a task that waits or runs: without what is no longer needed then, and without its key, which it has
  * beside it. */
-export type LiveSpec = Omit<StoredTaskSpec, "key" | "dependencies">;
+export interface LiveSpec extends Omit<StoredTaskSpec, "key" | "dependencies" | "map" | "mapItem"> {
+  /** It was made for an element of a list. Left out: false. */
+  readonly isMapItem?: true;
+}
+
+/** Makes what memory keeps of a spec: which element of a list a task has is in the tables. */
+export function toLiveSpec(spec: StoredTaskSpec): LiveSpec {
+  if (spec.mapItem === undefined) return spec;
+  const { mapItem: _, ...rest } = spec;
+  return { ...rest, isMapItem: true };
+}
 
 /** A task that is READY or leased. */
 export interface LiveTask {

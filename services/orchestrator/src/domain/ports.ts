@@ -26,7 +26,13 @@ export interface Assignment {
 }
 
 /** Why a lease ended before its agent did. */
-export type CancelReason = "JOB_CANCELLED" | "LEASE_LOST" | "DEADLINE_EXCEEDED";
+export type CancelReason =
+  | "JOB_CANCELLED"
+  | "SIBLING_FAILED"
+  | "LEASE_LOST"
+  | "DEADLINE_EXCEEDED"
+  | "HEARTBEAT_TIMEOUT"
+  | "SCHEDULE_TO_CLOSE";
 
 /** What became of an agent's terminal word. */
 export type UpdateOutcome = "COMMITTED" | "STALE";
@@ -124,4 +130,4 @@ export interface EngineEvents {
 }
 
 /** The kinds of group commit. */
-export type FlushKind = "submit" | "claim" | "update" | "cancel" | "expire";
+export type FlushKind = "submit" | "claim" | "update" | "cancel" | "expire" | "chunk";

@@ -1,9 +1,11 @@
 /** What reads need of the store. Reads see what is committed and never wait for the owner's transactions. */
+import type { DeadLetterPage, DeadLetterQuery } from "./dead-letter.ts";
 import type { JobView } from "./job.ts";
 import type { JobEvent } from "./job-event.ts";
 import type { JobState } from "./job-state.ts";
 import type { AttemptView, Payload, TaskView } from "./task.ts";
 import type { TaskState } from "./task-state.ts";
+import type { StreamChunk, StreamSource } from "./task-stream.ts";
 
 /** A stretch of time, its end not included; open where undefined. */
 export interface TimeRange {
@@ -71,6 +73,19 @@ export interface EventPage {
   readonly limit: number;
 }
 
+/** Behind which chunk of which attempt to go on. */
+export interface ChunkPlace {
+  readonly taskId: string;
+  readonly fence: bigint;
+  readonly after: bigint;
+}
+
+/** How many chunks to read: no further one once they hold so many bytes. */
+export interface ChunkLimits {
+  readonly items: number;
+  readonly bytes: number;
+}
+
 /** Reads of jobs and tasks. Ids must have their form (isJobId, isTaskId). */
 export interface Reader {
   /** Undefined when the namespace has no such job. */
@@ -89,6 +104,12 @@ export interface Reader {
   searchTasks(search: TaskSearch): Promise<TaskPage>;
   /** Oldest first, the one under way last. */
   attempts(taskId: string, limit: number): Promise<readonly AttemptView[]>;
+  /** The newest one, running or ended; undefined when there was none. */
+  newestAttempt(taskId: string): Promise<StreamSource | undefined>;
+  /** Kept chunks of an attempt, lowest first; empty when there are no more. One may come twice. */
+  chunks(place: ChunkPlace, limits: ChunkLimits): Promise<readonly StreamChunk[]>;
+  /** The latest failure first. Errors: invalid/PAGE_TOKEN_INVALID. */
+  deadLetters(query: DeadLetterQuery): Promise<DeadLetterPage>;
   /** Events with a number above `after`, lowest first. */
   events(jobId: string, after: bigint, page: EventPage): Promise<readonly JobEvent[]>;
 }

@@ -73,7 +73,7 @@ const CASES: readonly Case[] = [
   },
   {
     what: "a deadline costs an attempt",
-    ending: { kind: "DEADLINE", message: "took too long" },
+    ending: { kind: "DEADLINE", reason: "DEADLINE_EXCEEDED", message: "took too long" },
     tally: FIRST,
     expected: {
       event: "REQUEUE",
@@ -85,9 +85,40 @@ const CASES: readonly Case[] = [
   },
   {
     what: "a deadline on the last attempt fails the task",
-    ending: { kind: "DEADLINE", message: "took too long" },
+    ending: { kind: "DEADLINE", reason: "DEADLINE_EXCEEDED", message: "took too long" },
     tally: { attempts: 3, charged: 2 },
     expected: { event: "FAIL", failure: { reason: "DEADLINE_EXCEEDED" } },
+  },
+  {
+    what: "silence costs an attempt, for a reason of its own",
+    ending: { kind: "DEADLINE", reason: "HEARTBEAT_TIMEOUT", message: "silent" },
+    tally: FIRST,
+    expected: {
+      event: "REQUEUE",
+      outcome: "FAILED",
+      charged: true,
+      verdict: "FAILURE",
+      failure: { reason: "HEARTBEAT_TIMEOUT" },
+    },
+  },
+  {
+    what: "the end of the task's whole time cancels the attempt, whatever attempts are left",
+    ending: { kind: "CLOSED", message: "over" },
+    tally: FIRST,
+    expected: {
+      event: "FAIL",
+      outcome: "CANCELLED",
+      charged: true,
+      verdict: "NEUTRAL",
+      reported: false,
+      failure: { reason: "SCHEDULE_TO_CLOSE" },
+    },
+  },
+  {
+    what: "a reason that is never retried is final even when the agent would have it retried",
+    ending: failed("INPUT_INVALID"),
+    tally: FIRST,
+    expected: { event: "FAIL", failure: { reason: "INPUT_INVALID" } },
   },
   {
     what: "a lost agent costs nothing and the task is ready at once",

@@ -1,5 +1,5 @@
 /** What the end of an attempt means for its task: another attempt, or the end of the task. */
-import { backoffDelayMs } from "@nexus/shared";
+import { backoffDelayMs, TASK_FAILURE_REASONS } from "@nexus/shared";
 import { FAILURE_MESSAGE_MAX_CHARS } from "./limits.ts";
 import type { AttemptOutcome, Failure, Payload, RetryPolicy } from "./task.ts";
 
@@ -20,8 +20,14 @@ export type Ending =
   | { readonly kind: "REFUSED"; readonly message: string }
   /** The slot that it was meant for went to another replica's task. */
   | { readonly kind: "CROWDED"; readonly message: string }
-  /** The attempt took longer than start_to_close. */
-  | { readonly kind: "DEADLINE"; readonly message: string }
+  /** The attempt took longer than start_to_close, or its agent was silent for longer than heartbeat. */
+  | {
+      readonly kind: "DEADLINE";
+      readonly reason: "DEADLINE_EXCEEDED" | "HEARTBEAT_TIMEOUT";
+      readonly message: string;
+    }
+  /** The task took longer than schedule_to_close, over all of its attempts. */
+  | { readonly kind: "CLOSED"; readonly message: string }
   /** The orchestrator itself gives the task up: a bad plan, an output or input that is too large. */
   | {
       readonly kind: "REJECTED";
@@ -73,6 +79,12 @@ const UNCOSTED_BACKOFF = { initialMs: 50, multiplier: 2, maxMs: 5_000, jitter: R
 
 /** By then the router has reported how many slots there are for this replica. */
 const CROWDED_BACKOFF = { initialMs: 20, multiplier: 2, maxMs: 1_000, jitter: 0.5 };
+/** Reasons of the project that no policy retries, whoever says them. */
+const NEVER_RETRIED: ReadonlySet<string> = new Set(
+  Object.entries(TASK_FAILURE_REASONS)
+    .filter(([, { retry }]) => retry === "never")
+    .map(([reason]) => reason),
+);
 
 /** Decides what an ending does to its task. Pure but for the injected random. */
 export function settle(ending: Ending, tally: AttemptTally, policy: SettlementPolicy): Settlement {
@@ -94,12 +106,14 @@ export function settle(ending: Ending, tally: AttemptTally, policy: SettlementPo
     case "DEADLINE":
       return {
         ...settleFailure(
-          { reason: "DEADLINE_EXCEEDED", message: ending.message, retryable: true },
+          { reason: ending.reason, message: ending.message, retryable: true },
           tally,
           policy,
         ),
         word: "",
       };
+    case "CLOSED":
+      return { ...giveUp("SCHEDULE_TO_CLOSE", ending.message, "CANCELLED"), charged: true };
     case "REJECTED":
       return {
         ...giveUp(ending.reason, ending.message, "FAILED"),
@@ -134,7 +148,8 @@ function settleFailure(
   const final =
     !failed.retryable ||
     charged >= retry.maxAttempts ||
-    retry.nonRetryableReasons.includes(failed.reason);
+    retry.nonRetryableReasons.includes(failed.reason) ||
+    NEVER_RETRIED.has(failed.reason);
   const backoff = {
     initialMs: retry.initialDelayMs,
     multiplier: retry.multiplier,

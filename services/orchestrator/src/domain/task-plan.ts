@@ -1,5 +1,6 @@
 /** Turns admitted specs into tasks: ids, edges by id, first states. */
-import type { LiveTask } from "./live-task.ts";
+import { DEFAULT_EDGE_POLICY, type EdgePolicy } from "./edge-policy.ts";
+import { type LiveTask, toLiveSpec } from "./live-task.ts";
 import type { Payload, StoredTaskSpec, TaskSpec } from "./task.ts";
 
 /** A task about to be inserted. */
@@ -16,12 +17,15 @@ export interface NewTask {
   readonly hasUpstream: boolean;
   /** One per dependency, in order. */
   readonly parents: readonly NewEdge[];
+  /** How many of them have not ended, and one more for a mapped task, which never becomes ready itself. */
+  readonly pending: number;
 }
 
 /** An edge about to be inserted. */
 export interface NewEdge {
   readonly parentId: string;
   readonly inputName: string;
+  readonly onFailure: EdgePolicy;
 }
 
 /** Where tasks belong. */
@@ -43,12 +47,14 @@ export function planTasks(
 ): NewTask[] {
   const idByKey = new Map(specs.map((spec) => [spec.key, nextTaskId()]));
   const parents = new Set(specs.flatMap((spec) => spec.dependencies.map((edge) => edge.taskKey)));
+  const mapped = specs.filter((spec) => spec.map !== undefined);
+  const feeders = new Set(mapped.flatMap((spec) => spec.dependencies.map((edge) => edge.taskKey)));
   return specs.map(({ input, ...spec }, index) => ({
     taskId: idByKey.get(spec.key) as string,
     jobId: home.jobId,
     namespace: home.namespace,
     ordinal: home.firstOrdinal + index,
-    spec,
+    spec: feeders.has(spec.key) ? { ...spec, feedsMap: true } : spec,
     input,
     priority: home.priority + spec.priority,
     planning: home.planning,
@@ -57,8 +63,15 @@ export function planTasks(
     parents: spec.dependencies.map((edge) => ({
       parentId: idByKey.get(edge.taskKey) as string,
       inputName: edge.inputName,
+      onFailure: edge.onFailure ?? DEFAULT_EDGE_POLICY,
     })),
+    pending: spec.dependencies.length + gateOf(spec),
   }));
+}
+
+/** The edge more than it has for which a mapped task waits. */
+export function gateOf(spec: Pick<StoredTaskSpec, "map">): number {
+  return spec.map === undefined ? 0 : 1;
 }
 
 /** Returns the tasks that wait for nothing, as they enter memory once they are committed. */
@@ -68,13 +81,13 @@ export function readyTasks(
   traceparent: string,
 ): LiveTask[] {
   return tasks
-    .filter((task) => task.parents.length === 0)
+    .filter((task) => task.pending === 0)
     .map((task) => ({
       taskId: task.taskId,
       jobId: task.jobId,
       namespace: task.namespace,
       key: task.spec.key,
-      spec: task.spec,
+      spec: toLiveSpec(task.spec),
       priority: task.priority,
       planning: task.planning,
       sink: task.sink,

@@ -11,7 +11,13 @@ import {
 
 /** Every cell of the table, written out: `-` means that the event changes nothing. */
 const CELLS: Readonly<Record<TaskState, Readonly<Record<TaskEvent, TaskState | "-">>>> = {
-  BLOCKED: row({ UNBLOCK: "READY", SKIP: "SKIPPED", CANCEL: "CANCELLED" }),
+  BLOCKED: row({
+    UNBLOCK: "READY",
+    GATHER: "SUCCEEDED",
+    REJECT: "FAILED",
+    SKIP: "SKIPPED",
+    CANCEL: "CANCELLED",
+  }),
   READY: row({ LEASE: "LEASED", EXPIRE: "FAILED", CANCEL: "CANCELLED" }),
   LEASED: row({
     ACCEPT: "RUNNING",
@@ -30,6 +36,8 @@ const CELLS: Readonly<Record<TaskState, Readonly<Record<TaskEvent, TaskState | "
 function row(legal: Partial<Record<TaskEvent, TaskState>>): Record<TaskEvent, TaskState | "-"> {
   const none = {
     UNBLOCK: "-",
+    GATHER: "-",
+    REJECT: "-",
     SKIP: "-",
     LEASE: "-",
     ACCEPT: "-",

@@ -15,6 +15,10 @@ export type TaskState =
 export type TaskEvent =
   /** The last task it depends on succeeded. */
   | "UNBLOCK"
+  /** A mapped task: what its elements' tasks put out is put together. */
+  | "GATHER"
+  /** A mapped task: its list cannot be mapped over, or not be put together. */
+  | "REJECT"
   /** A task it depends on, directly or not, did not succeed. */
   | "SKIP"
   /** An agent was chosen and its lease committed. */
@@ -29,7 +33,7 @@ export type TaskEvent =
   | "FAIL"
   /** No agent took it in time. */
   | "EXPIRE"
-  /** Its job was cancelled. */
+  /** Its job was cancelled, or a sibling failed that cancels the others. */
   | "CANCEL";
 
 /** Every state, in the order of a task's life. */
@@ -47,6 +51,8 @@ export const TASK_STATES: readonly TaskState[] = [
 /** Every event. */
 export const TASK_EVENTS: readonly TaskEvent[] = [
   "UNBLOCK",
+  "GATHER",
+  "REJECT",
   "SKIP",
   "LEASE",
   "ACCEPT",
@@ -63,7 +69,13 @@ export const TASK_EVENTS: readonly TaskEvent[] = [
 export const TASK_TRANSITIONS: Readonly<
   Record<TaskState, Readonly<Partial<Record<TaskEvent, TaskState>>>>
 > = {
-  BLOCKED: { UNBLOCK: "READY", SKIP: "SKIPPED", CANCEL: "CANCELLED" },
+  BLOCKED: {
+    UNBLOCK: "READY",
+    GATHER: "SUCCEEDED",
+    REJECT: "FAILED",
+    SKIP: "SKIPPED",
+    CANCEL: "CANCELLED",
+  },
   READY: { LEASE: "LEASED", EXPIRE: "FAILED", CANCEL: "CANCELLED" },
   LEASED: {
     ACCEPT: "RUNNING",

@@ -1,5 +1,7 @@
 /** What a task is: its immutable spec, and the views of it that reads return. */
+import type { EdgePolicy } from "./edge-policy.ts";
 import type { LabelConstraint } from "./label-constraint.ts";
+import type { MapItem, MapSpec } from "./map-spec.ts";
 import type { RoutingDecision } from "./routing-decision.ts";
 import type { TaskState } from "./task-state.ts";
 
@@ -13,6 +15,8 @@ export interface Payload {
 export interface Dependency {
   readonly taskKey: string;
   readonly inputName: string;
+  /** Left out: FAIL. */
+  readonly onFailure?: EdgePolicy;
 }
 
 /** How often and when a failed task is tried again. Complete: defaults are filled in at submission. */
@@ -42,6 +46,14 @@ export interface TaskSpec {
   /** Prefers the agent that got the last task of the same key. */
   readonly affinityKey?: string;
   readonly labelConstraints?: readonly LabelConstraint[];
+  /** Its failure cancels every open task of the job. Left out: false. */
+  readonly cancelSiblingsOnFailure?: true;
+  /** It is done once for each element of a list. */
+  readonly map?: MapSpec;
+  /** Absent means that an attempt may be silent for as long as it runs. */
+  readonly heartbeatMs?: number;
+  /** Absent means that only the attempts bound the task's life. */
+  readonly scheduleToCloseMs?: number;
 }
 
 /** Slots of an agent that a task takes. */
@@ -49,14 +61,19 @@ export function slotCostOf(spec: Pick<TaskSpec, "slotCost">): number {
   return spec.slotCost ?? 1;
 }
 
-/** A spec without the parts that live in tables of their own. */
-export type StoredTaskSpec = Omit<TaskSpec, "input">;
+/** A spec without the parts that live in tables of their own, and with what the graph says of the task. */
+export interface StoredTaskSpec extends Omit<TaskSpec, "input"> {
+  /** A mapped task depends on it. Left out: false. */
+  readonly feedsMap?: true;
+  /** It was made for an element of a mapped task's list. */
+  readonly mapItem?: MapItem;
+}
 
 /** Why something did not succeed. */
 export interface Failure {
   readonly reason: string;
   readonly message: string;
-  /** The task that failed first, for a job or a skipped task; else empty. */
+  /** The task that failed first, for a job, or a task that was skipped or cancelled for it; else empty. */
   readonly taskKey: string;
 }
 
@@ -74,6 +91,8 @@ export interface TaskView {
   readonly fence: bigint;
   readonly failure: Failure | undefined;
   readonly planning: boolean;
+  /** The task of an earlier generation that made its output; empty when it ran itself. */
+  readonly reusedFrom: string;
   readonly createdAt: Date;
   readonly readyAt: Date | undefined;
   readonly leasedAt: Date | undefined;

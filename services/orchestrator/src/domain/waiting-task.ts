@@ -111,6 +111,11 @@ const KEPT: Readonly<Record<Exclude<keyof LiveSpec, "affinityKey">, true>> = {
   retry: true,
   startToCloseMs: true,
   scheduleToStartMs: true,
+  heartbeatMs: true,
+  scheduleToCloseMs: true,
+  cancelSiblingsOnFailure: true,
+  feedsMap: true,
+  isMapItem: true,
 };
 const KEPT_FIELDS = Object.keys(KEPT) as readonly (keyof typeof KEPT)[];
 

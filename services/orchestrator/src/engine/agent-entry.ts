@@ -29,6 +29,12 @@ export interface LiveLease {
   accepted: boolean;
   /** When, monotonic milliseconds; undefined when that is stored already. */
   acceptedAtMs: number | undefined;
+  /** When the agent last said something of it, monotonic milliseconds. No row is written for it: after a restart
+   * silence is measured anew. */
+  heardAtMs: number;
+  /** When start_to_close ends it at the latest, monotonic milliseconds, early rather than late. The reaper goes by the
+   * stored deadline; this is for answers that are given without asking the database. */
+  readonly deadlineAtMs: number;
   /** What the agent last said, 0 to 1. */
   progress: number;
   /** The assignment was handed to the stream of the session's router. */

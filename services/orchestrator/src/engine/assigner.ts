@@ -4,6 +4,7 @@ import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { SessionRef } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
 import { slotCostOf } from "../domain/task.ts";
+import { readItemMaterial } from "../store/map-store.ts";
 import { readMaterial, type TaskMaterial } from "../store/payload-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
@@ -44,15 +45,21 @@ export class Assigner {
 
   async #assignBatch(leases: readonly LiveLease[]): Promise<void> {
     if (leases.length === 0) return;
-    const ids = leases.map((live) => live.lease.task.taskId);
-    const upstream = leases.filter((live) => live.lease.task.hasUpstream);
+    const items = leases.filter((live) => live.lease.task.spec.isMapItem === true);
+    const plain = leases.filter((live) => live.lease.task.spec.isMapItem !== true);
+    const upstream = plain.filter((live) => live.lease.task.hasUpstream);
     const material = await readMaterial(
       this.#parts.pool,
-      ids,
+      plain.map((live) => live.lease.task.taskId),
       upstream.map((live) => live.lease.task.taskId),
     );
+    const itemMaterial = await readItemMaterial(
+      this.#parts.pool,
+      items.map((live) => live.lease.task.taskId),
+    );
     for (const live of leases) {
-      const found = material.get(live.lease.task.taskId);
+      const { taskId } = live.lease.task;
+      const found = material.get(taskId) ?? itemMaterial.get(taskId);
       if (found !== undefined) this.#send(live, found);
     }
   }

@@ -78,11 +78,14 @@ export class Backlog {
    *
    * Errors: exhausted/QUEUE_FULL, with a time to retry after that follows from how fast the backlog drains. */
   reserve(namespace: string, tasks: number): void {
+    this.assertRoom(namespace, tasks);
+    this.#underWay.add(namespace, tasks);
+  }
+
+  /** Refuses tasks for which there is no room, and reserves none. Errors: as reserve(). */
+  assertRoom(namespace: string, tasks: number): void {
     const shortage = this.#findShortage(namespace, tasks);
-    if (shortage === undefined) {
-      this.#underWay.add(namespace, tasks);
-      return;
-    }
+    if (shortage === undefined) return;
     const { message } = shortage;
     const details = { retryAfterMs: this.#retryAfterMs(shortage) };
     throw new NexusError({ kind: "exhausted", reason: "QUEUE_FULL", message, details });

@@ -1,25 +1,21 @@
 /** Cancels jobs. */
 import { NexusError } from "@nexus/shared";
-import type { JobView } from "../domain/job.ts";
-import type { JobEvent } from "../domain/job-event.ts";
+import type { Dispositions, JobView } from "../domain/job.ts";
+import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import { toFailure } from "../domain/settlement.ts";
-import { type Cancelled, cancelTasks, holdJob } from "../store/cancel-store.ts";
+import { type CancelledJob, cancelJob, holdJob, readDispositions } from "../store/cancel-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { readJob } from "../store/job-reader.ts";
-import { type RequestRecord, recordRequests, requestKey } from "../store/request-store.ts";
 import { notOwner } from "../store/writer-session.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
+import { type JobOrder, recordOnce } from "./recorded-request.ts";
+import { dropStoppedTasks } from "./stopped-tasks.ts";
 
 /** Why and on whose behalf a job is cancelled. */
-export interface CancelOrder {
-  readonly namespace: string;
-  readonly principalId: string;
-  readonly requestId: string;
-  readonly bodyHash: Uint8Array;
-  readonly jobId: string;
+export interface CancelOrder extends JobOrder {
   /** For people; may be empty. */
   readonly reason: string;
 }
@@ -27,7 +23,8 @@ export interface CancelOrder {
 /** What one transaction did. */
 interface Flushed {
   readonly job: JobView;
-  readonly cancelled: Cancelled | undefined;
+  readonly dispositions: Dispositions;
+  readonly cancelled: CancelledJob | undefined;
   readonly events: readonly JobEvent[];
 }
 
@@ -60,66 +57,47 @@ export class Canceller {
   /** Cancels a job, committed before it answers, and tells the agents at once. A terminal job is left as it is.
    *
    * Errors: not_found/JOB_NOT_FOUND; conflict/REQUEST_ID_REUSED; unavailable/NOT_OWNER. */
-  async cancel(order: CancelOrder): Promise<JobView> {
+  async cancel(order: CancelOrder): Promise<Pick<Flushed, "job" | "dispositions">> {
     const startedAtMs = this.#parts.nowMs();
-    const { job } = await this.#parts.ledger.run(
+    const { job, dispositions } = await this.#parts.ledger.run(
       async (client): Promise<Flushed> => {
         if (!this.#parts.ledger.owns(order.jobId)) throw notOwner("Another replica owns the job.");
         const state = await holdJob(client, order.namespace, order.jobId);
         if (state === undefined) throw jobNotFound();
-        await this.#record(client, order);
+        await recordOnce(client, "CancelJob", order);
         const open = !isTerminalJobState(state);
         const message = order.reason === "" ? "The job was cancelled." : order.reason;
         const cancelled = open
-          ? await cancelTasks(client, order.jobId, toFailure("JOB_CANCELLED", message))
+          ? await cancelJob(client, order.jobId, toFailure("JOB_CANCELLED", message))
           : undefined;
-        const events = await appendEvents(client, cancelled?.changes ?? []);
+        const events = await appendEvents(client, changesOf(cancelled));
+        const dispositions = await readDispositions(client, order.jobId);
         const job = await readJob(client, order.namespace, order.jobId);
         if (job === undefined) throw jobNotFound();
-        return { job, cancelled, events };
+        return { job, dispositions, cancelled, events };
       },
       (flushed) => this.#apply(order.namespace, flushed),
     );
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#parts.events.flushed("cancel", 1, seconds);
-    return job;
-  }
-
-  async #record(client: Parameters<typeof holdJob>[0], order: CancelOrder): Promise<void> {
-    const { namespace, principalId, requestId, bodyHash, jobId } = order;
-    const method = "CancelJob" as const;
-    const record: RequestRecord = { namespace, principalId, requestId, method, bodyHash, jobId };
-    const earlier = (await recordRequests(client, [record])).get(requestKey(record));
-    if (earlier === undefined) return;
-    if (earlier.method === method && Buffer.compare(earlier.bodyHash, bodyHash) === 0) return;
-    throw new NexusError({
-      kind: "conflict",
-      reason: "REQUEST_ID_REUSED",
-      message: "The request id was used before with another body.",
-    });
+    return { job, dispositions };
   }
 
   #apply(namespace: string, { cancelled, events }: Flushed): void {
     if (cancelled === undefined) return;
-    const { queue, backlog, book, dispatch } = this.#parts;
-    backlog.addBlocked(namespace, -cancelled.blocked);
-    for (const change of cancelled.changes) {
-      if (change.kind !== "task") continue;
-      queue.remove(change.taskId);
-      const live = book.remove(change.taskId);
-      if (live === undefined) continue;
-      const { agent, lease } = live;
+    const { tasks } = cancelled;
+    const blocked = tasks.filter(({ from }) => from === "BLOCKED").length;
+    this.#parts.backlog.addBlocked(namespace, -blocked);
+    const changes = tasks.map(({ change }) => change);
+    dropStoppedTasks(this.#parts, changes, "JOB_CANCELLED", ({ agent, lease }) => {
       agent.forgetProbe(lease.task.spec.capability, this.#parts.nowMs());
-      if (agent.session !== undefined) {
-        const { agentId } = agent;
-        dispatch.cancel(
-          agent.session.router,
-          { namespace, agentId, epoch: lease.agentEpoch },
-          { taskId: change.taskId, fence: lease.fence, reason: "JOB_CANCELLED" },
-        );
-      }
       this.#deps.onReleased(agent);
-    }
+    });
     publish(this.#parts, events);
   }
+}
+
+function changesOf(cancelled: CancelledJob | undefined): (TaskChange | JobChange)[] {
+  if (cancelled === undefined) return [];
+  return [...cancelled.tasks.map(({ change }) => change), cancelled.job];
 }

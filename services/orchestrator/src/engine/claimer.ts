@@ -116,7 +116,7 @@ export class Claimer {
           const granted = await claimTasks(client, ours);
           return { granted, effects: await this.#follow(client, ours, granted) };
         },
-        ({ granted, effects }) => this.#apply(batch, granted, effects),
+        ({ granted, effects }) => this.#apply(batch, granted, { effects, startedAtMs }),
       );
     } catch (error) {
       this.#parts.events.flushFailed("claim", error);
@@ -159,7 +159,7 @@ export class Claimer {
   #apply(
     batch: readonly Pending[],
     granted: ReadonlyMap<string, GrantedLease>,
-    effects: Effects,
+    { effects, startedAtMs }: { readonly effects: Effects; readonly startedAtMs: number },
   ): void {
     const leases: LiveLease[] = [];
     for (const { claim, agent, readySinceMs } of batch) {
@@ -183,6 +183,8 @@ export class Claimer {
         agent,
         accepted: false,
         acceptedAtMs: undefined,
+        heardAtMs: this.#parts.nowMs(),
+        deadlineAtMs: startedAtMs + claim.task.spec.startToCloseMs,
         progress: 0,
         sent: false,
         readySinceMs,

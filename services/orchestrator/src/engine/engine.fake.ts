@@ -97,6 +97,8 @@ export function fakeLease(agent: AgentEntry, epoch: bigint): LiveLease {
     agent,
     accepted: false,
     acceptedAtMs: undefined,
+    heardAtMs: 0,
+    deadlineAtMs: 1_000,
     progress: 0,
     sent: true,
     readySinceMs: 0,

@@ -16,21 +16,28 @@ import { Assigner } from "./assigner.ts";
 import { Backlog } from "./backlog.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
+import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
 import { Fleet } from "./fleet.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { LeaseChecker } from "./lease-checker.ts";
 import { Ledger, type Ownership } from "./ledger.ts";
 import type { EngineLimits, EngineParts } from "./parts.ts";
+import { Pauser } from "./pauser.ts";
 import { Planner } from "./planner.ts";
 import { enqueue } from "./queue-keeper.ts";
 import { needOf, ReadyQueue } from "./ready-queue.ts";
 import { Reaper } from "./reaper.ts";
+import { type RedriveOrder, type RedriveResult, Redriver } from "./redriver.ts";
+import { Replayer } from "./replayer.ts";
 import { RingKeeper } from "./ring-keeper.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SessionKeeper } from "./session-keeper.ts";
 import { Settler } from "./settler.ts";
 import { inShards, ShardMemory } from "./shard-memory.ts";
+import { SilenceReaper } from "./silence-reaper.ts";
 import { Submitter } from "./submitter.ts";
+import { TaskStreams } from "./task-streams.ts";
 import { UpdateIntake } from "./update-intake.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -64,9 +71,15 @@ export interface EngineOptions {
 /** Owns the wiring of the parts and their common life. */
 export class Engine {
   readonly hub: WatchHub;
+  readonly streams: TaskStreams;
   readonly sessions: SessionKeeper;
   readonly updates: UpdateIntake;
+  readonly leases: LeaseChecker;
   readonly reaper: Reaper;
+  readonly pauser: Pauser;
+  readonly replayer: Replayer;
+  readonly silenceReaper: SilenceReaper;
+  readonly closingReaper: ClosingReaper;
   readonly ring: RingKeeper;
   readonly demands: Demands;
   readonly #parts: EngineParts;
@@ -77,6 +90,7 @@ export class Engine {
   readonly #settler: Settler;
   readonly #submitter: Submitter;
   readonly #canceller: Canceller;
+  readonly #redriver: Redriver;
   readonly #memory: ShardMemory;
   #outcomesVersion = 0;
   #takings = 0;
@@ -88,6 +102,7 @@ export class Engine {
     const parts = buildParts(options);
     this.#parts = parts;
     this.hub = parts.hub;
+    this.streams = parts.streams;
     const onReleased = (agent: AgentEntry) => this.#scheduler.wakeAgent(agent);
     const onReady = (tasks: readonly { task: LiveTask; delayMs: number }[]) =>
       enqueue(parts, this.#scheduler, tasks);
@@ -113,7 +128,13 @@ export class Engine {
     this.#settler = new Settler({ parts, onEnded, onReady });
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
+    this.pauser = new Pauser({ parts, onReady });
+    this.replayer = new Replayer({ parts, onReady });
+    this.#redriver = new Redriver({ parts, onReady });
+    this.leases = new LeaseChecker(parts);
     this.reaper = new Reaper(parts, this.#settler);
+    this.silenceReaper = new SilenceReaper(parts, this.#settler);
+    this.closingReaper = new ClosingReaper(parts, this.#settler);
     this.ring = new RingKeeper({
       ...options.replica,
       pool: options.pool,
@@ -170,7 +191,7 @@ export class Engine {
       blocked: backlog.blocked,
       leases: book.size,
       agents: fleet.size,
-      watchers: hub.size,
+      watchers: hub.size + this.streams.size,
       claims: this.#claimer.inFlight,
     };
   }
@@ -192,17 +213,18 @@ export class Engine {
   async stop(): Promise<void> {
     this.#scheduler.pause();
     this.demands.stop();
-    const flushes = [this.#submitter.close(), this.#claimer.close(), this.#settler.close()];
+    const { streams } = this;
+    const flushes = [this.#submitter, this.#claimer, this.#settler, streams].map((p) => p.close());
     // While the database is away, what is queued cannot be committed; agents and callers say it again elsewhere.
     await withDeadline(Promise.all(flushes), STOP_FLUSH_MAX_MS).catch(() => undefined);
     await this.#parts.ledger.stop();
-    this.hub.end(
-      new NexusError({
-        kind: "unavailable",
-        reason: "SERVER_DRAINING",
-        message: "The orchestrator is shutting down; connect again.",
-      }),
-    );
+    const draining = new NexusError({
+      kind: "unavailable",
+      reason: "SERVER_DRAINING",
+      message: "The orchestrator is shutting down; connect again.",
+    });
+    this.hub.end(draining);
+    this.streams.end(draining);
   }
 
   /** Refuses a call while this replica takes no part. Errors: unavailable/NOT_OWNER. */
@@ -216,8 +238,12 @@ export class Engine {
     return this.#submitter.submit(submission);
   }
 
-  cancel(order: CancelOrder): Promise<JobView> {
+  cancel(order: CancelOrder): ReturnType<Canceller["cancel"]> {
     return this.#canceller.cancel(order);
+  }
+
+  redrive(order: RedriveOrder): Promise<RedriveResult> {
+    return this.#redriver.redrive(order);
   }
 
   /** The registry says what an agent can do. */
@@ -281,6 +307,7 @@ export class Engine {
     this.sessions.onLoaded(all);
     if (all) this.#options.onJoined();
     this.hub.announceGap(inShards(shards));
+    this.streams.announceGap(inShards(shards));
     this.#scheduler.resume();
     if (all) this.updates.replay();
     // Another replica's agents speak to it until the assignment comes from here.
@@ -290,8 +317,9 @@ export class Engine {
 
   #onGiven(shards: readonly number[], blocked: ReadonlyMap<string, number>): void {
     for (const agent of this.#memory.forget(shards, blocked)) this.#scheduler.wakeAgent(agent);
-    const moved = notOwner("Another replica owns the job now; watch again with after_sequence.");
+    const moved = notOwner("Another replica owns the job now; go on there from the last event.");
     this.hub.end(moved, inShards(shards));
+    this.streams.end(moved, inShards(shards));
   }
 
   #onEnded(live: LiveLease, settlement: Settlement | undefined): void {
@@ -351,6 +379,7 @@ function buildParts(options: EngineOptions): EngineParts {
     book: new LeaseBook(),
     affinity: new AffinityBook(),
     hub: new WatchHub(),
+    streams: new TaskStreams({ pool, logger, events: options.events }),
     dispatch: options.dispatch,
     plans: options.plans,
     events: options.events,
@@ -358,6 +387,7 @@ function buildParts(options: EngineOptions): EngineParts {
     routing: { bulkhead, explorationShare, random },
     ids: options.ids,
     tallies: { generation: 0 },
+    paused: new Set(),
     nowMs,
   };
 }

@@ -1,7 +1,10 @@
 /** What the settler is asked to do, and how orders are told apart, bounded and answered. */
 import { MiB } from "@nexus/shared";
+import type { LiveTask } from "../domain/live-task.ts";
+import { feedsMap } from "../domain/map.ts";
 import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
+import type { Failure } from "../domain/task.ts";
 import type { NewTask } from "../domain/task-plan.ts";
 import type { MovedTask } from "../store/effects-store.ts";
 import { type LeaseEnd, stateAfter } from "../store/settle-store.ts";
@@ -83,6 +86,8 @@ export function movedByEnd({ live, settlement }: EndedLease): MovedTask {
   return {
     from: "RUNNING",
     sink: live.lease.task.sink,
+    cancelsSiblings: live.lease.task.spec.cancelSiblingsOnFailure ?? false,
+    feedsMap: feedsMap(live.lease.task.spec),
     change: changeOf(live, stateAfter(settlement), settlement.failure),
   };
 }
@@ -90,6 +95,26 @@ export function movedByEnd({ live, settlement }: EndedLease): MovedTask {
 /** The move of a task whose agent began. */
 export function movedByAccept(live: LiveLease): MovedTask {
   return { from: "LEASED", sink: true, change: changeOf(live, "RUNNING", undefined) };
+}
+
+/** The move of a task that waited for an agent and is given up. */
+export function movedByExpiry(task: LiveTask, failure: Failure): MovedTask {
+  return {
+    from: "READY",
+    sink: task.sink,
+    feedsMap: feedsMap(task.spec),
+    cancelsSiblings: task.spec.cancelSiblingsOnFailure ?? false,
+    change: {
+      kind: "task",
+      jobId: task.jobId,
+      taskId: task.taskId,
+      taskKey: task.key,
+      state: "FAILED",
+      attempt: 0,
+      agentId: "",
+      failure,
+    },
+  };
 }
 
 function changeOf(

@@ -9,6 +9,7 @@ import type { Fleet } from "./fleet.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Ledger } from "./ledger.ts";
 import type { ReadyQueue } from "./ready-queue.ts";
+import type { TaskStreams } from "./task-streams.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
 /** The limits of the engine; see config.ts for what each means. */
@@ -38,6 +39,7 @@ export interface EngineParts {
   readonly book: LeaseBook;
   readonly affinity: AffinityBook;
   readonly hub: WatchHub;
+  readonly streams: TaskStreams;
   readonly dispatch: Dispatch;
   readonly plans: PlanCodec;
   readonly events: EngineEvents;
@@ -46,6 +48,8 @@ export interface EngineParts {
   readonly logger: Logger;
   readonly ids: Ids;
   readonly tallies: Tallies;
+  /** Open jobs that are paused; the pauser's. */
+  readonly paused: Set<string>;
   /** Monotonic milliseconds, for delays inside this process. */
   readonly nowMs: () => number;
 }

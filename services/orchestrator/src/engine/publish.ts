@@ -7,8 +7,10 @@ import type { EngineParts } from "./parts.ts";
 /** Passes committed events on. Called after the commit and before the next transaction, so in the order of commits. */
 export function publish(parts: EngineParts, events: readonly JobEvent[]): void {
   parts.hub.publish(events);
+  parts.streams.publish(events, (taskId) => parts.book.get(taskId)?.lease.fence ?? 0n);
   for (const { change } of events) {
     if (change.kind === "job" && isTerminalJobState(change.state)) {
+      parts.paused.delete(change.jobId);
       parts.events.jobsEnded(change.state);
     }
   }

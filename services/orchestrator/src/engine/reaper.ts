@@ -1,12 +1,13 @@
 /** Ends what is overdue, by the database's clock. Each step is bounded; loops repeat them. */
-
-import { NexusError } from "@nexus/shared";
-import type { LiveTask } from "../domain/live-task.ts";
+import { JobDeltas } from "../domain/job-deltas.ts";
+import { toFailure } from "../domain/settlement.ts";
 import { expireReady, findOverdueLeases, findOverdueReady } from "../store/due-store.ts";
-import { applyEffects, type MovedTask } from "../store/effects-store.ts";
+import { applyEffects } from "../store/effects-store.ts";
+import { movedByExpiry } from "./lease-orders.ts";
+import { stopLease } from "./lease-stopper.ts";
 import type { EngineParts } from "./parts.ts";
-import { publish } from "./publish.ts";
 import type { Settler } from "./settler.ts";
+import { taskIdsOf } from "./task-ids.ts";
 
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
 const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
@@ -68,12 +69,15 @@ export class Reaper {
       async (client) => {
         const shards = [...this.#parts.ledger.shards.keys()];
         const expired = await expireReady(client, ids, { shards, message: NO_AGENT });
-        return { expired, effects: await applyEffects(client, expired.map(toMoved)) };
+        const failure = toFailure("NO_AGENT_IN_TIME", NO_AGENT);
+        const moved = expired.map((task) => movedByExpiry(task, failure));
+        const maps = { newTaskId: taskIdsOf(this.#parts) };
+        return { expired, effects: await applyEffects(client, moved, new JobDeltas(), maps) };
       },
       ({ expired, effects }) => {
         for (const task of expired) this.#parts.queue.remove(task.taskId);
-        this.#parts.backlog.removeBlocked(effects.unblockedOrSkipped);
-        publish(this.#parts, effects.events);
+        const freed = effects.unblocked.map((task) => ({ task, delayMs: 0 }));
+        this.#settler.follow(effects, freed);
       },
     );
     this.#parts.events.expired(expired.length);
@@ -85,37 +89,12 @@ export class Reaper {
   async #endLate({ taskId, fence }: { taskId: string; fence: bigint }): Promise<void> {
     const live = this.#parts.book.find(taskId, fence);
     if (live === undefined) return;
-    const { agent, lease } = live;
-    try {
-      const ending = { kind: "DEADLINE" as const, message: TOO_LONG };
-      const outcome = await this.#settler.end({ taskId, fence, by: undefined, ending });
-      if (outcome === "STALE" || agent.session === undefined) return;
-      const { namespace, agentId } = agent;
-      this.#parts.dispatch.cancel(
-        agent.session.router,
-        { namespace, agentId, epoch: lease.agentEpoch },
-        { taskId, fence, reason: "DEADLINE_EXCEEDED" },
-      );
-    } catch (error) {
-      // Found again by the next step.
-      if (!(error instanceof NexusError)) throw error;
-    }
+    const reason = "DEADLINE_EXCEEDED" as const;
+    await stopLease(
+      { parts: this.#parts, settler: this.#settler },
+      live,
+      { kind: "DEADLINE", reason, message: TOO_LONG },
+      reason,
+    );
   }
-}
-
-function toMoved(task: LiveTask): MovedTask {
-  return {
-    from: "READY",
-    sink: task.sink,
-    change: {
-      kind: "task",
-      jobId: task.jobId,
-      taskId: task.taskId,
-      taskKey: task.key,
-      state: "FAILED",
-      attempt: 0,
-      agentId: "",
-      failure: { reason: "NO_AGENT_IN_TIME", message: NO_AGENT, taskKey: "" },
-    },
-  };
 }

@@ -2,15 +2,14 @@
 import type { Queryable } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
-import type { LiveTask } from "../domain/live-task.ts";
 import { type Settlement, settle } from "../domain/settlement.ts";
-import { readyTasks } from "../domain/task-plan.ts";
 import { acceptTasks } from "../store/accept-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
 import { setPlan } from "../store/plan-store.ts";
 import { findEndedLeases, settleLeases } from "../store/settle-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
 import type { LiveLease } from "./agent-entry.ts";
+import { type FreedTask, freedTasks, type SettledLeases } from "./freed-tasks.ts";
 import {
   type AdmittedPlan,
   chunksByBytes,
@@ -25,14 +24,18 @@ import {
   wordOf,
 } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
+import { withholdPaused } from "./pauser.ts";
 import { publish } from "./publish.ts";
+import { dropStoppedTasks } from "./stopped-tasks.ts";
+import { taskIdsOf } from "./task-ids.ts";
 
 /** What one transaction did. */
 interface Flushed {
   readonly accepted: ReadonlySet<string>;
-  readonly settled: ReadonlyMap<string, { readonly readyAtMs: number }>;
+  readonly settled: SettledLeases;
   readonly ended: readonly EndedLease[];
   readonly effects: Effects;
+  readonly freed: readonly FreedTask[];
 }
 
 /** What the settler needs beside the shared parts. */
@@ -41,7 +44,7 @@ export interface SettlerDeps {
   /** A lease is over and its agent has a slot free; without a settlement when somebody else had ended it. */
   readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
   /** Tasks wait for an agent, again or for the first time. */
-  readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
+  readonly onReady: (tasks: readonly FreedTask[]) => void;
 }
 
 /** Owns the end of leases. */
@@ -73,6 +76,16 @@ export class Settler {
   /** Notes that an agent began. Errors: as end(). */
   accept(taskId: string, fence: bigint): Promise<OrderOutcome> {
     return this.#batcher.add({ kind: "accept", taskId, fence });
+  }
+
+  /** Brings into memory what followed from tasks having moved, once it is committed. `freed` wait for an agent now. */
+  follow(effects: Effects, freed: readonly FreedTask[]): void {
+    this.#parts.backlog.removeBlocked(effects.leftBlocked);
+    publish(this.#parts, effects.events);
+    dropStoppedTasks(this.#parts, effects.cancelled, "SIBLING_FAILED", (live) =>
+      this.#deps.onEnded(live, undefined),
+    );
+    this.#deps.onReady(freed);
   }
 
   close(): Promise<void> {
@@ -204,42 +217,27 @@ export class Settler {
       moved.push(movedByEnd(end));
       if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
     }
-    const effects = await applyEffects(client, moved, deltas);
-    return { accepted, settled, ended, effects };
+    const maps = { newTaskId: taskIdsOf(this.#parts) };
+    const effects = await applyEffects(client, moved, deltas, maps);
+    const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
+    return { accepted, settled, ended, effects, freed };
   }
 
-  #apply({ accepted, settled, ended, effects }: Flushed): void {
+  #apply({ accepted, settled, ended, effects, freed }: Flushed): void {
     for (const taskId of accepted) {
       const live = this.#parts.book.get(taskId);
       if (live !== undefined) live.acceptedAtMs = undefined;
     }
-    const ready: { task: LiveTask; delayMs: number }[] = effects.unblocked.map((task) => ({
-      task,
-      delayMs: 0,
-    }));
-    for (const { live, order, settlement } of ended) {
-      const stored = settled.get(order.taskId);
+    for (const { live, order } of ended) {
       if (this.#parts.book.get(order.taskId) === live) this.#parts.book.remove(order.taskId);
-      if (stored === undefined) continue;
-      if (settlement.event === "REQUEUE") {
-        ready.push({
-          task: nextAttempt(live, settlement, stored.readyAtMs),
-          delayMs: settlement.delayMs,
-        });
-      }
-      if (order.plan !== undefined) {
-        const { traceparent, namespace } = live.lease.task;
-        const tasks = readyTasks(order.plan.tasks, stored.readyAtMs, traceparent);
-        ready.push(...tasks.map((task) => ({ task, delayMs: 0 })));
-        this.#parts.backlog.addBlocked(namespace, order.plan.tasks.length - tasks.length);
+      if (order.plan !== undefined && settled.has(order.taskId)) {
+        this.#parts.backlog.addBlocked(live.lease.task.namespace, blockedOf(order.plan));
       }
     }
-    this.#parts.backlog.removeBlocked(effects.unblockedOrSkipped);
-    publish(this.#parts, effects.events);
+    this.follow(effects, freed);
     for (const { live, settlement, order } of ended) {
       this.#deps.onEnded(live, settled.has(order.taskId) ? settlement : undefined);
     }
-    this.#deps.onReady(ready);
   }
 
   /** Answers each order: an end that this flush made, or that an equal word made before, is COMMITTED. */
@@ -270,22 +268,11 @@ async function insertPlan(
   const { jobId } = live.lease.task;
   await insertTasks(client, plan.tasks);
   await setPlan(client, jobId, plan.summary);
-  const blocked = plan.tasks.filter((task) => task.parents.length > 0).length;
+  const blocked = blockedOf(plan);
   deltas.add(jobId, { ready: plan.tasks.length - blocked, blocked });
   deltas.event(jobId, "PLANNED");
 }
 
-/** The task as it waits for its next attempt. A refused one goes to its fallback if it can. */
-function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: number): LiveTask {
-  const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
-  const crowded = settlement.failure?.reason === "NO_SLOT";
-  return {
-    ...lease.task,
-    attempts: lease.attempt,
-    charged: lease.task.charged + (settlement.charged ? 1 : 0),
-    readyAtMs,
-    ...(crowded ? { crowded: (lease.task.crowded ?? 0) + 1 } : {}),
-    avoidAgentId: crowded ? lease.task.avoidAgentId : lease.agentId,
-    preferAgentId: refused ? lease.fallbackAgentId : "",
-  };
+function blockedOf(plan: AdmittedPlan): number {
+  return plan.tasks.filter((task) => task.pending > 0).length;
 }

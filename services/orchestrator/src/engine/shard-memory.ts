@@ -2,6 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import { shardOf } from "../domain/shards.ts";
 import { loadWork, type StoredWork } from "../store/load-store.ts";
+import { readPausedJobs } from "../store/pause-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import { adopt } from "./queue-keeper.ts";
@@ -26,7 +27,9 @@ export class ShardMemory {
   /** Reads shards; what it returns brings them into memory. */
   async load(client: Queryable, shards: readonly number[]): Promise<() => void> {
     const work = await loadWork(client, shards, this.#parts.nowMs);
+    const paused = await readPausedJobs(client, shards);
     return () => {
+      for (const jobId of paused) this.#parts.paused.add(jobId);
       this.#bring(work);
       this.#parts.events.loaded(shards.length, work.ready.length, work.leases.length);
     };
@@ -34,9 +37,10 @@ export class ShardMemory {
 
   /** Forgets everything: what comes next is all there is. */
   reset(): void {
-    const { queue, backlog, book, fleet, tallies } = this.#parts;
+    const { queue, backlog, book, fleet, paused, tallies } = this.#parts;
     tallies.generation += 1;
     backlog.clearBlocked();
+    paused.clear();
     queue.clear();
     book.clear();
     for (const agent of fleet.values()) {
@@ -47,10 +51,11 @@ export class ShardMemory {
 
   /** Forgets shards in which `blocked` tasks, by namespace, wait for others; returns the agents whose slots that frees. */
   forget(shards: readonly number[], blocked: ReadonlyMap<string, number>): Set<AgentEntry> {
-    const { queue, backlog, book } = this.#parts;
+    const { queue, backlog, book, paused } = this.#parts;
     const isGone = inShards(shards);
     backlog.removeBlocked(blocked);
     queue.removeWhere(isGone);
+    for (const jobId of paused) if (isGone(jobId)) paused.delete(jobId);
     const gone = this.leasesIn(shards);
     for (const { lease } of gone) book.remove(lease.task.taskId);
     return new Set(gone.map(({ agent }) => agent));
@@ -66,6 +71,7 @@ export class ShardMemory {
     const { book, backlog, fleet, affinity } = this.#parts;
     backlog.addAllBlocked(work.blocked);
     adopt(this.#parts, this.#scheduler, work.ready);
+    const nowMs = this.#parts.nowMs();
     for (const lease of work.leases) {
       const { agentId, task } = lease;
       affinity.note(task, agentId);
@@ -74,6 +80,8 @@ export class ShardMemory {
         agent: fleet.open(task.namespace, agentId),
         accepted: lease.running,
         acceptedAtMs: undefined,
+        heardAtMs: nowMs,
+        deadlineAtMs: work.readAtMs + lease.leasedAtMs + task.spec.startToCloseMs - work.nowMs,
         progress: 0,
         sent: false,
         readySinceMs: undefined,

@@ -1,6 +1,7 @@
 /** Admits and commits jobs, many in one transaction. */
 import { type Queryable, together, withTransaction } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
+import { FIRST_GENERATION } from "../domain/generation.ts";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import type { JobEvent } from "../domain/job-event.ts";
 import { NO_TASKS } from "../domain/job-state.ts";
@@ -105,7 +106,7 @@ export class Submitter {
     const tasks = planTasks(submission.tasks, home, () =>
       inShardOf(this.#parts.ids.next("task"), jobId),
     );
-    const blocked = tasks.filter((task) => task.parents.length > 0).length;
+    const blocked = tasks.filter((task) => task.pending > 0).length;
     return { submission, tasks, job: { jobId, submission, total: tasks.length, blocked } };
   }
 
@@ -250,6 +251,7 @@ function viewOf({ submission, job }: Draft, createdAt: Date): JobView {
     counts: { ...NO_TASKS, total, blocked, ready: total - blocked },
     failure: undefined,
     planSummary: "",
+    lineage: FIRST_GENERATION,
     createdAt,
     startedAt: undefined,
     endedAt: undefined,

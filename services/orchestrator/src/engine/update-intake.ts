@@ -60,10 +60,12 @@ export class UpdateIntake {
 
   #note(live: LiveLease, saying: Exclude<AgentSaying, TerminalSaying>): void {
     const { task } = live.lease;
+    live.heardAtMs = this.#parts.nowMs();
     if (saying.kind === "ACCEPTED") this.#accept(live);
     else if (saying.kind === "PROGRESS") {
       live.progress = saying.progress;
       const { progress, message } = saying;
+      this.#parts.streams.onProgress(live, progress, message);
       this.#publish(live, {
         kind: "progress",
         taskId: task.taskId,
@@ -71,7 +73,7 @@ export class UpdateIntake {
         progress,
         message,
       });
-    } else {
+    } else if (this.#parts.streams.onChunk(live, saying.sequence, saying.data)) {
       const { sequence, data } = saying;
       this.#publish(live, {
         kind: "chunk",

@@ -1,6 +1,7 @@
 /** Passes committed events, and live ones, on to those who watch a job in this process. */
-import { type AsyncQueue, createAsyncQueue, NexusError } from "@nexus/shared";
+import type { NexusError } from "@nexus/shared";
 import type { JobEvent } from "../domain/job-event.ts";
+import { Audience, type Subscription } from "./audience.ts";
 
 /** Most messages a watcher may be behind. */
 export const WATCH_BUFFER_MAX = 1_024;
@@ -14,7 +15,7 @@ export type WatchItem =
   /** Events may have been missed: read the history from the last one seen. */
   | { readonly kind: "gap" };
 
-/** What a running task says; never stored. */
+/** What a running task says; not part of the job's history. */
 export type LiveEvent =
   | {
       readonly kind: "progress";
@@ -31,95 +32,45 @@ export type LiveEvent =
       readonly data: Uint8Array;
     };
 
-/** One watcher's end. */
-export interface Subscription {
-  readonly items: AsyncQueue<WatchItem>;
-  close(): void;
-}
-
-/** Owns the watchers. */
+/** Owns the watchers of jobs. */
 export class WatchHub {
-  readonly #byJob = new Map<string, Set<AsyncQueue<WatchItem>>>();
-  #count = 0;
+  readonly #audience = new Audience<WatchItem>({
+    bufferMax: WATCH_BUFFER_MAX,
+    watchersMax: WATCHERS_MAX,
+  });
 
   get size(): number {
-    return this.#count;
+    return this.#audience.size;
   }
 
   /** Says whether anybody watches a job. */
   isWatched(jobId: string): boolean {
-    return this.#byJob.has(jobId);
+    return this.#audience.isWatched(jobId);
   }
 
   /** Begins to receive a job's items. Errors: exhausted/QUEUE_FULL beyond WATCHERS_MAX. */
-  subscribe(jobId: string): Subscription {
-    if (this.#count >= WATCHERS_MAX) {
-      throw new NexusError({
-        kind: "exhausted",
-        reason: "QUEUE_FULL",
-        message: `This replica serves its limit of ${WATCHERS_MAX} watchers.`,
-        details: { retryAfterMs: 1_000 },
-      });
-    }
-    const items = createAsyncQueue<WatchItem>({ max: WATCH_BUFFER_MAX });
-    let watchers = this.#byJob.get(jobId);
-    if (watchers === undefined) {
-      watchers = new Set();
-      this.#byJob.set(jobId, watchers);
-    }
-    watchers.add(items);
-    this.#count += 1;
-    return { items, close: () => this.#drop(jobId, items) };
+  subscribe(jobId: string): Subscription<WatchItem> {
+    return this.#audience.subscribe(jobId);
   }
 
   /** Passes committed events on, in their order. */
   publish(events: readonly JobEvent[]): void {
-    if (this.#count === 0) return;
-    for (const event of events) this.#push(event.jobId, { kind: "event", event });
+    if (this.size === 0) return;
+    for (const event of events) this.#audience.push(event.jobId, { kind: "event", event });
   }
 
   /** Passes on what a running task says. */
   publishLive(jobId: string, live: LiveEvent): void {
-    this.#push(jobId, { kind: "live", live });
+    this.#audience.push(jobId, { kind: "live", live });
   }
 
   /** Memory was read anew: events may have been committed without having been published. */
-  announceGap(which: (jobId: string) => boolean = () => true): void {
-    for (const jobId of this.#byJob.keys()) if (which(jobId)) this.#push(jobId, { kind: "gap" });
+  announceGap(which?: (jobId: string) => boolean): void {
+    this.#audience.pushAll({ kind: "gap" }, which);
   }
 
   /** Ends the watches of these jobs with an error. */
-  end(error: NexusError, which: (jobId: string) => boolean = () => true): void {
-    for (const [jobId, watchers] of this.#byJob) {
-      if (!which(jobId)) continue;
-      for (const items of watchers) {
-        items.fail(error);
-        this.#drop(jobId, items);
-      }
-    }
+  end(error: NexusError, which?: (jobId: string) => boolean): void {
+    this.#audience.end(error, which);
   }
-
-  #push(jobId: string, item: WatchItem): void {
-    for (const items of this.#byJob.get(jobId) ?? []) {
-      if (items.push(item) || items.closed) continue;
-      items.fail(tooSlow());
-      this.#drop(jobId, items);
-    }
-  }
-
-  #drop(jobId: string, items: AsyncQueue<WatchItem>): void {
-    const watchers = this.#byJob.get(jobId);
-    if (watchers?.delete(items) !== true) return;
-    this.#count -= 1;
-    items.end();
-    if (watchers.size === 0) this.#byJob.delete(jobId);
-  }
-}
-
-function tooSlow(): NexusError {
-  return new NexusError({
-    kind: "exhausted",
-    reason: "WATCHER_TOO_SLOW",
-    message: `The watcher is more than ${WATCH_BUFFER_MAX} messages behind; go on with after_sequence.`,
-  });
 }

@@ -3,24 +3,32 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type AttemptSchema,
+  type DependencySchema,
   type FailureSchema,
   type JobSchema,
   type RoutingDecisionSchema,
   type TaskSchema,
   type TaskSpecSchema,
+  type Dependency as WireDependency,
+  EdgePolicy as WireEdgePolicy,
   JobState as WireJobState,
+  type MapSpec as WireMapSpec,
   type RetryPolicy as WireRetryPolicy,
   type TaskSpec as WireTaskSpec,
   TaskState as WireTaskState,
 } from "@nexus/proto/orchestrator";
+import { DEFAULT_EDGE_POLICY, type EdgePolicy } from "../domain/edge-policy.ts";
 import type { JobView } from "../domain/job.ts";
 import type { JobState } from "../domain/job-state.ts";
+import { MAP_ITEMS_MAX } from "../domain/limits.ts";
+import type { MapSpec } from "../domain/map-spec.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import {
   type AttemptView,
   DEFAULT_RETRY,
   DEFAULT_SCHEDULE_TO_START_MS,
   DEFAULT_START_TO_CLOSE_MS,
+  type Dependency,
   type Failure,
   type Payload,
   type RetryPolicy,
@@ -37,7 +45,9 @@ const JOB_STATES: Readonly<Record<JobState, WireJobState>> = {
   PENDING: WireJobState.PENDING,
   PLANNING: WireJobState.PLANNING,
   RUNNING: WireJobState.RUNNING,
+  PAUSED: WireJobState.PAUSED,
   COMPLETED: WireJobState.COMPLETED,
+  PARTIAL: WireJobState.PARTIAL,
   FAILED: WireJobState.FAILED,
   CANCELLED: WireJobState.CANCELLED,
 };
@@ -53,6 +63,15 @@ const TASK_STATES: Readonly<Record<TaskState, WireTaskState>> = {
   SKIPPED: WireTaskState.SKIPPED,
 };
 
+const POLICIES: Readonly<Record<EdgePolicy, WireEdgePolicy>> = {
+  FAIL: WireEdgePolicy.FAIL,
+  SKIP: WireEdgePolicy.SKIP,
+  CONTINUE: WireEdgePolicy.CONTINUE,
+};
+
+const POLICY_OF = new Map(
+  Object.entries(POLICIES).map(([name, wire]) => [wire, name as EdgePolicy]),
+);
 const JOB_STATE_OF = new Map(Object.entries(JOB_STATES).map(([name, wire]) => [wire, name]));
 const TASK_STATE_OF = new Map(Object.entries(TASK_STATES).map(([name, wire]) => [wire, name]));
 
@@ -90,13 +109,14 @@ export function fromPayload({ contentType, data }: Payload) {
 
 /** Reads a task's spec and fills in defaults. */
 export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
-  const { startToCloseTimeout, scheduleToStartTimeout } = spec;
+  const { startToCloseTimeout, scheduleToStartTimeout, heartbeatTimeout, scheduleToCloseTimeout } =
+    spec;
   return {
     key: spec.key,
     capability: spec.capability,
     versionRange: spec.versionRange,
     input: toPayload(spec.input),
-    dependencies: spec.dependencies.map(({ taskKey, inputName }) => ({ taskKey, inputName })),
+    dependencies: spec.dependencies.map(toDependency),
     requiredLabels: { ...spec.requiredLabels },
     preferredLabels: { ...spec.preferredLabels },
     priority: spec.priority,
@@ -110,7 +130,30 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
         ? DEFAULT_SCHEDULE_TO_START_MS
         : durationMs(scheduleToStartTimeout),
     ...toPlacement(spec),
+    ...(spec.cancelSiblingsOnFailure ? { cancelSiblingsOnFailure: true } : {}),
+    ...(spec.map === undefined ? {} : { map: toMapSpec(spec.map) }),
+    ...(heartbeatTimeout === undefined ? {} : { heartbeatMs: durationMs(heartbeatTimeout) }),
+    ...(scheduleToCloseTimeout === undefined
+      ? {}
+      : { scheduleToCloseMs: durationMs(scheduleToCloseTimeout) }),
   };
+}
+
+/** The default policy is left out, so that what is stored of most edges is small. */
+function toDependency({ taskKey, inputName, onFailure }: WireDependency): Dependency {
+  const policy = POLICY_OF.get(onFailure) ?? DEFAULT_EDGE_POLICY;
+  return { taskKey, inputName, ...(policy === DEFAULT_EDGE_POLICY ? {} : { onFailure: policy }) };
+}
+
+function fromDependency({
+  onFailure,
+  ...edge
+}: Dependency): MessageInitShape<typeof DependencySchema> {
+  return onFailure === undefined ? edge : { ...edge, onFailure: POLICIES[onFailure] };
+}
+
+function toMapSpec({ source, itemName, maxItems }: WireMapSpec): MapSpec {
+  return { source, itemName, maxItems: maxItems === 0 ? MAP_ITEMS_MAX : maxItems };
 }
 
 function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
@@ -132,12 +175,14 @@ export function fromTaskSpec(
   spec: StoredTaskSpec,
   input: Payload | undefined,
 ): MessageInitShape<typeof TaskSpecSchema> {
-  const { startToCloseMs, scheduleToStartMs, retry, labelConstraints: _, ...rest } = spec;
+  const { startToCloseMs, scheduleToStartMs, heartbeatMs, scheduleToCloseMs, retry, ...more } =
+    spec;
+  const { feedsMap: _, mapItem: _item, labelConstraints: _labels, ...rest } = more;
   const standardRetry = JSON.stringify(retry) === JSON.stringify(DEFAULT_RETRY);
   return {
     ...rest,
     ...fromPlacement(spec),
-    dependencies: [...spec.dependencies],
+    dependencies: spec.dependencies.map(fromDependency),
     ...(input === undefined ? {} : { input: fromPayload(input) }),
     ...(standardRetry ? {} : { retry: fromRetryPolicy(retry) }),
     ...(startToCloseMs === DEFAULT_START_TO_CLOSE_MS
@@ -146,6 +191,10 @@ export function fromTaskSpec(
     ...(scheduleToStartMs === DEFAULT_SCHEDULE_TO_START_MS
       ? {}
       : { scheduleToStartTimeout: durationFromMs(scheduleToStartMs) }),
+    ...(heartbeatMs === undefined ? {} : { heartbeatTimeout: durationFromMs(heartbeatMs) }),
+    ...(scheduleToCloseMs === undefined
+      ? {}
+      : { scheduleToCloseTimeout: durationFromMs(scheduleToCloseMs) }),
   };
 }
 
@@ -180,6 +229,7 @@ export function fromJob(
     tasks: { ...job.counts },
     ...(job.failure === undefined ? {} : { failure: fromFailure(job.failure) }),
     planSummary: job.planSummary,
+    ...job.lineage,
     results: Object.fromEntries([...results].map(([key, p]) => [key, fromPayload(p)])),
     createTime: timestampFromDate(job.createdAt),
     ...(job.startedAt === undefined ? {} : { startTime: timestampFromDate(job.startedAt) }),
@@ -209,6 +259,10 @@ export function fromTask(
     ...(task.leasedAt === undefined ? {} : { leaseTime: timestampFromDate(task.leasedAt) }),
     ...(task.endedAt === undefined ? {} : { endTime: timestampFromDate(task.endedAt) }),
     planning: task.planning,
+    reusedFromTaskId: task.reusedFrom,
+    ...(task.spec.mapItem === undefined
+      ? {}
+      : { mappedTaskKey: task.spec.mapItem.of, mapIndex: task.spec.mapItem.index }),
   };
 }
 

@@ -4,6 +4,7 @@ import { NexusError } from "@nexus/shared";
 import type { JobView } from "../domain/job.ts";
 import { isJobId, isTaskId } from "../domain/public-ids.ts";
 import type { TimeRange } from "../domain/reader.ts";
+import type { TaskView } from "../domain/task.ts";
 import { jobNotFound } from "../engine/canceller.ts";
 import type { HandlerDeps } from "./deps.ts";
 
@@ -49,6 +50,17 @@ export function rangeOf(from: Timestamp | undefined, until: Timestamp | undefine
 
 function dateOf(time: Timestamp | undefined): Date | undefined {
   return time === undefined ? undefined : timestampDate(time);
+}
+
+/** Reads a task without its payloads. Errors: not_found/TASK_NOT_FOUND, also for another namespace's. */
+export async function findTask(
+  { reader }: HandlerDeps,
+  namespace: string,
+  taskId: string,
+): Promise<TaskView> {
+  const task = isTaskId(taskId) ? await reader.bareTask(namespace, taskId) : undefined;
+  if (task === undefined) throw taskNotFound();
+  return task;
 }
 
 /** Reads which page is asked for. */

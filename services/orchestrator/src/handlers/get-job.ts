@@ -11,7 +11,8 @@ export function createGetJob(
   return async ({ jobId }, ctx) => {
     deps.engine.assertServing();
     const job = await findJob(deps, requirePrincipal(ctx).namespace, jobId);
-    const results = job.state === "COMPLETED" ? await deps.reader.results(jobId) : undefined;
+    const ended = job.state === "COMPLETED" || job.state === "PARTIAL";
+    const results = ended ? await deps.reader.results(jobId) : undefined;
     return { job: fromJob(job, results) };
   };
 }

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobService, SubmitJobResponseSchema } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { context, propagation } from "@opentelemetry/api";
+import { activeTraceparent } from "./active-traceparent.ts";
 import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
@@ -19,11 +19,4 @@ export function createSubmitJob(
       remote: (peer, options) => peer.submitJob(request, options),
     });
   };
-}
-
-/** The trace of the call, which every later span of the job joins. */
-function activeTraceparent(): string {
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
-  return carrier.traceparent ?? "";
 }

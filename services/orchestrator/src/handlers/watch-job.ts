@@ -12,6 +12,7 @@ import { streamAtOwner } from "./at-owner.ts";
 import { fromFailure, fromJobState, fromTaskState } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { findJob } from "./find.ts";
+import { WatchInbox } from "./watch-inbox.ts";
 
 type Message = MessageInitShape<typeof WatchJobResponseSchema>;
 type WireEvent = MessageInitShape<typeof JobEventSchema>;
@@ -83,7 +84,7 @@ class Watch {
     yield* this.#history();
     // The end may lie behind `after_sequence`, or its event beyond the retention: then the job itself says it.
     if (!this.#ended) await this.#lookForEnd();
-    const inbox = new Inbox(items, this.#deps.watchHeartbeatMs);
+    const inbox = new WatchInbox(items, this.#deps.watchHeartbeatMs, bytesOf);
     while (!this.#ended && !ctx.signal.aborted) {
       const batch = await inbox.next();
       if (batch === undefined) return;
@@ -130,42 +131,8 @@ class Watch {
   }
 }
 
-/** Takes what is there, at most one message's worth; an empty batch when nothing came for a heartbeat. */
-class Inbox {
-  readonly #items: AsyncQueue<WatchItem>;
-  readonly #iterator: AsyncIterator<WatchItem>;
-  readonly #heartbeatMs: number;
-  #pending: Promise<IteratorResult<WatchItem>> | undefined;
-
-  constructor(items: AsyncQueue<WatchItem>, heartbeatMs: number) {
-    this.#items = items;
-    this.#iterator = items[Symbol.asyncIterator]();
-    this.#heartbeatMs = heartbeatMs;
-  }
-
-  /** Undefined when the subscription is over. */
-  async next(): Promise<WatchItem[] | undefined> {
-    this.#pending ??= this.#iterator.next();
-    const first = await withinHeartbeat(this.#pending, this.#heartbeatMs);
-    if (first === undefined) return [];
-    this.#pending = undefined;
-    if (first.done === true) return undefined;
-    const batch = [first.value];
-    while (batch.length < FRAME_ITEMS_MAX && this.#items.size > 0) {
-      const more = await this.#iterator.next();
-      if (more.done === true) break;
-      batch.push(more.value);
-    }
-    return batch;
-  }
-}
-
-function withinHeartbeat<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
-  });
-  return Promise.race([promise, silence]).finally(() => clearTimeout(timer));
+function bytesOf(item: WatchItem): number {
+  return item.kind === "live" && item.live.kind === "chunk" ? item.live.data.byteLength : 0;
 }
 
 function fromEvent({ sequence, at, change }: JobEvent): WireEvent {

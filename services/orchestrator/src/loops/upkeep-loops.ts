@@ -31,6 +31,18 @@ export function reapWaiting(engine: Engine, intervalMs: number, batchMax: number
   return { name: "reap-waiting", intervalMs, step: (signal) => drain(step, batchMax, signal) };
 }
 
+/** Ends attempts whose agents are silent. */
+export function reapSilent(engine: Engine, intervalMs: number, batchMax: number): LoopSpec {
+  const step = () => engine.silenceReaper.reap();
+  return { name: "reap-silent", intervalMs, step: (signal) => drain(step, batchMax, signal) };
+}
+
+/** Fails tasks that took too long in all. */
+export function reapClosings(engine: Engine, intervalMs: number, batchMax: number): LoopSpec {
+  const step = () => engine.closingReaper.reap();
+  return { name: "reap-closings", intervalMs, step: (signal) => drain(step, batchMax, signal) };
+}
+
 /** Ends the leases of agents that were not seen again. */
 export function reapAbsent(engine: Engine): LoopSpec {
   return {

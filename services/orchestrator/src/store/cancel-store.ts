@@ -1,5 +1,6 @@
-/** Cancels a job: every task of it that is not terminal, at once. */
+/** Cancels tasks: every one of a job that is not terminal, at once, with the job itself or without it. */
 import type { Queryable } from "@nexus/postgres";
+import type { Dispositions } from "../domain/job.ts";
 import type { JobChange, TaskChange } from "../domain/job-event.ts";
 import type { JobState } from "../domain/job-state.ts";
 import type { Failure } from "../domain/task.ts";
@@ -33,12 +34,14 @@ const CANCEL_TASKS = {
          FOR NO KEY UPDATE OF s
     ), waiting AS (
       DELETE FROM ready r USING was w WHERE r.task_id = w.task_id
+    ), withheld AS (
+      DELETE FROM paused_ready p USING was w WHERE p.task_id = w.task_id
     ), ended AS (
       DELETE FROM leases l USING was w WHERE l.task_id = w.task_id RETURNING l.*
     ), moved AS (
       UPDATE task_states s
          SET state = 'CANCELLED', fence = 0, ended_at = now(),
-             failure_reason = $2, failure_message = $3, failure_task_key = NULL
+             failure_reason = $2, failure_message = $3, failure_task_key = nullif($5, '')
         FROM was w
        WHERE s.task_id = w.task_id
       RETURNING s.task_id, s.started_at, s.attempts
@@ -64,31 +67,36 @@ const CANCEL_JOB = {
      WHERE job_id = $1`,
 };
 
-/** What a cancel moved, in order: tasks, then the job. */
-export interface Cancelled {
-  readonly changes: readonly (TaskChange | JobChange)[];
-  /** How many tasks were BLOCKED. */
-  readonly blocked: number;
+/** A task that was cancelled. */
+export interface CancelledTask {
+  readonly change: TaskChange;
+  readonly from: TaskState;
 }
 
-/** Cancels a job that is not terminal.
+/** Cancels every task of a job that is not terminal; the job's counters are the caller's.
  *
- * Cost: 2 statements, whatever the number of tasks. */
-export async function cancelTasks(
+ * Cost: 1 statement, whatever the number of tasks. */
+export async function cancelOpenTasks(
   client: Queryable,
   jobId: string,
   failure: Failure,
-): Promise<Cancelled> {
+): Promise<CancelledTask[]> {
   const { rows } = await client.query<{
     task_id: string;
     task_key: string;
     was: TaskState;
     attempt: number | null;
     agent_id: string | null;
-  }>(CANCEL_TASKS, [jobUuid(jobId), failure.reason, failure.message, CANCELLABLE_STATES]);
-  await client.query(CANCEL_JOB, [jobUuid(jobId), failure.reason, failure.message]);
-  const tasks = rows.map(
-    (row): TaskChange => ({
+  }>(CANCEL_TASKS, [
+    jobUuid(jobId),
+    failure.reason,
+    failure.message,
+    CANCELLABLE_STATES,
+    failure.taskKey,
+  ]);
+  return rows.map((row) => ({
+    from: row.was,
+    change: {
       kind: "task",
       jobId,
       taskId: toTaskId(row.task_id),
@@ -97,10 +105,50 @@ export async function cancelTasks(
       attempt: row.attempt ?? 0,
       agentId: row.agent_id ?? "",
       failure,
-    }),
-  );
+    },
+  }));
+}
+
+/** What a cancel moved, tasks before the job. */
+export interface CancelledJob {
+  readonly tasks: readonly CancelledTask[];
+  readonly job: JobChange;
+}
+
+/** Cancels a job that is not terminal, with its tasks.
+ *
+ * Cost: 2 statements, whatever the number of tasks. */
+export async function cancelJob(
+  client: Queryable,
+  jobId: string,
+  failure: Failure,
+): Promise<CancelledJob> {
+  const tasks = await cancelOpenTasks(client, jobId, failure);
+  await client.query(CANCEL_JOB, [jobUuid(jobId), failure.reason, failure.message]);
+  return { tasks, job: { kind: "job", jobId, state: "CANCELLED", failure } };
+}
+
+const DISPOSITIONS = {
+  name: "cancel-dispositions",
+  text: `
+    SELECT count(*) FILTER (WHERE s.attempts = 0)::int AS never_started,
+           count(*) FILTER (WHERE s.attempts > 0 AND a.outcome IS DISTINCT FROM 'CANCELLED')::int AS between_attempts,
+           count(*) FILTER (WHERE a.outcome = 'CANCELLED')::int AS told_to_stop
+      FROM tasks t JOIN task_states s USING (task_id)
+      LEFT JOIN attempts a ON a.task_id = s.task_id AND a.attempt = s.attempts
+     WHERE t.job_id = $1 AND s.state = 'CANCELLED'`,
+};
+
+/** Says how the cancelled tasks of a job stood, from what is stored, so that a repeated cancel says the same. */
+export async function readDispositions(client: Queryable, jobId: string): Promise<Dispositions> {
+  const { rows } = await client.query<{
+    never_started: number;
+    between_attempts: number;
+    told_to_stop: number;
+  }>(DISPOSITIONS, [jobUuid(jobId)]);
   return {
-    changes: [...tasks, { kind: "job", jobId, state: "CANCELLED", failure }],
-    blocked: rows.filter((row) => row.was === "BLOCKED").length,
+    neverStarted: rows[0]?.never_started ?? 0,
+    betweenAttempts: rows[0]?.between_attempts ?? 0,
+    toldToStop: rows[0]?.told_to_stop ?? 0,
   };
 }

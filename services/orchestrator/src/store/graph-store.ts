@@ -9,7 +9,11 @@ const UNBLOCK = {
   name: "graph-unblock",
   text: `
     WITH freed AS (
-      SELECT child_id, count(*)::int AS edges FROM edges WHERE parent_id = ANY($1::uuid[]) GROUP BY child_id
+      SELECT child_id, count(*)::int AS edges
+        FROM (SELECT child_id FROM edges WHERE parent_id = ANY($1::uuid[])
+               UNION ALL
+              SELECT child_id FROM edges WHERE parent_id = ANY($2::uuid[]) AND on_failure = 'CONTINUE') e
+       GROUP BY child_id
     ), held AS (
       SELECT s.task_id, f.edges
         FROM task_states s JOIN freed f ON f.child_id = s.task_id
@@ -37,13 +41,18 @@ const UNBLOCK = {
      ORDER BY t.job_id, t.ordinal`,
 };
 
-/** Counts succeeded parents off their children; returns the children that wait for nothing now. */
+/** Counts ended parents off their children: those that succeeded, and along CONTINUE edges those that did not. Returns
+ * the children that wait for nothing now. */
 export async function unblockChildren(
   client: Queryable,
   succeeded: readonly string[],
+  unsuccessful: readonly string[],
 ): Promise<LiveTask[]> {
-  if (succeeded.length === 0) return [];
-  const { rows } = await client.query<LiveTaskRow>(UNBLOCK, [succeeded.map(taskUuid)]);
+  if (succeeded.length === 0 && unsuccessful.length === 0) return [];
+  const { rows } = await client.query<LiveTaskRow>(UNBLOCK, [
+    succeeded.map(taskUuid),
+    unsuccessful.map(taskUuid),
+  ]);
   return rows.map(toLiveTask);
 }
 
@@ -52,9 +61,11 @@ const SKIP = {
   text: `
     WITH RECURSIVE below AS (
       SELECT e.child_id, f.task_key
-        FROM unnest($1::uuid[], $2::text[]) AS f(task_id, task_key) JOIN edges e ON e.parent_id = f.task_id
+        FROM unnest($1::uuid[], $2::text[]) AS f(task_id, task_key)
+        JOIN edges e ON e.parent_id = f.task_id AND e.on_failure <> 'CONTINUE'
        UNION
-      SELECT e.child_id, b.task_key FROM below b JOIN edges e ON e.parent_id = b.child_id
+      SELECT e.child_id, b.task_key
+        FROM below b JOIN edges e ON e.parent_id = b.child_id AND e.on_failure <> 'CONTINUE'
     ), cause AS (
       SELECT child_id, min(task_key) AS task_key FROM below GROUP BY child_id
     ), held AS (
@@ -71,7 +82,8 @@ const SKIP = {
        WHERE s.task_id = h.task_id
       RETURNING s.task_id, s.job_id, s.failure_message, s.failure_task_key
     )
-    SELECT m.task_id, m.job_id, t.namespace, t.task_key, m.failure_message, m.failure_task_key
+    SELECT m.task_id, m.job_id, t.task_key, m.failure_message, m.failure_task_key,
+           t.spec->'feedsMap' IS NOT NULL AS feeds_map
       FROM moved m JOIN tasks t USING (task_id)
      ORDER BY t.job_id, t.ordinal`,
 };
@@ -85,9 +97,11 @@ export interface SkippedTask {
   readonly message: string;
   /** The task that failed first. */
   readonly causeKey: string;
+  /** A mapped task depends on it. */
+  readonly feedsMap: boolean;
 }
 
-/** Skips everything behind failed tasks, however far; returns what was skipped. */
+/** Skips everything behind failed tasks, however far, but for what lies behind a CONTINUE edge; returns what was skipped. */
 export async function skipDescendants(
   client: Queryable,
   failed: readonly { readonly taskId: string; readonly key: string }[],
@@ -100,6 +114,7 @@ export async function skipDescendants(
     task_key: string;
     failure_message: string;
     failure_task_key: string;
+    feeds_map: boolean;
   }>(SKIP, [failed.map((task) => taskUuid(task.taskId)), failed.map((task) => task.key)]);
   return rows.map((row) => ({
     taskId: toTaskId(row.task_id),
@@ -108,5 +123,6 @@ export async function skipDescendants(
     key: row.task_key,
     message: row.failure_message,
     causeKey: row.failure_task_key,
+    feedsMap: row.feeds_map,
   }));
 }

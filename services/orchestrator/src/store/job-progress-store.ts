@@ -12,11 +12,12 @@ import {
 } from "../domain/job-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
+import { findTolerated } from "./verdict-store.ts";
 
 const READ = {
   name: "job-progress-read",
   text: `
-    SELECT job_id, state, total, blocked, ready, active, succeeded, failed, cancelled, skipped,
+    SELECT job_id, namespace, state, total, blocked, ready, active, succeeded, failed, cancelled, skipped,
            failure_reason, failure_message, failure_task_key
       FROM jobs WHERE job_id = ANY($1::uuid[]) ORDER BY job_id FOR NO KEY UPDATE`,
 };
@@ -39,6 +40,7 @@ const WRITE = {
 
 interface ProgressRow extends FailureColumns {
   readonly job_id: string;
+  readonly namespace: string;
   readonly state: JobState;
   readonly total: number;
   readonly blocked: number;
@@ -65,17 +67,26 @@ interface Step {
   readonly before: JobProgress;
   readonly after: JobProgress;
   readonly leased: boolean;
+  readonly delta: JobDelta;
 }
 
-/** Applies what a batch did to its jobs and returns the state changes, in the order of the deltas.
+/** What became of the jobs of a batch. */
+export interface JobsMoved {
+  /** State changes, in the order of the deltas. */
+  readonly changes: readonly JobChange[];
+  /** The namespace of each job of the batch. */
+  readonly namespaces: ReadonlyMap<string, string>;
+}
+
+/** Applies what a batch did to its jobs.
  *
  * A job that is terminal already is left alone: terminal states never change.
- * Cost: 2 statements, one row version per job. */
+ * Cost: 2 statements, one row version per job; 1 more when a job ends in which some tasks failed and some did not. */
 export async function applyJobDeltas(
   client: Queryable,
   deltas: ReadonlyMap<string, JobDelta>,
-): Promise<JobChange[]> {
-  if (deltas.size === 0) return [];
+): Promise<JobsMoved> {
+  if (deltas.size === 0) return { changes: [], namespaces: new Map() };
   const { rows } = await client.query<ProgressRow>(READ, [[...deltas.keys()].map(jobUuid)]);
   const steps: Step[] = [];
   for (const row of rows) {
@@ -84,14 +95,31 @@ export async function applyJobDeltas(
     const before = toProgress(row);
     if (isTerminalJobState(before.state)) continue;
     const leased = delta.events.some((e) => e === "TASK_LEASED" || e === "PLANNER_LEASED");
-    steps.push({ jobId, before, after: applyJobDelta(before, delta), leased });
+    steps.push({ jobId, before, after: applyJobDelta(before, delta), leased, delta });
   }
-  await writeSteps(client, steps);
-  return steps.flatMap(({ jobId, before, after }): JobChange[] => {
+  const judged = await judge(client, steps);
+  await writeSteps(client, judged);
+  const changes = judged.flatMap(({ jobId, before, after }): JobChange[] => {
     if (after.state === before.state) return [];
     const failure = isTerminalJobState(after.state) ? after.failure : undefined;
     return [{ kind: "job", jobId, state: after.state, failure }];
   });
+  return { changes, namespaces: new Map(rows.map((row) => [toJobId(row.job_id), row.namespace])) };
+}
+
+/** A job whose failures are all tolerated ends PARTIAL instead. */
+async function judge(client: Queryable, steps: readonly Step[]): Promise<readonly Step[]> {
+  const mixed = steps.filter(({ after }) => after.state === "FAILED" && after.counts.succeeded > 0);
+  const tolerated = await findTolerated(
+    client,
+    mixed.map((step) => step.jobId),
+  );
+  if (tolerated.size === 0) return steps;
+  return steps.map((step) =>
+    tolerated.has(step.jobId)
+      ? { ...step, after: applyJobDelta(step.before, step.delta, true) }
+      : step,
+  );
 }
 
 async function writeSteps(client: Queryable, steps: readonly Step[]): Promise<void> {

@@ -11,7 +11,7 @@ import { jobUuid, toJobId } from "./row-ids.ts";
 export const JOB_COLUMNS = `
   job_id, namespace, objective, state, principal_id, priority, labels, total, blocked, ready, active, succeeded,
   failed, cancelled, skipped, failure_reason, failure_message, failure_task_key, plan_summary, created_at, started_at,
-  ended_at`;
+  ended_at, generation, origin_job_id, replay_of, replay_from`;
 
 /** A row of JOB_COLUMNS. */
 export interface JobRow extends FailureColumns {
@@ -34,6 +34,10 @@ export interface JobRow extends FailureColumns {
   readonly created_at: Date;
   readonly started_at: Date | null;
   readonly ended_at: Date | null;
+  readonly generation: number;
+  readonly origin_job_id: string | null;
+  readonly replay_of: string | null;
+  readonly replay_from: string | null;
 }
 
 /** Makes the view of a row. */
@@ -51,6 +55,12 @@ export function toJobView(row: JobRow): JobView {
     // The first failure is known before the job ends, but it is the job's failure only then.
     failure: isTerminalJobState(row.state) ? toFailureOrNone(row) : undefined,
     planSummary: row.plan_summary,
+    lineage: {
+      generation: row.generation,
+      originJobId: row.origin_job_id === null ? "" : toJobId(row.origin_job_id),
+      replayOf: row.replay_of === null ? "" : toJobId(row.replay_of),
+      replayFrom: row.replay_from ?? "",
+    },
     createdAt: row.created_at,
     startedAt: row.started_at ?? undefined,
     endedAt: row.ended_at ?? undefined,
@@ -76,8 +86,10 @@ const RESULTS = {
   name: "job-results",
   text: `
     WITH sinks AS (
-      SELECT t.task_id, t.task_key, sum(octet_length(o.data)) OVER () AS bytes
-        FROM tasks t JOIN task_outputs o USING (task_id)
+      SELECT o.task_id, t.task_key, sum(octet_length(o.data)) OVER () AS bytes
+        FROM tasks t
+        LEFT JOIN output_refs r USING (task_id)
+        JOIN task_outputs o ON o.task_id = coalesce(r.source_id, t.task_id)
        WHERE t.job_id = $1 AND t.sink AND NOT t.planning
     )
     SELECT s.task_key, o.content_type, o.data

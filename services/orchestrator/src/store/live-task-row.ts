@@ -1,5 +1,5 @@
 /** The columns from which a task that waits or runs is brought into memory. */
-import type { LiveTask } from "../domain/live-task.ts";
+import { type LiveTask, toLiveSpec } from "../domain/live-task.ts";
 import type { StoredTaskSpec } from "../domain/task.ts";
 import { toJobId, toTaskId } from "./row-ids.ts";
 
@@ -35,7 +35,7 @@ export function toLiveTask(row: LiveTaskRow): LiveTask {
     jobId: toJobId(row.job_id),
     namespace: row.namespace,
     key: row.task_key,
-    spec: row.spec,
+    spec: toLiveSpec(row.spec),
     priority: row.priority,
     planning: row.planning,
     sink: row.sink,

@@ -41,6 +41,9 @@ export interface StoredWork {
   readonly leases: readonly Lease[];
   /** How many tasks wait for other tasks, by namespace. */
   readonly blocked: ReadonlyMap<string, number>;
+  /** One moment on two clocks: the database's, epoch milliseconds, and this process's own, monotonic. */
+  readonly nowMs: number;
+  readonly readAtMs: number;
 }
 
 /** Reads all waiting and running work of the shards, in pages; of a page only what the queue keeps stays in memory.
@@ -63,7 +66,8 @@ export async function loadWork(
   };
   const ready = await readPages(client, { text: READY_PAGE, shards, toItem: toWaiting });
   const leases = await readPages(client, { text: LEASE_PAGE, shards, toItem: toLease });
-  return { ready, leases, blocked: await countBlocked(client, shards) };
+  const blocked = await countBlocked(client, shards);
+  return { ready, leases, blocked, nowMs: databaseNowMs, readAtMs };
 }
 
 interface Pages<R, T> {

@@ -1,14 +1,24 @@
-/** Day partitions of the event history. */
+/** Day partitions of what is kept by age: the event history, and the chunks of tasks. */
 import { type Pool, type Queryable, sqlStateOf } from "@nexus/postgres";
 
 const DAY_MS = 86_400_000;
 /** Waiting for the lock would hold up every writer behind it, so a step gives up and the next one tries again. */
 const LOCK_TIMEOUT_MS = 500;
-const PARTITION_NAME = /^task_events_(\d{4})(\d{2})(\d{2})$/;
+const PARTITION_NAME = /^task_(?:events|chunks)_(\d{4})(\d{2})(\d{2})$/;
+
+/** A table that has a partition a day. */
+export type DailyTable = "task_events" | "task_chunks";
+
+/** Which days of which table are kept. */
+export interface PartitionPolicy {
+  readonly table: DailyTable;
+  readonly daysAhead: number;
+  readonly retentionMs: number;
+}
 
 /** Names the partition of a day. */
-export function partitionName(day: Date): string {
-  return `task_events_${day.toISOString().slice(0, 10).replaceAll("-", "")}`;
+export function partitionName(table: DailyTable, day: Date): string {
+  return `${table}_${day.toISOString().slice(0, 10).replaceAll("-", "")}`;
 }
 
 /** The day that a partition holds; undefined for another table. */
@@ -23,45 +33,43 @@ export function partitionDay(name: string): Date | undefined {
 export function planPartitions(
   existing: readonly string[],
   nowMs: number,
-  options: { readonly daysAhead: number; readonly retentionMs: number },
+  policy: PartitionPolicy,
 ): { readonly create: readonly Date[]; readonly drop: readonly string[] } {
   const today = Math.floor(nowMs / DAY_MS) * DAY_MS;
   const known = new Set(existing);
   const create: Date[] = [];
-  for (let offset = 0; offset <= options.daysAhead; offset += 1) {
+  for (let offset = 0; offset <= policy.daysAhead; offset += 1) {
     const day = new Date(today + offset * DAY_MS);
-    if (!known.has(partitionName(day))) create.push(day);
+    if (!known.has(partitionName(policy.table, day))) create.push(day);
   }
   const drop = existing.filter((name) => {
     const day = partitionDay(name);
     // A day may go when its last moment is beyond the retention.
-    return day !== undefined && day.getTime() + DAY_MS <= nowMs - options.retentionMs;
+    return day !== undefined && day.getTime() + DAY_MS <= nowMs - policy.retentionMs;
   });
   return { create, drop };
 }
 
 /** Makes coming days and drops old ones. Errors: conflict/LOCK_NOT_AVAILABLE when readers hold the table. */
-export async function keepPartitions(
-  pool: Pool,
-  options: { readonly daysAhead: number; readonly retentionMs: number },
-): Promise<void> {
+export async function keepPartitions(pool: Pool, policy: PartitionPolicy): Promise<void> {
   const { rows } = await pool.query<{ name: string; now: Date }>(
     `SELECT c.relname AS name, now() AS now
        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-      WHERE i.inhparent = 'task_events'::regclass`,
+      WHERE i.inhparent = $1::regclass`,
+    [policy.table],
   );
   const nowMs = rows[0]?.now.getTime() ?? Date.now();
   const plan = planPartitions(
     rows.map((row) => row.name),
     nowMs,
-    options,
+    policy,
   );
   if (plan.create.length === 0 && plan.drop.length === 0) return;
   const client = await pool.connect();
   let clean = false;
   try {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    for (const day of plan.create) await createPartition(client, day);
+    for (const day of plan.create) await createPartition(client, policy.table, day);
     for (const name of plan.drop) await client.query(`DROP TABLE IF EXISTS ${name}`);
     await client.query("RESET lock_timeout");
     clean = true;
@@ -74,25 +82,25 @@ export async function keepPartitions(
 const ROWS_IN_DEFAULT = "23514";
 
 /** Makes one day. When a late keeper has let rows of that day fall into the default partition, they move with it. */
-async function createPartition(client: Queryable, day: Date): Promise<void> {
-  const name = partitionName(day);
+async function createPartition(client: Queryable, table: DailyTable, day: Date): Promise<void> {
+  const name = partitionName(table, day);
   const from = day.toISOString();
   const to = new Date(day.getTime() + DAY_MS).toISOString();
   // Names and bounds are made from dates here, never from input.
   const bounds = `FOR VALUES FROM ('${from}') TO ('${to}')`;
   try {
-    await client.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF task_events ${bounds}`);
+    await client.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF ${table} ${bounds}`);
   } catch (error) {
     if (sqlStateOf(error) !== ROWS_IN_DEFAULT) throw error;
     await client.query(
       `BEGIN;
-       LOCK TABLE task_events IN ACCESS EXCLUSIVE MODE;
-       CREATE TABLE ${name} (LIKE task_events INCLUDING DEFAULTS);
+       LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE;
+       CREATE TABLE ${name} (LIKE ${table} INCLUDING DEFAULTS);
        WITH late AS (
-         DELETE FROM task_events_default WHERE created_at >= '${from}' AND created_at < '${to}' RETURNING *
+         DELETE FROM ${table}_default WHERE created_at >= '${from}' AND created_at < '${to}' RETURNING *
        )
        INSERT INTO ${name} SELECT * FROM late;
-       ALTER TABLE task_events ATTACH PARTITION ${name} ${bounds};
+       ALTER TABLE ${table} ATTACH PARTITION ${name} ${bounds};
        COMMIT`,
     );
   }

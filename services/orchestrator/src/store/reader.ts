@@ -1,6 +1,8 @@
 /** The reads of jobs and tasks, over pooled connections. */
 import type { Queryable } from "@nexus/postgres";
 import type { Reader } from "../domain/reader.ts";
+import { readChunks, readNewestAttempt } from "./chunk-store.ts";
+import { listDeadLetters } from "./dead-letter-store.ts";
 import { readEvents } from "./event-store.ts";
 import { readJob, readResults } from "./job-reader.ts";
 import { listJobs } from "./job-search.ts";
@@ -18,6 +20,9 @@ export function createReader(pool: Queryable): Reader {
     tasks: (filter) => listTasks(pool, filter),
     searchTasks: (search) => searchTasks(pool, search),
     attempts: (taskId, limit) => readAttempts(pool, taskId, limit),
+    newestAttempt: (taskId) => readNewestAttempt(pool, taskId),
+    chunks: (place, limits) => readChunks(pool, place, limits),
+    deadLetters: (query) => listDeadLetters(pool, query),
     events: (jobId, after, page) => readEvents(pool, jobId, after, page),
   };
 }

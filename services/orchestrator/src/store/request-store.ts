@@ -4,7 +4,14 @@ import { jobUuid, toJobId } from "./row-ids.ts";
 import { toBuffer } from "./task-insert.ts";
 
 /** The mutations that are idempotent by request id. */
-export type RequestMethod = "SubmitJob" | "CancelJob";
+export type RequestMethod =
+  | "SubmitJob"
+  | "CancelJob"
+  | "PauseJob"
+  | "ResumeJob"
+  | "RetryJob"
+  | "ReplayJob"
+  | "RedriveDeadLetters";
 
 /** A mutation as asked for. */
 export interface RequestRecord {

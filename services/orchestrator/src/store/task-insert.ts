@@ -2,6 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import { shardOf } from "../domain/shards.ts";
 import type { NewTask } from "../domain/task-plan.ts";
+import { recordClosings } from "./closing-store.ts";
 import { jobUuid, taskUuid } from "./row-ids.ts";
 
 const INSERT_TASKS = {
@@ -32,8 +33,8 @@ const INSERT_TASKS = {
 const INSERT_EDGES = {
   name: "edges-insert",
   text: `
-    INSERT INTO edges (child_id, ordinal, parent_id, input_name)
-    SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[])`,
+    INSERT INTO edges (child_id, ordinal, parent_id, input_name, on_failure)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::edge_policy[])`,
 };
 
 const INSERT_INPUTS = {
@@ -45,7 +46,7 @@ const INSERT_INPUTS = {
 
 /** Inserts tasks with their states, edges, inputs and, for those that wait for nothing, their ready rows.
  *
- * Cost: 1 to 3 statements, whatever the number of tasks. */
+ * Cost: 1 to 4 statements, whatever the number of tasks. */
 export async function insertTasks(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
   if (tasks.length === 0) return;
   await client.query(INSERT_TASKS, [
@@ -60,12 +61,16 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
     tasks.map((task) => task.sink),
     tasks.map((task) => task.hasUpstream),
     tasks.map((task) => JSON.stringify(task.spec)),
-    tasks.map((task) => task.parents.length),
+    tasks.map((task) => task.pending),
     tasks.map((task) => task.spec.scheduleToStartMs),
     tasks.map((task) => shardOf(task.jobId)),
   ]);
   await insertEdges(client, tasks);
   await insertInputs(client, tasks);
+  await recordClosings(
+    client,
+    tasks.filter((task) => task.pending === 0),
+  );
 }
 
 async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
@@ -78,6 +83,7 @@ async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promis
     edges.map((edge) => edge.ordinal),
     edges.map((edge) => taskUuid(edge.parentId)),
     edges.map((edge) => edge.inputName),
+    edges.map((edge) => edge.onFailure),
   ]);
 }
 

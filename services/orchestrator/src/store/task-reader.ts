@@ -7,10 +7,15 @@ import type { TaskState } from "../domain/task-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
 
-/** Select list for TaskRow, over `tasks t` and `task_states s`. */
+/** Select list for TaskRow, over TASK_TABLES. */
 export const TASK_COLUMNS = `
   t.task_id, t.job_id, t.spec, t.planning, t.ordinal, t.created_at, s.state, s.attempts, s.charged, s.agent_id, s.fence,
-  s.failure_reason, s.failure_message, s.failure_task_key, s.ready_at, s.leased_at, s.ended_at`;
+  s.failure_reason, s.failure_message, s.failure_task_key, s.ready_at, s.leased_at, s.ended_at,
+  r.source_id`;
+
+/** The tables of TASK_COLUMNS. */
+export const TASK_TABLES =
+  "tasks t JOIN task_states s USING (task_id) LEFT JOIN output_refs r USING (task_id)";
 
 /** A row of TASK_COLUMNS. */
 export interface TaskRow extends FailureColumns {
@@ -28,6 +33,7 @@ export interface TaskRow extends FailureColumns {
   readonly ready_at: Date | null;
   readonly leased_at: Date | null;
   readonly ended_at: Date | null;
+  readonly source_id: string | null;
 }
 
 interface PayloadColumns {
@@ -52,6 +58,7 @@ export function toTaskView(row: TaskRow, payloads?: PayloadColumns): TaskView {
     fence: BigInt(row.fence),
     failure: toFailureOrNone(row),
     planning: row.planning,
+    reusedFrom: row.source_id === null ? "" : toTaskId(row.source_id),
     createdAt: row.created_at,
     readyAt: row.ready_at ?? undefined,
     leasedAt: row.leased_at ?? undefined,
@@ -68,15 +75,17 @@ const GET = {
   text: `
     SELECT ${TASK_COLUMNS}, i.content_type AS input_type, i.data AS input_data, o.content_type AS output_type,
            o.data AS output_data
-      FROM tasks t JOIN task_states s USING (task_id)
-      LEFT JOIN task_inputs i USING (task_id) LEFT JOIN task_outputs o USING (task_id)
+      FROM ${TASK_TABLES}
+      LEFT JOIN map_items m ON m.task_id = coalesce(r.source_id, t.task_id)
+      LEFT JOIN task_inputs i ON i.task_id = coalesce(m.parent_id, r.source_id, t.task_id)
+      LEFT JOIN task_outputs o ON o.task_id = coalesce(r.source_id, t.task_id)
      WHERE t.task_id = $1 AND t.namespace = $2`,
 };
 
 const GET_BARE = {
   name: "task-get-bare",
   text: `
-    SELECT ${TASK_COLUMNS} FROM tasks t JOIN task_states s USING (task_id)
+    SELECT ${TASK_COLUMNS} FROM ${TASK_TABLES}
      WHERE t.task_id = $1 AND t.namespace = $2`,
 };
 
@@ -104,7 +113,7 @@ const LIST = {
   name: "task-list",
   text: `
     SELECT ${TASK_COLUMNS}
-      FROM tasks t JOIN task_states s USING (task_id)
+      FROM ${TASK_TABLES}
      WHERE t.job_id = $1 AND t.ordinal > $2
        AND (cardinality($3::task_state[]) = 0 OR s.state = ANY($3::task_state[]))
      ORDER BY t.ordinal

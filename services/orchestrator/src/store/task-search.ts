@@ -2,7 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import type { TaskPage, TaskSearch } from "../domain/reader.ts";
 import { cutPage, type Place, startOf, type Walked } from "./page-walk.ts";
-import { TASK_COLUMNS, type TaskRow, toTaskView } from "./task-reader.ts";
+import { TASK_COLUMNS, TASK_TABLES, type TaskRow, toTaskView } from "./task-reader.ts";
 
 const PAGE_KIND = "task-search";
 /** Most tasks that one call looks at to find those that match. */
@@ -29,7 +29,7 @@ const SEARCH = `
        LIMIT $13
     ), page AS (
       SELECT ${TASK_COLUMNS}, t.created_at::text AS cursor_at, t.task_id AS cursor_id
-        FROM found f JOIN tasks t USING (task_id) JOIN task_states s USING (task_id)
+        FROM found f JOIN (${TASK_TABLES}) USING (task_id)
     )
     SELECT w.looked, w.last_at, w.last_id, p.*
       FROM (SELECT count(*)::int AS looked,

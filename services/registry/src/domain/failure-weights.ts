@@ -7,6 +7,7 @@ export const FAILURE_WEIGHTS: Readonly<Record<string, number>> = {
   CANCELLED: 0,
   JOB_CANCELLED: 0,
   UPSTREAM_FAILED: 0,
+  SIBLING_FAILED: 0,
   // It never got the task, or gave it back in an orderly way.
   NO_AGENT_IN_TIME: 0,
   ASSIGNMENT_REFUSED: 0,

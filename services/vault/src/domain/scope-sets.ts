@@ -11,6 +11,7 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
     "orchestrator:job:submit",
     "orchestrator:job:read",
     "orchestrator:job:cancel",
+    "orchestrator:job:control",
     "registry:agent:read",
     "insight:performance:read",
     "mesh:message:send",
@@ -35,7 +36,12 @@ export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
     "mesh:dispatch:connect",
     "insight:sample:record",
   ],
-  "mesh-router": ["vault:revocation:watch", "registry:agent:read", "registry:presence:report"],
+  "mesh-router": [
+    "vault:revocation:watch",
+    "registry:agent:read",
+    "registry:presence:report",
+    "orchestrator:lease:check",
+  ],
   insight: ["vault:revocation:watch"],
   gateway: ["vault:revocation:watch", "gateway:status:read"],
 };

@@ -1,0 +1,54 @@
+/** Which tasks wait for an agent after leases ended: freed ones, those to be tried again, those of a plan. */
+import type { LiveTask } from "../domain/live-task.ts";
+import type { Settlement } from "../domain/settlement.ts";
+import { readyTasks } from "../domain/task-plan.ts";
+import type { Effects } from "../store/effects-store.ts";
+import type { LiveLease } from "./agent-entry.ts";
+import type { EndedLease } from "./lease-orders.ts";
+
+/** A task on its way into the queue. */
+export interface FreedTask {
+  readonly task: LiveTask;
+  readonly delayMs: number;
+}
+
+/** When each lease's task is ready again, for the leases that were ended. */
+export type SettledLeases = ReadonlyMap<string, { readonly readyAtMs: number }>;
+
+/** Collects what a batch made ready; without what the same batch cancelled. */
+export function freedTasks(
+  ended: readonly EndedLease[],
+  settled: SettledLeases,
+  effects: Effects,
+): FreedTask[] {
+  const freed: FreedTask[] = effects.unblocked.map((task) => ({ task, delayMs: 0 }));
+  for (const { live, order, settlement } of ended) {
+    const stored = settled.get(order.taskId);
+    if (stored === undefined) continue;
+    if (settlement.event === "REQUEUE") {
+      const task = nextAttempt(live, settlement, stored.readyAtMs);
+      freed.push({ task, delayMs: settlement.delayMs });
+    }
+    const { traceparent } = live.lease.task;
+    for (const task of readyTasks(order.plan?.tasks ?? [], stored.readyAtMs, traceparent)) {
+      freed.push({ task, delayMs: 0 });
+    }
+  }
+  const cancelled = new Set(effects.cancelled.map((change) => change.taskId));
+  return freed.filter(({ task }) => !cancelled.has(task.taskId));
+}
+
+/** The task as it waits for its next attempt. A refused one goes to its fallback if it can. */
+function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: number): LiveTask {
+  const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
+  const crowded = settlement.failure?.reason === "NO_SLOT";
+  return {
+    ...lease.task,
+    attempts: lease.attempt,
+    charged: lease.task.charged + (settlement.charged ? 1 : 0),
+    readyAtMs,
+    ...(crowded ? { crowded: (lease.task.crowded ?? 0) + 1 } : {}),
+    avoidAgentId: crowded ? lease.task.avoidAgentId : lease.agentId,
+    preferAgentId: refused ? lease.fallbackAgentId : "",
+  };
+}

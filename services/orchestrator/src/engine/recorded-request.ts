@@ -1,0 +1,38 @@
+/** Mutations of one job that are idempotent by their request id. */
+import type { Queryable } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
+import {
+  type EarlierRequest,
+  type RequestMethod,
+  recordRequests,
+  requestKey,
+} from "../store/request-store.ts";
+
+/** Who asks for what, on which job. */
+export interface JobOrder {
+  readonly namespace: string;
+  readonly principalId: string;
+  readonly requestId: string;
+  readonly bodyHash: Uint8Array;
+  readonly jobId: string;
+}
+
+/** Records a request in the transaction that serves it; returns the earlier one when this is its repeat.
+ *
+ * Errors: conflict/REQUEST_ID_REUSED when the id was used for anything else. */
+export async function recordOnce(
+  client: Queryable,
+  method: RequestMethod,
+  order: JobOrder,
+): Promise<EarlierRequest | undefined> {
+  const { namespace, principalId, requestId, bodyHash, jobId } = order;
+  const record = { namespace, principalId, requestId, method, bodyHash, jobId };
+  const earlier = (await recordRequests(client, [record])).get(requestKey(record));
+  if (earlier === undefined) return undefined;
+  if (earlier.method === method && Buffer.compare(earlier.bodyHash, bodyHash) === 0) return earlier;
+  throw new NexusError({
+    kind: "conflict",
+    reason: "REQUEST_ID_REUSED",
+    message: "The request id was used before with another body.",
+  });
+}

@@ -1,0 +1,23 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JobService, RetryJobResponseSchema } from "@nexus/proto/orchestrator";
+import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import { activeTraceparent } from "./active-traceparent.ts";
+import { atOwner } from "./at-owner.ts";
+import { fromJob } from "./convert.ts";
+import type { HandlerDeps } from "./deps.ts";
+import { toJobOrder } from "./job-order.ts";
+
+/** Serves RetryJob. */
+export function createRetryJob(
+  deps: HandlerDeps,
+): MethodImplementation<typeof JobService.method.retryJob> {
+  return async (request, ctx) => {
+    const job = toJobOrder(request, requirePrincipal(ctx));
+    const order = { ...job, fromKey: undefined, traceparent: activeTraceparent() };
+    return atOwner<MessageInitShape<typeof RetryJobResponseSchema>>(deps, ctx, {
+      id: request.jobId,
+      local: async () => ({ job: fromJob(await deps.engine.replayer.replay(order)) }),
+      remote: (peer, options) => peer.retryJob(request, options),
+    });
+  };
+}
