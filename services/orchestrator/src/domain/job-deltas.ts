@@ -1,11 +1,18 @@
 /** Collects what one batch does to its jobs. */
-import { addCounts, type JobDelta, type JobEvent, NO_TASKS } from "./job-state.ts";
+import { type JobDelta, type JobEvent, NO_TASKS, type TaskCounts } from "./job-state.ts";
 import type { Failure } from "./task.ts";
 import { TASK_BUCKETS, type TaskState } from "./task-state.ts";
 
+/** A delta in the making: changed in place, as a batch has hundreds of moves and few jobs. */
+interface Draft {
+  readonly counts: { -readonly [K in keyof TaskCounts]: number };
+  failure: Failure | undefined;
+  readonly events: JobEvent[];
+}
+
 /** Adds up the changes of a batch, one delta per job. */
 export class JobDeltas {
-  readonly #byJob = new Map<string, JobDelta>();
+  readonly #byJob = new Map<string, Draft>();
 
   /** The deltas, by job id, in the order in which the jobs were first met. */
   get all(): ReadonlyMap<string, JobDelta> {
@@ -15,38 +22,37 @@ export class JobDeltas {
   /** A task moved from one state to another. Within one bucket (LEASED to RUNNING) nothing of its job changes. */
   move(jobId: string, from: TaskState, to: TaskState): void {
     if (TASK_BUCKETS[from] === TASK_BUCKETS[to]) return;
-    const counts = { ...NO_TASKS };
+    const { counts } = this.#draft(jobId);
     counts[TASK_BUCKETS[from]] -= 1;
     counts[TASK_BUCKETS[to]] += 1;
-    this.#merge(jobId, { counts, failure: undefined, events: [] });
   }
 
   /** Tasks were added by a plan. */
   add(jobId: string, added: { readonly ready: number; readonly blocked: number }): void {
-    const counts = { ...NO_TASKS, ...added, total: added.ready + added.blocked };
-    this.#merge(jobId, { counts, failure: undefined, events: [] });
+    const { counts } = this.#draft(jobId);
+    counts.total += added.ready + added.blocked;
+    counts.ready += added.ready;
+    counts.blocked += added.blocked;
   }
 
-  /** Something happened to the job itself. */
+  /** Something happened to the job itself. Twice in a row is once: a lease of a job that runs changes nothing. */
   event(jobId: string, event: JobEvent): void {
-    this.#merge(jobId, { counts: NO_TASKS, failure: undefined, events: [event] });
+    const { events } = this.#draft(jobId);
+    if (events.at(-1) !== event) events.push(event);
   }
 
   /** A task of the job failed; the first failure of the batch is kept. */
   fail(jobId: string, failure: Failure): void {
-    this.#merge(jobId, { counts: NO_TASKS, failure, events: [] });
+    const draft = this.#draft(jobId);
+    draft.failure ??= failure;
   }
 
-  #merge(jobId: string, delta: JobDelta): void {
-    const known = this.#byJob.get(jobId);
-    if (known === undefined) {
-      this.#byJob.set(jobId, delta);
-      return;
+  #draft(jobId: string): Draft {
+    let draft = this.#byJob.get(jobId);
+    if (draft === undefined) {
+      draft = { counts: { ...NO_TASKS }, failure: undefined, events: [] };
+      this.#byJob.set(jobId, draft);
     }
-    this.#byJob.set(jobId, {
-      counts: addCounts(known.counts, delta.counts),
-      failure: known.failure ?? delta.failure,
-      events: delta.events.length === 0 ? known.events : [...known.events, ...delta.events],
-    });
+    return draft;
   }
 }

@@ -1,14 +1,17 @@
 /** Turns choices into leases, many in one transaction, and hands them to the assigner once committed. */
+import { together } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { Claim } from "../domain/live-task.ts";
 import { slotCostOf } from "../domain/task.ts";
 import { claimTasks, type GrantedLease } from "../store/claim-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
+import { type HeldJobs, holdJobs } from "../store/job-progress-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
 import { CLAIMS_IN_FLIGHT_MAX } from "./scheduler.ts";
+import { taskIdsOf } from "./task-ids.ts";
 
 /** A task whose claim failed for a reason of its own waits this long before it is chosen again. */
 const FAILED_CLAIM_DELAY_MS = 1_000;
@@ -113,8 +116,14 @@ export class Claimer {
         async (client) => {
           // Shards may have been given back while this waited for its turn.
           const ours = claims.filter(({ task }) => this.#parts.ledger.owns(task.taskId));
-          const granted = await claimTasks(client, ours);
-          return { granted, effects: await this.#follow(client, ours, granted) };
+          const [granted, jobs] = await together(
+            claimTasks(client, ours),
+            holdJobs(
+              client,
+              ours.map(({ task }) => task.jobId),
+            ),
+          );
+          return { granted, effects: await this.#follow(client, ours, { granted, jobs }) };
         },
         ({ granted, effects }) => this.#apply(batch, granted, { effects, startedAtMs }),
       );
@@ -130,7 +139,7 @@ export class Claimer {
   #follow(
     client: Parameters<typeof claimTasks>[0],
     claims: readonly Claim[],
-    granted: ReadonlyMap<string, GrantedLease>,
+    { granted, jobs }: { granted: ReadonlyMap<string, GrantedLease>; jobs: HeldJobs },
   ): Promise<Effects> {
     const deltas = new JobDeltas();
     const moved: MovedTask[] = [];
@@ -153,7 +162,7 @@ export class Claimer {
         },
       });
     }
-    return applyEffects(client, moved, deltas);
+    return applyEffects(client, moved, deltas, { newTaskId: taskIdsOf(this.#parts), jobs });
   }
 
   #apply(

@@ -1,10 +1,11 @@
 /** Commits what agents and reapers say about leases: begun, ended, lost; many in one transaction, guarded by fences. */
-import type { Queryable } from "@nexus/postgres";
+import { type Queryable, together } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { type Settlement, settle } from "../domain/settlement.ts";
 import { acceptTasks } from "../store/accept-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
+import { holdJobs } from "../store/job-progress-store.ts";
 import { setPlan } from "../store/plan-store.ts";
 import { findEndedLeases, settleLeases } from "../store/settle-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
@@ -196,17 +197,23 @@ export class Settler {
     accepts: readonly LiveLease[],
   ): Promise<Flushed> {
     const nowMs = this.#parts.nowMs();
-    const accepted = await acceptTasks(
-      client,
-      accepts.map(({ lease, acceptedAtMs }) => ({
-        taskId: lease.task.taskId,
-        fence: lease.fence,
-        agoMs: nowMs - (acceptedAtMs ?? nowMs),
-      })),
-    );
-    const settled = await settleLeases(
-      client,
-      ended.map((end) => toLeaseEnd(end, nowMs)),
+    const [accepted, settled, jobs] = await together(
+      acceptTasks(
+        client,
+        accepts.map(({ lease, acceptedAtMs }) => ({
+          taskId: lease.task.taskId,
+          fence: lease.fence,
+          agoMs: nowMs - (acceptedAtMs ?? nowMs),
+        })),
+      ),
+      settleLeases(
+        client,
+        ended.map((end) => toLeaseEnd(end, nowMs)),
+      ),
+      holdJobs(
+        client,
+        ended.map(({ live }) => live.lease.task.jobId),
+      ),
     );
     const deltas = new JobDeltas();
     const moved: MovedTask[] = accepts
@@ -217,8 +224,8 @@ export class Settler {
       moved.push(movedByEnd(end));
       if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
     }
-    const maps = { newTaskId: taskIdsOf(this.#parts) };
-    const effects = await applyEffects(client, moved, deltas, maps);
+    const supply = { newTaskId: taskIdsOf(this.#parts), jobs };
+    const effects = await applyEffects(client, moved, deltas, supply);
     const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
     return { accepted, settled, ended, effects, freed };
   }

@@ -1,5 +1,5 @@
 /** Everything that follows from tasks having moved: children, skips, jobs and events, in the same transaction. */
-import type { Queryable } from "@nexus/postgres";
+import { type Queryable, together } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
@@ -12,7 +12,7 @@ import { recordClosings } from "./closing-store.ts";
 import { recordDeadLetters } from "./dead-letter-store.ts";
 import { appendEvents } from "./event-store.ts";
 import { skipDescendants, unblockChildren } from "./graph-store.ts";
-import { applyJobDeltas } from "./job-progress-store.ts";
+import { type HeldJobs, stepJobs } from "./job-progress-store.ts";
 import { type EndedMap, stepMaps } from "./map-steps.ts";
 
 const SIBLING_FAILED = "A task of the job failed that cancels the others.";
@@ -41,16 +41,18 @@ export interface Effects {
   readonly leftBlocked: ReadonlyMap<string, number>;
 }
 
-/** What mapped tasks need to go on. */
-export interface MapSupply {
+/** What effects take from whoever caused them. */
+export interface EffectsSupply {
   /** Makes the id of a task of this job. */
   readonly newTaskId: (jobId: string) => string;
   /** Mapped tasks that were just inserted with nothing to wait for. */
   readonly inserted?: readonly string[];
+  /** The jobs of the moves, where they were read together with what moved them. */
+  readonly jobs?: HeldJobs;
 }
 
 /** For moves that end no task. */
-const NO_MAPS: MapSupply = {
+const NO_MAPS: EffectsSupply = {
   newTaskId: () => {
     throw new NexusError({
       kind: "internal",
@@ -72,25 +74,25 @@ interface Trail {
 /** Applies the consequences of moves. `deltas` may hold what the caller knows of its jobs already (leases, plans).
  *
  * Order: a job that starts is told before its tasks, one that ends after them.
- * Cost: 3 statements; 2 more when tasks have others behind them, 1 when these have a time limit, 1 when tasks failed for good, whatever the
+ * Cost: 3 statements in 2 round trips, 1 when the jobs were read before; 2 more when tasks have others behind them, 1 when these have a time limit, 1 when tasks failed for good, whatever the
  * size of the batch; 1 for each job whose tasks a sibling's failure cancels; for mapped tasks see stepMaps. */
 export async function applyEffects(
   client: Queryable,
   moved: readonly MovedTask[],
   deltas: JobDeltas = new JobDeltas(),
-  maps: MapSupply = NO_MAPS,
+  supply: EffectsSupply = NO_MAPS,
 ): Promise<Effects> {
   const trail: Trail = { changes: [], unblocked: [], cancelled: [], leftBlocked: new Map() };
-  let inserted = maps.inserted ?? [];
+  let inserted = supply.inserted ?? [];
   // The end of a mapped task has consequences of its own; there are at most GRAPH_DEPTH_MAX of them in a row.
   for (let round = moved; round.length > 0 || inserted.length > 0; inserted = []) {
     const ended = await followMoves(client, round, deltas, trail);
-    const steps = await stepMaps(client, { ended, inserted }, deltas, maps.newTaskId);
+    const steps = await stepMaps(client, { ended, inserted }, deltas, supply.newTaskId);
     trail.unblocked.push(...steps.created);
     round = steps.ended.map(movedByMap);
   }
-  const { changes: jobs, namespaces } = await applyJobDeltas(client, deltas.all);
-  const events = await appendEvents(client, inOrder(jobs, trail.changes));
+  const { changes: jobs, namespaces, write } = await stepJobs(client, deltas.all, supply.jobs);
+  const [events] = await together(appendEvents(client, inOrder(jobs, trail.changes)), write());
   const { unblocked, cancelled } = trail;
   const leftBlocked = sumByNamespace(trail.leftBlocked, namespaces);
   return { unblocked, events, cancelled, leftBlocked };

@@ -70,24 +70,41 @@ interface Step {
   readonly delta: JobDelta;
 }
 
-/** What became of the jobs of a batch. */
+/** Jobs as they stood when they were read, held until the transaction ends. */
+export type HeldJobs = ReadonlyMap<string, ProgressRow>;
+
+/** Reads and holds jobs. May be begun before it is known what becomes of them: only their holder changes them.
+ *
+ * Cost: 1 statement, none for no jobs. */
+export async function holdJobs(client: Queryable, jobIds: Iterable<string>): Promise<HeldJobs> {
+  const ids = [...new Set(jobIds)];
+  if (ids.length === 0) return new Map();
+  const { rows } = await client.query<ProgressRow>(READ, [ids.map(jobUuid)]);
+  return new Map(rows.map((row) => [toJobId(row.job_id), row]));
+}
+
+/** What becomes of the jobs of a batch. */
 export interface JobsMoved {
-  /** State changes, in the order of the deltas. */
+  /** State changes. */
   readonly changes: readonly JobChange[];
   /** The namespace of each job of the batch. */
   readonly namespaces: ReadonlyMap<string, string>;
+  /** Stores it. Cost: 1 statement, one row version per job. */
+  readonly write: () => Promise<void>;
 }
 
-/** Applies what a batch did to its jobs.
+/** Says what a batch does to its jobs. `held` may have been read before; a job that is missing there is read now.
  *
  * A job that is terminal already is left alone: terminal states never change.
- * Cost: 2 statements, one row version per job; 1 more when a job ends in which some tasks failed and some did not. */
-export async function applyJobDeltas(
+ * Cost: none, or 1 statement for jobs not held yet; 1 when a job ends in which some tasks failed and some did not. */
+export async function stepJobs(
   client: Queryable,
   deltas: ReadonlyMap<string, JobDelta>,
+  held: HeldJobs = new Map(),
 ): Promise<JobsMoved> {
-  if (deltas.size === 0) return { changes: [], namespaces: new Map() };
-  const { rows } = await client.query<ProgressRow>(READ, [[...deltas.keys()].map(jobUuid)]);
+  const missing = [...deltas.keys()].filter((jobId) => !held.has(jobId));
+  const read = await holdJobs(client, missing);
+  const rows = [...deltas.keys()].flatMap((jobId) => held.get(jobId) ?? read.get(jobId) ?? []);
   const steps: Step[] = [];
   for (const row of rows) {
     const jobId = toJobId(row.job_id);
@@ -98,13 +115,13 @@ export async function applyJobDeltas(
     steps.push({ jobId, before, after: applyJobDelta(before, delta), leased, delta });
   }
   const judged = await judge(client, steps);
-  await writeSteps(client, judged);
   const changes = judged.flatMap(({ jobId, before, after }): JobChange[] => {
     if (after.state === before.state) return [];
     const failure = isTerminalJobState(after.state) ? after.failure : undefined;
     return [{ kind: "job", jobId, state: after.state, failure }];
   });
-  return { changes, namespaces: new Map(rows.map((row) => [toJobId(row.job_id), row.namespace])) };
+  const namespaces = new Map(rows.map((row) => [toJobId(row.job_id), row.namespace]));
+  return { changes, namespaces, write: () => writeSteps(client, judged) };
 }
 
 /** A job whose failures are all tolerated ends PARTIAL instead. */
