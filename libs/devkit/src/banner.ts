@@ -1,10 +1,9 @@
 /** What a person sees when the stack is ready. Pure. */
 import { relative } from "node:path";
 import { PORT_BASE_DEFAULT } from "./stack/port-plan.ts";
-import { SERVICE_NAMES, type ServiceName } from "./stack/services.ts";
-import type { StackInfo } from "./stack/stack-info.ts";
+import type { ServiceInfo, StackInfo } from "./stack/stack-info.ts";
 
-const NAME_WIDTH = 14;
+const NAME_WIDTH = 17;
 const ADDRESS_WIDTH = 17;
 
 /** Describes a running stack: what is where, how to log in, what to try. */
@@ -15,9 +14,11 @@ export function renderBanner(info: StackInfo, elapsedMs: number, workingDir: str
   };
   const line = (name: string, address: string, rest: string) =>
     `  ${name.padEnd(NAME_WIDTH)}${address.padEnd(ADDRESS_WIDTH)}${rest}`;
-  const service = (name: ServiceName) =>
-    line(name, info.services[name].grpc, `${info.services[name].ops}/metrics`);
-  const inner = SERVICE_NAMES.filter((name) => name !== "gateway").toSorted();
+  const service = ([name, { grpc, ops }]: [string, ServiceInfo]) =>
+    line(name, grpc, `${ops}/metrics`);
+  const inner = Object.entries(info.services)
+    .filter(([name]) => name !== "gateway")
+    .toSorted(([one], [other]) => (one < other ? -1 : 1));
   return [
     `NEXUS is ready (${(elapsedMs / 1000).toFixed(1)} s).`,
     "",

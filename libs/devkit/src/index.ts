@@ -14,7 +14,12 @@ export {
   startLocalRedis,
 } from "./redis/local-redis.ts";
 export type { AdminCredentials } from "./stack/secrets.ts";
-export { type ProcessName, SERVICE_NAMES, type ServiceName } from "./stack/services.ts";
+export {
+  type InstanceName,
+  type ProcessName,
+  SERVICE_NAMES,
+  type ServiceName,
+} from "./stack/services.ts";
 export type { ServiceInfo, StackInfo } from "./stack/stack-info.ts";
 export type { StackLogMode } from "./stack/stack-log.ts";
 export type { StackProcesses } from "./stack/stack-processes.ts";

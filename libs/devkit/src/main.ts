@@ -25,6 +25,7 @@ async function run(args: StartArguments): Promise<void> {
     stack = await startStack({
       dataDir: args.dataDir,
       portBase: args.portBase,
+      orchestrators: args.orchestrators,
       logs: args.logs,
       ...(args.logLevel === undefined ? {} : { logLevel: args.logLevel }),
       signal: stopRequested,

@@ -5,15 +5,28 @@ describe("parseStartArguments", () => {
   it("has defaults for everything", () => {
     expect(parseStartArguments(["start"])).toEqual({
       kind: "start",
-      start: { dataDir: ".nexus", portBase: 7400, logLevel: undefined, logs: "prefix" },
+      start: {
+        dataDir: ".nexus",
+        portBase: 7400,
+        orchestrators: 1,
+        logLevel: undefined,
+        logs: "prefix",
+      },
     });
   });
 
   it("reads every flag", () => {
-    const line = "start --port-base 8400 --data-dir other --log-level debug --logs file";
-    expect(parseStartArguments(line.split(" "))).toEqual({
+    const flags =
+      "--port-base 8400 --orchestrators 3 --data-dir other --log-level debug --logs file";
+    expect(parseStartArguments(["start", ...flags.split(" ")])).toEqual({
       kind: "start",
-      start: { dataDir: "other", portBase: 8400, logLevel: "debug", logs: "file" },
+      start: {
+        dataDir: "other",
+        portBase: 8400,
+        orchestrators: 3,
+        logLevel: "debug",
+        logs: "file",
+      },
     });
     expect(parseStartArguments(["start", "--port-base=free"])).toMatchObject({
       start: { portBase: "free" },
@@ -30,6 +43,8 @@ describe("parseStartArguments", () => {
     [["start", "now"], /unknown command: start now/],
     [["start", "--port-base", "x"], /--port-base must be a whole number.*got x/],
     [["start", "--port-base"], /port-base/],
+    [["start", "--orchestrators", "0"], /--orchestrators must be a whole number from 1.*got 0/],
+    [["start", "--orchestrators", "17"], /--orchestrators must be .* to 16, got 17/],
     [["start", "--data-dir="], /--data-dir must not be empty/],
     [["start", "--log-level", "loud"], /--log-level must be one of/],
     [["start", "--logs", "everywhere"], /--logs must be one of/],

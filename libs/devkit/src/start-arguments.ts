@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { LOG_LEVELS } from "@nexus/shared";
 import { PORT_BASE_DEFAULT, portBaseProblem } from "./stack/port-plan.ts";
+import { ORCHESTRATORS_MAX, orchestratorsProblem } from "./stack/services.ts";
 import type { StackLogMode } from "./stack/stack-log.ts";
 
 const LOG_MODES: readonly StackLogMode[] = ["prefix", "file", "quiet"];
@@ -13,7 +14,8 @@ Usage: npm start -- [flags]
        node libs/devkit/dist/main.js start [flags]
 
   --port-base N    gateway's port; the others follow (HTTP N+80, services N+1..N+5,
-                   Postgres N+32, ops ports +2000), or "free"   (default ${PORT_BASE_DEFAULT})
+                   further orchestrators N+12 up, Postgres N+32, ops ports +2000), or "free"   (default ${PORT_BASE_DEFAULT})
+  --orchestrators N  processes of the orchestrator that share its work, up to ${ORCHESTRATORS_MAX}   (default 1)
   --data-dir D     data, secrets and logs, kept between starts   (default .nexus)
   --log-level L    ${LOG_LEVELS.join(", ")}
   --logs M         prefix: to the terminal; file: to <data-dir>/logs; quiet   (default prefix)
@@ -25,6 +27,7 @@ Ctrl-C stops everything and keeps the data; twice stops at once.`;
 export interface StartArguments {
   readonly dataDir: string;
   readonly portBase: number | "free";
+  readonly orchestrators: number;
   readonly logLevel: string | undefined;
   readonly logs: StackLogMode;
 }
@@ -57,6 +60,7 @@ export function parseStartArguments(args: readonly string[]): ParsedArguments {
     start: {
       dataDir: values["data-dir"],
       portBase,
+      orchestrators: Number(values.orchestrators),
       logLevel: values["log-level"],
       logs: values.logs as StackLogMode,
     },
@@ -69,6 +73,7 @@ function parse(args: readonly string[]) {
     allowPositionals: true,
     options: {
       "port-base": { type: "string", default: String(PORT_BASE_DEFAULT) },
+      orchestrators: { type: "string", default: "1" },
       "data-dir": { type: "string", default: ".nexus" },
       "log-level": { type: "string" },
       logs: { type: "string", default: "prefix" },
@@ -83,6 +88,8 @@ function problemOf(
 ): string | undefined {
   const base = portBase === "free" ? undefined : portBaseProblem(portBase);
   if (base !== undefined) return `--port-base ${base}, got ${values["port-base"]}`;
+  const count = orchestratorsProblem(Number(values.orchestrators));
+  if (count !== undefined) return `--orchestrators ${count}, got ${values.orchestrators}`;
   if (values["data-dir"] === "") return "--data-dir must not be empty";
   const level = values["log-level"];
   if (level !== undefined && !LOG_LEVELS.some((known) => known === level)) {

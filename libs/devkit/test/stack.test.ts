@@ -43,7 +43,7 @@ async function start(options: Partial<Parameters<typeof startStack>[0]> = {}): P
 }
 
 async function environmentOf(info: StackInfo, name: keyof StackInfo["services"]) {
-  const response = await fetch(`${info.services[name].ops}/env`);
+  const response = await fetch(`${info.services[name]?.ops}/env`);
   return (await response.json()) as Record<string, string>;
 }
 
@@ -80,6 +80,34 @@ describe("startStack", SLOW, () => {
       `orchestrator=${orchestrator["NEXUS_ORCHESTRATOR_CLIENT_SECRET"]}`,
     );
     expect(vault).not.toHaveProperty("NEXUS_VAULT_CLIENT_SECRET");
+  });
+
+  it("starts several orchestrators, each with a name of its own, behind one address", async () => {
+    const { info, processes } = await start({
+      orchestrators: 3,
+      env: (name, own) =>
+        name === "orchestrator-3" ? { SEEN: own["NEXUS_SUPERVISED"] ?? "" } : {},
+    });
+    const names = ["orchestrator", "orchestrator-2", "orchestrator-3"] as const;
+    const addresses = names.map((name) => info.services[name]?.grpc);
+    const gateway = await environmentOf(info, "gateway");
+    expect(gateway["NEXUS_GATEWAY_ORCHESTRATOR_ADDRESS"]).toBe(`ipv4:${addresses.join(",")}`);
+    for (const [index, name] of names.entries()) {
+      const own = await environmentOf(info, name);
+      expect(own["NEXUS_ORCHESTRATOR_ID"]).toBe(name);
+      expect(`127.0.0.1:${own["NEXUS_ORCHESTRATOR_GRPC_PORT"]}`).toBe(addresses[index]);
+      expect(own["SEEN"]).toBe(name === "orchestrator-3" ? "1" : undefined);
+    }
+    await processes.kill("orchestrator-2");
+    await processes.waitReady("orchestrator-2");
+    expect(stack?.info.services["orchestrator-2"]?.pid).not.toBe(
+      info.services["orchestrator-2"]?.pid,
+    );
+    expect(stack?.info.services.orchestrator.pid).toBe(info.services.orchestrator.pid);
+  });
+
+  it("refuses a number of orchestrators that it has no ports for", async () => {
+    await expect(start({ orchestrators: 17 })).rejects.toThrow("orchestrators must be");
   });
 
   it("gives each service a database role that reaches its own schema only", async () => {

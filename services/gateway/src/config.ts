@@ -11,7 +11,8 @@ import {
 /** Ports of the gateway when nothing is configured. */
 export const GATEWAY_PORTS = { grpcPort: 7400, opsPort: 9400, httpPort: 7480 } as const;
 
-const ADDRESS = /^(?:dns:\/\/\/)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/;
+const ADDRESS =
+  /^(?:dns:\/\/\/)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$|^ipv4:[\d.]+:\d{1,5}(?:,[\d.]+:\d{1,5})*$/;
 
 function upstream(thing: string, defaultPort: number) {
   return string({
@@ -19,7 +20,8 @@ function upstream(thing: string, defaultPort: number) {
     default: `127.0.0.1:${defaultPort}`,
     pattern: ADDRESS,
     example: `dns:///${thing.toLowerCase().replace("_", "-")}:${defaultPort}`,
-    about: "Where calls for this service go.",
+    about:
+      "Where calls for this service go; `dns:///host:port` and `ipv4:ip:port,ip:port` spread them over several.",
   });
 }
 

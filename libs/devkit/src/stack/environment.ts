@@ -2,7 +2,14 @@
 import { LOOPBACK } from "../ports.ts";
 import type { PortPlan } from "./port-plan.ts";
 import { clientSecretOf, type StackSecrets } from "./secrets.ts";
-import { CLIENTS_OF_VAULT, SERVICES, type ServiceName, variablePrefix } from "./services.ts";
+import {
+  CLIENTS_OF_VAULT,
+  type InstanceName,
+  SERVICES,
+  type ServiceName,
+  serviceOf,
+  variablePrefix,
+} from "./services.ts";
 
 /** The one database of a stack. */
 export const DATABASE = "nexus";
@@ -14,43 +21,56 @@ export function databaseRole(schema: string): string {
   return `nexus_${schema}`;
 }
 
+/** Variables by name. */
+export type Variables = Readonly<Record<string, string>>;
+
 /** What the variables are made of. */
 export interface EnvironmentInput {
   readonly ports: PortPlan;
   readonly secrets: StackSecrets;
   readonly logLevel: string | undefined;
-  /** Further variables for every service, winning over the stack's own. */
-  readonly extra: Readonly<Record<string, string>>;
+  /** Further variables of a process, winning over the stack's own. */
+  readonly extra: (name: InstanceName, own: Variables) => Variables;
 }
 
-/** Returns the variables of one service, without those of this process. */
+/** Returns the variables of one process, without those of this one. */
 export function serviceEnvironment(
-  name: ServiceName,
+  instance: InstanceName,
   input: EnvironmentInput,
 ): Record<string, string> {
   const { ports, secrets } = input;
+  const name = serviceOf(instance);
   const own: Record<string, string> = {
     HOST: LOOPBACK,
-    GRPC_PORT: String(ports.grpc[name]),
-    OPS_PORT: String(ports.ops[name]),
+    GRPC_PORT: String(ports.grpc[instance]),
+    OPS_PORT: String(ports.ops[instance]),
     SHUTDOWN_GRACE_MS: String(SHUTDOWN_GRACE_MS),
   };
   if (input.logLevel !== undefined) own["LOG_LEVEL"] = input.logLevel;
   if (name === "gateway") own["HTTP_PORT"] = String(ports.http);
+  // Stays the same on other ports: the next start takes over at once from one that was killed.
+  if (name === "orchestrator") own["ID"] = instance;
   if (name !== "vault") own["CLIENT_SECRET"] = clientSecretOf(secrets, name);
   const { schema, upstreams } = SERVICES[name];
   if (schema !== undefined) own["DATABASE_URL"] = databaseUrl(name, schema, input);
   for (const [variable, upstream] of Object.entries(upstreams)) {
-    own[variable] = `${LOOPBACK}:${ports.grpc[upstream]}`;
+    own[variable] = addressOf(upstream, ports);
   }
   const prefix = variablePrefix(name);
   const prefixed = Object.entries(own).map(([variable, value]) => [prefix + variable, value]);
-  return {
+  const variables = {
     ...(Object.fromEntries(prefixed) as Record<string, string>),
     ...(name === "vault" ? vaultSecrets(secrets) : {}),
     NEXUS_SUPERVISED: "1",
-    ...input.extra,
   };
+  return { ...variables, ...input.extra(instance, variables) };
+}
+
+/** Calls to a service with several processes go to each of them in turn. */
+function addressOf(service: ServiceName, { grpc }: PortPlan): string {
+  const names = (Object.keys(grpc) as InstanceName[]).filter((name) => serviceOf(name) === service);
+  const addresses = names.map((name) => `${LOOPBACK}:${grpc[name]}`).join(",");
+  return names.length === 1 ? addresses : `ipv4:${addresses}`;
 }
 
 function databaseUrl(name: ServiceName, schema: string, input: EnvironmentInput): string {

@@ -25,6 +25,14 @@ describe("planPorts", () => {
     });
   });
 
+  it("puts further orchestrators between the services and the database", () => {
+    const { grpc, ops, postgres } = planPorts(7400, 16);
+    expect(grpc["orchestrator-2"]).toBe(7412);
+    expect(ops["orchestrator-16"]).toBe(9426);
+    const all = [...Object.values(grpc), postgres];
+    expect(new Set(all).size).toBe(6 + 15 + 1);
+  });
+
   it("finds fourteen different free ports", async () => {
     const plan = await planFreePorts();
     const all = [...Object.values(plan.grpc), ...Object.values(plan.ops), plan.http, plan.postgres];

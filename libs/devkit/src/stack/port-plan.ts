@@ -1,8 +1,16 @@
 /** Which process listens where. */
 import { devkitError } from "../devkit-error.ts";
 import { freePorts, isPortFree, LOOPBACK } from "../ports.ts";
-import { SERVICE_NAMES, SERVICES, type ServiceName } from "./services.ts";
+import {
+  type InstanceName,
+  instanceNames,
+  ORCHESTRATORS_MAX,
+  SERVICES,
+  serviceOf,
+} from "./services.ts";
 
+/** Orchestrator n, from the second on, listens at so much plus n. */
+const ORCHESTRATOR_OFFSET = 10;
 const HTTP_OFFSET = 80;
 const POSTGRES_OFFSET = 32;
 const OPS_OFFSET = 2000;
@@ -10,15 +18,15 @@ const TAKEN_POLL_MS = 200;
 const PORT_MIN = 1024;
 const PORT_MAX = 65_535;
 /** Largest base whose highest port, an ops port, is still a port. */
-const PORT_BASE_MAX = PORT_MAX - OPS_OFFSET - SERVICE_NAMES.length;
+const PORT_BASE_MAX = PORT_MAX - OPS_OFFSET - ORCHESTRATOR_OFFSET - ORCHESTRATORS_MAX;
 
 /** The base port of the design: gateway 7400, registry 7401, ... */
 export const PORT_BASE_DEFAULT = 7400;
 
 /** The ports of one stack. */
 export interface PortPlan {
-  readonly grpc: Readonly<Record<ServiceName, number>>;
-  readonly ops: Readonly<Record<ServiceName, number>>;
+  readonly grpc: Readonly<Record<InstanceName, number>>;
+  readonly ops: Readonly<Record<InstanceName, number>>;
   /** The gateway's second port. */
   readonly http: number;
   readonly postgres: number;
@@ -30,23 +38,26 @@ export function portBaseProblem(base: number): string | undefined {
   return valid ? undefined : `must be a whole number from ${PORT_MIN} to ${PORT_BASE_MAX}`;
 }
 
-/** Lays out a stack from its base port: gateway N, registry N+1 .. insight N+5, HTTP N+80, Postgres N+32, ops ports +2000. */
-export function planPorts(base: number): PortPlan {
+/** Lays out a stack from its base port: gateway N, registry N+1 .. insight N+5, further orchestrators N+12 up, HTTP N+80,
+ * Postgres N+32, ops ports +2000. */
+export function planPorts(base: number, orchestrators = 1): PortPlan {
+  const names = instanceNames(orchestrators);
   return {
-    grpc: byService((name) => base + SERVICES[name].portOffset),
-    ops: byService((name) => base + SERVICES[name].portOffset + OPS_OFFSET),
+    grpc: byInstance(names, (name) => base + offsetOf(name)),
+    ops: byInstance(names, (name) => base + offsetOf(name) + OPS_OFFSET),
     http: base + HTTP_OFFSET,
     postgres: base + POSTGRES_OFFSET,
   };
 }
 
 /** Lays out a stack on ports that are free at the moment. */
-export async function planFreePorts(): Promise<PortPlan> {
-  const ports = await freePorts(SERVICE_NAMES.length * 2 + 2);
+export async function planFreePorts(orchestrators = 1): Promise<PortPlan> {
+  const names = instanceNames(orchestrators);
+  const ports = await freePorts(names.length * 2 + 2);
   const take = () => ports.pop() ?? 0;
   return {
-    grpc: byService(take),
-    ops: byService(take),
+    grpc: byInstance(names, take),
+    ops: byInstance(names, take),
     http: take(),
     postgres: take(),
   };
@@ -73,10 +84,10 @@ export async function assertPortsFree(plan: PortPlan, patienceMs = 0): Promise<v
 
 async function takenPorts(plan: PortPlan): Promise<string[]> {
   const wanted: [string, number][] = [
-    ...SERVICE_NAMES.map((name): [string, number] => [name, plan.grpc[name]]),
+    ...Object.entries(plan.grpc),
     ["gateway HTTP", plan.http],
     ["postgres", plan.postgres],
-    ...SERVICE_NAMES.map((name): [string, number] => [`${name} ops`, plan.ops[name]]),
+    ...Object.entries(plan.ops).map(([name, port]): [string, number] => [`${name} ops`, port]),
   ];
   const taken: string[] = [];
   for (const [what, port] of wanted) {
@@ -85,7 +96,16 @@ async function takenPorts(plan: PortPlan): Promise<string[]> {
   return taken;
 }
 
-function byService<T>(valueOf: (name: ServiceName) => T): Record<ServiceName, T> {
-  const entries = SERVICE_NAMES.map((name) => [name, valueOf(name)] as const);
-  return Object.fromEntries(entries) as Record<ServiceName, T>;
+function offsetOf(name: InstanceName): number {
+  const service = serviceOf(name);
+  if (name === service) return SERVICES[service].portOffset;
+  return ORCHESTRATOR_OFFSET + Number(name.slice(service.length + 1));
+}
+
+function byInstance<T>(
+  names: readonly InstanceName[],
+  valueOf: (name: InstanceName) => T,
+): Record<InstanceName, T> {
+  const entries = names.map((name) => [name, valueOf(name)] as const);
+  return Object.fromEntries(entries) as Record<InstanceName, T>;
 }

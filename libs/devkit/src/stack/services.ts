@@ -14,8 +14,14 @@ export const SERVICE_NAMES = [
 /** One of the six services. */
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
-/** A process of the stack: a service, or the database. */
-export type ProcessName = ServiceName | "postgres";
+/** A process of a service: named like it, and further orchestrators with their number, from `orchestrator-2`. */
+export type InstanceName = ServiceName | `orchestrator-${number}`;
+
+/** A process of the stack: one of a service, or the database. */
+export type ProcessName = InstanceName | "postgres";
+
+/** Most orchestrators of one stack: their ports lie between those of the services and of the database. */
+export const ORCHESTRATORS_MAX = 16;
 
 /** What one service needs from the stack. */
 export interface ServiceSpec {
@@ -59,6 +65,26 @@ export const SERVICES: Readonly<Record<ServiceName, ServiceSpec>> = {
   vault: { portOffset: 4, schema: "vault", upstreams: {} },
   insight: { portOffset: 5, schema: "insight", upstreams: { VAULT_ADDRESS: "vault" } },
 };
+
+/** Every process of the services, in the order of SERVICE_NAMES. */
+export function instanceNames(orchestrators: number): InstanceName[] {
+  return SERVICE_NAMES.flatMap((name): InstanceName[] => {
+    if (name !== "orchestrator") return [name];
+    const more = Array.from({ length: orchestrators - 1 }, (_, index) => index + 2);
+    return [name, ...more.map((number): InstanceName => `orchestrator-${number}`)];
+  });
+}
+
+/** The service of a process: `orchestrator-2` -> `orchestrator`. */
+export function serviceOf(name: InstanceName): ServiceName {
+  return SERVICE_NAMES.find((service) => service === name) ?? "orchestrator";
+}
+
+/** Says what is wrong with a number of orchestrators, or undefined. */
+export function orchestratorsProblem(count: number): string | undefined {
+  const valid = Number.isInteger(count) && count >= 1 && count <= ORCHESTRATORS_MAX;
+  return valid ? undefined : `must be a whole number from 1 to ${ORCHESTRATORS_MAX}`;
+}
 
 /** The services that prove themselves to vault with a client secret. */
 export const CLIENTS_OF_VAULT = SERVICE_NAMES.filter((name) => name !== "vault");

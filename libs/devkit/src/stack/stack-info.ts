@@ -3,7 +3,7 @@ import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LOOPBACK } from "../ports.ts";
 import type { PortPlan } from "./port-plan.ts";
-import { SERVICE_NAMES, type ServiceName } from "./services.ts";
+import type { InstanceName } from "./services.ts";
 
 const FILE_NAME = "stack.json";
 
@@ -23,7 +23,8 @@ export interface StackInfo {
   readonly gateway: string;
   /** http://host:port for HTTP and JSON clients. */
   readonly http: string;
-  readonly services: Readonly<Record<ServiceName, ServiceInfo>>;
+  /** By name; further orchestrators as `orchestrator-2` and so on. */
+  readonly services: Readonly<Record<InstanceName, ServiceInfo>>;
   readonly postgres: { readonly port: number; readonly pid: number };
   /** JSON file {namespace, user, password}, mode 0600. */
   readonly adminCredentialsFile: string;
@@ -34,13 +35,14 @@ export interface StackInfo {
 /** Builds the description. */
 export function describeStack(input: {
   readonly ports: PortPlan;
-  readonly pidOf: (name: ServiceName) => number | undefined;
+  readonly pidOf: (name: InstanceName) => number | undefined;
   readonly postgresPid: number;
   readonly adminCredentialsFile: string;
   readonly dataDir: string;
 }): StackInfo {
   const { ports } = input;
-  const services = SERVICE_NAMES.map((name): [ServiceName, ServiceInfo] => [
+  const names = Object.keys(ports.grpc) as InstanceName[];
+  const services = names.map((name): [InstanceName, ServiceInfo] => [
     name,
     {
       grpc: `${LOOPBACK}:${ports.grpc[name]}`,
@@ -51,7 +53,7 @@ export function describeStack(input: {
   return {
     gateway: `${LOOPBACK}:${ports.grpc.gateway}`,
     http: `http://${LOOPBACK}:${ports.http}`,
-    services: Object.fromEntries(services) as Record<ServiceName, ServiceInfo>,
+    services: Object.fromEntries(services) as Record<InstanceName, ServiceInfo>,
     postgres: { port: ports.postgres, pid: input.postgresPid },
     adminCredentialsFile: input.adminCredentialsFile,
     dataDir: input.dataDir,

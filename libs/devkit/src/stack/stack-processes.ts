@@ -1,13 +1,13 @@
 /** Faults to order, for tests of the fleet and for people who want to see what happens. */
 import type { StackDatabase } from "./database.ts";
 import { waitUntilReady } from "./readiness.ts";
-import type { ProcessName, ServiceName } from "./services.ts";
+import type { InstanceName, ProcessName } from "./services.ts";
 import type { StackInfo } from "./stack-info.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 
 const READY_TIMEOUT_MS = 120_000;
 
-/** Acts on single processes of a running stack. Names: the six services and `postgres`. */
+/** Acts on single processes of a running stack. Names: those of `info.services`, and `postgres`. */
 export interface StackProcesses {
   /** Sends a signal, SIGKILL by default, and resolves when the process has ended; it is then started again by itself.
    *
@@ -25,7 +25,7 @@ export interface StackProcesses {
 
 /** What the actions work on. */
 export interface StackProcessesInput {
-  readonly services: ReadonlyMap<ServiceName, SupervisedProcess>;
+  readonly services: ReadonlyMap<InstanceName, SupervisedProcess>;
   readonly database: StackDatabase;
   readonly describe: () => StackInfo;
   /** Writes stack.json anew. */
@@ -35,13 +35,15 @@ export interface StackProcessesInput {
 /** Creates the actions. */
 export function createStackProcesses(input: StackProcessesInput): StackProcesses {
   const { services, database, describe } = input;
-  const service = (name: ServiceName): SupervisedProcess => {
+  const service = (name: InstanceName): SupervisedProcess => {
     const found = services.get(name);
     if (found === undefined) throw new TypeError(`the stack has no process ${name}`);
     return found;
   };
   const waitReady = async (name: ProcessName, timeoutMs = READY_TIMEOUT_MS): Promise<void> => {
-    if (name !== "postgres") await waitUntilReady(describe().services[name].ops, timeoutMs);
+    if (name === "postgres") return;
+    const { ops = "" } = describe().services[name] ?? {};
+    await waitUntilReady(ops, timeoutMs);
   };
   const onDatabase = async (action: Promise<void>): Promise<void> => {
     await action;

@@ -1,11 +1,11 @@
-/** The whole of NEXUS on one machine: a database and six processes under one supervisor. */
+/** The whole of NEXUS on one machine: a database and the services' processes under one supervisor. */
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { devkitError } from "../devkit-error.ts";
 import { takeOwnership } from "../owner-lock.ts";
 import { type ChildGuard, startChildGuard } from "./child-guard.ts";
 import { type StackDatabase, startStackDatabase } from "./database.ts";
-import { serviceEnvironment } from "./environment.ts";
+import { serviceEnvironment, type Variables } from "./environment.ts";
 import {
   assertPortsFree,
   PORT_BASE_DEFAULT,
@@ -21,7 +21,14 @@ import {
   openSecrets,
   writeAdminCredentials,
 } from "./secrets.ts";
-import { SERVICE_NAMES, type ServiceName, serviceEntry } from "./services.ts";
+import {
+  type InstanceName,
+  instanceNames,
+  orchestratorsProblem,
+  type ServiceName,
+  serviceEntry,
+  serviceOf,
+} from "./services.ts";
 import { describeStack, removeStackInfo, type StackInfo, writeStackInfo } from "./stack-info.ts";
 import { openStackLog, type StackLog, type StackLogMode } from "./stack-log.ts";
 import { createStackProcesses, type StackProcesses } from "./stack-processes.ts";
@@ -43,8 +50,10 @@ export interface StackOptions {
   readonly logLevel?: string;
   /** False trades durability of the database for speed, for tests. @default true */
   readonly durable?: boolean;
-  /** Further variables for every service; win over the stack's own. */
-  readonly env?: Readonly<Record<string, string>>;
+  /** Processes of the orchestrator, which share its work: `orchestrator`, `orchestrator-2` and so on. 1 to 16. @default 1 */
+  readonly orchestrators?: number;
+  /** Further variables for every process, or for each by its name and what it gets anyway; win over the stack's own. */
+  readonly env?: Variables | ((name: InstanceName, own: Variables) => Variables);
   /** Has every service write a CPU profile of its whole life to <profileDir>/<service>.cpuprofile when it stops.
    *
    * A service that is killed writes none; one that is started again replaces the file. @default no profiles */
@@ -77,11 +86,15 @@ export interface Stack {
  * Errors: precondition/PORT_IN_USE, before anything is started; precondition/DATA_DIR_IN_USE; precondition/STACK_START_FAILED
  * with the last log lines of the service that did not become ready; those of startEmbeddedPostgres. Nothing keeps running then. */
 export async function startStack(options: StackOptions): Promise<Stack> {
+  const { orchestrators = 1 } = options;
+  const problem = orchestratorsProblem(orchestrators);
+  if (problem !== undefined) throw new TypeError(`orchestrators ${problem}`);
   const dataDir = resolve(options.dataDir);
   mkdirSync(dataDir, { recursive: true, mode: 0o755 });
   const lock = takeOwnership(dataDir);
   try {
-    const ports = await choosePorts(options.portBase ?? PORT_BASE_DEFAULT, lock.tookOver);
+    const base = options.portBase ?? PORT_BASE_DEFAULT;
+    const ports = await choosePorts({ base, orchestrators, tookOver: lock.tookOver });
     return await startLocked({ options, dataDir, ports, releaseLock: () => lock.release() });
   } catch (error) {
     lock.release();
@@ -89,9 +102,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-async function choosePorts(base: number | "free", tookOver: boolean): Promise<PortPlan> {
-  if (base === "free") return planFreePorts();
-  const ports = planPorts(base);
+async function choosePorts(wanted: {
+  readonly base: number | "free";
+  readonly orchestrators: number;
+  readonly tookOver: boolean;
+}): Promise<PortPlan> {
+  const { base, orchestrators, tookOver } = wanted;
+  if (base === "free") return planFreePorts(orchestrators);
+  const ports = planPorts(base, orchestrators);
   await assertPortsFree(ports, tookOver ? TAKE_OVER_PATIENCE_MS : 0);
   return ports;
 }
@@ -109,7 +127,8 @@ async function startLocked(input: StartInput): Promise<Stack> {
   const adminCredentialsFile = writeAdminCredentials(dataDir, secrets);
   const log = openStackLog(options.logs ?? "file", dataDir, options.onNotice);
   const guard = startChildGuard();
-  const services = new Map<ServiceName, SupervisedProcess>();
+  const names = instanceNames(options.orchestrators ?? 1);
+  const services = new Map<InstanceName, SupervisedProcess>();
   let database: StackDatabase | undefined;
   const describe = () =>
     describeStack({
@@ -126,7 +145,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
   };
   const stop = once(async () => {
     ready = false;
-    for (const name of [...SERVICE_NAMES].reverse()) await services.get(name)?.stop();
+    for (const name of [...names].reverse()) await services.get(name)?.stop();
     await database?.stop();
     await guard.release();
     removeStackInfo(dataDir);
@@ -140,11 +159,13 @@ async function startLocked(input: StartInput): Promise<Stack> {
       secrets,
       onNotice: log.notice,
     });
-    const environment = { ports, secrets, logLevel: options.logLevel, extra: options.env ?? {} };
+    const { logLevel, env: more = {} } = options;
+    const extra = typeof more === "function" ? more : () => more;
+    const environment = { ports, secrets, logLevel, extra };
     // The others can do nothing before vault vouches for them, and waiting for it loudly alarms people.
-    for (const names of [["vault"], SERVICE_NAMES.filter((name) => name !== "vault")] as const) {
+    for (const part of [["vault"], names.filter((name) => name !== "vault")] as const) {
       options.signal?.throwIfAborted();
-      for (const name of names) {
+      for (const name of part) {
         const env = { ...process.env, ...serviceEnvironment(name, environment) };
         services.set(name, startService(name, { options, env, log, guard, publish, isReady }));
       }
@@ -178,11 +199,11 @@ interface ServiceStart {
 }
 
 /** Until the stack is ready a death is the end of the start, with the reason; afterwards it is mended. */
-function startService(name: ServiceName, start: ServiceStart): SupervisedProcess {
+function startService(name: InstanceName, start: ServiceStart): SupervisedProcess {
   const policy = createRestartPolicy();
   const child = superviseProcess({
     name,
-    entry: (start.options.entryOf ?? serviceEntry)(name),
+    entry: (start.options.entryOf ?? serviceEntry)(serviceOf(name)),
     env: start.env,
     nodeFlags: profileFlags(name, start.options.profileDir),
     log: start.log.of(name),
@@ -204,20 +225,21 @@ function startService(name: ServiceName, start: ServiceStart): SupervisedProcess
   return child;
 }
 
-function profileFlags(name: ServiceName, folder: string | undefined): string[] {
+function profileFlags(name: InstanceName, folder: string | undefined): string[] {
   if (folder === undefined) return [];
   const file = `${name}.cpuprofile`;
   return ["--cpu-prof", `--cpu-prof-dir=${resolve(folder)}`, `--cpu-prof-name=${file}`];
 }
 
 async function allReady(
-  services: ReadonlyMap<ServiceName, SupervisedProcess>,
+  services: ReadonlyMap<InstanceName, SupervisedProcess>,
   info: StackInfo,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const stopAsking = new AbortController();
   const waits = [...services].map(async ([name, child]) => {
-    const ready = waitUntilReady(info.services[name].ops, READY_TIMEOUT_MS, stopAsking.signal);
+    const { ops = "" } = info.services[name] ?? {};
+    const ready = waitUntilReady(ops, READY_TIMEOUT_MS, stopAsking.signal);
     try {
       await Promise.race([ready, child.untimelyEnd, abortOf(signal)]);
     } catch (error) {

@@ -12,7 +12,7 @@ import { quietTransport } from "../transport-log.ts";
 
 /** What a channel needs. */
 export interface RpcChannelOptions {
-  /** `host:port`, or `dns:///name:port` to spread calls over every address of the name. */
+  /** `host:port`, or to spread calls: `dns:///name:port` over every address of the name, `ipv4:ip:port,ip:port` over these. */
   readonly address: string;
   readonly tls?: TlsOptions;
   readonly maxMessageBytes?: number;
