@@ -4,6 +4,8 @@ import { type Pool, type Queryable, sqlStateOf } from "@nexus/postgres";
 const DAY_MS = 86_400_000;
 /** Waiting for the lock would hold up every writer behind it, so a step gives up and the next one tries again. */
 const LOCK_TIMEOUT_MS = 500;
+/** Key of the advisory lock that whoever makes or drops partitions takes: "NXTE". */
+const KEEPER_LOCK = 0x4e585445;
 const PARTITION_NAME = /^task_(?:events|chunks)_(\d{4})(\d{2})(\d{2})$/;
 
 /** A table that has a partition a day. */
@@ -14,6 +16,12 @@ export interface PartitionPolicy {
   readonly table: DailyTable;
   readonly daysAhead: number;
   readonly retentionMs: number;
+}
+
+/** What is to be done. */
+interface Plan {
+  readonly create: readonly Date[];
+  readonly drop: readonly string[];
 }
 
 /** Names the partition of a day. */
@@ -34,7 +42,7 @@ export function planPartitions(
   existing: readonly string[],
   nowMs: number,
   policy: PartitionPolicy,
-): { readonly create: readonly Date[]; readonly drop: readonly string[] } {
+): Plan {
   const today = Math.floor(nowMs / DAY_MS) * DAY_MS;
   const known = new Set(existing);
   const create: Date[] = [];
@@ -50,32 +58,46 @@ export function planPartitions(
   return { create, drop };
 }
 
-/** Makes coming days and drops old ones. Errors: conflict/LOCK_NOT_AVAILABLE when readers hold the table. */
+/** Makes coming days and drops old ones. Replicas that start together wait for each other; the later ones find nothing to do.
+ *
+ * Errors: conflict/LOCK_NOT_AVAILABLE when readers hold the table. */
 export async function keepPartitions(pool: Pool, policy: PartitionPolicy): Promise<void> {
-  const { rows } = await pool.query<{ name: string; now: Date }>(
+  if (isKept(await lookUp(pool, policy))) return;
+  const client = await pool.connect();
+  let clean = false;
+  try {
+    // Two that make the same table fail each other, IF NOT EXISTS or not.
+    await client.query("SELECT pg_advisory_lock($1)", [KEEPER_LOCK]);
+    await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    const plan = await lookUp(client, policy);
+    for (const day of plan.create) await createPartition(client, policy.table, day);
+    for (const name of plan.drop) await client.query(`DROP TABLE IF EXISTS ${name}`);
+    await client.query("RESET lock_timeout");
+    await client.query("SELECT pg_advisory_unlock($1)", [KEEPER_LOCK]);
+    clean = true;
+  } finally {
+    // Closing the connection frees the lock as well.
+    client.release(!clean);
+  }
+}
+
+async function lookUp(client: Queryable, policy: PartitionPolicy): Promise<Plan> {
+  const { rows } = await client.query<{ name: string; now: Date }>(
     `SELECT c.relname AS name, now() AS now
        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
       WHERE i.inhparent = $1::regclass`,
     [policy.table],
   );
   const nowMs = rows[0]?.now.getTime() ?? Date.now();
-  const plan = planPartitions(
+  return planPartitions(
     rows.map((row) => row.name),
     nowMs,
     policy,
   );
-  if (plan.create.length === 0 && plan.drop.length === 0) return;
-  const client = await pool.connect();
-  let clean = false;
-  try {
-    await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    for (const day of plan.create) await createPartition(client, policy.table, day);
-    for (const name of plan.drop) await client.query(`DROP TABLE IF EXISTS ${name}`);
-    await client.query("RESET lock_timeout");
-    clean = true;
-  } finally {
-    client.release(!clean);
-  }
+}
+
+function isKept({ create, drop }: Plan): boolean {
+  return create.length === 0 && drop.length === 0;
 }
 
 /** A row of the day lies in the default partition. */
