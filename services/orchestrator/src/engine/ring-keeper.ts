@@ -41,6 +41,11 @@ export class RingKeeper {
     return this.#balanced && this.#deps.ledger.ownership === "owner";
   }
 
+  /** True while a live replica is reached at this address, as last seen. */
+  hasReplicaAt(address: string): boolean {
+    return [...this.#ring.replicas.values()].includes(address);
+  }
+
   /** Where the owner of a job or task can be called, as last seen; undefined when nobody is known to own it. */
   addressOf(id: string): string | undefined {
     const owner = this.#ring.owners.get(shardOf(id));

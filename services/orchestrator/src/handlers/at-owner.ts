@@ -7,6 +7,8 @@ import type { HandlerDeps, Peer } from "./deps.ts";
 const HANDED_ON = "x-nexus-handed-on";
 /** How long a call looks for an owner. A silent replica loses its shards in less, unless its lease was set longer. */
 const SEARCH_MAX_MS = 8_000;
+/** How often a call that was handed on looks whether it waits at the right place. */
+const FOLLOW_INTERVAL_MS = 200;
 const SEARCH = { initialMs: 25, multiplier: 2, maxMs: 400, jitter: 0.2 };
 
 /** A call that the owner of a job or task serves. */
@@ -31,6 +33,8 @@ export async function atOwner<T>(
       return await search.place(call);
     } catch (error) {
       await search.again(error);
+    } finally {
+      search.stopFollowing();
     }
   }
 }
@@ -44,16 +48,18 @@ export async function* streamAtOwner<T>(
   ctx: CallContext,
   resume: () => OwnedCall<AsyncIterable<T>>,
 ): AsyncGenerator<T> {
-  let search = new Search(deps, ctx);
+  const search = new Search(deps, ctx);
   for (;;) {
     try {
       for await (const message of search.place(resume())) {
-        search = new Search(deps, ctx);
+        search.found();
         yield message;
       }
       return;
     } catch (error) {
       await search.again(error);
+    } finally {
+      search.stopFollowing();
     }
   }
 }
@@ -63,8 +69,11 @@ class Search {
   readonly #deps: HandlerDeps;
   readonly #ctx: CallContext;
   readonly #handedOn: boolean;
-  readonly #startedAtMs = performance.now();
+  #startedAtMs = performance.now();
   #failures = 0;
+  /** The last try was ended here, because its owner is none any more. */
+  #abandoned = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: HandlerDeps, ctx: CallContext) {
     this.#deps = deps;
@@ -76,21 +85,49 @@ class Search {
   place<T>(call: OwnedCall<T>): T {
     const { engine, peer } = this.#deps;
     engine.assertServing();
+    this.#abandoned = false;
     const here = call.id === undefined ? engine.ownsAny : engine.owns(call.id);
     if (here) return call.local();
     const { ring } = engine;
     const address = call.id === undefined ? ring.anyOther() : ring.addressOf(call.id);
     if (this.#handedOn || address === undefined) throw ownerUnknown();
-    const options = { ...callOptions(this.#ctx), metadata: { [HANDED_ON]: "1" } };
+    const moved = this.#whenMoved(call.id, address);
+    const signal = AbortSignal.any([this.#ctx.signal, moved]);
+    const options = { ...callOptions(this.#ctx), signal, metadata: { [HANDED_ON]: "1" } };
     return call.remote(peer(address), options);
+  }
+
+  stopFollowing(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** An owner that is stopped never answers, and never says that it is none any more; the ring does. */
+  #whenMoved(id: string | undefined, address: string): AbortSignal {
+    const { ring } = this.#deps.engine;
+    const moved = new AbortController();
+    this.#timer = setInterval(() => {
+      const there = id === undefined ? ring.hasReplicaAt(address) : ring.addressOf(id) === address;
+      if (there) return;
+      this.#abandoned = true;
+      moved.abort();
+    }, FOLLOW_INTERVAL_MS);
+    return moved.signal;
+  }
+
+  /** The owner answers: the next search begins anew. */
+  found(): void {
+    this.#startedAtMs = performance.now();
+    this.#failures = 0;
   }
 
   /** Waits a moment and looks at the ring again; throws what cannot be helped by that. */
   async again(error: unknown): Promise<void> {
     const { engine } = this.#deps;
-    const moved = NexusError.is(error, "unavailable");
+    const moved = this.#abandoned || NexusError.is(error, "unavailable");
     const late = performance.now() - this.#startedAtMs >= SEARCH_MAX_MS;
-    if (!moved || late || this.#handedOn || this.#ctx.signal.aborted) throw error;
+    if (!moved || this.#handedOn || this.#ctx.signal.aborted) throw error;
+    if (late) throw this.#abandoned ? ownerUnknown() : error;
     this.#failures += 1;
     await sleep(backoffDelayMs(this.#failures, SEARCH), this.#ctx.signal);
     // Without the database nothing can be looked up; the next try says so.

@@ -1,0 +1,83 @@
+import { setImmediate } from "node:timers/promises";
+import type { CallContext, CallOptions } from "@nexus/rpc";
+import { NexusError } from "@nexus/shared";
+import { describe, expect, it } from "vitest";
+import { atOwner, type OwnedCall, streamAtOwner } from "./at-owner.ts";
+import type { HandlerDeps } from "./deps.ts";
+
+const JOB = "job_1";
+
+/** A ring in which one job has an owner, and this replica owns nothing. */
+class FakeRing {
+  owner: string | undefined = "a:1";
+
+  addressOf = () => this.owner;
+  anyOther = () => this.owner;
+  hasReplicaAt = (address: string) => address === this.owner;
+  refresh = () => Promise.resolve();
+}
+
+function setUp() {
+  const ring = new FakeRing();
+  const engine = { ring, owns: () => false, ownsAny: false, assertServing: () => undefined };
+  const peer = (address: string) => ({ address });
+  const deps = { engine, peer } as unknown as HandlerDeps;
+  const metadata = { get: () => undefined };
+  const signal = new AbortController().signal;
+  const ctx = { metadata, signal } as unknown as CallContext;
+  return { ring, deps, ctx };
+}
+
+/** What a client does whose signal aborts. */
+function untilAborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const error = new NexusError({ kind: "cancelled", reason: "CANCELLED", message: "aborted" });
+    signal?.addEventListener("abort", () => reject(error));
+  });
+}
+
+function ownedCall(id: string | undefined, asked: string[]): OwnedCall<Promise<string>> {
+  return {
+    id,
+    local: () => Promise.resolve("here"),
+    remote: (peer, { signal }) => {
+      const { address } = peer as unknown as { address: string };
+      asked.push(address);
+      return address === "b:1" ? Promise.resolve("there") : untilAborted(signal);
+    },
+  };
+}
+
+describe("a call that was handed on", () => {
+  it.each([JOB, undefined])(
+    "leaves an owner that never answers once it is none (%s)",
+    async (id) => {
+      const { ring, deps, ctx } = setUp();
+      const asked: string[] = [];
+      const answer = atOwner(deps, ctx, ownedCall(id, asked));
+      await setImmediate();
+      ring.owner = "b:1";
+      expect(await answer).toBe("there");
+      expect(asked).toEqual(["a:1", "b:1"]);
+    },
+  );
+
+  it("goes on with a stream at the next owner", async () => {
+    const { ring, deps, ctx } = setUp();
+    const resume = () => ({
+      id: JOB,
+      async *local() {},
+      async *remote(peer: unknown, { signal }: CallOptions) {
+        const { address } = peer as { address: string };
+        yield address;
+        if (address === "a:1") await untilAborted(signal);
+      },
+    });
+    const seen: string[] = [];
+    for await (const address of streamAtOwner<string>(deps, ctx, resume)) {
+      seen.push(address);
+      ring.owner = "b:1";
+    }
+    expect(seen).toEqual(["a:1", "b:1"]);
+  });
+});
