@@ -227,11 +227,15 @@ export class Engine {
     this.streams.end(draining);
   }
 
-  /** Refuses a call while this replica takes no part. Errors: unavailable/NOT_OWNER. */
+  /** Refuses a call while this replica takes no part, or cannot. Errors: unavailable/NOT_OWNER. */
   assertServing(): void {
     const { ownership } = this;
-    if (ownership !== "starting" && ownership !== "stopped") return;
-    throw notOwner(`This replica is ${ownership}; call another one.`);
+    if (ownership === "starting" || ownership === "stopped") {
+      throw notOwner(`This replica is ${ownership}; call another one.`);
+    }
+    if (this.ring.isCutOff) {
+      throw notOwner("This replica does not reach its database; call another one.");
+    }
   }
 
   submit(submission: JobSubmission): Promise<JobView> {

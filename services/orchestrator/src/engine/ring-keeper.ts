@@ -25,7 +25,8 @@ export class RingKeeper {
   #balanced = false;
   /** Since when every renewal in a row came in time, monotonic milliseconds. */
   #steadySinceMs: number | undefined;
-  #renewedAtMs = 0;
+  /** When the last renewal came through. */
+  #renewedAtMs: number | undefined;
 
   constructor(deps: RingKeeperDeps) {
     this.#deps = deps;
@@ -39,6 +40,13 @@ export class RingKeeper {
   /** True once this replica has taken the shards that were free for it. */
   get balanced(): boolean {
     return this.#balanced && this.#deps.ledger.ownership === "owner";
+  }
+
+  /** True while no renewal has come through for a whole lease: the database does not answer this replica, which others may
+   * have put out by now. Its calls would wait for nothing. */
+  get isCutOff(): boolean {
+    const { nowMs, leaseMs } = this.#deps;
+    return this.#renewedAtMs !== undefined && nowMs() - this.#renewedAtMs > leaseMs;
   }
 
   /** True while a live replica is reached at this address, as last seen. */
@@ -84,10 +92,11 @@ export class RingKeeper {
 
   async #renew(): Promise<boolean> {
     const { pool, replicaId, leaseMs, nowMs, logger } = this.#deps;
-    if (nowMs() - this.#renewedAtMs > leaseMs) this.#steadySinceMs = undefined;
+    if (this.isCutOff) this.#steadySinceMs = undefined;
     const renewed = await renewLease(pool, replicaId, leaseMs);
-    this.#renewedAtMs = nowMs();
-    if (renewed) this.#steadySinceMs ??= this.#renewedAtMs;
+    const renewedAtMs = nowMs();
+    this.#renewedAtMs = renewedAtMs;
+    if (renewed) this.#steadySinceMs ??= renewedAtMs;
     else logger.warn("the lease ran out and another replica put this one out; it joins again");
     return renewed;
   }

@@ -10,11 +10,16 @@ const JOB = "job_1";
 /** A ring in which one job has an owner, and this replica owns nothing. */
 class FakeRing {
   owner: string | undefined = "a:1";
+  isCutOff = false;
+  refreshes = 0;
 
   addressOf = () => this.owner;
   anyOther = () => this.owner;
   hasReplicaAt = (address: string) => address === this.owner;
-  refresh = () => Promise.resolve();
+  refresh = () => {
+    this.refreshes += 1;
+    return Promise.resolve();
+  };
 }
 
 function setUp() {
@@ -79,5 +84,24 @@ describe("a call that was handed on", () => {
       ring.owner = "b:1";
     }
     expect(seen).toEqual(["a:1", "b:1"]);
+  });
+
+  it("is not waited for any longer by a replica that no longer reaches its database", async () => {
+    const { ring, deps, ctx } = setUp();
+    deps.engine.owns = () => true;
+    const local = () => new Promise<string>(() => undefined);
+    const answer = atOwner(deps, ctx, { ...ownedCall(JOB, []), local });
+    await setImmediate();
+    ring.isCutOff = true;
+    await expect(answer).rejects.toMatchObject({ kind: "unavailable", reason: "NOT_OWNER" });
+  });
+
+  it("is not looked for by a replica that does not reach its database", async () => {
+    const { ring, deps, ctx } = setUp();
+    ring.owner = undefined;
+    ring.isCutOff = true;
+    const answer = atOwner(deps, ctx, ownedCall(JOB, []));
+    await expect(answer).rejects.toMatchObject({ kind: "unavailable", reason: "NOT_OWNER" });
+    expect(ring.refreshes).toBe(0);
   });
 });

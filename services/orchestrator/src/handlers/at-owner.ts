@@ -30,11 +30,9 @@ export async function atOwner<T>(
   const search = new Search(deps, ctx);
   for (;;) {
     try {
-      return await search.place(call);
+      return await search.follow(search.place(call));
     } catch (error) {
       await search.again(error);
-    } finally {
-      search.stopFollowing();
     }
   }
 }
@@ -97,6 +95,18 @@ class Search {
     return call.remote(peer(address), options);
   }
 
+  /** Waits for an answer. What waits here for a database that does not answer is given up: asked again, another replica finds
+   * out whether it was stored. */
+  follow<T>(answer: Promise<T>): Promise<T> {
+    const { ring } = this.#deps.engine;
+    return new Promise<T>((resolve, reject) => {
+      this.#timer ??= setInterval(() => {
+        if (ring.isCutOff) reject(ownerUnknown());
+      }, FOLLOW_INTERVAL_MS);
+      answer.then(resolve, reject);
+    }).finally(() => this.stopFollowing());
+  }
+
   stopFollowing(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
@@ -127,7 +137,8 @@ class Search {
     const moved = this.#abandoned || NexusError.is(error, "unavailable");
     const late = performance.now() - this.#startedAtMs >= SEARCH_MAX_MS;
     if (!moved || this.#handedOn || this.#ctx.signal.aborted) throw error;
-    if (late) throw this.#abandoned ? ownerUnknown() : error;
+    // Without the database there is nothing to look at: another replica may have it.
+    if (late || engine.ring.isCutOff) throw this.#abandoned ? ownerUnknown() : error;
     this.#failures += 1;
     await sleep(backoffDelayMs(this.#failures, SEARCH), this.#ctx.signal);
     // Without the database nothing can be looked up; the next try says so.
