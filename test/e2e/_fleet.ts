@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Stack, startStack } from "@nexus/devkit";
+import { type Stack, type StackOptions, startStack } from "@nexus/devkit";
 import {
   createAgent,
   createClient,
@@ -34,8 +34,23 @@ export interface TestFleet extends AsyncDisposable {
   createAgentIdentity(agentId: string): Promise<{ agentId: string; clientSecret: string }>;
   /** An agent inside the test's own process, with `work.echo` and `work.wait`. */
   startAgent(agentId: string, slots?: number): Promise<TestAgent>;
-  /** An agent with `work.wait` as a process of its own, that can be killed, and then started again. */
-  spawnAgent(agentId: string, slots?: number): Promise<ChildProcess>;
+  /** An agent as a process of its own, that can be killed, and then started again. */
+  spawnAgent(agentId: string, slots?: number, worker?: WorkerOptions): Promise<ChildProcess>;
+}
+
+/** What kind of worker an agent's process is; what it tells is in fixtures/worker.ts. */
+export interface WorkerOptions {
+  /** What it can do: wait for as long as the task says. @default "work.wait" */
+  readonly capability?: string;
+  /** How far its clock is off. @default 0 */
+  readonly clockSkewMs?: number;
+}
+
+/** How a fleet differs from six services on a fast and forgetful database. */
+export interface FleetOptions extends Pick<StackOptions, "orchestrators"> {
+  readonly dataDir?: string;
+  readonly durable?: boolean;
+  readonly env?: Exclude<StackOptions["env"], Readonly<Record<string, string>> | undefined>;
 }
 
 export interface TestUser {
@@ -51,18 +66,18 @@ export interface TestAgent {
 }
 
 /** Starts the six services and Postgres; give the same dataDir to start them again on the same data. */
-export async function startFleet(
-  options: { dataDir?: string; durable?: boolean } = {},
-): Promise<TestFleet> {
+export async function startFleet(options: FleetOptions = {}): Promise<TestFleet> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "nexus-e2e-"));
   const stack = await startStack({
     dataDir,
     portBase: "free",
     durable: options.durable ?? false,
-    env: {
+    orchestrators: options.orchestrators ?? 1,
+    env: (name, own) => ({
       NEXUS_MESH_ROUTER_LOST_AFTER_MS: String(LOST_AFTER_MS),
       NEXUS_MESH_ROUTER_HEARTBEAT_INTERVAL_MS: "500",
-    },
+      ...options.env?.(name, own),
+    }),
   });
   const { gateway } = stack.info;
   const { namespace, user: principalId, password } = stack.admin;
@@ -132,19 +147,25 @@ export async function startFleet(
       agents.push(agent);
       return { agent, begun };
     },
-    spawnAgent: async (agentId, slots = 1) => {
+    spawnAgent: async (agentId, slots = 1, worker = {}) => {
       const { clientSecret } = await createAgentIdentity(agentId);
       const child = spawn(
         process.execPath,
-        ["--import", "tsx", join(import.meta.dirname, "fixtures/worker.ts")],
+        [
+          ...["--import", join(import.meta.dirname, "fixtures/shifted-clock.mjs")],
+          ...["--import", "tsx"],
+          join(import.meta.dirname, "fixtures/worker.ts"),
+        ],
         {
-          stdio: "inherit",
+          stdio: ["ignore", "inherit", "inherit", "ipc"],
           env: {
             ...process.env,
             WORKER_ID: agentId,
             WORKER_SECRET: clientSecret,
             WORKER_GATEWAY: gateway,
             WORKER_SLOTS: String(slots),
+            WORKER_CAPABILITY: worker.capability ?? "work.wait",
+            WORKER_CLOCK_SKEW_MS: String(worker.clockSkewMs ?? 0),
           },
         },
       );

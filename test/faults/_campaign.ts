@@ -1,8 +1,9 @@
 /** What every campaign is: a load, faults, and a judgement that does not trust the load's own word. */
+import type { Bed } from "./_bed.ts";
 
 /** How a campaign is run. */
 export interface CampaignOptions {
-  /** How long load and faults last; the checks come after. */
+  /** How long load and faults last; the checks come after. A campaign in rounds ends the one it is in. */
   readonly durationMs: number;
   /** Decides faults and their order. The same seed orders the same faults, not the same interleaving. */
   readonly seed: number;
@@ -18,11 +19,13 @@ export interface Verdict {
   readonly problems: readonly string[];
 }
 
-/** One campaign. */
+/** One campaign. It leaves the bed as it found it: everything runs. */
 export interface Campaign {
   readonly name: string;
   readonly about: string;
-  run(options: CampaignOptions): Promise<Verdict>;
+  /** Less than this does not show what it is for. */
+  readonly shortMs: number;
+  play(bed: Bed, options: CampaignOptions): Promise<Verdict>;
 }
 
 /** Problems for every count that is below its minimum: a run in which little succeeded proves nothing. */
@@ -33,4 +36,26 @@ export function belowMinimum(
   return Object.entries(minimums)
     .filter(([name, minimum]) => (counts[name] ?? 0) < minimum)
     .map(([name, minimum]) => `only ${counts[name] ?? 0} ${name}; at least ${minimum} are needed`);
+}
+
+/** Plays rounds until the time is over, at least one, and adds their counts up. */
+export async function playRounds(
+  { durationMs }: CampaignOptions,
+  round: (number: number) => Promise<Verdict>,
+): Promise<Verdict> {
+  const counts: Record<string, number> = { rounds: 0 };
+  const problems: string[] = [];
+  const endAtMs = performance.now() + durationMs;
+  for (let number = 0; number === 0 || performance.now() < endAtMs; number += 1) {
+    const verdict = await round(number);
+    counts["rounds"] = number + 1;
+    for (const [name, count] of Object.entries(verdict.counts)) {
+      counts[name] = name.startsWith("slowest")
+        ? Math.max(counts[name] ?? 0, count)
+        : (counts[name] ?? 0) + count;
+    }
+    problems.push(...verdict.problems);
+    if (problems.length > 0) break;
+  }
+  return { counts, problems };
 }

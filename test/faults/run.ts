@@ -2,10 +2,12 @@
  *
  * `npm run campaign -- set-append --minutes 10 --seed 7`; without a seed it takes one and says which. */
 import { parseArgs } from "node:util";
+import { openBed } from "./_bed.ts";
 import type { Campaign, Verdict } from "./_campaign.ts";
-import { setAppend } from "./set-append.ts";
+import { CAMPAIGNS } from "./campaigns.ts";
 
-const CAMPAIGNS: readonly Campaign[] = [setAppend];
+const NAME_WIDTH = 20;
+const COUNT_WIDTH = 26;
 const MINUTES_DEFAULT = 5;
 const MINUTES_MAX = 24 * 60;
 const SEED_SPAN = 1_000_000;
@@ -24,7 +26,9 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const { campaign, minutes, seed } = wanted;
   progress(`${campaign.name}, ${minutes} minutes, --seed ${seed}`);
-  const verdict = await campaign.run({ durationMs: minutes * MINUTE_MS, seed, progress });
+  progress("starting a durable database, three orchestrators and the other services");
+  await using bed = await openBed();
+  const verdict = await campaign.play(bed, { durationMs: minutes * MINUTE_MS, seed, progress });
   process.stdout.write(render(campaign, verdict));
   return verdict.problems.length === 0 ? 0 : EXIT_FAILED;
 }
@@ -60,7 +64,9 @@ function parse(args: readonly string[]) {
 }
 
 function usage(): string {
-  const names = CAMPAIGNS.map(({ name, about }) => `  ${name}   ${about}`).join("\n");
+  const names = CAMPAIGNS.map(({ name, about }) => `  ${name.padEnd(NAME_WIDTH)}${about}`).join(
+    "\n",
+  );
   return `Usage: npm run campaign -- NAME [--minutes N] [--seed S]
 
 Plays faults on a stack of its own, on this machine, and judges what the API tells afterwards.
@@ -71,7 +77,9 @@ ${names}
 }
 
 function render({ name }: Campaign, { counts, problems }: Verdict): string {
-  const figures = Object.entries(counts).map(([what, count]) => `  ${what.padEnd(14)}${count}`);
+  const figures = Object.entries(counts).map(
+    ([what, count]) => `  ${what.padEnd(COUNT_WIDTH)}${count}`,
+  );
   const verdict = problems.length === 0 ? "every promise held" : "BROKEN";
   const lines = [`${name}: ${verdict}`, ...figures, ...problems.map((problem) => `  ! ${problem}`)];
   return `${lines.join("\n")}\n`;

@@ -1,0 +1,222 @@
+/** The load of Jepsen's set test, with jobs as elements: appends unique ones, then reads the set and every history. */
+import { randomUUID } from "node:crypto";
+import {
+  type Job,
+  type JobEvent,
+  JobState,
+  type NexusClient,
+  type PlannedTask,
+  TaskState,
+  toTaskSpec,
+} from "@nexus/sdk";
+import { sleep } from "@nexus/shared";
+import { waitFor } from "@nexus/testkit";
+import type { Verdict } from "./_campaign.ts";
+import { findViolations, type Told, type ToldEvent } from "./_history.ts";
+import { createRandom, type Random } from "./_random.ts";
+
+const CLIENTS = 4;
+const TASKS_MAX = 3;
+const TASK_MS_MAX = 60;
+/** Pause of a client after each append, and after a try that failed. */
+const APPEND_PAUSE_MS = 60;
+const RETRY_PAUSE_MS = 200;
+/** One append in so many is asked for again although it was acknowledged: the answer must be the same. */
+const REPEAT_ONE_IN = 8;
+/** After the last fault: agents return, deadlines pass, retries run. */
+const SETTLE_TIMEOUT_MS = 120_000;
+const PAGE_SIZE = 500;
+const READERS = 4;
+const PROBLEMS_SHOWN_MAX = 20;
+const ELEMENT = "element";
+/** Tells the jobs of one load from those of another on the same bed. */
+const RUN = "run";
+
+const JOB_ENDS: ReadonlySet<JobState> = new Set([
+  JobState.COMPLETED,
+  JobState.FAILED,
+  JobState.CANCELLED,
+  JobState.PARTIAL,
+]);
+const TASK_ENDS: ReadonlySet<TaskState> = new Set([
+  TaskState.SUCCEEDED,
+  TaskState.FAILED,
+  TaskState.CANCELLED,
+  TaskState.SKIPPED,
+]);
+
+/** An element on its way; `acknowledged` grows with every answer. */
+interface Append {
+  readonly element: string;
+  readonly requestId: string;
+  readonly plan: readonly PlannedTask[];
+  readonly acknowledged: string[];
+}
+
+/** Owns the appends of one run. */
+export class AppendLoad {
+  readonly #client: NexusClient;
+  readonly #seed: number;
+  readonly #run = randomUUID();
+  readonly #appends: Append[] = [];
+  readonly #answeredAtMs: number[] = [];
+
+  constructor(client: NexusClient, seed: number) {
+    this.#client = client;
+    this.#seed = seed;
+  }
+
+  /** Answers so far. */
+  get answers(): number {
+    return this.#answeredAtMs.length;
+  }
+
+  /** Ids of the jobs that were acknowledged so far. */
+  get jobIds(): string[] {
+    return this.#appends.flatMap(({ acknowledged }) => acknowledged.slice(0, 1));
+  }
+
+  /** Answers a second between two moments, monotonic milliseconds. */
+  rate(fromMs: number, toMs: number): number {
+    const answers = this.#answeredAtMs.filter((at) => at >= fromMs && at < toMs).length;
+    return Math.round((answers / Math.max(1, toMs - fromMs)) * 1_000);
+  }
+
+  /** Appends until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const clients = Array.from({ length: CLIENTS }, (_, index) =>
+      this.#appendUntil(signal, `c${index}`, createRandom(this.#seed + index + 1)),
+    );
+    await Promise.all(clients);
+  }
+
+  /** Waits until no job is open any more, reads all there is, and judges it. A job that stays open is judged, not waited for. */
+  async judge(): Promise<Verdict> {
+    const jobs = await this.#untilAllEnded();
+    const told = await this.#readAll(jobs);
+    const counts = {
+      appends: this.#appends.length,
+      acknowledged: this.jobIds.length,
+      repeated: this.#appends.filter(({ acknowledged }) => acknowledged.length > 1).length,
+      completed: jobs.filter(({ state }) => state === JobState.COMPLETED).length,
+      failed: jobs.filter(({ state }) => state === JobState.FAILED).length,
+    };
+    const elements = this.#appends.map(({ element, plan, acknowledged }) => ({
+      element,
+      tasks: plan.map(({ key }) => key),
+      acknowledged,
+    }));
+    const problems = findViolations(elements, told);
+    const more = problems.length - PROBLEMS_SHOWN_MAX;
+    const shown = problems.slice(0, PROBLEMS_SHOWN_MAX);
+    return { counts, problems: more > 0 ? [...shown, `and ${more} more`] : shown };
+  }
+
+  /** Appends one element after the other. A try that failed is repeated under its request id until it is answered: whether
+   * it was committed is exactly what nobody knows. */
+  async #appendUntil(signal: AbortSignal, prefix: string, random: Random): Promise<void> {
+    for (let count = 0; !signal.aborted; count += 1) {
+      const append = newAppend(`${prefix}-${count}`, random);
+      this.#appends.push(append);
+      let answers = random.between(1, REPEAT_ONE_IN) === 1 ? 2 : 1;
+      while (answers > 0 && !signal.aborted) {
+        const answered = await this.#submit(append);
+        if (answered) answers -= 1;
+        await sleep(answered ? APPEND_PAUSE_MS : RETRY_PAUSE_MS, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #submit({ element, requestId, plan, acknowledged }: Append): Promise<boolean> {
+    try {
+      const labels = { [ELEMENT]: element, [RUN]: this.#run };
+      const request = { requestId, tasks: plan.map(toTaskSpec), labels };
+      const { job } = await this.#client.jobs.submitJob(request);
+      acknowledged.push(job?.jobId ?? "");
+      this.#answeredAtMs.push(performance.now());
+      return true;
+    } catch {
+      // Any error leaves it open whether the job exists; the next try under the same id finds out.
+      return false;
+    }
+  }
+
+  async #untilAllEnded(): Promise<Job[]> {
+    const acknowledged = this.jobIds.length;
+    const isSettled = (jobs: readonly Job[]): boolean =>
+      jobs.length >= acknowledged && jobs.every(({ state }) => JOB_ENDS.has(state));
+    let last: Job[] = [];
+    await waitFor(
+      async () => {
+        last = await this.#listAll();
+        return isSettled(last);
+      },
+      { timeoutMs: SETTLE_TIMEOUT_MS, what: "every job to end" },
+    ).catch(() => undefined);
+    return last;
+  }
+
+  async #listAll(): Promise<Job[]> {
+    const jobs: Job[] = [];
+    let pageToken = "";
+    do {
+      const page = { pageSize: PAGE_SIZE, pageToken };
+      const answer = await this.#client.jobs.listJobs({ labels: { [RUN]: this.#run }, page });
+      jobs.push(...answer.jobs);
+      pageToken = answer.page?.nextPageToken ?? "";
+    } while (pageToken !== "");
+    return jobs;
+  }
+
+  async #readAll(jobs: readonly Job[]): Promise<Told[]> {
+    const told: Told[] = [];
+    const left = [...jobs];
+    const read = async (): Promise<void> => {
+      for (let job = left.pop(); job !== undefined; job = left.pop()) {
+        told.push(await readHistory(this.#client, job));
+      }
+    };
+    await Promise.all(Array.from({ length: READERS }, read));
+    return told;
+  }
+}
+
+/** Reads what the API tells of a job. The history of one that has not ended would be followed for ever; that it has not is
+ * problem enough. */
+export async function readHistory(
+  client: NexusClient,
+  { jobId, labels, state }: Pick<Job, "jobId" | "labels" | "state">,
+): Promise<Told> {
+  const ended = JOB_ENDS.has(state);
+  const events: ToldEvent[] = [];
+  if (ended) {
+    for await (const message of client.jobs.watchJob({ jobId })) {
+      events.push(...message.events.flatMap(toldEvents));
+    }
+  }
+  return { element: labels[ELEMENT] ?? "", jobId, ended, events };
+}
+
+/** A chain of one to TASKS_MAX short tasks. */
+function newAppend(element: string, random: Random): Append {
+  const keys = Array.from({ length: random.between(1, TASKS_MAX) }, (_, index) => `t${index}`);
+  const plan = keys.map(
+    (key, index): PlannedTask => ({
+      key,
+      capability: "work.wait",
+      input: { ms: random.between(1, TASK_MS_MAX) },
+      ...(index === 0 ? {} : { dependencies: [{ taskKey: keys[index - 1] ?? "" }] }),
+    }),
+  );
+  return { element, requestId: randomUUID(), plan, acknowledged: [] };
+}
+
+/** The durable changes of a message; progress and chunks are no history. */
+export function toldEvents({ sequence, event }: JobEvent): ToldEvent[] {
+  if (event.case === "jobChanged") {
+    return [{ sequence, taskKey: "", final: JOB_ENDS.has(event.value.state) }];
+  }
+  if (event.case !== "taskChanged") return [];
+  const { taskKey, state } = event.value;
+  return [{ sequence, taskKey, final: TASK_ENDS.has(state) }];
+}

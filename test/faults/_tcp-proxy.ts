@@ -1,0 +1,83 @@
+/** A connection that can be made half-open: bytes stop, and neither end is told. */
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { promisify } from "node:util";
+
+const HOST = "127.0.0.1";
+
+/** Owns a port on loopback and what is connected through it. */
+export class TcpProxy {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #targetPort = 0;
+  #silent = false;
+
+  private constructor() {
+    this.#server = createServer((client) => this.#accept(client));
+  }
+
+  /** Listens on a free port; connections go nowhere before aim(). */
+  static async listen(): Promise<TcpProxy> {
+    const proxy = new TcpProxy();
+    await new Promise<void>((resolve) => {
+      proxy.#server.listen(0, HOST, resolve);
+    });
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return address === null || typeof address === "string" ? 0 : address.port;
+  }
+
+  /** Sets where connections go. */
+  aim(port: number): void {
+    this.#targetPort = port;
+  }
+
+  /** From now on nothing gets through, on connections that are there and on new ones, and none is closed. */
+  silence(): void {
+    this.#silent = true;
+    for (const socket of this.#sockets) hold(socket);
+  }
+
+  /** As if another proxy had taken the place: what was connected is cut, and what comes gets through. */
+  replace(): void {
+    this.#silent = false;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await promisify(this.#server.close.bind(this.#server))();
+  }
+
+  #accept(client: Socket): void {
+    this.#keep(client);
+    if (this.#silent) {
+      hold(client);
+      return;
+    }
+    const upstream = connect(this.#targetPort, HOST);
+    this.#keep(upstream);
+    client.pipe(upstream).pipe(client);
+    client.once("close", () => this.#passEnd(upstream));
+    upstream.once("close", () => this.#passEnd(client));
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.setNoDelay(true);
+    // The other end sees the loss by its own socket being destroyed.
+    socket.on("error", () => undefined);
+    socket.once("close", () => this.#sockets.delete(socket));
+  }
+
+  #passEnd(other: Socket): void {
+    if (!this.#silent) other.destroy();
+  }
+}
+
+function hold(socket: Socket): void {
+  socket.unpipe();
+  socket.pause();
+}

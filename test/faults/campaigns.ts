@@ -1,0 +1,27 @@
+/** All campaigns, in the order in which the tests play them. */
+import type { Campaign } from "./_campaign.ts";
+import { backendKill } from "./backend-kill.ts";
+import { cancelAnyReplica } from "./cancel-any-replica.ts";
+import { clockSkew } from "./clock-skew.ts";
+import { conservation } from "./conservation.ts";
+import { halfOpen } from "./half-open.ts";
+import { oneSlot } from "./one-slot.ts";
+import { ownerPaused } from "./owner-paused.ts";
+import { postgresKill } from "./postgres-kill.ts";
+import { setAppend } from "./set-append.ts";
+import { slotLeak } from "./slot-leak.ts";
+import { zombieComplete } from "./zombie-complete.ts";
+
+export const CAMPAIGNS: readonly Campaign[] = [
+  clockSkew,
+  cancelAnyReplica,
+  oneSlot,
+  zombieComplete,
+  ownerPaused,
+  conservation,
+  slotLeak,
+  backendKill,
+  halfOpen,
+  postgresKill,
+  setAppend,
+];
