@@ -20,6 +20,8 @@ const MAX_WORKERS = 2;
 /** The build makes this file. Without it, a test that asks for a database fails and says so. */
 const databaseSetup = join(root, "libs/testkit/dist/global-setup.js");
 
+/** Loading the code again for each file took longer than the tests: two files share a worker's modules, so no test may leave
+ * anything behind in them. Whole stacks are processes of their own and stay apart. */
 const shared = {
   root,
   exclude: EXCLUDE,
@@ -36,6 +38,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "unit",
+          isolate: false,
           include: [`${PACKAGES}/src/**/*.test.ts`, "bench/src/**/*.test.ts", "test/*.test.ts"],
           maxWorkers: MAX_WORKERS,
           sequence: { groupOrder: 0 },
@@ -45,6 +48,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "integration",
+          isolate: false,
           include: [`${PACKAGES}/test/**/*.test.ts`],
           globalSetup: existsSync(databaseSetup) ? [databaseSetup] : [],
           maxWorkers: MAX_WORKERS,

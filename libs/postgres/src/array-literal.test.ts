@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { tryArrayLiteral } from "./array-literal.ts";
 
 describe("tryArrayLiteral", () => {
-  it.each([
+  const cases: [unknown[], string][] = [
     [[], "{}"],
     [["a", "b c", ""], '{"a","b c",""}'],
     [['say "hi"', "back\\slash"], '{"say \\"hi\\"","back\\\\slash"}'],
@@ -10,9 +10,12 @@ describe("tryArrayLiteral", () => {
     [[1, -2.5, 9_007_199_254_740_993n], "{1,-2.5,9007199254740993}"],
     [[true, false], "{true,false}"],
     [["{,}"], '{"{,}"}'],
-  ])("writes %j", (values, literal) => {
-    expect(tryArrayLiteral(values)).toBe(literal);
-  });
+  ];
+  for (const [values, literal] of cases) {
+    it(`writes ${literal}`, () => {
+      expect(tryArrayLiteral(values)).toBe(literal);
+    });
+  }
 
   it("leaves everything that is not plain to the driver", () => {
     for (const value of [new Date(0), Buffer.from("a"), ["nested"], undefined, {}]) {
