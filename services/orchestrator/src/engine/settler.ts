@@ -12,6 +12,7 @@ import { insertTasks } from "../store/task-insert.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import { type FreedTask, freedTasks, type SettledLeases } from "./freed-tasks.ts";
 import {
+  type AcceptOrder,
   type AdmittedPlan,
   chunksByBytes,
   type EndedLease,
@@ -29,6 +30,9 @@ import { withholdPaused } from "./pauser.ts";
 import { publish } from "./publish.ts";
 import { dropStoppedTasks } from "./stopped-tasks.ts";
 import { taskIdsOf } from "./task-ids.ts";
+
+/** An agent's word that it began waits this long: most short tasks are done by then, and their end says it all. */
+const ACCEPT_DELAY_MS = 20;
 
 /** What one transaction did. */
 interface Flushed {
@@ -53,6 +57,8 @@ export class Settler {
   readonly #parts: EngineParts;
   readonly #deps: SettlerDeps;
   readonly #batcher: Batcher<LeaseOrder, OrderOutcome>;
+  /** Words that agents began, before they are worth a row. */
+  readonly #accepts: Batcher<AcceptOrder, OrderOutcome>;
 
   constructor(deps: SettlerDeps) {
     this.#deps = deps;
@@ -64,6 +70,13 @@ export class Settler {
       maxQueued: deps.parts.limits.updatesQueuedMax,
       flush: (orders) => this.#flushAll(orders),
     });
+    this.#accepts = createBatcher({
+      name: "accept",
+      maxItems: deps.parts.limits.flushItemsMax,
+      maxDelayMs: ACCEPT_DELAY_MS,
+      maxQueued: deps.parts.limits.updatesQueuedMax,
+      flush: (orders) => this.#passAccepts(orders),
+    });
   }
 
   /** Ends a lease; resolves when that is committed, STALE when it was over already and not by the same word.
@@ -74,9 +87,9 @@ export class Settler {
     return this.#batcher.add({ kind: "end", ...order });
   }
 
-  /** Notes that an agent began. Errors: as end(). */
+  /** Notes that an agent began, unless it is done by then. Errors: as end(). */
   accept(taskId: string, fence: bigint): Promise<OrderOutcome> {
-    return this.#batcher.add({ kind: "accept", taskId, fence });
+    return this.#accepts.add({ kind: "accept", taskId, fence });
   }
 
   /** Brings into memory what followed from tasks having moved, once it is committed. `freed` wait for an agent now. */
@@ -89,8 +102,18 @@ export class Settler {
     this.#deps.onReady(freed);
   }
 
-  close(): Promise<void> {
-    return this.#batcher.close();
+  async close(): Promise<void> {
+    await this.#accepts.close();
+    await this.#batcher.close();
+  }
+
+  #passAccepts(orders: readonly AcceptOrder[]): Promise<OrderOutcome[]> {
+    const { book } = this.#parts;
+    return Promise.all(
+      orders.map((order) =>
+        book.find(order.taskId, order.fence) === undefined ? "STALE" : this.#batcher.add(order),
+      ),
+    );
   }
 
   async #flushAll(orders: readonly LeaseOrder[]): Promise<OrderOutcome[]> {
