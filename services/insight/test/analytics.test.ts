@@ -230,11 +230,11 @@ describe("ListAgentPerformance and ListCapabilityPerformance", () => {
     await expectError(analytics.listCapabilityPerformance(tooLong), "invalid", "REQUEST_INVALID");
     const writer = replica.as({ sub: "ada", scopes: ["insight:sample:record"] });
     for (const call of [
-      writer.analytics.listAgentPerformance({}),
-      writer.analytics.listCapabilityPerformance({}),
-      writer.analytics.getJobPerformance({ jobId: "job-1" }),
+      () => writer.analytics.listAgentPerformance({}),
+      () => writer.analytics.listCapabilityPerformance({}),
+      () => writer.analytics.getJobPerformance({ jobId: "job-1" }),
     ]) {
-      await expectError(call, "forbidden", "SCOPE_MISSING");
+      await expectError(call(), "forbidden", "SCOPE_MISSING");
     }
   });
 });
