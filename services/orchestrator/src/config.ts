@@ -39,7 +39,8 @@ const peers = {
     optional: true,
     max: 128,
     example: "orchestrator-0",
-    about: "Names this replica to routers and operators. Not set: host name and gRPC port.",
+    about:
+      "Names this replica to routers and operators. No two may share it: a start takes the shards of whatever had the name before. Not set: host name and gRPC port.",
   }),
   advertiseAddress: string({
     env: "NEXUS_ORCHESTRATOR_ADVERTISE",

@@ -32,6 +32,7 @@ import {
   reapSilent,
   reapWaiting,
   refreshRouters,
+  renewLease,
   sweep,
 } from "./loops/upkeep-loops.ts";
 import { deleteOutbox, readOutbox, readOutboxSpan } from "./store/outbox-store.ts";
@@ -174,6 +175,7 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
     if (!engine.ring.balanced) throw new Error("taking shards");
   });
   const ring = frame.loop(keepRing(engine, config.leaseMs));
+  frame.loop(renewLease(engine, config.leaseMs));
   const listener = createListener({
     url: config.databaseUrl,
     channels: [RING_CHANNEL],
@@ -230,7 +232,7 @@ function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): voi
   const sender = new OutboxSender({
     outbox: {
       read: (shards, after, limit) => readOutbox(pool, shards, after, limit),
-      delete: (shards, upTo) => deleteOutbox(pool, shards, upTo),
+      delete: (shards, upTo) => deleteOutbox(pool, { replicaId: engine.replicaId, shards }, upTo),
       span: (shards) => readOutboxSpan(pool, shards),
     },
     receivers,

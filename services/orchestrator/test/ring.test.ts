@@ -138,6 +138,28 @@ describe("a transaction that holds its replica", () => {
   });
 });
 
+describe("a transaction that waits for its replica's return", () => {
+  it("is refused with the epochs from before, however it began", async () => {
+    await join("a");
+    const shards = await takeShards(pool, "a", SHARDS);
+    let late: Promise<boolean> | undefined;
+    await withTransaction(pool, async (client) => {
+      await joinRing(client, { replicaId: "a", name: "a", address: "a:1", leaseMs: 60_000 });
+      late = withTransaction(pool, (other) => isHolding(other, { replicaId: "a", shards }));
+      await waitFor(
+        async () => {
+          const { rows } = await pool.query<{ n: number }>(
+            "SELECT count(*)::int AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+          );
+          return (rows[0]?.n ?? 0) > 0;
+        },
+        { what: "the late one to wait" },
+      );
+    });
+    expect(await late).toBe(false);
+  });
+});
+
 describe("a writer session", () => {
   it("rolls a failed transaction back and goes on", async () => {
     const session = await openWriterSession(pool);

@@ -171,8 +171,11 @@ export class Claimer {
     { effects, startedAtMs }: { readonly effects: Effects; readonly startedAtMs: number },
   ): void {
     const leases: LiveLease[] = [];
-    for (const { claim, agent, readySinceMs } of batch) {
-      agent.claims -= slotCostOf(claim.task.spec);
+    for (const { claim, agent, generation, readySinceMs } of batch) {
+      // Memory that was read anew since has forgotten the claim already.
+      if (generation === this.#parts.tallies.generation) {
+        agent.claims -= slotCostOf(claim.task.spec);
+      }
       const lease = granted.get(claim.task.taskId);
       if (lease === undefined) {
         // Cancelled, expired or given to another replica between the choice and its commit.

@@ -93,7 +93,10 @@ export class Engine {
   readonly #redriver: Redriver;
   readonly #memory: ShardMemory;
   #outcomesVersion = 0;
-  #takings = 0;
+  /** Grows with every change of what this replica owns. */
+  #ownershipVersion = 0;
+  /** It has taken shards since its start. */
+  #hasTaken = false;
   /** Leases that the last sweep found unsent. */
   #unsent: ReadonlySet<LiveLease> = new Set();
 
@@ -131,7 +134,7 @@ export class Engine {
     this.pauser = new Pauser({ parts, onReady });
     this.replayer = new Replayer({ parts, onReady });
     this.#redriver = new Redriver({ parts, onReady });
-    this.leases = new LeaseChecker(parts);
+    this.leases = new LeaseChecker(parts, () => this.ring.isCutOff);
     this.reaper = new Reaper(parts, this.#settler);
     this.silenceReaper = new SilenceReaper(parts, this.#settler);
     this.closingReaper = new ClosingReaper(parts, this.#settler);
@@ -163,11 +166,16 @@ export class Engine {
     return this.#outcomesVersion;
   }
 
-  /** Whose outcomes are this replica's to tell; the generation grows when shards were taken. */
+  /** Whose outcomes are this replica's to tell; the generation grows whenever that changes. */
   get outboxShards(): { readonly generation: number; readonly shards: readonly number[] } {
     const { ledger } = this.#parts;
     const shards = ledger.ownership === "owner" ? [...ledger.shards.keys()] : [];
-    return { generation: this.#takings, shards };
+    return { generation: this.#ownershipVersion, shards };
+  }
+
+  /** This start of this process, among the replicas. */
+  get replicaId(): string {
+    return this.#options.replica.replicaId;
   }
 
   /** Says whether this replica owns a job, or a task by its id. */
@@ -204,7 +212,10 @@ export class Engine {
       onTaken: (shards: readonly number[], all: boolean) => this.#onTaken(shards, all),
       onGiven: (shards: readonly number[], blocked: ReadonlyMap<string, number>) =>
         this.#onGiven(shards, blocked),
-      onLost: () => this.#scheduler.pause(),
+      onLost: () => {
+        this.#ownershipVersion += 1;
+        this.#scheduler.pause();
+      },
     };
     this.#parts.ledger.start(hooks, address);
   }
@@ -306,7 +317,7 @@ export class Engine {
   }
 
   #onTaken(shards: readonly number[], all: boolean): void {
-    this.#takings += 1;
+    this.#ownershipVersion += 1;
     this.#outcomesVersion += 1;
     this.sessions.onLoaded(all);
     if (all) this.#options.onJoined();
@@ -314,12 +325,15 @@ export class Engine {
     this.streams.announceGap(inShards(shards));
     this.#scheduler.resume();
     if (all) this.updates.replay();
-    // Another replica's agents speak to it until the assignment comes from here.
-    if (this.ring.replicas > 1) this.#assign(this.#memory.leasesIn(shards));
+    // What was another replica's its agents speak to until the assignment comes from here. A restart finds its own again.
+    const others = !all && (this.#hasTaken || this.ring.replicas > 1);
+    this.#hasTaken ||= !all;
+    if (others) this.#assign(this.#memory.leasesIn(shards));
     else this.#resend(this.#memory.leasesIn(shards));
   }
 
   #onGiven(shards: readonly number[], blocked: ReadonlyMap<string, number>): void {
+    this.#ownershipVersion += 1;
     for (const agent of this.#memory.forget(shards, blocked)) this.#scheduler.wakeAgent(agent);
     const moved = notOwner("Another replica owns the job now; go on there from the last event.");
     this.hub.end(moved, inShards(shards));

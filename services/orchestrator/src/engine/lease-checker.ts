@@ -12,9 +12,12 @@ import type { EngineParts } from "./parts.ts";
 /** Owns nothing. */
 export class LeaseChecker {
   readonly #parts: EngineParts;
+  readonly #isCutOff: () => boolean;
 
-  constructor(parts: EngineParts) {
+  /** `isCutOff` is true while others may have put this replica out without its knowing. */
+  constructor(parts: EngineParts, isCutOff: () => boolean) {
     this.#parts = parts;
+    this.#isCutOff = isCutOff;
   }
 
   /** Judges claims, in their order. Any replica can: one that owns nothing asks the database for all of them.
@@ -30,9 +33,9 @@ export class LeaseChecker {
     );
   }
 
-  /** What memory says; undefined when the tables have to. Memory counts only while this process may write. */
+  /** What memory says; undefined when the tables have to. Memory counts only while this process surely may write. */
   #findHeld({ taskId, fence }: LeaseClaim): LeaseStanding | undefined {
-    if (this.#parts.ledger.ownership !== "owner") return undefined;
+    if (this.#parts.ledger.ownership !== "owner" || this.#isCutOff()) return undefined;
     const live = this.#parts.book.find(taskId, fence);
     if (live === undefined) return undefined;
     const { agent, lease } = live;

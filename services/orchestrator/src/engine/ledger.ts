@@ -7,6 +7,7 @@ import {
   joinRing,
   leaveRing,
   type NewReplica,
+  renewLease,
   replaceEarlier,
   takeShards,
 } from "../store/replica-store.ts";
@@ -21,7 +22,7 @@ import {
 const RETRY = { initialMs: 50, multiplier: 2, maxMs: 1_000, jitter: 0.2 };
 /** How often an idle connection is asked whether it is alive. */
 const PING_INTERVAL_MS = 1_000;
-/** How long leaving may take; after it the lease runs out by itself. */
+/** How long the last transaction, and leaving, may take; after it the lease runs out by itself. */
 const LEAVE_MAX_MS = 2_000;
 
 /** What this process is. `owner`: it may write for the shards that it holds, be they none. `recovering`: it lost its connection,
@@ -95,8 +96,9 @@ export class Ledger {
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#wakeOnLoss?.();
-    await this.#tail;
-    await this.#running;
+    // A database that does not answer holds up no shutdown: the connection is cut.
+    const settled = Promise.all([this.#tail, this.#running]);
+    await withDeadline(settled, LEAVE_MAX_MS).catch(() => undefined);
     const joined = this.#ownership !== "starting";
     this.#ownership = "stopped";
     this.#session?.close();
@@ -160,6 +162,7 @@ export class Ledger {
     const { taken } = await this.run(
       async (client) => {
         const taken = await takeShards(client, this.#options.replica.replicaId, limit);
+        if (taken.size === 0) return { taken, bring: () => undefined };
         return { taken, bring: await this.#load(client, [...taken.keys()]) };
       },
       ({ taken, bring }) => {
@@ -178,17 +181,24 @@ export class Ledger {
     return giving;
   }
 
-  /** Gives shards back, once nothing that writes into them on other connections is under way. */
+  /** Gives shards back, once nothing that writes into them on other connections is under way. Those that a reload made this
+   * replica keep, or lose, since beginGiving() are left as they are. */
   async give(shards: readonly number[]): Promise<void> {
     const { replicaId } = this.#options.replica;
-    await this.run(
-      (client) => giveShards(client, replicaId, shards),
-      (blocked) => {
-        for (const shard of shards) this.#shards.delete(shard);
-        for (const shard of shards) this.#leaving.delete(shard);
-        this.#hooks?.onGiven(shards, blocked);
-      },
-    );
+    try {
+      await this.run(
+        async (client) => {
+          const leaving = shards.filter((shard) => this.#leaving.has(shard));
+          return { leaving, blocked: await giveShards(client, replicaId, leaving) };
+        },
+        ({ leaving, blocked }) => {
+          for (const shard of leaving) this.#shards.delete(shard);
+          this.#hooks?.onGiven(leaving, blocked);
+        },
+      );
+    } finally {
+      for (const shard of shards) this.#leaving.delete(shard);
+    }
   }
 
   /** Gives the connection up and reads everything anew: after a commit on another connection of which nobody knows whether it
@@ -277,7 +287,10 @@ export class Ledger {
       const { held, bring } = await session.transaction(async (client) => {
         if (first) await replaceEarlier(client, replica.name);
         const held = await joinRing(client, replica);
-        return { held, bring: await this.#load(client, [...held.keys()]) };
+        const bring = await this.#load(client, [...held.keys()]);
+        // Reading may have taken longer than the lease that began with the transaction.
+        await renewLease(client, replica.replicaId, replica.leaseMs);
+        return { held, bring };
       });
       this.#hooks?.onReset();
       this.#leaving.clear();

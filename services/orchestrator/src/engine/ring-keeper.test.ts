@@ -28,15 +28,15 @@ describe("a keeper", () => {
   it("is cut off once its lease has passed without a renewal, until the next one", async () => {
     const { keeper, state } = setUp();
     expect(keeper.isCutOff).toBe(false);
-    await keeper.step();
+    await keeper.renew();
     state.silent = true;
     state.nowMs += LEASE_MS;
-    void keeper.step();
+    void keeper.renew();
     expect(keeper.isCutOff).toBe(false);
     state.nowMs += 1;
     expect(keeper.isCutOff).toBe(true);
     state.silent = false;
-    await keeper.step();
+    await keeper.renew();
     expect(keeper.isCutOff).toBe(false);
   });
 });

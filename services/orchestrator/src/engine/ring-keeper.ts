@@ -18,7 +18,7 @@ export interface RingKeeperDeps {
   readonly logger: Logger;
 }
 
-/** Owns the view of the ring. Its step is called a few times within a lease, and at once when the ring changed. */
+/** Owns the view of the ring. Its steps are called a few times within a lease; step() also at once when the ring changed. */
 export class RingKeeper {
   readonly #deps: RingKeeperDeps;
   #ring: Ring = EMPTY_RING;
@@ -74,31 +74,28 @@ export class RingKeeper {
     this.#ring = await readRing(this.#deps.pool);
   }
 
-  /** Renews, looks, and moves shards where they belong. */
+  /** Looks, and moves shards where they belong. */
   async step(): Promise<void> {
-    const { ledger } = this.#deps;
-    if (ledger.ownership !== "owner") {
-      this.#steadySinceMs = undefined;
-      return;
-    }
-    if (!(await this.#renew())) {
-      ledger.reload();
-      return;
-    }
+    if (this.#deps.ledger.ownership !== "owner") return;
     await this.#expel();
     await this.refresh();
     await this.#balance();
   }
 
-  async #renew(): Promise<boolean> {
-    const { pool, replicaId, leaseMs, nowMs, logger } = this.#deps;
-    if (this.isCutOff) this.#steadySinceMs = undefined;
+  /** Renews the lease. A step of its own, since moving shards may take longer than a lease. */
+  async renew(): Promise<void> {
+    const { pool, ledger, replicaId, leaseMs, nowMs, logger } = this.#deps;
+    if (ledger.ownership !== "owner" || this.isCutOff) this.#steadySinceMs = undefined;
+    if (ledger.ownership !== "owner") return;
     const renewed = await renewLease(pool, replicaId, leaseMs);
     const renewedAtMs = nowMs();
     this.#renewedAtMs = renewedAtMs;
-    if (renewed) this.#steadySinceMs ??= renewedAtMs;
-    else logger.warn("the lease ran out and another replica put this one out; it joins again");
-    return renewed;
+    if (renewed) {
+      this.#steadySinceMs ??= renewedAtMs;
+      return;
+    }
+    logger.warn("the lease ran out and another replica put this one out; it joins again");
+    ledger.reload();
   }
 
   /** Nobody puts others out before its own lease has stood for a full term: after an outage of the database all leases are over,

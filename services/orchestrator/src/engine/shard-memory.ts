@@ -57,7 +57,11 @@ export class ShardMemory {
     queue.removeWhere(isGone);
     for (const jobId of paused) if (isGone(jobId)) paused.delete(jobId);
     const gone = this.leasesIn(shards);
-    for (const { lease } of gone) book.remove(lease.task.taskId);
+    for (const { agent, lease } of gone) {
+      book.remove(lease.task.taskId);
+      // Should it have been a breaker's probe, this replica will not hear how it went.
+      agent.forgetProbe(lease.task.spec.capability, this.#parts.nowMs());
+    }
     return new Set(gone.map(({ agent }) => agent));
   }
 

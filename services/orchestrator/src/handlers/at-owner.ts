@@ -82,6 +82,7 @@ class Search {
   /** Makes the call where the owner is thought to be. */
   place<T>(call: OwnedCall<T>): T {
     const { engine, peer } = this.#deps;
+    this.stopFollowing();
     engine.assertServing();
     this.#abandoned = false;
     const here = call.id === undefined ? engine.ownsAny : engine.owns(call.id);
@@ -89,10 +90,11 @@ class Search {
     const { ring } = engine;
     const address = call.id === undefined ? ring.anyOther() : ring.addressOf(call.id);
     if (this.#handedOn || address === undefined) throw ownerUnknown();
+    const owner = peer(address);
     const moved = this.#whenMoved(call.id, address);
     const signal = AbortSignal.any([this.#ctx.signal, moved]);
     const options = { ...callOptions(this.#ctx), signal, metadata: { [HANDED_ON]: "1" } };
-    return call.remote(peer(address), options);
+    return call.remote(owner, options);
   }
 
   /** Waits for an answer. What waits here for a database that does not answer is given up: asked again, another replica finds

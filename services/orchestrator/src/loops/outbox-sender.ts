@@ -22,7 +22,7 @@ export interface Outbox {
 
 /** The shards whose outcomes are this replica's to tell. */
 export interface OutboxShards {
-  /** Grows when shards were taken: what waits in them may stand before everything told so far. */
+  /** Grows whenever the shards change: what waits in new ones may stand before everything told so far. */
   readonly generation: number;
   /** Empty while this replica may not write. */
   readonly shards: readonly number[];

@@ -55,10 +55,16 @@ export function reapAbsent(engine: Engine): LoopSpec {
   };
 }
 
-/** Keeps the lease, and shards spread evenly over the replicas. */
+/** Keeps shards spread evenly over the replicas. */
 export function keepRing(engine: Engine, leaseMs: number): LoopSpec {
   const intervalMs = Math.ceil(leaseMs / RING_LOOKS_PER_LEASE);
   return { name: "keep-ring", intervalMs, step: () => engine.ring.step() };
+}
+
+/** Keeps this replica's lease. */
+export function renewLease(engine: Engine, leaseMs: number): LoopSpec {
+  const intervalMs = Math.ceil(leaseMs / RING_LOOKS_PER_LEASE);
+  return { name: "renew-lease", intervalMs, step: () => engine.ring.renew() };
 }
 
 /** Looks at every lane, and sends assignments that never got out. */

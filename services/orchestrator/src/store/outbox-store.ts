@@ -60,16 +60,20 @@ export async function readOutbox(
 
 const DELETE = {
   name: "outbox-delete",
-  text: "DELETE FROM outbox WHERE id <= $1 AND shard = ANY($2::smallint[])",
+  text: `
+    DELETE FROM outbox o
+     WHERE id <= $1 AND shard = ANY($2::smallint[])
+       AND EXISTS (SELECT FROM shard_owners s WHERE s.shard = o.shard AND s.owner = $3)`,
 };
 
-/** Deletes outcomes of the shards up to a position; returns how many. */
+/** Deletes outcomes of the shards up to a position; returns how many. What is another replica's by now is left to it: it may have
+ * more below the position than this one saw. */
 export async function deleteOutbox(
   client: Queryable,
-  shards: readonly number[],
+  { replicaId, shards }: { readonly replicaId: string; readonly shards: readonly number[] },
   upTo: bigint,
 ): Promise<number> {
-  const { rowCount } = await client.query(DELETE, [upTo.toString(), shards]);
+  const { rowCount } = await client.query(DELETE, [upTo.toString(), shards, replicaId]);
   return rowCount;
 }
 

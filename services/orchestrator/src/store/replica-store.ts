@@ -60,7 +60,7 @@ export async function replaceEarlier(client: Queryable, name: string): Promise<v
 const RENEW = {
   name: "ring-renew",
   text: `
-    UPDATE replicas SET expires_at = now() + $2::int * interval '1 millisecond' WHERE replica_id = $1`,
+    UPDATE replicas SET expires_at = clock_timestamp() + $2::int * interval '1 millisecond' WHERE replica_id = $1`,
 };
 
 /** Renews a replica's lease; false when it was put out. */

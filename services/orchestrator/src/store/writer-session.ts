@@ -120,15 +120,17 @@ class Session implements WriterSession {
 
 /** One row lock for each transaction, whatever the number of shards: who puts a replica out deletes its row. The epochs are
  * only read: nobody but the replica itself changes the ownership of its shards while its row stands. */
-const HOLD = {
-  name: "ring-hold",
+const LOCK = {
+  name: "ring-lock",
+  text: "SELECT FROM replicas WHERE replica_id = $1 FOR KEY SHARE",
+};
+/** A statement of its own: it sees what was committed while the lock was waited for, which the lock's own statement does not. */
+const COUNT = {
+  name: "ring-count",
   text: `
-    SELECT (
-      SELECT count(*)::int
-        FROM unnest($2::smallint[], $3::bigint[]) AS h(shard, epoch)
-        JOIN shard_owners o ON o.shard = h.shard AND o.epoch = h.epoch AND o.owner = $1
-    ) AS held
-      FROM replicas r WHERE r.replica_id = $1 FOR KEY SHARE OF r`,
+    SELECT count(*)::int AS held
+      FROM unnest($2::smallint[], $3::bigint[]) AS h(shard, epoch)
+      JOIN shard_owners o ON o.shard = h.shard AND o.epoch = h.epoch AND o.owner = $1`,
 };
 
 /** Says whether a replica still owns what it thinks it owns; until the transaction ends, it stays so. */
@@ -136,10 +138,10 @@ export async function isHolding(
   client: Queryable,
   { replicaId, shards }: Holding,
 ): Promise<boolean> {
-  const { rows } = await client.query<{ held: number }>(HOLD, [
-    replicaId,
-    [...shards.keys()],
-    [...shards.values()].map(String),
-  ]);
-  return rows[0]?.held === shards.size;
+  const epochs = [...shards.values()].map(String);
+  const [locked, counted] = await together(
+    client.query(LOCK, [replicaId]),
+    client.query<{ held: number }>(COUNT, [replicaId, [...shards.keys()], epochs]),
+  );
+  return locked.rowCount === 1 && counted.rows[0]?.held === shards.size;
 }
