@@ -1,32 +1,27 @@
 /** A replica's mind: builds its parts, wires them, and follows what it owns. */
-import type { Pool, Queryable } from "@nexus/postgres";
-import { type Ids, type Logger, NexusError, withDeadline } from "@nexus/shared";
-import { type BreakerPolicy, DEFAULT_BREAKER } from "../domain/breaker.ts";
+import type { Queryable } from "@nexus/postgres";
+import { NexusError, withDeadline } from "@nexus/shared";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import { REJECTIONS_MAX } from "../domain/limits.ts";
 import type { LiveTask } from "../domain/live-task.ts";
-import type { Dispatch, EngineEvents, PlanCodec } from "../domain/ports.ts";
 import { chooseAgent } from "../domain/routing.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
 import { notOwner } from "../store/writer-session.ts";
-import { AffinityBook } from "./affinity-book.ts";
 import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
-import { Backlog } from "./backlog.ts";
+import { buildParts, type EngineOptions } from "./build-parts.ts";
 import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
 import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
-import { Fleet } from "./fleet.ts";
-import { LeaseBook } from "./lease-book.ts";
 import { LeaseChecker } from "./lease-checker.ts";
-import { Ledger, type Ownership } from "./ledger.ts";
-import type { EngineLimits, EngineParts } from "./parts.ts";
+import type { Ownership } from "./ledger.ts";
+import type { EngineParts } from "./parts.ts";
 import { Pauser } from "./pauser.ts";
 import { Planner } from "./planner.ts";
 import { enqueue } from "./queue-keeper.ts";
-import { needOf, ReadyQueue } from "./ready-queue.ts";
+import { needOf } from "./ready-queue.ts";
 import { Reaper } from "./reaper.ts";
 import { type RedriveOrder, type RedriveResult, Redriver } from "./redriver.ts";
 import { Replayer } from "./replayer.ts";
@@ -37,36 +32,12 @@ import { Settler } from "./settler.ts";
 import { inShards, ShardMemory } from "./shard-memory.ts";
 import { SilenceReaper } from "./silence-reaper.ts";
 import { Submitter } from "./submitter.ts";
-import { TaskStreams } from "./task-streams.ts";
+import type { TaskStreams } from "./task-streams.ts";
 import { UpdateIntake } from "./update-intake.ts";
-import { WatchHub } from "./watch-hub.ts";
+import type { WatchHub } from "./watch-hub.ts";
 
 /** How long stop() waits for what is queued to be committed. */
 const STOP_FLUSH_MAX_MS = 3_000;
-
-/** What an engine is made of. */
-export interface EngineOptions {
-  readonly pool: Pool;
-  /** Names this process among the replicas; `replicaId` is another one for each start. */
-  readonly replica: {
-    readonly replicaId: string;
-    readonly name: string;
-    readonly leaseMs: number;
-  };
-  readonly dispatch: Dispatch;
-  readonly plans: PlanCodec;
-  readonly events: EngineEvents;
-  readonly limits: EngineLimits;
-  readonly bulkhead: number;
-  readonly explorationShare: number;
-  readonly breaker?: BreakerPolicy;
-  readonly logger: Logger;
-  readonly ids: Ids;
-  readonly random?: () => number;
-  readonly nowMs?: () => number;
-  /** Called when this process begins to take part, and at each return: it takes shards by looking at the ring. */
-  readonly onJoined: () => void;
-}
 
 /** Owns the wiring of the parts and their common life. */
 export class Engine {
@@ -380,32 +351,4 @@ export class Engine {
       "assignments could not be sent; the sweep sends them",
     );
   }
-}
-
-function buildParts(options: EngineOptions): EngineParts {
-  const random = options.random ?? Math.random;
-  const { pool, replica, logger, bulkhead, explorationShare, limits } = options;
-  const nowMs = options.nowMs ?? (() => performance.now());
-  const queue = new ReadyQueue();
-  return {
-    pool,
-    logger,
-    ledger: new Ledger({ pool, replica, logger }),
-    queue,
-    backlog: new Backlog({ queue, limits, random, nowMs }),
-    fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
-    book: new LeaseBook(),
-    affinity: new AffinityBook(),
-    hub: new WatchHub(),
-    streams: new TaskStreams({ pool, logger, events: options.events }),
-    dispatch: options.dispatch,
-    plans: options.plans,
-    events: options.events,
-    limits,
-    routing: { bulkhead, explorationShare, random },
-    ids: options.ids,
-    tallies: { generation: 0 },
-    paused: new Set(),
-    nowMs,
-  };
 }

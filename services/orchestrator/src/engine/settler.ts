@@ -110,9 +110,10 @@ export class Settler {
   #passAccepts(orders: readonly AcceptOrder[]): Promise<OrderOutcome[]> {
     const { book } = this.#parts;
     return Promise.all(
-      orders.map((order) =>
-        book.find(order.taskId, order.fence) === undefined ? "STALE" : this.#batcher.add(order),
-      ),
+      orders.map((order): Promise<OrderOutcome> => {
+        const isOver = book.find(order.taskId, order.fence) === undefined;
+        return isOver ? Promise.resolve("STALE") : this.#batcher.add(order);
+      }),
     );
   }
 
