@@ -1,10 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   CancelJobResponseSchema,
   GetJobResponseSchema,
-  type Job,
   JobState,
   ListJobsResponseSchema,
   SubmitJobResponseSchema,
@@ -19,6 +18,7 @@ import { usageError } from "../usage-error.ts";
 import { watchJob } from "./job-events.ts";
 import { JOB_HEAD, jobRow } from "./job-table.ts";
 import { parseLimit } from "./numbers.ts";
+import { readPages } from "./pages.ts";
 import { parseTime } from "./times.ts";
 
 const LIMIT_DEFAULT = 50;
@@ -149,7 +149,6 @@ export const jobsListCommand: CommandSpec = {
   run: list,
 };
 
-/** A page may be short and have a next one, so pages are asked for until there are enough. */
 async function list(ctx: CommandContext, args: CommandArguments): Promise<number> {
   const limit = parseLimit(args.text("limit")) || LIMIT_DEFAULT;
   const createdFrom = parseTime("since", args.text("since"));
@@ -164,16 +163,12 @@ async function list(ctx: CommandContext, args: CommandArguments): Promise<number
     ...(createdUntil === undefined ? {} : { createdUntil }),
   };
   const { jobs: service } = ctx.client();
-  const jobs: Job[] = [];
-  let pageToken = "";
-  let response: Awaited<ReturnType<typeof service.listJobs>>;
-  do {
-    const page = { pageSize: limit - jobs.length, pageToken };
-    response = await service.listJobs({ ...filter, page });
-    jobs.push(...response.jobs);
-    pageToken = response.page?.nextPageToken ?? "";
-  } while (jobs.length < limit && pageToken !== "");
-  if (ctx.format === "json") writeJson(ListJobsResponseSchema, { ...response, jobs });
+  const { items: jobs, page } = await readPages(limit, async (page) => {
+    const response = await service.listJobs({ ...filter, page });
+    return { items: response.jobs, page: response.page };
+  });
+  const response = create(ListJobsResponseSchema, { jobs, page });
+  if (ctx.format === "json") writeJson(ListJobsResponseSchema, response);
   else if (ctx.format === "name") for (const { jobId } of jobs) writeLine(jobId);
   else writeTable(JOB_HEAD, jobs.map(jobRow));
   return EXIT.ok;

@@ -1,9 +1,11 @@
+import { create } from "@bufbuild/protobuf";
 import { SearchTasksResponseSchema, type Task, TaskState } from "@nexus/proto/orchestrator";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
+import { readPages } from "./pages.ts";
 import { parseTime, showSpan } from "./times.ts";
 
 const LIMIT_DEFAULT = 50;
@@ -29,7 +31,6 @@ export const tasksListCommand: CommandSpec = {
   run: list,
 };
 
-/** A page may be short and have a next one, so pages are asked for until there are enough. */
 async function list(ctx: CommandContext, args: CommandArguments): Promise<number> {
   const limit = parseLimit(args.text("limit")) || LIMIT_DEFAULT;
   const createdFrom = parseTime("since", args.text("since"));
@@ -44,16 +45,12 @@ async function list(ctx: CommandContext, args: CommandArguments): Promise<number
     ...(createdUntil === undefined ? {} : { createdUntil }),
   };
   const { jobs } = ctx.client();
-  const tasks: Task[] = [];
-  let pageToken = "";
-  let response: Awaited<ReturnType<typeof jobs.searchTasks>>;
-  do {
-    const page = { pageSize: limit - tasks.length, pageToken };
-    response = await jobs.searchTasks({ ...filter, page });
-    tasks.push(...response.tasks);
-    pageToken = response.page?.nextPageToken ?? "";
-  } while (tasks.length < limit && pageToken !== "");
-  if (ctx.format === "json") writeJson(SearchTasksResponseSchema, { ...response, tasks });
+  const { items: tasks, page } = await readPages(limit, async (page) => {
+    const response = await jobs.searchTasks({ ...filter, page });
+    return { items: response.tasks, page: response.page };
+  });
+  const response = create(SearchTasksResponseSchema, { tasks, page });
+  if (ctx.format === "json") writeJson(SearchTasksResponseSchema, response);
   else if (ctx.format === "name") for (const { taskId } of tasks) writeLine(taskId);
   else writeTable(HEAD, tasks.map(toRow));
   return EXIT.ok;
