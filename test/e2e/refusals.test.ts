@@ -120,13 +120,13 @@ describe("the gateway refuses", () => {
   it("another namespace's job, as if it did not exist", async () => {
     const jobId = await submitTasks(user.client, [{ key: "a", capability: "work.nobody" }]);
     const stranger = await fleet.createUser({ namespace: "elsewhere" });
-    const calls = [
-      stranger.client.jobs.getJob({ jobId }),
-      stranger.client.jobs.listTasks({ jobId }),
-      stranger.client.jobs.cancelJob({ requestId: randomUUID(), jobId }),
-    ];
-    for (const call of calls) {
-      expect(await refusalOf(call)).toMatchObject({ kind: "not_found", reason: "JOB_NOT_FOUND" });
+    const refusals = await Promise.all([
+      refusalOf(stranger.client.jobs.getJob({ jobId })),
+      refusalOf(stranger.client.jobs.listTasks({ jobId })),
+      refusalOf(stranger.client.jobs.cancelJob({ requestId: randomUUID(), jobId })),
+    ]);
+    for (const refusal of refusals) {
+      expect(refusal).toMatchObject({ kind: "not_found", reason: "JOB_NOT_FOUND" });
     }
     const { jobs } = await stranger.client.jobs.listJobs({});
     expect(jobs).toEqual([]);
