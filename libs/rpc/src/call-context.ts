@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Logger } from "@nexus/shared";
+import type { Context } from "@opentelemetry/api";
 import type { Principal } from "./principal.ts";
 
 /** Request metadata as a handler may see it. */
@@ -25,7 +26,9 @@ export interface CallContext {
   readonly principal: Principal | undefined;
   /** The bearer token of the call, to act on the caller's behalf. Never log it. */
   readonly token: string | undefined;
-  /** Carries method and principal in every line. */
+  /** Holds the call's span: the parent of what is done for the call. Passed on by callOptions(), never ambient. */
+  readonly traceContext: Context;
+  /** Carries method, trace and principal in every line. */
   readonly logger: Logger;
   /** Address of the connection's other end. */
   readonly peer: string;

@@ -1,8 +1,8 @@
 import { AuthService } from "@nexus/proto/vault";
 import { initTracing, type Tracing, type TracingOptions, tracer } from "@nexus/telemetry";
-import { context, type Span, SpanKind, trace } from "@opentelemetry/api";
+import { type Context, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { callOptions, createRpcClient } from "../src/index.ts";
+import { type CallContext, callOptions, createRpcClient } from "../src/index.ts";
 import { authHandlers } from "./_handlers.ts";
 import { startRig } from "./_harness.ts";
 import { until } from "./_wait.ts";
@@ -29,23 +29,28 @@ beforeAll(() => {
 
 afterAll(() => tracing.shutdown());
 
-function inSpan<T>(name: string, fn: () => Promise<T>): Promise<{ traceId: string; value: T }> {
+async function inSpan<T>(
+  name: string,
+  fn: (traceContext: Context) => Promise<T>,
+): Promise<{ traceId: string; value: T }> {
   const span: Span = tracer().startSpan(name);
-  return context.with(trace.setSpan(context.active(), span), async () => {
-    const value = await fn();
-    span.end();
-    return { traceId: span.spanContext().traceId, value };
-  });
+  const value = await fn(trace.setSpan(ROOT_CONTEXT, span));
+  span.end();
+  return { traceId: span.spanContext().traceId, value };
 }
 
-const activeTraceId = (): string => trace.getActiveSpan()?.spanContext().traceId ?? "none";
+function traceIdOf({ traceContext }: CallContext): string {
+  return trace.getSpanContext(traceContext)?.traceId ?? "none";
+}
 
 describe("trace context", () => {
   it("crosses hops: client span, server span, client span, server span", async () => {
     const inner = await startRig((server) =>
       server.add(
         AuthService,
-        authHandlers({ login: async () => ({ tokens: { accessToken: activeTraceId() } }) }),
+        authHandlers({
+          login: async (_request, ctx) => ({ tokens: { accessToken: traceIdOf(ctx) } }),
+        }),
       ),
     );
     const outer = await startRig((server) =>
@@ -58,8 +63,8 @@ describe("trace context", () => {
       ),
     );
     spans.length = 0;
-    const { traceId, value } = await inSpan("root", () =>
-      createRpcClient(AuthService, outer.channel).login(CREDENTIALS),
+    const { traceId, value } = await inSpan("root", (traceContext) =>
+      createRpcClient(AuthService, outer.channel).login(CREDENTIALS, { traceContext }),
     );
     expect(value.tokens?.accessToken).toBe(traceId);
     await until("five spans", () => spans.length >= 5);
@@ -89,31 +94,31 @@ describe("trace context", () => {
     await inner.close();
   });
 
-  it("is active in every step of an async generator and in its finally", async () => {
+  it("reaches every step of an async generator and its finally", async () => {
     const seen: string[] = [];
     const rig = await startRig((server) =>
       server.add(
         AuthService,
         authHandlers({
-          async *watchRevocations() {
+          async *watchRevocations(_request, ctx) {
             try {
               for (let i = 0n; i < 50n; i++) {
-                seen.push(activeTraceId());
+                seen.push(traceIdOf(ctx));
                 yield { revision: i };
                 await new Promise((resolve) => setImmediate(resolve));
               }
             } finally {
-              seen.push(activeTraceId());
+              seen.push(traceIdOf(ctx));
             }
           },
         }),
       ),
     );
     const token = rig.verifier.token("ann");
-    const { traceId } = await inSpan("root", async () => {
+    const { traceId } = await inSpan("root", async (traceContext) => {
       for await (const { revision } of createRpcClient(AuthService, rig.channel).watchRevocations(
         {},
-        { token },
+        { token, traceContext },
       )) {
         if (revision === 5n) break;
       }

@@ -1,5 +1,5 @@
 import { withDeadline } from "@nexus/shared";
-import { context, propagation, type Tracer, trace } from "@opentelemetry/api";
+import { propagation, type Tracer, trace } from "@opentelemetry/api";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
 import {
@@ -64,8 +64,9 @@ function sampler(exporting: boolean, ratio: number): Sampler {
   return new ParentBasedSampler({ root: byTraceId, remoteParentNotSampled: byTraceId });
 }
 
-/** Registers this process's tracer: W3C trace context in and out, context that follows async calls, and export
- * by OTLP over HTTP with protobuf bodies when an endpoint is given.
+/** Registers this process's tracer: W3C trace context in and out, and export by OTLP over HTTP with protobuf bodies when an
+ * endpoint is given. No context manager: the trace travels in the context of each call, because one that follows async
+ * calls makes every promise of the process dearer (docs/adr/0011-trace-context.md).
  *
  * The first call of a process counts; later ones return a handle whose shutdown does nothing. */
 export function initTracing(options: TracingOptions): Tracing {
@@ -78,7 +79,7 @@ export function initTracing(options: TracingOptions): Tracing {
     sampler: sampler(exporting, options.sampleRatio ?? 1),
     spanProcessors,
   });
-  provider.register();
+  provider.register({ contextManager: null });
   registered = provider;
   return {
     exporting,
@@ -86,7 +87,6 @@ export function initTracing(options: TracingOptions): Tracing {
       if (registered !== provider) return;
       registered = undefined;
       trace.disable();
-      context.disable();
       propagation.disable();
       try {
         await withDeadline(provider.shutdown(), SHUTDOWN_TIMEOUT_MS);

@@ -1,3 +1,4 @@
+import { type Context, context } from "@opentelemetry/api";
 import type { CallContext } from "../call-context.ts";
 
 /** How one outgoing call behaves. */
@@ -12,9 +13,17 @@ export interface CallOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** The call being served: its signal ends this one, and its remaining time less DEADLINE_MARGIN_MS bounds it. */
   readonly parent?: CallContext | undefined;
+  /** What the call's span continues. Default: the parent call's; without one, whatever the process's own tracing says. */
+  readonly traceContext?: Context | undefined;
 }
 
-/** Passes the served call on: its token, its signal and its remaining time. */
+/** Passes the served call on: its token, its signal, its remaining time and its trace. */
 export function callOptions(ctx: CallContext): CallOptions {
   return { parent: ctx, token: ctx.token };
+}
+
+/** Returns what the call's span continues. NEXUS services pass it on by hand; a user's process may have it follow its async
+ * calls, which is its own choice and cost. */
+export function traceContextOf({ traceContext, parent }: CallOptions): Context {
+  return traceContext ?? parent?.traceContext ?? context.active();
 }

@@ -6,7 +6,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { ERROR_KINDS, type Logger, NexusError } from "@nexus/shared";
-import { context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { type Context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { DEFAULT_CLIENT_TIMEOUT_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
 import type { RpcClient } from "../service-types.ts";
@@ -17,7 +17,7 @@ import {
   isResponseStream,
   methodPath,
 } from "../wire/codec.ts";
-import type { CallOptions } from "./call-options.ts";
+import { type CallOptions, traceContextOf } from "./call-options.ts";
 import type { RpcChannel } from "./channel.ts";
 import { deadlineOf, prepareCall } from "./outgoing.ts";
 import { rawUnary } from "./raw-client.ts";
@@ -78,10 +78,10 @@ async function callUnary(spec: ClientMethodSpec, request: Init, options: CallOpt
   const bytes = encode(method.input, request);
   const deadlineAtMs = deadlineOf(options, spec.timeoutMs ?? DEFAULT_CLIENT_TIMEOUT_MS);
   const path = methodPath(method);
-  return inClientSpan(method, async () => {
+  return inClientSpan(method, traceContextOf(options), async (traceContext) => {
     const attempt = () => {
       const timeoutMs = deadlineAtMs === undefined ? undefined : deadlineAtMs - Date.now();
-      return rawUnary(channel, path, bytes, { ...options, tokens, timeoutMs });
+      return rawUnary(channel, path, bytes, { ...options, tokens, timeoutMs, traceContext });
     };
     const response = isIdempotent(method)
       ? await withRetry({ attempt, deadlineAtMs, options, logger: spec.logger, path })
@@ -108,8 +108,9 @@ function callStream(
   requests: Init | AsyncIterable<Init>,
   options: CallOptions = {},
 ): AsyncIterableIterator<MessageShape<DescMessage>> {
-  const span = startSpan(method);
-  const inSpan = trace.setSpan(context.active(), span);
+  const parent = traceContextOf(options);
+  const span = startSpan(method, parent);
+  const traceContext = trace.setSpan(parent, span);
   const input = isRequestStream(method)
     ? new EncodedRequests(method.input, requests as AsyncIterable<Init>)
     : encode(method.input, requests as Init);
@@ -117,7 +118,7 @@ function callStream(
     channel,
     method,
     requests: input,
-    outgoing: context.with(inSpan, () => prepareCall({ ...options, tokens }, deadlineOf(options))),
+    outgoing: prepareCall({ ...options, tokens, traceContext }, deadlineOf(options)),
     parse: (bytes) => decodeResponse(method.output, bytes),
     onEnd(error) {
       if (error !== undefined) markFailed(span, error);
@@ -153,10 +154,14 @@ class EncodedRequests implements AsyncIterable<Buffer> {
   }
 }
 
-async function inClientSpan<T>(method: DescMethod, fn: () => Promise<T>): Promise<T> {
-  const span = startSpan(method);
+async function inClientSpan<T>(
+  method: DescMethod,
+  parent: Context,
+  fn: (inSpan: Context) => Promise<T>,
+): Promise<T> {
+  const span = startSpan(method, parent);
   try {
-    return await context.with(trace.setSpan(context.active(), span), fn);
+    return await fn(trace.setSpan(parent, span));
   } catch (error) {
     markFailed(span, error);
     throw error;
@@ -165,15 +170,14 @@ async function inClientSpan<T>(method: DescMethod, fn: () => Promise<T>): Promis
   }
 }
 
-function startSpan(method: DescMethod): Span {
-  return trace.getTracer(TRACER_NAME).startSpan(methodPath(method).slice(1), {
-    kind: SpanKind.CLIENT,
-    attributes: {
-      "rpc.system": "grpc",
-      "rpc.service": method.parent.typeName,
-      "rpc.method": method.name,
-    },
-  });
+function startSpan(method: DescMethod, parent: Context): Span {
+  const attributes = {
+    "rpc.system": "grpc",
+    "rpc.service": method.parent.typeName,
+    "rpc.method": method.name,
+  };
+  const options = { kind: SpanKind.CLIENT, attributes };
+  return trace.getTracer(TRACER_NAME).startSpan(methodPath(method).slice(1), options, parent);
 }
 
 function markFailed(span: Span, thrown: unknown): void {

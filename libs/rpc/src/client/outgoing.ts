@@ -1,9 +1,9 @@
 import { type CallOptions as GrpcCallOptions, Metadata } from "@grpc/grpc-js";
 import { NexusError, withDeadline } from "@nexus/shared";
-import { context, propagation, type TextMapSetter } from "@opentelemetry/api";
+import { propagation, type TextMapSetter } from "@opentelemetry/api";
 import { DEADLINE_MARGIN_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
-import type { CallOptions } from "./call-options.ts";
+import { type CallOptions, traceContextOf } from "./call-options.ts";
 
 /** What a client adds to each of its calls. */
 export interface ClientDefaults {
@@ -30,7 +30,7 @@ export function deadlineOf(
   return Number.isFinite(earliest) ? earliest : undefined;
 }
 
-/** Builds headers and limits: token, trace context of the active span, caller's own headers, deadline, signals.
+/** Builds headers and limits: token, trace context, caller's own headers, deadline, signals.
  *
  * Errors: the parent's own error when its call has already ended; deadline/DEADLINE_EXCEEDED when no time is left. */
 export async function prepareCall(
@@ -41,7 +41,7 @@ export async function prepareCall(
   assertTimeLeft(signals, deadlineAtMs);
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value);
-  propagation.inject(context.active(), metadata, METADATA_SETTER);
+  propagation.inject(traceContextOf(options), metadata, METADATA_SETTER);
   const token = options.token ?? (await fetchToken(options.tokens, deadlineAtMs));
   if (token !== undefined) metadata.set("authorization", `Bearer ${token}`);
   assertTimeLeft(signals, deadlineAtMs);

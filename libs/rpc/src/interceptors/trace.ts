@@ -2,8 +2,9 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { ERROR_KINDS, NexusError } from "@nexus/shared";
 import { tracer } from "@nexus/telemetry";
 import {
-  context,
+  type Context,
   propagation,
+  ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -25,15 +26,15 @@ const HEADER_GETTER: TextMapGetter<HeaderReader> = {
 /** The span of one call that is being served. */
 export interface ServerSpan {
   readonly traceId: string;
-  /** Calls `fn` inside the span. */
-  run<T>(fn: () => T): T;
+  /** The parent of whatever is done for the call. */
+  readonly context: Context;
   /** Ends the span; without an error the call went well. */
   end(error?: unknown): void;
 }
 
 /** Starts a server span that continues the caller's trace (W3C traceparent), whatever protocol the call came over. */
 export function startServerSpan(method: DescMethod, header: HeaderReader): ServerSpan {
-  const parent = propagation.extract(context.active(), header, HEADER_GETTER);
+  const parent = propagation.extract(ROOT_CONTEXT, header, HEADER_GETTER);
   const span = tracer().startSpan(
     methodPath(method).slice(1),
     {
@@ -46,10 +47,9 @@ export function startServerSpan(method: DescMethod, header: HeaderReader): Serve
     },
     parent,
   );
-  const inside = trace.setSpan(parent, span);
   return {
     traceId: span.spanContext().traceId,
-    run: (fn) => context.with(inside, fn),
+    context: trace.setSpan(parent, span),
     end(error) {
       if (error === undefined) span.setAttribute("rpc.grpc.status_code", 0);
       else markFailed(span, NexusError.from(error));
@@ -58,15 +58,13 @@ export function startServerSpan(method: DescMethod, header: HeaderReader): Serve
   };
 }
 
-/** Runs the call inside a server span.
- *
- * The span is active in the handler, also inside an async generator: every step of the generator is asked for from
- * within this function's own async context. */
+/** Gives the call a server span, which its context carries to whatever the handler does: nothing is ambient. */
 export const traceCalls: Interceptor = async ({ state, plan }, next) => {
   const span = startServerSpan(plan.method, (name) => state.metadata.get(name));
   state.traceId = span.traceId;
+  state.traceContext = span.context;
   try {
-    await span.run(next);
+    await next();
   } catch (error) {
     span.end(error);
     throw error;

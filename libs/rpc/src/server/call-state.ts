@@ -1,6 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Metadata } from "@grpc/grpc-js";
 import { type Logger, NexusError } from "@nexus/shared";
+import { type Context, ROOT_CONTEXT } from "@opentelemetry/api";
 import type { CallContext, ReadonlyMetadata } from "../call-context.ts";
 import type { Principal } from "../principal.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -25,8 +26,10 @@ export class CallState implements CallContext {
   deadlineAtMs: number | undefined;
   principal: Principal | undefined;
   token: string | undefined;
-  /** Set by the trace interceptor, for the error log outside of the span. */
+  /** Set by the trace interceptor. */
   traceId: string | undefined;
+  /** Set by the trace interceptor. */
+  traceContext: Context = ROOT_CONTEXT;
   /** Set by the authenticate interceptor. */
   swapToken: ((token: string) => Promise<Principal>) | undefined;
   #controller: AbortController | undefined;
@@ -67,6 +70,7 @@ export class CallState implements CallContext {
   get logger(): Logger {
     this.#logger ??= this.#baseLogger.child({
       method: this.plan.path,
+      ...(this.traceId === undefined ? {} : { trace_id: this.traceId }),
       ...(this.principal === undefined
         ? {}
         : { namespace: this.principal.namespace, principal_id: this.principal.principalId }),

@@ -62,7 +62,8 @@ export function serveCall(
       const caller = await admitCall({ method, authorization, verifier: guard.verifier });
       guard.limits.count(caller.principal, address);
       const timeoutMs = timeoutOf(context, isStream ? undefined : guard.requestTimeoutMs);
-      return span.run(() => make({ token: caller.token, signal: ended.signal, timeoutMs }));
+      const { signal } = ended;
+      return make({ token: caller.token, signal, timeoutMs, traceContext: span.context });
     },
     fail(thrown) {
       const { logger } = guard;

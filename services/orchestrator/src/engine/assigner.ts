@@ -1,5 +1,5 @@
 /** Sends committed leases to their agents, with everything they need to begin. */
-import { context, propagation, type Span, SpanKind, trace } from "@opentelemetry/api";
+import { propagation, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
 import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { SessionRef } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
@@ -121,7 +121,7 @@ export class Assigner {
 /** The assignment joins the trace of whoever submitted the job, however long ago that was. */
 function startAssignSpan({ lease }: LiveLease): Span {
   const { task } = lease;
-  const parent = propagation.extract(context.active(), { traceparent: task.traceparent });
+  const parent = propagation.extract(ROOT_CONTEXT, { traceparent: task.traceparent });
   const attributes = {
     "nexus.task_id": task.taskId,
     "nexus.agent_id": lease.agentId,
@@ -133,6 +133,6 @@ function startAssignSpan({ lease }: LiveLease): Span {
 
 function traceparentOf(span: Span): string {
   const carrier: { traceparent?: string } = {};
-  propagation.inject(trace.setSpan(context.active(), span), carrier);
+  propagation.inject(trace.setSpan(ROOT_CONTEXT, span), carrier);
   return carrier.traceparent ?? "";
 }

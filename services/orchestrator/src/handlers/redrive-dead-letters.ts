@@ -10,11 +10,11 @@ import { REDRIVE_MAX, type RedriveChoice } from "../domain/dead-letter.ts";
 import { isTaskId } from "../domain/public-ids.ts";
 import { toStorableText } from "../domain/settlement.ts";
 import { deadLetterNotFound, type RedriveResult } from "../engine/redriver.ts";
-import { activeTraceparent } from "./active-traceparent.ts";
 import { atOwner } from "./at-owner.ts";
 import { hashBody } from "./body-hash.ts";
 import { tryFilter } from "./dead-letter-filter.ts";
 import type { HandlerDeps } from "./deps.ts";
+import { traceparentOf } from "./traceparent.ts";
 
 /** Serves RedriveDeadLetters. */
 export function createRedriveDeadLetters(
@@ -29,7 +29,7 @@ export function createRedriveDeadLetters(
       requestId: toStorableText(request.requestId),
       bodyHash: hashBody(bodyOf(choice)),
       choice,
-      traceparent: activeTraceparent(),
+      traceparent: traceparentOf(ctx),
     };
     return atOwner<MessageInitShape<typeof RedriveDeadLettersResponseSchema>>(deps, ctx, {
       id: undefined,

@@ -1,11 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobService, ReplayJobResponseSchema } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { activeTraceparent } from "./active-traceparent.ts";
 import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { toJobOrder } from "./job-order.ts";
+import { traceparentOf } from "./traceparent.ts";
 
 /** Serves ReplayJob. */
 export function createReplayJob(
@@ -14,7 +14,7 @@ export function createReplayJob(
   return async (request, ctx) => {
     const { taskKey } = request;
     const job = toJobOrder(request, requirePrincipal(ctx), { taskKey });
-    const order = { ...job, fromKey: taskKey, traceparent: activeTraceparent() };
+    const order = { ...job, fromKey: taskKey, traceparent: traceparentOf(ctx) };
     return atOwner<MessageInitShape<typeof ReplayJobResponseSchema>>(deps, ctx, {
       id: request.jobId,
       local: async () => ({ job: fromJob(await deps.engine.replayer.replay(order)) }),

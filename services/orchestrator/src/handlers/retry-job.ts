@@ -1,11 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobService, RetryJobResponseSchema } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { activeTraceparent } from "./active-traceparent.ts";
 import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { toJobOrder } from "./job-order.ts";
+import { traceparentOf } from "./traceparent.ts";
 
 /** Serves RetryJob. */
 export function createRetryJob(
@@ -13,7 +13,7 @@ export function createRetryJob(
 ): MethodImplementation<typeof JobService.method.retryJob> {
   return async (request, ctx) => {
     const job = toJobOrder(request, requirePrincipal(ctx));
-    const order = { ...job, fromKey: undefined, traceparent: activeTraceparent() };
+    const order = { ...job, fromKey: undefined, traceparent: traceparentOf(ctx) };
     return atOwner<MessageInitShape<typeof RetryJobResponseSchema>>(deps, ctx, {
       id: request.jobId,
       local: async () => ({ job: fromJob(await deps.engine.replayer.replay(order)) }),

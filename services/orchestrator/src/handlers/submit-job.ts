@@ -1,18 +1,18 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobService, SubmitJobResponseSchema } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import { activeTraceparent } from "./active-traceparent.ts";
 import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { toSubmission } from "./submission.ts";
+import { traceparentOf } from "./traceparent.ts";
 
 /** Serves SubmitJob. */
 export function createSubmitJob(
   deps: HandlerDeps,
 ): MethodImplementation<typeof JobService.method.submitJob> {
   return async (request, ctx) => {
-    const submission = toSubmission(request, requirePrincipal(ctx), activeTraceparent());
+    const submission = toSubmission(request, requirePrincipal(ctx), traceparentOf(ctx));
     return atOwner<MessageInitShape<typeof SubmitJobResponseSchema>>(deps, ctx, {
       id: undefined,
       local: async () => ({ job: fromJob(await deps.engine.submit(submission)) }),
