@@ -1,5 +1,7 @@
 import { JobState, TaskState } from "@nexus/proto/orchestrator";
+import { initTracing } from "@nexus/telemetry";
 import { waitFor } from "@nexus/testkit";
+import { propagation, ROOT_CONTEXT } from "@opentelemetry/api";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Harness, text, textOf } from "./_harness.ts";
 
@@ -51,5 +53,22 @@ describe("a job", () => {
     expect(await harness.count("leases")).toBe(0);
     await waitFor(() => harness.peers.outcomes.length === 3, { what: "three outcomes" });
     await waitFor(() => harness.peers.samples.length === 3, { what: "three samples" });
+  });
+
+  it("continues its submitter's trace up to the agent", async () => {
+    const tracing = initTracing({ service: "orchestrator" });
+    try {
+      const traceId = "0af7651916cd43dd8448eb211c80319c";
+      const carrier = { traceparent: `00-${traceId}-b7ad6b7169203331-01` };
+      const { job } = await harness.client.submitJob(
+        { requestId: "traced", tasks: [{ key: "traced", capability: "report" }] },
+        { traceContext: propagation.extract(ROOT_CONTEXT, carrier) },
+      );
+      await harness.untilState(job?.jobId ?? "", JobState.COMPLETED);
+      const sent = harness.router.assignments.find((item) => item.assignment.taskKey === "traced");
+      expect(sent?.assignment.traceparent.split("-")[1]).toBe(traceId);
+    } finally {
+      await tracing.shutdown();
+    }
   });
 });
