@@ -34,3 +34,20 @@ export type {
 } from "./service-types.ts";
 export type { TlsOptions } from "./tls.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
+export {
+  FIXED32,
+  FIXED64,
+  LENGTH,
+  textLength,
+  VARINT,
+  WireError,
+  WireReader,
+} from "./wire/wire-reader.ts";
+export {
+  fieldSize,
+  fieldSizeIfAny,
+  textSize,
+  uint64Size,
+  uintSize,
+  WireWriter,
+} from "./wire/wire-writer.ts";

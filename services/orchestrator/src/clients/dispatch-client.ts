@@ -1,17 +1,11 @@
 /** The streams to all mesh-routers, opened while this process owns the jobs. */
 import { lookup } from "node:dns/promises";
-import { type DispatchResponse, DispatchService, TaskUpdateOutcome } from "@nexus/proto/mesh";
-import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
+import type { RpcChannel, TokenSource } from "@nexus/rpc";
 import type { Logger } from "@nexus/shared";
 import type { AgentUpdate, Dispatch, Refusal, SessionReport } from "../domain/ports.ts";
-import {
-  fromAssignment,
-  sizeOfAssignment,
-  toAgentUpdate,
-  toRefusal,
-  toSessionReport,
-} from "./mesh-convert.ts";
 import { RouterStream } from "./router-stream.ts";
+import { writeAssignment, writeCancel, writeDemand, writeResult } from "./wire/dispatch-request.ts";
+import type { RouterFrame } from "./wire/dispatch-response.ts";
 
 /** Most routers this process talks to. */
 const ROUTERS_MAX = 256;
@@ -89,25 +83,23 @@ export class DispatchClient implements Dispatch {
   }
 
   assign(...[router, session, assignment]: Parameters<Dispatch["assign"]>): boolean {
-    const stream = this.#streams.get(router);
-    if (stream === undefined) return false;
-    const item = { session, assignment: fromAssignment(assignment) };
-    return stream.assign(item, sizeOfAssignment(assignment));
+    return this.#put(router, (writer) => writeAssignment(writer, session, assignment));
   }
 
   cancel(...[router, session, cancel]: Parameters<Dispatch["cancel"]>): boolean {
-    return this.#streams.get(router)?.cancel({ session, cancel }) ?? false;
+    return this.#put(router, (writer) => writeCancel(writer, session, cancel));
   }
 
   answer(...[router, session, result]: Parameters<Dispatch["answer"]>): boolean {
-    const { taskId, fence } = result;
-    const outcome = TaskUpdateOutcome[result.outcome];
-    const item = { session, result: { taskId, fence, outcome } };
-    return this.#streams.get(router)?.answer(item) ?? false;
+    return this.#put(router, (writer) => writeResult(writer, session, result));
   }
 
   demand(...[router, session, demand]: Parameters<Dispatch["demand"]>): boolean {
-    return this.#streams.get(router)?.demand({ session, ...demand }) ?? false;
+    return this.#put(router, (writer) => writeDemand(writer, session, demand));
+  }
+
+  #put(router: string, write: Parameters<RouterStream["put"]>[0]): boolean {
+    return this.#streams.get(router)?.put(write) ?? false;
   }
 
   #openStream(address: string): void {
@@ -118,7 +110,9 @@ export class DispatchClient implements Dispatch {
     }
     const { channel, tokens, orchestratorId } = this.#options;
     const stream = new RouterStream({
-      client: createRpcClient(DispatchService, channel(address), { tokens }),
+      channel: channel(address),
+      tokens,
+      router: address,
       orchestratorId,
       events: {
         onOpened: () => this.#listener?.onStreamOpened(address),
@@ -129,21 +123,12 @@ export class DispatchClient implements Dispatch {
     this.#streams.set(address, stream);
   }
 
-  #onFrame(router: string, frame: DispatchResponse): void {
+  #onFrame(router: string, frame: RouterFrame): void {
     const listener = this.#listener;
     if (listener === undefined) return;
-    for (const status of frame.sessions) {
-      const report = toSessionReport(status);
-      if (report !== undefined) listener.onReport(router, report);
-    }
+    for (const report of frame.reports) listener.onReport(router, report);
     if (frame.snapshotComplete) listener.onSnapshotComplete(router);
-    for (const routed of frame.updates) {
-      const update = toAgentUpdate(router, routed);
-      if (update !== undefined) listener.onUpdate(update);
-    }
-    for (const item of frame.refusals) {
-      const refusal = toRefusal(item);
-      if (refusal !== undefined) listener.onRefusal(refusal);
-    }
+    for (const update of frame.updates) listener.onUpdate(update);
+    for (const refusal of frame.refusals) listener.onRefusal(refusal);
   }
 }

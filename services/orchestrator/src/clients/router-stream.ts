@@ -1,26 +1,14 @@
 /** One Dispatch stream to one mesh-router replica, which comes back by itself. */
 
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type {
-  DispatchRequestSchema,
-  DispatchResponse,
-  DispatchService,
-  RoutedAssignmentSchema,
-  RoutedCancelSchema,
-  RoutedDemandSchema,
-  RoutedUpdateResultSchema,
-} from "@nexus/proto/mesh";
-import type { RpcClient } from "@nexus/rpc";
+import { DispatchService } from "@nexus/proto/mesh";
+import { type RpcChannel, rawStream, type TokenSource, WireWriter } from "@nexus/rpc";
 import { backoffDelayMs, KiB, MiB, sleep } from "@nexus/shared";
 import { FRAME_ITEMS_MAX } from "../domain/limits.ts";
 import { FrameQueue } from "./frame-queue.ts";
+import { writeHello } from "./wire/dispatch-request.ts";
+import { type RouterFrame, readRouterFrame } from "./wire/dispatch-response.ts";
 
-type Frame = MessageInitShape<typeof DispatchRequestSchema>;
-type AssignmentItem = MessageInitShape<typeof RoutedAssignmentSchema>;
-type CancelItem = MessageInitShape<typeof RoutedCancelSchema>;
-type DemandItem = MessageInitShape<typeof RoutedDemandSchema>;
-type ResultItem = MessageInitShape<typeof RoutedUpdateResultSchema>;
-
+const DISPATCH = DispatchService.method.dispatch;
 /** Frames, and bytes in them, that may wait for the transport; a router that falls further behind begins anew. */
 const QUEUE_LIMITS = { frames: 1_024, bytes: 64 * MiB };
 /** A frame is closed once it holds this much: with one more item, at most 2.5 MiB, it stays below the message limit. */
@@ -30,13 +18,16 @@ const RECONNECT = { initialMs: 100, multiplier: 2, maxMs: 2_000, jitter: 0.3 };
 /** What a stream tells of. */
 export interface RouterStreamEvents {
   onOpened(): void;
-  onFrame(frame: DispatchResponse): void;
+  onFrame(frame: RouterFrame): void;
   onLost(error: unknown): void;
 }
 
 /** What a stream needs. */
 export interface RouterStreamOptions {
-  readonly client: RpcClient<typeof DispatchService>;
+  readonly channel: RpcChannel;
+  readonly tokens: TokenSource;
+  /** The router's address, by which updates name it. */
+  readonly router: string;
   readonly orchestratorId: string;
   readonly events: RouterStreamEvents;
 }
@@ -45,13 +36,11 @@ export interface RouterStreamOptions {
 export class RouterStream {
   readonly #options: RouterStreamOptions;
   readonly #stop = new AbortController();
-  #outgoing: FrameQueue<Frame> | undefined;
+  /** The frame in the making. */
+  readonly #writer = new WireWriter();
+  #items = 0;
+  #outgoing: FrameQueue<Buffer> | undefined;
   #cut: AbortController | undefined;
-  #assignments: AssignmentItem[] = [];
-  #cancels: CancelItem[] = [];
-  #results: ResultItem[] = [];
-  #demands: DemandItem[] = [];
-  #bytes = 0;
   #flush: NodeJS.Immediate | undefined;
   readonly #running: Promise<void>;
 
@@ -60,37 +49,15 @@ export class RouterStream {
     this.#running = this.#run();
   }
 
-  /** Puts an assignment on the stream; false when it is down. */
-  assign(item: AssignmentItem, sizeBytes: number): boolean {
-    if (!this.#isUp()) return false;
-    this.#assignments.push(item);
-    this.#bytes += sizeBytes;
-    if (this.#assignments.length >= FRAME_ITEMS_MAX || this.#bytes >= FRAME_BYTES) this.#send();
-    return this.#isUp();
-  }
-
-  /** Puts a cancel on the stream. It is sent after every assignment before it, at the latest in the same frame. */
-  cancel(item: CancelItem): boolean {
-    if (!this.#isUp()) return false;
-    this.#cancels.push(item);
-    if (this.#cancels.length >= FRAME_ITEMS_MAX) this.#send();
-    return this.#isUp();
-  }
-
-  /** Puts the answer to a terminal update on the stream. */
-  answer(item: ResultItem): boolean {
-    if (!this.#isUp()) return false;
-    this.#results.push(item);
-    if (this.#results.length >= FRAME_ITEMS_MAX) this.#send();
-    return this.#isUp();
-  }
-
-  /** Puts a demand on the stream. */
-  demand(item: DemandItem): boolean {
-    if (!this.#isUp()) return false;
-    this.#demands.push(item);
-    if (this.#demands.length >= FRAME_ITEMS_MAX) this.#send();
-    return this.#isUp();
+  /** Puts an item on the stream, written by `write`; false when the stream is down. Items keep their order, those of one turn of the
+   * event loop leave together. */
+  put(write: (writer: WireWriter) => void): boolean {
+    if (this.#outgoing === undefined || this.#outgoing.closed) return false;
+    write(this.#writer);
+    this.#items += 1;
+    this.#flush ??= setImmediate(() => this.#send());
+    if (this.#items >= FRAME_ITEMS_MAX || this.#writer.size >= FRAME_BYTES) this.#send();
+    return !this.#outgoing.closed;
   }
 
   /** Ends the stream for good. */
@@ -100,37 +67,27 @@ export class RouterStream {
     await this.#running;
   }
 
-  /** Items of one turn of the event loop leave together. */
-  #isUp(): boolean {
-    if (this.#outgoing === undefined || this.#outgoing.closed) return false;
-    this.#flush ??= setImmediate(() => this.#send());
-    return true;
+  #hello(): Buffer {
+    const writer = new WireWriter();
+    writeHello(writer, this.#options.orchestratorId);
+    return writer.take();
   }
 
   #send(): void {
     clearImmediate(this.#flush);
     this.#flush = undefined;
-    const items =
-      this.#assignments.length + this.#cancels.length + this.#results.length + this.#demands.length;
-    if (items === 0 || this.#outgoing === undefined) return;
-    const frame: Frame = {
-      assignments: this.#assignments,
-      cancels: this.#cancels,
-      updateResults: this.#results,
-      demands: this.#demands,
-    };
-    const sizeBytes = this.#bytes;
-    this.#reset();
+    if (this.#items === 0 || this.#outgoing === undefined) return;
+    this.#items = 0;
+    const frame = this.#writer.take();
     // A router that does not read is left, and given a fresh start: leases are sent again, answers asked for again.
-    if (!this.#outgoing.push(frame, sizeBytes)) this.#cut?.abort();
+    if (!this.#outgoing.push(frame, frame.length)) this.#cut?.abort();
   }
 
   #reset(): void {
-    this.#assignments = [];
-    this.#cancels = [];
-    this.#results = [];
-    this.#demands = [];
-    this.#bytes = 0;
+    clearImmediate(this.#flush);
+    this.#flush = undefined;
+    this.#items = 0;
+    this.#writer.reset();
   }
 
   async #run(): Promise<void> {
@@ -147,28 +104,27 @@ export class RouterStream {
 
   /** One connection's life; true when it ever got a frame. */
   async #connectOnce(): Promise<boolean> {
-    const { client, orchestratorId, events } = this.#options;
-    const outgoing = new FrameQueue<Frame>(QUEUE_LIMITS);
-    outgoing.push({ orchestratorId }, 0);
+    const { channel, tokens, router, events } = this.#options;
+    const outgoing = new FrameQueue<Buffer>(QUEUE_LIMITS);
+    outgoing.push(this.#hello(), 0);
     const cut = new AbortController();
     this.#cut = cut;
+    const options = { signal: cut.signal, tokens };
     let opened = false;
     let failure: unknown;
     try {
-      for await (const frame of client.dispatch(outgoing, { signal: cut.signal })) {
+      for await (const bytes of rawStream(channel, DISPATCH, outgoing, options)) {
         if (!opened) {
           opened = true;
           this.#outgoing = outgoing;
           events.onOpened();
         }
-        events.onFrame(frame);
+        events.onFrame(readRouterFrame(bytes, router));
       }
     } catch (error) {
       failure = error;
     }
     this.#outgoing = undefined;
-    clearImmediate(this.#flush);
-    this.#flush = undefined;
     this.#reset();
     outgoing.end();
     if (opened) events.onLost(failure);

@@ -3,13 +3,27 @@ import { KiB } from "@nexus/shared";
 import { LENGTH, VARINT } from "./wire-reader.ts";
 
 const FIRST_CAPACITY = 64 * KiB;
+/** A tag has up to 5 bytes, a number up to 10. */
+const TAG_AND_NUMBER_MAX = 15;
+/** Largest number that a double holds exactly. */
+const EXACT_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 /** A single huge frame must not leave its buffer behind. */
 const KEPT_CAPACITY_MAX = 2_048 * KiB;
 
-/** A frame in the making. Fields have numbers below 16, so that a tag is one byte. */
+/** A frame in the making. The size functions below are for fields with numbers below 16, whose tag is one byte. */
 export class WireWriter {
   #buffer = Buffer.allocUnsafe(FIRST_CAPACITY);
   #at = 0;
+
+  /** Bytes written since the last take(). */
+  get size(): number {
+    return this.#at;
+  }
+
+  /** Forgets what was written. */
+  reset(): void {
+    this.#at = 0;
+  }
 
   /** Takes what was written and begins anew. */
   take(): Buffer {
@@ -28,8 +42,7 @@ export class WireWriter {
 
   /** Begins a length-delimited field whose content follows. */
   open(field: number, length: number): void {
-    this.#room(11);
-    this.#buffer[this.#at++] = (field << 3) | LENGTH;
+    this.#tag(field, LENGTH);
     this.#varint(length);
   }
 
@@ -58,9 +71,26 @@ export class WireWriter {
   /** Writes a number of 0 or more unless it is 0. */
   uint(field: number, value: number): void {
     if (value === 0) return;
-    this.#room(11);
-    this.#buffer[this.#at++] = (field << 3) | VARINT;
+    this.#tag(field, VARINT);
     this.#varint(value);
+  }
+
+  /** Writes a 64-bit number of 0 or more unless it is 0. */
+  uint64(field: number, value: bigint): void {
+    if (value <= EXACT_MAX) {
+      this.uint(field, Number(value));
+      return;
+    }
+    this.#tag(field, VARINT);
+    let rest = value;
+    for (; rest > EXACT_MAX; rest >>= 7n) this.#buffer[this.#at++] = Number(rest & 0x7fn) | 0x80;
+    this.#varint(Number(rest));
+  }
+
+  /** Makes room for the tag and for any number behind it. */
+  #tag(field: number, type: number): void {
+    this.#room(TAG_AND_NUMBER_MAX);
+    this.#varint(field * 8 + type);
   }
 
   #varint(value: number): void {
@@ -105,4 +135,13 @@ export function textSize(text: string): number {
 /** Bytes of a number field, which is left out when 0. */
 export function uintSize(value: number): number {
   return value === 0 ? 0 : 1 + varintSize(value);
+}
+
+/** The same for a 64-bit number. */
+export function uint64Size(value: bigint): number {
+  if (value <= EXACT_MAX) return uintSize(Number(value));
+  let size = 1;
+  let rest = value;
+  for (; rest > EXACT_MAX; rest >>= 7n) size += 1;
+  return size + varintSize(Number(rest));
 }
