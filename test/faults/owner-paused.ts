@@ -132,7 +132,7 @@ async function openTasks(bed: Bed, { jobId }: Submitted): Promise<number> {
 /** Everything stored of a job with the transactions that wrote it: any write since shows, even one that changes nothing. */
 async function rowsOf(bed: Bed, { jobId }: Submitted): Promise<string> {
   const parts: unknown[] = [];
-  for (const table of ["jobs", "task_states", "task_events"]) {
+  for (const table of ["jobs", "task_states", "job_events"]) {
     const text = `SELECT x.xmin::text, x.* FROM ${table} x WHERE x.job_id = $1 ORDER BY x::text`;
     parts.push((await bed.tables.query(text, [uuidOf(jobId)])).rows);
   }

@@ -109,7 +109,7 @@ async function keepAllPartitions(
   { eventRetentionMs, chunkRetentionMs }: OrchestratorConfig,
 ): Promise<void> {
   const daysAhead = PARTITION_DAYS_AHEAD;
-  await keepPartitions(pool, { table: "task_events", daysAhead, retentionMs: eventRetentionMs });
+  await keepPartitions(pool, { table: "job_events", daysAhead, retentionMs: eventRetentionMs });
   await keepPartitions(pool, { table: "task_chunks", daysAhead, retentionMs: chunkRetentionMs });
 }
 

@@ -292,19 +292,19 @@ describe("the end of leases", () => {
 
 describe("upkeep", () => {
   it("makes the partitions once when replicas start together", async () => {
-    const policy = { table: "task_events" as const, daysAhead: 20, retentionMs: 14 * DAY_MS };
+    const policy = { table: "job_events" as const, daysAhead: 20, retentionMs: 14 * DAY_MS };
     await Promise.all(Array.from({ length: 4 }, () => keepPartitions(pool, policy)));
     const { rows } = await pool.query<{ name: string }>(
-      "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'task_events'::regclass",
+      "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'job_events'::regclass",
     );
     const names = rows.map((row) => row.name);
-    expect(names).toContain(partitionName("task_events", new Date(Date.now() + 20 * DAY_MS)));
+    expect(names).toContain(partitionName("job_events", new Date(Date.now() + 20 * DAY_MS)));
     const locks =
       "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     expect((await pool.query(locks)).rowCount).toBe(0);
   });
 
-  it.each(["task_events", "task_chunks"] as const)(
+  it.each(["job_events", "task_chunks"] as const)(
     "makes the partitions of coming days of %s and drops those beyond the retention",
     async (table) => {
       const policy = { table, daysAhead: 3, retentionMs: 2 * DAY_MS };

@@ -1,71 +1,115 @@
-/** The append-only history of state changes. Only the owner appends, one transaction after another. */
+/** The append-only history of state changes, one row for each job and transaction. Only the owner appends, one transaction after
+ * another. */
 import type { Queryable } from "@nexus/postgres";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import type { JobState } from "../domain/job-state.ts";
 import type { EventPage } from "../domain/reader.ts";
+import type { Failure } from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
-import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
-import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+import { jobUuid } from "./row-ids.ts";
+
+/** Changes in one row; part of how they are numbered, so it never changes. */
+const EVENTS_PER_ROW = 512n;
+
+type Change = JobChange | TaskChange;
+
+/** A change as it is stored: what is empty is left out. */
+interface StoredChange {
+  readonly task?: string;
+  readonly key?: string;
+  readonly state: string;
+  readonly attempt?: number;
+  readonly agent?: string;
+  readonly reason?: string;
+  readonly message?: string;
+  /** Key of the task that failed first. */
+  readonly cause?: string;
+}
 
 const APPEND = {
   name: "events-append",
   text: `
-    INSERT INTO task_events
-      (job_id, task_id, state, attempt, agent_id, failure_reason, failure_message, failure_task_key)
-    SELECT job_id, task_id, state, attempt, agent_id, reason, message, task_key
-      FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[])
-           WITH ORDINALITY
-           AS e(job_id, task_id, state, attempt, agent_id, reason, message, task_key, position)
+    INSERT INTO job_events (job_id, events, changes)
+    SELECT job_id, events, changes
+      FROM unnest($1::uuid[], $2::int[], $3::json[]) WITH ORDINALITY AS e(job_id, events, changes, position)
      ORDER BY position
     RETURNING sequence, (extract(epoch FROM created_at) * 1000)::float8 AS at_ms`,
 };
 
-/** Appends changes in this order and returns them with their numbers.
+/** Appends changes, those of one job in this order, and returns them with their numbers.
  *
  * Numbers are drawn inside the owner's serial transactions, so a higher one is never committed before a lower one
- * of the same job.   Cost: 1 statement. */
+ * of the same job. Cost: 1 statement; a row for each job, and for every 512 changes of it. */
 export async function appendEvents(
   client: Queryable,
-  changes: readonly (JobChange | TaskChange)[],
+  changes: readonly Change[],
 ): Promise<JobEvent[]> {
   if (changes.length === 0) return [];
+  const groups = groupByRow(changes);
   const { rows } = await client.query<{ sequence: string; at_ms: number }>(APPEND, [
-    changes.map((change) => jobUuid(change.jobId)),
-    changes.map((change) => (change.kind === "task" ? taskUuid(change.taskId) : null)),
-    changes.map((change) => change.state),
-    changes.map((change) => (change.kind === "task" ? change.attempt : 0)),
-    changes.map((change) => (change.kind === "task" ? change.agentId : "")),
-    changes.map((change) => change.failure?.reason ?? null),
-    changes.map((change) => change.failure?.message ?? null),
-    changes.map((change) => change.failure?.taskKey ?? null),
+    groups.map(([first]) => jobUuid((first as Change).jobId)),
+    groups.map((group) => group.length),
+    groups.map((group) => JSON.stringify(group.map(toStored))),
   ]);
-  return changes.map((change, index) => {
+  return groups.flatMap((group, index) => {
     const row = rows[index] as { sequence: string; at_ms: number };
-    const at = new Date(row.at_ms);
-    return { sequence: BigInt(row.sequence), jobId: change.jobId, at, change };
+    return numbered(group, BigInt(row.sequence), new Date(row.at_ms));
   });
 }
 
-const READ_AFTER = {
-  name: "events-read-after",
+function groupByRow(changes: readonly Change[]): Change[][] {
+  const groups: Change[][] = [];
+  const open = new Map<string, Change[]>();
+  for (const change of changes) {
+    const group = open.get(change.jobId);
+    if (group !== undefined && group.length < EVENTS_PER_ROW) group.push(change);
+    else {
+      const next = [change];
+      open.set(change.jobId, next);
+      groups.push(next);
+    }
+  }
+  return groups;
+}
+
+function numbered(changes: readonly Change[], row: bigint, at: Date): JobEvent[] {
+  const first = row * EVENTS_PER_ROW;
+  return changes.map((change, index) => ({
+    sequence: first + BigInt(index),
+    jobId: change.jobId,
+    at,
+    change,
+  }));
+}
+
+function toStored(change: Change): StoredChange {
+  const { state, failure } = change;
+  return {
+    ...(change.kind === "task" ? { task: change.taskId, key: change.taskKey } : {}),
+    state,
+    ...(change.kind === "task" && change.attempt > 0 ? { attempt: change.attempt } : {}),
+    ...(change.kind === "task" && change.agentId !== "" ? { agent: change.agentId } : {}),
+    ...(failure === undefined ? {} : { reason: failure.reason, message: failure.message }),
+    ...(failure === undefined || failure.taskKey === "" ? {} : { cause: failure.taskKey }),
+  };
+}
+
+/** The window counts the changes before each row, so that a page is cut before their text is read. */
+const READ_FROM = {
+  name: "events-read-from",
   text: `
-    SELECT e.sequence, e.job_id, e.task_id, t.task_key, e.state, e.attempt, e.agent_id,
-           e.failure_reason, e.failure_message, e.failure_task_key, e.created_at
-      FROM task_events e
-      LEFT JOIN tasks t ON t.task_id = e.task_id
-     WHERE e.job_id = $1 AND e.sequence > $2 AND e.created_at >= $3
-     ORDER BY e.sequence
-     LIMIT $4`,
+    SELECT r.sequence, r.changes, r.created_at
+      FROM (SELECT e.*, sum(e.events) OVER (ORDER BY e.sequence) - e.events AS before
+              FROM (SELECT * FROM job_events
+                     WHERE job_id = $1 AND sequence >= $2 AND created_at >= $3
+                     ORDER BY sequence LIMIT $4) e) r
+     WHERE r.before < $4
+     ORDER BY r.sequence`,
 };
 
-interface EventRow extends FailureColumns {
+interface EventRow {
   readonly sequence: string;
-  readonly job_id: string;
-  readonly task_id: string | null;
-  readonly task_key: string | null;
-  readonly state: string;
-  readonly attempt: number;
-  readonly agent_id: string;
+  readonly changes: readonly StoredChange[];
   readonly created_at: Date;
 }
 
@@ -78,30 +122,41 @@ export async function readEvents(
 ): Promise<JobEvent[]> {
   // The driver keeps milliseconds; the column has microseconds, so the bound goes one down.
   const since = new Date(page.since.getTime() - 1);
-  const { rows } = await client.query<EventRow>(READ_AFTER, [
+  // The row of `after` may hold more: it is read again, and up to its whole length more than a page has.
+  const { rows } = await client.query<EventRow>(READ_FROM, [
     jobUuid(jobId),
-    after.toString(),
+    (after / EVENTS_PER_ROW).toString(),
     since,
-    page.limit,
+    page.limit + Number(EVENTS_PER_ROW),
   ]);
-  return rows.map(toEvent);
+  return rows
+    .flatMap((row) =>
+      numbered(
+        row.changes.map((change) => toChange(jobId, change)),
+        BigInt(row.sequence),
+        row.created_at,
+      ),
+    )
+    .filter(({ sequence }) => sequence > after)
+    .slice(0, page.limit);
 }
 
-function toEvent(row: EventRow): JobEvent {
-  const jobId = toJobId(row.job_id);
-  const failure = toFailureOrNone(row);
-  const change: JobChange | TaskChange =
-    row.task_id === null
-      ? { kind: "job", jobId, state: row.state as JobState, failure }
-      : {
-          kind: "task",
-          jobId,
-          taskId: toTaskId(row.task_id),
-          taskKey: row.task_key ?? "",
-          state: row.state as TaskState,
-          attempt: row.attempt,
-          agentId: row.agent_id,
-          failure,
-        };
-  return { sequence: BigInt(row.sequence), jobId, at: row.created_at, change };
+function toChange(jobId: string, stored: StoredChange): Change {
+  const { task, key = "", state, attempt = 0, agent = "" } = stored;
+  const failure = toFailure(stored);
+  if (task === undefined) return { kind: "job", jobId, state: state as JobState, failure };
+  return {
+    kind: "task",
+    jobId,
+    taskId: task,
+    taskKey: key,
+    state: state as TaskState,
+    attempt,
+    agentId: agent,
+    failure,
+  };
+}
+
+function toFailure({ reason, message = "", cause = "" }: StoredChange): Failure | undefined {
+  return reason === undefined ? undefined : { reason, message, taskKey: cause };
 }

@@ -6,10 +6,10 @@ const DAY_MS = 86_400_000;
 const LOCK_TIMEOUT_MS = 500;
 /** Key of the advisory lock that whoever makes or drops partitions takes: "NXTE". */
 const KEEPER_LOCK = 0x4e585445;
-const PARTITION_NAME = /^task_(?:events|chunks)_(\d{4})(\d{2})(\d{2})$/;
+const PARTITION_NAME = /^(?:job_events|task_chunks)_(\d{4})(\d{2})(\d{2})$/;
 
 /** A table that has a partition a day. */
-export type DailyTable = "task_events" | "task_chunks";
+export type DailyTable = "job_events" | "task_chunks";
 
 /** Which days of which table are kept. */
 export interface PartitionPolicy {
@@ -117,7 +117,7 @@ async function createPartition(client: Queryable, table: DailyTable, day: Date):
     await client.query(
       `BEGIN;
        LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE;
-       CREATE TABLE ${name} (LIKE ${table} INCLUDING DEFAULTS);
+       CREATE TABLE ${name} (LIKE ${table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
        WITH late AS (
          DELETE FROM ${table}_default WHERE created_at >= '${from}' AND created_at < '${to}' RETURNING *
        )

@@ -1,0 +1,98 @@
+import { createPool, type Pool } from "@nexus/postgres";
+import { createIds } from "@nexus/shared";
+import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { TaskChange } from "../src/domain/job-event.ts";
+import { appendEvents, readEvents } from "../src/store/event-store.ts";
+
+const ids = createIds();
+let database: TestDatabase;
+let pool: Pool;
+
+beforeAll(async () => {
+  database = await createTestDatabase("orchestrator");
+  pool = createPool({
+    url: database.url,
+    max: 2,
+    applicationName: "test",
+    schema: "orchestrator",
+  });
+});
+
+afterAll(async () => {
+  await pool.close();
+  await database.close();
+});
+
+function changesOf(jobId: string, count: number): TaskChange[] {
+  return Array.from({ length: count }, (_, index) => ({
+    kind: "task",
+    jobId,
+    taskId: ids.next("task"),
+    taskKey: `t${index}`,
+    state: "LEASED",
+    attempt: 1,
+    agentId: "ann",
+    failure: undefined,
+  }));
+}
+
+const since = new Date(0);
+
+describe("the history of a job", () => {
+  it("has a row for each job and transaction, and a number for each change", async () => {
+    const [one, other] = [ids.next("job"), ids.next("job")];
+    const [a, b, c] = [changesOf(one, 1), changesOf(other, 2), changesOf(one, 2)];
+    const told = await appendEvents(pool, [...a, ...b, ...c]);
+    expect(told.map(({ change }) => change)).toEqual([...a, ...c, ...b]);
+    expect(new Set(told.map(({ sequence }) => sequence)).size).toBe(5);
+    const failure = { reason: "BROKEN", message: 'it "broke"', taskKey: "t0" };
+    const end = { kind: "job", jobId: one, state: "FAILED", failure } as const;
+    const later = await appendEvents(pool, [end]);
+    expect(await readEvents(pool, one, 0n, { since, limit: 10 })).toEqual(
+      [...told.slice(0, 3), ...later].map((event) => ({ ...event, at: expect.any(Date) })),
+    );
+    const { rows } = await pool.query<{ job_id: string; events: number }>(
+      "SELECT job_id, events FROM job_events ORDER BY sequence",
+    );
+    expect(rows.map(({ events }) => events)).toEqual([3, 2, 1]);
+  });
+
+  it("is read in pages that begin and end inside of rows, without gaps or repeats", async () => {
+    const jobId = ids.next("job");
+    const sizes = [700, 3, 1, 513];
+    const keys: string[] = [];
+    for (const size of sizes) {
+      const changes = changesOf(jobId, size);
+      keys.push(...changes.map(({ taskId }) => taskId));
+      await appendEvents(pool, changes);
+    }
+    for (const limit of [1_000, 512, 100, 7]) {
+      const seen: string[] = [];
+      let after = 0n;
+      for (;;) {
+        const page = await readEvents(pool, jobId, after, { since, limit });
+        expect(page.length).toBeLessThanOrEqual(limit);
+        for (const { sequence, change } of page) {
+          expect(sequence).toBeGreaterThan(after);
+          after = sequence;
+          if (change.kind === "task") seen.push(change.taskId);
+        }
+        if (page.length < limit) break;
+      }
+      expect(seen).toEqual(keys);
+    }
+  });
+
+  it("is shown one row a change to people who ask the database", async () => {
+    const jobId = ids.next("job");
+    const told = await appendEvents(pool, changesOf(jobId, 3));
+    const { rows } = await pool.query<{ sequence: string; state: string; agent_id: string }>(
+      "SELECT sequence, state, agent_id FROM task_events WHERE job_id = $1 ORDER BY sequence",
+      [jobId.slice("job_".length)],
+    );
+    expect(rows).toEqual(
+      told.map(({ sequence }) => ({ sequence: `${sequence}`, state: "LEASED", agent_id: "ann" })),
+    );
+  });
+});
