@@ -1,4 +1,14 @@
 /** @nexus/postgres: pool, transactions, migrations, notifications and the mapping of database errors. Knows no table. */
+export {
+  boolArray,
+  byteaArray,
+  int2Array,
+  int4Array,
+  int8Array,
+  jsonArray,
+  textArray,
+  uuidArray,
+} from "./binary-array.ts";
 export { constraintOf, isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
 export {
   createListener,

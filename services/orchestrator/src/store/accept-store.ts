@@ -1,5 +1,5 @@
 /** Notes that agents began. */
-import type { Queryable } from "@nexus/postgres";
+import { int8Array, type Queryable, uuidArray } from "@nexus/postgres";
 import { statesThatAllow } from "../domain/task-state.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
 
@@ -29,9 +29,9 @@ export async function acceptTasks(
 ): Promise<Set<string>> {
   if (acceptances.length === 0) return new Set();
   const { rows } = await client.query<{ task_id: string }>(ACCEPT, [
-    acceptances.map((item) => taskUuid(item.taskId)),
-    acceptances.map((item) => item.fence.toString()),
-    acceptances.map((item) => Math.round(item.agoMs)),
+    uuidArray(acceptances.map((item) => taskUuid(item.taskId))),
+    int8Array(acceptances.map((item) => item.fence)),
+    int8Array(acceptances.map((item) => Math.round(item.agoMs))),
     ACCEPTING_STATES,
   ]);
   return new Set(rows.map((row) => toTaskId(row.task_id)));

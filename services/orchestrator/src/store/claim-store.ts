@@ -1,5 +1,5 @@
 /** The claim: moves tasks from ready to leases, all or nothing. */
-import type { Queryable } from "@nexus/postgres";
+import { int8Array, jsonArray, type Queryable, textArray, uuidArray } from "@nexus/postgres";
 import type { Claim } from "../domain/live-task.ts";
 import { assertMoved } from "./job-progress-store.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
@@ -61,13 +61,13 @@ export async function claimTasks(
 ): Promise<Map<string, GrantedLease>> {
   if (claims.length === 0) return new Map();
   const { rows } = await client.query<ClaimRow>(CLAIM, [
-    claims.map((claim) => taskUuid(claim.task.taskId)),
-    claims.map((claim) => claim.task.namespace),
-    claims.map((claim) => claim.agentId),
-    claims.map((claim) => claim.agentEpoch.toString()),
-    claims.map((claim) => claim.capabilityVersion),
-    claims.map((claim) => JSON.stringify(claim.decision)),
-    claims.map((claim) => claim.task.spec.startToCloseMs),
+    uuidArray(claims.map((claim) => taskUuid(claim.task.taskId))),
+    textArray(claims.map((claim) => claim.task.namespace)),
+    textArray(claims.map((claim) => claim.agentId)),
+    int8Array(claims.map((claim) => claim.agentEpoch)),
+    textArray(claims.map((claim) => claim.capabilityVersion)),
+    jsonArray(claims.map((claim) => JSON.stringify(claim.decision))),
+    int8Array(claims.map((claim) => claim.task.spec.startToCloseMs)),
   ]);
   const granted = new Map<string, GrantedLease>();
   for (const row of rows) {

@@ -1,6 +1,6 @@
 /** The append-only history of state changes, one row for each job and transaction. Only the owner appends, one transaction after
  * another. */
-import type { Queryable } from "@nexus/postgres";
+import { int4Array, jsonArray, type Queryable, uuidArray } from "@nexus/postgres";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import type { JobState } from "../domain/job-state.ts";
 import type { EventPage } from "../domain/reader.ts";
@@ -47,9 +47,9 @@ export async function appendEvents(
   if (changes.length === 0) return [];
   const groups = groupByRow(changes);
   const { rows } = await client.query<{ sequence: string; at_ms: number }>(APPEND, [
-    groups.map(([first]) => jobUuid((first as Change).jobId)),
-    groups.map((group) => group.length),
-    groups.map((group) => JSON.stringify(group.map(toStored))),
+    uuidArray(groups.map(([first]) => jobUuid((first as Change).jobId))),
+    int4Array(groups.map((group) => group.length)),
+    jsonArray(groups.map((group) => JSON.stringify(group.map(toStored)))),
   ]);
   return groups.flatMap((group, index) => {
     const row = rows[index] as { sequence: string; at_ms: number };

@@ -1,5 +1,5 @@
 /** Inserts the jobs of one flush. */
-import type { Queryable } from "@nexus/postgres";
+import { int2Array, int4Array, type Queryable, textArray, uuidArray } from "@nexus/postgres";
 import type { JobSubmission } from "../domain/job.ts";
 import { shardOf } from "../domain/shards.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
@@ -31,16 +31,16 @@ export async function insertJobs(
   jobs: readonly NewJob[],
 ): Promise<Map<string, Date>> {
   const { rows } = await client.query<{ job_id: string; created_at: Date }>(INSERT, [
-    jobs.map((job) => jobUuid(job.jobId)),
-    jobs.map((job) => job.submission.namespace),
-    jobs.map((job) => job.submission.principalId),
-    jobs.map((job) => job.submission.objective),
-    jobs.map((job) => job.submission.priority),
+    uuidArray(jobs.map((job) => jobUuid(job.jobId))),
+    textArray(jobs.map((job) => job.submission.namespace)),
+    textArray(jobs.map((job) => job.submission.principalId)),
+    textArray(jobs.map((job) => job.submission.objective)),
+    int2Array(jobs.map((job) => job.submission.priority)),
     jobs.map((job) => JSON.stringify(job.submission.labels)),
-    jobs.map((job) => job.submission.traceparent),
-    jobs.map((job) => job.total),
-    jobs.map((job) => job.blocked),
-    jobs.map((job) => shardOf(job.jobId)),
+    textArray(jobs.map((job) => job.submission.traceparent)),
+    int4Array(jobs.map((job) => job.total)),
+    int4Array(jobs.map((job) => job.blocked)),
+    int2Array(jobs.map((job) => shardOf(job.jobId))),
   ]);
   return new Map(rows.map((row) => [toJobId(row.job_id), row.created_at]));
 }

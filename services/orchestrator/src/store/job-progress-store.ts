@@ -1,6 +1,6 @@
 /** Moves the counters and the state of jobs, once per job and batch. */
 
-import type { Queryable } from "@nexus/postgres";
+import { boolArray, int4Array, type Queryable, textArray, uuidArray } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import type { JobChange } from "../domain/job-event.ts";
 import {
@@ -79,7 +79,7 @@ export type HeldJobs = ReadonlyMap<string, ProgressRow>;
 export async function holdJobs(client: Queryable, jobIds: Iterable<string>): Promise<HeldJobs> {
   const ids = [...new Set(jobIds)];
   if (ids.length === 0) return new Map();
-  const { rows } = await client.query<ProgressRow>(READ, [ids.map(jobUuid)]);
+  const { rows } = await client.query<ProgressRow>(READ, [uuidArray(ids.map(jobUuid))]);
   return new Map(rows.map((row) => [toJobId(row.job_id), row]));
 }
 
@@ -141,9 +141,10 @@ async function judge(client: Queryable, steps: readonly Step[]): Promise<readonl
 
 async function writeSteps(client: Queryable, steps: readonly Step[]): Promise<void> {
   if (steps.length === 0) return;
-  const count = (name: keyof JobProgress["counts"]) => steps.map(({ after }) => after.counts[name]);
+  const count = (name: keyof JobProgress["counts"]) =>
+    int4Array(steps.map(({ after }) => after.counts[name]));
   const { rowCount } = await client.query(WRITE, [
-    steps.map(({ jobId }) => jobUuid(jobId)),
+    uuidArray(steps.map(({ jobId }) => jobUuid(jobId))),
     steps.map(({ after }) => after.state),
     count("total"),
     count("blocked"),
@@ -153,11 +154,11 @@ async function writeSteps(client: Queryable, steps: readonly Step[]): Promise<vo
     count("failed"),
     count("cancelled"),
     count("skipped"),
-    steps.map(({ after }) => after.failure?.reason ?? null),
-    steps.map(({ after }) => after.failure?.message ?? null),
-    steps.map(({ after }) => after.failure?.taskKey ?? null),
-    steps.map(({ leased }) => leased),
-    steps.map(({ after }) => isTerminalJobState(after.state)),
+    textArray(steps.map(({ after }) => after.failure?.reason ?? null)),
+    textArray(steps.map(({ after }) => after.failure?.message ?? null)),
+    textArray(steps.map(({ after }) => after.failure?.taskKey ?? null)),
+    boolArray(steps.map(({ leased }) => leased)),
+    boolArray(steps.map(({ after }) => isTerminalJobState(after.state))),
   ]);
   assertMoved("jobs", steps.length, rowCount);
 }

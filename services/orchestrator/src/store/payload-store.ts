@@ -1,5 +1,5 @@
 /** Reads the payloads that assignments carry: inputs, and outputs of upstream tasks. */
-import type { Queryable } from "@nexus/postgres";
+import { type Queryable, uuidArray } from "@nexus/postgres";
 import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { Payload } from "../domain/task.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
@@ -52,7 +52,7 @@ export async function readMaterial(
   );
   const { rows } = await client.query<{ task_id: string; content_type: string; data: Buffer }>(
     INPUTS,
-    [taskIds.map(taskUuid)],
+    [uuidArray(taskIds.map(taskUuid))],
   );
   for (const row of rows) {
     const draft = byTask.get(toTaskId(row.task_id));

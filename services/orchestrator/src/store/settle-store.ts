@@ -1,10 +1,16 @@
 /** The end of leases: history, outputs, retries and reports, in one statement guarded by the fence. */
-import type { Queryable } from "@nexus/postgres";
+import {
+  boolArray,
+  byteaArray,
+  int8Array,
+  type Queryable,
+  textArray,
+  uuidArray,
+} from "@nexus/postgres";
 import type { Settlement } from "../domain/settlement.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
 import { assertMoved } from "./job-progress-store.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
-import { toBuffer } from "./task-insert.ts";
 
 /** Each step returns all that the next ones need, so that none joins two intermediate results: Postgres knows nothing
  * of their sizes and would compare every row of one with every row of the other. */
@@ -98,21 +104,21 @@ export async function settleLeases(
   if (ends.length === 0) return new Map();
   const outputs = ends.map(({ settlement }) => settlement.output);
   const { rows } = await client.query<SettleRow>(SETTLE, [
-    ends.map((end) => taskUuid(end.taskId)),
-    ends.map((end) => end.fence.toString()),
+    uuidArray(ends.map((end) => taskUuid(end.taskId))),
+    int8Array(ends.map((end) => end.fence)),
     ends.map((end) => stateAfter(end.settlement)),
-    ends.map((end) => end.settlement.outcome),
-    ends.map((end) => end.settlement.word),
-    ends.map((end) => end.settlement.charged),
-    ends.map((end) => end.settlement.failure?.reason ?? null),
-    ends.map((end) => end.settlement.failure?.message ?? null),
-    ends.map((end) => (end.startedAgoMs === undefined ? null : Math.round(end.startedAgoMs))),
-    ends.map((end) => end.settlement.delayMs),
-    ends.map((end) => end.scheduleToStartMs),
-    ends.map((end) => end.settlement.reported),
-    ends.map((end) => end.capability),
-    outputs.map((output) => output?.contentType ?? null),
-    outputs.map((output) => (output === undefined ? null : toBuffer(output.data))),
+    textArray(ends.map((end) => end.settlement.outcome)),
+    textArray(ends.map((end) => end.settlement.word)),
+    boolArray(ends.map((end) => end.settlement.charged)),
+    textArray(ends.map((end) => end.settlement.failure?.reason ?? null)),
+    textArray(ends.map((end) => end.settlement.failure?.message ?? null)),
+    int8Array(ends.map(startedAgo)),
+    int8Array(ends.map((end) => Math.round(end.settlement.delayMs))),
+    int8Array(ends.map((end) => end.scheduleToStartMs)),
+    boolArray(ends.map((end) => end.settlement.reported)),
+    textArray(ends.map((end) => end.capability)),
+    textArray(outputs.map((output) => output?.contentType ?? null)),
+    byteaArray(outputs.map((output) => output?.data ?? null)),
     ENDING_STATES,
   ]);
   const settled = new Map<string, { readyAtMs: number }>();
@@ -122,6 +128,10 @@ export async function settleLeases(
   }
   assertMoved("leases to their tasks", rows[0]?.ended ?? 0, settled.size);
   return settled;
+}
+
+function startedAgo({ startedAgoMs }: LeaseEnd): number | null {
+  return startedAgoMs === undefined ? null : Math.round(startedAgoMs);
 }
 
 const FIND_WORDS = {

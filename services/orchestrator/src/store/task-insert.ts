@@ -1,9 +1,21 @@
 /** Inserts the tasks of a submission or of a plan. */
-import type { Queryable } from "@nexus/postgres";
+import {
+  boolArray,
+  byteaArray,
+  int2Array,
+  int4Array,
+  int8Array,
+  jsonArray,
+  type Queryable,
+  textArray,
+  uuidArray,
+} from "@nexus/postgres";
 import { shardOf } from "../domain/shards.ts";
 import type { NewTask } from "../domain/task-plan.ts";
 import { recordClosings } from "./closing-store.ts";
 import { jobUuid, taskUuid } from "./row-ids.ts";
+
+const NO_BYTES = new Uint8Array();
 
 const INSERT_TASKS = {
   name: "tasks-insert",
@@ -50,20 +62,20 @@ const INSERT_INPUTS = {
 export async function insertTasks(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
   if (tasks.length === 0) return;
   await client.query(INSERT_TASKS, [
-    tasks.map((task) => taskUuid(task.taskId)),
-    tasks.map((task) => jobUuid(task.jobId)),
-    tasks.map((task) => task.namespace),
-    tasks.map((task) => task.ordinal),
-    tasks.map((task) => task.spec.key),
-    tasks.map((task) => task.spec.capability),
-    tasks.map((task) => task.priority),
-    tasks.map((task) => task.planning),
-    tasks.map((task) => task.sink),
-    tasks.map((task) => task.hasUpstream),
-    tasks.map((task) => JSON.stringify(task.spec)),
-    tasks.map((task) => task.pending),
-    tasks.map((task) => task.spec.scheduleToStartMs),
-    tasks.map((task) => shardOf(task.jobId)),
+    uuidArray(tasks.map((task) => taskUuid(task.taskId))),
+    uuidArray(tasks.map((task) => jobUuid(task.jobId))),
+    textArray(tasks.map((task) => task.namespace)),
+    int4Array(tasks.map((task) => task.ordinal)),
+    textArray(tasks.map((task) => task.spec.key)),
+    textArray(tasks.map((task) => task.spec.capability)),
+    int2Array(tasks.map((task) => task.priority)),
+    boolArray(tasks.map((task) => task.planning)),
+    boolArray(tasks.map((task) => task.sink)),
+    boolArray(tasks.map((task) => task.hasUpstream)),
+    jsonArray(tasks.map((task) => JSON.stringify(task.spec))),
+    int4Array(tasks.map((task) => task.pending)),
+    int8Array(tasks.map((task) => task.spec.scheduleToStartMs)),
+    int2Array(tasks.map((task) => shardOf(task.jobId))),
   ]);
   await insertEdges(client, tasks);
   await insertInputs(client, tasks);
@@ -79,10 +91,10 @@ async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promis
   );
   if (edges.length === 0) return;
   await client.query(INSERT_EDGES, [
-    edges.map((edge) => taskUuid(edge.taskId)),
-    edges.map((edge) => edge.ordinal),
-    edges.map((edge) => taskUuid(edge.parentId)),
-    edges.map((edge) => edge.inputName),
+    uuidArray(edges.map((edge) => taskUuid(edge.taskId))),
+    int4Array(edges.map((edge) => edge.ordinal)),
+    uuidArray(edges.map((edge) => taskUuid(edge.parentId))),
+    textArray(edges.map((edge) => edge.inputName)),
     edges.map((edge) => edge.onFailure),
   ]);
 }
@@ -91,9 +103,9 @@ async function insertInputs(client: Queryable, tasks: readonly NewTask[]): Promi
   const given = tasks.filter((task) => task.input !== undefined);
   if (given.length === 0) return;
   await client.query(INSERT_INPUTS, [
-    given.map((task) => taskUuid(task.taskId)),
-    given.map((task) => task.input?.contentType ?? ""),
-    given.map((task) => toBuffer(task.input?.data)),
+    uuidArray(given.map((task) => taskUuid(task.taskId))),
+    textArray(given.map((task) => task.input?.contentType ?? "")),
+    byteaArray(given.map((task) => task.input?.data ?? NO_BYTES)),
   ]);
 }
 

@@ -1,0 +1,112 @@
+/** One-dimensional arrays in the server's binary format, for statements that move many rows. Neither side escapes or parses text then:
+ * about a third of the time that literals take, here and there.
+ *
+ * A statement has to name the type: `$1::uuid[]`. Null elements are allowed where the type says so.
+ * Source: array_recv() and the receive functions of the types, PostgreSQL 18. */
+
+/** Object ids of element types, fixed in every database. */
+const OID = { bool: 16, bytea: 17, int8: 20, int2: 21, int4: 23, text: 25, json: 114, uuid: 2_950 };
+/** Dimensions, a flag for nulls, element type, length, lower bound. */
+const HEADER_BYTES = 20;
+const LENGTH_BYTES = 4;
+const NULL_LENGTH = -1;
+const UUID_BYTES = 16;
+
+/** Writes an element at a place that has room for it. */
+type Write<T> = (buffer: Buffer, value: T, at: number) => void;
+
+function fixedArray<T>(
+  oid: number,
+  size: number,
+  values: readonly (T | null)[],
+  write: Write<T>,
+): Buffer {
+  const buffer = Buffer.allocUnsafe(HEADER_BYTES + values.length * (LENGTH_BYTES + size));
+  let at = writeHeader(buffer, oid, values);
+  for (const value of values) {
+    at = buffer.writeInt32BE(value === null ? NULL_LENGTH : size, at);
+    if (value === null) continue;
+    write(buffer, value, at);
+    at += size;
+  }
+  return buffer.subarray(0, at);
+}
+
+function writeHeader(buffer: Buffer, oid: number, values: readonly unknown[]): number {
+  buffer.writeInt32BE(values.length === 0 ? 0 : 1, 0);
+  buffer.writeInt32BE(values.includes(null) ? 1 : 0, 4);
+  buffer.writeUInt32BE(oid, 8);
+  if (values.length === 0) return 12;
+  buffer.writeInt32BE(values.length, 12);
+  return buffer.writeInt32BE(1, 16);
+}
+
+/** Writes `uuid[]`. Shape: 32 hexadecimal digits each, without dashes. Errors: RangeError for anything else. */
+export function uuidArray(values: readonly (string | null)[]): Buffer {
+  return fixedArray(OID.uuid, UUID_BYTES, values, (buffer, value, at) => {
+    if (value.length === 2 * UUID_BYTES && buffer.write(value, at, "hex") === UUID_BYTES) return;
+    throw new RangeError("A uuid needs 32 hexadecimal digits.");
+  });
+}
+
+/** Writes `smallint[]`. Errors: RangeError for numbers that do not fit. */
+export function int2Array(values: readonly (number | null)[]): Buffer {
+  return fixedArray(OID.int2, 2, values, (buffer, value, at) => buffer.writeInt16BE(value, at));
+}
+
+/** Writes `integer[]`. Errors: RangeError for numbers that do not fit. */
+export function int4Array(values: readonly (number | null)[]): Buffer {
+  return fixedArray(OID.int4, 4, values, (buffer, value, at) => buffer.writeInt32BE(value, at));
+}
+
+/** Writes `bigint[]`. Numbers must be whole. Errors: RangeError for numbers that are not, or do not fit. */
+export function int8Array(values: readonly (bigint | number | null)[]): Buffer {
+  return fixedArray(OID.int8, 8, values, (buffer, value, at) =>
+    buffer.writeBigInt64BE(BigInt(value), at),
+  );
+}
+
+/** Writes `boolean[]`. */
+export function boolArray(values: readonly (boolean | null)[]): Buffer {
+  return fixedArray(OID.bool, 1, values, (buffer, value, at) => buffer.writeUInt8(+value, at));
+}
+
+/** Writes `text[]`. */
+export function textArray(values: readonly (string | null)[]): Buffer {
+  return stringArray(OID.text, values);
+}
+
+/** Writes `json[]` from texts that are JSON. */
+export function jsonArray(values: readonly (string | null)[]): Buffer {
+  return stringArray(OID.json, values);
+}
+
+function stringArray(oid: number, values: readonly (string | null)[]): Buffer {
+  let size = HEADER_BYTES + values.length * LENGTH_BYTES;
+  const lengths = values.map((value) => (value === null ? 0 : Buffer.byteLength(value)));
+  for (const length of lengths) size += length;
+  const buffer = Buffer.allocUnsafe(size);
+  let at = writeHeader(buffer, oid, values);
+  for (const [index, value] of values.entries()) {
+    const length = lengths[index] as number;
+    at = buffer.writeInt32BE(value === null ? NULL_LENGTH : length, at);
+    // Nearly all texts are ASCII, which needs no encoder.
+    if (value !== null) at += buffer.write(value, at, length === value.length ? "latin1" : "utf8");
+  }
+  return buffer.subarray(0, at);
+}
+
+/** Writes `bytea[]`. */
+export function byteaArray(values: readonly (Uint8Array | null)[]): Buffer {
+  let size = HEADER_BYTES + values.length * LENGTH_BYTES;
+  for (const value of values) size += value?.length ?? 0;
+  const buffer = Buffer.allocUnsafe(size);
+  let at = writeHeader(buffer, OID.bytea, values);
+  for (const value of values) {
+    at = buffer.writeInt32BE(value === null ? NULL_LENGTH : value.length, at);
+    if (value === null) continue;
+    buffer.set(value, at);
+    at += value.length;
+  }
+  return buffer.subarray(0, at);
+}
