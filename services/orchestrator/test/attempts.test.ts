@@ -29,6 +29,22 @@ function untilAnswered(received: Received): Promise<TaskUpdateOutcome> {
   return waitFor(() => harness.router.outcomeOf(received), { what: "an answer" });
 }
 
+describe("an attempt whose agent only says its end", () => {
+  it.each(["done", "failed"] as const)("began all the same: %s at once", async (how) => {
+    const capability = `at-once.${how}`;
+    const behaviour: Behaviour = (received, router) => {
+      if (how === "done") router.complete(received, "done");
+      else router.fail(received, "BROKEN", { retryable: false });
+    };
+    harness.agent({ agentId: capability, capabilities: [capability], behaviour });
+    const jobId = await harness.submit({ tasks: [{ key: "a", capability }] });
+    await harness.untilState(jobId, how === "done" ? JobState.COMPLETED : JobState.FAILED);
+    const { attempts } = await attemptsOf(jobId);
+    expect(attempts).toHaveLength(1);
+    expect(attempts[0]?.startTime).toBeDefined();
+  });
+});
+
 describe("a failed attempt", () => {
   it("is retried after its delay, with another agent if there is one, until it succeeds", async () => {
     const failFirst: Behaviour = (received, router) => {

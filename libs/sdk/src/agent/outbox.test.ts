@@ -62,6 +62,55 @@ describe("Outbox", () => {
     expect(sent.map((frame) => frame.taskUpdates?.length)).toEqual([3, 3, 3]);
   });
 
+  it("says only the end of a task whose beginning still waits", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    outbox.update(accepted(0));
+    outbox.update(accepted(1));
+    outbox.update(completed(0, 1));
+    outbox.close();
+    const [, frame] = await all(frames);
+    expect(frame?.taskUpdates).toEqual([completed(0, 1), accepted(1)]);
+  });
+
+  it("keeps beginning, progress, chunks and end in order when there is something between", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    const word = { taskId: "t0", fence: 1n };
+    const progress = { case: "progress" as const, value: { progress: 0.5 } };
+    outbox.update(accepted(0));
+    outbox.update({ ...word, update: progress });
+    outbox.update(completed(0, 1));
+    const chunk = { case: "chunk" as const, value: { sequence: 1n, data: new Uint8Array(3) } };
+    outbox.update(accepted(1));
+    outbox.update({ taskId: "t1", fence: 2n, update: chunk });
+    outbox.update(completed(1, 1));
+    outbox.close();
+    const [, frame] = await all(frames);
+    const said = frame?.taskUpdates?.map(({ taskId, update }) => `${taskId} ${update?.case}`);
+    expect(said).toEqual([
+      "t0 accepted",
+      "t0 progress",
+      "t0 completed",
+      "t1 accepted",
+      "t1 chunk",
+      "t1 completed",
+    ]);
+  });
+
+  it("sends what one turn of the event loop says as one frame", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    await frames.next();
+    const next = frames.next();
+    outbox.update(accepted(0));
+    await Promise.resolve();
+    outbox.update(completed(0, 1));
+    outbox.update(accepted(1));
+    expect((await next).value.taskUpdates).toEqual([completed(0, 1), accepted(1)]);
+    await frames.return(undefined);
+  });
+
   it("adds up message credit and lets the latest slots win", async () => {
     const outbox = new Outbox();
     const frames = outbox.frames(HELLO);

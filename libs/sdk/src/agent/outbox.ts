@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type {
   AckSchema,
   ConnectRequestSchema,
@@ -64,15 +65,27 @@ export class Outbox {
 
   #updateOnce(update: UpdateInit): void {
     const key = wordKey(update);
-    const waiting = this.#latest.get(key);
+    const waiting = this.#latest.get(key) ?? this.#takeBeginning(update);
     if (waiting !== undefined) {
       Object.assign(waiting, update);
+      this.#latest.set(key, waiting);
       return;
     }
     // A copy: the caller keeps its own for another time.
     const word = { ...update };
     this.#latest.set(key, word);
     this.#updates.push(word);
+  }
+
+  /** The word that a lease has begun, if it still waits and its end may take its place: an end says both. Not while there
+   * is something to be said between the two. */
+  #takeBeginning({ taskId, fence, update }: UpdateInit): UpdateInit | undefined {
+    if (update?.case !== "completed" && update?.case !== "failed") return undefined;
+    if (this.#chunkBytes > 0 || this.#latest.has(`${taskId}:${fence}:progress`)) return undefined;
+    const key = `${taskId}:${fence}:accepted`;
+    const beginning = this.#latest.get(key);
+    this.#latest.delete(key);
+    return beginning;
   }
 
   /** Messages that the stream has not taken yet. */
@@ -125,7 +138,9 @@ export class Outbox {
     yield first;
     while (this.#isCurrent(generation)) {
       if (this.#hasWork()) {
-        yield this.#takeFrame();
+        // What one turn of the event loop has to say leaves together.
+        await setImmediate();
+        if (this.#isCurrent(generation) && this.#hasWork()) yield this.#takeFrame();
       } else if (this.#closing) {
         return;
       } else {

@@ -32,6 +32,8 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
     outbox.update({ taskId, fence, update: { case: "progress", value: { progress, message } } });
   });
   let chunks = 0n;
+  // Made at first use: most tasks log nothing.
+  let log: Logger | undefined;
   return {
     task: {
       taskId,
@@ -45,7 +47,10 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
     upstream: new Map(upstream),
     deadlineAtMs: Date.now() + options.timeoutMs,
     signal,
-    log: options.logger.child({ task_id: taskId, job_id: jobId, attempt }),
+    get log() {
+      log ??= options.logger.child({ task_id: taskId, job_id: jobId, attempt });
+      return log;
+    },
     progress: (fraction, message) => report(clampedFraction(fraction), message),
     heartbeat: () => report(undefined, undefined),
     stream: (data) => {

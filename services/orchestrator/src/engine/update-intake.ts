@@ -53,8 +53,11 @@ export class UpdateIntake {
       live.agent.agentId === update.session.agentId &&
       live.lease.agentEpoch === update.session.epoch;
     const { saying } = update;
-    if (isTerminal(saying)) void this.#settle(update, saying, own ? live : undefined);
-    else if (own) this.#note(live, saying);
+    if (isTerminal(saying)) {
+      // An agent that is done at once does not say that it began; it did all the same.
+      if (own && saying.kind !== "RELEASED") this.#begin(live);
+      void this.#settle(update, saying, own ? live : undefined);
+    } else if (own) this.#note(live, saying);
     else this.#stop(update);
   }
 
@@ -89,10 +92,16 @@ export class UpdateIntake {
     this.#parts.hub.publishLive(live.lease.task.jobId, event);
   }
 
-  #accept(live: LiveLease): void {
-    if (live.accepted) return;
+  /** Notes in memory that an agent began; false when that was known. */
+  #begin(live: LiveLease): boolean {
+    if (live.accepted) return false;
     live.accepted = true;
     live.acceptedAtMs = this.#parts.nowMs();
+    return true;
+  }
+
+  #accept(live: LiveLease): void {
+    if (!this.#begin(live)) return;
     this.#deps.settler.accept(live.lease.task.taskId, live.lease.fence).catch((error: unknown) => {
       this.#drop(error);
     });
