@@ -34,3 +34,4 @@ export type {
 } from "./service-types.ts";
 export type { TlsOptions } from "./tls.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
+export { fieldSize, fieldSizeIfAny, textSize, uintSize, WireWriter } from "./wire/wire-writer.ts";

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
 import { createPool, migrate } from "@nexus/postgres";
 import { AgentSessionService, DispatchService, MessagingService } from "@nexus/proto/mesh";
+import { WireWriter } from "@nexus/rpc";
 import {
   createServiceFrame,
   type RunningService,
@@ -29,7 +30,6 @@ import {
   createDispatchRelay,
   createMessagingHandlers,
   TurnScheduler,
-  WireWriter,
 } from "./handlers/index.ts";
 import { createPresenceReporter } from "./loops/presence-reporter.ts";
 import { createRouterRenewal } from "./loops/router-renewal.ts";

@@ -1,7 +1,13 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ConnectResponseSchema, type Hello } from "@nexus/proto/mesh";
-import { type CallContext, type Principal, type RawRelay, requirePrincipal } from "@nexus/rpc";
+import {
+  type CallContext,
+  type Principal,
+  type RawRelay,
+  requirePrincipal,
+  type WireWriter,
+} from "@nexus/rpc";
 import { NexusError, withDeadline } from "@nexus/shared";
 import { HELLO_TIMEOUT_MS } from "../domain/limits.ts";
 import { agentIdMismatch, frameInvalid } from "../domain/mesh-errors.ts";
@@ -14,7 +20,6 @@ import { applyFrame, type FrameDeps } from "./session-frames.ts";
 import type { TurnScheduler } from "./turn-scheduler.ts";
 import { type AgentFrame, readAgentFrame } from "./wire/agent-frame.ts";
 import { writeAgentFrame } from "./wire/agent-response.ts";
-import type { WireWriter } from "./wire/wire-writer.ts";
 
 /** What Connect needs. */
 export interface ConnectDeps extends FrameDeps {

@@ -1,4 +1,4 @@
-import type { CallContext, RawRelay } from "@nexus/rpc";
+import type { CallContext, RawRelay, WireWriter } from "@nexus/rpc";
 import { type Clock, NexusError, withDeadline } from "@nexus/shared";
 import type { DispatchHub } from "../domain/dispatch-hub.ts";
 import type { DispatchLink } from "../domain/dispatch-link.ts";
@@ -9,7 +9,6 @@ import { framesOf, nextFrame } from "./read-frame.ts";
 import type { TurnScheduler } from "./turn-scheduler.ts";
 import { type OrchestratorFrame, readOrchestratorFrame } from "./wire/dispatch-frame.ts";
 import { writeOrchestratorFrame } from "./wire/orchestrator-response.ts";
-import type { WireWriter } from "./wire/wire-writer.ts";
 
 /** What Dispatch needs. */
 export interface DispatchDeps {

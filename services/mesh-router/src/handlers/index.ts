@@ -25,4 +25,3 @@ export function createMessagingHandlers(
 }
 
 export { TurnScheduler } from "./turn-scheduler.ts";
-export { WireWriter } from "./wire/wire-writer.ts";

@@ -4,10 +4,10 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ConnectResponseSchema } from "@nexus/proto/mesh";
+import { fieldSize, fieldSizeIfAny, textSize, uintSize, type WireWriter } from "@nexus/rpc";
 import type { Message, SendResult } from "../../domain/message.ts";
 import type { AgentBatch, DrainNotice } from "../../domain/outbox.ts";
 import { OUTCOME_NUMBERS } from "../convert.ts";
-import { fieldSize, fieldSizeIfAny, textSize, uintSize, type WireWriter } from "./wire-writer.ts";
 
 /** Field numbers of ConnectResponse. */
 const ASSIGNMENTS = 2;

@@ -1,11 +1,11 @@
 /** Writes DispatchResponse: updates as they came with their session's reference, the rest by its type. */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { DispatchResponseSchema, SessionRefSchema } from "@nexus/proto/mesh";
+import { fieldSize, type WireWriter } from "@nexus/rpc";
 import type { SessionName } from "../../domain/carried.ts";
 import type { OrchestratorBatch, RoutedUpdate } from "../../domain/dispatch-link.ts";
 import type { Session } from "../../domain/session.ts";
 import { toRefusal, toSessionStatus } from "../convert.ts";
-import { fieldSize, type WireWriter } from "./wire-writer.ts";
 
 /** Field number of DispatchResponse.updates, and those of RoutedUpdate. */
 const UPDATES = 4;

@@ -11,6 +11,7 @@ import {
   TaskUpdateResultSchema,
   TaskUpdateSchema,
 } from "@nexus/proto/mesh";
+import { WireWriter } from "@nexus/rpc";
 import { describe, expect, it } from "vitest";
 import { Caller } from "../../domain/caller.ts";
 import { Message } from "../../domain/message.ts";
@@ -19,7 +20,6 @@ import { Session } from "../../domain/session.ts";
 import { writeAgentFrame } from "./agent-response.ts";
 import { readOrchestratorFrame } from "./dispatch-frame.ts";
 import { writeOrchestratorFrame } from "./orchestrator-response.ts";
-import { WireWriter } from "./wire-writer.ts";
 
 const NOW_MS = 1_700_000_000_500;
 const writer = new WireWriter();
