@@ -33,6 +33,7 @@ export type {
   ServiceImplementation,
 } from "./service-types.ts";
 export type { TlsOptions } from "./tls.ts";
+export { methodPath } from "./wire/codec.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
 export {
   FIXED32,

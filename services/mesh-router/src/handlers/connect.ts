@@ -1,8 +1,13 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ConnectResponseSchema, type Hello } from "@nexus/proto/mesh";
-import type { WireWriter } from "@nexus/rpc";
-import { type CallContext, type Principal, type RawRelay, requirePrincipal } from "@nexus/rpc";
+import {
+  type CallContext,
+  type Principal,
+  type RawRelay,
+  requirePrincipal,
+  type WireWriter,
+} from "@nexus/rpc";
 import { NexusError, withDeadline } from "@nexus/shared";
 import { HELLO_TIMEOUT_MS } from "../domain/limits.ts";
 import { agentIdMismatch, frameInvalid } from "../domain/mesh-errors.ts";
