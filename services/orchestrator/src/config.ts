@@ -58,7 +58,7 @@ const flushing = {
     default: 256,
     min: 1,
     max: 1_000,
-    about: "Most jobs, leases or updates in one transaction.",
+    about: "Most jobs in one transaction; of claims and updates together twice as many.",
   }),
   flushDelayMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_FLUSH_DELAY_MS",

@@ -16,6 +16,7 @@ import { Claimer } from "./claimer.ts";
 import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
 import { LeaseChecker } from "./lease-checker.ts";
+import { LeaseWriter } from "./lease-writer.ts";
 import type { Ownership } from "./ledger.ts";
 import { OutcomeLog } from "./outcome-log.ts";
 import type { EngineParts } from "./parts.ts";
@@ -60,6 +61,7 @@ export class Engine {
   readonly #parts: EngineParts;
   readonly #options: EngineOptions;
   readonly #scheduler: Scheduler;
+  readonly #writer: LeaseWriter;
   readonly #claimer: Claimer;
   readonly #assigner: Assigner;
   readonly #settler: Settler;
@@ -92,8 +94,14 @@ export class Engine {
     this.demands = new Demands({ parts, replicas: () => this.ring.replicas });
     this.#memory = new ShardMemory(parts, this.#scheduler);
     this.#assigner = new Assigner({ parts, end });
+    const outcomes = new OutcomeLog(options.replica.replicaId, options.outcomes);
+    const claimer = () => this.#claimer;
+    const settler = () => this.#settler;
+    const writer = new LeaseWriter({ parts, outcomes, claimer, settler });
+    this.#writer = writer;
     this.#claimer = new Claimer({
       parts,
+      writer,
       onReleased,
       onLeased: (leases) => this.#assign(leases),
       onCommitted: () => this.#scheduler.claimsCommitted(),
@@ -101,8 +109,7 @@ export class Engine {
     });
     const onEnded = (live: LiveLease, settlement: Settlement | undefined) =>
       this.#onEnded(live, settlement);
-    const outcomes = new OutcomeLog(options.replica.replicaId, options.outcomes);
-    this.#settler = new Settler({ parts, outcomes, onEnded, onReady });
+    this.#settler = new Settler({ parts, writer, onEnded, onReady });
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
     this.pauser = new Pauser({ parts, onReady });
@@ -195,7 +202,11 @@ export class Engine {
     this.#scheduler.pause();
     this.demands.stop();
     const { streams } = this;
-    const flushes = [this.#submitter, this.#claimer, this.#settler, streams].map((p) => p.close());
+    const flushes = [
+      this.#submitter.close(),
+      this.#settler.close().then(() => this.#writer.close()),
+      streams.close(),
+    ];
     // While the database is away, what is queued cannot be committed; agents and callers say it again elsewhere.
     await withDeadline(Promise.all(flushes), STOP_FLUSH_MAX_MS).catch(() => undefined);
     await this.#parts.ledger.stop();

@@ -1,14 +1,15 @@
 /** What the settler is asked to do, and how orders are told apart, bounded and answered. */
 import { MiB } from "@nexus/shared";
-import type { LiveTask } from "../domain/live-task.ts";
+import type { Claim, LiveTask } from "../domain/live-task.ts";
 import { feedsMap } from "../domain/map.ts";
 import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
 import type { Failure } from "../domain/task.ts";
 import type { NewTask } from "../domain/task-plan.ts";
+import type { GrantedLease } from "../store/claim-store.ts";
 import type { MovedTask } from "../store/effects-store.ts";
 import { type LeaseEnd, stateAfter } from "../store/settle-store.ts";
-import type { LiveLease } from "./agent-entry.ts";
+import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 
 /** Most bytes of outputs in one transaction. */
 const FLUSH_BYTES_MAX = 8 * MiB;
@@ -37,11 +38,24 @@ export interface AcceptOrder {
   readonly fence: bigint;
 }
 
-/** Anything that changes a lease. */
-export type LeaseOrder = EndOrder | AcceptOrder;
+/** Begins a lease: a choice on its way to being one. */
+export interface ClaimOrder {
+  readonly kind: "claim";
+  readonly claim: Claim;
+  readonly agent: AgentEntry;
+  /** The load of memory in which the choice was made. */
+  readonly generation: number;
+  readonly readySinceMs: number;
+}
 
-/** What became of an order. `ELSEWHERE`: another replica owns the task now, and will answer when the agent says it again. */
-export type OrderOutcome = UpdateOutcome | "ELSEWHERE";
+/** What is said about a lease that there is. */
+export type LeaseWord = EndOrder | AcceptOrder;
+
+/** Anything that changes a lease. */
+export type LeaseOrder = ClaimOrder | LeaseWord;
+
+/** What became of a word. `ELSEWHERE`: another replica owns the task now, and will answer when the agent says it again. */
+export type WordOutcome = UpdateOutcome | "ELSEWHERE";
 
 /** A lease with what ends it. */
 export interface EndedLease {
@@ -96,6 +110,24 @@ export function movedByAccept(live: LiveLease): MovedTask {
   return { from: "LEASED", sink: true, change: changeOf(live, "RUNNING", undefined) };
 }
 
+/** The move of a task that was leased. */
+export function movedByClaim({ task, agentId }: Claim, { attempt }: GrantedLease): MovedTask {
+  return {
+    from: "READY",
+    sink: task.sink,
+    change: {
+      kind: "task",
+      jobId: task.jobId,
+      taskId: task.taskId,
+      taskKey: task.key,
+      state: "LEASED",
+      attempt,
+      agentId,
+      failure: undefined,
+    },
+  };
+}
+
 /** The move of a task that waited for an agent and is given up. */
 export function movedByExpiry(task: LiveTask, failure: Failure): MovedTask {
   return {
@@ -133,24 +165,29 @@ function changeOf(
   };
 }
 
-/** Cuts orders into runs whose outputs fit into one transaction. */
-export function* chunksByBytes(orders: readonly LeaseOrder[]): Generator<readonly LeaseOrder[]> {
-  let chunk: LeaseOrder[] = [];
+/** Cuts words into runs whose outputs fit into one transaction. */
+export function* chunksByBytes(words: readonly LeaseWord[]): Generator<readonly LeaseWord[]> {
+  let chunk: LeaseWord[] = [];
   let bytes = 0;
-  for (const order of orders) {
-    const size = sizeOf(order);
+  for (const word of words) {
+    const size = sizeOf(word);
     if (chunk.length > 0 && bytes + size > FLUSH_BYTES_MAX) {
       yield chunk;
       chunk = [];
       bytes = 0;
     }
-    chunk.push(order);
+    chunk.push(word);
     bytes += size;
   }
   if (chunk.length > 0) yield chunk;
 }
 
-function sizeOf(order: LeaseOrder): number {
-  if (order.kind === "accept" || order.ending.kind !== "COMPLETED") return 0;
-  return order.ending.output.data.byteLength;
+function sizeOf(word: LeaseWord): number {
+  if (word.kind === "accept" || word.ending.kind !== "COMPLETED") return 0;
+  return word.ending.output.data.byteLength;
+}
+
+/** How many tasks of a plan wait for others. */
+export function blockedOf(plan: AdmittedPlan): number {
+  return plan.tasks.filter((task) => task.pending > 0).length;
 }

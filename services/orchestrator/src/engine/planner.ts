@@ -6,7 +6,7 @@ import { inShardOf } from "../domain/shards.ts";
 import type { Payload, TaskSpec } from "../domain/task.ts";
 import { planTasks } from "../domain/task-plan.ts";
 import type { LiveLease } from "./agent-entry.ts";
-import type { AdmittedPlan, OrderOutcome } from "./lease-orders.ts";
+import type { AdmittedPlan, WordOutcome } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
 
@@ -26,7 +26,7 @@ export class Planner {
   }
 
   /** Ends a planning task: its tasks are inserted in the same transaction, or it fails with PLAN_REJECTED for good. */
-  complete(live: LiveLease, by: SessionRef, output: Payload): Promise<OrderOutcome> {
+  complete(live: LiveLease, by: SessionRef, output: Payload): Promise<WordOutcome> {
     const { lease } = live;
     const { taskId, namespace } = lease.task;
     const order = { taskId, fence: lease.fence, by };

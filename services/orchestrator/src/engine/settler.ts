@@ -1,53 +1,32 @@
-/** Commits what agents and reapers say about leases: begun, ended, lost; many in one transaction, guarded by fences. */
-import { type Queryable, together } from "@nexus/postgres";
-import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
-import { JobDeltas } from "../domain/job-deltas.ts";
+/** What agents and reapers say about leases: begun, ended, lost; guarded by fences, and answered once committed. */
+import { type Batcher, createBatcher } from "@nexus/shared";
 import { type Settlement, settle } from "../domain/settlement.ts";
-import { acceptTasks } from "../store/accept-store.ts";
-import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
-import { holdJobs } from "../store/job-progress-store.ts";
-import { setPlan } from "../store/plan-store.ts";
-import { findEndedLeases, settleLeases } from "../store/settle-store.ts";
-import { insertTasks } from "../store/task-insert.ts";
+import type { Effects } from "../store/effects-store.ts";
+import { findEndedLeases } from "../store/settle-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
-import { type FreedTask, freedTasks, type SettledLeases } from "./freed-tasks.ts";
+import type { FreedTask, SettledLeases } from "./freed-tasks.ts";
 import {
   type AcceptOrder,
-  type AdmittedPlan,
-  chunksByBytes,
+  blockedOf,
   type EndedLease,
   type EndOrder,
-  type LeaseOrder,
+  type LeaseWord,
   mayEnd,
-  movedByAccept,
-  movedByEnd,
-  type OrderOutcome,
-  toLeaseEnd,
+  type WordOutcome,
   wordOf,
 } from "./lease-orders.ts";
-import type { OutcomeLog } from "./outcome-log.ts";
+import type { LeaseBatch, LeaseWriter, WrittenBatch } from "./lease-writer.ts";
 import type { EngineParts } from "./parts.ts";
-import { withholdPaused } from "./pauser.ts";
 import { publish } from "./publish.ts";
 import { dropStoppedTasks } from "./stopped-tasks.ts";
-import { taskIdsOf } from "./task-ids.ts";
 
 /** An agent's word that it began waits this long: most short tasks are done by then, and their end says it all. */
 const ACCEPT_DELAY_MS = 20;
 
-/** What one transaction did. */
-interface Flushed {
-  readonly accepted: ReadonlySet<string>;
-  readonly settled: SettledLeases;
-  readonly ended: readonly EndedLease[];
-  readonly effects: Effects;
-  readonly freed: readonly FreedTask[];
-}
-
 /** What the settler needs beside the shared parts. */
 export interface SettlerDeps {
   readonly parts: EngineParts;
-  readonly outcomes: OutcomeLog;
+  readonly writer: Pick<LeaseWriter, "say">;
   /** A lease is over and its agent has a slot free; without a settlement when somebody else had ended it. */
   readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
   /** Tasks wait for an agent, again or for the first time. */
@@ -58,20 +37,12 @@ export interface SettlerDeps {
 export class Settler {
   readonly #parts: EngineParts;
   readonly #deps: SettlerDeps;
-  readonly #batcher: Batcher<LeaseOrder, OrderOutcome>;
   /** Words that agents began, before they are worth a row. */
-  readonly #accepts: Batcher<AcceptOrder, OrderOutcome>;
+  readonly #accepts: Batcher<AcceptOrder, WordOutcome>;
 
   constructor(deps: SettlerDeps) {
     this.#deps = deps;
     this.#parts = deps.parts;
-    this.#batcher = createBatcher({
-      name: "update",
-      maxItems: deps.parts.limits.flushItemsMax,
-      maxDelayMs: deps.parts.limits.flushDelayMs,
-      maxQueued: deps.parts.limits.updatesQueuedMax,
-      flush: (orders) => this.#flushAll(orders),
-    });
     this.#accepts = createBatcher({
       name: "accept",
       maxItems: deps.parts.limits.flushItemsMax,
@@ -85,179 +56,39 @@ export class Settler {
    *
    * Survives a restart of Postgres: the order waits and is tried again, which its fence makes safe.
    * Errors: exhausted/QUEUE_FULL; unavailable/NOT_OWNER when another process owns now. */
-  end(order: Omit<EndOrder, "kind">): Promise<OrderOutcome> {
-    return this.#batcher.add({ kind: "end", ...order });
+  end(order: Omit<EndOrder, "kind">): Promise<WordOutcome> {
+    return this.#deps.writer.say({ kind: "end", ...order });
   }
 
   /** Notes that an agent began, unless it is done by then. Errors: as end(). */
-  accept(taskId: string, fence: bigint): Promise<OrderOutcome> {
+  accept(taskId: string, fence: bigint): Promise<WordOutcome> {
     return this.#accepts.add({ kind: "accept", taskId, fence });
   }
 
-  /** Brings into memory what followed from tasks having moved, once it is committed. `freed` wait for an agent now. */
-  follow(effects: Effects, freed: readonly FreedTask[]): void {
-    this.#parts.backlog.removeBlocked(effects.leftBlocked);
-    publish(this.#parts, effects.events);
-    dropStoppedTasks(this.#parts, effects.cancelled, "SIBLING_FAILED", (live) =>
-      this.#deps.onEnded(live, undefined),
-    );
-    this.#deps.onReady(freed);
+  /** Passes on what waits. */
+  close(): Promise<void> {
+    return this.#accepts.close();
   }
 
-  async close(): Promise<void> {
-    await this.#accepts.close();
-    await this.#batcher.close();
-  }
-
-  #passAccepts(orders: readonly AcceptOrder[]): Promise<OrderOutcome[]> {
-    const { book } = this.#parts;
-    return Promise.all(
-      orders.map((order): Promise<OrderOutcome> => {
-        const isOver = book.find(order.taskId, order.fence) === undefined;
-        return isOver ? Promise.resolve("STALE") : this.#batcher.add(order);
-      }),
-    );
-  }
-
-  async #flushAll(orders: readonly LeaseOrder[]): Promise<OrderOutcome[]> {
-    const outcomes: OrderOutcome[] = [];
-    for (const chunk of chunksByBytes(orders)) {
-      outcomes.push(...(await this.#flushPatiently(chunk)));
-    }
-    return outcomes;
-  }
-
-  /** Repeats until committed. A batch that the database refuses is split, so that one bad order spoils only itself. */
-  async #flushPatiently(orders: readonly LeaseOrder[]): Promise<OrderOutcome[]> {
-    for (;;) {
-      try {
-        await this.#parts.ledger.untilOwner();
-        return await this.#flush(orders);
-      } catch (error) {
-        this.#parts.events.flushFailed("update", error);
-        if (NexusError.is(error, "unavailable")) {
-          // Waits for the connection to come back; rejects when another process owns by then.
-          await this.#parts.ledger.untilOwner();
-          continue;
-        }
-        if (orders.length === 1) throw error;
-      }
-      const outcomes: OrderOutcome[] = [];
-      for (const order of orders) {
-        outcomes.push(...(await this.#flushPatiently([order]).catch(() => this.#giveUp(order))));
-      }
-      return outcomes;
-    }
-  }
-
-  /** The database refuses this order as it is: the lease stays, and its deadline ends it. */
-  #giveUp(order: LeaseOrder): OrderOutcome[] {
-    this.#parts.logger.error(
-      { task_id: order.taskId },
-      "an update cannot be stored; it is dropped",
-    );
-    return ["STALE"];
-  }
-
-  async #flush(orders: readonly LeaseOrder[]): Promise<OrderOutcome[]> {
-    const startedAtMs = this.#parts.nowMs();
-    const { ledger } = this.#parts;
-    const ends = this.#resolveEnds(orders);
-    const accepts = this.#resolveAccepts(orders, ends);
-    const committed = new Set<LeaseOrder>();
-    if (ends.size > 0 || accepts.length > 0) {
-      // Shards may have been given back while this waited for its turn.
-      const isOurs = ({ lease }: LiveLease) => ledger.owns(lease.task.taskId);
-      const { settled } = await ledger.run(
-        (client) =>
-          this.#write(
-            client,
-            [...ends.values()].filter(({ live }) => isOurs(live)),
-            accepts.filter(isOurs),
-          ),
-        (flushed) => this.#apply(flushed),
-      );
-      for (const { order } of ends.values()) if (settled.has(order.taskId)) committed.add(order);
-    }
-    const outcomes = await this.#answer(orders, committed);
-    const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
-    this.#parts.events.flushed("update", orders.length, seconds);
-    return outcomes;
-  }
-
-  /** The first order for a live lease counts; what comes after it is answered like a repeat. */
-  #resolveEnds(orders: readonly LeaseOrder[]): Map<string, EndedLease> {
+  /** Finds the live leases that words are about, and what an end comes to. The first end of a lease counts; what comes after it
+   * is answered like a repeat. */
+  resolve(words: readonly LeaseWord[]): Pick<LeaseBatch, "ended" | "accepts"> {
     const ends = new Map<string, EndedLease>();
-    for (const order of orders) {
-      if (order.kind !== "end" || ends.has(order.taskId)) continue;
-      const live = this.#parts.book.find(order.taskId, order.fence);
-      if (live === undefined || !mayEnd(order.by, live)) continue;
-      const { task, attempt } = live.lease;
-      const settlement = settle(
-        order.ending,
-        { attempts: attempt, charged: task.charged, crowded: task.crowded },
-        {
-          retry: task.spec.retry,
-          uncostedAttemptsMax: this.#parts.limits.uncostedAttemptsMax,
-          random: this.#parts.routing.random,
-        },
-      );
-      ends.set(order.taskId, { live, order, settlement });
+    for (const word of words) {
+      if (word.kind !== "end" || ends.has(word.taskId)) continue;
+      const live = this.#parts.book.find(word.taskId, word.fence);
+      if (live === undefined || !mayEnd(word.by, live)) continue;
+      ends.set(word.taskId, { live, order: word, settlement: this.#settle(live, word) });
     }
-    return ends;
-  }
-
-  #resolveAccepts(
-    orders: readonly LeaseOrder[],
-    ends: ReadonlyMap<string, EndedLease>,
-  ): LiveLease[] {
-    return orders.flatMap((order) => {
-      if (order.kind !== "accept" || ends.has(order.taskId)) return [];
-      return this.#parts.book.find(order.taskId, order.fence) ?? [];
+    const accepts = words.flatMap((word) => {
+      if (word.kind !== "accept" || ends.has(word.taskId)) return [];
+      return this.#parts.book.find(word.taskId, word.fence) ?? [];
     });
+    return { ended: [...ends.values()], accepts };
   }
 
-  async #write(
-    client: Queryable,
-    ended: readonly EndedLease[],
-    accepts: readonly LiveLease[],
-  ): Promise<Flushed> {
-    const nowMs = this.#parts.nowMs();
-    const [accepted, settled, jobs] = await together(
-      acceptTasks(
-        client,
-        accepts.map(({ lease, acceptedAtMs }) => ({
-          taskId: lease.task.taskId,
-          fence: lease.fence,
-          agoMs: nowMs - (acceptedAtMs ?? nowMs),
-        })),
-      ),
-      settleLeases(
-        client,
-        ended.map((end) => toLeaseEnd(end, nowMs)),
-      ),
-      holdJobs(
-        client,
-        ended.map(({ live }) => live.lease.task.jobId),
-      ),
-    );
-    const deltas = new JobDeltas();
-    const moved: MovedTask[] = accepts
-      .filter(({ lease }) => accepted.has(lease.task.taskId))
-      .map(movedByAccept);
-    for (const end of ended) {
-      if (!settled.has(end.order.taskId)) continue;
-      moved.push(movedByEnd(end));
-      if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
-    }
-    const alongside = () => this.#deps.outcomes.append(client, ended, settled);
-    const supply = { newTaskId: taskIdsOf(this.#parts), jobs, alongside };
-    const effects = await applyEffects(client, moved, deltas, supply);
-    const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
-    return { accepted, settled, ended, effects, freed };
-  }
-
-  #apply({ accepted, settled, ended, effects, freed }: Flushed): void {
+  /** Brings beginnings and ends into memory once they are committed. */
+  apply({ accepted, settled, ended, effects, freed }: Omit<WrittenBatch, "granted">): void {
     for (const taskId of accepted) {
       const live = this.#parts.book.get(taskId);
       if (live !== undefined) live.acceptedAtMs = undefined;
@@ -274,39 +105,57 @@ export class Settler {
     }
   }
 
-  /** Answers each order: an end that this flush made, or that an equal word made before, is COMMITTED. */
-  async #answer(
-    orders: readonly LeaseOrder[],
-    committed: ReadonlySet<LeaseOrder>,
-  ): Promise<OrderOutcome[]> {
-    const unsure = orders.filter(
-      (order): order is EndOrder => order.kind === "end" && !committed.has(order),
+  /** Brings into memory what followed from tasks having moved, once it is committed. `freed` wait for an agent now. */
+  follow(effects: Effects, freed: readonly FreedTask[]): void {
+    this.#parts.backlog.removeBlocked(effects.leftBlocked);
+    publish(this.#parts, effects.events);
+    dropStoppedTasks(this.#parts, effects.cancelled, "SIBLING_FAILED", (live) =>
+      this.#deps.onEnded(live, undefined),
+    );
+    this.#deps.onReady(freed);
+  }
+
+  /** Answers words, in their order: an end that was just written, or that an equal word made before, is COMMITTED. */
+  async answer(
+    words: readonly LeaseWord[],
+    ended: readonly EndedLease[],
+    settled: SettledLeases,
+  ): Promise<WordOutcome[]> {
+    const written = ended.filter(({ order }) => settled.has(order.taskId));
+    const committed = new Set<LeaseWord>(written.map(({ order }) => order));
+    const unsure = words.filter(
+      (word): word is EndOrder => word.kind === "end" && !committed.has(word),
     );
     const earlier = await findEndedLeases(this.#parts.pool, unsure);
-    return orders.map((order) => {
-      if (order.kind === "accept" || committed.has(order)) return "COMMITTED";
-      const found = earlier.get(`${order.taskId}:${order.fence}`);
-      if (found === undefined && !this.#parts.ledger.owns(order.taskId)) return "ELSEWHERE";
-      const own = found?.agentId === order.by?.agentId && found?.namespace === order.by?.namespace;
-      return own && found?.word === wordOf(order.ending) ? "COMMITTED" : "STALE";
+    return words.map((word) => {
+      if (word.kind === "accept" || committed.has(word)) return "COMMITTED";
+      const found = earlier.get(`${word.taskId}:${word.fence}`);
+      if (found === undefined && !this.#parts.ledger.owns(word.taskId)) return "ELSEWHERE";
+      const own = found?.agentId === word.by?.agentId && found?.namespace === word.by?.namespace;
+      return own && found?.word === wordOf(word.ending) ? "COMMITTED" : "STALE";
     });
   }
-}
 
-async function insertPlan(
-  client: Queryable,
-  live: LiveLease,
-  plan: AdmittedPlan,
-  deltas: JobDeltas,
-): Promise<void> {
-  const { jobId } = live.lease.task;
-  await insertTasks(client, plan.tasks);
-  await setPlan(client, jobId, plan.summary);
-  const blocked = blockedOf(plan);
-  deltas.add(jobId, { ready: plan.tasks.length - blocked, blocked });
-  deltas.event(jobId, "PLANNED");
-}
+  #settle({ lease }: LiveLease, { ending }: EndOrder): Settlement {
+    const { task, attempt } = lease;
+    return settle(
+      ending,
+      { attempts: attempt, charged: task.charged, crowded: task.crowded },
+      {
+        retry: task.spec.retry,
+        uncostedAttemptsMax: this.#parts.limits.uncostedAttemptsMax,
+        random: this.#parts.routing.random,
+      },
+    );
+  }
 
-function blockedOf(plan: AdmittedPlan): number {
-  return plan.tasks.filter((task) => task.pending > 0).length;
+  #passAccepts(orders: readonly AcceptOrder[]): Promise<WordOutcome[]> {
+    const { book } = this.#parts;
+    return Promise.all(
+      orders.map((order): Promise<WordOutcome> => {
+        const isOver = book.find(order.taskId, order.fence) === undefined;
+        return isOver ? Promise.resolve("STALE") : this.#deps.writer.say(order);
+      }),
+    );
+  }
 }
