@@ -52,6 +52,20 @@ async function expectAllDoneOnce(jobId: string): Promise<void> {
   const ends = await countEnds(user.client, jobId);
   expect(ends.size).toBe(TASKS);
   expect(new Set(ends.values())).toEqual(new Set([1]));
+  await expectCountedOnce(jobId);
+}
+
+/** Each success reaches insight once, whoever told it: what a killed orchestrator left, its successor tells. */
+async function expectCountedOnce(jobId: string): Promise<void> {
+  const counted = async () => {
+    const { total } = await user.client.analytics.getJobPerformance({ jobId });
+    return Number(total?.succeeded);
+  };
+  await waitFor(async () => (await counted()) >= TASKS, {
+    timeoutMs: 30_000,
+    what: "insight to count every success",
+  });
+  expect(await counted()).toBe(TASKS);
 }
 
 async function waitForProgress(jobId: string): Promise<void> {

@@ -5,6 +5,7 @@ import { AppendLoad } from "./_append-load.ts";
 import { type Bed, LIVENESS_MS, ORCHESTRATORS } from "./_bed.ts";
 import { belowMinimum, type CampaignOptions, type Verdict } from "./_campaign.ts";
 import { watchConservation } from "./_conservation.ts";
+import { findMiscounts } from "./_outcomes.ts";
 import { createRandom, type Random } from "./_random.ts";
 
 /** What a second of load must have achieved, on a busy machine with a fault going on most of the time. */
@@ -30,7 +31,7 @@ export interface Play {
   readonly minimums: Readonly<Record<string, number>>;
 }
 
-/** Appends jobs while `during` plays, and judges the jobs and the tables. */
+/** Appends jobs while `during` plays, and judges the jobs, the tables and what insight counted. */
 export async function playUnderAppends(
   bed: Bed,
   { durationMs, seed, progress }: CampaignOptions,
@@ -57,6 +58,7 @@ export async function playUnderAppends(
   const { counts: judged, problems } = await load.judge();
   settled.abort();
   const { checks, problems: unbalanced } = await conservation;
+  const miscounts = await findMiscounts(bed, client);
   const more = (await after?.(under)) ?? [];
   const counts = { ...judged, ...done, checks };
   return {
@@ -65,6 +67,7 @@ export async function playUnderAppends(
       ...belowMinimum(counts, { ...perSecond(durationMs), ...minimums }),
       ...problems,
       ...unbalanced,
+      ...miscounts,
       ...more,
     ],
   };

@@ -33,5 +33,6 @@ export type {
   ServiceImplementation,
 } from "./service-types.ts";
 export type { TlsOptions } from "./tls.ts";
+export { methodPath } from "./wire/codec.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
 export { fieldSize, fieldSizeIfAny, textSize, uintSize, WireWriter } from "./wire/wire-writer.ts";

@@ -93,6 +93,7 @@ export const ERROR_REASONS = {
   ),
   PRINCIPAL_NOT_FOUND: reason("not_found", "No principal of the namespace has this id."),
   PRINCIPAL_EXISTS: reason("exists", "The principal id is taken."),
+  NAMESPACE_FORBIDDEN: reason("forbidden", "The caller may not act in the namespace it names."),
   PRINCIPAL_IS_CALLER: reason("precondition", "A principal cannot do this to itself."),
   PRINCIPAL_NOT_AGENT: reason("precondition", "Only an agent has a client secret to rotate."),
   SCOPE_ESCALATION: reason("forbidden", "A scope is beyond what the caller's own token holds."),
@@ -153,9 +154,11 @@ export const ERROR_REASONS = {
   DISPATCH_TOO_SLOW: reason("exhausted", "The orchestrator does not read fast enough."),
   DISPATCH_LIMIT: reason("exhausted", "The replica holds as many dispatch streams as it may."),
 
+  // registry and insight
+  POSITIONS_NOT_RISING: reason("invalid", "The groups of a stream must come by rising position."),
+
   // insight
   SAMPLE_TIME_INVALID: reason("invalid", "A sample is too old or lies in the future."),
-  NAMESPACE_FORBIDDEN: reason("forbidden", "The caller may not act in the namespace it names."),
   NO_SAMPLES: reason("not_found", "No attempt of the job has been recorded."),
 
   // gateway

@@ -9,11 +9,6 @@ export function createEvents(metrics: Metrics): InsightEvents {
     help: "Samples taken in: stored, or left out because they were stored before.",
     labels: ["outcome"] as const,
   });
-  const refused = metrics.counter({
-    name: "batches_refused_total",
-    help: "Batches of samples that were not taken in.",
-    labels: ["reason"] as const,
-  });
   const rolledUp = metrics.counter({
     name: "samples_rolled_up_total",
     help: "Samples added to the rollups.",
@@ -23,7 +18,6 @@ export function createEvents(metrics: Metrics): InsightEvents {
       samples.inc({ outcome: "stored" }, stored);
       samples.inc({ outcome: "repeated" }, repeated);
     },
-    samplesRefused: (reason) => refused.inc({ reason }),
     samplesRolledUp: (count) => rolledUp.inc(count),
   };
 }

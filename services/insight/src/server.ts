@@ -16,9 +16,9 @@ import { createEvents } from "./events.ts";
 import { createHandlers } from "./handlers/index.ts";
 import { keepPartitions } from "./loops/retention-loops.ts";
 import { rollUpSamples } from "./loops/rollup-loop.ts";
+import { createPackStore } from "./store/pack-store.ts";
 import { createPerformanceStore } from "./store/performance-store.ts";
 import { createRollupStore } from "./store/rollup-store.ts";
-import { createSampleStore } from "./store/sample-store.ts";
 
 const SCHEMA = "insight";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
@@ -33,15 +33,14 @@ export async function startServer(
     const pool = openPool(frame, config.current);
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
     const events = createEvents(frame.metrics);
-    const samples = createSampleStore(pool);
+    const packs = createPackStore(pool);
     const rollups = createRollupStore(pool);
     const partitions = [
-      () => samples.keepPartitions(config.current.sampleRetentionMs),
+      () => packs.keepPartitions(config.current.sampleRetentionMs),
       () => rollups.keepPartitions(config.current.rollupRetentionMs),
     ];
     for (const keep of partitions) await frame.untilUp("postgres", keep);
-    const collector = createMetricsCollector({ samples, events });
-    frame.defer("sample intake", () => collector.close());
+    const collector = createMetricsCollector({ packs, events });
     frame.loop(keepPartitions(partitions));
     frame.loop(rollUpSamples(rollups, events, config.current.rollupIntervalMs));
     const analytics = createPerformanceAnalytics(createPerformanceStore(pool));

@@ -2,12 +2,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createPool, type Pool } from "@nexus/postgres";
-import {
-  AnalyticsService,
-  MetricsService,
-  type Performance,
-  type SampleSchema,
-} from "@nexus/proto/insight";
+import type { AttemptOutcomeSchema, OutcomeGroupSchema } from "@nexus/proto/common";
+import { AnalyticsService, MetricsService, type Performance } from "@nexus/proto/insight";
 import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc";
 import type { NexusError } from "@nexus/shared";
 import {
@@ -34,9 +30,14 @@ export interface Replica {
   as(principal: TestTokenInit): Clients;
   /** A user of namespace default with every scope. */
   readonly user: Clients;
-  /** A service, which may write into any namespace. */
+  /** A service, which records outcomes of any namespace. */
   readonly service: Clients;
+  /** Records outcomes of a namespace on a stream of their own; returns how many were stored. */
+  record(namespace: string, outcomes: readonly OutcomeInit[]): Promise<number>;
 }
+
+/** An outcome without its namespace. */
+export type OutcomeInit = MessageInitShape<typeof AttemptOutcomeSchema>;
 
 /** A database and what runs on it. */
 export interface Bench {
@@ -104,11 +105,16 @@ async function startReplica(databaseUrl: string, identity: TestIdentity) {
       analytics: createRpcClient(AnalyticsService, channel, { tokens }),
     };
   };
+  const orchestrator = as({ sub: "orchestrator", kind: "service" });
   const replica: Replica = {
     opsAddress: service.opsAddress,
     as,
     user: as({ sub: "ada" }),
-    service: as({ sub: "orchestrator", kind: "service" }),
+    service: orchestrator,
+    record: async (namespace, outcomes) => {
+      const groups = [groupOf(1, outcomes, namespace)];
+      return (await orchestrator.metrics.recordOutcomes({ stream: newStream(), groups })).stored;
+    },
   };
   const close = async () => {
     channel.close();
@@ -131,31 +137,39 @@ export interface Attempt {
 
 let counter = 0;
 
-/** A sample of an attempt, with an id nobody used before. */
-export function sampleOf(
-  attempt: Partial<Attempt> = {},
-  changes: object = {},
-): MessageInitShape<typeof SampleSchema> {
+/** A stream nobody used before. */
+export function newStream(): string {
   counter += 1;
-  const taskId = `task-${counter}`;
+  return `orchestrator-1/${counter}`;
+}
+
+/** A group of outcomes of one namespace. */
+export function groupOf(
+  position: number,
+  outcomes: readonly OutcomeInit[],
+  namespace = "default",
+): MessageInitShape<typeof OutcomeGroupSchema> {
   return {
-    sampleId: `${taskId}:1`,
-    time: timestampFromMs(Date.now() - Math.round(attempt.ageMs ?? 0)),
-    measurement: {
-      case: "task",
-      value: {
-        jobId: attempt.jobId ?? "job-1",
-        taskId,
-        capability: attempt.capability ?? "text.analyse",
-        agentId: attempt.agentId ?? "agent-1",
-        attempt: 1,
-        success: attempt.success ?? true,
-        reason: attempt.reason ?? "",
-        queueTime: durationOf(attempt.queueUs ?? 1_000),
-        runTime: durationOf(attempt.runUs ?? 2_000),
-      },
-    },
-    ...changes,
+    position: BigInt(position),
+    outcomes: outcomes.map((outcome) => Object.assign({ namespace }, outcome)),
+  };
+}
+
+/** The outcome of an attempt. */
+export function outcomeOf(attempt: Partial<Attempt> = {}): OutcomeInit {
+  counter += 1;
+  return {
+    jobId: attempt.jobId ?? "job-1",
+    taskId: `task-${counter}`,
+    fence: BigInt(counter),
+    capability: attempt.capability ?? "text.analyse",
+    agentId: attempt.agentId ?? "agent-1",
+    attempt: 1,
+    success: attempt.success ?? true,
+    reason: attempt.reason ?? "",
+    queueTime: durationOf(attempt.queueUs ?? 1_000),
+    runTime: durationOf(attempt.runUs ?? 2_000),
+    endTime: timestampFromMs(Date.now() - Math.round(attempt.ageMs ?? 0)),
   };
 }
 
@@ -163,12 +177,12 @@ function durationOf(us: number) {
   return { seconds: BigInt(Math.floor(us / 1_000_000)), nanos: (us % 1_000_000) * 1_000 };
 }
 
-/** Waits until every stored sample is in the rollups. */
+/** Waits until all that is stored is in the rollups. */
 export async function rolledUp(pool: Pool): Promise<void> {
   await waitFor(
     async () => {
       const { rows } = await pool.query<{ done: boolean }>(
-        `SELECT rolled_through >= coalesce((SELECT max(sequence) FROM task_samples), 0) AS done FROM rollup_state`,
+        `SELECT rolled_through >= coalesce((SELECT max(sequence) FROM attempt_packs), 0) AS done FROM rollup_state`,
       );
       return rows[0]?.done;
     },

@@ -6,9 +6,9 @@ import {
   createBench,
   expectError,
   expectPerformance,
+  outcomeOf,
   type Replica,
   rolledUp,
-  sampleOf,
 } from "./_helpers.ts";
 
 const MINUTE_MS = 60_000;
@@ -65,10 +65,10 @@ function age(): number {
   }
 }
 
-async function recordAll(clients: Clients, attempts: readonly Attempt[]): Promise<void> {
+async function recordAll(namespace: string, attempts: readonly Attempt[]): Promise<void> {
   for (let start = 0; start < attempts.length; start += BATCH_MAX) {
-    const samples = attempts.slice(start, start + BATCH_MAX).map((each) => sampleOf(each));
-    await clients.metrics.recordSamples({ samples });
+    const outcomes = attempts.slice(start, start + BATCH_MAX).map((each) => outcomeOf(each));
+    await replica.record(namespace, outcomes);
   }
 }
 
@@ -103,12 +103,12 @@ describe("ListAgentPerformance and ListCapabilityPerformance", () => {
   it("agree with a reference computation before, between and after rollups", async () => {
     const clients = replica.as({ sub: "ada", ns: "reference" });
     const early = Array.from({ length: 1_000 }, attempt);
-    await recordAll(clients, early);
+    await recordAll("reference", early);
     await checkListings(clients, early);
     await rolledUp(bench.pool);
     await checkListings(clients, early);
     const late = Array.from({ length: 200 }, attempt);
-    await recordAll(clients, late);
+    await recordAll("reference", late);
     await checkListings(clients, [...early, ...late]);
     await rolledUp(bench.pool);
     await checkListings(clients, [...early, ...late]);
@@ -117,9 +117,7 @@ describe("ListAgentPerformance and ListCapabilityPerformance", () => {
   it("count a sample as soon as it is stored, while rollups run", async () => {
     const clients = replica.as({ sub: "ada", ns: "at-once" });
     for (let n = 1; n <= 40; n++) {
-      await clients.metrics.recordSamples({
-        samples: [sampleOf(), sampleOf({ ageMs: HOUR_MS / 2 })],
-      });
+      await replica.record("at-once", [outcomeOf(), outcomeOf({ ageMs: HOUR_MS / 2 })]);
       const { agents } = await clients.analytics.listAgentPerformance({});
       expect(agents[0]?.performance?.attempts).toBe(BigInt(2 * n));
       const window = windowOf(MINUTE_MS);
@@ -130,9 +128,10 @@ describe("ListAgentPerformance and ListCapabilityPerformance", () => {
 
   it("look back an hour by default and see nothing older", async () => {
     const clients = replica.as({ sub: "ada", ns: "default-window" });
-    await clients.metrics.recordSamples({
-      samples: [sampleOf(), sampleOf({ ageMs: 2 * HOUR_MS, agentId: "old" })],
-    });
+    await replica.record("default-window", [
+      outcomeOf(),
+      outcomeOf({ ageMs: 2 * HOUR_MS, agentId: "old" }),
+    ]);
     const { agents } = await clients.analytics.listAgentPerformance({});
     expect(agents.map(({ agentId }) => agentId)).toEqual(["agent-1"]);
     const longer = await clients.analytics.listAgentPerformance({ window: windowOf(3 * HOUR_MS) });
@@ -141,7 +140,7 @@ describe("ListAgentPerformance and ListCapabilityPerformance", () => {
 
   it("count samples whose clock runs ahead", async () => {
     const clients = replica.as({ sub: "ada", ns: "ahead" });
-    await clients.metrics.recordSamples({ samples: [sampleOf({ ageMs: -4 * MINUTE_MS })] });
+    await replica.record("ahead", [outcomeOf({ ageMs: -4 * MINUTE_MS })]);
     const asked = async () => {
       const { agents } = await clients.analytics.listAgentPerformance({ window: windowOf(1_000) });
       return agents[0]?.performance?.attempts;
@@ -154,11 +153,11 @@ describe("ListAgentPerformance and ListCapabilityPerformance", () => {
   it("go through pages by name without losing any", async () => {
     const clients = replica.as({ sub: "ada", ns: "pages" });
     const names = Array.from({ length: 23 }, (_, n) => `agent-${String(n).padStart(2, "0")}`);
-    const samples = names.flatMap((name) => [
-      sampleOf({ agentId: name, capability: `cap.${name}` }),
-      sampleOf({ agentId: name, capability: `cap.${name}`, ageMs: 2 * HOUR_MS }),
+    const outcomes = names.flatMap((name) => [
+      outcomeOf({ agentId: name, capability: `cap.${name}` }),
+      outcomeOf({ agentId: name, capability: `cap.${name}`, ageMs: 2 * HOUR_MS }),
     ]);
-    await clients.metrics.recordSamples({ samples });
+    await replica.record("pages", outcomes);
     const window = windowOf(3 * HOUR_MS);
     const agents: string[] = [];
     const capabilities: string[] = [];
@@ -182,13 +181,11 @@ describe("ListAgentPerformance and ListCapabilityPerformance", () => {
 
   it("restrict to one agent or capability", async () => {
     const clients = replica.as({ sub: "ada", ns: "only" });
-    await clients.metrics.recordSamples({
-      samples: [
-        sampleOf({ agentId: "a" }),
-        sampleOf({ agentId: "b" }),
-        sampleOf({ agentId: "b", capability: "map.draw" }),
-      ],
-    });
+    await replica.record("only", [
+      outcomeOf({ agentId: "a" }),
+      outcomeOf({ agentId: "b" }),
+      outcomeOf({ agentId: "b", capability: "map.draw" }),
+    ]);
     for (let round = 0; round < 2; round++) {
       const one = await clients.analytics.listAgentPerformance({ agentId: "b" });
       expect(one.agents).toMatchObject([{ agentId: "b", performance: { attempts: 2n } }]);
@@ -243,7 +240,7 @@ describe("GetJobPerformance", () => {
   it("agrees with a reference computation, in all and by agent", async () => {
     const clients = replica.as({ sub: "ada", ns: "jobs" });
     const attempts = Array.from({ length: 800 }, attempt);
-    await recordAll(clients, attempts);
+    await recordAll("jobs", attempts);
     for (const jobId of ["job-1", "job-2"]) {
       const own = attempts.filter((each) => each.jobId === jobId);
       const { total, agents } = await clients.analytics.getJobPerformance({ jobId });
@@ -260,13 +257,13 @@ describe("GetJobPerformance", () => {
 
   it("lists the 32 most frequent reasons", async () => {
     const clients = replica.as({ sub: "ada", ns: "reasons" });
-    const samples = Array.from({ length: 40 }, (_, n) =>
+    const outcomes = Array.from({ length: 40 }, (_, n) =>
       Array.from({ length: n + 1 }, () =>
-        sampleOf({ jobId: "varied", success: false, reason: `REASON_${n}` }),
+        outcomeOf({ jobId: "varied", success: false, reason: `REASON_${n}` }),
       ),
     ).flat();
-    for (let start = 0; start < samples.length; start += BATCH_MAX) {
-      await clients.metrics.recordSamples({ samples: samples.slice(start, start + BATCH_MAX) });
+    for (let start = 0; start < outcomes.length; start += BATCH_MAX) {
+      await replica.record("reasons", outcomes.slice(start, start + BATCH_MAX));
     }
     const expected = Object.fromEntries(
       Array.from({ length: 32 }, (_, n) => [`REASON_${n + 8}`, BigInt(n + 9)]),
@@ -279,18 +276,10 @@ describe("GetJobPerformance", () => {
 
   it("leaves out what was not measured", async () => {
     const clients = replica.as({ sub: "ada", ns: "unmeasured" });
-    const { time } = sampleOf();
-    const value = {
-      jobId: "bare",
-      taskId: "task",
-      capability: "text.analyse",
-      agentId: "agent-1",
-      attempt: 1,
-      reason: "AGENT_LOST",
-    };
-    await clients.metrics.recordSamples({
-      samples: [{ sampleId: "task:1", time: time!, measurement: { case: "task", value } }],
-    });
+    const bare = outcomeOf({ jobId: "bare", success: false, reason: "AGENT_LOST" });
+    delete bare.queueTime;
+    delete bare.runTime;
+    await replica.record("unmeasured", [bare]);
     const { total } = await clients.analytics.getJobPerformance({ jobId: "bare" });
     expect(total).toMatchObject({ attempts: 1n, successRate: 0, queueTime: { count: 0n } });
     expect(total?.queueTime?.p50).toBeUndefined();

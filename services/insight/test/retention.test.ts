@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packAttempts } from "../src/domain/attempt-pack.ts";
+import { createPackStore } from "../src/store/pack-store.ts";
 import { createPerformanceStore } from "../src/store/performance-store.ts";
 import { createRollupStore } from "../src/store/rollup-store.ts";
-import { createSampleStore } from "../src/store/sample-store.ts";
 import { type Bench, createBench } from "./_helpers.ts";
 
 const DAY_MS = 86_400_000;
@@ -10,7 +11,7 @@ let bench: Bench;
 beforeAll(async () => {
   bench = await createBench();
   // The service itself is not started: these tests turn the clock of its tables.
-  await createSampleStore(bench.pool).keepPartitions(30 * DAY_MS);
+  await createPackStore(bench.pool).keepPartitions(30 * DAY_MS);
   await createRollupStore(bench.pool).keepPartitions(31 * DAY_MS);
 });
 afterAll(() => bench.close());
@@ -41,46 +42,66 @@ async function addDay(table: string, offset: number): Promise<void> {
   );
 }
 
+/** Stores attempts as they would have come in over time, a pack for each. */
+async function insertAttempts(
+  namespace: string,
+  attempts: readonly { agoS: number; success?: boolean; queueUs: number; runUs: number }[],
+): Promise<void> {
+  const packs = attempts.map(({ success = true, queueUs, runUs }) =>
+    packAttempts([
+      {
+        endMs: 0,
+        agentId: "agent",
+        capability: "text.analyse",
+        success,
+        reason: success ? "" : "AGENT_ERROR",
+        queueUs,
+        runUs,
+      },
+    ]),
+  );
+  await bench.pool.query(
+    `INSERT INTO attempt_packs (namespace, minute, job_id, attempts)
+     SELECT $1, date_trunc('minute', now() - make_interval(secs => ago_s)), 'job', attempts
+     FROM unnest($2::int[], $3::bytea[]) AS a(ago_s, attempts)`,
+    [namespace, attempts.map(({ agoS }) => agoS), packs],
+  );
+}
+
 describe("retention", () => {
   it("makes room for late samples and for the days to come", async () => {
     const expected = await Promise.all([-2, -1, 0, 1, 2].map(dayName));
-    expect(await days("task_samples")).toEqual(expected);
+    expect(await days("attempt_packs")).toEqual(expected);
     expect(await days("task_rollups")).toEqual(expected);
-    expect(await days("sample_keys")).toEqual(expected.slice(1));
   });
 
   it("drops days whose last moment is too long ago, and no others", async () => {
-    const samples = createSampleStore(bench.pool);
-    for (const offset of [-31, -30, -5]) await addDay("task_samples", offset);
-    await addDay("sample_keys", -5);
-    await samples.keepPartitions(30 * DAY_MS);
+    const packs = createPackStore(bench.pool);
+    for (const offset of [-31, -30, -5]) await addDay("attempt_packs", offset);
+    await packs.keepPartitions(30 * DAY_MS);
     const kept = await Promise.all([-30, -5, -2, -1, 0, 1, 2].map(dayName));
-    expect(await days("task_samples")).toEqual(kept);
-    expect(await days("sample_keys")).toEqual(kept.slice(3));
-    await samples.keepPartitions(2 * DAY_MS);
-    expect(await days("task_samples")).toEqual(kept.slice(2));
+    expect(await days("attempt_packs")).toEqual(kept);
+    await packs.keepPartitions(2 * DAY_MS);
+    expect(await days("attempt_packs")).toEqual(kept.slice(2));
   });
 
   it("answers for a month from rollups, without a look at the samples of full minutes", async () => {
     const { pool } = bench;
     for (let offset = -30; offset <= -3; offset++) {
-      await addDay("task_samples", offset);
+      await addDay("attempt_packs", offset);
       await addDay("task_rollups", offset);
     }
     // One attempt every 20 minutes for 30 days, the newest 10 minutes ago.
-    await pool.query(
-      `INSERT INTO task_samples (namespace, measured_at, job_id, task_id, capability, agent_id, attempt, success, reason,
-         queue_us, run_us)
-       SELECT 'default', now() - make_interval(mins => 10 + 20 * n), 'job', 'task', 'text.analyse', 'agent', 1, true, '',
-         1000 + n, 1000000 + 1000 * n
-       FROM generate_series(0, 30 * 72 - 1) AS n`,
-    );
+    const attempts = Array.from({ length: 30 * 72 }, (_, n) => {
+      return { agoS: (10 + 20 * n) * 60, queueUs: 1_000 + n, runUs: 1_000_000 + 1_000 * n };
+    });
+    await insertAttempts("default", attempts);
     const rollups = createRollupStore(pool);
     let rolled = 0;
-    for (let count = 500; count > 0; rolled += count) count = await rollups.advance(500);
+    for (let count = 500; count > 0; rolled += count) count = (await rollups.advance(500)).attempts;
     expect(rolled).toBe(30 * 72);
-    expect(await rollups.advance(500)).toBe(0);
-    await pool.query("DELETE FROM task_samples WHERE measured_at > now() - interval '29 days'");
+    expect(await rollups.advance(500)).toEqual({ packs: 0, attempts: 0 });
+    await pool.query("DELETE FROM attempt_packs WHERE minute > now() - interval '29 days'");
 
     const store = createPerformanceStore(pool);
     const attemptsIn = async (windowMs: number) => {
@@ -107,17 +128,14 @@ describe("retention", () => {
 
   it("lets one replica roll up at a time, and adds each sample once", async () => {
     const { pool } = bench;
-    await pool.query(
-      `INSERT INTO task_samples (namespace, measured_at, job_id, task_id, capability, agent_id, attempt, success, reason,
-         queue_us, run_us)
-       SELECT 'race', now() - make_interval(secs => n), 'job', 'task', 'text.analyse', 'agent', 1, n % 4 <> 0,
-         CASE WHEN n % 4 = 0 THEN 'AGENT_ERROR' ELSE '' END, 1000, 1000
-       FROM generate_series(1, 400) AS n`,
-    );
+    const attempts = Array.from({ length: 400 }, (_, n) => {
+      return { agoS: n + 1, success: n % 4 !== 0, queueUs: 1_000, runUs: 1_000 };
+    });
+    await insertAttempts("race", attempts);
     const rollups = createRollupStore(pool);
     for (;;) {
       const counts = await Promise.all([rollups.advance(30), rollups.advance(30)]);
-      if (counts.every((count) => count === 0)) break;
+      if (counts.every(({ packs }) => packs === 0)) break;
     }
     const { rows } = await pool.query(
       `SELECT sum(attempts)::int AS attempts, sum(succeeded)::int AS succeeded,

@@ -165,11 +165,11 @@ const upkeep = {
   }),
   outboxIntervalMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_OUTBOX_INTERVAL_MS",
-    default: 25,
+    default: 100,
     min: 5,
     max: 60_000,
     about:
-      "How long outcomes wait for others before they are sent to registry and insight together.",
+      "How long outcomes wait for others before they are sent to registry and insight together. Reputations and figures are that much late; circuit breakers are not: they are the orchestrator's own.",
   }),
   outboxRowsMax: int({
     env: "NEXUS_ORCHESTRATOR_OUTBOX_ROWS_MAX",

@@ -14,6 +14,7 @@ import {
 } from "@nexus/runtime";
 import { AgentWatcher } from "./clients/agent-watcher.ts";
 import { DispatchClient } from "./clients/dispatch-client.ts";
+import { createOutcomeCodec } from "./clients/outcome-codec.ts";
 import { createInsightReceiver, createRegistryReceiver } from "./clients/outcome-receivers.ts";
 import { ReplicaClients } from "./clients/replica-clients.ts";
 import type { OrchestratorConfig } from "./config.ts";
@@ -35,7 +36,7 @@ import {
   renewLease,
   sweep,
 } from "./loops/upkeep-loops.ts";
-import { deleteOutbox, readOutbox, readOutboxSpan } from "./store/outbox-store.ts";
+import { deleteOutbox, readOrphans, readOutbox, readOutboxSpan } from "./store/outbox-store.ts";
 import { keepPartitions } from "./store/partition-store.ts";
 import { createReader } from "./store/reader.ts";
 import { RING_CHANNEL } from "./store/replica-store.ts";
@@ -43,7 +44,7 @@ import { deleteOldRequests } from "./store/request-store.ts";
 
 const SCHEMA = "orchestrator";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
-/** How often acknowledged outcomes are deleted. */
+/** How often acknowledged outcomes are deleted, and those that dead replicas left are looked for. */
 const OUTBOX_SWEEP_INTERVAL_MS = 250;
 /** Days of event history prepared ahead: a keeper that fails for a week loses nothing. */
 const PARTITION_DAYS_AHEAD = 7;
@@ -150,6 +151,7 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
     replica: { name, replicaId: `${name}/${frame.ids.next()}`, leaseMs: config.leaseMs },
     dispatch,
     plans: createPlanCodec(),
+    outcomes: createOutcomeCodec(),
     events,
     limits: config,
     bulkhead: config.bulkhead,
@@ -231,14 +233,16 @@ function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): voi
   ];
   const sender = new OutboxSender({
     outbox: {
-      read: (shards, after, limit) => readOutbox(pool, shards, after, limit),
-      delete: (shards, upTo) => deleteOutbox(pool, { replicaId: engine.replicaId, shards }, upTo),
-      span: (shards) => readOutboxSpan(pool, shards),
+      read: (stream, after, page) => readOutbox(pool, stream, after, page),
+      delete: (stream, upTo) => deleteOutbox(pool, stream, upTo),
+      span: (stream) => readOutboxSpan(pool, stream),
+      orphans: () => readOrphans(pool),
     },
     receivers,
-    rowsMax: config.outboxRowsMax,
-    owned: () => engine.outboxShards,
+    outcomesMax: config.outboxRowsMax,
+    stream: engine.replicaId,
     version: () => engine.outcomesVersion,
+    adopts: () => engine.adoptsOutcomes,
     nowMs: () => frame.clock.nowMs(),
     events,
   });

@@ -1,10 +1,10 @@
 /** Registry and insight for tests: one small real gRPC server that speaks the parts the orchestrator uses. */
 import { create } from "@bufbuild/protobuf";
-import { MetricsService, type Sample } from "@nexus/proto/insight";
+import type { AttemptOutcome, OutcomeGroup } from "@nexus/proto/common";
+import { MetricsService } from "@nexus/proto/insight";
 import {
   type Agent,
   AgentSchema,
-  type Outcome,
   OutcomeService,
   RegistryService,
   type WatchAgentsResponse,
@@ -32,8 +32,12 @@ export interface FakeAgent {
 
 /** Registry and insight in this process. */
 export class FakePeers {
-  readonly outcomes: Outcome[] = [];
-  readonly samples: Sample[] = [];
+  /** What the registry and insight counted. */
+  readonly outcomes: AttemptOutcome[] = [];
+  readonly samples: AttemptOutcome[] = [];
+  /** How often the registry was told of each task's ends, counted or not. */
+  readonly told = new Map<string, number>();
+  readonly #counted = { outcomes: new Map<string, bigint>(), samples: new Map<string, bigint>() };
   /** Set to have reports or samples fail. */
   outcomesDown = false;
   samplesDown = false;
@@ -63,17 +67,22 @@ export class FakePeers {
     });
     server.add(RegistryService, this.#registry());
     server.add(OutcomeService, {
-      reportOutcomes: async ({ outcomes }) => {
+      reportOutcomes: async ({ stream, groups }) => {
         if (this.outcomesDown) throw away();
-        this.outcomes.push(...outcomes);
-        return { counted: outcomes.length };
+        for (const { taskId } of groups.flatMap(({ outcomes }) => outcomes)) {
+          this.told.set(taskId, (this.told.get(taskId) ?? 0) + 1);
+        }
+        const fresh = freshOf(this.#counted.outcomes, stream, groups);
+        this.outcomes.push(...fresh);
+        return { counted: fresh.length };
       },
     });
     server.add(MetricsService, {
-      recordSamples: async ({ samples }) => {
+      recordOutcomes: async ({ stream, groups }) => {
         if (this.samplesDown) throw away();
-        this.samples.push(...samples);
-        return { stored: samples.length };
+        const fresh = freshOf(this.#counted.samples, stream, groups);
+        this.samples.push(...fresh);
+        return { stored: fresh.length };
       },
     });
     this.port = (await server.listen()).port;
@@ -137,6 +146,18 @@ export class FakePeers {
       this.#watchers.delete(queue);
     }
   }
+}
+
+/** Leaves out what was counted, as the receivers do. */
+function freshOf(
+  counted: Map<string, bigint>,
+  stream: string,
+  groups: readonly OutcomeGroup[],
+): AttemptOutcome[] {
+  const position = counted.get(stream) ?? 0n;
+  const fresh = groups.filter((group) => group.position > position);
+  counted.set(stream, fresh.at(-1)?.position ?? position);
+  return fresh.flatMap(({ outcomes }) => outcomes);
 }
 
 function away(): NexusError {

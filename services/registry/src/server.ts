@@ -27,7 +27,7 @@ import { createAgentStore } from "./store/agent-store.ts";
 import { CHANGE_CHANNEL, createChangeFeed } from "./store/change-feed.ts";
 import { createIndexSource } from "./store/index-source.ts";
 import { createPresenceStore } from "./store/presence-store.ts";
-import { createReputationStore, keepOutcomeMemory } from "./store/reputation-store.ts";
+import { createReputationStore, forgetStreams } from "./store/reputation-store.ts";
 import { pruneRequests } from "./store/request-store.ts";
 
 const SCHEMA = "registry";
@@ -42,7 +42,6 @@ export async function startServer(
   try {
     const pool = openPool(frame, config.current);
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
-    await frame.untilUp("postgres", () => keepOutcomeMemory(pool));
     const events = createEvents(frame.metrics, frame.logger);
     const { index, watches, follower, onChange } = openIndex(frame, pool, {
       config: config.current,
@@ -157,7 +156,7 @@ function serve(frame: ServiceFrame, pool: Pool, parts: Settings & IndexParts): v
   frame.loop(expireRecords(lifecycle, config.expirySweepIntervalMs));
   const limits = { ageMs: config.feedRetentionMs, rows: config.feedRowsMax };
   frame.loop(pruneFeed(() => feed.prune(limits)));
-  frame.loop(pruneMemory([() => pruneRequests(pool), () => keepOutcomeMemory(pool)]));
+  frame.loop(pruneMemory([() => pruneRequests(pool), () => forgetStreams(pool)]));
   frame.server.add(RegistryService, handlers.registry);
   frame.server.add(PresenceService, handlers.presence);
   frame.server.add(OutcomeService, handlers.outcome);

@@ -148,11 +148,30 @@ export function outcome(agentId: string, taskId: string, changes: object = {}) {
     namespace: "default",
     agentId,
     capability: "text.analyse",
+    jobId: "job-1",
     taskId,
     fence: 1n,
+    attempt: 1,
     success: true,
+    endTime: { seconds: 1_800_000_000n },
     ...changes,
   };
+}
+
+/** A group of outcomes. */
+export function group(position: number, ...outcomes: object[]) {
+  return { position: BigInt(position), outcomes };
+}
+
+/** A stream of outcomes nobody used before. */
+export function newStream(): string {
+  counter += 1;
+  return `orchestrator-1/${counter}`;
+}
+
+/** A report of outcomes, on a stream of its own. */
+export function reportOf(...outcomes: object[]) {
+  return { stream: newStream(), groups: [group(1, ...outcomes)] };
 }
 
 /** Registers an agent and brings it online. */

@@ -8,6 +8,7 @@ import {
   expectError,
   outcome,
   type Replica,
+  reportOf,
 } from "./_helpers.ts";
 
 let bench: Bench;
@@ -32,7 +33,7 @@ beforeAll(async () => {
     outcome("proven", `p-${n}`),
     outcome("failing", `f-${n}`, { success: n < 2, reason: n < 2 ? "" : "AGENT_ERROR" }),
   ]);
-  await replica.service.outcome.reportOutcomes({ outcomes: tasks.flat() });
+  await replica.service.outcome.reportOutcomes(reportOf(...tasks.flat()));
   await waitFor(
     async () => {
       const { candidates } = await discover({ text: "failing" });

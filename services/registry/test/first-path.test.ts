@@ -9,6 +9,7 @@ import {
   outcome,
   type Replica,
   registration,
+  reportOf,
 } from "./_helpers.ts";
 
 describe("the life of an agent", () => {
@@ -50,9 +51,7 @@ describe("the life of an agent", () => {
       capability: { name: "text.analyse", version: "1.0.0" },
     });
 
-    const counted = await service.outcome.reportOutcomes({
-      outcomes: [outcome("scout", "task-1")],
-    });
+    const counted = await service.outcome.reportOutcomes(reportOf(outcome("scout", "task-1")));
     expect(counted.counted).toBe(1);
     const after = await user.registry.getAgent({ agentId: "scout" });
     expect(after.agent?.reputations).toMatchObject([

@@ -1,12 +1,17 @@
-import { createPool } from "@nexus/postgres";
+import { createPool, type Pool } from "@nexus/postgres";
+import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { forgetStreams } from "../src/store/reputation-store.ts";
 import {
   type Bench,
   createBench,
   expectError,
+  group,
+  newStream,
   outcome,
   type Replica,
   registration,
+  reportOf,
   requestId,
 } from "./_helpers.ts";
 
@@ -18,7 +23,21 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-const report = (...outcomes: object[]) => replica.service.outcome.reportOutcomes({ outcomes });
+/** Tells outcomes on a stream of their own. */
+const report = (...outcomes: object[]) =>
+  replica.service.outcome.reportOutcomes(reportOf(...outcomes));
+
+type Group = ReturnType<typeof group>;
+
+/** Tells groups of a stream; returns how many outcomes counted. */
+const tell = async (stream: string, groups: readonly Group[], at: Replica = replica) =>
+  (await at.service.outcome.reportOutcomes({ stream, groups: [...groups] })).counted;
+
+/** Groups of one outcome each. */
+const groupsOf = (agentId: string, from: number, to: number): Group[] =>
+  Array.from({ length: to - from + 1 }, (_, n) =>
+    group(from + n, outcome(agentId, `${agentId}-${from + n}`)),
+  );
 
 const register = (agentId: string) => replica.user.registry.registerAgent(registration(agentId));
 
@@ -27,12 +46,23 @@ const reputationsOf = async (agentId: string) => {
   return agent?.reputations ?? [];
 };
 
+/** Reaches the tables past the service. */
+async function onTables<T>(work: (pool: Pool) => Promise<T>): Promise<T> {
+  const { url } = bench.database;
+  const pool = createPool({ url, max: 2, applicationName: "test", schema: "registry" });
+  try {
+    return await work(pool);
+  } finally {
+    await pool.close();
+  }
+}
+
 describe("ReportOutcomes", () => {
   it("turns outcomes into reputations with their causes", async () => {
     await register("judged");
     const { counted } = await report(
-      outcome("judged", "j-1", { runTime: { seconds: 1n } }),
-      outcome("judged", "j-2", { runTime: { seconds: 2n } }),
+      outcome("judged", "j-1", { workTime: { seconds: 1n } }),
+      outcome("judged", "j-2", { workTime: { seconds: 2n } }),
       outcome("judged", "j-3", { success: false, reason: "AGENT_ERROR" }),
       outcome("judged", "j-4", { capability: "map.draw" }),
     );
@@ -53,40 +83,128 @@ describe("ReportOutcomes", () => {
     expect(second?.updateTime).toBeDefined();
   });
 
-  it("counts a batch that is sent again once", async () => {
+  it("counts a call that is repeated whole once", async () => {
     await register("again");
-    const batch = [1, 2, 3].map((n) => outcome("again", `again-${n}`));
-    expect((await report(...batch)).counted).toBe(3);
-    expect((await report(...batch)).counted).toBe(0);
-    expect((await report(...batch, outcome("again", "again-4"))).counted).toBe(1);
-    expect(
-      (await report(batch[0]!, batch[0]!, outcome("again", "again-1", { fence: 2n }))).counted,
-    ).toBe(1);
-    expect(await reputationsOf("again")).toMatchObject([{ succeeded: 5n }]);
+    const stream = newStream();
+    const groups = groupsOf("again", 1, 3);
+    expect(await tell(stream, groups)).toBe(3);
+    expect(await tell(stream, groups)).toBe(0);
+    expect(await reputationsOf("again")).toMatchObject([{ succeeded: 3n }]);
   });
 
-  it("counts once what is sent many times at the same time", async () => {
+  it("counts only what is new of a call with other boundaries", async () => {
+    await register("bounds");
+    const stream = newStream();
+    const groups = groupsOf("bounds", 1, 9);
+    expect(await tell(stream, groups.slice(0, 5))).toBe(5);
+    expect(await tell(stream, groups.slice(0, 8))).toBe(3);
+    expect(await tell(stream, groups.slice(3, 6))).toBe(0);
+    expect(await tell(stream, groups.slice(6))).toBe(1);
+    expect(await reputationsOf("bounds")).toMatchObject([{ succeeded: 9n }]);
+  });
+
+  it("counts once what many tell at the same time, also to two replicas", async () => {
     await register("rush");
-    const batch = Array.from({ length: 50 }, (_, n) => outcome("rush", `rush-${n}`));
-    const answers = await Promise.all(Array.from({ length: 8 }, () => report(...batch)));
-    expect(answers.reduce((sum, { counted }) => sum + counted, 0)).toBe(50);
-    expect(await reputationsOf("rush")).toMatchObject([{ succeeded: 50n }]);
+    const other = await bench.start();
+    const stream = newStream();
+    const groups = groupsOf("rush", 1, 40);
+    const calls = Array.from({ length: 12 }, (_, n) =>
+      tell(stream, groups.slice(0, 10 + (n % 4) * 10), n % 3 === 0 ? other : replica),
+    );
+    const answers = await Promise.all(calls);
+    expect(answers.reduce((sum, counted) => sum + counted, 0)).toBe(40);
+    expect(await reputationsOf("rush")).toMatchObject([{ succeeded: 40n }]);
+    await other.stop();
   });
 
-  it("remembers what it counted on the day before", async () => {
-    await register("yesterday");
-    await report(outcome("yesterday", "old-1"));
-    const pool = createPool({
-      url: bench.database.url,
-      max: 1,
-      applicationName: "test",
-      schema: "registry",
+  it("loses nothing of agents that several streams tell of at once, in any order", async () => {
+    const agentIds = ["ant", "bee", "cat", "dog"];
+    for (const agentId of agentIds) await register(agentId);
+    const tellAll = async (round: number) => {
+      const stream = newStream();
+      const order = round % 2 === 0 ? agentIds : agentIds.toReversed();
+      for (let position = 1; position <= 10; position += 1) {
+        const outcomes = order.map((agentId) => outcome(agentId, `${round}-${position}`));
+        expect(await tell(stream, [group(position, ...outcomes)])).toBe(agentIds.length);
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, (_, round) => tellAll(round)));
+    for (const agentId of agentIds) {
+      const [reputation] = await reputationsOf(agentId);
+      expect(reputation).toMatchObject({ succeeded: 60n });
+      expect(reputation?.evidence).toBeCloseTo(60, 2);
+    }
+  });
+
+  it("counts once what was committed for a sender that did not hear so", async () => {
+    await register("unheard");
+    const stream = newStream();
+    const groups = groupsOf("unheard", 1, 2);
+    await tell(stream, groups.slice(0, 1));
+    await onTables(async (pool) => {
+      const blocker = await pool.connect();
+      await blocker.query("BEGIN");
+      await blocker.query("SELECT FROM outcome_streams WHERE stream = $1 FOR UPDATE", [stream]);
+      const stop = new AbortController();
+      const { signal } = stop;
+      const call = replica.service.outcome.reportOutcomes({ stream, groups }, { signal });
+      const isWaiting = async () => {
+        const { rows } = await pool.query(
+          "SELECT FROM pg_stat_activity WHERE application_name = 'nexus-registry' AND wait_event_type = 'Lock'",
+        );
+        return rows.length > 0;
+      };
+      await waitFor(isWaiting, { what: "the call to reach the stream" });
+      stop.abort();
+      await expect(call).rejects.toThrow();
+      await blocker.query("COMMIT");
+      blocker.release();
     });
-    await pool.query(
-      "UPDATE outcomes_seen SET seen_at = seen_at - interval '23 hours' WHERE task_id = 'old-1'",
+    const counted = async () => (await reputationsOf("unheard"))[0]?.succeeded === 2n;
+    await waitFor(counted, { what: "the commit" });
+    expect(await tell(stream, groups)).toBe(0);
+    expect(await reputationsOf("unheard")).toMatchObject([{ succeeded: 2n }]);
+  });
+
+  it("counts nothing of a call that fails, and all of it when it is repeated", async () => {
+    await register("half");
+    const stream = newStream();
+    const groups = groupsOf("half", 1, 2);
+    const constraint = "ALTER TABLE reputations";
+    await onTables((pool) =>
+      pool.query(`${constraint} ADD CONSTRAINT no_half CHECK (agent_id <> 'half')`),
     );
-    await pool.close();
-    expect((await report(outcome("yesterday", "old-1"))).counted).toBe(0);
+    await expect(tell(stream, groups)).rejects.toThrow();
+    await onTables((pool) => pool.query(`${constraint} DROP CONSTRAINT no_half`));
+    expect(await reputationsOf("half")).toEqual([]);
+    expect(await tell(stream, groups)).toBe(2);
+    expect(await reputationsOf("half")).toMatchObject([{ succeeded: 2n }]);
+  });
+
+  it("forgets a stream after 48 h of silence, and not before", async () => {
+    await register("past");
+    const [silent, quiet] = [newStream(), newStream()];
+    for (const stream of [silent, quiet]) await tell(stream, groupsOf("past", 5, 5));
+    await onTables(async (pool) => {
+      const age =
+        "UPDATE outcome_streams SET heard_at = now() - make_interval(hours => $2) WHERE stream = $1";
+      await pool.query(age, [silent, 49]);
+      await pool.query(age, [quiet, 47]);
+      await forgetStreams(pool);
+    });
+    expect(await tell(quiet, groupsOf("past", 5, 5))).toBe(0);
+    expect(await tell(silent, groupsOf("past", 6, 6))).toBe(1);
+    expect(await reputationsOf("past")).toMatchObject([{ succeeded: 3n }]);
+  });
+
+  it("refuses positions that do not rise", async () => {
+    const [first, second] = groupsOf("order", 1, 2) as [Group, Group];
+    for (const groups of [
+      [second, first],
+      [first, first],
+    ]) {
+      await expectError(tell(newStream(), groups), "invalid", "POSITIONS_NOT_RISING");
+    }
   });
 
   it("does not hold what was not the agent's doing against it", async () => {
@@ -105,10 +223,13 @@ describe("ReportOutcomes", () => {
   it("accepts outcomes of agents that are gone and counts them nowhere, also when they come back", async () => {
     await register("gone");
     await replica.user.registry.deregisterAgent({ requestId: requestId(), agentId: "gone" });
-    const batch = [outcome("gone", "g-1"), outcome("gone", "g-2", { namespace: "elsewhere" })];
-    expect((await report(...batch)).counted).toBe(0);
+    const stream = newStream();
+    const groups = [
+      group(1, outcome("gone", "g-1"), outcome("gone", "g-2", { namespace: "elsewhere" })),
+    ];
+    expect(await tell(stream, groups)).toBe(0);
     await register("gone");
-    expect((await report(...batch)).counted).toBe(0);
+    expect(await tell(stream, groups)).toBe(0);
     expect(await reputationsOf("gone")).toEqual([]);
   });
 
@@ -122,23 +243,27 @@ describe("ReportOutcomes", () => {
     expect(agent?.reputations).toHaveLength(1);
   });
 
-  it("takes 512 outcomes at once and no more", async () => {
+  it("takes a group of 1 000 outcomes and 256 groups at once, and no more", async () => {
     await register("many");
-    const batch = Array.from({ length: 513 }, (_, n) => outcome("many", `many-${n}`));
-    expect((await report(...batch.slice(0, 512))).counted).toBe(512);
-    await expectError(report(...batch), "invalid", "REQUEST_INVALID");
+    const outcomes = Array.from({ length: 1_001 }, (_, n) => outcome("many", `many-${n}`));
+    expect(await tell(newStream(), [group(1, ...outcomes.slice(1))])).toBe(1_000);
+    expect(await tell(newStream(), groupsOf("many", 1, 256))).toBe(256);
+    for (const groups of [[group(1, ...outcomes)], groupsOf("many", 1, 257), [], [group(1)]]) {
+      await expectError(tell(newStream(), groups), "invalid", "REQUEST_INVALID");
+    }
+    await expectError(tell("", groupsOf("many", 1, 1)), "invalid", "REQUEST_INVALID");
   });
 
   it("needs the scope, and a service to hold it", async () => {
     const user = replica.as({ sub: "ada", scopes: ["registry:agent:*"] });
     await expectError(
-      user.outcome.reportOutcomes({ outcomes: [outcome("x", "x-1")] }),
+      user.outcome.reportOutcomes(reportOf(outcome("x", "x-1"))),
       "forbidden",
       "SCOPE_MISSING",
     );
     const tenant = replica.as({ sub: "root", ns: "team-b", scopes: ["*"] });
     await expectError(
-      tenant.outcome.reportOutcomes({ outcomes: [outcome("x", "x-1")] }),
+      tenant.outcome.reportOutcomes(reportOf(outcome("x", "x-1"))),
       "forbidden",
       "SERVICE_ONLY",
     );

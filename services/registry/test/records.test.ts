@@ -9,6 +9,7 @@ import {
   outcome,
   type Replica,
   registration,
+  reportOf,
   requestId,
 } from "./_helpers.ts";
 
@@ -65,7 +66,7 @@ describe("RegisterAgent", () => {
 
   it("replaces what a known agent said, and keeps its presence and reputation", async () => {
     await connect(replica, "known");
-    await replica.service.outcome.reportOutcomes({ outcomes: [outcome("known", "task-known")] });
+    await replica.service.outcome.reportOutcomes(reportOf(outcome("known", "task-known")));
     const before = await replica.user.registry.getAgent({ agentId: "known" });
     const { agent } = await replica.user.registry.registerAgent(
       registration("known", { capabilities: [{ name: "map.draw", version: "2.0.0" }] }),
@@ -415,7 +416,7 @@ describe("DeregisterAgent", () => {
   it("removes the record, its reputation and its presence", async () => {
     const { user, service } = replica;
     await connect(replica, "leaver");
-    await service.outcome.reportOutcomes({ outcomes: [outcome("leaver", "task-leaver")] });
+    await service.outcome.reportOutcomes(reportOf(outcome("leaver", "task-leaver")));
     await user.registry.deregisterAgent({ requestId: requestId(), agentId: "leaver" });
     await expectError(
       user.registry.getAgent({ agentId: "leaver" }),

@@ -10,6 +10,7 @@ import {
   outcome,
   type Replica,
   registration,
+  reportOf,
   requestId,
 } from "./_helpers.ts";
 
@@ -51,7 +52,7 @@ describe("two replicas on one database", () => {
 
   it("learn of reputations and removals", async () => {
     await connect(one, "shared");
-    await two.service.outcome.reportOutcomes({ outcomes: [outcome("shared", "s-1")] });
+    await two.service.outcome.reportOutcomes(reportOf(outcome("shared", "s-1")));
     await waitFor(
       async () => (await found(one, "shared"))?.agent?.reputations[0]?.succeeded === 1n,
       { timeoutMs: WITHIN_MS, what: "the reputation" },
@@ -110,7 +111,7 @@ describe("two replicas on one database", () => {
 
   it("know everything after a restart", async () => {
     await connect(one, "survivor");
-    await one.service.outcome.reportOutcomes({ outcomes: [outcome("survivor", "r-1")] });
+    await one.service.outcome.reportOutcomes(reportOf(outcome("survivor", "r-1")));
     const three = await bench.start();
     expect(await found(three, "survivor")).toMatchObject({
       agent: {

@@ -1,5 +1,5 @@
 import { StatusService } from "@nexus/proto/gateway";
-import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
+import { AnalyticsService } from "@nexus/proto/insight";
 import { MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
@@ -26,7 +26,6 @@ export interface NexusClient extends AsyncDisposable {
   readonly registry: RpcClient<typeof RegistryService>;
   readonly jobs: RpcClient<typeof JobService>;
   readonly messaging: RpcClient<typeof MessagingService>;
-  readonly metrics: RpcClient<typeof MetricsService>;
   readonly analytics: RpcClient<typeof AnalyticsService>;
   readonly status: RpcClient<typeof StatusService>;
   /** The tokens behind the calls; undefined for a client without credentials. */
@@ -61,7 +60,6 @@ export function createClient(options: ClientOptions): NexusClient {
     registry: createRpcClient(RegistryService, channel, common),
     jobs: createRpcClient(JobService, channel, common),
     messaging: createRpcClient(MessagingService, channel, common),
-    metrics: createRpcClient(MetricsService, channel, common),
     analytics: createRpcClient(AnalyticsService, channel, common),
     status: createRpcClient(StatusService, channel, common),
     credentials,

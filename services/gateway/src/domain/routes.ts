@@ -1,5 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
+import { AnalyticsService } from "@nexus/proto/insight";
 import { AgentSessionService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
@@ -19,6 +19,5 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: JobService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },
   { desc: MessagingService, upstream: "mesh-router" },
-  { desc: MetricsService, upstream: "insight" },
   { desc: AnalyticsService, upstream: "insight" },
 ];

@@ -1,52 +1,27 @@
-/** MetricsCollector: takes samples in, many callers' batches in one commit. */
-import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
-import type { InsightEvents, SampleStore } from "./ports.ts";
-import type { TaskSample } from "./task-sample.ts";
+/** MetricsCollector: takes outcomes in, each once, and answers when they are committed. */
+import type { InsightEvents, PackStore } from "./ports.ts";
+import { assertStorable, type OutcomeGroup } from "./recorded-outcome.ts";
 
-/** Takes samples in and answers once they are committed. */
+/** Takes outcomes in. */
 export interface MetricsCollector {
-  /** Stores one caller's batch; returns how many were new.
+  /** Stores what is new of a stream, in one transaction; returns how many outcomes that were.
    *
-   * Errors: exhausted/QUEUE_FULL when intake is behind, and then nothing of the batch is stored. */
-  record(samples: readonly TaskSample[]): Promise<number>;
-  /** Stores what waits, and refuses more. */
-  close(): Promise<void>;
+   * Errors: invalid/POSITIONS_NOT_RISING, invalid/SAMPLE_TIME_INVALID, and then nothing was stored. */
+  record(stream: string, groups: readonly OutcomeGroup[], nowMs: number): Promise<number>;
 }
 
-/** Callers' batches that share one transaction: at most 16 384 rows. */
-export const FLUSH_BATCHES_MAX = 32;
-
-/** How long a batch waits for company. */
-export const FLUSH_DELAY_MS = 3;
-
-/** Callers' batches that may wait: at most 65 536 rows, some 30 MiB. */
-export const QUEUED_BATCHES_MAX = 128;
-
-/** Creates the collector. */
+/** Creates the collector. Calls share nothing: there is one sender for each stream, with one call under way. */
 export function createMetricsCollector(deps: {
-  readonly samples: SampleStore;
+  readonly packs: PackStore;
   readonly events: InsightEvents;
 }): MetricsCollector {
-  const batcher: Batcher<readonly TaskSample[], number> = createBatcher({
-    name: "samples",
-    maxItems: FLUSH_BATCHES_MAX,
-    maxDelayMs: FLUSH_DELAY_MS,
-    maxQueued: QUEUED_BATCHES_MAX,
-    flush: (batches) => deps.samples.insert(batches),
-  });
   return {
-    record: async (samples) => {
-      try {
-        const stored = await batcher.add(samples);
-        deps.events.samplesStored(stored, samples.length - stored);
-        return stored;
-      } catch (error) {
-        if (NexusError.is(error, "exhausted", "QUEUE_FULL")) {
-          deps.events.samplesRefused("queue_full");
-        }
-        throw error;
-      }
+    record: async (stream, groups, nowMs) => {
+      assertStorable(groups, nowMs);
+      const stored = await deps.packs.store(stream, groups);
+      const told = groups.reduce((sum, { outcomes }) => sum + outcomes.length, 0);
+      deps.events.samplesStored(stored, told - stored);
+      return stored;
     },
-    close: () => batcher.close(),
   };
 }

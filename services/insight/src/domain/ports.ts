@@ -1,19 +1,26 @@
-/** What the domain needs from the outside: stores of samples and of their sums, and somebody to tell. */
+/** What the domain needs from the outside: stores of attempts and of their sums, and somebody to tell. */
 import type { NamedPerformance, Performance } from "./performance.ts";
-import type { TaskSample } from "./task-sample.ts";
+import type { OutcomeGroup } from "./recorded-outcome.ts";
 
-/** Keeps samples. */
-export interface SampleStore {
-  /** Stores batches in one transaction; returns how many of each were new. */
-  insert(batches: readonly (readonly TaskSample[])[]): Promise<number[]>;
-  /** Makes room for the days to come and drops those past the retention. */
+/** Keeps attempts, packed. */
+export interface PackStore {
+  /** Stores groups of a stream, by rising position, from the last position that was stored on, in one transaction; returns how many
+   * outcomes were new. */
+  store(stream: string, groups: readonly OutcomeGroup[]): Promise<number>;
+  /** Makes room for the days to come, drops those past the retention, and forgets silent streams. */
   keepPartitions(retentionMs: number): Promise<void>;
+}
+
+/** What one round of adding up did. */
+export interface RollupRound {
+  readonly packs: number;
+  readonly attempts: number;
 }
 
 /** Keeps sums of samples by minute, hour and day. */
 export interface RollupStore {
-  /** Adds up to `limit` samples that are in no rollup yet, in the order they were stored; returns how many. */
-  advance(limit: number): Promise<number>;
+  /** Adds up to `limit` packs that are in no rollup yet, in the order they were stored. */
+  advance(limit: number): Promise<RollupRound>;
   /** Makes room for the days to come and drops those past the retention. */
   keepPartitions(retentionMs: number): Promise<void>;
 }
@@ -56,6 +63,5 @@ export interface PerformanceStore {
 /** What insight tells operators. */
 export interface InsightEvents {
   samplesStored(stored: number, repeated: number): void;
-  samplesRefused(reason: "queue_full"): void;
   samplesRolledUp(count: number): void;
 }

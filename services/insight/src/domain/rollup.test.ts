@@ -1,14 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bucketOf, type RolledSample, rollUp, WIDTH_MS } from "./rollup.ts";
+import { bucketOf, type RolledAttempt, type RolledMinute, rollUp, WIDTH_MS } from "./rollup.ts";
 import { planWindow } from "./window-plan.ts";
 
 const NOON_MS = Date.UTC(2026, 10, 22, 12, 34, 56, 789);
 
-function sample(changes: Partial<RolledSample> = {}): RolledSample {
-  return {
-    namespace: "default",
-    measuredAtMs: NOON_MS,
+function minute(
+  changes: Partial<RolledAttempt> = {},
+  { namespace = "default", minuteMs = bucketOf("minute", NOON_MS) }: Partial<RolledMinute> = {},
+): RolledMinute {
+  const attempt = {
     agentId: "a",
     capability: "text.analyse",
     success: true,
@@ -17,11 +18,12 @@ function sample(changes: Partial<RolledSample> = {}): RolledSample {
     runUs: 1_000,
     ...changes,
   };
+  return { namespace, minuteMs, attempts: [attempt] };
 }
 
 describe("rollUp", () => {
-  it("adds a sample to three groupings of each width", () => {
-    const deltas = rollUp([sample()]);
+  it("adds an attempt to three groupings of each width", () => {
+    const deltas = rollUp([minute()]);
     expect(deltas.map(({ key }) => [key.width, key.agentId, key.capability])).toEqual(
       ["minute", "hour", "day"].flatMap((width) => [
         [width, "a", "text.analyse"],
@@ -36,11 +38,14 @@ describe("rollUp", () => {
     ]);
   });
 
-  it("adds samples that share a rollup to one", () => {
+  it("adds attempts that share a rollup to one", () => {
     const deltas = rollUp([
-      sample(),
-      sample({ measuredAtMs: NOON_MS + 60_000, success: false, reason: "AGENT_ERROR" }),
-      sample({ agentId: "b" }),
+      minute(),
+      minute(
+        { success: false, reason: "AGENT_ERROR" },
+        { minuteMs: bucketOf("minute", NOON_MS + 60_000) },
+      ),
+      minute({ agentId: "b" }),
     ]);
     const attempts = (width: string, agentId: string, capability: string) =>
       deltas
@@ -53,7 +58,7 @@ describe("rollUp", () => {
   });
 
   it("keeps namespaces apart", () => {
-    expect(rollUp([sample(), sample({ namespace: "other" })])).toHaveLength(18);
+    expect(rollUp([minute(), minute({}, { namespace: "other" })])).toHaveLength(18);
   });
 });
 

@@ -30,24 +30,30 @@ export interface RollupDelta {
   readonly tally: PerformanceTally;
 }
 
-/** A sample that is to be rolled up. */
-export interface RolledSample extends TalliedAttempt {
-  readonly namespace: string;
-  readonly measuredAtMs: number;
+/** An attempt that is to be rolled up. */
+export interface RolledAttempt extends TalliedAttempt {
   readonly agentId: string;
   readonly capability: string;
 }
 
+/** Attempts of one namespace that ended within one minute. */
+export interface RolledMinute {
+  readonly namespace: string;
+  /** When the minute begins. */
+  readonly minuteMs: number;
+  readonly attempts: readonly RolledAttempt[];
+}
+
 const WIDTHS: readonly RollupWidth[] = ["minute", "hour", "day"];
 
-/** Sums samples up by every rollup they belong to: nine each, of which most are shared by many samples.
+/** Sums attempts up by every rollup they belong to: nine each, of which most are shared by many.
  *
  * The three groupings mean that a question never has to add up all agents of a capability or all capabilities of an agent: it
  * reads one row for each length of time. */
-export function rollUp(samples: readonly RolledSample[]): RollupDelta[] {
+export function rollUp(minutes: readonly RolledMinute[]): RollupDelta[] {
   const deltas = new Map<string, RollupDelta>();
-  for (const { first, tally } of groupByMinute(samples)) {
-    for (const key of keysOf(first)) {
+  for (const { of, tally } of groupByMinute(minutes)) {
+    for (const key of keysOf(of)) {
       const id = rollupId(key);
       const delta = deltas.get(id) ?? { key, tally: new PerformanceTally() };
       delta.tally.merge(tally);
@@ -57,24 +63,33 @@ export function rollUp(samples: readonly RolledSample[]): RollupDelta[] {
   return [...deltas.values()];
 }
 
+/** What a group has in common. */
+interface Traits {
+  readonly namespace: string;
+  readonly minuteMs: number;
+  readonly agentId: string;
+  readonly capability: string;
+}
+
 interface Group {
-  readonly first: RolledSample;
+  readonly of: Traits;
   readonly tally: PerformanceTally;
 }
 
-/** Sums up what belongs to the same nine rollups, so that each sample is looked at once and not nine times. */
-function groupByMinute(samples: readonly RolledSample[]): Iterable<Group> {
+/** Sums up what belongs to the same nine rollups, so that each attempt is looked at once and not nine times. */
+function groupByMinute(minutes: readonly RolledMinute[]): Iterable<Group> {
   const groups = new Map<string, Group>();
-  for (const sample of samples) {
-    const { namespace, agentId, capability, measuredAtMs } = sample;
-    const minute = bucketOf("minute", measuredAtMs);
-    const id = `${namespace}\n${agentId}\n${capability}\n${minute}`;
-    let group = groups.get(id);
-    if (group === undefined) {
-      group = { first: sample, tally: new PerformanceTally() };
-      groups.set(id, group);
+  for (const { namespace, minuteMs, attempts } of minutes) {
+    for (const attempt of attempts) {
+      const { agentId, capability } = attempt;
+      const id = `${namespace}\n${agentId}\n${capability}\n${minuteMs}`;
+      let group = groups.get(id);
+      if (group === undefined) {
+        group = { of: { namespace, minuteMs, agentId, capability }, tally: new PerformanceTally() };
+        groups.set(id, group);
+      }
+      group.tally.add(attempt);
     }
-    group.tally.add(sample);
   }
   return groups.values();
 }
@@ -89,9 +104,9 @@ export function bucketOf(width: RollupWidth, atMs: number): number {
   return Math.floor(atMs / WIDTH_MS[width]) * WIDTH_MS[width];
 }
 
-function keysOf({ namespace, agentId, capability, measuredAtMs }: RolledSample): RollupKey[] {
+function keysOf({ namespace, agentId, capability, minuteMs }: Traits): RollupKey[] {
   return WIDTHS.flatMap((width) => {
-    const bucket = { namespace, width, bucketMs: bucketOf(width, measuredAtMs) };
+    const bucket = { namespace, width, bucketMs: bucketOf(width, minuteMs) };
     return [
       { ...bucket, agentId, capability },
       { ...bucket, agentId, capability: ALL },

@@ -1,4 +1,4 @@
-/** Whole numbers in seven bits a byte, least significant first, as in protobuf; up to 2^53 - 1. */
+/** Whole numbers in seven bits a byte, least significant first, as in protobuf, up to 2^53 - 1; texts behind their length. */
 
 const CONTINUES = 0x80;
 const BITS = 0x7f;
@@ -35,4 +35,23 @@ export function readVarint(bytes: Buffer, offset: number): { value: number; next
     scale *= STEP;
   }
   throw new RangeError("a number is cut off");
+}
+
+/** How many bytes a text takes. */
+export function textBytes(text: string): number {
+  const length = Buffer.byteLength(text);
+  return varintBytes(length) + length;
+}
+
+/** Writes a text and returns the offset behind it. */
+export function writeText(bytes: Buffer, offset: number, text: string): number {
+  const start = writeVarint(bytes, offset, Buffer.byteLength(text));
+  return start + bytes.write(text, start);
+}
+
+/** Reads a text. Throws a RangeError when it does not end inside the bytes. */
+export function readText(bytes: Buffer, offset: number): { text: string; next: number } {
+  const { value: length, next: start } = readVarint(bytes, offset);
+  if (start + length > bytes.length) throw new RangeError("a text is cut off");
+  return { text: bytes.toString("utf8", start, start + length), next: start + length };
 }

@@ -2,33 +2,33 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { PerformanceSchema, Sample } from "@nexus/proto/insight";
+import type { AttemptOutcome, OutcomeGroup as WireGroup } from "@nexus/proto/common";
+import type { PerformanceSchema } from "@nexus/proto/insight";
 import { NexusError } from "@nexus/shared";
 import type { Latency, Performance } from "../domain/performance.ts";
-import type { TaskSample } from "../domain/task-sample.ts";
+import type { OutcomeGroup, RecordedOutcome } from "../domain/recorded-outcome.ts";
 
 const US_PER_S = 1_000_000;
 const NS_PER_US = 1_000;
 
-/** Reads a sample of a task, for the given namespace. */
-export function toTaskSample(sample: Sample, namespace: string): TaskSample {
-  const { measurement, time, sampleId } = sample;
-  // The contract's rules demand both; this only satisfies the types.
-  if (measurement.case !== "task" || time === undefined) throw unmeasured();
-  const task = measurement.value;
+/** Reads a group of outcomes. */
+export function toOutcomeGroup({ position, outcomes }: WireGroup): OutcomeGroup {
+  return { position, outcomes: outcomes.map(toOutcome) };
+}
+
+function toOutcome(outcome: AttemptOutcome): RecordedOutcome {
+  // The contract's rules demand it; this only satisfies the types.
+  if (outcome.endTime === undefined) throw unmeasured();
   return {
-    sampleId,
-    namespace,
-    measuredAtMs: timestampMs(time),
-    jobId: task.jobId,
-    taskId: task.taskId,
-    capability: task.capability,
-    agentId: task.agentId,
-    attempt: task.attempt,
-    success: task.success,
-    reason: task.reason,
-    queueUs: measured(task.queueTime),
-    runUs: measured(task.runTime),
+    namespace: outcome.namespace,
+    endedAtMs: timestampMs(outcome.endTime),
+    jobId: outcome.jobId,
+    capability: outcome.capability,
+    agentId: outcome.agentId,
+    success: outcome.success,
+    reason: outcome.reason,
+    queueUs: measured(outcome.queueTime),
+    runUs: measured(outcome.runTime),
   };
 }
 
@@ -90,6 +90,6 @@ function unmeasured(): NexusError {
   return new NexusError({
     kind: "invalid",
     reason: "REQUEST_INVALID",
-    message: "A sample measures something at some time.",
+    message: "An outcome has an end.",
   });
 }

@@ -5,7 +5,7 @@ import { getJobPerformance } from "./get-job-performance.ts";
 import type { HandlerDeps } from "./handler-deps.ts";
 import { listAgentPerformance } from "./list-agent-performance.ts";
 import { listCapabilityPerformance } from "./list-capability-performance.ts";
-import { recordSamples } from "./record-samples.ts";
+import { recordOutcomes } from "./record-outcomes.ts";
 
 /** Handlers by service. */
 export interface InsightHandlers {
@@ -16,7 +16,7 @@ export interface InsightHandlers {
 /** Creates all handlers. */
 export function createHandlers(deps: HandlerDeps): InsightHandlers {
   return {
-    metrics: { recordSamples: recordSamples(deps) },
+    metrics: { recordOutcomes: recordOutcomes(deps) },
     analytics: {
       listAgentPerformance: listAgentPerformance(deps),
       listCapabilityPerformance: listCapabilityPerformance(deps),

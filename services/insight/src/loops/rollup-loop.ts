@@ -2,10 +2,10 @@
 import type { InsightEvents, RollupStore } from "../domain/ports.ts";
 import type { LoopSpec } from "./retention-loops.ts";
 
-/** Samples in one transaction. */
-export const ROLLUP_SAMPLES_MAX = 10_000;
+/** Packs in one transaction: some ten thousand attempts under load, of which a pack holds about thirty then. */
+const ROLLUP_PACKS_MAX = 500;
 
-/** Adds new samples to the rollups. What they lack meanwhile is added up sample by sample at each question. */
+/** Adds new samples to the rollups. What they lack meanwhile is added up attempt by attempt at each question. */
 export function rollUpSamples(
   rollups: RollupStore,
   events: InsightEvents,
@@ -15,10 +15,11 @@ export function rollUpSamples(
     name: "roll-up",
     intervalMs,
     step: async (signal) => {
-      let count = ROLLUP_SAMPLES_MAX;
-      while (count === ROLLUP_SAMPLES_MAX && !signal.aborted) {
-        count = await rollups.advance(ROLLUP_SAMPLES_MAX);
-        events.samplesRolledUp(count);
+      let packs = ROLLUP_PACKS_MAX;
+      while (packs === ROLLUP_PACKS_MAX && !signal.aborted) {
+        const round = await rollups.advance(ROLLUP_PACKS_MAX);
+        events.samplesRolledUp(round.attempts);
+        packs = round.packs;
       }
     },
   };

@@ -1,7 +1,7 @@
 /** How agents, capabilities and jobs did, out of the tables. */
 import type { Pool } from "@nexus/postgres";
 import type { PerformanceStore } from "../domain/ports.ts";
-import { readJob } from "./job-performance.ts";
+import { readJob } from "./job-store.ts";
 import { listWindow } from "./window-store.ts";
 
 /** Creates the store. */

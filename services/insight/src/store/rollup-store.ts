@@ -1,73 +1,39 @@
-/** The table task_rollups: samples are added to it in the order of their numbers, each once. */
+/** The table task_rollups: packs of attempts are added to it in the order of their numbers, each once. */
 import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
 import { LatencySketch } from "../domain/latency-sketch.ts";
 import { PerformanceTally } from "../domain/performance-tally.ts";
-import type { RollupStore } from "../domain/ports.ts";
-import {
-  type RolledSample,
-  type RollupDelta,
-  type RollupKey,
-  rollUp,
-  rollupId,
-} from "../domain/rollup.ts";
+import type { RollupRound, RollupStore } from "../domain/ports.ts";
+import { type RollupDelta, type RollupKey, rollUp, rollupId } from "../domain/rollup.ts";
 import { keepDayPartitions } from "./day-partitions.ts";
-import { SAMPLE_DAYS_BACK } from "./sample-store.ts";
+import { ATTEMPT_DAYS_BACK, readPacks } from "./pack-store.ts";
+
+const NOTHING: RollupRound = { packs: 0, attempts: 0 };
 
 /** Creates the store. */
 export function createRollupStore(pool: Pool): RollupStore {
   return {
     advance: (limit) => withTransaction(pool, (tx) => advance(tx, limit)),
     keepPartitions: (retentionMs) =>
-      keepDayPartitions(pool, "task_rollups", { daysBack: SAMPLE_DAYS_BACK, keptMs: retentionMs }),
+      keepDayPartitions(pool, "task_rollups", { daysBack: ATTEMPT_DAYS_BACK, keptMs: retentionMs }),
   };
 }
 
 /** The state's row is the lock: the replica that has it rolls up, the others have nothing to do. */
-async function advance(tx: Queryable, limit: number): Promise<number> {
+async function advance(tx: Queryable, limit: number): Promise<RollupRound> {
   const state = await tx.query<{ rolled_through: string }>(
     "SELECT rolled_through FROM rollup_state FOR UPDATE SKIP LOCKED",
   );
   const from = state.rows[0]?.rolled_through;
-  if (from === undefined) return 0;
-  const { rows } = await tx.query<SampleRow>({
-    name: "read-unrolled",
-    text: `SELECT sequence, namespace, (extract(epoch FROM measured_at) * 1000)::float8 AS measured_at_ms,
-        agent_id, capability, success, reason, queue_us, run_us
-      FROM task_samples WHERE sequence > $1 ORDER BY sequence LIMIT $2`,
-    values: [from, limit],
-  });
-  const last = rows.at(-1);
-  if (last === undefined) return 0;
-  const deltas = rollUp(rows.map(toSample));
+  if (from === undefined) return NOTHING;
+  const packs = await readPacks(tx, { where: "true", values: [] }, { after: from, limit });
+  const last = packs.at(-1);
+  if (last === undefined) return NOTHING;
+  const deltas = rollUp(packs);
   await addExisting(tx, deltas);
   await upsert(tx, deltas);
   await tx.query("UPDATE rollup_state SET rolled_through = $1", [last.sequence]);
-  return rows.length;
-}
-
-interface SampleRow {
-  readonly sequence: string;
-  readonly namespace: string;
-  readonly measured_at_ms: number;
-  readonly agent_id: string;
-  readonly capability: string;
-  readonly success: boolean;
-  readonly reason: string;
-  readonly queue_us: string | null;
-  readonly run_us: string | null;
-}
-
-function toSample(row: SampleRow): RolledSample {
-  return {
-    namespace: row.namespace,
-    measuredAtMs: row.measured_at_ms,
-    agentId: row.agent_id,
-    capability: row.capability,
-    success: row.success,
-    reason: row.reason,
-    queueUs: row.queue_us === null ? undefined : Number(row.queue_us),
-    runUs: row.run_us === null ? undefined : Number(row.run_us),
-  };
+  const attempts = packs.reduce((sum, pack) => sum + pack.attempts.length, 0);
+  return { packs: packs.length, attempts };
 }
 
 /** The sums of a row, as they are stored. */

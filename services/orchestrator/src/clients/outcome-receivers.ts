@@ -1,11 +1,16 @@
 /** Registry and insight as receivers of outcomes. */
-import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { MetricsService } from "@nexus/proto/insight";
 import { OutcomeService } from "@nexus/proto/registry";
-import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
-import type { Outcome, OutcomeReceiver } from "../domain/outcome.ts";
+import { methodPath, type RpcChannel, rawUnary, type TokenSource, WireWriter } from "@nexus/rpc";
+import type { OutcomeGroup, OutcomeReceiver } from "../domain/outcome.ts";
 
-const REASON_MAX_CHARS = 128;
+/** A receiver that takes longer is asked again; what it counted meanwhile it leaves out. */
+const CALL_TIMEOUT_MS = 10_000;
+
+/** Field numbers that both requests have. */
+const STREAM = 1;
+const GROUPS = 2;
 
 /** What a receiver needs. */
 export interface ReceiverOptions {
@@ -13,67 +18,36 @@ export interface ReceiverOptions {
   readonly tokens: TokenSource;
 }
 
-function elapsed(from: Date, to: Date) {
-  return durationFromMs(Math.max(0, to.getTime() - from.getTime()));
-}
-
 /** Reports outcomes to the registry, which makes reputations of them. */
-export function createRegistryReceiver({ channel, tokens }: ReceiverOptions): OutcomeReceiver {
-  const client = createRpcClient(OutcomeService, channel, { tokens });
+export function createRegistryReceiver(options: ReceiverOptions): OutcomeReceiver {
+  return createReceiver("registry", OutcomeService.method.reportOutcomes, options);
+}
+
+/** Records outcomes in insight, which makes samples of them. */
+export function createInsightReceiver(options: ReceiverOptions): OutcomeReceiver {
+  return createReceiver("insight", MetricsService.method.recordOutcomes, options);
+}
+
+/** Sends groups as they are stored. A call is not repeated here: the loop that makes it does that. */
+function createReceiver(
+  name: string,
+  method: DescMethod,
+  { channel, tokens }: ReceiverOptions,
+): OutcomeReceiver {
+  const writer = new WireWriter();
+  const path = methodPath(method);
   return {
-    name: "registry",
-    async send(outcomes, signal) {
-      await client.reportOutcomes({ outcomes: outcomes.map(toWireOutcome) }, { signal });
+    name,
+    async send(stream, groups, signal) {
+      const request = writeRequest(writer, stream, groups);
+      await rawUnary(channel, path, request, { tokens, signal, timeoutMs: CALL_TIMEOUT_MS });
     },
   };
 }
 
-function toWireOutcome(outcome: Outcome) {
-  const { namespace, agentId, capability, taskId, fence, success, startedAt, endedAt } = outcome;
-  return {
-    namespace,
-    agentId,
-    capability,
-    taskId,
-    fence,
-    success,
-    reason: outcome.reason.slice(0, REASON_MAX_CHARS),
-    ...(startedAt === undefined ? {} : { runTime: elapsed(startedAt, endedAt) }),
-    endTime: timestampFromDate(endedAt),
-  };
-}
-
-/** Records a sample for each outcome in insight. */
-export function createInsightReceiver({ channel, tokens }: ReceiverOptions): OutcomeReceiver {
-  const client = createRpcClient(MetricsService, channel, { tokens });
-  return {
-    name: "insight",
-    async send(outcomes, signal) {
-      await client.recordSamples({ samples: outcomes.map(toSample) }, { signal });
-    },
-  };
-}
-
-function toSample(outcome: Outcome) {
-  const { taskId, fence, readyAt, leasedAt, endedAt } = outcome;
-  const { jobId, capability, agentId, attempt, success } = outcome;
-  return {
-    sampleId: `${taskId}:${fence}`,
-    namespace: outcome.namespace,
-    time: timestampFromDate(endedAt),
-    measurement: {
-      case: "task" as const,
-      value: {
-        jobId,
-        taskId,
-        capability,
-        agentId,
-        attempt,
-        success,
-        reason: outcome.reason.slice(0, REASON_MAX_CHARS),
-        queueTime: elapsed(readyAt, leasedAt),
-        runTime: elapsed(leasedAt, endedAt),
-      },
-    },
-  };
+/** A repeated field is its elements, one after the other. */
+function writeRequest(writer: WireWriter, stream: string, groups: readonly OutcomeGroup[]): Buffer {
+  writer.text(STREAM, stream);
+  for (const { data } of groups) writer.bytes(GROUPS, data);
+  return writer.take();
 }

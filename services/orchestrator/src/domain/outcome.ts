@@ -1,9 +1,7 @@
-/** The end of an attempt, as registry and insight hear of it. */
+/** The ends of attempts, as registry and insight hear of them. */
 
 /** One ended attempt. */
-export interface Outcome {
-  /** Grows with each outcome, in the order of commits. */
-  readonly position: bigint;
+export interface AttemptOutcome {
   readonly namespace: string;
   readonly jobId: string;
   readonly taskId: string;
@@ -14,19 +12,38 @@ export interface Outcome {
   readonly success: boolean;
   /** Empty on success. */
   readonly reason: string;
-  readonly readyAt: Date;
-  readonly leasedAt: Date;
-  /** Unset when the agent never said that it began. */
-  readonly startedAt: Date | undefined;
-  readonly endedAt: Date;
+  /** From ready to leased. */
+  readonly queueMs: number;
+  /** From leased to ended. */
+  readonly runMs: number;
+  /** From the agent's word that it began to the end; undefined when it never said so. */
+  readonly workMs: number | undefined;
+  /** Epoch milliseconds by database time. */
+  readonly endedAtMs: number;
+}
+
+/** Writes outcomes as they are stored and sent. */
+export interface OutcomeCodec {
+  writeGroup(position: number, outcomes: readonly AttemptOutcome[]): Buffer;
+}
+
+/** What one transaction ended, as it is stored. Sending needs to look into it no more. */
+export interface OutcomeGroup {
+  /** Grows from group to group of a stream, in the order of commits. */
+  readonly position: number;
+  /** How many. */
+  readonly outcomes: number;
+  readonly data: Buffer;
+  /** Epoch milliseconds by database time. */
+  readonly createdAtMs: number;
 }
 
 /** Somebody who is told of outcomes. */
 export interface OutcomeReceiver {
   /** For metrics and logs. */
   readonly name: string;
-  /** Tells a batch. Receivers count each outcome once, so a batch may be told again.
+  /** Tells a stretch of a stream. Receivers keep the last position they counted, so it may be told again.
    *
    * Errors: invalid when the receiver will never take it as it is; others are worth another try. */
-  send(outcomes: readonly Outcome[], signal: AbortSignal): Promise<void>;
+  send(stream: string, groups: readonly OutcomeGroup[], signal: AbortSignal): Promise<void>;
 }

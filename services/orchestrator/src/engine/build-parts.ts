@@ -2,6 +2,7 @@
 import type { Pool } from "@nexus/postgres";
 import type { Ids, Logger } from "@nexus/shared";
 import { type BreakerPolicy, DEFAULT_BREAKER } from "../domain/breaker.ts";
+import type { OutcomeCodec } from "../domain/outcome.ts";
 import type { Dispatch, EngineEvents, PlanCodec } from "../domain/ports.ts";
 import { AffinityBook } from "./affinity-book.ts";
 import { Backlog } from "./backlog.ts";
@@ -24,6 +25,7 @@ export interface EngineOptions {
   };
   readonly dispatch: Dispatch;
   readonly plans: PlanCodec;
+  readonly outcomes: OutcomeCodec;
   readonly events: EngineEvents;
   readonly limits: EngineLimits;
   readonly bulkhead: number;

@@ -17,6 +17,7 @@ import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
 import { LeaseChecker } from "./lease-checker.ts";
 import type { Ownership } from "./ledger.ts";
+import { OutcomeLog } from "./outcome-log.ts";
 import type { EngineParts } from "./parts.ts";
 import { Pauser } from "./pauser.ts";
 import { Planner } from "./planner.ts";
@@ -38,6 +39,9 @@ import type { WatchHub } from "./watch-hub.ts";
 
 /** How long stop() waits for what is queued to be committed. */
 const STOP_FLUSH_MAX_MS = 3_000;
+
+/** Its owner tells the outcomes of replicas that are gone; any shard would do. */
+const ADOPTING_SHARD = 0;
 
 /** Owns the wiring of the parts and their common life. */
 export class Engine {
@@ -64,8 +68,6 @@ export class Engine {
   readonly #redriver: Redriver;
   readonly #memory: ShardMemory;
   #outcomesVersion = 0;
-  /** Grows with every change of what this replica owns. */
-  #ownershipVersion = 0;
   /** It has taken shards since its start. */
   #hasTaken = false;
   /** Leases that the last sweep found unsent. */
@@ -99,7 +101,8 @@ export class Engine {
     });
     const onEnded = (live: LiveLease, settlement: Settlement | undefined) =>
       this.#onEnded(live, settlement);
-    this.#settler = new Settler({ parts, onEnded, onReady });
+    const outcomes = new OutcomeLog(options.replica.replicaId, options.outcomes);
+    this.#settler = new Settler({ parts, outcomes, onEnded, onReady });
     this.#submitter = new Submitter({ parts, onReady });
     this.#canceller = new Canceller({ parts, onReleased });
     this.pauser = new Pauser({ parts, onReady });
@@ -137,11 +140,10 @@ export class Engine {
     return this.#outcomesVersion;
   }
 
-  /** Whose outcomes are this replica's to tell; the generation grows whenever that changes. */
-  get outboxShards(): { readonly generation: number; readonly shards: readonly number[] } {
+  /** Says whether the outcomes that dead replicas left are this one's to tell: the owner of one shard does it. */
+  get adoptsOutcomes(): boolean {
     const { ledger } = this.#parts;
-    const shards = ledger.ownership === "owner" ? [...ledger.shards.keys()] : [];
-    return { generation: this.#ownershipVersion, shards };
+    return ledger.ownership === "owner" && ledger.shards.has(ADOPTING_SHARD);
   }
 
   /** This start of this process, among the replicas. */
@@ -183,10 +185,7 @@ export class Engine {
       onTaken: (shards: readonly number[], all: boolean) => this.#onTaken(shards, all),
       onGiven: (shards: readonly number[], blocked: ReadonlyMap<string, number>) =>
         this.#onGiven(shards, blocked),
-      onLost: () => {
-        this.#ownershipVersion += 1;
-        this.#scheduler.pause();
-      },
+      onLost: () => this.#scheduler.pause(),
     };
     this.#parts.ledger.start(hooks, address);
   }
@@ -288,7 +287,6 @@ export class Engine {
   }
 
   #onTaken(shards: readonly number[], all: boolean): void {
-    this.#ownershipVersion += 1;
     this.#outcomesVersion += 1;
     this.sessions.onLoaded(all);
     if (all) this.#options.onJoined();
@@ -304,7 +302,6 @@ export class Engine {
   }
 
   #onGiven(shards: readonly number[], blocked: ReadonlyMap<string, number>): void {
-    this.#ownershipVersion += 1;
     for (const agent of this.#memory.forget(shards, blocked)) this.#scheduler.wakeAgent(agent);
     const moved = notOwner("Another replica owns the job now; go on there from the last event.");
     this.hub.end(moved, inShards(shards));

@@ -3,6 +3,7 @@ import type { LiveTask } from "../domain/live-task.ts";
 import type { Settlement } from "../domain/settlement.ts";
 import { readyTasks } from "../domain/task-plan.ts";
 import type { Effects } from "../store/effects-store.ts";
+import type { SettledLease } from "../store/settle-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { EndedLease } from "./lease-orders.ts";
 
@@ -12,8 +13,8 @@ export interface FreedTask {
   readonly delayMs: number;
 }
 
-/** When each lease's task is ready again, for the leases that were ended. */
-export type SettledLeases = ReadonlyMap<string, { readonly readyAtMs: number }>;
+/** The leases that were ended, by task. */
+export type SettledLeases = ReadonlyMap<string, SettledLease>;
 
 /** Collects what a batch made ready; without what the same batch cancelled. */
 export function freedTasks(

@@ -75,7 +75,6 @@ export function toLeaseEnd({ live, order, settlement }: EndedLease, nowMs: numbe
     taskId: order.taskId,
     fence: order.fence,
     settlement,
-    capability: spec.capability,
     scheduleToStartMs: spec.scheduleToStartMs,
     startedAgoMs: live.acceptedAtMs === undefined ? undefined : nowMs - live.acceptedAtMs,
   };

@@ -25,6 +25,7 @@ import {
   toLeaseEnd,
   wordOf,
 } from "./lease-orders.ts";
+import type { OutcomeLog } from "./outcome-log.ts";
 import type { EngineParts } from "./parts.ts";
 import { withholdPaused } from "./pauser.ts";
 import { publish } from "./publish.ts";
@@ -46,6 +47,7 @@ interface Flushed {
 /** What the settler needs beside the shared parts. */
 export interface SettlerDeps {
   readonly parts: EngineParts;
+  readonly outcomes: OutcomeLog;
   /** A lease is over and its agent has a slot free; without a settlement when somebody else had ended it. */
   readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
   /** Tasks wait for an agent, again or for the first time. */
@@ -248,7 +250,8 @@ export class Settler {
       moved.push(movedByEnd(end));
       if (end.order.plan !== undefined) await insertPlan(client, end.live, end.order.plan, deltas);
     }
-    const supply = { newTaskId: taskIdsOf(this.#parts), jobs };
+    const alongside = () => this.#deps.outcomes.append(client, ended, settled);
+    const supply = { newTaskId: taskIdsOf(this.#parts), jobs, alongside };
     const effects = await applyEffects(client, moved, deltas, supply);
     const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
     return { accepted, settled, ended, effects, freed };

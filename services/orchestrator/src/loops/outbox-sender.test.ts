@@ -1,79 +1,99 @@
 import { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
-import type { Outcome, OutcomeReceiver } from "../domain/outcome.ts";
-import { OUTCOMES_PER_CALL_MAX, OutboxSender } from "./outbox-sender.ts";
+import type { OutcomeGroup, OutcomeReceiver } from "../domain/outcome.ts";
+import { OutboxSender } from "./outbox-sender.ts";
+import { GROUPS_PER_CALL_MAX, OUTCOMES_PER_CALL_MAX } from "./outcome-stream.ts";
 
 const NOW_MS = 1_700_000_000_000;
 const HOUR_MS = 3_600_000;
+const OWN = "own/1";
 
-function outcome(position: number, endedAgoMs = 0): Outcome {
-  const at = new Date(NOW_MS - endedAgoMs);
+interface Row extends OutcomeGroup {
+  readonly stream: string;
+}
+
+/** A group; positions are those of its last outcome, as the log numbers them. */
+function row(
+  position: number,
+  {
+    stream = OWN,
+    outcomes = 1,
+    ageMs = 0,
+  }: { stream?: string; outcomes?: number; ageMs?: number } = {},
+): Row {
+  return { stream, position, outcomes, data: Buffer.alloc(0), createdAtMs: NOW_MS - ageMs };
+}
+
+function rows(from: number, to: number, stream = OWN): Row[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => row(from + i, { stream }));
+}
+
+type Refusal = (stream: string, groups: readonly OutcomeGroup[]) => NexusError | undefined;
+
+/** A receiver that writes down what it hears. */
+function listener(name: string) {
+  const calls: { stream: string; positions: number[] }[] = [];
+  let refuse: Refusal = () => undefined;
+  const receiver: OutcomeReceiver = {
+    name,
+    send(stream, groups) {
+      const error = refuse(stream, groups);
+      if (error !== undefined) return Promise.reject(error);
+      calls.push({ stream, positions: groups.map(({ position }) => position) });
+      return Promise.resolve();
+    },
+  };
   return {
-    position: BigInt(position),
-    namespace: "default",
-    jobId: "job",
-    taskId: `task_${position}`,
-    fence: BigInt(position),
-    agentId: "a",
-    capability: "x",
-    attempt: 1,
-    success: true,
-    reason: "",
-    readyAt: at,
-    leasedAt: at,
-    startedAt: at,
-    endedAt: at,
+    receiver,
+    calls,
+    heard: (stream = OWN) =>
+      calls.filter((call) => call.stream === stream).flatMap(({ positions }) => positions),
+    refuseWith(next: Refusal) {
+      refuse = next;
+    },
   };
 }
 
-/** An outbox in memory and two receivers, one of which the test controls. */
-function setUp(rows: Outcome[], rowsMax = 1_000_000) {
-  const heard: bigint[] = [];
-  const other: bigint[] = [];
+/** An outbox in memory and two receivers. */
+function setUp(initial: readonly Row[], outcomesMax = 1_000_000) {
+  const stored = [...initial];
   const dropped: [string, number, string][] = [];
-  let refuse: (outcomes: readonly Outcome[]) => NexusError | undefined = () => undefined;
+  const [one, two] = [listener("one"), listener("two")];
   let depth = -1;
   let version = 0;
-  const receiver: OutcomeReceiver = {
-    name: "one",
-    send(outcomes) {
-      const error = refuse(outcomes);
-      if (error !== undefined) return Promise.reject(error);
-      heard.push(...outcomes.map((item) => item.position));
-      return Promise.resolve();
-    },
-  };
-  const second: OutcomeReceiver = {
-    name: "two",
-    send(outcomes) {
-      other.push(...outcomes.map((item) => item.position));
-      return Promise.resolve();
-    },
-  };
-  const stored = [...rows];
-  let owned = { generation: 1, shards: [0] };
+  let adopts = true;
+  const of = (stream: string) => stored.filter((each) => each.stream === stream);
   const sender = new OutboxSender({
     outbox: {
-      read: (_shards, after, limit) =>
-        Promise.resolve(stored.filter((row) => row.position > after).slice(0, limit)),
-      delete(_shards, upTo) {
-        const kept = stored.filter((row) => row.position > upTo);
-        const gone = stored.length - kept.length;
+      read(stream, after, { groupsMax, outcomesMax: most }) {
+        let sum = 0;
+        const page = of(stream)
+          .filter(({ position }) => position > after)
+          .slice(0, groupsMax)
+          .filter(({ outcomes }, index) => {
+            sum += outcomes;
+            return sum <= most || index === 0;
+          });
+        return Promise.resolve(page);
+      },
+      delete(stream, upTo) {
+        const kept = stored.filter((each) => each.stream !== stream || each.position > upTo);
         stored.splice(0, stored.length, ...kept);
-        return Promise.resolve(gone);
+        return Promise.resolve();
       },
-      span() {
-        const first = stored[0]?.position;
-        const last = stored.at(-1)?.position;
-        return Promise.resolve(
-          first === undefined || last === undefined ? undefined : { first, last },
-        );
+      span(stream) {
+        const [first, last] = [of(stream)[0], of(stream).at(-1)];
+        if (first === undefined || last === undefined) return Promise.resolve(undefined);
+        return Promise.resolve({ before: first.position - first.outcomes, last: last.position });
       },
+      orphans: () =>
+        Promise.resolve([...new Set(stored.map(({ stream }) => stream))].filter((s) => s !== OWN)),
     },
-    receivers: [receiver, second],
-    rowsMax,
-    owned: () => owned,
+    receivers: [one.receiver, two.receiver],
+    outcomesMax,
+    stream: OWN,
     version: () => version,
+    adopts: () => adopts,
     nowMs: () => NOW_MS,
     events: {
       outcomesSent: () => undefined,
@@ -85,23 +105,20 @@ function setUp(rows: Outcome[], rowsMax = 1_000_000) {
   });
   const signal = new AbortController().signal;
   return {
-    heard,
-    other,
+    one,
+    two,
     dropped,
     stored,
     sender,
     depth: () => depth,
-    commit(row: Outcome) {
-      stored.push(row);
+    commit(...added: Row[]) {
+      stored.push(...added);
       version += 1;
     },
-    tellOne: () => sender.tell(receiver, signal),
-    tellTwo: () => sender.tell(second, signal),
-    take(...shards: number[]) {
-      owned = { generation: owned.generation + 1, shards };
-    },
-    refuseWith(fn: typeof refuse) {
-      refuse = fn;
+    tellOne: () => sender.tell(one.receiver, signal),
+    tellTwo: () => sender.tell(two.receiver, signal),
+    adopt(next: boolean) {
+      adopts = next;
     },
   };
 }
@@ -110,18 +127,21 @@ function failing(kind: "invalid" | "unavailable") {
   return new NexusError({ kind, reason: "X", message: "x" });
 }
 
-function range(from: number, to: number): bigint[] {
-  return Array.from({ length: to - from + 1 }, (_, i) => BigInt(from + i));
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
 describe("OutboxSender", () => {
   it("tells in batches, in order, and deletes only what both have heard", async () => {
-    const rows = Array.from({ length: 1_200 }, (_, i) => outcome(i + 1));
-    const t = setUp(rows);
+    const t = setUp(rows(1, 600));
     await t.tellOne();
-    expect(t.heard).toEqual(range(1, 1_200));
+    expect(t.one.heard()).toEqual(range(1, 600));
+    for (const { positions } of t.one.calls) {
+      expect(positions.length).toBeLessThanOrEqual(GROUPS_PER_CALL_MAX);
+    }
     await t.sender.sweep();
-    expect(t.stored).toHaveLength(1_200);
+    expect(t.stored).toHaveLength(600);
+    expect(t.depth()).toBe(600);
     await t.tellTwo();
     await t.sender.sweep();
     expect(t.stored).toHaveLength(0);
@@ -129,78 +149,130 @@ describe("OutboxSender", () => {
     expect(t.depth()).toBe(0);
   });
 
-  it("tells a receiver again what it did not acknowledge, and never twice what it did", async () => {
-    const t = setUp(Array.from({ length: OUTCOMES_PER_CALL_MAX + 10 }, (_, i) => outcome(i + 1)));
-    t.refuseWith(() => (t.heard.length === 0 ? undefined : failing("unavailable")));
-    await expect(t.tellOne()).rejects.toThrow();
-    expect(t.heard).toEqual(range(1, OUTCOMES_PER_CALL_MAX));
-    t.refuseWith(() => undefined);
+  it("bounds the outcomes of a call, and sends a largest group alone", async () => {
+    const sizes = [400, 400, 400, OUTCOMES_PER_CALL_MAX, 1];
+    let position = 0;
+    const t = setUp(
+      sizes.map((outcomes) => {
+        position += outcomes;
+        return row(position, { outcomes });
+      }),
+    );
     await t.tellOne();
-    expect(t.heard).toEqual(range(1, OUTCOMES_PER_CALL_MAX + 10));
+    expect(t.one.calls.map(({ positions }) => positions)).toEqual([
+      [400, 800],
+      [1_200],
+      [2_200],
+      [2_201],
+    ]);
+  });
+
+  it("tells a receiver again what it did not acknowledge, and never twice what it did", async () => {
+    const t = setUp(rows(1, GROUPS_PER_CALL_MAX + 10));
+    t.one.refuseWith(() => (t.one.calls.length === 0 ? undefined : failing("unavailable")));
+    await expect(t.tellOne()).rejects.toThrow();
+    expect(t.one.heard()).toEqual(range(1, GROUPS_PER_CALL_MAX));
+    t.one.refuseWith(() => undefined);
+    await t.tellOne();
+    expect(t.one.heard()).toEqual(range(1, GROUPS_PER_CALL_MAX + 10));
   });
 
   it("asks for outcomes only after some were committed", async () => {
-    const t = setUp([outcome(1)]);
+    const t = setUp(rows(1, 1));
     await t.tellOne();
-    t.stored.push(outcome(2));
+    t.stored.push(row(2));
     await t.tellOne();
-    expect(t.heard).toEqual([1n]);
-    t.commit(outcome(3));
+    expect(t.one.heard()).toEqual([1]);
+    t.commit(row(3));
     await t.tellOne();
-    expect(t.heard).toEqual([1n, 2n, 3n]);
+    expect(t.one.heard()).toEqual([1, 2, 3]);
   });
 
-  it("drops only the outcome that a receiver will never take", async () => {
-    const t = setUp(Array.from({ length: 20 }, (_, i) => outcome(i + 1)));
-    t.refuseWith((batch) =>
-      batch.some((o) => o.position === 7n) ? failing("invalid") : undefined,
+  it("drops only the group that a receiver will never take", async () => {
+    const t = setUp([...rows(1, 6), row(9, { outcomes: 3 }), ...rows(10, 20)]);
+    t.one.refuseWith((_stream, groups) =>
+      groups.some(({ position }) => position === 9) ? failing("invalid") : undefined,
     );
     await t.tellOne();
-    expect(t.heard).toEqual(range(1, 20).filter((position) => position !== 7n));
-    expect(t.dropped).toEqual([["one", 1, "X"]]);
+    expect(t.one.heard()).toEqual([...range(1, 6), ...range(10, 20)]);
+    expect(t.dropped).toEqual([["one", 3, "X"]]);
   });
 
   it("drops what is too old to be counted once", async () => {
-    const t = setUp([outcome(1, 24 * HOUR_MS), outcome(2, HOUR_MS)]);
+    const t = setUp([row(2, { outcomes: 2, ageMs: 24 * HOUR_MS }), row(3, { ageMs: HOUR_MS })]);
     await t.tellOne();
-    expect(t.heard).toEqual([2n]);
-    expect(t.dropped).toEqual([["one", 1, "too old"]]);
+    expect(t.one.heard()).toEqual([3]);
+    expect(t.dropped).toEqual([["one", 2, "too old"]]);
   });
 
   it("drops the oldest beyond its limit when a receiver stays away", async () => {
-    const t = setUp(
-      Array.from({ length: 30 }, (_, i) => outcome(i + 1)),
-      10,
-    );
+    const t = setUp(rows(1, 30), 10);
     await t.tellTwo();
     await t.sender.sweep();
-    expect(t.stored.map((row) => row.position)).toEqual(range(21, 30));
-    expect(t.dropped[0]?.[2]).toBe("outbox full");
+    expect(t.stored.map(({ position }) => position)).toEqual(range(21, 30));
+    expect(t.dropped).toEqual([["all", 20, "outbox full"]]);
     expect(t.depth()).toBe(10);
   });
 
-  it("begins anew when shards were taken, and deletes nothing that was not told since", async () => {
-    const t = setUp(Array.from({ length: 3 }, (_, i) => outcome(i + 2)));
-    await t.tellOne();
-    await t.tellTwo();
-    // Of the shard taken now, and older than all that was told.
-    t.stored.unshift(outcome(1));
-    t.take(0, 1);
+  it("tells what dead replicas left, their oldest stream first, and deletes it", async () => {
+    const t = setUp([...rows(5, 7, "dead/1"), ...rows(1, 2, "dead/2"), ...rows(1, 3)]);
     await t.sender.sweep();
-    expect(t.stored).toHaveLength(4);
     await t.tellOne();
+    expect(t.one.calls.map(({ stream }) => stream)).toEqual([OWN, "dead/1", "dead/2"]);
+    expect(t.one.heard("dead/1")).toEqual([5, 6, 7]);
+    await t.sender.sweep();
+    expect(t.stored).toHaveLength(8);
+    expect(t.depth()).toBe(8);
     await t.tellTwo();
-    expect(t.heard).toEqual([...range(2, 4), ...range(1, 4)]);
     await t.sender.sweep();
     expect(t.stored).toHaveLength(0);
+    await t.sender.sweep();
+    await t.tellOne();
+    expect(t.one.heard("dead/1")).toEqual([5, 6, 7]);
+    expect(t.depth()).toBe(0);
   });
 
-  it("tells and deletes nothing while this replica may not write", async () => {
-    const t = setUp([outcome(1)]);
-    t.take();
-    await t.tellOne();
+  it("leaves what dead replicas left to the one that adopts, and tells its own all the same", async () => {
+    const t = setUp([...rows(1, 2, "dead/1"), ...rows(1, 3)]);
+    t.adopt(false);
     await t.sender.sweep();
-    expect(t.heard).toEqual([]);
-    expect(t.stored).toHaveLength(1);
+    await t.tellOne();
+    expect(t.one.heard("dead/1")).toEqual([]);
+    expect(t.one.heard()).toEqual([1, 2, 3]);
+    t.adopt(true);
+    await t.sender.sweep();
+    await t.tellOne();
+    expect(t.one.heard("dead/1")).toEqual([1, 2]);
+  });
+
+  it("tells what a replica added to its stream that came back between two looks", async () => {
+    const t = setUp(rows(1, 2, "dead/1"));
+    await t.sender.sweep();
+    await t.tellOne();
+    await t.tellOne();
+    t.stored.push(row(3, { stream: "dead/1" }));
+    await t.sender.sweep();
+    await t.tellOne();
+    expect(t.one.heard("dead/1")).toEqual([1, 2, 3]);
+  });
+
+  it("tells all of a stream again when it adopts it a second time", async () => {
+    const t = setUp(rows(1, 2, "dead/1"));
+    await t.sender.sweep();
+    await t.tellOne();
+    t.adopt(false);
+    await t.sender.sweep();
+    t.adopt(true);
+    await t.sender.sweep();
+    await t.tellOne();
+    expect(t.one.heard("dead/1")).toEqual([1, 2, 1, 2]);
+    expect(t.stored).toHaveLength(2);
+  });
+
+  it("does not adopt its own stream while it is put out", async () => {
+    const t = setUp(rows(1, 2));
+    await t.sender.sweep();
+    await t.tellOne();
+    expect(t.one.calls).toHaveLength(1);
   });
 });

@@ -49,6 +49,8 @@ export interface EffectsSupply {
   readonly inserted?: readonly string[];
   /** The jobs of the moves, where they were read together with what moved them. */
   readonly jobs?: HeldJobs;
+  /** Something else to write, which shares the last round trip. */
+  readonly alongside?: () => Promise<void>;
 }
 
 /** For moves that end no task. */
@@ -92,7 +94,11 @@ export async function applyEffects(
     round = steps.ended.map(movedByMap);
   }
   const { changes: jobs, namespaces, write } = await stepJobs(client, deltas.all, supply.jobs);
-  const [events] = await together(appendEvents(client, inOrder(jobs, trail.changes)), write());
+  const [events] = await together(
+    appendEvents(client, inOrder(jobs, trail.changes)),
+    write(),
+    supply.alongside?.() ?? Promise.resolve(),
+  );
   const { unblocked, cancelled } = trail;
   const leftBlocked = sumByNamespace(trail.leftBlocked, namespaces);
   return { unblocked, events, cancelled, leftBlocked };

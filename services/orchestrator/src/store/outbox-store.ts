@@ -1,96 +1,115 @@
-/** Ends of attempts that registry and insight have not both acknowledged. */
+/** Ends of attempts that registry and insight have not both acknowledged: a row for each transaction that ended some. */
 import type { Queryable } from "@nexus/postgres";
-import type { Outcome } from "../domain/outcome.ts";
-import { toJobId, toTaskId } from "./row-ids.ts";
+import type { OutcomeGroup } from "../domain/outcome.ts";
 
+const INSERT = {
+  name: "outbox-insert",
+  text: "INSERT INTO outbox (stream, position, outcomes, data) VALUES ($1, $2, $3, $4)",
+};
+
+/** Puts a group into the outbox, inside the transaction that ended its attempts. Cost: 1 statement. */
+export async function insertGroup(
+  client: Queryable,
+  stream: string,
+  { position, outcomes, data }: Omit<OutcomeGroup, "createdAtMs">,
+): Promise<void> {
+  await client.query(INSERT, [stream, position, outcomes, data]);
+}
+
+/** Most groups and outcomes of one reading. */
+export interface OutboxPage {
+  readonly groupsMax: number;
+  readonly outcomesMax: number;
+}
+
+/** Cut by the sum of outcomes, but never to nothing. */
 const READ = {
   name: "outbox-read",
   text: `
-    SELECT id, namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason,
-           (extract(epoch FROM ready_at) * 1000)::float8 AS ready_at_ms,
-           (extract(epoch FROM leased_at) * 1000)::float8 AS leased_at_ms,
-           (extract(epoch FROM started_at) * 1000)::float8 AS started_at_ms,
-           (extract(epoch FROM ended_at) * 1000)::float8 AS ended_at_ms
-      FROM outbox WHERE id > $1 AND shard = ANY($3::smallint[]) ORDER BY id LIMIT $2`,
+    SELECT position, outcomes, data, created_at_ms
+      FROM (SELECT position, outcomes, data, date_part('epoch', created_at) * 1000 AS created_at_ms,
+                   sum(outcomes) OVER (ORDER BY position) AS total
+              FROM (SELECT position, outcomes, data, created_at
+                      FROM outbox WHERE stream = $1 AND position > $2 ORDER BY position LIMIT $3) page
+           ) counted
+     WHERE total <= $4 OR total = outcomes
+     ORDER BY position`,
 };
 
-interface OutboxRow {
-  readonly id: string;
-  readonly namespace: string;
-  readonly job_id: string;
-  readonly task_id: string;
-  readonly fence: string;
-  readonly agent_id: string;
-  readonly capability: string;
-  readonly attempt: number;
-  readonly success: boolean;
-  readonly reason: string;
-  // Numbers, as the driver takes long to make a date of a text.
-  readonly ready_at_ms: number;
-  readonly leased_at_ms: number;
-  readonly started_at_ms: number | null;
-  readonly ended_at_ms: number;
-}
-
-/** Reads outcomes of the shards after a position, oldest first. Positions of a shard have the order of its commits. */
+/** Reads groups of a stream after a position, oldest first. */
 export async function readOutbox(
   client: Queryable,
-  shards: readonly number[],
-  after: bigint,
-  limit: number,
-): Promise<Outcome[]> {
-  const { rows } = await client.query<OutboxRow>(READ, [after.toString(), limit, shards]);
-  return rows.map((row) => ({
-    position: BigInt(row.id),
-    namespace: row.namespace,
-    jobId: toJobId(row.job_id),
-    taskId: toTaskId(row.task_id),
-    fence: BigInt(row.fence),
-    agentId: row.agent_id,
-    capability: row.capability,
-    attempt: row.attempt,
-    success: row.success,
-    reason: row.reason,
-    readyAt: new Date(row.ready_at_ms),
-    leasedAt: new Date(row.leased_at_ms),
-    startedAt: row.started_at_ms === null ? undefined : new Date(row.started_at_ms),
-    endedAt: new Date(row.ended_at_ms),
-  }));
+  stream: string,
+  after: number,
+  page: OutboxPage,
+): Promise<OutcomeGroup[]> {
+  const { rows } = await client.query<{
+    position: string;
+    outcomes: number;
+    data: Buffer;
+    created_at_ms: number;
+  }>(READ, [stream, after, page.groupsMax, page.outcomesMax]);
+  return rows.map(({ position, outcomes, data, created_at_ms: createdAtMs }) => {
+    return { position: Number(position), outcomes, data, createdAtMs };
+  });
 }
 
 const DELETE = {
   name: "outbox-delete",
-  text: `
-    DELETE FROM outbox o
-     WHERE id <= $1 AND shard = ANY($2::smallint[])
-       AND EXISTS (SELECT FROM shard_owners s WHERE s.shard = o.shard AND s.owner = $3)`,
+  text: "DELETE FROM outbox WHERE stream = $1 AND position <= $2",
 };
 
-/** Deletes outcomes of the shards up to a position; returns how many. What is another replica's by now is left to it: it may have
- * more below the position than this one saw. */
-export async function deleteOutbox(
-  client: Queryable,
-  { replicaId, shards }: { readonly replicaId: string; readonly shards: readonly number[] },
-  upTo: bigint,
-): Promise<number> {
-  const { rowCount } = await client.query(DELETE, [upTo.toString(), shards, replicaId]);
-  return rowCount;
+/** Deletes groups of a stream up to a position. */
+export async function deleteOutbox(client: Queryable, stream: string, upTo: number): Promise<void> {
+  await client.query(DELETE, [stream, upTo]);
 }
 
 const SPAN = {
   name: "outbox-span",
-  text: "SELECT min(id) AS first, max(id) AS last FROM outbox WHERE shard = ANY($1::smallint[])",
+  text: `
+    SELECT min(position) - (SELECT f.outcomes FROM outbox f WHERE f.stream = $1 ORDER BY f.position LIMIT 1) AS before,
+           max(position) AS last
+      FROM outbox WHERE stream = $1`,
 };
 
-/** Returns the lowest and highest position of the shards; undefined when nothing waits. Positions are dense enough to count what
- * all replicas have waiting. */
+/** How many outcomes of a stream are gone from the outbox, and how many there have been; what lies between waits, but for numbers
+ * that were left out. */
+export interface OutboxSpan {
+  readonly before: number;
+  readonly last: number;
+}
+
+/** Reads what waits of a stream; undefined when nothing does. */
 export async function readOutboxSpan(
   client: Queryable,
-  shards: readonly number[],
-): Promise<{ readonly first: bigint; readonly last: bigint } | undefined> {
-  const { rows } = await client.query<{ first: string | null; last: string | null }>(SPAN, [
-    shards,
+  stream: string,
+): Promise<OutboxSpan | undefined> {
+  const { rows } = await client.query<{ before: string | null; last: string | null }>(SPAN, [
+    stream,
   ]);
-  const { first = null, last = null } = rows[0] ?? {};
-  return first === null || last === null ? undefined : { first: BigInt(first), last: BigInt(last) };
+  const { before = null, last = null } = rows[0] ?? {};
+  if (before === null || last === null) return undefined;
+  return { before: Number(before), last: Number(last) };
+}
+
+/** Jumps from stream to stream, whatever the number of rows. */
+const ORPHANS = {
+  name: "outbox-orphans",
+  text: `
+    WITH RECURSIVE streams AS (
+      (SELECT stream FROM outbox ORDER BY stream LIMIT 1)
+      UNION ALL
+      SELECT (SELECT o.stream FROM outbox o WHERE o.stream > s.stream ORDER BY o.stream LIMIT 1)
+        FROM streams s WHERE s.stream IS NOT NULL
+    )
+    SELECT s.stream FROM streams s
+     WHERE s.stream IS NOT NULL AND NOT EXISTS (SELECT FROM replicas r WHERE r.replica_id = s.stream)
+     ORDER BY (SELECT o.created_at FROM outbox o WHERE o.stream = s.stream ORDER BY o.position LIMIT 1)`,
+};
+
+/** Lists streams that have something left and whose replica is gone, oldest first. Nothing is added to such a stream: whoever puts
+ * a replica out waits for its transactions, and later ones fail. */
+export async function readOrphans(client: Queryable): Promise<string[]> {
+  const { rows } = await client.query<{ stream: string }>(ORPHANS);
+  return rows.map(({ stream }) => stream);
 }

@@ -1,4 +1,4 @@
-/** The end of leases: history, outputs, retries and reports, in one statement guarded by the fence. */
+/** The end of leases: history, outputs and retries, in one statement guarded by the fence. */
 import type { Queryable } from "@nexus/postgres";
 import type { Settlement } from "../domain/settlement.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
@@ -13,16 +13,14 @@ const SETTLE = {
   text: `
     WITH input AS (
       SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
-                           $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bool[], $13::text[],
-                           $14::text[], $15::bytea[])
+                           $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[])
         AS i(task_id, fence, to_state, outcome, word, charged, reason, message, started_ago_ms, delay_ms, wait_ms,
-             reported, capability, content_type, output)
+             content_type, output)
     ), ended AS (
       DELETE FROM leases l USING input i WHERE l.task_id = i.task_id AND l.fence = i.fence
       RETURNING l.task_id, l.shard, l.job_id, l.fence, l.namespace, l.agent_id, l.agent_epoch, l.attempt,
-                l.ready_at AS was_ready_at, l.leased_at, l.decision, i.to_state, i.outcome, i.word,
-                i.charged AS costs, i.reason, i.message, i.started_ago_ms, i.delay_ms, i.wait_ms, i.reported,
-                i.capability, i.content_type, i.output
+                l.leased_at, l.decision, i.to_state, i.outcome, i.word, i.charged AS costs, i.reason, i.message,
+                i.started_ago_ms, i.delay_ms, i.wait_ms, i.content_type, i.output
     ), moved AS (
       UPDATE task_states s
          SET state = e.to_state, charged = s.charged + e.costs::int, fence = 0,
@@ -32,7 +30,7 @@ const SETTLE = {
              ended_at = CASE WHEN e.to_state <> 'READY' THEN now() END,
              failure_reason = e.reason, failure_message = e.message, failure_task_key = NULL
         FROM ended e
-       WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($16::task_state[])
+       WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($14::task_state[])
       RETURNING e.*, s.started_at, s.ready_at
     ), history AS (
       INSERT INTO attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at, outcome,
@@ -47,14 +45,9 @@ const SETTLE = {
     ), stored AS (
       INSERT INTO task_outputs (task_id, content_type, data)
       SELECT task_id, content_type, output FROM moved WHERE to_state = 'SUCCEEDED'
-    ), report AS (
-      INSERT INTO outbox (shard, namespace, job_id, task_id, fence, agent_id, capability, attempt, success, reason, ready_at,
-                          leased_at, started_at, ended_at)
-      SELECT shard, namespace, job_id, task_id, fence, agent_id, capability, attempt, to_state = 'SUCCEEDED',
-             coalesce(reason, ''), was_ready_at, leased_at, started_at, now()
-        FROM moved WHERE reported
     )
-    SELECT c.ended, m.task_id, (extract(epoch FROM m.ready_at) * 1000)::float8 AS ready_at_ms
+    SELECT c.ended, m.task_id, date_part('epoch', m.ready_at) * 1000 AS ready_at_ms,
+           date_part('epoch', m.started_at) * 1000 AS started_at_ms, date_part('epoch', now()) * 1000 AS ended_at_ms
       FROM (SELECT count(*)::int AS ended FROM ended) c LEFT JOIN moved m ON true`,
 };
 const ENDING_STATES = statesThatAllow("SUCCEED");
@@ -64,7 +57,6 @@ export interface LeaseEnd {
   readonly taskId: string;
   readonly fence: bigint;
   readonly settlement: Settlement;
-  readonly capability: string;
   readonly scheduleToStartMs: number;
   /** How long ago the agent said that it began, when that is not stored yet. */
   readonly startedAgoMs: number | undefined;
@@ -85,16 +77,27 @@ interface SettleRow {
   readonly ended: number;
   readonly task_id: string | null;
   readonly ready_at_ms: number | null;
+  readonly started_at_ms: number | null;
+  readonly ended_at_ms: number;
 }
 
-/** Ends leases (each task once). Returns, by task id, when the task is ready again (or was); a lease that was over
- * already is absent and nothing of it changed.
+/** A lease that was ended; epoch milliseconds by database time. */
+export interface SettledLease {
+  /** When the task is ready again, or was. */
+  readonly readyAtMs: number;
+  /** Undefined when the agent never said that it began. */
+  readonly startedAtMs: number | undefined;
+  readonly endedAtMs: number;
+}
+
+/** Ends leases (each task once). Returns what was ended, by task id; a lease that was over already is absent and nothing
+ * of it changed.
  *
  * Errors: internal/INTERNAL when a lease had no running task to go with it; nothing is stored then. */
 export async function settleLeases(
   client: Queryable,
   ends: readonly LeaseEnd[],
-): Promise<Map<string, { readonly readyAtMs: number }>> {
+): Promise<Map<string, SettledLease>> {
   if (ends.length === 0) return new Map();
   const outputs = ends.map(({ settlement }) => settlement.output);
   const { rows } = await client.query<SettleRow>(SETTLE, [
@@ -109,16 +112,18 @@ export async function settleLeases(
     ends.map((end) => (end.startedAgoMs === undefined ? null : Math.round(end.startedAgoMs))),
     ends.map((end) => end.settlement.delayMs),
     ends.map((end) => end.scheduleToStartMs),
-    ends.map((end) => end.settlement.reported),
-    ends.map((end) => end.capability),
     outputs.map((output) => output?.contentType ?? null),
     outputs.map((output) => (output === undefined ? null : toBuffer(output.data))),
     ENDING_STATES,
   ]);
-  const settled = new Map<string, { readyAtMs: number }>();
+  const settled = new Map<string, SettledLease>();
   for (const row of rows) {
     if (row.task_id === null) continue;
-    settled.set(toTaskId(row.task_id), { readyAtMs: row.ready_at_ms ?? 0 });
+    settled.set(toTaskId(row.task_id), {
+      readyAtMs: row.ready_at_ms ?? 0,
+      startedAtMs: row.started_at_ms ?? undefined,
+      endedAtMs: row.ended_at_ms,
+    });
   }
   assertMoved("leases to their tasks", rows[0]?.ended ?? 0, settled.size);
   return settled;

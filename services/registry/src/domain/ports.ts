@@ -114,10 +114,16 @@ export interface PresenceStore {
 export interface Outcome extends AgentKey {
   readonly capability: string;
   readonly taskId: string;
-  readonly fence: bigint;
   readonly success: boolean;
   readonly reason: string;
   readonly runTimeMs: number | undefined;
+}
+
+/** Outcomes that are counted together or not at all. */
+export interface OutcomeGroup {
+  /** Grows from group to group of a stream. */
+  readonly position: bigint;
+  readonly outcomes: readonly Outcome[];
 }
 
 /** Which reputation an outcome belongs to, and what it was before. */
@@ -141,10 +147,11 @@ export type ReputationFold = (
 
 /** Reputations, and which outcomes have been counted. */
 export interface ReputationStore {
-  /** Counts outcomes that were not counted in the last 24 h, in one transaction. Outcomes of agents that are not
-   * registered are remembered and count nowhere. */
+  /** Counts groups of a stream, by rising position, from the last position that was counted on, in one transaction. Outcomes of
+   * agents that are not registered count nowhere. */
   count(
-    outcomes: readonly Outcome[],
+    stream: string,
+    groups: readonly OutcomeGroup[],
     fold: ReputationFold,
   ): Promise<{ readonly counted: number; readonly change: number | undefined }>;
 }

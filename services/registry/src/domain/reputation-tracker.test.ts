@@ -12,7 +12,6 @@ function outcome(changes: Partial<Outcome> = {}): Outcome {
     agentId: "a",
     capability: "text.analyse",
     taskId: "task_1",
-    fence: 1n,
     success: true,
     reason: "",
     runTimeMs: undefined,
@@ -59,14 +58,14 @@ describe("foldOutcomes", () => {
 });
 
 describe("ReputationTracker", () => {
-  it("passes each task and fence once and tells what was counted", async () => {
-    const passed: (readonly Outcome[])[] = [];
+  function setUp() {
+    const calls: unknown[][] = [];
     const events = createFakeEvents();
     let changes = 0;
     const tracker = createReputationTracker({
       reputations: {
-        count: (outcomes) => {
-          passed.push(outcomes);
+        count: (stream, groups) => {
+          calls.push([stream, groups]);
           return Promise.resolve({ counted: 2, change: 7 });
         },
       },
@@ -76,10 +75,28 @@ describe("ReputationTracker", () => {
         changes += 1;
       },
     });
-    const repeated = [outcome(), outcome({ success: false }), outcome({ fence: 2n })];
-    expect(await tracker.report(repeated)).toBe(2);
-    expect(passed).toEqual([[outcome(), outcome({ fence: 2n })]]);
+    return { tracker, calls, events, changes: () => changes };
+  }
+
+  it("hands groups on and tells what was counted", async () => {
+    const { tracker, calls, events, changes } = setUp();
+    const groups = [
+      { position: 3n, outcomes: [outcome()] },
+      { position: 9n, outcomes: [outcome(), outcome({ success: false })] },
+    ];
+    expect(await tracker.report("stream", groups)).toBe(2);
+    expect(calls).toEqual([["stream", groups]]);
     expect(events.told).toEqual([["outcomesCounted", 2, 1]]);
-    expect(changes).toBe(1);
+    expect(changes()).toBe(1);
+  });
+
+  it.each([[[1n, 1n]], [[2n, 1n]], [[0n]]])("refuses the positions %s", async (positions) => {
+    const { tracker, calls } = setUp();
+    const groups = positions.map((position) => ({ position, outcomes: [outcome()] }));
+    await expect(tracker.report("stream", groups)).rejects.toMatchObject({
+      kind: "invalid",
+      reason: "POSITIONS_NOT_RISING",
+    });
+    expect(calls).toEqual([]);
   });
 });

@@ -1,7 +1,9 @@
 /** ReputationTracker: turns the outcomes of tasks into reputations. */
+import { NexusError } from "@nexus/shared";
 import { type AgentKey, keyText } from "./agent.ts";
 import type {
   Outcome,
+  OutcomeGroup,
   RegistryEvents,
   ReputationAfter,
   ReputationBefore,
@@ -11,10 +13,11 @@ import { addOutcome, newReputation } from "./reputation.ts";
 
 /** Counts outcomes. */
 export interface ReputationTracker {
-  /** Counts a batch, each outcome at most once in 24 h, and returns how many were new and belong to a registered agent.
+  /** Counts what is new of a stream, and returns how many outcomes that were, of registered agents.
    *
-   * One transaction: on an error nothing was counted and the batch may be sent again whole. */
-  report(outcomes: readonly Outcome[]): Promise<number>;
+   * One transaction: on an error nothing was counted and the groups may be sent again, with others behind them or without.
+   * Errors: invalid/POSITIONS_NOT_RISING. */
+  report(stream: string, groups: readonly OutcomeGroup[]): Promise<number>;
 }
 
 /** What createReputationTracker needs. */
@@ -29,27 +32,35 @@ export interface ReputationTrackerDeps {
 /** Creates the tracker. */
 export function createReputationTracker(deps: ReputationTrackerDeps): ReputationTracker {
   return {
-    report: async (outcomes) => {
-      const distinct = distinctOutcomes(outcomes);
-      const { counted, change } = await deps.reputations.count(distinct, (before, fresh, nowMs) =>
-        foldOutcomes(before, fresh, { nowMs, halfLifeMs: deps.halfLifeMs }),
+    report: async (stream, groups) => {
+      assertRising(groups);
+      const { counted, change } = await deps.reputations.count(
+        stream,
+        groups,
+        (before, fresh, nowMs) =>
+          foldOutcomes(before, fresh, { nowMs, halfLifeMs: deps.halfLifeMs }),
       );
-      deps.events.outcomesCounted(counted, outcomes.length - counted);
+      const reported = groups.reduce((sum, { outcomes }) => sum + outcomes.length, 0);
+      deps.events.outcomesCounted(counted, reported - counted);
       if (change !== undefined) deps.onChange();
       return counted;
     },
   };
 }
 
-/** Drops repetitions inside one batch: the first of a task and fence stays. */
-function distinctOutcomes(outcomes: readonly Outcome[]): Outcome[] {
-  const seen = new Set<string>();
-  return outcomes.filter(({ taskId, fence }) => {
-    const id = `${fence} ${taskId}`;
-    if (seen.has(id)) return false;
-    seen.add(id);
-    return true;
-  });
+/** Only the last position of a call is kept, so a group behind a later one would never be told apart from a repeated one. */
+function assertRising(groups: readonly OutcomeGroup[]): void {
+  let last = 0n;
+  for (const [index, { position }] of groups.entries()) {
+    if (position <= last) {
+      throw new NexusError({
+        kind: "invalid",
+        reason: "POSITIONS_NOT_RISING",
+        message: `groups[${index}].position must be above the one before it.`,
+      });
+    }
+    last = position;
+  }
 }
 
 /** Adds outcomes, in their order, to the reputations they belong to; returns those that changed.

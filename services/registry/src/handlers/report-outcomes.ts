@@ -1,5 +1,7 @@
+import type { AttemptOutcome } from "@nexus/proto/common";
 import type { OutcomeService } from "@nexus/proto/registry";
 import type { MethodImplementation } from "@nexus/rpc";
+import type { Outcome } from "../domain/ports.ts";
 import { fromDurationMs } from "./convert-time.ts";
 import type { HandlerDeps } from "./handler-deps.ts";
 
@@ -8,19 +10,17 @@ import type { HandlerDeps } from "./handler-deps.ts";
 export function reportOutcomes({
   reputation,
 }: HandlerDeps): MethodImplementation<typeof OutcomeService.method.reportOutcomes> {
-  return async ({ outcomes }) => {
+  return async ({ stream, groups }) => {
     const counted = await reputation.report(
-      outcomes.map((outcome) => ({
-        namespace: outcome.namespace,
-        agentId: outcome.agentId,
-        capability: outcome.capability,
-        taskId: outcome.taskId,
-        fence: outcome.fence,
-        success: outcome.success,
-        reason: outcome.reason,
-        runTimeMs: fromDurationMs(outcome.runTime),
-      })),
+      stream,
+      groups.map(({ position, outcomes }) => ({ position, outcomes: outcomes.map(toOutcome) })),
     );
     return { counted };
   };
+}
+
+function toOutcome(outcome: AttemptOutcome): Outcome {
+  const { namespace, agentId, capability, taskId, success, reason } = outcome;
+  const runTimeMs = fromDurationMs(outcome.workTime);
+  return { namespace, agentId, capability, taskId, success, reason, runTimeMs };
 }

@@ -16,7 +16,7 @@ export function pruneFeed(prune: () => Promise<number>): LoopSpec {
   };
 }
 
-/** Forgets requests and outcomes that are old enough, and makes room for those to come. */
+/** Forgets requests and streams of outcomes that are old enough. */
 export function pruneMemory(steps: readonly (() => Promise<unknown>)[]): LoopSpec {
   return {
     name: "prune-memory",

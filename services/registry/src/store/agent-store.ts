@@ -181,11 +181,14 @@ async function repeated(tx: Queryable, key: AgentKey): Promise<StoredAgent> {
 /** Live agents outlive their registration, so their expiry is moved on first: they would fill every batch otherwise. That
  * happens once a ttl and is no change that anybody has to hear of. */
 async function removeExpired(pool: Pool, limit: number): Promise<ChangedAgents> {
+  // An agent that somebody else has locked has its turn later: waiting here, in any order, could end in a circle.
   await pool.query(
-    `UPDATE agents a SET expires_at = p.seen_at + make_interval(secs => a.ttl_ms::float8 / 1000)
-     FROM presence p
-     WHERE p.namespace = a.namespace AND p.agent_id = a.agent_id AND a.expires_at < now()
-       AND p.seen_at + make_interval(secs => a.ttl_ms::float8 / 1000) > now()`,
+    `UPDATE agents a SET expires_at = live.expires_at
+     FROM (SELECT e.namespace, e.agent_id, p.seen_at + make_interval(secs => e.ttl_ms::float8 / 1000) AS expires_at
+           FROM agents e JOIN presence p ON p.namespace = e.namespace AND p.agent_id = e.agent_id
+           WHERE e.expires_at < now() AND p.seen_at + make_interval(secs => e.ttl_ms::float8 / 1000) > now()
+           FOR NO KEY UPDATE OF e SKIP LOCKED) live
+     WHERE a.namespace = live.namespace AND a.agent_id = live.agent_id`,
   );
   return withTransaction(pool, async (tx) => {
     const { rows } = await tx.query<{ namespace: string; agent_id: string }>(

@@ -1,5 +1,5 @@
-/** Reputations, and the memory of which outcomes were counted. */
-import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
+/** Reputations, and how far each stream of outcomes was counted. */
+import { type Pool, type Queryable, together, withTransaction } from "@nexus/postgres";
 import { type AgentKey, keyText } from "../domain/agent.ts";
 import { compareText } from "../domain/capability-definition.ts";
 import type {
@@ -10,75 +10,71 @@ import type {
 } from "../domain/ports.ts";
 import { type ReputationJson, toReputation } from "./agent-rows.ts";
 import { appendChanges } from "./change-feed.ts";
-import { createDayPartitions, dropDayPartitions } from "./day-partitions.ts";
 
-/** Key of the advisory lock that all counting takes: "NXOC". */
-const OUTCOMES_LOCK = 0x4e584f43;
-
-/** How long an outcome is remembered. */
-export const OUTCOME_MEMORY_MS = 86_400_000;
+/** How long a silent stream is remembered, by the contract: twice as long as outcomes are told. */
+const STREAM_MEMORY_MS = 48 * 3_600_000;
 
 /** Creates the store. */
 export function createReputationStore(pool: Pool): ReputationStore {
   return {
-    count: (outcomes, fold) =>
+    // Locks are taken in one order by everybody: the stream, the agents by key, the feed. So nobody waits in a circle.
+    count: (stream, groups, fold) =>
       withTransaction(pool, async (tx) => {
-        // The days of outcomes_seen share no unique key, so two batches must not look at the same time. One batch of 512
-        // takes about 10 ms.
-        await tx.query("SELECT pg_advisory_xact_lock($1)", [OUTCOMES_LOCK]);
-        const { fresh, nowMs } = await remember(tx, outcomes);
+        const { position, nowMs } = await advance(tx, stream, groups.at(-1)?.position ?? 0n);
+        const fresh = groups.flatMap((group) => (group.position > position ? group.outcomes : []));
         if (fresh.length === 0) return { counted: 0, change: undefined };
         const before = await selectReputations(tx, fresh);
         const registered = new Set(before.map(keyText));
         const after = fold(before, fresh, nowMs);
-        await upsertReputations(tx, after);
-        return {
-          counted: fresh.filter((outcome) => registered.has(keyText(outcome))).length,
-          change: await appendChanges(tx, distinctKeys(after), "reputation"),
-        };
+        const [, change] = await together(
+          upsertReputations(tx, after),
+          appendChanges(tx, distinctKeys(after), "reputation"),
+        );
+        const counted = fresh.filter((outcome) => registered.has(keyText(outcome))).length;
+        return { counted, change };
       }),
   };
 }
 
-/** Keeps the memory of outcomes as long as promised, and has room for those to come. */
-export async function keepOutcomeMemory(pool: Pool): Promise<void> {
-  await createDayPartitions(pool, "outcomes_seen");
-  await dropDayPartitions(pool, "outcomes_seen", OUTCOME_MEMORY_MS);
+/** Forgets streams that were silent for long. */
+export async function forgetStreams(pool: Pool): Promise<void> {
+  await pool.query(
+    "DELETE FROM outcome_streams WHERE heard_at < now() - make_interval(secs => $1::float8 / 1000)",
+    [STREAM_MEMORY_MS],
+  );
 }
 
-async function remember(
+/** Moves a stream on to a position, unless it is there, and returns where it stood. Others that bring groups of the stream wait here
+ * until the commit, and then see where it stands. */
+async function advance(
   tx: Queryable,
-  outcomes: readonly Outcome[],
-): Promise<{ fresh: readonly Outcome[]; nowMs: number }> {
-  const { rows } = await tx.query<{ position: number; now_ms: number }>({
-    name: "remember-outcomes",
-    text: `WITH input AS (
-        SELECT * FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS t(task_id, fence, position)
-      ), fresh AS (
-        INSERT INTO outcomes_seen (task_id, fence)
-        SELECT task_id, fence FROM input i
-        WHERE NOT EXISTS (SELECT 1 FROM outcomes_seen s WHERE s.task_id = i.task_id AND s.fence = i.fence)
-        RETURNING task_id, fence)
-      SELECT i.position::int, (extract(epoch FROM now()) * 1000)::float8 AS now_ms
-      FROM input i JOIN fresh f ON f.task_id = i.task_id AND f.fence = i.fence
-      ORDER BY i.position`,
-    values: [outcomes.map(({ taskId }) => taskId), outcomes.map(({ fence }) => fence.toString())],
+  stream: string,
+  position: bigint,
+): Promise<{ position: bigint; nowMs: number }> {
+  const { rows } = await tx.query<{ previous: string; now_ms: number }>({
+    name: "advance-stream",
+    text: `INSERT INTO outcome_streams AS s (stream, position, previous) VALUES ($1, $2, 0)
+      ON CONFLICT ON CONSTRAINT outcome_streams_key DO UPDATE
+        SET previous = s.position, position = greatest(s.position, excluded.position), heard_at = now()
+      RETURNING previous, date_part('epoch', now()) * 1000 AS now_ms`,
+    values: [stream, position.toString()],
   });
-  return {
-    fresh: rows.flatMap(({ position }) => outcomes[position - 1] ?? []),
-    nowMs: rows[0]?.now_ms ?? 0,
-  };
+  const row = rows[0];
+  if (row === undefined) throw new Error("a stream was not moved on");
+  return { position: BigInt(row.previous), nowMs: row.now_ms };
 }
 
 interface ReputationRow {
+  readonly position: number;
   readonly namespace: string;
   readonly agent_id: string;
   readonly capability: string;
   readonly reputation: ReputationJson | null;
 }
 
-/** Reads the reputations that outcomes belong to; agents that are not registered are absent. Locks the agents against
- * removal until the commit. */
+/** Reads the reputations that outcomes belong to; agents that are not registered are absent.
+ *
+ * Locks the agents until the commit: against removal, and against whoever counts outcomes of theirs on another stream. */
 async function selectReputations(
   tx: Queryable,
   outcomes: readonly Outcome[],
@@ -91,24 +87,37 @@ async function selectReputations(
       compareText(a.agentId, b.agentId) ||
       compareText(a.capability, b.capability),
   );
-  const { rows } = await tx.query<ReputationRow>({
-    name: "select-reputations",
-    text: `SELECT i.namespace, i.agent_id, i.capability,
-        CASE WHEN r.capability IS NOT NULL THEN json_build_object('capability', r.capability,
-          'successWeight', r.success_weight, 'failureWeight', r.failure_weight, 'succeeded', r.succeeded,
-          'failed', r.failed, 'meanLatencyMs', r.mean_latency_ms, 'lastCause', r.last_cause,
-          'updatedAtMs', (extract(epoch FROM r.updated_at) * 1000)::float8) END AS reputation
-      FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS i(namespace, agent_id, capability, position)
-      JOIN agents a ON a.namespace = i.namespace AND a.agent_id = i.agent_id
-      LEFT JOIN reputations r
-        ON r.namespace = i.namespace AND r.agent_id = i.agent_id AND r.capability = i.capability
-      ORDER BY i.position FOR KEY SHARE OF a`,
-    values: [
-      wanted.map(({ namespace }) => namespace),
-      wanted.map(({ agentId }) => agentId),
-      wanted.map(({ capability }) => capability),
-    ],
-  });
+  const keys = [
+    wanted.map(({ namespace }) => namespace),
+    wanted.map(({ agentId }) => agentId),
+  ] as const;
+  // Two statements: the second one sees what was committed while the first one waited. Agents that appeared between the two are
+  // left out with those that are not there.
+  const [locked, found] = await together(
+    tx.query<{ position: number }>({
+      name: "lock-agents",
+      text: `SELECT i.position::int FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS i(namespace, agent_id, position)
+        JOIN agents a ON a.namespace = i.namespace AND a.agent_id = i.agent_id
+        ORDER BY i.position FOR NO KEY UPDATE OF a`,
+      values: keys,
+    }),
+    tx.query<ReputationRow>({
+      name: "select-reputations",
+      text: `SELECT i.position::int, i.namespace, i.agent_id, i.capability,
+          CASE WHEN r.capability IS NOT NULL THEN json_build_object('capability', r.capability,
+            'successWeight', r.success_weight, 'failureWeight', r.failure_weight, 'succeeded', r.succeeded,
+            'failed', r.failed, 'meanLatencyMs', r.mean_latency_ms, 'lastCause', r.last_cause,
+            'updatedAtMs', (extract(epoch FROM r.updated_at) * 1000)::float8) END AS reputation
+        FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS i(namespace, agent_id, capability, position)
+        JOIN agents a ON a.namespace = i.namespace AND a.agent_id = i.agent_id
+        LEFT JOIN reputations r
+          ON r.namespace = i.namespace AND r.agent_id = i.agent_id AND r.capability = i.capability
+        ORDER BY i.position`,
+      values: [...keys, wanted.map(({ capability }) => capability)],
+    }),
+  );
+  const positions = new Set(locked.rows.map(({ position }) => position));
+  const rows = found.rows.filter(({ position }) => positions.has(position));
   return rows.map((row) => ({
     namespace: row.namespace,
     agentId: row.agent_id,

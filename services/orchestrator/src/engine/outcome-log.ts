@@ -1,0 +1,66 @@
+/** This replica's stream of outcomes: what registry and insight will hear of the attempts that it ends. */
+import type { Queryable } from "@nexus/postgres";
+import type { AttemptOutcome, OutcomeCodec } from "../domain/outcome.ts";
+import { insertGroup } from "../store/outbox-store.ts";
+import type { SettledLease } from "../store/settle-store.ts";
+import type { SettledLeases } from "./freed-tasks.ts";
+import type { EndedLease } from "./lease-orders.ts";
+
+/** What the contract allows for a reason. */
+const REASON_MAX_CHARS = 128;
+
+/** Owns the positions of the stream. They are kept in memory: a start of the process has a stream of its own. */
+export class OutcomeLog {
+  readonly #stream: string;
+  readonly #codec: OutcomeCodec;
+  #position = 0;
+
+  constructor(stream: string, codec: OutcomeCodec) {
+    this.#stream = stream;
+    this.#codec = codec;
+  }
+
+  /** Writes what a transaction ended as one group, in that transaction. Only for the ledger's serial transactions, whose order is
+   * that of their commits; the numbers of one that fails are left out.   Cost: 1 statement, none without outcomes. */
+  async append(
+    client: Queryable,
+    ended: readonly EndedLease[],
+    settled: SettledLeases,
+  ): Promise<void> {
+    const outcomes: AttemptOutcome[] = [];
+    for (const end of ended) {
+      const stored = settled.get(end.order.taskId);
+      if (stored !== undefined && end.settlement.reported) outcomes.push(toOutcome(end, stored));
+    }
+    if (outcomes.length === 0) return;
+    this.#position += outcomes.length;
+    const position = this.#position;
+    const data = this.#codec.writeGroup(position, outcomes);
+    await insertGroup(client, this.#stream, { position, outcomes: outcomes.length, data });
+  }
+}
+
+function toOutcome({ live, settlement }: EndedLease, stored: SettledLease): AttemptOutcome {
+  const { task, fence, agentId, attempt, leasedAtMs } = live.lease;
+  const { startedAtMs, endedAtMs } = stored;
+  return {
+    namespace: task.namespace,
+    jobId: task.jobId,
+    taskId: task.taskId,
+    fence,
+    agentId,
+    capability: task.spec.capability,
+    attempt,
+    success: settlement.event === "SUCCEED",
+    reason: settlement.failure?.reason.slice(0, REASON_MAX_CHARS) ?? "",
+    queueMs: elapsedMs(task.readyAtMs, leasedAtMs),
+    runMs: elapsedMs(leasedAtMs, endedAtMs),
+    workMs: startedAtMs === undefined ? undefined : elapsedMs(startedAtMs, endedAtMs),
+    endedAtMs,
+  };
+}
+
+/** Some moments were cut to milliseconds on their way, so that one may come out before the one that it followed. */
+function elapsedMs(fromMs: number, toMs: number): number {
+  return Math.max(0, toMs - fromMs);
+}
