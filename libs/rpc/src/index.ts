@@ -35,4 +35,12 @@ export type {
 export type { TlsOptions } from "./tls.ts";
 export { methodPath } from "./wire/codec.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
+export {
+  FIXED64,
+  LENGTH,
+  textLength,
+  VARINT,
+  WireError,
+  WireReader,
+} from "./wire/wire-reader.ts";
 export { fieldSize, fieldSizeIfAny, textSize, uintSize, WireWriter } from "./wire/wire-writer.ts";

@@ -1,10 +1,8 @@
 /** Writes protobuf's wire format into one buffer, which is used again for every message: for hot paths, where the generated code
  * takes ten times as long. Source: protobuf.dev, "Encoding". */
 import { KiB } from "@nexus/shared";
+import { LENGTH, VARINT } from "./wire-reader.ts";
 
-/** Wire types. */
-const VARINT = 0;
-const LENGTH = 2;
 const FIRST_CAPACITY = 64 * KiB;
 /** A single huge message must not leave its buffer behind. */
 const KEPT_CAPACITY_MAX = 2_048 * KiB;

@@ -12,13 +12,13 @@ import {
   type Reauth,
   ReauthSchema,
 } from "@nexus/proto/mesh";
+import { LENGTH, VARINT, WireError, WireReader } from "@nexus/rpc";
 import type { CarriedUpdate } from "../../domain/carried.ts";
 import { FRAME_ITEMS_MAX, MESSAGE_TIMEOUT_DEFAULT_MS } from "../../domain/limits.ts";
 import type { Letter } from "../../domain/message.ts";
 import { expectId, expectType, id, message, payload, text, timeout } from "./checks.ts";
 import { checkCredit, checkGoodbye, checkHeartbeat, checkHello, checkReauth } from "./rules.ts";
 import { readTaskUpdate } from "./task-update.ts";
-import { LENGTH, VARINT, WireError, WireReader } from "./wire-reader.ts";
 
 /** A frame from an agent. */
 export interface AgentFrame {

@@ -2,7 +2,7 @@
  * formed all the way down, so that no agent can break an orchestrator's stream.
  *
  * The rules are those of the proto files; a test compares them with protovalidate on generated frames. */
-import { LENGTH, textLength, VARINT, WireError, type WireReader } from "./wire-reader.ts";
+import { LENGTH, textLength, VARINT, WireError, type WireReader } from "@nexus/rpc";
 
 const CONTENT_TYPE_MAX = 128;
 const PAYLOAD_MAX = 262_144;

@@ -1,9 +1,10 @@
 /** Reads DispatchRequest in place. Orchestrators are services of ours: what they send is read for its address and
  * its lease, and otherwise passed on as it came. */
+
+import { VARINT, WireError, WireReader } from "@nexus/rpc";
 import type { CarriedAssignment, CarriedOrder, Demand, SessionName } from "../../domain/carried.ts";
 import { expectAtMost } from "./agent-frame.ts";
 import { expectType, id, message } from "./checks.ts";
-import { VARINT, WireError, WireReader } from "./wire-reader.ts";
 
 /** An assignment with its address. */
 export interface AddressedAssignment {

@@ -1,6 +1,6 @@
 /** The contract's rules for the single messages of an agent's frame. */
 import type { Credit, Goodbye, Heartbeat, Hello, Reauth } from "@nexus/proto/mesh";
-import { WireError } from "./wire-reader.ts";
+import { WireError } from "@nexus/rpc";
 
 const AGENT_ID_MAX = 128;
 const SDK_TEXT_MAX = 64;

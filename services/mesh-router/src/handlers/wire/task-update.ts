@@ -1,7 +1,8 @@
 /** Checks TaskUpdate in place and reads the fields that the router has to know. */
+
+import { FIXED64, LENGTH, WireError, type WireReader } from "@nexus/rpc";
 import type { CarriedUpdate, UpdateKind } from "../../domain/carried.ts";
 import { data, expectId, expectType, id, message, payload, positive, text } from "./checks.ts";
-import { FIXED64, LENGTH, WireError, type WireReader } from "./wire-reader.ts";
 
 const TASK_ID_MAX = 64;
 const PROGRESS_TEXT_MAX = 1_024;
