@@ -1,6 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
-import { ReportOutcomesRequestSchema } from "@nexus/proto/registry";
+import {
+  AgentState,
+  ReportOutcomesRequestSchema,
+  ReportPresenceRequestSchema,
+} from "@nexus/proto/registry";
 import { describe, expect, it } from "vitest";
 import { contractMessages, pickFrom, randomMessage } from "../wire/random-message.fake.ts";
 import { surelyValid } from "./quick-rules.ts";
@@ -60,6 +64,19 @@ describe("surelyValid", () => {
     ["a reason that is too long", { reason: "R".repeat(129) }, false],
   ])("judges an outcome with %s in the middle of a call", (_name, change, expected) => {
     expect(judge(change)).toBe(expected);
+  });
+
+  it.each([
+    ["a state", AgentState.BUSY, true],
+    ["no state", AgentState.UNSPECIFIED, false],
+    ["a state that nobody knows", 99 as AgentState, false],
+  ])("judges %s of an agent", (_name, state, expected) => {
+    const presence = { namespace: "default", agentId: "a", epoch: 1n, state, slots: 1 };
+    const init = { routerId: "router-1", presences: [presence] };
+    const message = create(ReportPresenceRequestSchema, init);
+    expect(surelyValid(ReportPresenceRequestSchema, message)).toBe(expected);
+    const { kind } = validator.validate(ReportPresenceRequestSchema, message);
+    expect(kind === "valid").toBe(expected);
   });
 
   it("judges the fields of outer messages", () => {

@@ -16,6 +16,8 @@ import {
   BytesRulesSchema,
   DoubleRulesSchema,
   DurationRulesSchema,
+  type EnumRules,
+  EnumRulesSchema,
   type FieldRules,
   FieldRulesSchema,
   field as fieldOption,
@@ -143,6 +145,10 @@ function ruleCheck(rules: FieldRules, field: DescField): Check {
       return setsOnly(DoubleRulesSchema, type.value, BOUNDS) ? rangeCheck(type.value) : NEVER;
     case "duration":
       return setsOnly(DurationRulesSchema, type.value, BOUNDS) ? durationCheck(type.value) : NEVER;
+    case "enum":
+      return setsOnly(EnumRulesSchema, type.value, ["definedOnly", "notIn"])
+        ? enumCheck(type.value, field)
+        : NEVER;
     case "repeated":
       return setsOnly(RepeatedRulesSchema, type.value, ["minItems", "maxItems", "items"])
         ? listCheck(type.value, field)
@@ -233,6 +239,13 @@ function durationCheck({ greaterThan, lessThan }: Bounds<Seconds>): Check {
 
 function secondsOf({ seconds, nanos }: Seconds): number {
   return Number(seconds) + nanos / NS_PER_S;
+}
+
+/** Only numbers that the contract names: whether others are fine is left to protovalidate. */
+function enumCheck({ notIn }: EnumRules, field: DescField): Check {
+  const numbers = field.enum?.values.map(({ number }) => number) ?? [];
+  const allowed = new Set<unknown>(numbers.filter((number) => !notIn.includes(number)));
+  return (value) => allowed.has(value);
 }
 
 function listCheck(rules: RepeatedRules, field: DescField): Check {
