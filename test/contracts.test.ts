@@ -11,7 +11,13 @@ import * as vault from "@nexus/proto/vault";
 import { describe, expect, it } from "vitest";
 
 const DOMAINS = { gateway, insight, mesh, orchestrator, registry, vault };
-const INTERNAL = ["DispatchService", "LeaseService", "OutcomeService", "PresenceService"];
+const INTERNAL = [
+  "DispatchService",
+  "LeaseService",
+  "MetricsService",
+  "OutcomeService",
+  "PresenceService",
+];
 const SCOPE = /^[a-z]+:[a-z-]+:[a-z-]+$/;
 const RESUME_FIELDS = ["resume_token", "resume_revision", "after_sequence"];
 const NO_SCOPE = ["public", "authenticated"];

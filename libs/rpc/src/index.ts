@@ -36,7 +36,6 @@ export type { TlsOptions } from "./tls.ts";
 export { methodPath } from "./wire/codec.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
 export {
-  FIXED32,
   FIXED64,
   LENGTH,
   textLength,

@@ -48,7 +48,7 @@ export interface RpcServerOptions {
 /** How one service is served. */
 export interface AddOptions<S extends DescService> {
   /** Methods whose requests are not held against the contract's rules, only decoded. For hot streams between NEXUS
-   * services: the rules cost about as much as decoding, 2 to 3 us per item of a frame. Never for callers from
+   * services: rules that are no plain comparisons cost as much as decoding, 2 to 3 us per item of a frame. Never for callers from
    * outside. */
   readonly unchecked?: readonly (keyof S["method"] & string)[];
 }

@@ -10,6 +10,7 @@ import {
 } from "@bufbuild/protobuf";
 import { NexusError } from "@nexus/shared";
 import { useBufferText } from "./buffer-text.ts";
+import { tryDecodePlain } from "./plain-decoder.ts";
 
 useBufferText();
 
@@ -45,9 +46,10 @@ export function encode<D extends DescMessage>(schema: D, message: MessageInitSha
 
 /** Parses a message; fields the schema does not know are dropped.
  *
- * Errors: what protobuf-es throws; decodeRequest and the client give it a kind. */
+ * Errors: WireError, or what protobuf-es throws; decodeRequest and the client give it a kind. */
 export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
-  return fromBinary(schema, bytes, READ_OPTIONS);
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return tryDecodePlain(schema, buffer) ?? fromBinary(schema, bytes, READ_OPTIONS);
 }
 
 /** Parses a request. Errors: invalid/REQUEST_MALFORMED. */

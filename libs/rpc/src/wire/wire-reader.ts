@@ -6,11 +6,13 @@ export class WireError extends Error {
   override readonly name = "WireError";
 }
 
-/** Wire types. Groups (3 and 4) are not part of our contracts and are refused. */
+/** The wire type of numbers and enums. Groups (types 3 and 4) are not part of our contracts and are refused. */
 export const VARINT = 0;
+/** The wire type of doubles, and of whole numbers of eight bytes. */
 export const FIXED64 = 1;
+/** The wire type of texts, bytes, messages and packed numbers. */
 export const LENGTH = 2;
-export const FIXED32 = 5;
+const FIXED32 = 5;
 
 const FIELD_SHIFT = 3;
 const TYPE_MASK = 7;
@@ -19,6 +21,7 @@ const VARINT_BYTES_MAX = 10;
 /** A varint of up to this many bytes is exact in a double: 7 x 7 bits. */
 const EXACT_BYTES_MAX = 7;
 const ASCII_MAX = 0x7f;
+const INT32_MAX = 0x7fff_ffff;
 
 /** A cursor over one message and the messages inside it. */
 export class WireReader {
@@ -69,6 +72,13 @@ export class WireReader {
     return this.#wideInt64(from);
   }
 
+  /** Reads an int32, or an enum. */
+  int32(): number {
+    const from = this.#at;
+    const value = this.varint();
+    return value <= INT32_MAX ? value : Number(BigInt.asIntN(32, this.#wideInt64(from)));
+  }
+
   /** Reads a bool. */
   bool(): boolean {
     return this.varint() !== 0;
@@ -85,6 +95,23 @@ export class WireReader {
     const length = this.varint();
     const from = this.#advance(length);
     return this.#bytes.subarray(from, from + length);
+  }
+
+  /** Reads a text. */
+  text(): string {
+    const length = this.varint();
+    const from = this.#advance(length);
+    const end = this.#at;
+    let at = from;
+    while (at < end && (this.#bytes[at] as number) <= ASCII_MAX) at += 1;
+    if (at === end) return this.#bytes.toString("latin1", from, end);
+    if (!isUtf8(this.#bytes.subarray(at, end))) throw new WireError("a text is not UTF-8");
+    return this.#bytes.toString("utf8", from, end);
+  }
+
+  /** Says whether all of the message was read. */
+  get atEnd(): boolean {
+    return this.#at >= this.#end;
   }
 
   /** Goes into a message; hand the result to leave(). */

@@ -245,6 +245,17 @@ describe("OutboxSender", () => {
     expect(t.one.heard("dead/1")).toEqual([1, 2]);
   });
 
+  it("tells what a replica added to its stream that came back between two looks", async () => {
+    const t = setUp(rows(1, 2, "dead/1"));
+    await t.sender.sweep();
+    await t.tellOne();
+    await t.tellOne();
+    t.stored.push(row(3, { stream: "dead/1" }));
+    await t.sender.sweep();
+    await t.tellOne();
+    expect(t.one.heard("dead/1")).toEqual([1, 2, 3]);
+  });
+
   it("tells all of a stream again when it adopts it a second time", async () => {
     const t = setUp(rows(1, 2, "dead/1"));
     await t.sender.sweep();

@@ -26,6 +26,7 @@ export class OutboxSender {
   readonly #options: OutboxSenderOptions;
   readonly #own: OutcomeStream;
   readonly #adopted = new Map<string, OutcomeStream>();
+  #sweeps = 0;
 
   constructor(options: OutboxSenderOptions) {
     this.#options = options;
@@ -35,13 +36,16 @@ export class OutboxSender {
   /** Tells one receiver what it has not heard. Each receiver has a loop of its own, so a slow one holds up nobody. */
   async tell(receiver: OutcomeReceiver, signal: AbortSignal): Promise<void> {
     await this.#own.tell(receiver, signal, this.#options.version());
-    // Nothing is added to these, so that one version is all they have.
-    for (const stream of this.#adopted.values()) await stream.tell(receiver, signal, 0);
+    // Nobody says when something is added to these, which takes a replica that came back for a moment: each sweep is a reason to look.
+    for (const stream of this.#adopted.values()) {
+      await stream.tell(receiver, signal, this.#sweeps);
+    }
   }
 
   /** Deletes what all have acknowledged, and, at the limit, the oldest of what they have not; looks for streams to adopt. */
   async sweep(): Promise<void> {
     await this.#adopt();
+    this.#sweeps += 1;
     let depth = 0;
     for (const stream of [this.#own, ...this.#adopted.values()]) depth += await stream.sweep();
     this.#options.events.outboxDepth(depth);

@@ -1,0 +1,96 @@
+import { create } from "@bufbuild/protobuf";
+import { createValidator } from "@bufbuild/protovalidate";
+import {
+  AgentState,
+  ReportOutcomesRequestSchema,
+  ReportPresenceRequestSchema,
+} from "@nexus/proto/registry";
+import { describe, expect, it } from "vitest";
+import { contractMessages, pickFrom, randomMessage } from "../wire/random-message.fake.ts";
+import { surelyValid } from "./quick-rules.ts";
+
+const RUNS = 150;
+const validator = createValidator();
+let sure = 0;
+
+const outcome = {
+  namespace: "default",
+  jobId: "job_1",
+  taskId: "task_1",
+  fence: 1n,
+  agentId: "agent",
+  capability: "text.analyse",
+  attempt: 1,
+  success: true,
+  endTime: { seconds: 1n },
+};
+
+function judge(change: object, stream = "stream", position = 1n): boolean {
+  const outcomes = [outcome, { ...outcome, ...change }];
+  const init = { stream, groups: [{ position, outcomes }] };
+  const message = create(ReportOutcomesRequestSchema, init);
+  const isSure = surelyValid(ReportOutcomesRequestSchema, message);
+  const isValid = validator.validate(ReportOutcomesRequestSchema, message).kind === "valid";
+  // Each rule of this message is one that is known.
+  expect(isSure).toBe(isValid);
+  return isSure;
+}
+
+describe("surelyValid", () => {
+  it.each(contractMessages().map((schema) => [schema.typeName, schema] as const))(
+    "is sure of no %s that breaks a rule",
+    (_name, schema) => {
+      for (let seed = 0; seed < RUNS; seed += 1) {
+        const message = randomMessage(schema, pickFrom(seed));
+        if (!surelyValid(schema, message)) continue;
+        sure += 1;
+        expect(validator.validate(schema, message).kind).toBe("valid");
+      }
+    },
+  );
+
+  it("is sure of many messages", () => {
+    expect(sure).toBeGreaterThan(1_000);
+  });
+
+  it.each([
+    ["nothing", {}, true],
+    ["the longest id", { agentId: "a".repeat(128) }, true],
+    ["an id that is too long", { agentId: "a".repeat(129) }, false],
+    ["no id", { agentId: "" }, false],
+    ["a fence of 0", { fence: 0n }, false],
+    ["an attempt of 0", { attempt: 0 }, false],
+    ["no end", { endTime: undefined }, false],
+    ["a reason that is too long", { reason: "R".repeat(129) }, false],
+  ])("judges an outcome with %s in the middle of a call", (_name, change, expected) => {
+    expect(judge(change)).toBe(expected);
+  });
+
+  it.each([
+    ["a state", AgentState.BUSY, true],
+    ["no state", AgentState.UNSPECIFIED, false],
+    ["a state that nobody knows", 99 as AgentState, false],
+  ])("judges %s of an agent", (_name, state, expected) => {
+    const presence = { namespace: "default", agentId: "a", epoch: 1n, state, slots: 1 };
+    const init = { routerId: "router-1", presences: [presence] };
+    const message = create(ReportPresenceRequestSchema, init);
+    expect(surelyValid(ReportPresenceRequestSchema, message)).toBe(expected);
+    const { kind } = validator.validate(ReportPresenceRequestSchema, message);
+    expect(kind === "valid").toBe(expected);
+  });
+
+  it("judges the fields of outer messages", () => {
+    expect(judge({}, "")).toBe(false);
+    expect(judge({}, "s".repeat(513))).toBe(false);
+    expect(judge({}, "s", 0n)).toBe(false);
+  });
+
+  it("leaves long texts of few characters to the full rules", () => {
+    const message = create(ReportOutcomesRequestSchema, {
+      stream: "s",
+      groups: [{ position: 1n, outcomes: [{ ...outcome, agentId: "😀".repeat(100) }] }],
+    });
+    expect(surelyValid(ReportOutcomesRequestSchema, message)).toBe(false);
+    expect(validator.validate(ReportOutcomesRequestSchema, message).kind).toBe("valid");
+  });
+});

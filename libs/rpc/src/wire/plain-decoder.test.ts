@@ -1,0 +1,76 @@
+import { create, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { AttemptOutcomeSchema } from "@nexus/proto/common";
+import { ReportOutcomesRequestSchema } from "@nexus/proto/registry";
+import { describe, expect, it } from "vitest";
+import { tryDecodePlain } from "./plain-decoder.ts";
+import { contractMessages, pickFrom, randomMessage } from "./random-message.fake.ts";
+import { WireError } from "./wire-reader.ts";
+
+const RUNS = 60;
+
+function expectSame(schema: DescMessage, bytes: Buffer): void {
+  const decoded = tryDecodePlain(schema, bytes);
+  expect(decoded).toEqual(fromBinary(schema, bytes, { readUnknownFields: false }));
+}
+
+const plain = contractMessages().filter(
+  (schema) => tryDecodePlain(schema, Buffer.alloc(0)) !== undefined,
+);
+
+describe("tryDecodePlain", () => {
+  it("knows most messages of the contracts", () => {
+    expect(plain.length).toBeGreaterThan(contractMessages().length * 0.8);
+    expect(plain).toContain(ReportOutcomesRequestSchema);
+  });
+
+  it.each(plain.map((schema) => [schema.typeName, schema] as const))(
+    "makes what the generated code makes of %s",
+    (_name, schema) => {
+      for (let seed = 0; seed < RUNS; seed += 1) {
+        const pick = pickFrom(seed);
+        const one = Buffer.from(toBinary(schema, randomMessage(schema, pick)));
+        const two = Buffer.from(toBinary(schema, randomMessage(schema, pick)));
+        expectSame(schema, one);
+        // Encoded messages that follow each other are merged.
+        expectSame(schema, Buffer.concat([one, two]));
+        // A field nobody knows: number 5000, a text.
+        expectSame(schema, Buffer.concat([one, Buffer.from([0xc2, 0xb8, 0x02, 1, 65]), two]));
+      }
+    },
+  );
+
+  it("makes messages that share nothing", () => {
+    const bytes = Buffer.from(
+      toBinary(ReportOutcomesRequestSchema, create(ReportOutcomesRequestSchema)),
+    );
+    const one = tryDecodePlain(ReportOutcomesRequestSchema, bytes);
+    one?.groups.push(...[{} as never]);
+    expect(tryDecodePlain(ReportOutcomesRequestSchema, bytes)?.groups).toEqual([]);
+  });
+
+  it.each([
+    ["a text that is cut off", [0x0a, 5, 65]],
+    ["a text that is not UTF-8", [0x0a, 2, 0xff, 0xfe]],
+    ["a number where a text belongs", [0x08, 1]],
+    ["a message that is cut off", [0x52, 9, 8]],
+    ["a number without an end", [0x20, 0x80, 0x80]],
+    ["a field without a number", [0x02, 0]],
+  ])("refuses %s", (_name, bytes) => {
+    expect(() => tryDecodePlain(AttemptOutcomeSchema, Buffer.from(bytes))).toThrow(WireError);
+  });
+
+  it("throws for no bytes at all but what is malformed", () => {
+    for (let seed = 0; seed < 300; seed += 1) {
+      const pick = pickFrom(seed);
+      const bytes = Buffer.from(
+        toBinary(ReportOutcomesRequestSchema, randomMessage(ReportOutcomesRequestSchema, pick)),
+      );
+      const cut = bytes.subarray(0, pick(bytes.length + 1));
+      try {
+        tryDecodePlain(ReportOutcomesRequestSchema, cut);
+      } catch (error) {
+        expect(error).toBeInstanceOf(WireError);
+      }
+    }
+  });
+});
