@@ -120,9 +120,9 @@ export async function keepTasks(
 const COPY_INPUTS = {
   name: "generation-copy-inputs",
   text: `
-    INSERT INTO task_inputs (task_id, content_type, data)
-    SELECT i.task_id, p.content_type, p.data
-      FROM unnest($1::uuid[], $2::uuid[]) AS i(prior_id, task_id) JOIN task_inputs p ON p.task_id = i.prior_id`,
+    UPDATE tasks t SET input_type = p.input_type, input = p.input
+      FROM unnest($1::uuid[], $2::uuid[]) AS i(prior_id, task_id) JOIN tasks p ON p.task_id = i.prior_id
+     WHERE t.task_id = i.task_id`,
 };
 
 /** Gives tasks the inputs of those that they repeat, from where these ran: inside the database, and at most what one submission

@@ -156,12 +156,9 @@ export async function tieItems(
 const GATHER = {
   name: "map-gather",
   text: `
-    WITH moved AS (
-      UPDATE task_states SET state = 'SUCCEEDED', pending = 0, ended_at = now()
-       WHERE task_id = $1 AND state = ANY($4::task_state[])
-      RETURNING task_id
-    )
-    INSERT INTO task_outputs (task_id, content_type, data) SELECT task_id, $2, $3 FROM moved`,
+    UPDATE task_states
+       SET state = 'SUCCEEDED', pending = 0, ended_at = now(), output_type = $2, output = $3
+     WHERE task_id = $1 AND state = ANY($4::task_state[])`,
 };
 const GATHERING_STATES = statesThatAllow("GATHER");
 

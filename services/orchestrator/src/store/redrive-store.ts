@@ -111,9 +111,9 @@ export interface RedrivenTask {
 const COPY_INPUTS = {
   name: "redrive-copy-inputs",
   text: `
-    INSERT INTO task_inputs (task_id, content_type, data)
-    SELECT n.task_id, i.content_type, i.data
-      FROM unnest($1::uuid[], $2::uuid[]) AS n(letter_id, task_id) JOIN task_inputs i ON i.task_id = n.letter_id`,
+    UPDATE tasks t SET input_type = l.input_type, input = l.input
+      FROM unnest($1::uuid[], $2::uuid[]) AS n(letter_id, task_id) JOIN tasks l ON l.task_id = n.letter_id
+     WHERE t.task_id = n.task_id`,
 };
 
 /** Outputs are not copied: the new task has edges to the tasks that made them, of which it waits for none. */

@@ -34,10 +34,12 @@ const SETTLE = {
              ready_at = CASE WHEN e.to_state = 'READY' THEN now() + e.delay_ms * interval '1 millisecond'
                              ELSE s.ready_at END,
              ended_at = CASE WHEN e.to_state <> 'READY' THEN now() END,
-             failure_reason = e.reason, failure_message = e.message, failure_task_key = NULL
+             failure_reason = e.reason, failure_message = e.message, failure_task_key = NULL,
+             output_type = e.content_type, output = e.output
         FROM ended e
        WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($14::task_state[])
-      RETURNING e.*, s.started_at, s.ready_at
+      RETURNING s.task_id, s.started_at, s.ready_at, e.shard, e.fence, e.agent_id, e.agent_epoch, e.attempt, e.leased_at,
+                e.decision, e.to_state, e.outcome, e.word, e.costs, e.reason, e.message, e.wait_ms
     ), history AS (
       INSERT INTO attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at, outcome,
                             word, charged, failure_reason, failure_message, decision)
@@ -48,9 +50,6 @@ const SETTLE = {
       INSERT INTO ready (task_id, shard, ready_at, start_by)
       SELECT task_id, shard, ready_at, ready_at + wait_ms * interval '1 millisecond'
         FROM moved WHERE to_state = 'READY'
-    ), stored AS (
-      INSERT INTO task_outputs (task_id, content_type, data)
-      SELECT task_id, content_type, output FROM moved WHERE to_state = 'SUCCEEDED'
     )
     SELECT c.ended, m.task_id, date_part('epoch', m.ready_at) * 1000 AS ready_at_ms,
            date_part('epoch', m.started_at) * 1000 AS started_at_ms, date_part('epoch', now()) * 1000 AS ended_at_ms

@@ -15,21 +15,20 @@ import type { NewTask } from "../domain/task-plan.ts";
 import { recordClosings } from "./closing-store.ts";
 import { jobUuid, taskUuid } from "./row-ids.ts";
 
-const NO_BYTES = new Uint8Array();
-
 const INSERT_TASKS = {
   name: "tasks-insert",
   text: `
     WITH input AS (
       SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[],
-                           $8::bool[], $9::bool[], $10::bool[], $11::json[], $12::int[], $13::bigint[], $14::smallint[])
+                           $8::bool[], $9::bool[], $10::bool[], $11::json[], $12::int[], $13::bigint[], $14::smallint[],
+                           $15::text[], $16::bytea[])
         AS i(task_id, job_id, namespace, ordinal, task_key, capability, priority, planning, sink, has_upstream,
-             spec, pending, wait_ms, shard)
+             spec, pending, wait_ms, shard, input_type, input)
     ), specs AS (
       INSERT INTO tasks (task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning,
-                         sink, has_upstream, spec)
+                         sink, has_upstream, spec, input_type, input)
       SELECT task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning, sink,
-             has_upstream, spec
+             has_upstream, spec, input_type, input
         FROM input
     ), states AS (
       INSERT INTO task_states (task_id, job_id, state, pending, ready_at)
@@ -49,16 +48,9 @@ const INSERT_EDGES = {
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::edge_policy[])`,
 };
 
-const INSERT_INPUTS = {
-  name: "inputs-insert",
-  text: `
-    INSERT INTO task_inputs (task_id, content_type, data)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])`,
-};
-
-/** Inserts tasks with their states, edges, inputs and, for those that wait for nothing, their ready rows.
+/** Inserts tasks with their inputs, states, edges and, for those that wait for nothing, their ready rows.
  *
- * Cost: 1 to 4 statements, whatever the number of tasks. */
+ * Cost: 1 to 3 statements, whatever the number of tasks. */
 export async function insertTasks(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
   if (tasks.length === 0) return;
   await client.query(INSERT_TASKS, [
@@ -76,9 +68,10 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
     int4Array(tasks.map((task) => task.pending)),
     int8Array(tasks.map((task) => task.spec.scheduleToStartMs)),
     int2Array(tasks.map((task) => shardOf(task.jobId))),
+    textArray(tasks.map((task) => task.input?.contentType ?? null)),
+    byteaArray(tasks.map((task) => task.input?.data ?? null)),
   ]);
   await insertEdges(client, tasks);
-  await insertInputs(client, tasks);
   await recordClosings(
     client,
     tasks.filter((task) => task.pending === 0),
@@ -96,16 +89,6 @@ async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promis
     uuidArray(edges.map((edge) => taskUuid(edge.parentId))),
     textArray(edges.map((edge) => edge.inputName)),
     edges.map((edge) => edge.onFailure),
-  ]);
-}
-
-async function insertInputs(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
-  const given = tasks.filter((task) => task.input !== undefined);
-  if (given.length === 0) return;
-  await client.query(INSERT_INPUTS, [
-    uuidArray(given.map((task) => taskUuid(task.taskId))),
-    textArray(given.map((task) => task.input?.contentType ?? "")),
-    byteaArray(given.map((task) => task.input?.data ?? NO_BYTES)),
   ]);
 }
 
