@@ -25,6 +25,7 @@ export interface FakeAgent {
   readonly namespace?: string;
   /** `name@version`. */
   readonly capabilities: readonly string[];
+  readonly region?: string;
   readonly labels?: Record<string, string>;
   /** Lower bound of the reputation, for all capabilities. */
   readonly reputation?: number;
@@ -174,6 +175,7 @@ function toAgent(fake: FakeAgent): Agent {
     agentId: fake.agentId,
     capabilities,
     labels: fake.labels ?? {},
+    region: fake.region ?? "",
     slots: 4,
     reputations: capabilities.map(({ name }) => ({
       capability: name,

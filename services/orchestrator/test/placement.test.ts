@@ -43,6 +43,25 @@ function assignmentOf(taskId: string) {
   );
 }
 
+describe("a preferred region", () => {
+  it("gets its agent, is explained, and comes back with the spec", async () => {
+    const capability = "regional";
+    for (const region of ["us", "eu", ""]) {
+      const agentId = `in-${region || "nowhere"}`;
+      harness.agent({ agentId, capabilities: [capability], region, slots: 4, behaviour: silent });
+    }
+    await untilKnown(capability, 3);
+    const retry = { jitter: 0.5 };
+    const jobId = await harness.submit({
+      tasks: [{ key: "a", capability, preferredRegion: "eu", retry }],
+    });
+    const task = await untilLeased(jobId);
+    expect(task).toMatchObject({ agentId: "in-eu", spec: { preferredRegion: "eu", retry } });
+    const { attempts } = await harness.client.explainTask({ taskId: task.taskId });
+    expect(attempts[0]?.decision?.factors["region"]).toBe(1);
+  });
+});
+
 describe("label constraints", () => {
   it("demand, and wish by weight; who was refused for which is explained", async () => {
     const capability = "render";

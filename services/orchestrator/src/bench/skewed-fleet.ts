@@ -72,7 +72,7 @@ export class LearntReputations {
         evidence: good + bad,
       };
       const skills = new Map([[CAPABILITY, skill]]);
-      this.#fleet.setProfile({ namespace: NAMESPACE, agentId, labels: {}, skills });
+      this.#fleet.setProfile({ namespace: NAMESPACE, agentId, labels: {}, region: "", skills });
     }
   }
 }

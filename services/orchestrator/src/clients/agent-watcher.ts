@@ -16,6 +16,7 @@ export interface AgentListener {
     readonly namespace: string;
     readonly agentId: string;
     readonly labels: Readonly<Record<string, string>>;
+    readonly region: string;
     readonly skills: ReadonlyMap<string, Skill>;
   }): void;
   onAgentRemoved(namespace: string, agentId: string): void;
@@ -98,8 +99,8 @@ export class AgentWatcher {
     if (message.reset) this.#snapshot = new Set();
     for (const agent of message.agents) {
       this.#snapshot?.add(keyOf(agent));
-      const { namespace, agentId, labels } = agent;
-      this.#listener.onAgent({ namespace, agentId, labels, skills: toSkills(agent) });
+      const { namespace, agentId, labels, region } = agent;
+      this.#listener.onAgent({ namespace, agentId, labels, region, skills: toSkills(agent) });
     }
     for (const { namespace, agentId } of message.removed) {
       this.#snapshot?.delete(keyOf({ namespace, agentId }));

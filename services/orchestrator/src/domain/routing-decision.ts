@@ -26,6 +26,7 @@ export interface Factors {
   readonly latency: number;
   readonly load: number;
   readonly cost: number;
+  readonly region: number;
   readonly preferred: number;
   readonly affinity: number;
 }

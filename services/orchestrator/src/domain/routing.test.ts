@@ -31,6 +31,7 @@ function agent(agentId: string, changes: AgentChanges = {}): RoutableAgent {
   return {
     agentId,
     labels: {},
+    region: "",
     connection: "CONNECTED",
     slots: 4,
     inHand: 0,
@@ -48,6 +49,7 @@ function need(changes: Partial<RoutingNeed> = {}): RoutingNeed {
     requiredLabels: {},
     preferredLabels: {},
     labelConstraints: [],
+    preferredRegion: "",
     slotCost: 1,
     affinityAgentId: "",
     avoidAgentId: "",
@@ -60,7 +62,15 @@ function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
   return { bulkhead: 20, explorationShare: 0, random: () => 0.5, ...changes };
 }
 
-const ALL_ONE = { reputation: 1, latency: 1, load: 1, cost: 1, preferred: 1, affinity: 1 };
+const ALL_ONE = {
+  reputation: 1,
+  latency: 1,
+  load: 1,
+  cost: 1,
+  region: 1,
+  preferred: 1,
+  affinity: 1,
+};
 
 describe("rejectionOf", () => {
   const cases: readonly [string | undefined, AgentChanges, Partial<RoutingNeed>][] = [
@@ -163,6 +173,18 @@ describe("chooseAgent", () => {
       rejections: [{ agentId: "c", reason: "DRAINING" }],
       exploration: false,
     });
+  });
+
+  it("prefers an agent of the wished region, unless it is much worse otherwise", () => {
+    const far = agent("far", { region: "us" });
+    const near = agent("near", { region: "eu" });
+    const wish = need({ preferredRegion: "eu" });
+    const { decision } = chooseAgent([far, near], [], wish, policy());
+    expect(decision).toMatchObject({ agentId: "near", factors: { region: 1 } });
+    const busy = agent("near", { region: "eu", inHand: 3 });
+    const other = chooseAgent([far, busy], [], wish, policy()).decision;
+    expect(other).toMatchObject({ agentId: "far", factors: { region: 0 } });
+    expect(chooseAgent([far], [], need(), policy()).decision.factors?.region).toBe(1);
   });
 
   it("spreads equal agents round robin", () => {

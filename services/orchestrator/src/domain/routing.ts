@@ -11,6 +11,8 @@ export interface RoutingNeed {
   readonly requiredLabels: Readonly<Record<string, string>>;
   readonly preferredLabels: Readonly<Record<string, string>>;
   readonly labelConstraints: readonly LabelConstraint[];
+  /** Empty: anywhere. */
+  readonly preferredRegion: string;
   /** Slots that it takes. */
   readonly slotCost: number;
   /** The agent that got the last task of the same affinity key, or empty. */
@@ -40,6 +42,8 @@ export interface Skill {
 export interface RoutableAgent {
   readonly agentId: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Where it runs, as it says; may be empty. */
+  readonly region: string;
   readonly connection: Connection;
   /** Slots that the session has for tasks. */
   readonly slots: number;
@@ -64,13 +68,15 @@ export interface RoutingPolicy {
 /** How much each factor counts; they sum to 1.
  *
  * Reputation leads, as a good answer matters most; load comes second, which also spreads tasks over equals. Affinity
- * counts as much as load, so that among equals a task follows its key for as long as the agent has room. */
+ * counts as much as load, so that among equals a task follows its key for as long as the agent has room. A wish for a region
+ * counts about as much as one for a label. */
 export const WEIGHTS: Factors = {
   reputation: 0.28,
   latency: 0.16,
   load: 0.2,
-  cost: 0.08,
-  preferred: 0.08,
+  cost: 0.05,
+  region: 0.06,
+  preferred: 0.05,
   affinity: 0.2,
 };
 
@@ -201,6 +207,7 @@ function scoreAgents<A extends RoutableAgent>(
       load: clamp((capacity - agent.inHand) / capacity),
       // Free beats the cheapest price, which gets a half; twice the price gets a third.
       cost: skill.costMicros <= 0 ? 1 : cheapest / (cheapest + skill.costMicros),
+      region: need.preferredRegion === "" || need.preferredRegion === agent.region ? 1 : 0,
       preferred: shareOfWishes(agent.labels, need.preferredLabels, need.labelConstraints),
       affinity: need.affinityAgentId === "" || need.affinityAgentId === agent.agentId ? 1 : 0,
     };
@@ -215,6 +222,7 @@ export function weigh(factors: Factors): number {
     factors.latency * WEIGHTS.latency +
     factors.load * WEIGHTS.load +
     factors.cost * WEIGHTS.cost +
+    factors.region * WEIGHTS.region +
     factors.preferred * WEIGHTS.preferred +
     factors.affinity * WEIGHTS.affinity
   );

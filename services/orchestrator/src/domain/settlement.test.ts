@@ -213,3 +213,16 @@ describe("settle", () => {
     expect(message).toHaveLength(4_096);
   });
 });
+
+describe("the wait before the next attempt", () => {
+  const waitOf = (retry: Partial<RetryPolicy>, random: number) =>
+    settle(failed(), FIRST, policy({ initialDelayMs: 1_000, ...retry }, random)).delayMs;
+
+  it("is a tenth chance unless the policy says otherwise", () => {
+    expect(waitOf({}, 0)).toBe(1_000);
+    expect(waitOf({}, 1)).toBe(900);
+    expect(waitOf({ jitter: 0 }, 1)).toBe(1_000);
+    expect(waitOf({ jitter: 0.5 }, 1)).toBe(500);
+    expect(waitOf({ jitter: 1 }, 1)).toBe(0);
+  });
+});

@@ -72,7 +72,7 @@ export interface SettlementPolicy {
   readonly random: () => number;
 }
 
-/** How much of a retry delay is random (orchestration.md: retries of one cause must not come back in one moment). */
+/** How much of a retry delay is random when the policy does not say. */
 export const RETRY_JITTER = 0.1;
 /** Attempts that cost nothing come back at once, then slower: a fleet that refuses everything is not hammered. */
 const UNCOSTED_BACKOFF = { initialMs: 50, multiplier: 2, maxMs: 5_000, jitter: RETRY_JITTER };
@@ -154,7 +154,7 @@ function settleFailure(
     initialMs: retry.initialDelayMs,
     multiplier: retry.multiplier,
     maxMs: retry.maxDelayMs,
-    jitter: RETRY_JITTER,
+    jitter: retry.jitter ?? RETRY_JITTER,
   };
   return {
     event: final ? "FAIL" : "REQUEUE",

@@ -26,6 +26,8 @@ export interface RetryPolicy {
   readonly multiplier: number;
   readonly maxDelayMs: number;
   readonly nonRetryableReasons: readonly string[];
+  /** Share of each wait that is left to chance, 0 to 1. Left out: RETRY_JITTER. */
+  readonly jitter?: number;
 }
 
 /** One unit of work as submitted, defaults filled in. */
@@ -41,10 +43,11 @@ export interface TaskSpec {
   readonly retry: RetryPolicy;
   readonly startToCloseMs: number;
   readonly scheduleToStartMs: number;
-  /** Slots of an agent that it takes. Left out when 1, as are the two below when empty: most specs are stored without. */
+  /** Slots of an agent that it takes. Left out when 1, as are the three below when empty: most specs are stored without. */
   readonly slotCost?: number;
   /** Prefers the agent that got the last task of the same key. */
   readonly affinityKey?: string;
+  readonly preferredRegion?: string;
   readonly labelConstraints?: readonly LabelConstraint[];
   /** Its failure cancels every open task of the job. Left out: false. */
   readonly cancelSiblingsOnFailure?: true;

@@ -107,6 +107,7 @@ const KEPT: Readonly<Record<Exclude<keyof LiveSpec, "affinityKey">, true>> = {
   preferredLabels: true,
   labelConstraints: true,
   slotCost: true,
+  preferredRegion: true,
   priority: true,
   retry: true,
   startToCloseMs: true,

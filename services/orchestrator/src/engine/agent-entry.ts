@@ -9,6 +9,7 @@ export interface AgentProfile {
   readonly namespace: string;
   readonly agentId: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly region: string;
   readonly skills: ReadonlyMap<string, Skill>;
 }
 
@@ -78,6 +79,10 @@ export class AgentEntry implements RoutableAgent {
     this.agentId = agentId;
     this.key = agentKey(namespace, agentId);
     this.#breakerPolicy = breakerPolicy;
+  }
+
+  get region(): string {
+    return this.profile?.region ?? "";
   }
 
   get labels(): Readonly<Record<string, string>> {

@@ -72,6 +72,7 @@ export function addAgent(
     namespace,
     agentId,
     labels: options.labels ?? {},
+    region: "",
     skills: new Map(names.map((name) => [name, SKILL])),
   });
   entry.session = { epoch: 1n, state: "CONNECTED", slots: options.slots ?? 1, router: "r" };

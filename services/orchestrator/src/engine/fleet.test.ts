@@ -47,6 +47,7 @@ describe("Fleet", () => {
       namespace: "default",
       agentId: "a",
       labels: {},
+      region: "",
       skills: new Map([["y", SKILL]]),
     });
     expect(fleet.hasOpen(LANE)).toBe(false);

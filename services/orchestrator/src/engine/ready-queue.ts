@@ -54,6 +54,7 @@ export function needOf(task: LiveTask, affinityAgentId = ""): RoutingNeed {
     requiredLabels: task.spec.requiredLabels,
     preferredLabels: task.spec.preferredLabels,
     labelConstraints: task.spec.labelConstraints ?? [],
+    preferredRegion: task.spec.preferredRegion ?? "",
     slotCost: slotCostOf(task.spec),
     affinityAgentId,
     avoidAgentId: task.avoidAgentId,

@@ -6,7 +6,10 @@ import {
 import type { LabelComparator, LabelConstraint } from "../domain/label-constraint.ts";
 import type { TaskSpec } from "../domain/task.ts";
 
-type Placement = Pick<TaskSpec, "slotCost" | "affinityKey" | "labelConstraints">;
+type Placement = Pick<
+  TaskSpec,
+  "slotCost" | "affinityKey" | "preferredRegion" | "labelConstraints"
+>;
 
 const COMPARATORS: Readonly<Record<LabelComparator, WireComparator>> = {
   EQUAL: WireComparator.EQUAL,
@@ -23,8 +26,9 @@ const COMPARATOR_OF = new Map(
   Object.entries(COMPARATORS).map(([name, wire]) => [wire, name as LabelComparator]),
 );
 
-/** Reads slot cost, affinity key and label constraints. Validation has refused comparators of no meaning. */
-export function toPlacement({ slotCost, affinityKey, labelConstraints }: WireTaskSpec): Placement {
+/** Reads slot cost, affinity key, region and label constraints. Validation has refused comparators of no meaning. */
+export function toPlacement(spec: WireTaskSpec): Placement {
+  const { slotCost, affinityKey, preferredRegion, labelConstraints } = spec;
   const constraints = labelConstraints.flatMap((constraint): LabelConstraint[] => {
     const comparator = COMPARATOR_OF.get(constraint.comparator);
     if (comparator === undefined) return [];
@@ -34,15 +38,18 @@ export function toPlacement({ slotCost, affinityKey, labelConstraints }: WireTas
   return {
     ...(slotCost > 1 ? { slotCost } : {}),
     ...(affinityKey === "" ? {} : { affinityKey }),
+    ...(preferredRegion === "" ? {} : { preferredRegion }),
     ...(constraints.length === 0 ? {} : { labelConstraints: constraints }),
   };
 }
 
 /** Writes them. */
-export function fromPlacement({ slotCost, affinityKey, labelConstraints }: Placement) {
+export function fromPlacement(placement: Placement) {
+  const { slotCost, affinityKey, preferredRegion, labelConstraints } = placement;
   return {
     ...(slotCost === undefined ? {} : { slotCost }),
     ...(affinityKey === undefined ? {} : { affinityKey }),
+    ...(preferredRegion === undefined ? {} : { preferredRegion }),
     ...(labelConstraints === undefined
       ? {}
       : {

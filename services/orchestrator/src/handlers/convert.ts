@@ -158,7 +158,7 @@ function toMapSpec({ source, itemName, maxItems }: WireMapSpec): MapSpec {
 
 function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
   if (retry === undefined) return DEFAULT_RETRY;
-  const { maxAttempts, initialDelay, multiplier, maxDelay, nonRetryableReasons } = retry;
+  const { maxAttempts, initialDelay, multiplier, maxDelay, nonRetryableReasons, jitter } = retry;
   return {
     maxAttempts: maxAttempts === 0 ? DEFAULT_RETRY.maxAttempts : maxAttempts,
     initialDelayMs:
@@ -167,6 +167,7 @@ function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
     multiplier: multiplier === 0 ? DEFAULT_RETRY.multiplier : Math.max(1, multiplier),
     maxDelayMs: maxDelay === undefined ? DEFAULT_RETRY.maxDelayMs : durationMs(maxDelay),
     nonRetryableReasons: [...nonRetryableReasons],
+    ...(jitter === undefined ? {} : { jitter }),
   };
 }
 
@@ -205,6 +206,7 @@ function fromRetryPolicy(retry: RetryPolicy) {
     multiplier: retry.multiplier,
     maxDelay: durationFromMs(retry.maxDelayMs),
     nonRetryableReasons: [...retry.nonRetryableReasons],
+    ...(retry.jitter === undefined ? {} : { jitter: retry.jitter }),
   };
 }
 
