@@ -106,7 +106,25 @@ export const ERROR_REASONS = {
   ),
   SEALED_KEY_UNREADABLE: reason(
     "data_loss",
-    "A stored key does not open: the key encryption key is another one, or the row was changed.",
+    "A stored key does not open: the root key is another one, or the row was changed.",
+  ),
+  VAULT_SEALED: reason(
+    "precondition",
+    "Vault has no root key in memory; somebody has to unseal it.",
+  ),
+  ROOT_KEY_WRONG: reason(
+    "forbidden",
+    "The root key that was brought does not open what is stored.",
+  ),
+  ROOT_KEY_MISSING: reason("precondition", "No root key is configured; bring one with Unseal."),
+  ROOT_KEY_UNREACHABLE: reason("unavailable", "The KMS that holds the root key does not answer."),
+  ROOT_KEY_UNSAFE: reason(
+    "precondition",
+    "A key file lets others read or replace it, or is no key.",
+  ),
+  VAULT_NOT_INITIALISED: reason(
+    "precondition",
+    "Nothing is stored yet; the first root key comes from the configuration.",
   ),
 
   // registry

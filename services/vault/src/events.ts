@@ -2,16 +2,21 @@ import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import type { BootstrapEvents } from "./domain/bootstrap.ts";
 import type { AuthEvents } from "./domain/ports.ts";
+import type { SealEvents } from "./domain/secure-vault.ts";
 
 /** Everything that happens in vault, as metric and log line. Ids go to the log only, credentials nowhere. */
-export interface VaultEvents extends AuthEvents, BootstrapEvents {
+export interface VaultEvents extends AuthEvents, BootstrapEvents, SealEvents {
   /** The periodic reading of revocations or keys failed. */
   readFailed(what: string, error: unknown): void;
 }
 
 /** Creates the events of vault. */
 export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents {
-  return { ...createAuthEvents(metrics, logger), ...createUpkeepEvents(metrics, logger) };
+  return {
+    ...createAuthEvents(metrics, logger),
+    ...createSealEvents(metrics, logger),
+    ...createUpkeepEvents(metrics, logger),
+  };
 }
 
 function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
@@ -67,7 +72,34 @@ function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
   };
 }
 
-function createUpkeepEvents(metrics: Metrics, logger: Logger): Omit<VaultEvents, keyof AuthEvents> {
+function createSealEvents(metrics: Metrics, logger: Logger): SealEvents {
+  const rewraps = metrics.counter({
+    name: "keys_rewrapped_total",
+    help: "Stored keys brought under a newer key above them.",
+    labels: ["what"],
+  });
+  return {
+    unsealed(source, rootKeyId) {
+      logger.info({ source, root_key_id: rootKeyId }, "vault unsealed");
+    },
+    sealed(reason) {
+      logger.warn({ reason }, "vault is sealed: every call that needs a key is refused");
+    },
+    recoveryMissing() {
+      const hint = "set NEXUS_VAULT_RECOVERY_PUBLIC_KEY";
+      logger.warn(`no recovery key: losing the root key loses everything; ${hint}`);
+    },
+    keysRewrapped(what, count) {
+      rewraps.inc({ what }, count);
+      logger.info({ what, count }, "stored keys rewrapped");
+    },
+  };
+}
+
+function createUpkeepEvents(
+  metrics: Metrics,
+  logger: Logger,
+): Omit<VaultEvents, keyof AuthEvents | keyof SealEvents> {
   const failures = metrics.counter({
     name: "read_failures_total",
     help: "Failed periodic readings of revocations and signing keys.",

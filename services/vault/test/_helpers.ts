@@ -1,6 +1,7 @@
 /** What every test of this folder starts from: a database of its own and one or more replicas of vault on it. */
 import { randomBytes } from "node:crypto";
-import { AuthService, PrincipalKind, PrincipalService } from "@nexus/proto/vault";
+import { Health, HealthCheckResponse_ServingStatus } from "@nexus/proto/grpc-health";
+import { AuthService, PrincipalKind, PrincipalService, SealService } from "@nexus/proto/vault";
 import type { RpcChannel, RpcClient } from "@nexus/rpc";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import type { RunningService } from "@nexus/runtime";
@@ -19,6 +20,7 @@ export interface Replica {
   readonly channel: RpcChannel;
   readonly auth: RpcClient<typeof AuthService>;
   readonly principals: RpcClient<typeof PrincipalService>;
+  readonly seal: RpcClient<typeof SealService>;
   stop(): Promise<void>;
 }
 
@@ -31,7 +33,7 @@ export interface Fleet {
 
 /** Cheap hashes, and key times that a test can wait for. */
 const TEST_VALUES: Partial<VaultConfig> = {
-  keyEncryptionKey: KEY,
+  rootKey: KEY,
   bootstrapAdminPassword: ADMIN_PASSWORD,
   bootstrapServiceSecrets: `registry=${REGISTRY_SECRET}`,
   passwordIterations: 100_000,
@@ -43,11 +45,8 @@ export async function createFleet(): Promise<Fleet> {
   return {
     database,
     async start(values = {}) {
-      const config = testConfig(vaultSchema, {
-        databaseUrl: database.url,
-        ...TEST_VALUES,
-        ...values,
-      });
+      const given = { databaseUrl: database.url, ...TEST_VALUES, ...values };
+      const config = testConfig(vaultSchema, given);
       const replica = await connect(await startServer(config));
       replicas.push(replica);
       return replica;
@@ -67,6 +66,7 @@ async function connect(service: RunningService): Promise<Replica> {
     channel,
     auth: createRpcClient(AuthService, channel),
     principals: createRpcClient(PrincipalService, channel),
+    seal: createRpcClient(SealService, channel),
     stop() {
       stopped ??= (async () => {
         channel.close();
@@ -179,4 +179,20 @@ export async function failure(work: Promise<unknown>): Promise<NexusError> {
     throw error;
   }
   throw new Error("the call succeeded");
+}
+
+/** What the health service of a replica says. */
+export async function healthOf({ service }: Replica): Promise<string> {
+  const channel = createRpcChannel({ address: service.address });
+  try {
+    const { status } = await createRpcClient(Health, channel).check({});
+    return HealthCheckResponse_ServingStatus[status] ?? "";
+  } finally {
+    channel.close();
+  }
+}
+
+/** What `/ready` of a replica says. */
+export async function readinessOf({ service }: Replica): Promise<unknown> {
+  return (await fetch(`http://${service.opsAddress}/ready`)).json();
 }

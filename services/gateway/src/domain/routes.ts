@@ -3,7 +3,7 @@ import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
 import { AgentSessionService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
-import { AuthService, PrincipalService } from "@nexus/proto/vault";
+import { AuthService, PrincipalService, SealService } from "@nexus/proto/vault";
 
 /** A service behind the gateway. */
 export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "insight";
@@ -15,6 +15,7 @@ export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "
 export const ROUTES: readonly { readonly desc: DescService; readonly upstream: Upstream }[] = [
   { desc: AuthService, upstream: "vault" },
   { desc: PrincipalService, upstream: "vault" },
+  { desc: SealService, upstream: "vault" },
   { desc: RegistryService, upstream: "registry" },
   { desc: JobService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },
