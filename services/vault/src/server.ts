@@ -9,7 +9,13 @@ import {
   signAccessToken,
 } from "@nexus/identity";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
-import { AuthService, PrincipalService, SealService } from "@nexus/proto/vault";
+import {
+  AuthService,
+  KeyService,
+  PrincipalService,
+  SealService,
+  TransitService,
+} from "@nexus/proto/vault";
 import {
   createServiceFrame,
   type RunningService,
@@ -20,16 +26,20 @@ import type { VaultConfig } from "./config.ts";
 import { AdmissionGate } from "./domain/admission-gate.ts";
 import { AuthManager } from "./domain/auth-manager.ts";
 import { CryptoManager } from "./domain/crypto-manager.ts";
+import { PasswordHelper } from "./domain/password-helper.ts";
 import type { TokenFormat } from "./domain/ports.ts";
 import { PrincipalDirectory } from "./domain/principal-directory.ts";
 import { RevocationLog } from "./domain/revocation-log.ts";
 import { SigningKeyRing } from "./domain/signing-key-ring.ts";
+import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
 import {
   createAuthHandlers,
+  createKeyHandlers,
   createPrincipalHandlers,
   createSealHandlers,
 } from "./handlers/index.ts";
+import { createTransitHandlers } from "./handlers/transit.ts";
 import { vaultLoops } from "./loops/index.ts";
 import { addGauges } from "./server/gauges.ts";
 
@@ -46,6 +56,8 @@ const SCHEMA = "vault";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
 /** A first guess of one password check; the gate measures from there. */
 const PASSWORD_CHECK_EXPECTED_MS = 300;
+/** Helpers that may wait for their turn; the contract of HashPassword says so. */
+const HELPER_QUEUE_MAX = 16;
 
 /** The token format of @nexus/identity, as the domain asks for it. */
 const TOKEN_FORMAT: TokenFormat = {
@@ -78,6 +90,8 @@ export async function startServer(
     frame.server.add(AuthService, createAuthHandlers(parts));
     frame.server.add(PrincipalService, createPrincipalHandlers(parts));
     frame.server.add(SealService, createSealHandlers(parts));
+    frame.server.add(KeyService, createKeyHandlers(parts));
+    frame.server.add(TransitService, createTransitHandlers(parts));
     addLoops(frame, pool, parts);
   } catch (error) {
     await frame[Symbol.asyncDispose]();
@@ -109,12 +123,7 @@ type Parts = ReturnType<typeof createParts>;
 function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   const { clock, ids } = frame;
   const events = createVaultEvents(frame.metrics, frame.logger);
-  const gate = new AdmissionGate({
-    concurrency: config.loginConcurrency,
-    queueMax: config.loginQueueMax,
-    expectedMs: PASSWORD_CHECK_EXPECTED_MS,
-    nowMs: () => performance.now(),
-  });
+  const gate = createGate(config.loginConcurrency, config.loginQueueMax);
   const crypto = new CryptoManager({
     keyEncryptionKey: keyOf(config.keyEncryptionKey),
     passwordIterations: config.passwordIterations,
@@ -148,15 +157,14 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     refreshTtlMs: config.refreshTokenTtlMs,
   });
   const directory = new PrincipalDirectory({ ...shared, principals, revocations });
-  const { keyring, vault, showSeal } = createSealing(frame, config, {
+  const { vault, keyStore, sweepKeys, showSeal } = createSealing(frame, config, {
     pool,
-    crypto,
+    shared,
     parts: (boxes) => [
       digestPart(crypto, boxes),
       signingPart(signingKeys),
       principalsPart(config, { principals, crypto, events }),
     ],
-    events,
   });
   addGauges(frame.metrics, { gate, revocations, vault });
   const digestBody = (body: Uint8Array) => crypto.digest("request-body", body);
@@ -165,7 +173,11 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     directory,
     signingKeys,
     vault,
-    keyring,
+    keyStore,
+    transit: new TransitEngine(keyStore),
+    passwords: createPasswordHelper(config),
+    streamMaxBytes: config.streamMaxBytes,
+    sweepKeys,
     showSeal,
     mutations,
     revocations,
@@ -173,6 +185,22 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     digestBody,
     verified,
   };
+}
+
+/** Passwords of tenants' own users, behind a gate of their own: logins must not wait for them. */
+function createPasswordHelper(config: VaultConfig): PasswordHelper {
+  const gate = createGate(1, HELPER_QUEUE_MAX);
+  return new PasswordHelper({ iterations: config.passwordIterations, gate });
+}
+
+function createGate(concurrency: number, queueMax: number): AdmissionGate {
+  const nowMs = () => performance.now();
+  return new AdmissionGate({
+    concurrency,
+    queueMax,
+    expectedMs: PASSWORD_CHECK_EXPECTED_MS,
+    nowMs,
+  });
 }
 
 /** The local verifier knows a revocation before any watcher does. */
@@ -192,7 +220,8 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
     revocations: parts.revocations,
     signingKeys: parts.signingKeys,
     vault: parts.vault,
-    sweepKeys: () => parts.keyring.sweep(),
+    keyStore: parts.keyStore,
+    sweepKeys: parts.sweepKeys,
     clock: frame.clock,
     onReadFailed: (what, error) => parts.events.readFailed(what, error),
     deleteEnded: (signal) => deleteEnded(pool, signal),

@@ -1,7 +1,14 @@
 /** What every test of this folder starts from: a database of its own and one or more replicas of vault on it. */
 import { randomBytes } from "node:crypto";
 import { Health, HealthCheckResponse_ServingStatus } from "@nexus/proto/grpc-health";
-import { AuthService, PrincipalKind, PrincipalService, SealService } from "@nexus/proto/vault";
+import {
+  AuthService,
+  KeyService,
+  PrincipalKind,
+  PrincipalService,
+  SealService,
+  TransitService,
+} from "@nexus/proto/vault";
 import type { RpcChannel, RpcClient } from "@nexus/rpc";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import type { RunningService } from "@nexus/runtime";
@@ -21,6 +28,8 @@ export interface Replica {
   readonly auth: RpcClient<typeof AuthService>;
   readonly principals: RpcClient<typeof PrincipalService>;
   readonly seal: RpcClient<typeof SealService>;
+  readonly keys: RpcClient<typeof KeyService>;
+  readonly transit: RpcClient<typeof TransitService>;
   stop(): Promise<void>;
 }
 
@@ -67,6 +76,8 @@ async function connect(service: RunningService): Promise<Replica> {
     auth: createRpcClient(AuthService, channel),
     principals: createRpcClient(PrincipalService, channel),
     seal: createRpcClient(SealService, channel),
+    keys: createRpcClient(KeyService, channel),
+    transit: createRpcClient(TransitService, channel),
     stop() {
       stopped ??= (async () => {
         channel.close();

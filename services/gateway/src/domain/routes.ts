@@ -3,7 +3,13 @@ import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
 import { AgentSessionService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
-import { AuthService, PrincipalService, SealService } from "@nexus/proto/vault";
+import {
+  AuthService,
+  KeyService,
+  PrincipalService,
+  SealService,
+  TransitService,
+} from "@nexus/proto/vault";
 
 /** A service behind the gateway. */
 export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "insight";
@@ -16,6 +22,8 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: AuthService, upstream: "vault" },
   { desc: PrincipalService, upstream: "vault" },
   { desc: SealService, upstream: "vault" },
+  { desc: KeyService, upstream: "vault" },
+  { desc: TransitService, upstream: "vault" },
   { desc: RegistryService, upstream: "registry" },
   { desc: JobService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },

@@ -1,4 +1,5 @@
-import { durationMs, int, secret, string } from "@nexus/core";
+import { bytes, durationMs, int, secret, string } from "@nexus/core";
+import { MiB } from "@nexus/shared";
 import { AEAD_KEY_BYTES } from "../domain/aead.ts";
 
 const BASE64_KEY = /^[A-Za-z0-9+/]{43}=$/;
@@ -66,6 +67,13 @@ export const keyFields = {
     example: KEY_EXAMPLE,
     about:
       "What earlier versions sealed stored keys with. Needed for one start after an upgrade, which seals them under the root key; take it out afterwards.",
+  }),
+  streamMaxBytes: bytes({
+    env: "NEXUS_VAULT_STREAM_MAX_BYTES",
+    default: 1024 * MiB,
+    min: MiB,
+    max: 1024 * 1024 * MiB,
+    about: "Longest body of TransitService.EncryptStream and DecryptStream.",
   }),
   keyCacheMax: int({
     env: "NEXUS_VAULT_KEY_CACHE_MAX",

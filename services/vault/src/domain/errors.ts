@@ -197,6 +197,21 @@ export function namespaceOfAll(): NexusError {
   });
 }
 
+/** A stream does not begin or go on as it should. */
+export function frameInvalid(message: string): NexusError {
+  return new NexusError({ kind: "invalid", reason: "FRAME_INVALID", message });
+}
+
+/** The body of a stream is too large. */
+export function bodyTooLarge(maxBytes: number): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason: "BODY_TOO_LARGE",
+    message: `The body has more than ${maxBytes} bytes.`,
+    details: { metadata: { max_bytes: String(maxBytes) } },
+  });
+}
+
 /** A field breaks a rule that the contract's patterns cannot express. */
 export function invalidField(field: string, description: string): NexusError {
   return new NexusError({

@@ -1,4 +1,5 @@
 import type { Clock } from "@nexus/shared";
+import type { KeyStore } from "../domain/keys/key-store.ts";
 import type { RevocationLog } from "../domain/revocation-log.ts";
 import type { SecureVault } from "../domain/secure-vault.ts";
 import type { SigningKeyRing } from "../domain/signing-key-ring.ts";
@@ -15,6 +16,7 @@ export interface LoopDeps {
   readonly revocations: RevocationLog;
   readonly vault: SecureVault;
   readonly signingKeys: SigningKeyRing;
+  readonly keyStore: KeyStore;
   /** Drops keys whose time in memory is over. */
   readonly sweepKeys: () => void;
   readonly clock: Clock;
@@ -39,6 +41,10 @@ export const SEAL_POLL_MS = 250;
 /** Keys under an older root key or tenant key are moved in small steps, so that callers do not notice. */
 const REWRAP_MS = 2000;
 const KEY_SWEEP_MS = 5000;
+/** How soon a change of a key by another replica is seen here; the contract promises a second. */
+const KEY_POLL_MS = 250;
+const KEY_ROTATION_MS = 10_000;
+const KEY_USE_FLUSH_MS = 5000;
 const CLEANUP_MS = 60_000;
 
 /** Lists the background work of vault.
@@ -46,7 +52,10 @@ const CLEANUP_MS = 60_000;
  * The two readings keep their pace when the database is away, where a loop's own pause would grow to half a minute:
  * the promise of one second holds again as soon as it is back. */
 export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
-  const { revocations, vault, signingKeys, clock, onReadFailed } = deps;
+  const { revocations, vault, signingKeys, keyStore, clock, onReadFailed } = deps;
+  const whileOpen = (work: () => Promise<unknown>) => async () => {
+    if (vault.sealReason === undefined) await work();
+  };
   const reading = (what: string, read: () => Promise<void>) => () =>
     read().catch((error: unknown) => onReadFailed(what, error));
   return [
@@ -68,12 +77,28 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
     {
       name: "key-maintenance",
       intervalMs: KEY_MAINTENANCE_MS,
-      step: async () => {
-        if (vault.sealReason === undefined) await signingKeys.maintain();
-      },
+      step: whileOpen(() => signingKeys.maintain()),
     },
     { name: "seal-poll", intervalMs: SEAL_POLL_MS, step: reading("seal", () => vault.follow()) },
-    { name: "rewrap", intervalMs: REWRAP_MS, step: () => vault.rewrap() },
+    {
+      name: "rewrap",
+      intervalMs: REWRAP_MS,
+      step: whileOpen(async () => {
+        await vault.rewrap();
+        await keyStore.rewrapStale();
+      }),
+    },
+    { name: "key-poll", intervalMs: KEY_POLL_MS, step: reading("keys", keyStore.refresh) },
+    {
+      name: "key-rotation",
+      intervalMs: KEY_ROTATION_MS,
+      step: whileOpen(() => keyStore.rotateDue()),
+    },
+    {
+      name: "key-use",
+      intervalMs: KEY_USE_FLUSH_MS,
+      step: () => keyStore.flushDecrypted(),
+    },
     { name: "key-sweep", intervalMs: KEY_SWEEP_MS, step: async () => deps.sweepKeys() },
     {
       name: "cleanup",

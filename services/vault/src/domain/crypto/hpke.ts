@@ -87,11 +87,14 @@ export function openHpke(
   const enc = box.subarray(0, X25519_KEY_BYTES);
   const tagAt = box.byteLength - TAG_BYTES;
   const own = importPrivate(privateKey);
+  let shared: Buffer | undefined;
+  let key: Buffer | undefined;
   try {
-    const shared = diffieHellman({ privateKey: own, publicKey: importPublic(enc) });
+    shared = diffieHellman({ privateKey: own, publicKey: importPublic(enc) });
     const publicKey = rawPublic(createPublicKey(own));
-    const { key, nonce } = schedule(aead, { shared, enc, publicKey, info });
-    const decipher = createDecipheriv(aead.cipher, key, nonce, { authTagLength: TAG_BYTES });
+    const keys = schedule(aead, { shared, enc, publicKey, info });
+    key = keys.key;
+    const decipher = createDecipheriv(aead.cipher, key, keys.nonce, { authTagLength: TAG_BYTES });
     decipher.setAAD(associatedData).setAuthTag(box.subarray(tagAt));
     return Buffer.concat([
       decipher.update(box.subarray(X25519_KEY_BYTES, tagAt)),
@@ -100,6 +103,9 @@ export function openHpke(
   } catch {
     // A wrong tag, or an encapsulated key of small order: the box is not ours either way.
     return undefined;
+  } finally {
+    shared?.fill(0);
+    key?.fill(0);
   }
 }
 
