@@ -12,7 +12,7 @@ import {
 import type { RpcChannel, RpcClient } from "@nexus/rpc";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import type { RunningService } from "@nexus/runtime";
-import { NexusError } from "@nexus/shared";
+import { type Logger, NexusError } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase, testConfig } from "@nexus/testkit";
 import { type VaultConfig, vaultSchema } from "../src/config.ts";
 import { startServer } from "../src/server.ts";
@@ -36,7 +36,7 @@ export interface Replica {
 /** A database and the replicas on it. */
 export interface Fleet {
   readonly database: TestDatabase;
-  start(values?: Partial<VaultConfig>): Promise<Replica>;
+  start(values?: Partial<VaultConfig>, logger?: Logger): Promise<Replica>;
   close(): Promise<void>;
 }
 
@@ -53,10 +53,12 @@ export async function createFleet(): Promise<Fleet> {
   const replicas: Replica[] = [];
   return {
     database,
-    async start(values = {}) {
+    async start(values = {}, logger) {
       const given = { databaseUrl: database.url, ...TEST_VALUES, ...values };
       const config = testConfig(vaultSchema, given);
-      const replica = await connect(await startServer(config));
+      const replica = await connect(
+        await startServer(config, logger === undefined ? {} : { logger }),
+      );
       replicas.push(replica);
       return replica;
     },

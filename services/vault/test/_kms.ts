@@ -28,7 +28,11 @@ function refusal(kind: "not_found" | "invalid"): NexusError {
 /** Keys that outlive a restart of the sidecar. */
 export type KmsKeys = Map<string, Buffer>;
 
-export async function startKms(keys: KmsKeys = new Map(), port = 0): Promise<TestKms> {
+/** `at`: a port of loopback, or the path of a Unix socket. */
+export async function startKms(
+  keys: KmsKeys = new Map(),
+  at: number | string = 0,
+): Promise<TestKms> {
   let unwrapped = 0;
   const rotate = () => {
     const id = `test-key/${keys.size + 1}`;
@@ -39,8 +43,9 @@ export async function startKms(keys: KmsKeys = new Map(), port = 0): Promise<Tes
   const current = () => [...keys.keys()].at(-1) ?? "";
   const server = createRpcServer({
     service: "test-kms",
-    host: "127.0.0.1",
-    port,
+    // An address is its host and port with a colon between, also for a socket.
+    host: typeof at === "string" ? "unix" : "127.0.0.1",
+    port: at as number,
     logger: createSilentLogger(),
     metrics: createMetrics("test-kms"),
     verifier: { verify: () => Promise.reject(refusal("invalid")), onRevoked: () => () => {} },
@@ -73,7 +78,8 @@ export async function startKms(keys: KmsKeys = new Map(), port = 0): Promise<Tes
   });
   const bound = await server.listen();
   return {
-    ...bound,
+    port: bound.port,
+    address: typeof at === "string" ? `unix:${at}` : bound.address,
     get unwrapped() {
       return unwrapped;
     },

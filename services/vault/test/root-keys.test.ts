@@ -160,6 +160,15 @@ describe("a KMS", () => {
     await kms.close();
   });
 
+  it("is reached by a Unix socket as well", async () => {
+    const kms = await startKms(new Map(), join(folder.path, "kms.sock"));
+    const vault = await fleet.start(under({ kmsEndpoint: kms.address }));
+    const status = await vault.seal.getRootKeyStatus({}, await login(vault));
+    expect(status.rootKeyId).toBe("test-key/1");
+    await vault.stop();
+    await kms.close();
+  });
+
   it("that is away leaves vault sealed, and opens it when it comes", async () => {
     const keys = new Map<string, Buffer>();
     let kms: TestKms = await startKms(keys);
