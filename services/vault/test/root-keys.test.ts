@@ -90,6 +90,22 @@ describe("a root key in a file", () => {
     expect(await outcome(login(vault))).toBe("ok");
   });
 
+  it("that is not safe any more leaves the choice to bring it", async () => {
+    const text = newKey();
+    const rootKeyFile = await keyFile("loosened.key", 0o600, text);
+    const vault = await fleet.start(under({ rootKeyFile }));
+    const admin = await login(vault);
+    await vault.seal.seal({}, admin);
+    await chmod(rootKeyFile, 0o666);
+    await pool.query("UPDATE seal_state SET sealed = false");
+    await waitFor(
+      async () => (await vault.seal.getSealStatus({})).reason === SealReason.ROOT_KEY_WRONG,
+      { what: "the file to be refused" },
+    );
+    await vault.seal.unseal({ rootKey: Buffer.from(text, "base64") });
+    expect((await vault.seal.getRootKeyStatus({}, admin)).source).toBe("operator");
+  });
+
   it("is refused when others may read or replace it, or when it is no key", async () => {
     const open = join(folder.path, "open");
     await mkdir(open, { mode: 0o777 });

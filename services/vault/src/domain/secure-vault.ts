@@ -151,15 +151,14 @@ export class SecureVault {
     });
   }
 
-  /** Brings some stored keys under the newest keys above them; for a loop. Nothing to do while sealed. */
-  rewrap(): Promise<void> {
-    return this.#inTurn(async () => {
-      if (this.sealReason !== undefined) return;
-      const { keyring, events } = this.#options;
-      const tenants = await keyring.rewrapStale();
-      if (tenants > 0) events.keysRewrapped("tenant-keys", tenants);
-      await this.#resealBoxes();
-    });
+  /** Brings some stored keys under the newest keys above them; for a loop. Not in turn with seals: it may wait for a KMS,
+   * and a seal must not. One in the middle of it is refused its keys and ends with precondition/VAULT_SEALED. */
+  async rewrap(): Promise<void> {
+    if (this.sealReason !== undefined) return;
+    const { keyring, events } = this.#options;
+    const tenants = await keyring.rewrapStale();
+    if (tenants > 0) events.keysRewrapped("tenant-keys", tenants);
+    await this.#resealBoxes();
   }
 
   /** Errors: precondition/VAULT_SEALED. */
@@ -191,12 +190,14 @@ export class SecureVault {
     }
   }
 
-  /** As openConfigured, but a root key that does not fit is a state and no failure: it may fit the next time. */
+  /** As openConfigured, but a root key that does not fit, or may not be read, is a state and no failure: it may fit the
+   * next time. */
   async #tryConfigured(): Promise<void> {
     try {
       await this.#openConfigured();
     } catch (error) {
-      if (!NexusError.is(error, "data_loss")) throw error;
+      const unfit = NexusError.is(error, "data_loss") || NexusError.is(error, "precondition");
+      if (!unfit) throw error;
       this.#state = "root_key_wrong";
     }
   }
