@@ -99,6 +99,15 @@ export const EXTRA_LAYERS: Readonly<Record<string, Readonly<Record<string, Layer
       node: ["node:http", "node:http2", "node:https", ...PURE_NODE],
     },
   },
+  vault: {
+    // Where a root key lies, which is a file like no other: its mode is checked before it is read.
+    root: {
+      layers: ["domain"],
+      libs: ["shared"],
+      packages: [],
+      node: ["node:fs", "node:fs/promises", "node:path"],
+    },
+  },
   orchestrator: {
     // What the owner of jobs keeps in memory: choosing is memory work, and each choice is one batched write. So it
     // stands between the pure rules and the SQL, and knows transactions.

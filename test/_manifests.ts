@@ -34,6 +34,7 @@ export interface Container {
   >;
   readonly env?: ReadonlyArray<{ readonly name: string; readonly value?: string }>;
   readonly ports: ReadonlyArray<{ readonly name: string; readonly containerPort: number }>;
+  readonly volumeMounts?: ReadonlyArray<{ readonly name: string; readonly mountPath: string }>;
   readonly startupProbe: Probe;
   readonly readinessProbe: Probe;
   readonly livenessProbe: Probe;
@@ -67,6 +68,7 @@ export interface DeploymentSpec {
       readonly terminationGracePeriodSeconds: number;
       readonly securityContext: Record<string, unknown>;
       readonly containers: readonly Container[];
+      readonly volumes?: ReadonlyArray<{ readonly name: string }>;
     };
   };
 }

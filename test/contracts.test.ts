@@ -4,6 +4,7 @@ import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt"
 import { internal, required_scope } from "@nexus/proto/common";
 import * as gateway from "@nexus/proto/gateway";
 import * as insight from "@nexus/proto/insight";
+import * as kms from "@nexus/proto/kms";
 import * as mesh from "@nexus/proto/mesh";
 import * as orchestrator from "@nexus/proto/orchestrator";
 import * as registry from "@nexus/proto/registry";
@@ -53,14 +54,25 @@ describe("contracts", () => {
     expect(methods.length).toBeGreaterThan(0);
   });
 
-  it("let nobody without a token do more than sign in and read public facts", () => {
+  it("let nobody without a token do more than sign in, read public facts, or bring the root key", () => {
     const open = methods.filter((method) => getOption(method, required_scope) === "public");
     expect(open.map(nameOf).sort()).toEqual([
       "AuthService.GetJwks",
       "AuthService.GrantClientToken",
       "AuthService.Login",
       "AuthService.RefreshToken",
+      "SealService.GetSealStatus",
+      "SealService.Unseal",
     ]);
+  });
+
+  it("leave the proof to the connection where a neighbour serves them: the KMS of a vault without tokens", () => {
+    const neighbours = Object.values(kms as Record<string, unknown>).filter(isService);
+    expect(neighbours.map(({ name }) => name)).toEqual(["KmsService"]);
+    const scopes = neighbours.flatMap(({ methods }) =>
+      methods.map((method) => getOption(method, required_scope)),
+    );
+    expect(new Set(scopes)).toEqual(new Set(["public"]));
   });
 
   it("mark exactly the services that the gateway refuses", () => {

@@ -1,4 +1,5 @@
 /** Holds the Kubernetes files to the code: ports, settings, probes, security and the edges of the call graph. */
+import { basename, dirname } from "node:path";
 import { ConfigManager, type ServiceName } from "@nexus/core";
 import { describe, expect, it } from "vitest";
 import {
@@ -248,6 +249,26 @@ describe.each(SERVICE_NAMES)("k8s/base/%s.yaml", (name) => {
     const { ingress } = pick<NetworkPolicySpec>(manifestsOf(name), "NetworkPolicy", name).spec;
     const callers = SERVICE_NAMES.filter((other) => upstreamsOf(other).includes(name));
     expect(ingress.flatMap(({ from }) => namesOf(from)).sort()).toEqual([...callers].sort());
+  });
+});
+
+describe("vault's root key", () => {
+  it("is a Secret of its own that is mounted as a file for the pod's user and never lies in the environment", () => {
+    const path = settingsOf("vault")["NEXUS_VAULT_ROOT_KEY_FILE"] ?? "";
+    const { volumes = [] } = deploymentOf("vault").template.spec;
+    const mount = containerOf("vault").volumeMounts?.find(({ name }) => name === "root-key");
+    expect(mount).toEqual({ name: "root-key", mountPath: dirname(path), readOnly: true });
+    expect(volumes.find(({ name }) => name === "root-key")).toEqual({
+      name: "root-key",
+      secret: { secretName: "vault-root-key", defaultMode: 0o400 },
+    });
+    expect(readText("k8s/README.md")).toContain(`| \`vault-root-key\` | \`${basename(path)}\``);
+    const inEnvironment = { ...settingsOf("vault"), ...secretsOf("vault") };
+    expect(Object.keys(inEnvironment)).not.toContain("NEXUS_VAULT_ROOT_KEY");
+    expect(deploymentOf("vault").template.spec.securityContext).toMatchObject({
+      runAsGroup: 65532,
+      fsGroup: 65532,
+    });
   });
 });
 

@@ -120,6 +120,30 @@ describe("the nexus command", () => {
   });
 });
 
+describe("the vault behind the gateway", () => {
+  it("encrypts and decrypts by the client, as text and as a stream", async () => {
+    const { keys, transit, seal } = fleet.admin;
+    const keyName = "e2e-orders";
+    const context = { resourceType: "order", resourceId: "7" };
+    await keys.createKey({ requestId: "e2e-create-key", name: keyName });
+    const plaintext = Buffer.from("a secret");
+    const { ciphertext } = await transit.encrypt({ keyName, plaintext, context });
+    const opened = await transit.decrypt({ keyName, ciphertext, context });
+    expect(Buffer.from(opened.plaintext).toString()).toBe("a secret");
+    async function* body() {
+      yield { frame: { case: "start", value: { keyName, context } } } as const;
+      yield { frame: { case: "chunk", value: Buffer.alloc(100_000) } } as const;
+    }
+    let bytes = 0;
+    for await (const { frame } of transit.encryptStream(body())) {
+      if (frame.case === "chunk") bytes += frame.value.byteLength;
+    }
+    expect(bytes).toBe(56 + 100_000 + 7 * 16);
+    expect((await seal.getSealStatus({})).sealed).toBe(false);
+    expect(await seal.getRootKeyStatus({})).toMatchObject({ source: "file", staleTenantKeys: 0n });
+  });
+});
+
 describe("buf curl, which speaks as grpcurl does", () => {
   const buf = join(ROOT, "node_modules/.bin/buf");
   const grpc = ["curl", "--http2-prior-knowledge", "--protocol", "grpc"];

@@ -28,8 +28,10 @@ export interface Field<T> {
   readonly defaultValue: T | undefined;
   readonly optional: boolean;
   readonly dynamic: boolean;
-  /** Secret values are never shown, and may also come from a file named by `<env>_FILE`. */
+  /** Secret values are never shown. */
   readonly secret: boolean;
+  /** The value may also come from a file named by `<env>_FILE`. */
+  readonly fromFile: boolean;
   readonly example: string;
   readonly together: string | undefined;
   /** For docs: the allowed values in words, e.g. `1..65535`. Empty when there is no limit worth telling. */
@@ -51,6 +53,7 @@ export interface FieldTraits<T> {
   readonly example: string;
   readonly range?: string;
   readonly secret?: boolean;
+  readonly fromFile?: boolean;
   parse(raw: string): Parsed<T>;
   format?(value: T): string;
 }
@@ -82,6 +85,7 @@ export function makeField<T, S extends FieldSpec<T>>(
     optional: spec.optional === true,
     dynamic: spec.dynamic === true,
     secret: traits.secret === true,
+    fromFile: traits.fromFile === true,
     example: spec.example ?? traits.example,
     together: spec.together,
     range: traits.range ?? "",

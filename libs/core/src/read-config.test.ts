@@ -218,6 +218,24 @@ describe("a secret's file", () => {
   });
 });
 
+describe("a secret that is never read from a file", () => {
+  const strict = defineConfig({
+    service: "test-app",
+    fields: {
+      key: secret({ env: "NEXUS_TEST_APP_KEY", optional: true, fromFile: false, about: "A key." }),
+      keyFile: string({ env: "NEXUS_TEST_APP_KEY_FILE", optional: true, about: "Its file." }),
+    },
+  });
+
+  it("leaves the variable with _FILE to a setting of that name", () => {
+    const config = ConfigManager.load(strict, { env: { NEXUS_TEST_APP_KEY_FILE: file("secret") } });
+    expect(config.current.key).toBeUndefined();
+    expect(config.current.keyFile).not.toBe("secret");
+    expect(config.unknown).toEqual([]);
+    config.close();
+  });
+});
+
 describe("the effective configuration", () => {
   it("shows values as they are written, and of a secret only that it is set", () => {
     const config = load({ ...REQUIRED, NEXUS_TEST_APP_TAGS: "x,y" });

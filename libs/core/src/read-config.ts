@@ -32,7 +32,7 @@ type Found = { readonly raw: Raw | undefined } | { readonly problem: string; rea
  * compose files and shells produce those for "no value". */
 function findRaw(field: Field<unknown>, sources: Sources): Found {
   const direct = lookUp(field.env, sources);
-  if (!field.secret) return { raw: direct };
+  if (!field.fromFile) return { raw: direct };
   const pathEnv = `${field.env}_FILE`;
   const path = lookUp(pathEnv, sources);
   if (path === undefined) return { raw: direct };
@@ -132,7 +132,7 @@ function knownNames<F extends Fields>(schema: ConfigSchema<F>): ReadonlySet<stri
   const names = new Set<string>([schema.fileEnv]);
   for (const field of Object.values(schema.fields)) {
     names.add(field.env);
-    if (field.secret) names.add(`${field.env}_FILE`);
+    if (field.fromFile) names.add(`${field.env}_FILE`);
   }
   return names;
 }

@@ -13,6 +13,8 @@ export interface StringSpec extends FieldSpec<string> {
 export interface SecretSpec extends FieldSpec<string> {
   /** Fewest characters; default 1. */
   readonly min?: number;
+  /** False: never read from `<env>_FILE`, because a setting of that name reads its file with care of its own. */
+  readonly fromFile?: false;
 }
 
 /** A URL with its allowed schemes. */
@@ -68,6 +70,7 @@ export function secret<const S extends SecretSpec>(spec: S): Field<ValueOf<S, st
     example: `(at least ${min} characters)`,
     range: min > 1 ? `at least ${min} characters` : "",
     secret: true,
+    fromFile: spec.fromFile ?? true,
     parse(raw) {
       if (raw.length < min) return { problem: "is set, but too short" };
       return { value: raw };

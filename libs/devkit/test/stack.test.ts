@@ -145,7 +145,7 @@ describe("startStack", SLOW, () => {
     const secrets = await environmentOf(first.info, "registry");
     const file = first.info.adminCredentialsFile;
     expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(first.admin);
-    for (const name of ["secrets.json", "admin-credentials.json"]) {
+    for (const name of ["secrets.json", "admin-credentials.json", "root.key"]) {
       expect(statSync(join(folder, "one", name)).mode & 0o777).toBe(0o600);
     }
     await first.stop();

@@ -107,7 +107,47 @@ export const ERROR_REASONS = {
   ),
   SEALED_KEY_UNREADABLE: reason(
     "data_loss",
-    "A stored key does not open: the key encryption key is another one, or the row was changed.",
+    "A stored key does not open: the root key is another one, or the row was changed.",
+  ),
+  VAULT_SEALED: reason(
+    "precondition",
+    "Vault has no root key in memory; somebody has to unseal it.",
+  ),
+  ROOT_KEY_WRONG: reason(
+    "forbidden",
+    "The root key that was brought does not open what is stored.",
+  ),
+  ROOT_KEY_MISSING: reason("precondition", "No root key is configured; bring one with Unseal."),
+  ROOT_KEY_UNREACHABLE: reason("unavailable", "The KMS that holds the root key does not answer."),
+  ROOT_KEY_UNSAFE: reason(
+    "precondition",
+    "A key file lets others read or replace it, or is no key.",
+  ),
+  KEY_NOT_FOUND: reason("not_found", "No key of the namespace has this name."),
+  KEY_EXISTS: reason("exists", "The key's name is taken, or was: a destroyed key keeps its name."),
+  KEY_LIMIT: reason("exhausted", "The namespace holds as many keys as it may."),
+  KEY_VERSION_LIMIT: reason("exhausted", "The key has as many versions as it may."),
+  KEY_DISABLED: reason("precondition", "The key is disabled."),
+  KEY_DESTROYED: reason("precondition", "The key's material is destroyed; nothing brings it back."),
+  KEY_EXPIRED: reason("precondition", "The key has expired: it only decrypts and verifies."),
+  KEY_TYPE_WRONG: reason("precondition", "The key is for something else, such as signing."),
+  KEY_VERSION_NOT_FOUND: reason("not_found", "The key has no such version."),
+  KEY_VERSION_TOO_OLD: reason("precondition", "The version is below the minimum that decrypts."),
+  KEY_VERSION_IN_USE: reason(
+    "precondition",
+    "A version that would be refused was used to decrypt within the last 24 h.",
+  ),
+  KEY_EXHAUSTED: reason("exhausted", "The version was used as often as is safe; retry shortly."),
+  KEY_DELETION_FORBIDDEN: reason("precondition", "The key does not allow to be destroyed."),
+  KEY_CHANGED: reason("conflict", "Somebody changed the key at the same moment; try again."),
+  DECRYPTION_FAILED: reason(
+    "invalid",
+    "The ciphertext does not open with this key and context: another one, or changed.",
+  ),
+  BODY_TOO_LARGE: reason("invalid", "The body of a stream is larger than the limit."),
+  VAULT_NOT_INITIALISED: reason(
+    "precondition",
+    "Nothing is stored yet; the first root key comes from the configuration.",
   ),
 
   // registry

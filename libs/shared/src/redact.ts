@@ -12,6 +12,11 @@ export const SECRET_FIELDS = [
   "refresh_token",
   "privateKey",
   "private_key",
+  "rootKey",
+  "root_key",
+  "plaintext",
+  "plaintextKey",
+  "plaintext_key",
 ] as const;
 
 /** What stands in the place of a secret. */

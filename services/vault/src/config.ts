@@ -7,7 +7,7 @@ import {
   secret,
   serviceFields,
 } from "@nexus/core";
-import { AEAD_KEY_BYTES } from "./domain/aead.ts";
+import { keyFields, keyProblems } from "./config/key-fields.ts";
 import { PASSWORD_ITERATIONS_DEFAULT, PASSWORD_ITERATIONS_MIN } from "./domain/password-hash.ts";
 import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/principal-directory.ts";
 import { parseServiceSecrets } from "./domain/service-secrets.ts";
@@ -15,16 +15,10 @@ import { KEY_SPREAD_MS } from "./domain/signing-key.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-const BASE64_KEY = /^[A-Za-z0-9+/]{43}=$/;
 
 const fields = {
   ...serviceFields("vault", { grpcPort: 7404, opsPort: 9404 }),
-  keyEncryptionKey: secret({
-    env: "NEXUS_VAULT_KEY_ENCRYPTION_KEY",
-    example: "(32 random bytes in base64, e.g. from `openssl rand -base64 32`)",
-    about:
-      "Seals the keys that vault stores. All replicas share it; without it no stored key can be opened again.",
-  }),
+  ...keyFields,
   bootstrapAdminPassword: secret({
     env: "NEXUS_BOOTSTRAP_ADMIN_PASSWORD",
     optional: true,
@@ -107,13 +101,7 @@ export type VaultConfig = ConfigOf<typeof vaultSchema>;
 type Values = ConfigOf<{ fields: typeof fields }>;
 
 function check(config: Values): readonly CrossFieldProblem<typeof fields>[] {
-  const problems: CrossFieldProblem<typeof fields>[] = [];
-  if (!BASE64_KEY.test(config.keyEncryptionKey)) {
-    problems.push({
-      field: "keyEncryptionKey",
-      problem: `must be ${AEAD_KEY_BYTES} bytes in base64`,
-    });
-  }
+  const problems: CrossFieldProblem<typeof fields>[] = [...keyProblems(config)];
   if (Buffer.byteLength(config.bootstrapAdminPassword ?? "") > PASSWORD_BYTES_MAX) {
     const problem = `must have at most ${PASSWORD_BYTES_MAX} bytes`;
     problems.push({ field: "bootstrapAdminPassword", problem });

@@ -1,17 +1,25 @@
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import type { BootstrapEvents } from "./domain/bootstrap.ts";
+import type { KeyEvents } from "./domain/keys/key-store.ts";
+import type { NamedKey } from "./domain/keys/named-key.ts";
 import type { AuthEvents } from "./domain/ports.ts";
+import type { SealEvents } from "./domain/secure-vault.ts";
 
 /** Everything that happens in vault, as metric and log line. Ids go to the log only, credentials nowhere. */
-export interface VaultEvents extends AuthEvents, BootstrapEvents {
+export interface VaultEvents extends AuthEvents, BootstrapEvents, KeyEvents, SealEvents {
   /** The periodic reading of revocations or keys failed. */
   readFailed(what: string, error: unknown): void;
 }
 
 /** Creates the events of vault. */
 export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents {
-  return { ...createAuthEvents(metrics, logger), ...createUpkeepEvents(metrics, logger) };
+  return {
+    ...createAuthEvents(metrics, logger),
+    ...createKeyEvents(metrics, logger),
+    ...createSealEvents(metrics, logger),
+    ...createUpkeepEvents(metrics, logger),
+  };
 }
 
 function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
@@ -67,7 +75,74 @@ function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
   };
 }
 
-function createUpkeepEvents(metrics: Metrics, logger: Logger): Omit<VaultEvents, keyof AuthEvents> {
+function createKeyEvents(metrics: Metrics, logger: Logger): KeyEvents {
+  const changes = metrics.counter({
+    name: "key_changes_total",
+    help: "Changes of named keys by this replica, by kind.",
+    labels: ["change"],
+  });
+  const rewraps = metrics.counter({
+    name: "key_versions_rewrapped_total",
+    help: "Versions of named keys brought under a newer namespace key.",
+  });
+  const fields = ({ namespace, name, keyId, latestVersion }: NamedKey) => ({
+    namespace,
+    key: name,
+    key_id: keyId,
+    version: latestVersion,
+  });
+  return {
+    keyCreated(key) {
+      changes.inc({ change: "created" });
+      logger.info(fields(key), "key created");
+    },
+    keyRotated(key, cause) {
+      changes.inc({ change: "rotated" });
+      logger.info({ ...fields(key), cause }, "key rotated");
+    },
+    keyChanged(key, change) {
+      changes.inc({ change });
+      logger.info({ ...fields(key), change }, "key changed");
+    },
+    keyRotationFailed(key, error) {
+      changes.inc({ change: "rotation_failed" });
+      logger.warn({ ...fields(key), err: error }, "key could not be rotated");
+    },
+    versionsRewrapped(count) {
+      rewraps.inc(count);
+      logger.info({ count }, "key versions rewrapped");
+    },
+  };
+}
+
+function createSealEvents(metrics: Metrics, logger: Logger): SealEvents {
+  const rewraps = metrics.counter({
+    name: "keys_rewrapped_total",
+    help: "Stored keys brought under a newer key above them.",
+    labels: ["what"],
+  });
+  return {
+    unsealed(source, rootKeyId) {
+      logger.info({ source, root_key_id: rootKeyId }, "vault unsealed");
+    },
+    sealed(reason) {
+      logger.warn({ reason }, "vault is sealed: every call that needs a key is refused");
+    },
+    recoveryMissing() {
+      const hint = "set NEXUS_VAULT_RECOVERY_PUBLIC_KEY";
+      logger.warn(`no recovery key: losing the root key loses everything; ${hint}`);
+    },
+    keysRewrapped(what, count) {
+      rewraps.inc({ what }, count);
+      logger.info({ what, count }, "stored keys rewrapped");
+    },
+  };
+}
+
+function createUpkeepEvents(
+  metrics: Metrics,
+  logger: Logger,
+): Omit<VaultEvents, keyof AuthEvents | keyof KeyEvents | keyof SealEvents> {
   const failures = metrics.counter({
     name: "read_failures_total",
     help: "Failed periodic readings of revocations and signing keys.",

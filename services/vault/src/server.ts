@@ -9,7 +9,13 @@ import {
   signAccessToken,
 } from "@nexus/identity";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
-import { AuthService, PrincipalService } from "@nexus/proto/vault";
+import {
+  AuthService,
+  KeyService,
+  PrincipalService,
+  SealService,
+  TransitService,
+} from "@nexus/proto/vault";
 import {
   createServiceFrame,
   type RunningService,
@@ -19,30 +25,39 @@ import {
 import type { VaultConfig } from "./config.ts";
 import { AdmissionGate } from "./domain/admission-gate.ts";
 import { AuthManager } from "./domain/auth-manager.ts";
-import { bootstrapPrincipals } from "./domain/bootstrap.ts";
 import { CryptoManager } from "./domain/crypto-manager.ts";
-import { KeyStore } from "./domain/key-store.ts";
+import { PasswordHelper } from "./domain/password-helper.ts";
 import type { TokenFormat } from "./domain/ports.ts";
 import { PrincipalDirectory } from "./domain/principal-directory.ts";
 import { RevocationLog } from "./domain/revocation-log.ts";
-import { parseServiceSecrets } from "./domain/service-secrets.ts";
+import { SigningKeyRing } from "./domain/signing-key-ring.ts";
+import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
-import { createAuthHandlers, createPrincipalHandlers } from "./handlers/index.ts";
+import {
+  createAuthHandlers,
+  createKeyHandlers,
+  createPrincipalHandlers,
+  createSealHandlers,
+} from "./handlers/index.ts";
+import { createTransitHandlers } from "./handlers/transit.ts";
 import { vaultLoops } from "./loops/index.ts";
+import { addGauges } from "./server/gauges.ts";
+
+import { digestPart, principalsPart, signingPart } from "./server/sealed-parts.ts";
+import { createSealing, keyOf } from "./server/sealing.ts";
 import { deleteEnded } from "./store/cleanup-store.ts";
 import { createFamilyStore } from "./store/family-store.ts";
 import { createPrincipalStore } from "./store/principal-store.ts";
 import { createMutations, createTransactions } from "./store/request-store.ts";
 import { createRevocationReader } from "./store/revocation-store.ts";
-import { ensureSealedKey } from "./store/sealed-key-store.ts";
 import { createSigningKeyReader } from "./store/signing-key-store.ts";
 
 const SCHEMA = "vault";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
-/** The sealed key from which the digest keys are derived. */
-const DIGEST_KEY = "digest-key/1";
 /** A first guess of one password check; the gate measures from there. */
 const PASSWORD_CHECK_EXPECTED_MS = 300;
+/** Helpers that may wait for their turn; the contract of HashPassword says so. */
+const HELPER_QUEUE_MAX = 16;
 
 /** The token format of @nexus/identity, as the domain asks for it. */
 const TOKEN_FORMAT: TokenFormat = {
@@ -52,31 +67,40 @@ const TOKEN_FORMAT: TokenFormat = {
 };
 
 /** Starts vault: stores, keys, principals, handlers, loops, then the port. Waits for its database as long as it
- * takes. Errors: data_loss/SEALED_KEY_UNREADABLE when the key encryption key is not the one of the stored keys. */
+ * takes. Without a root key it starts sealed, and everything that needs no key works.
+ * Errors: data_loss/SEALED_KEY_UNREADABLE when the configured root key is not the one of the stored keys;
+ * precondition/ROOT_KEY_UNSAFE when others may read the root key's file. */
 export async function startServer(
   config: ConfigManager<VaultConfig>,
   overrides?: ServerOverrides,
 ): Promise<RunningService> {
   const frame = await createServiceFrame({ service: "vault", config, overrides });
+  let parts: Parts;
   try {
     const pool = await openDatabase(frame, config.current);
-    const parts = createParts(frame, config.current, pool);
-    await frame.untilUp("keys and principals", () => openParts(config.current, pool, parts));
+    parts = createParts(frame, config.current, pool);
+    await frame.untilUp("keys and principals", () => openParts(parts));
     frame.provideVerifier(
       createLocalTokenVerifier({
-        keys: parts.keys,
+        keys: parts.signingKeys,
         revocations: parts.verified,
         clock: frame.clock,
       }),
     );
     frame.server.add(AuthService, createAuthHandlers(parts));
     frame.server.add(PrincipalService, createPrincipalHandlers(parts));
+    frame.server.add(SealService, createSealHandlers(parts));
+    frame.server.add(KeyService, createKeyHandlers(parts));
+    frame.server.add(TransitService, createTransitHandlers(parts));
     addLoops(frame, pool, parts);
   } catch (error) {
     await frame[Symbol.asyncDispose]();
     throw error;
   }
-  return frame.start();
+  const running = await frame.start();
+  // Listening turned health on; a sealed vault does not serve.
+  parts.showSeal();
+  return running;
 }
 
 async function openDatabase(frame: ServiceFrame, config: VaultConfig): Promise<Pool> {
@@ -99,14 +123,9 @@ type Parts = ReturnType<typeof createParts>;
 function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   const { clock, ids } = frame;
   const events = createVaultEvents(frame.metrics, frame.logger);
-  const gate = new AdmissionGate({
-    concurrency: config.loginConcurrency,
-    queueMax: config.loginQueueMax,
-    expectedMs: PASSWORD_CHECK_EXPECTED_MS,
-    nowMs: () => performance.now(),
-  });
+  const gate = createGate(config.loginConcurrency, config.loginQueueMax);
   const crypto = new CryptoManager({
-    keyEncryptionKey: Buffer.from(config.keyEncryptionKey, "base64"),
+    keyEncryptionKey: keyOf(config.keyEncryptionKey),
     passwordIterations: config.passwordIterations,
     gate,
   });
@@ -119,7 +138,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   const verified = createRevocationSet();
   const revocations = new RevocationLog(createRevocationReader(pool), feed(verified));
   const shared = { transactions, mutations, crypto, events, ids, tokens: TOKEN_FORMAT };
-  const keys = new KeyStore({
+  const signingKeys = new SigningKeyRing({
     ...shared,
     keys: createSigningKeyReader(pool),
     clock,
@@ -132,26 +151,56 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     principals,
     upkeep: principals,
     families,
-    keys,
+    keys: signingKeys,
     revocations,
     accessTtlMs: config.accessTokenTtlMs,
     refreshTtlMs: config.refreshTokenTtlMs,
   });
   const directory = new PrincipalDirectory({ ...shared, principals, revocations });
-  addGauges(frame, gate, revocations);
+  const { vault, keyStore, sweepKeys, showSeal } = createSealing(frame, config, {
+    pool,
+    shared,
+    parts: (boxes) => [
+      digestPart(crypto, boxes),
+      signingPart(signingKeys),
+      principalsPart(config, { principals, crypto, events }),
+    ],
+  });
+  addGauges(frame.metrics, { gate, revocations, vault });
   const digestBody = (body: Uint8Array) => crypto.digest("request-body", body);
   return {
     auth,
     directory,
-    keys,
+    signingKeys,
+    vault,
+    keyStore,
+    transit: new TransitEngine(keyStore),
+    passwords: createPasswordHelper(config),
+    streamMaxBytes: config.streamMaxBytes,
+    sweepKeys,
+    showSeal,
     mutations,
     revocations,
     events,
     digestBody,
-    crypto,
-    principals,
     verified,
   };
+}
+
+/** Passwords of tenants' own users, behind a gate of their own: logins must not wait for them. */
+function createPasswordHelper(config: VaultConfig): PasswordHelper {
+  const gate = createGate(1, HELPER_QUEUE_MAX);
+  return new PasswordHelper({ iterations: config.passwordIterations, gate });
+}
+
+function createGate(concurrency: number, queueMax: number): AdmissionGate {
+  const nowMs = () => performance.now();
+  return new AdmissionGate({
+    concurrency,
+    queueMax,
+    expectedMs: PASSWORD_CHECK_EXPECTED_MS,
+    nowMs,
+  });
 }
 
 /** The local verifier knows a revocation before any watcher does. */
@@ -159,46 +208,20 @@ function feed(verified: RevocationSet): ConstructorParameters<typeof RevocationL
   return (records) => verified.add(records);
 }
 
-/** Everything that a first call needs: digest key, signing keys, revocations in force, principals. Repeatable. */
-async function openParts(config: VaultConfig, pool: Pool, parts: Parts): Promise<void> {
-  const { crypto, keys, revocations, principals, events } = parts;
-  const box = await ensureSealedKey(pool, DIGEST_KEY, () => crypto.newSealedDigestKey(DIGEST_KEY));
-  crypto.useSealedDigestKey(DIGEST_KEY, box);
-  await keys.open();
+/** Everything that a first call needs: what verifies tokens, and, with a root key, all keys and the principals. Repeatable. */
+async function openParts({ signingKeys, revocations, vault }: Parts): Promise<void> {
+  await signingKeys.reload();
   await revocations.refresh();
-  const services = parseServiceSecrets(config.bootstrapServiceSecrets ?? "");
-  await bootstrapPrincipals({
-    principals,
-    upkeep: principals,
-    crypto,
-    events,
-    adminPassword: config.bootstrapAdminPassword,
-    serviceSecrets: "secrets" in services ? services.secrets : new Map(),
-  });
-}
-
-function addGauges(frame: ServiceFrame, gate: AdmissionGate, revocations: RevocationLog): void {
-  frame.metrics.gauge({
-    name: "password_checks_running",
-    help: "Password hashes being computed.",
-    read: () => gate.running,
-  });
-  frame.metrics.gauge({
-    name: "password_checks_queued",
-    help: "Logins that wait for a hash.",
-    read: () => gate.queued,
-  });
-  frame.metrics.gauge({
-    name: "revocations_in_force",
-    help: "Revocations whose tokens have not ended yet.",
-    read: () => revocations.size,
-  });
+  await vault.start();
 }
 
 function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
   const specs = vaultLoops({
     revocations: parts.revocations,
-    keys: parts.keys,
+    signingKeys: parts.signingKeys,
+    vault: parts.vault,
+    keyStore: parts.keyStore,
+    sweepKeys: parts.sweepKeys,
     clock: frame.clock,
     onReadFailed: (what, error) => parts.events.readFailed(what, error),
     deleteEnded: (signal) => deleteEnded(pool, signal),

@@ -1,10 +1,18 @@
 /** What every test of this folder starts from: a database of its own and one or more replicas of vault on it. */
 import { randomBytes } from "node:crypto";
-import { AuthService, PrincipalKind, PrincipalService } from "@nexus/proto/vault";
+import { Health, HealthCheckResponse_ServingStatus } from "@nexus/proto/grpc-health";
+import {
+  AuthService,
+  KeyService,
+  PrincipalKind,
+  PrincipalService,
+  SealService,
+  TransitService,
+} from "@nexus/proto/vault";
 import type { RpcChannel, RpcClient } from "@nexus/rpc";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import type { RunningService } from "@nexus/runtime";
-import { NexusError } from "@nexus/shared";
+import { type Logger, NexusError } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase, testConfig } from "@nexus/testkit";
 import { type VaultConfig, vaultSchema } from "../src/config.ts";
 import { startServer } from "../src/server.ts";
@@ -19,19 +27,22 @@ export interface Replica {
   readonly channel: RpcChannel;
   readonly auth: RpcClient<typeof AuthService>;
   readonly principals: RpcClient<typeof PrincipalService>;
+  readonly seal: RpcClient<typeof SealService>;
+  readonly keys: RpcClient<typeof KeyService>;
+  readonly transit: RpcClient<typeof TransitService>;
   stop(): Promise<void>;
 }
 
 /** A database and the replicas on it. */
 export interface Fleet {
   readonly database: TestDatabase;
-  start(values?: Partial<VaultConfig>): Promise<Replica>;
+  start(values?: Partial<VaultConfig>, logger?: Logger): Promise<Replica>;
   close(): Promise<void>;
 }
 
 /** Cheap hashes, and key times that a test can wait for. */
 const TEST_VALUES: Partial<VaultConfig> = {
-  keyEncryptionKey: KEY,
+  rootKey: KEY,
   bootstrapAdminPassword: ADMIN_PASSWORD,
   bootstrapServiceSecrets: `registry=${REGISTRY_SECRET}`,
   passwordIterations: 100_000,
@@ -42,13 +53,12 @@ export async function createFleet(): Promise<Fleet> {
   const replicas: Replica[] = [];
   return {
     database,
-    async start(values = {}) {
-      const config = testConfig(vaultSchema, {
-        databaseUrl: database.url,
-        ...TEST_VALUES,
-        ...values,
-      });
-      const replica = await connect(await startServer(config));
+    async start(values = {}, logger) {
+      const given = { databaseUrl: database.url, ...TEST_VALUES, ...values };
+      const config = testConfig(vaultSchema, given);
+      const replica = await connect(
+        await startServer(config, logger === undefined ? {} : { logger }),
+      );
       replicas.push(replica);
       return replica;
     },
@@ -67,6 +77,9 @@ async function connect(service: RunningService): Promise<Replica> {
     channel,
     auth: createRpcClient(AuthService, channel),
     principals: createRpcClient(PrincipalService, channel),
+    seal: createRpcClient(SealService, channel),
+    keys: createRpcClient(KeyService, channel),
+    transit: createRpcClient(TransitService, channel),
     stop() {
       stopped ??= (async () => {
         channel.close();
@@ -179,4 +192,20 @@ export async function failure(work: Promise<unknown>): Promise<NexusError> {
     throw error;
   }
   throw new Error("the call succeeded");
+}
+
+/** What the health service of a replica says. */
+export async function healthOf({ service }: Replica): Promise<string> {
+  const channel = createRpcChannel({ address: service.address });
+  try {
+    const { status } = await createRpcClient(Health, channel).check({});
+    return HealthCheckResponse_ServingStatus[status] ?? "";
+  } finally {
+    channel.close();
+  }
+}
+
+/** What `/ready` of a replica says. */
+export async function readinessOf({ service }: Replica): Promise<unknown> {
+  return (await fetch(`http://${service.opsAddress}/ready`)).json();
 }

@@ -3,7 +3,7 @@ import { createPool } from "@nexus/postgres";
 import { createLogger } from "@nexus/shared";
 import { createTestDatabase, testConfig } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { vaultSchema } from "../src/config.ts";
+import { type VaultConfig, vaultSchema } from "../src/config.ts";
 import { startServer } from "../src/server.ts";
 import {
   createFleet,
@@ -39,7 +39,7 @@ describe("the first start", () => {
     });
     const values = {
       databaseUrl: database.url,
-      keyEncryptionKey: KEY,
+      rootKey: KEY,
       passwordIterations: 100_000,
     };
     const start = async () => startServer(testConfig(vaultSchema, values), { logger });
@@ -92,7 +92,7 @@ describe("a wrong configuration", () => {
     try {
       testConfig(vaultSchema, {
         databaseUrl: "postgres://x",
-        keyEncryptionKey: `${secret}-too-short`,
+        rootKey: `${secret}-too-short`,
         bootstrapServiceSecrets: `registry=${secret}`,
         keyOverlapMs: 1000,
         jwksMaxAgeMs: 2000,
@@ -102,7 +102,7 @@ describe("a wrong configuration", () => {
       expect(error).toBeInstanceOf(ConfigError);
       const { message } = error as ConfigError;
       for (const env of [
-        "NEXUS_VAULT_KEY_ENCRYPTION_KEY",
+        "NEXUS_VAULT_ROOT_KEY",
         "NEXUS_VAULT_BOOTSTRAP_SERVICE_SECRETS",
         "NEXUS_VAULT_KEY_OVERLAP_MS",
       ]) {
@@ -112,10 +112,25 @@ describe("a wrong configuration", () => {
     }
   });
 
-  it("is refused without a key encryption key", () => {
+  it("is refused with two root keys, half of a pair, and a remote KMS in the clear", () => {
+    const cases: [Partial<VaultConfig>, string][] = [
+      [{ rootKey: KEY, rootKeyFile: "/root.key" }, "keep one"],
+      [{ rootKeyFile: "/root.key", kmsEndpoint: "unix:/kms.sock" }, "keep one"],
+      [{ rootKeyPrevious: KEY }, "needs NEXUS_VAULT_ROOT_KEY beside it"],
+      [{ rootKeyPreviousFile: "/root.key" }, "needs NEXUS_VAULT_ROOT_KEY_FILE beside it"],
+      [{ kmsEndpoint: "kms.example:443" }, "is not on this machine"],
+    ];
+    for (const [values, problem] of cases) {
+      const load = () => testConfig(vaultSchema, { databaseUrl: "postgres://x", ...values });
+      expect(load, problem).toThrow(problem);
+    }
+  });
+
+  it("has no default for a key, and a floor for the work of a password", () => {
     const { fields } = vaultSchema;
-    expect(fields.keyEncryptionKey.defaultValue).toBeUndefined();
-    expect(fields.keyEncryptionKey.optional).toBe(false);
+    expect(fields.rootKey.defaultValue).toBeUndefined();
+    expect(fields.rootKey.secret).toBe(true);
+    expect(fields.rootKey.fromFile).toBe(false);
     expect(fields.passwordIterations.range).toContain("100000");
   });
 });

@@ -206,13 +206,11 @@ describe("rotation by age", () => {
   });
 });
 
-describe("the key encryption key", () => {
+describe("the root key", () => {
   it("must be the one of the stored keys", async () => {
     const wrong = Buffer.alloc(32, 7).toString("base64");
     expect(wrong).not.toBe(KEY);
-    expect(await outcome(fleet.start({ keyEncryptionKey: wrong }))).toBe(
-      "data_loss/SEALED_KEY_UNREADABLE",
-    );
+    expect(await outcome(fleet.start({ rootKey: wrong }))).toBe("data_loss/SEALED_KEY_UNREADABLE");
   });
 });
 

@@ -28,6 +28,8 @@ export type Variables = Readonly<Record<string, string>>;
 export interface EnvironmentInput {
   readonly ports: PortPlan;
   readonly secrets: StackSecrets;
+  /** Path of the file with vault's root key. */
+  readonly rootKeyFile: string;
   readonly logLevel: string | undefined;
   /** Further variables of a process, winning over the stack's own. */
   readonly extra: (name: InstanceName, own: Variables) => Variables;
@@ -60,7 +62,7 @@ export function serviceEnvironment(
   const prefixed = Object.entries(own).map(([variable, value]) => [prefix + variable, value]);
   const variables = {
     ...(Object.fromEntries(prefixed) as Record<string, string>),
-    ...(name === "vault" ? vaultSecrets(secrets) : {}),
+    ...(name === "vault" ? vaultSecrets(input) : {}),
     NEXUS_SUPERVISED: "1",
   };
   return { ...variables, ...input.extra(instance, variables) };
@@ -79,11 +81,13 @@ function databaseUrl(name: ServiceName, schema: string, input: EnvironmentInput)
   return `postgres://${authority}/${DATABASE}`;
 }
 
-function vaultSecrets(secrets: StackSecrets): Record<string, string> {
+function vaultSecrets({ secrets, rootKeyFile }: EnvironmentInput): Record<string, string> {
+  const { keyEncryptionKey } = secrets;
   const clients = CLIENTS_OF_VAULT.map((name) => `${name}=${clientSecretOf(secrets, name)}`);
   return {
     NEXUS_BOOTSTRAP_ADMIN_PASSWORD: secrets.adminPassword,
     NEXUS_VAULT_BOOTSTRAP_SERVICE_SECRETS: clients.join(","),
-    NEXUS_VAULT_KEY_ENCRYPTION_KEY: secrets.keyEncryptionKey,
+    NEXUS_VAULT_ROOT_KEY_FILE: rootKeyFile,
+    ...(keyEncryptionKey === undefined ? {} : { NEXUS_VAULT_KEY_ENCRYPTION_KEY: keyEncryptionKey }),
   };
 }

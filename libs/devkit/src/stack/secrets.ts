@@ -6,6 +6,7 @@ import { CLIENTS_OF_VAULT, type ServiceName, servicesWithStore } from "./service
 
 const FILE_NAME = "secrets.json";
 const CREDENTIALS_FILE_NAME = "admin-credentials.json";
+const ROOT_KEY_FILE_NAME = "root.key";
 const SECRET_BYTES = 32;
 const PASSWORD_BYTES = 18;
 const OWNER_ONLY = 0o600;
@@ -13,8 +14,8 @@ const OWNER_ONLY = 0o600;
 /** Everything that must stay the same over restarts of a stack. */
 export interface StackSecrets {
   readonly adminPassword: string;
-  /** 32 bytes in base64: seals the keys in vault's store. */
-  readonly keyEncryptionKey: string;
+  /** What earlier versions sealed the keys in vault's store with; a stack that began later has none. */
+  readonly keyEncryptionKey: string | undefined;
   readonly clientSecrets: Readonly<Record<string, string>>;
   readonly databasePasswords: Readonly<Record<string, string>>;
 }
@@ -35,6 +36,14 @@ export function openSecrets(dataDir: string): StackSecrets {
   const secrets = complete(stored);
   writePrivately(file, secrets);
   return secrets;
+}
+
+/** Returns the file with vault's root key, making a key at the first start. Mode 0600. Without the file nothing that vault
+ * stores can be opened, so it stays in the data directory as long as the data does. */
+export function openRootKeyFile(dataDir: string): string {
+  const file = join(dataDir, ROOT_KEY_FILE_NAME);
+  if (!existsSync(file)) writeTextPrivately(file, `${random(SECRET_BYTES, "base64")}\n`);
+  return file;
 }
 
 /** Writes how to log in beside the secrets, in the form that the command line and the demo read. Mode 0600. */
@@ -58,7 +67,7 @@ function complete(stored: Partial<StackSecrets>): StackSecrets {
   const stores = servicesWithStore().map(({ name }) => name);
   return {
     adminPassword: stored.adminPassword ?? random(PASSWORD_BYTES, "base64url"),
-    keyEncryptionKey: stored.keyEncryptionKey ?? random(SECRET_BYTES, "base64"),
+    keyEncryptionKey: stored.keyEncryptionKey,
     clientSecrets: fill(CLIENTS_OF_VAULT, stored.clientSecrets),
     databasePasswords: fill(stores, stored.databasePasswords),
   };
@@ -77,11 +86,15 @@ function random(size: number, encoding: "base64" | "base64url"): string {
   return randomBytes(size).toString(encoding);
 }
 
-/** Never readable by others, not even for a moment, and never half written. */
 function writePrivately(file: string, content: object): void {
+  writeTextPrivately(file, `${JSON.stringify(content, null, 2)}\n`);
+}
+
+/** Never readable by others, not even for a moment, and never half written. */
+function writeTextPrivately(file: string, text: string): void {
   const draft = `${file}.${process.pid}`;
   rmSync(draft, { force: true });
-  writeFileSync(draft, `${JSON.stringify(content, null, 2)}\n`, { mode: OWNER_ONLY, flag: "wx" });
+  writeFileSync(draft, text, { mode: OWNER_ONLY, flag: "wx" });
   chmodSync(draft, OWNER_ONLY);
   renameSync(draft, file);
 }

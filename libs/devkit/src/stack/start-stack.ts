@@ -18,6 +18,7 @@ import { createRestartPolicy } from "./restart-policy.ts";
 import {
   type AdminCredentials,
   adminCredentialsOf,
+  openRootKeyFile,
   openSecrets,
   writeAdminCredentials,
 } from "./secrets.ts";
@@ -124,6 +125,7 @@ interface StartInput {
 async function startLocked(input: StartInput): Promise<Stack> {
   const { options, dataDir, ports } = input;
   const secrets = openSecrets(dataDir);
+  const rootKeyFile = openRootKeyFile(dataDir);
   const adminCredentialsFile = writeAdminCredentials(dataDir, secrets);
   const log = openStackLog(options.logs ?? "file", dataDir, options.onNotice);
   const guard = startChildGuard();
@@ -161,7 +163,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
     });
     const { logLevel, env: more = {} } = options;
     const extra = typeof more === "function" ? more : () => more;
-    const environment = { ports, secrets, logLevel, extra };
+    const environment = { ports, secrets, rootKeyFile, logLevel, extra };
     // The others can do nothing before vault vouches for them, and waiting for it loudly alarms people.
     for (const part of [["vault"], names.filter((name) => name !== "vault")] as const) {
       options.signal?.throwIfAborted();

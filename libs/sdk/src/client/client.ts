@@ -3,7 +3,14 @@ import { AnalyticsService } from "@nexus/proto/insight";
 import { MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
-import { AuthService, PrincipalService, type TokenSet } from "@nexus/proto/vault";
+import {
+  AuthService,
+  KeyService,
+  PrincipalService,
+  SealService,
+  type TokenSet,
+  TransitService,
+} from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc/client";
 import { type CredentialSource, type Credentials, createCredentialSource } from "../credentials.ts";
 
@@ -23,6 +30,9 @@ export interface ClientOptions {
 export interface NexusClient extends AsyncDisposable {
   readonly auth: RpcClient<typeof AuthService>;
   readonly principals: RpcClient<typeof PrincipalService>;
+  readonly seal: RpcClient<typeof SealService>;
+  readonly keys: RpcClient<typeof KeyService>;
+  readonly transit: RpcClient<typeof TransitService>;
   readonly registry: RpcClient<typeof RegistryService>;
   readonly jobs: RpcClient<typeof JobService>;
   readonly messaging: RpcClient<typeof MessagingService>;
@@ -57,6 +67,9 @@ export function createClient(options: ClientOptions): NexusClient {
   return {
     auth: createRpcClient(AuthService, channel, common),
     principals: createRpcClient(PrincipalService, channel, common),
+    seal: createRpcClient(SealService, channel, common),
+    keys: createRpcClient(KeyService, channel, common),
+    transit: createRpcClient(TransitService, channel, common),
     registry: createRpcClient(RegistryService, channel, common),
     jobs: createRpcClient(JobService, channel, common),
     messaging: createRpcClient(MessagingService, channel, common),

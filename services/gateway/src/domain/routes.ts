@@ -3,7 +3,13 @@ import { AnalyticsService } from "@nexus/proto/insight";
 import { AgentSessionService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
-import { AuthService, PrincipalService } from "@nexus/proto/vault";
+import {
+  AuthService,
+  KeyService,
+  PrincipalService,
+  SealService,
+  TransitService,
+} from "@nexus/proto/vault";
 
 /** A service behind the gateway. */
 export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "insight";
@@ -15,6 +21,9 @@ export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "
 export const ROUTES: readonly { readonly desc: DescService; readonly upstream: Upstream }[] = [
   { desc: AuthService, upstream: "vault" },
   { desc: PrincipalService, upstream: "vault" },
+  { desc: SealService, upstream: "vault" },
+  { desc: KeyService, upstream: "vault" },
+  { desc: TransitService, upstream: "vault" },
   { desc: RegistryService, upstream: "registry" },
   { desc: JobService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },

@@ -8,11 +8,16 @@ const ALGORITHM = "aes-256-gcm";
 
 /** Encrypts and authenticates: AES-256-GCM with a random IV; the box is ciphertext, IV, tag.
  *
- * One key seals far fewer than 2^32 boxes here, so random IVs are safe (NIST SP 800-38D section 8.3). */
-export function sealBox(key: Uint8Array, plaintext: Uint8Array, associatedData: string): Buffer {
+ * Random IVs are safe for fewer than 2^32 boxes under one key (NIST SP 800-38D section 8.3): vault's own keys seal a handful,
+ * and the uses of a tenant's plain key are counted. */
+export function sealBox(
+  key: Uint8Array,
+  plaintext: Uint8Array,
+  associatedData: Uint8Array | string,
+): Buffer {
   const iv = randomBytes(IV_BYTES);
   const cipher = createCipheriv(ALGORITHM, key, iv, { authTagLength: TAG_BYTES });
-  cipher.setAAD(Buffer.from(associatedData, "utf8"));
+  cipher.setAAD(toBytes(associatedData));
   const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]);
   return Buffer.concat([ciphertext, iv, cipher.getAuthTag()]);
 }
@@ -29,9 +34,7 @@ export function openBox(
   const ivAt = box.byteLength - IV_BYTES - TAG_BYTES;
   const iv = box.subarray(ivAt, ivAt + IV_BYTES);
   const decipher = createDecipheriv(ALGORITHM, key, iv, { authTagLength: TAG_BYTES });
-  decipher.setAAD(
-    typeof associatedData === "string" ? Buffer.from(associatedData, "utf8") : associatedData,
-  );
+  decipher.setAAD(toBytes(associatedData));
   decipher.setAuthTag(box.subarray(ivAt + IV_BYTES));
   try {
     return Buffer.concat([decipher.update(box.subarray(0, ivAt)), decipher.final()]);
@@ -39,4 +42,8 @@ export function openBox(
     // final() throws only when the tag does not match; why is nobody's business.
     return undefined;
   }
+}
+
+function toBytes(associatedData: Uint8Array | string): Uint8Array {
+  return typeof associatedData === "string" ? Buffer.from(associatedData, "utf8") : associatedData;
 }

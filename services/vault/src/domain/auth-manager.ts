@@ -1,8 +1,7 @@
 import type { Ids, Namespace } from "@nexus/shared";
 import { NexusError } from "@nexus/shared";
 import type { CryptoManager } from "./crypto-manager.ts";
-import { credentialsInvalid, refreshReused } from "./errors.ts";
-import type { KeyStore } from "./key-store.ts";
+import { credentialsInvalid, refreshReused, vaultSealed } from "./errors.ts";
 import type {
   AuthEvents,
   Issuance,
@@ -20,6 +19,7 @@ import type { Caller, IssuedTokens, StoredPrincipal, TokenSubject } from "./prin
 import type { RevocationRecord } from "./revocation.ts";
 import type { RevocationLog } from "./revocation-log.ts";
 import { revokeFamily, revokePrincipal } from "./revoke.ts";
+import type { SigningKeyRing } from "./signing-key-ring.ts";
 
 /** What an AuthManager needs. */
 export interface AuthManagerOptions {
@@ -29,7 +29,7 @@ export interface AuthManagerOptions {
   readonly transactions: Transactions;
   readonly mutations: Mutations;
   readonly crypto: CryptoManager;
-  readonly keys: KeyStore;
+  readonly keys: SigningKeyRing;
   readonly tokens: TokenFormat;
   readonly revocations: RevocationLog;
   readonly events: AuthEvents;
@@ -214,8 +214,10 @@ export class AuthManager {
   }
 
   async #watched(method: ProofMethod, work: () => Promise<IssuedTokens>): Promise<IssuedTokens> {
-    const { events } = this.#options;
+    const { events, crypto } = this.#options;
     try {
+      // Before any work: a sealed vault must not spend a password hash to say so.
+      if (!crypto.isOpen) throw vaultSealed();
       const issued = await work();
       events.proofAccepted(method, issued.principal);
       return issued;

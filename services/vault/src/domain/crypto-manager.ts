@@ -1,21 +1,22 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 import type { AdmissionGate } from "./admission-gate.ts";
-import { AEAD_KEY_BYTES, openBox, sealBox } from "./aead.ts";
-import { sealedKeyUnreadable } from "./errors.ts";
+import { openBox, sealBox } from "./aead.ts";
+import { sealedKeyUnreadable, vaultSealed } from "./errors.ts";
 import {
   dummyPasswordHash,
   hashPassword,
   isBelowPolicy,
   matchesPassword,
 } from "./password-hash.ts";
+import type { SealedBox } from "./sealed-box.ts";
 
 /** What a keyed digest is for. Each purpose has a key of its own, so no digest can stand in for another. */
 export type DigestPurpose = "client-secret" | "refresh-token" | "request-body";
 
 /** What a CryptoManager needs. */
 export interface CryptoManagerOptions {
-  /** 32 bytes; seals the keys that are stored. */
-  readonly keyEncryptionKey: Uint8Array;
+  /** 32 bytes: what earlier versions of vault sealed with. Needed once, to seal those boxes anew. */
+  readonly keyEncryptionKey: Uint8Array | undefined;
   /** PBKDF2 iterations of new password hashes. */
   readonly passwordIterations: number;
   /** Bounds the password checks. */
@@ -27,37 +28,73 @@ const SECRET_BYTES = 32;
 const CLIENT_SECRET_PREFIX = "nxs_";
 const REFRESH_TOKEN_PREFIX = "nxr_";
 
-/** All cryptography of vault behind one door: password hashing (PBKDF2), keyed digests (HMAC-SHA256), sealing of
- * stored keys (AES-256-GCM), new secrets. It keeps key material to itself and knows no table and no RPC.
+/** The keys of vault's own boxes: one per version of its tenant key. */
+export type BoxKeys = ReadonlyMap<number, Buffer>;
+
+/** All cryptography of vault's own state behind one door: password hashing (PBKDF2), keyed digests (HMAC-SHA256),
+ * sealing of stored keys (AES-256-GCM), new secrets. It keeps key material to itself and knows no table and no RPC.
+ * While vault is sealed it has no keys, and what needs one answers precondition/VAULT_SEALED.
  *
- * Signing of access tokens is not here: the token format belongs to @nexus/identity, its keys to KeyStore. */
+ * Signing of access tokens is not here: the token format belongs to @nexus/identity, its keys to SigningKeyRing. */
 export class CryptoManager {
   readonly #options: CryptoManagerOptions;
   readonly #dummyHash: string;
+  #boxKeys: BoxKeys = new Map();
   #digestKeys: Readonly<Record<DigestPurpose, Buffer>> | undefined;
 
   constructor(options: CryptoManagerOptions) {
-    if (options.keyEncryptionKey.byteLength !== AEAD_KEY_BYTES) {
-      throw new RangeError(`The key encryption key must have ${AEAD_KEY_BYTES} bytes.`);
-    }
     this.#options = options;
     this.#dummyHash = dummyPasswordHash(options.passwordIterations);
   }
 
-  /** Encrypts something for storage; `name` binds the box to its place, so boxes cannot be swapped. */
-  seal(name: string, plaintext: Uint8Array): Buffer {
-    return sealBox(this.#options.keyEncryptionKey, plaintext, name);
+  /** Says whether vault is unsealed as far as its own boxes go. */
+  get isOpen(): boolean {
+    return this.#boxKeys.size > 0;
   }
 
-  /** Opens a box. Errors: data_loss/SEALED_KEY_UNREADABLE. */
-  open(name: string, box: Uint8Array): Buffer {
-    const plaintext = openBox(this.#options.keyEncryptionKey, box, name);
+  /** Takes the keys of vault's own boxes into use; the newest seals. Takes the buffers over. */
+  useBoxKeys(keys: BoxKeys): void {
+    for (const key of this.#boxKeys.values()) key.fill(0);
+    this.#boxKeys = keys;
+  }
+
+  /** Forgets every key, as a seal does. */
+  close(): void {
+    this.useBoxKeys(new Map());
+    for (const key of Object.values(this.#digestKeys ?? {})) key.fill(0);
+    this.#digestKeys = undefined;
+  }
+
+  /** The version that seals. Errors: precondition/VAULT_SEALED. */
+  get boxKeyVersion(): number {
+    if (!this.isOpen) throw vaultSealed();
+    return Math.max(...this.#boxKeys.keys());
+  }
+
+  /** Encrypts something for storage; `name` binds the box to its place, so boxes cannot be swapped.
+   * Errors: precondition/VAULT_SEALED. */
+  seal(name: string, plaintext: Uint8Array): SealedBox {
+    const keyVersion = this.boxKeyVersion;
+    return { box: sealBox(this.#boxKey(keyVersion), plaintext, name), keyVersion };
+  }
+
+  /** Opens a box. Errors: precondition/VAULT_SEALED; data_loss/SEALED_KEY_UNREADABLE. */
+  open(name: string, { box, keyVersion }: SealedBox): Buffer {
+    const plaintext = openBox(this.#boxKey(keyVersion), box, name);
     if (plaintext === undefined) throw sealedKeyUnreadable();
     return plaintext;
   }
 
+  #boxKey(keyVersion: number | undefined): Uint8Array {
+    if (!this.isOpen) throw vaultSealed();
+    const key =
+      keyVersion === undefined ? this.#options.keyEncryptionKey : this.#boxKeys.get(keyVersion);
+    if (key === undefined) throw sealedKeyUnreadable();
+    return key;
+  }
+
   /** Makes a new digest key, sealed for storage under the given name. */
-  newSealedDigestKey(name: string): Buffer {
+  newSealedDigestKey(name: string): SealedBox {
     const key = randomBytes(SECRET_BYTES);
     const box = this.seal(name, key);
     key.fill(0);
@@ -65,7 +102,7 @@ export class CryptoManager {
   }
 
   /** Takes the stored digest key into use; needed once, before the first digest. */
-  useSealedDigestKey(name: string, box: Uint8Array): void {
+  useSealedDigestKey(name: string, box: SealedBox): void {
     const key = this.open(name, box);
     const derived = (purpose: DigestPurpose) =>
       Buffer.from(hkdfSync("sha256", key, "", `nexus/vault/digest/${purpose}/v1`, SECRET_BYTES));
@@ -77,9 +114,10 @@ export class CryptoManager {
     key.fill(0);
   }
 
-  /** The keyed digest under which a high-entropy secret or a request body is stored. */
+  /** The keyed digest under which a high-entropy secret or a request body is stored.
+   * Errors: precondition/VAULT_SEALED. */
   digest(purpose: DigestPurpose, data: string | Uint8Array): Buffer {
-    if (this.#digestKeys === undefined) throw new Error("The digest key is not loaded.");
+    if (this.#digestKeys === undefined) throw vaultSealed();
     return createHmac("sha256", this.#digestKeys[purpose]).update(data).digest();
   }
 

@@ -84,15 +84,6 @@ export function namespaceForbidden(): NexusError {
   });
 }
 
-/** The signing keys are everybody's. */
-export function keysOfAllNamespaces(): NexusError {
-  return new NexusError({
-    kind: "forbidden",
-    reason: "NAMESPACE_FORBIDDEN",
-    message: "All namespaces share the signing keys; only the namespace default may rotate them.",
-  });
-}
-
 /** The call tells of all namespaces. */
 export function serviceOnly(): NexusError {
   return new NexusError({
@@ -136,8 +127,88 @@ export function sealedKeyUnreadable(cause?: unknown): NexusError {
     kind: "data_loss",
     reason: "SEALED_KEY_UNREADABLE",
     message:
-      "A stored key does not open with NEXUS_VAULT_KEY_ENCRYPTION_KEY: it is another key, or the row was changed.",
+      "A stored key does not open: the root key is another one (or, for keys of earlier versions, NEXUS_VAULT_KEY_ENCRYPTION_KEY is), or the row was changed.",
     cause,
+  });
+}
+
+/** There is no root key in memory. */
+export function vaultSealed(): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "VAULT_SEALED",
+    message: "Vault is sealed: it has no root key, so it opens no other key.",
+  });
+}
+
+/** The key that was brought does not open what is stored. */
+export function rootKeyWrong(): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "ROOT_KEY_WRONG",
+    message: "This root key does not open the stored keys.",
+  });
+}
+
+/** The KMS does not answer. */
+export function rootKeyUnreachable(cause: unknown): NexusError {
+  return new NexusError({
+    kind: "unavailable",
+    reason: "ROOT_KEY_UNREACHABLE",
+    message: "The key management system that holds the root key does not answer.",
+    cause,
+  });
+}
+
+/** A key file that cannot be trusted, or read. */
+export function rootKeyFileUnsafe(path: string, problem: string, cause?: unknown): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "ROOT_KEY_UNSAFE",
+    message: `The key file ${path} ${problem}.`,
+    cause,
+  });
+}
+
+/** No root key is configured. */
+export function rootKeyMissing(): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "ROOT_KEY_MISSING",
+    message: "No root key is configured; bring one with Unseal.",
+  });
+}
+
+/** Nothing is stored that could prove a root key. */
+export function vaultNotInitialised(): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "VAULT_NOT_INITIALISED",
+    message: "Nothing is stored yet: the first root key comes from the configuration.",
+  });
+}
+
+/** What concerns all tenants is done in the namespace that administers them. */
+export function namespaceOfAll(): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "NAMESPACE_FORBIDDEN",
+    message: "This concerns all namespaces; only the namespace default may do it.",
+  });
+}
+
+/** A stream does not begin or go on as it should. */
+export function frameInvalid(message: string): NexusError {
+  return new NexusError({ kind: "invalid", reason: "FRAME_INVALID", message });
+}
+
+/** The body of a stream is too large. */
+export function bodyTooLarge(maxBytes: number): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason: "BODY_TOO_LARGE",
+    message: `The body has more than ${maxBytes} bytes.`,
+    details: { metadata: { max_bytes: String(maxBytes) } },
   });
 }
 

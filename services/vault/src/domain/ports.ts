@@ -1,4 +1,6 @@
 import type { Namespace } from "@nexus/shared";
+import type { KeyWriter } from "./keys/named-key.ts";
+import type { Page, PageOf } from "./page.ts";
 import type { PrincipalKind, PrincipalRecord, StoredPrincipal, TokenSubject } from "./principal.ts";
 import type { NewRevocation, RevocationRecord } from "./revocation.ts";
 import type { CryptoKey, Jwk, NewSigningKey, SigningKeyRow } from "./signing-key.ts";
@@ -9,21 +11,11 @@ export interface PrincipalKey {
   readonly principalId: string;
 }
 
-/** A page of a list. */
-export interface Page<T> {
-  readonly items: readonly T[];
-  /** Empty on the last page. */
-  readonly nextPageToken: string;
-}
-
 /** Reads principals. */
 export interface PrincipalReader {
   find(key: PrincipalKey): Promise<StoredPrincipal | undefined>;
   /** By id, after the row that the token names. Errors: invalid/PAGE_TOKEN_INVALID. */
-  list(
-    namespace: Namespace,
-    page: { readonly size: number; readonly token: string },
-  ): Promise<Page<PrincipalRecord>>;
+  list(namespace: Namespace, page: PageOf): Promise<Page<PrincipalRecord>>;
 }
 
 /** A principal about to be stored. */
@@ -130,6 +122,7 @@ export interface Transaction {
   readonly families: FamilyWriter;
   readonly revocations: RevocationWriter;
   readonly signingKeys: SigningKeyWriter;
+  readonly keys: KeyWriter;
 }
 
 /** Runs work in one transaction; the work may run again after a clash, so it has no other effects. */

@@ -9,11 +9,11 @@ import {
   principalNotFound,
   secretAlreadyReturned,
 } from "./errors.ts";
+import type { Page, PageOf } from "./page.ts";
 import type {
   Answer,
   AuthEvents,
   Mutations,
-  Page,
   PrincipalKey,
   PrincipalReader,
   RequestKey,
@@ -105,10 +105,7 @@ export class PrincipalDirectory {
   }
 
   /** Lists by id. Errors: invalid/PAGE_TOKEN_INVALID. */
-  list(
-    namespace: Namespace,
-    page: { readonly size: number; readonly token: string },
-  ): Promise<Page<PrincipalRecord>> {
+  list(namespace: Namespace, page: PageOf): Promise<Page<PrincipalRecord>> {
     return this.#options.principals.list(namespace, page);
   }
 

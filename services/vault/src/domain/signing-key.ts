@@ -1,4 +1,5 @@
 import type { webcrypto } from "node:crypto";
+import type { SealedBox } from "./sealed-box.ts";
 
 /** A key of the platform's WebCrypto. */
 export type CryptoKey = webcrypto.CryptoKey;
@@ -15,7 +16,7 @@ export interface SigningKeyRow {
   readonly state: SigningKeyState;
   readonly publicJwk: Jwk;
   /** Sealed private JWK; undefined for a previous key. */
-  readonly privateBox: Buffer | undefined;
+  readonly privateBox: SealedBox | undefined;
   readonly publishedAtMs: number;
   readonly activatedAtMs: number | undefined;
 }
@@ -25,7 +26,7 @@ export interface NewSigningKey {
   readonly kid: string;
   readonly state: "next" | "current";
   readonly publicJwk: Jwk;
-  readonly privateBox: Buffer;
+  readonly privateBox: SealedBox;
   readonly tokenTtlMs: number;
 }
 
@@ -61,4 +62,9 @@ export function isRotationDue(
   if (current?.activatedAtMs === undefined || next === undefined) return false;
   if (nowMs - current.activatedAtMs < policy.rotateAfterMs) return false;
   return promotionDelayMs(next, nowMs, policy) === 0;
+}
+
+/** The associated data of a sealed private key. */
+export function signingKeyBoxName(kid: string): string {
+  return `signing-key/${kid}`;
 }

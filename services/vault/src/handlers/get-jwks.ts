@@ -5,6 +5,6 @@ import type { VaultHandlerDeps } from "./deps.ts";
 type GetJwks = MethodImplementation<typeof AuthService.method.getJwks>;
 
 /** Serves AuthService.GetJwks from memory. */
-export function createGetJwks({ keys }: VaultHandlerDeps): GetJwks {
-  return () => keys.jwks();
+export function createGetJwks({ signingKeys }: VaultHandlerDeps): GetJwks {
+  return () => signingKeys.jwks();
 }

@@ -1,18 +1,34 @@
-import type { AuthService, PrincipalService } from "@nexus/proto/vault";
+import type { AuthService, KeyService, PrincipalService, SealService } from "@nexus/proto/vault";
 import type { ServiceImplementation } from "@nexus/rpc";
+import { createCreateKey } from "./create-key.ts";
 import { createCreatePrincipal } from "./create-principal.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
+import { createDestroyKey } from "./destroy-key.ts";
+import { createDisableKey } from "./disable-key.ts";
 import { createDisablePrincipal } from "./disable-principal.ts";
+import { createEnableKey } from "./enable-key.ts";
 import { createGetJwks } from "./get-jwks.ts";
+import { createGetKey } from "./get-key.ts";
 import { createGetPrincipal } from "./get-principal.ts";
+import { createGetRewrapProgress } from "./get-rewrap-progress.ts";
+import { createGetRootKeyStatus } from "./get-root-key-status.ts";
+import { createGetSealStatus } from "./get-seal-status.ts";
 import { createGrantClientToken } from "./grant-client-token.ts";
+import { createListKeyVersions } from "./list-key-versions.ts";
+import { createListKeys } from "./list-keys.ts";
 import { createListPrincipals } from "./list-principals.ts";
 import { createLogin } from "./login.ts";
 import { createLogout } from "./logout.ts";
 import { createRefreshToken } from "./refresh-token.ts";
 import { createRevokeTokens } from "./revoke-tokens.ts";
 import { createRotateClientSecret } from "./rotate-client-secret.ts";
+import { createRotateKey } from "./rotate-key.ts";
+import { createRotateNamespaceKey } from "./rotate-namespace-key.ts";
 import { createRotateSigningKey } from "./rotate-signing-key.ts";
+import { createSeal } from "./seal.ts";
+import { createUnseal } from "./unseal.ts";
+import { createUnsealFromProvider } from "./unseal-from-provider.ts";
+import { createUpdateKey } from "./update-key.ts";
 import { createWatchRevocations } from "./watch-revocations.ts";
 import { createWhoAmI } from "./who-am-i.ts";
 
@@ -43,5 +59,37 @@ export function createPrincipalHandlers(
     listPrincipals: createListPrincipals(deps),
     disablePrincipal: createDisablePrincipal(deps),
     rotateClientSecret: createRotateClientSecret(deps),
+  };
+}
+
+/** Every method of SealService. */
+export function createSealHandlers(
+  deps: VaultHandlerDeps,
+): ServiceImplementation<typeof SealService> {
+  return {
+    getSealStatus: createGetSealStatus(deps),
+    getRootKeyStatus: createGetRootKeyStatus(deps),
+    seal: createSeal(deps),
+    unseal: createUnseal(deps),
+    unsealFromProvider: createUnsealFromProvider(deps),
+  };
+}
+
+/** Every method of KeyService. */
+export function createKeyHandlers(
+  deps: VaultHandlerDeps,
+): ServiceImplementation<typeof KeyService> {
+  return {
+    createKey: createCreateKey(deps),
+    getKey: createGetKey(deps),
+    listKeys: createListKeys(deps),
+    listKeyVersions: createListKeyVersions(deps),
+    rotateKey: createRotateKey(deps),
+    updateKey: createUpdateKey(deps),
+    disableKey: createDisableKey(deps),
+    enableKey: createEnableKey(deps),
+    destroyKey: createDestroyKey(deps),
+    rotateNamespaceKey: createRotateNamespaceKey(deps),
+    getRewrapProgress: createGetRewrapProgress(deps),
   };
 }

@@ -1,9 +1,7 @@
 import { type AuthService, RotateSigningKeyRequestSchema } from "@nexus/proto/vault";
 import type { MethodImplementation } from "@nexus/rpc";
-import { requirePrincipal } from "@nexus/rpc";
-import { DEFAULT_NAMESPACE } from "@nexus/shared";
-import { keysOfAllNamespaces } from "../domain/errors.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
+import { assertNamespaceOfAll } from "./namespace-of-all.ts";
 import { requestKey } from "./request-key.ts";
 
 type RotateSigningKey = MethodImplementation<typeof AuthService.method.rotateSigningKey>;
@@ -11,13 +9,15 @@ type RotateSigningKey = MethodImplementation<typeof AuthService.method.rotateSig
 /** Serves AuthService.RotateSigningKey. All namespaces share the keys, so only the namespace that administers the others
  * turns them. */
 export function createRotateSigningKey(deps: VaultHandlerDeps): RotateSigningKey {
-  const { keys, mutations, events, digestBody } = deps;
+  const { signingKeys, mutations, events, digestBody } = deps;
   return async (request, ctx) => {
-    if (requirePrincipal(ctx).namespace !== DEFAULT_NAMESPACE) throw keysOfAllNamespaces();
+    assertNamespaceOfAll(ctx);
     const key = requestKey(ctx, RotateSigningKeyRequestSchema, request, digestBody);
-    const { value, replayed } = await mutations.run(key, (tx) => keys.rotate(tx.signingKeys));
+    const { value, replayed } = await mutations.run(key, (tx) =>
+      signingKeys.rotate(tx.signingKeys),
+    );
     if (!replayed) events.signingKeyRotated(value.currentKid, value.nextKid);
-    await keys.reload();
+    await signingKeys.reload();
     return { currentKeyId: value.currentKid, nextKeyId: value.nextKid };
   };
 }

@@ -1,6 +1,8 @@
 import type { Clock } from "@nexus/shared";
-import type { KeyStore } from "../domain/key-store.ts";
+import type { KeyStore } from "../domain/keys/key-store.ts";
 import type { RevocationLog } from "../domain/revocation-log.ts";
+import type { SecureVault } from "../domain/secure-vault.ts";
+import type { SigningKeyRing } from "../domain/signing-key-ring.ts";
 
 /** One background work of vault. */
 export interface LoopSpec {
@@ -12,7 +14,11 @@ export interface LoopSpec {
 /** What the loops work on. */
 export interface LoopDeps {
   readonly revocations: RevocationLog;
-  readonly keys: KeyStore;
+  readonly vault: SecureVault;
+  readonly signingKeys: SigningKeyRing;
+  readonly keyStore: KeyStore;
+  /** Drops keys whose time in memory is over. */
+  readonly sweepKeys: () => void;
   readonly clock: Clock;
   /** Hears of a reading that failed; the next one follows at the usual time. */
   readonly onReadFailed: (what: string, error: unknown) => void;
@@ -30,6 +36,15 @@ export const REVOCATION_BEAT_MS = 4000;
 /** How soon a key published by another replica is known here; within KEY_SPREAD_MS. */
 const KEY_RELOAD_MS = 1000;
 const KEY_MAINTENANCE_MS = 60_000;
+/** How soon a seal by another replica closes this one; the contract promises a second. */
+export const SEAL_POLL_MS = 250;
+/** Keys under an older root key or tenant key are moved in small steps, so that callers do not notice. */
+const REWRAP_MS = 2000;
+const KEY_SWEEP_MS = 5000;
+/** How soon a change of a key by another replica is seen here; the contract promises a second. */
+const KEY_POLL_MS = 250;
+const KEY_ROTATION_MS = 10_000;
+const KEY_USE_FLUSH_MS = 5000;
 const CLEANUP_MS = 60_000;
 
 /** Lists the background work of vault.
@@ -37,7 +52,10 @@ const CLEANUP_MS = 60_000;
  * The two readings keep their pace when the database is away, where a loop's own pause would grow to half a minute:
  * the promise of one second holds again as soon as it is back. */
 export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
-  const { revocations, keys, clock, onReadFailed } = deps;
+  const { revocations, vault, signingKeys, keyStore, clock, onReadFailed } = deps;
+  const whileOpen = (work: () => Promise<unknown>) => async () => {
+    if (vault.sealReason === undefined) await work();
+  };
   const reading = (what: string, read: () => Promise<void>) => () =>
     read().catch((error: unknown) => onReadFailed(what, error));
   return [
@@ -54,9 +72,34 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
     {
       name: "key-reload",
       intervalMs: KEY_RELOAD_MS,
-      step: reading("signing keys", keys.reload),
+      step: reading("signing keys", signingKeys.reload),
     },
-    { name: "key-maintenance", intervalMs: KEY_MAINTENANCE_MS, step: () => keys.maintain() },
+    {
+      name: "key-maintenance",
+      intervalMs: KEY_MAINTENANCE_MS,
+      step: whileOpen(() => signingKeys.maintain()),
+    },
+    { name: "seal-poll", intervalMs: SEAL_POLL_MS, step: reading("seal", () => vault.follow()) },
+    {
+      name: "rewrap",
+      intervalMs: REWRAP_MS,
+      step: whileOpen(async () => {
+        await vault.rewrap();
+        await keyStore.rewrapStale();
+      }),
+    },
+    { name: "key-poll", intervalMs: KEY_POLL_MS, step: reading("keys", keyStore.refresh) },
+    {
+      name: "key-rotation",
+      intervalMs: KEY_ROTATION_MS,
+      step: whileOpen(() => keyStore.rotateDue()),
+    },
+    {
+      name: "key-use",
+      intervalMs: KEY_USE_FLUSH_MS,
+      step: () => keyStore.flushDecrypted(),
+    },
+    { name: "key-sweep", intervalMs: KEY_SWEEP_MS, step: async () => deps.sweepKeys() },
     {
       name: "cleanup",
       intervalMs: CLEANUP_MS,

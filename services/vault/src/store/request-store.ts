@@ -3,6 +3,7 @@ import { withTransaction } from "@nexus/postgres";
 import { requestIdReused } from "../domain/errors.ts";
 import type { Answer, Mutations, RequestKey, Transaction, Transactions } from "../domain/ports.ts";
 import { createFamilyWriter } from "./family-store.ts";
+import { createNamedKeyWriter } from "./named-key-writer.ts";
 import { createPrincipalWriter } from "./principal-store.ts";
 import { createRevocationWriter } from "./revocation-store.ts";
 import { createSigningKeyWriter } from "./signing-key-store.ts";
@@ -51,6 +52,7 @@ function bind(client: Queryable): Transaction {
     families: createFamilyWriter(client),
     revocations: createRevocationWriter(client),
     signingKeys: createSigningKeyWriter(client),
+    keys: createNamedKeyWriter(client),
   };
 }
 

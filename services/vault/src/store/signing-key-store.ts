@@ -7,13 +7,13 @@ const LOCK_CLASS = 0x4e58564b;
 
 const COLUMNS = `
   kid, state, public_jwk AS "publicJwk", private_box AS "privateBox",
-  published_at AS "publishedAt", activated_at AS "activatedAt"`;
+  box_key_version AS "boxKeyVersion", published_at AS "publishedAt", activated_at AS "activatedAt"`;
 const LIST = `SELECT ${COLUMNS} FROM signing_keys ORDER BY published_at, kid`;
 
 const INSERT = `
   INSERT INTO signing_keys
-    (kid, state, public_jwk, private_box, published_at, activated_at, token_ttl_max_ms)
-  SELECT $1, $2, $3, $4, now.at, CASE WHEN $2 = 'current' THEN now.at END, $5
+    (kid, state, public_jwk, private_box, box_key_version, published_at, activated_at, token_ttl_max_ms)
+  SELECT $1, $2, $3, $4, $5, now.at, CASE WHEN $2 = 'current' THEN now.at END, $6
   FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS at) now`;
 
 const DEMOTE_CURRENT = `
@@ -32,14 +32,17 @@ const RAISE_TTL = `
 
 interface KeyRow extends Omit<SigningKeyRow, "privateBox" | "publishedAtMs" | "activatedAtMs"> {
   readonly privateBox: Buffer | null;
+  readonly boxKeyVersion: number | null;
   readonly publishedAt: Date;
   readonly activatedAt: Date | null;
 }
 
-function toSigningKey({ publishedAt, activatedAt, ...row }: KeyRow): SigningKeyRow {
+function toSigningKey({ privateBox, boxKeyVersion, ...row }: KeyRow): SigningKeyRow {
+  const { publishedAt, activatedAt, ...key } = row;
   return {
-    ...row,
-    privateBox: row.privateBox ?? undefined,
+    ...key,
+    privateBox:
+      privateBox === null ? undefined : { box: privateBox, keyVersion: boxKeyVersion ?? undefined },
     publishedAtMs: publishedAt.getTime(),
     activatedAtMs: activatedAt?.getTime(),
   };
@@ -67,7 +70,9 @@ export function createSigningKeyWriter(client: Queryable): SigningKeyWriter {
       return { keys: rows.map(toSigningKey), nowMs: (time.rows[0]?.now ?? new Date(0)).getTime() };
     },
     async insert({ kid, state, publicJwk, privateBox, tokenTtlMs }) {
-      await client.query(INSERT, [kid, state, JSON.stringify(publicJwk), privateBox, tokenTtlMs]);
+      const { box, keyVersion = null } = privateBox;
+      const jwk = JSON.stringify(publicJwk);
+      await client.query(INSERT, [kid, state, jwk, box, keyVersion, tokenTtlMs]);
     },
     async demoteCurrent(marginMs) {
       await client.query(DEMOTE_CURRENT, [marginMs]);

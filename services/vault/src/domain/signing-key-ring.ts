@@ -2,7 +2,7 @@ import type { Clock, Ids } from "@nexus/shared";
 import { NexusError } from "@nexus/shared";
 import { coalesced } from "./coalesced.ts";
 import type { CryptoManager } from "./crypto-manager.ts";
-import { keyTooYoung } from "./errors.ts";
+import { keyTooYoung, vaultSealed } from "./errors.ts";
 import type {
   AuthEvents,
   SigningKeyReader,
@@ -17,10 +17,10 @@ import type {
   RotationPolicy,
   SigningKeyRow,
 } from "./signing-key.ts";
-import { isRotationDue, promotionDelayMs } from "./signing-key.ts";
+import { isRotationDue, promotionDelayMs, signingKeyBoxName } from "./signing-key.ts";
 
-/** What a KeyStore needs. */
-export interface KeyStoreOptions {
+/** What a SigningKeyRing needs. */
+export interface SigningKeyRingOptions {
   readonly keys: SigningKeyReader;
   readonly transactions: Transactions;
   readonly crypto: CryptoManager;
@@ -57,18 +57,19 @@ const STATE_ORDER: Readonly<Record<SigningKeyRow["state"], number>> = {
   previous: 2,
 };
 
-/** The signing keys of access tokens: makes, seals, publishes, rotates and retires them.
+/** The signing keys of access tokens: makes, seals, publishes, rotates and retires them. Without a private part, while
+ * vault is sealed, it only publishes and verifies.
  *
  * Postgres holds the truth; each replica keeps the imported keys in memory and reads them again every few seconds.
  * A key is published as `next` long before it signs, and as `previous` until its last token has ended, so a rotation
  * is never noticed by a verifier. A previous key has no private part left. */
-export class KeyStore {
-  readonly #options: KeyStoreOptions;
+export class SigningKeyRing {
+  readonly #options: SigningKeyRingOptions;
   #loaded: LoadedKeys = { verifying: new Map(), signer: undefined, jwksJson: '{"keys":[]}' };
   #loadedAtMs = Number.NEGATIVE_INFINITY;
   #epoch = 0;
 
-  constructor(options: KeyStoreOptions) {
+  constructor(options: SigningKeyRingOptions) {
     this.#options = options;
   }
 
@@ -85,14 +86,21 @@ export class KeyStore {
     await this.reload();
   }
 
+  /** Drops the private key, as a seal does. Public keys stay: tokens go on verifying. */
+  forgetSigner(): void {
+    this.#loaded = { ...this.#loaded, signer: undefined };
+  }
+
   /** Reads the keys as they were committed before this call. Errors: data_loss/SEALED_KEY_UNREADABLE. */
   readonly reload: () => Promise<void> = coalesced(async () => {
-    const startedMs = this.#options.clock.nowMs();
-    const rows = await this.#options.keys.list();
+    const { crypto, clock, keys } = this.#options;
+    const startedMs = clock.nowMs();
+    const rows = await keys.list();
     const loaded = await this.#load(rows);
     const withdrawn = [...this.#loaded.verifying.keys()].some((kid) => !loaded.verifying.has(kid));
     if (withdrawn) this.#epoch++;
-    this.#loaded = loaded;
+    // Sealed while the rows were read: the signer goes with the other keys.
+    this.#loaded = crypto.isOpen ? loaded : { ...loaded, signer: undefined };
     this.#loadedAtMs = startedMs;
   });
 
@@ -102,6 +110,7 @@ export class KeyStore {
     const ageMs = this.#options.clock.nowMs() - this.#loadedAtMs;
     if (ageMs > SIGNER_STALE_MS) await this.reload();
     if (this.#loaded.signer !== undefined) return this.#loaded.signer;
+    if (!this.#options.crypto.isOpen) throw vaultSealed();
     throw new NexusError({
       kind: "unavailable",
       reason: "NOT_READY",
@@ -158,7 +167,10 @@ export class KeyStore {
     const { ids, tokens, crypto, accessTtlMs } = this.#options;
     const kid = ids.next("key");
     const { publicJwk, privateJwk } = await tokens.newSigningKey(kid);
-    const privateBox = crypto.seal(boxName(kid), Buffer.from(JSON.stringify(privateJwk), "utf8"));
+    const privateBox = crypto.seal(
+      signingKeyBoxName(kid),
+      Buffer.from(JSON.stringify(privateJwk), "utf8"),
+    );
     return { kid, state, publicJwk, privateBox, tokenTtlMs: accessTtlMs };
   }
 
@@ -179,16 +191,13 @@ export class KeyStore {
 
   async #openSigner(row: SigningKeyRow): Promise<LoadedKeys["signer"]> {
     const { crypto, tokens } = this.#options;
-    if (row.privateBox === undefined) return undefined;
+    if (row.privateBox === undefined || !crypto.isOpen) return undefined;
     if (this.#loaded.signer?.kid === row.kid) return this.#loaded.signer;
-    const plaintext = crypto.open(boxName(row.kid), row.privateBox);
+    const plaintext = crypto.open(signingKeyBoxName(row.kid), row.privateBox);
     const privateJwk = JSON.parse(plaintext.toString("utf8")) as Jwk;
     plaintext.fill(0);
-    return { kid: row.kid, privateKey: await tokens.importKey(privateJwk) };
+    const privateKey = await tokens.importKey(privateJwk);
+    // Sealed meanwhile: the key goes with the others.
+    return crypto.isOpen ? { kid: row.kid, privateKey } : undefined;
   }
-}
-
-/** The associated data of a sealed private key. */
-function boxName(kid: string): string {
-  return `signing-key/${kid}`;
 }

@@ -1,0 +1,388 @@
+import {
+  type Cache,
+  type Clock,
+  createLruCache,
+  type Ids,
+  type Namespace,
+  NexusError,
+} from "@nexus/shared";
+import { coalesced } from "../coalesced.ts";
+import type { Page, PageOf } from "../page.ts";
+import type { Answer, Mutations, RequestKey, Transaction, Transactions } from "../ports.ts";
+import {
+  keyChanged,
+  keyDeletionForbidden,
+  keyDestroyed,
+  keyDisabled,
+  keyLimit,
+  keyNotFound,
+  keyVersionInUse,
+  keyVersionLimit,
+  keyVersionNotFound,
+} from "./key-errors.ts";
+import { newKeyMaterial } from "./key-material.ts";
+import type {
+  KeyName,
+  KeyPatch,
+  KeyReader,
+  KeySpec,
+  KeyType,
+  KeyVersion,
+  NamedKey,
+  NewKeyVersion,
+  RewrapProgress,
+} from "./named-key.ts";
+import { keyVersionPlace } from "./named-key.ts";
+import { rewrapVersions } from "./rewrap.ts";
+import type { SecretCache } from "./secret-cache.ts";
+import type { TenantKeyring } from "./tenant-keyring.ts";
+import { UseCounter } from "./use-counter.ts";
+
+/** Business events of keys. */
+export interface KeyEvents {
+  keyCreated(key: NamedKey): void;
+  keyRotated(key: NamedKey, cause: "request" | "schedule"): void;
+  keyChanged(key: NamedKey, change: "updated" | "disabled" | "enabled" | "destroyed"): void;
+  keyRotationFailed(key: NamedKey, error: unknown): void;
+  versionsRewrapped(count: number): void;
+}
+
+/** What a KeyStore needs. */
+export interface KeyStoreOptions {
+  readonly keys: KeyReader;
+  readonly mutations: Mutations;
+  readonly transactions: Transactions;
+  readonly keyring: TenantKeyring;
+  readonly secrets: SecretCache;
+  readonly events: KeyEvents;
+  readonly clock: Clock;
+  readonly ids: Ids;
+}
+
+/** Most keys of a namespace, and most versions of a key. */
+export const KEYS_PER_NAMESPACE_MAX = 10_000;
+export const KEY_VERSIONS_MAX = 10_000;
+
+/** Keys whose metadata is held, and for how long when no change is heard: the bound while the database is away. */
+const RECORDS_MAX = 10_000;
+const RECORD_TTL_MS = 30_000;
+const CHANGES_BATCH = 512;
+const DUE_BATCH = 50;
+/** Versions whose use is noted between two writes. */
+const DECRYPTED_MAX = 10_000;
+/** Somebody else's rotation may come in between; then the next version is another one. */
+const ROTATION_ATTEMPTS = 5;
+
+/** The named keys of all tenants: generation, rotation, expiration, destruction, and the way to their material.
+ *
+ * Postgres holds the truth. A replica keeps metadata and opened keys in memory, and drops what it hears to have changed;
+ * a rotation is never waited for: until it is heard of, the version before goes on. */
+export class KeyStore {
+  readonly #options: KeyStoreOptions;
+  readonly #records: Cache<string, NamedKey>;
+  readonly #counter: UseCounter;
+  readonly #rotating = new Set<string>();
+  readonly #decrypted = new Map<string, { readonly keyId: string; readonly version: number }>();
+  /** Undefined until the first refresh: before it nothing is in memory that could have changed. */
+  #revision: bigint | undefined;
+  #generation = 0;
+  #clockOffsetMs = 0;
+
+  constructor(options: KeyStoreOptions) {
+    this.#options = options;
+    const { clock, keys } = options;
+    this.#records = createLruCache({ max: RECORDS_MAX, ttlMs: RECORD_TTL_MS, clock });
+    this.#counter = new UseCounter({ keys, onDue: (key) => this.#rotateSoon(key) });
+  }
+
+  /** The database's time, as of the last poll. */
+  get nowMs(): number {
+    return this.#options.clock.nowMs() + this.#clockOffsetMs;
+  }
+
+  /** Errors: not_found/KEY_NOT_FOUND. */
+  async get(key: KeyName): Promise<NamedKey> {
+    const name = recordName(key);
+    const known = this.#records.get(name);
+    if (known !== undefined) return known;
+    const generation = this.#generation;
+    const found = await this.#options.keys.find(key);
+    if (found === undefined) throw keyNotFound();
+    // What was read before a change was heard is good for this call and not kept.
+    if (generation === this.#generation) this.#records.set(name, found);
+    return found;
+  }
+
+  /** Reads a key past the cache, for who administers it. Errors: not_found/KEY_NOT_FOUND. */
+  async read(key: KeyName): Promise<NamedKey> {
+    const found = await this.#options.keys.find(key);
+    if (found === undefined) throw keyNotFound();
+    return found;
+  }
+
+  /** By name. Errors: invalid/PAGE_TOKEN_INVALID. */
+  list(namespace: Namespace, page: PageOf): Promise<Page<NamedKey>> {
+    return this.#options.keys.list(namespace, page);
+  }
+
+  /** Newest first. Errors: not_found/KEY_NOT_FOUND; invalid/PAGE_TOKEN_INVALID. */
+  async listVersions(
+    key: KeyName,
+    page: PageOf,
+  ): Promise<Page<KeyVersion> & { readonly key: NamedKey }> {
+    const found = await this.read(key);
+    return { ...(await this.#options.keys.listVersions(found.keyId, page)), key: found };
+  }
+
+  /** Lends the material of one version for one synchronous step.
+   * Errors: not_found/KEY_VERSION_NOT_FOUND; precondition/KEY_DESTROYED, VAULT_SEALED. */
+  use<T>(key: NamedKey, version: number, use: (secret: Buffer) => T): Promise<T> {
+    const { keys, keyring, secrets } = this.#options;
+    const load = async () => {
+      const row = await keys.findVersion(key.keyId, version);
+      if (row === undefined) throw keyVersionNotFound();
+      if (row.wrapped === undefined) throw keyDestroyed();
+      const place = keyVersionPlace({ ...row, type: key.type });
+      return keyring.unwrap(key.namespace, place, row.wrapped);
+    };
+    return secrets.use(`${key.keyId}/${version}`, load, use);
+  }
+
+  /** Counts uses of the latest version before they are made. Errors: exhausted/KEY_EXHAUSTED. */
+  countUses(key: NamedKey, uses: number): Promise<void> {
+    return this.#counter.take(key, uses);
+  }
+
+  /** Notes that a version was used to decrypt; written at the next flush. */
+  noteDecrypted({ keyId }: NamedKey, version: number): void {
+    if (this.#decrypted.size >= DECRYPTED_MAX) return;
+    this.#decrypted.set(`${keyId}/${version}`, { keyId, version });
+  }
+
+  /** Errors: exists/KEY_EXISTS; exhausted/KEY_LIMIT. */
+  async create(namespace: Namespace, spec: KeySpec, request: RequestKey): Promise<NamedKey> {
+    const { mutations, ids, events } = this.#options;
+    const earlier = await mutations.replay<NamedKey>(request);
+    if (earlier !== undefined) return earlier.value;
+    const keyId = ids.next("key");
+    const first = await this.#newVersion({ namespace, keyId, type: spec.type, version: 1 });
+    const answer = await mutations.run(request, async ({ keys }) => {
+      if ((await keys.countOf(namespace)) >= KEYS_PER_NAMESPACE_MAX) throw keyLimit();
+      return keys.insert({ ...spec, namespace, keyId }, first);
+    });
+    return this.#changed(answer, (key) => events.keyCreated(key));
+  }
+
+  /** Errors: precondition/KEY_DISABLED, KEY_DESTROYED; exhausted/KEY_VERSION_LIMIT. */
+  async rotate(key: KeyName, request: RequestKey): Promise<NamedKey> {
+    const { mutations, events } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      const earlier = await mutations.replay<NamedKey>(request);
+      if (earlier !== undefined) return earlier.value;
+      const before = await this.read(key);
+      const next = await this.#nextVersion(before);
+      try {
+        const answer = await mutations.run(request, (tx) => addNext(tx, before, next));
+        return this.#changed(answer, (rotated) => events.keyRotated(rotated, "request"));
+      } catch (error) {
+        if (!isKeyChanged(error) || attempt === ROTATION_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Errors: invalid for a minimum beyond the latest version; precondition/KEY_VERSION_IN_USE, KEY_DESTROYED. */
+  async update(
+    key: KeyName,
+    { patch, force }: { readonly patch: KeyPatch; readonly force: boolean },
+    request: RequestKey,
+  ): Promise<NamedKey> {
+    const { mutations, events } = this.#options;
+    await this.flushDecrypted();
+    const answer = await mutations.run(request, async ({ keys }) => {
+      const locked = await keys.lock(key);
+      if (locked === undefined) throw keyNotFound();
+      if (locked.state === "destroyed") throw keyDestroyed();
+      const minimum = patch.minDecryptionVersion ?? 0;
+      if (minimum > locked.latestVersion) throw keyVersionNotFound();
+      if (minimum > locked.minDecryptionVersion && !force) {
+        const used = await keys.oldestVersionInUse(locked.keyId);
+        if (used !== undefined && used < minimum) throw keyVersionInUse(used);
+      }
+      return keys.update(locked, patch);
+    });
+    return this.#changed(answer, (updated) => events.keyChanged(updated, "updated"));
+  }
+
+  /** Switches a key off or on. Errors: precondition/KEY_DESTROYED. */
+  async setState(
+    key: KeyName,
+    state: "active" | "disabled",
+    request: RequestKey,
+  ): Promise<NamedKey> {
+    const { mutations, events } = this.#options;
+    const answer = await mutations.run(request, async ({ keys }) => {
+      const locked = await keys.lock(key);
+      if (locked === undefined) throw keyNotFound();
+      if (locked.state === "destroyed") throw keyDestroyed();
+      return locked.state === state ? locked : keys.update(locked, { state });
+    });
+    const change = state === "active" ? "enabled" : "disabled";
+    return this.#changed(answer, (changed) => events.keyChanged(changed, change));
+  }
+
+  /** Destroys all versions. Errors: precondition/KEY_DELETION_FORBIDDEN. */
+  async destroy(key: KeyName, request: RequestKey): Promise<NamedKey> {
+    const { mutations, events } = this.#options;
+    const answer = await mutations.run(request, async ({ keys }) => {
+      const locked = await keys.lock(key);
+      if (locked === undefined) throw keyNotFound();
+      if (locked.state === "destroyed") return locked;
+      if (!locked.deletionAllowed) throw keyDeletionForbidden();
+      return keys.shred(locked);
+    });
+    return this.#changed(answer, (gone) => events.keyChanged(gone, "destroyed"));
+  }
+
+  /** Makes the next version of a namespace's own key; rewrapStale() moves what is under the others. */
+  async rotateNamespaceKey(namespace: Namespace, request: RequestKey): Promise<number> {
+    const { mutations, keyring } = this.#options;
+    const earlier = await mutations.replay<{ readonly version: number }>(request);
+    if (earlier !== undefined) return earlier.value.version;
+    // Not in the transaction, which must not wait for another connection or for a KMS. A crash in between leaves a
+    // version more than was asked for, and that is all.
+    const version = await keyring.rotate(namespace);
+    return (await mutations.run(request, async () => ({ version }))).value.version;
+  }
+
+  /** How far the rewrap of a namespace is. */
+  rewrapProgress(namespace: Namespace): Promise<RewrapProgress> {
+    return this.#options.keys.progress(namespace);
+  }
+
+  /** Hears of changes that any replica committed before this call, and of the database's time. */
+  readonly refresh: () => Promise<void> = coalesced(async () => {
+    const { keys, clock } = this.#options;
+    this.#revision ??= await keys.head();
+    for (;;) {
+      const { changes, nowMs } = await keys.changesAfter(this.#revision, CHANGES_BATCH);
+      this.#clockOffsetMs = nowMs - clock.nowMs();
+      for (const change of changes) this.#forget(change);
+      this.#revision = changes.at(-1)?.revision ?? this.#revision;
+      if (changes.length < CHANGES_BATCH) return;
+    }
+  });
+
+  /** Rotates keys whose newest version is too old or was used too often. For a loop. */
+  async rotateDue(): Promise<void> {
+    for (const key of await this.#options.keys.listDue(DUE_BATCH)) await this.#rotateScheduled(key);
+  }
+
+  /** Moves some versions under the newest keys of their namespaces. For a loop. */
+  async rewrapStale(): Promise<number> {
+    const { keys, keyring, events } = this.#options;
+    const count = await rewrapVersions(keys, keyring);
+    if (count > 0) events.versionsRewrapped(count);
+    return count;
+  }
+
+  /** Writes which versions were used to decrypt. For a loop. */
+  async flushDecrypted(): Promise<void> {
+    const noted = [...this.#decrypted];
+    if (noted.length === 0) return;
+    await this.#options.keys.markDecrypted(noted.map(([, version]) => version));
+    for (const [name] of noted) this.#decrypted.delete(name);
+  }
+
+  /** Drops everything in memory, as a seal does. */
+  close(): void {
+    this.#generation++;
+    this.#records.clear();
+    this.#options.secrets.deleteAll();
+  }
+
+  /** A use counter reached its mark: the next version is made beside the uses, never before them. */
+  #rotateSoon(key: NamedKey): void {
+    if (this.#rotating.has(key.keyId)) return;
+    this.#rotating.add(key.keyId);
+    void this.#rotateScheduled(key).finally(() => this.#rotating.delete(key.keyId));
+  }
+
+  async #rotateScheduled(due: NamedKey): Promise<void> {
+    const { transactions, events } = this.#options;
+    try {
+      const before = await this.read(due);
+      if (before.latestVersion !== due.latestVersion || before.state !== "active") return;
+      const next = await this.#nextVersion(before);
+      const rotated = await transactions.run((tx) => addNext(tx, before, next));
+      this.#forget(rotated);
+      events.keyRotated(rotated, "schedule");
+    } catch (error) {
+      // Another replica was faster: that is what was wanted.
+      if (!isKeyChanged(error)) events.keyRotationFailed(due, error);
+    }
+  }
+
+  #nextVersion(key: NamedKey): Promise<NewKeyVersion> {
+    assertMayRotate(key);
+    return this.#newVersion({ ...key, version: key.latestVersion + 1 });
+  }
+
+  /** Made before the transaction that stores it: wrapping may ask the database, or a KMS. */
+  async #newVersion(version: {
+    readonly namespace: Namespace;
+    readonly keyId: string;
+    readonly type: KeyType;
+    readonly version: number;
+  }): Promise<NewKeyVersion> {
+    const { secret, publicKey } = newKeyMaterial(version.type);
+    try {
+      const place = keyVersionPlace(version);
+      const wrapped = await this.#options.keyring.wrap(version.namespace, place, secret);
+      return { version: version.version, publicKey, wrapped };
+    } finally {
+      secret.fill(0);
+    }
+  }
+
+  #changed(answer: Answer<NamedKey>, report: (key: NamedKey) => void): NamedKey {
+    // This replica follows before it answers; the others poll.
+    this.#forget(answer.value);
+    if (!answer.replayed) report(answer.value);
+    return answer.value;
+  }
+
+  #forget(key: KeyName & Pick<NamedKey, "keyId" | "state">): void {
+    this.#generation++;
+    this.#records.delete(recordName(key));
+    if (key.state === "active") return;
+    this.#options.secrets.deleteAll(`${key.keyId}/`);
+    this.#counter.forget(key.keyId);
+  }
+}
+
+/** Adds a version that was made for the key as it was read. Errors: conflict/KEY_CHANGED when it is no longer that. */
+async function addNext(
+  { keys }: Transaction,
+  before: NamedKey,
+  next: NewKeyVersion,
+): Promise<NamedKey> {
+  const locked = await keys.lock(before);
+  if (locked === undefined) throw keyNotFound();
+  if (locked.latestVersion !== before.latestVersion) throw keyChanged();
+  assertMayRotate(locked);
+  return keys.addVersion(locked, next);
+}
+
+function assertMayRotate({ state, latestVersion }: NamedKey): void {
+  if (state === "destroyed") throw keyDestroyed();
+  if (state === "disabled") throw keyDisabled();
+  if (latestVersion >= KEY_VERSIONS_MAX) throw keyVersionLimit();
+}
+
+function isKeyChanged(error: unknown): boolean {
+  return NexusError.is(error, "conflict", "KEY_CHANGED");
+}
+
+function recordName({ namespace, name }: KeyName): string {
+  return `${namespace}/${name}`;
+}

@@ -1,0 +1,44 @@
+import { bodyTooLarge, frameInvalid } from "../domain/errors.ts";
+
+/** A request of a stream that begins with one `start` and goes on with `chunk`s. */
+interface StreamRequest {
+  readonly frame: { readonly case: string | undefined; readonly value?: unknown };
+}
+
+type StartOf<R extends StreamRequest> = Extract<R["frame"], { readonly case: "start" }>["value"];
+
+/** Encrypting makes a body longer by less than this part and bytes: salt, commitment, a tag per chunk. */
+const OVERHEAD_DIVISOR = 1000;
+
+/** Takes the start of a stream. Errors: invalid/FRAME_INVALID when it begins otherwise, or ends before it begins. */
+export async function firstFrame<R extends StreamRequest>(
+  frames: AsyncIterator<R>,
+): Promise<StartOf<R>> {
+  const step = await frames.next();
+  const frame = step.done === true ? undefined : step.value.frame;
+  if (frame?.case === "start") return frame.value;
+  throw frameInvalid("The first frame of the stream must be its start.");
+}
+
+/** Yields the pieces of the body until it ends.
+ *
+ * Errors: invalid/FRAME_INVALID for a second start; invalid/BODY_TOO_LARGE; the signal's reason, when vault is sealed. */
+export async function* limitedChunks(
+  frames: AsyncIterator<StreamRequest>,
+  { signal, maxBytes }: { readonly signal: AbortSignal; readonly maxBytes: number },
+): AsyncGenerator<Uint8Array, void> {
+  // What was encrypted at the limit must decrypt: its ciphertext is a little longer.
+  const limit = maxBytes + Math.ceil(maxBytes / OVERHEAD_DIVISOR) + OVERHEAD_DIVISOR;
+  let total = 0;
+  for (;;) {
+    const step = await frames.next();
+    if (step.done === true) return;
+    signal.throwIfAborted();
+    const { frame } = step.value;
+    const isChunk = frame.case === "chunk" && frame.value instanceof Uint8Array;
+    if (!isChunk) throw frameInvalid("A stream has one start.");
+    total += frame.value.byteLength;
+    if (total > limit) throw bodyTooLarge(maxBytes);
+    yield frame.value;
+  }
+}

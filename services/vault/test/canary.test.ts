@@ -1,0 +1,80 @@
+import { randomBytes } from "node:crypto";
+import { createPool } from "@nexus/postgres";
+import { createLogger } from "@nexus/shared";
+import { describe, expect, it } from "vitest";
+import {
+  createFleet,
+  createUser,
+  failure,
+  login,
+  type Replica,
+  requestId,
+  type Session,
+} from "./_helpers.ts";
+import { CONTEXT, createKey, decrypt, encrypt, OTHER_CONTEXT } from "./_transit.ts";
+
+const CANARY = "canary-5f1c7a-in-a-coal-mine";
+
+/** A byte string in the forms in which it could be written down. */
+function formsOf(bytes: Buffer): string[] {
+  return [bytes.toString("hex"), bytes.toString("base64"), bytes.toString("base64url")];
+}
+
+/** Everything with a secret in it that goes right, and as much that goes wrong. */
+async function exercise(vault: Replica, admin: Session, rootKey: Buffer): Promise<string[]> {
+  const { name } = await createKey(vault, admin);
+  const ciphertext = await encrypt(vault, admin, name, CANARY);
+  await decrypt(vault, admin, name, ciphertext);
+  const plaintext = Buffer.from(CANARY);
+  const errors = await Promise.all([
+    failure(vault.transit.decrypt({ keyName: name, ciphertext, context: OTHER_CONTEXT }, admin)),
+    failure(vault.transit.encrypt({ keyName: CANARY, plaintext, context: CONTEXT }, admin)),
+    failure(vault.transit.encrypt({ keyName: name, plaintext }, admin)),
+    failure(vault.seal.unseal({ rootKey: Buffer.from(CANARY.padEnd(32, ".")) })),
+    failure(vault.transit.verifyPassword({ password: CANARY, phc: CANARY }, admin)),
+  ]);
+  await vault.transit.hashPassword({ password: CANARY }, admin);
+  await vault.keys.rotateKey({ requestId: requestId(), name }, admin);
+  await createUser(vault, admin, { password: CANARY });
+  await vault.seal.seal({}, admin);
+  await vault.seal.unseal({ rootKey: Buffer.from(rootKey) });
+  return errors.map((error) => JSON.stringify([error.message, error.details]));
+}
+
+describe("a canary secret", () => {
+  it("is in no log line, no error, no metric and no table", async () => {
+    const fleet = await createFleet();
+    const lines: string[] = [];
+    const destination = { write: (line: string) => void lines.push(line) };
+    const logger = createLogger({ service: "vault", level: "trace", destination });
+    const rootKey = randomBytes(32);
+    const vault = await fleet.start({ rootKey: rootKey.toString("base64") }, logger);
+    const errors = await exercise(vault, await login(vault), rootKey);
+    const metrics = await (await fetch(`http://${vault.service.opsAddress}/metrics`)).text();
+    const secrets = [CANARY, ...formsOf(Buffer.from(CANARY)), ...formsOf(rootKey)];
+    const sinks = [...lines, ...errors, metrics];
+    const dump = await dumpTables(fleet.database.url);
+    for (const secret of secrets) {
+      expect(sinks.filter((sink) => sink.includes(secret))).toEqual([]);
+      expect(dump.includes(secret)).toBe(false);
+    }
+    expect(lines.length).toBeGreaterThan(10);
+    expect(dump).toContain("admin");
+    await fleet.close();
+  });
+});
+
+/** Every row of every table as text; bytes are hex there. */
+async function dumpTables(url: string): Promise<string> {
+  const pool = createPool({ url, max: 1, applicationName: "test", schema: "vault" });
+  const tables = await pool.query<{ name: string }>(
+    "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'vault'",
+  );
+  const texts: string[] = [];
+  for (const { name } of tables.rows) {
+    const { rows } = await pool.query<{ line: string }>(`SELECT t::text AS line FROM ${name} t`);
+    texts.push(...rows.map(({ line }) => line));
+  }
+  await pool.close();
+  return texts.join("\n");
+}
