@@ -38,7 +38,7 @@ export interface TestFleet extends AsyncDisposable {
   spawnAgent(agentId: string, slots?: number, worker?: WorkerOptions): Promise<ChildProcess>;
 }
 
-/** What kind of worker an agent's process is; what it tells is in fixtures/worker.ts. */
+/** What kind of worker an agent's process is; it tells its parent WorkerWords. */
 export interface WorkerOptions {
   /** What it can do: wait for as long as the task says. @default "work.wait" */
   readonly capability?: string;
@@ -51,6 +51,12 @@ export interface FleetOptions extends Pick<StackOptions, "orchestrators"> {
   readonly dataDir?: string;
   readonly durable?: boolean;
   readonly env?: Exclude<StackOptions["env"], Readonly<Record<string, string>> | undefined>;
+}
+
+/** What a worker's process tells. */
+export interface WorkerWord {
+  readonly key: string;
+  readonly what: "began" | "told to stop";
 }
 
 export interface TestUser {
@@ -151,11 +157,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
       const { clientSecret } = await createAgentIdentity(agentId);
       const child = spawn(
         process.execPath,
-        [
-          ...["--import", join(import.meta.dirname, "fixtures/shifted-clock.mjs")],
-          ...["--import", "tsx"],
-          join(import.meta.dirname, "fixtures/worker.ts"),
-        ],
+        ["--import", fixture("shifted-clock.mjs"), fixture("worker.mjs")],
         {
           stdio: ["ignore", "inherit", "inherit", "ipc"],
           env: {
@@ -187,6 +189,10 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
       if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+function fixture(name: string): string {
+  return join(import.meta.dirname, "fixtures", name);
 }
 
 /** Submits tasks and returns the job's id. */

@@ -1,14 +1,11 @@
-import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { waitFor } from "@nexus/testkit";
+import { createAgent, TaskError } from "@nexus/sdk";
+import { createSilentLogger } from "@nexus/shared";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { command, type Outcome, ROOT } from "./_command.ts";
 import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
-
-const ROOT = join(import.meta.dirname, "../..");
-const run = promisify(execFile);
 
 let fleet: TestFleet;
 let user: TestUser;
@@ -25,23 +22,6 @@ afterAll(async () => {
   await fleet[Symbol.asyncDispose]();
   rmSync(home, { recursive: true, force: true });
 }, 60_000);
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function command(file: string, args: readonly string[], env = {}): Promise<Outcome> {
-  try {
-    const options = { cwd: ROOT, env: { ...process.env, ...env }, timeout: 60_000 };
-    const { stdout, stderr } = await run(file, [...args], options);
-    return { code: 0, stdout, stderr };
-  } catch (error) {
-    const { code, stdout, stderr } = error as Outcome;
-    return { code: typeof code === "number" ? code : -1, stdout, stderr };
-  }
-}
 
 function nexus(...args: string[]): Promise<Outcome> {
   const env = { NEXUS_CONFIG_DIR: home, NEXUS_GATEWAY: fleet.stack.info.gateway };
@@ -144,6 +124,107 @@ describe("the vault behind the gateway", () => {
   });
 });
 
+describe("the nexus command on tasks", () => {
+  const MOOD = "work.moody";
+  let good: string;
+  let bad: string;
+  /** Turns the agent's mood, so that what failed succeeds when it is run again. */
+  let cheerful = false;
+
+  beforeAll(async () => {
+    const { gateway } = fleet.stack.info;
+    const identity = await fleet.createAgentIdentity("moody-1");
+    const moody = await createAgent({ ...identity, gateway, logger: createSilentLogger() })
+      .capability<{ fail: boolean }>(`${MOOD}@1.0.0`, {}, (ctx, { fail }) => {
+        ctx.stream("do re mi");
+        if (fail && !cheerful) throw new TaskError({ reason: "MOOD", message: "Not today." });
+        return "sung";
+      })
+      .start();
+    const jobId = await submitTasks(fleet.admin, [
+      { key: "good", capability: MOOD, input: { fail: false } },
+      { key: "bad", capability: MOOD, input: { fail: true } },
+    ]);
+    await waitForEnd(fleet.admin, jobId);
+    const { tasks } = await fleet.admin.jobs.listTasks({ jobId });
+    const idOf = (key: string) => tasks.find(({ spec }) => spec?.key === key)?.taskId ?? "";
+    good = idOf("good");
+    bad = idOf("bad");
+    return () => moody.drain(0);
+  });
+
+  it("finds tasks across jobs by what they need, how they stand, and when they came", async () => {
+    const found = async (...flags: string[]) => {
+      const { stdout } = await nexus("tasks", "list", "-o", "name", "--capability", MOOD, ...flags);
+      return stdout.split("\n").filter((line) => line !== "");
+    };
+    expect((await found("--since", "1h")).sort()).toEqual([bad, good].sort());
+    expect(await found("--state", "succeeded", "--agent", "moody-1")).toEqual([good]);
+    expect(await found("--reason", "MOOD")).toEqual([bad]);
+    expect(await found("--until", "1h")).toEqual([]);
+    const { stdout } = await nexus("tasks", "list", "--reason", "MOOD");
+    expect(stdout).toMatch(new RegExp(`^bad +failed +${MOOD} +moody-1 +1 .* MOOD +${bad}$`, "m"));
+    expect((await nexus("tasks", "list", "--state", "nonsense")).code).toBe(2);
+    expect((await nexus("tasks", "list", "--since", "yesterday")).stderr).toContain("--since is");
+  });
+
+  it("shows a task and what came out of it, and ends with 3 for one that is not there", async () => {
+    const shown = await nexus("tasks", "get", good);
+    expect(shown.stdout).toMatch(new RegExp(`^good +succeeded +${MOOD} +1 +moody-1 `, "m"));
+    expect(shown.stdout).toMatch(/^sung$/m);
+    expect((await nexus("tasks", "get", bad)).stdout).toMatch(/^MOOD: Not today\.$/m);
+    const json = await nexus("tasks", "get", bad, "-o", "json");
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      task: { state: "TASK_STATE_FAILED", failure: { reason: "MOOD" } },
+    });
+    expect((await nexus("tasks", "get", "task_missing")).code).toBe(3);
+  });
+
+  it("prints what a task put out and nothing else, and ends with 7 when it failed", async () => {
+    const sung = await nexus("tasks", "watch", good);
+    expect(sung).toMatchObject({ code: 0, stdout: "do re mi" });
+    expect(sung.stderr).toContain("succeeded on moody-1");
+    const failed = await nexus("tasks", "watch", bad);
+    expect(failed.code).toBe(7);
+    expect(failed.stderr).toContain("failed on moody-1: MOOD Not today.");
+  });
+
+  it("lists what failed for good, by filter", async () => {
+    const { stdout } = await nexus("dead-letters", "list", "--capability", MOOD);
+    expect(stdout).toMatch(new RegExp(`^${bad} +bad +${MOOD} +MOOD +moody-1 +1 .* -$`, "m"));
+    const named = await nexus("dead-letters", "list", "-o", "name", "--since", "1h");
+    expect(named.stdout).toBe(`${bad}\n`);
+    expect((await nexus("dead-letters", "list", "-o", "name", "--before", "1h")).stdout).toBe("");
+    expect((await nexus("dead-letters", "list", "--before", "soon")).code).toBe(2);
+  });
+
+  it("refuses a redrive that does not say of what, says it twice, or is too large", async () => {
+    const filter = ["--capability", MOOD];
+    for (const flags of [[], ["--task", bad, "--all"], ["--task", bad, ...filter]]) {
+      const { code, stderr } = await nexus("dead-letters", "redrive", ...flags);
+      expect(code).toBe(2);
+      expect(stderr).toContain("Give one of --task, --all");
+    }
+    const large = await nexus("dead-letters", "redrive", ...filter, "--limit", "101");
+    expect(large).toMatchObject({ code: 2, stdout: "" });
+    expect((await nexus("dead-letters", "redrive", "--task", "task_missing")).code).toBe(3);
+  });
+
+  it("runs what failed again, once, and says so when it is asked again", async () => {
+    cheerful = true;
+    const filter = ["--capability", MOOD, "--reason", "MOOD"];
+    const first = await nexus("dead-letters", "redrive", ...filter, "-o", "name");
+    expect(first.code).toBe(0);
+    const jobId = first.stdout.trim();
+    expect((await waitForEnd(fleet.admin, jobId)).tasks?.succeeded).toBe(1);
+    const again = await nexus("dead-letters", "redrive", "--task", bad);
+    expect(again.stdout).toMatch(new RegExp(`^${bad} +${jobId} +before$`, "m"));
+    expect((await nexus("dead-letters", "list", "-o", "name", ...filter)).stdout).toBe("");
+    const all = await nexus("dead-letters", "list", "--redriven", ...filter);
+    expect(all.stdout).toMatch(new RegExp(`^${bad} .* ${jobId}$`, "m"));
+  });
+});
+
 describe("buf curl, which speaks as grpcurl does", () => {
   const buf = join(ROOT, "node_modules/.bin/buf");
   const grpc = ["curl", "--http2-prior-knowledge", "--protocol", "grpc"];
@@ -229,9 +310,21 @@ describe("the HTTP port", () => {
   });
 });
 
-describe("two stacks side by side", () => {
-  it("do not see each other", async () => {
-    await using other = await startFleet();
+describe("a second stack", () => {
+  let dataDir: string;
+  let other: TestFleet;
+
+  beforeAll(async () => {
+    dataDir = mkdtempSync(join(tmpdir(), "nexus-again-"));
+    other = await startFleet({ dataDir });
+  }, 120_000);
+
+  afterAll(async () => {
+    await other[Symbol.asyncDispose]();
+    rmSync(dataDir, { recursive: true, force: true });
+  }, 60_000);
+
+  it("does not see the first, nor is it seen", async () => {
     const { agents } = await other.admin.registry.listAgents({});
     expect(agents).toEqual([]);
     const tokens = await fleet.admin.credentials?.accessToken();
@@ -243,69 +336,16 @@ describe("two stacks side by side", () => {
     const { job } = await other.admin.jobs.getJob({ jobId });
     expect(job?.tasks?.ready).toBe(1);
   });
-});
 
-describe("a stack", () => {
   it("keeps jobs and identities over a stop and a start on the same data", async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), "nexus-again-"));
-    let jobId: string;
-    {
-      await using first = await startFleet({ dataDir });
-      await first.startAgent("echo-1");
-      jobId = await submitTasks(first.admin, [{ key: "a", capability: "work.echo" }]);
-      await waitForEnd(first.admin, jobId);
-    }
-    {
-      await using second = await startFleet({ dataDir });
-      const { job } = await second.admin.jobs.getJob({ jobId });
-      expect(job?.tasks?.succeeded).toBe(1);
-      const { agents } = await second.admin.registry.listAgents({});
-      expect(agents.map(({ agentId }) => agentId)).toEqual(["echo-1"]);
-    }
-    rmSync(dataDir, { recursive: true, force: true });
-  });
-
-  it("refuses bad configuration and names every problem", async () => {
-    const { code, stderr, stdout } = await command(
-      process.execPath,
-      [join(ROOT, "services/registry/dist/main.js")],
-      { NEXUS_REGISTRY_GRPC_PORT: "99999", NEXUS_REGISTRY_LOG_LEVEL: "loud" },
-    );
-    expect(code).not.toBe(0);
-    const output = stderr + stdout;
-    for (const name of ["GRPC_PORT", "LOG_LEVEL", "DATABASE_URL", "CLIENT_SECRET"]) {
-      expect(output).toContain(`NEXUS_REGISTRY_${name}`);
-    }
-  });
-
-  it("leaves no process behind when its supervisor is killed", async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), "nexus-orphan-"));
-    const supervisor = spawn(
-      process.execPath,
-      ["--import", "tsx", join(import.meta.dirname, "fixtures/supervisor.ts"), dataDir],
-      { stdio: ["ignore", "pipe", "inherit"] },
-    );
-    const pids = await new Promise<number[]>((resolve) => {
-      supervisor.stdout.once("data", (chunk: Buffer) => {
-        resolve(JSON.parse(chunk.toString()) as number[]);
-      });
-    });
-    expect(pids).toHaveLength(7);
-    supervisor.kill("SIGKILL");
-    await waitFor(() => (pids.some(isAlive) ? undefined : true), {
-      timeoutMs: 30_000,
-      what: "every process of the stack to end",
-    });
-    rmSync(dataDir, { recursive: true, force: true });
+    await other.startAgent("echo-1");
+    const jobId = await submitTasks(other.admin, [{ key: "a", capability: "work.echo" }]);
+    await waitForEnd(other.admin, jobId);
+    await other[Symbol.asyncDispose]();
+    other = await startFleet({ dataDir });
+    const { job } = await other.admin.jobs.getJob({ jobId });
+    expect(job?.tasks?.succeeded).toBe(1);
+    const { agents } = await other.admin.registry.listAgents({});
+    expect(agents.map(({ agentId }) => agentId)).toEqual(["echo-1"]);
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    // No such process.
-    return false;
-  }
-}

@@ -76,6 +76,11 @@ export class AppendLoad {
     return this.#appends.flatMap(({ acknowledged }) => acknowledged.slice(0, 1));
   }
 
+  /** How many jobs have completed by now. */
+  async countCompleted(): Promise<number> {
+    return (await this.#list([JobState.COMPLETED])).length;
+  }
+
   /** Answers a second between two moments, monotonic milliseconds. */
   rate(fromMs: number, toMs: number): number {
     const answers = this.#answeredAtMs.filter((at) => at >= fromMs && at < toMs).length;
@@ -148,7 +153,7 @@ export class AppendLoad {
     let last: Job[] = [];
     await waitFor(
       async () => {
-        last = await this.#listAll();
+        last = await this.#list([]);
         return isSettled(last);
       },
       { timeoutMs: SETTLE_TIMEOUT_MS, what: "every job to end" },
@@ -156,12 +161,14 @@ export class AppendLoad {
     return last;
   }
 
-  async #listAll(): Promise<Job[]> {
+  /** Lists the jobs of this run in these states; in all when none is named. */
+  async #list(states: JobState[]): Promise<Job[]> {
     const jobs: Job[] = [];
     let pageToken = "";
     do {
       const page = { pageSize: PAGE_SIZE, pageToken };
-      const answer = await this.#client.jobs.listJobs({ labels: { [RUN]: this.#run }, page });
+      const labels = { [RUN]: this.#run };
+      const answer = await this.#client.jobs.listJobs({ states, labels, page });
       jobs.push(...answer.jobs);
       pageToken = answer.page?.nextPageToken ?? "";
     } while (pageToken !== "");

@@ -4,8 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import { createPool, type Pool } from "@nexus/postgres";
 import { createClient, type NexusClient } from "@nexus/sdk";
 import { waitFor } from "@nexus/testkit";
-import { startFleet, type TestFleet, type WorkerOptions } from "../e2e/_fleet.ts";
-import type { WorkerWord } from "../e2e/fixtures/worker.ts";
+import { startFleet, type TestFleet, type WorkerOptions, type WorkerWord } from "../e2e/_fleet.ts";
 import { Agents } from "./_agents.ts";
 import { TcpProxy } from "./_tcp-proxy.ts";
 

@@ -45,12 +45,23 @@ export async function playUnderAppends(
   const stopped = new AbortController();
   const settled = new AbortController();
   const conservation = watchConservation(bed, settled.signal);
+  // It is awaited at the end; a failure before that must not count as one that nobody handles.
+  conservation.catch(() => undefined);
   const under = { bed, client, load, random: createRandom(seed), signal };
   const loading = load.run(stopped.signal);
-  const done = await during(under);
-  await untilEnough(load, durationMs, signal);
-  stopped.abort();
-  await loading;
+  let done: Awaited<ReturnType<Play["during"]>>;
+  try {
+    done = await during(under);
+    await untilEnough(load, durationMs, signal);
+  } catch (error) {
+    // Neither the checks nor the load of a campaign that failed may go on under the next.
+    settled.abort();
+    await conservation.catch(() => undefined);
+    throw error;
+  } finally {
+    stopped.abort();
+    await loading;
+  }
   progress(`${load.answers} answers; waiting for every job to end`);
   for (const name of [...ORCHESTRATORS, "mesh-router"] as const) {
     await bed.fleet.stack.processes.waitReady(name);
@@ -79,10 +90,14 @@ async function untilEnough(
   durationMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const enough = perSecond(durationMs)["acknowledged"] ?? 0;
-  await waitFor(() => signal.aborted && load.jobIds.length >= enough, {
+  const { acknowledged = 0, completed = 0 } = perSecond(durationMs);
+  const enough = Math.max(acknowledged, completed);
+  // Some of those that are acknowledged are cancelled or fail: that is what is played.
+  const isEnough = async () =>
+    signal.aborted && load.jobIds.length >= enough && (await load.countCompleted()) >= enough;
+  await waitFor(isEnough, {
     timeoutMs: durationMs + LIVENESS_MS,
-    what: "enough acknowledged jobs",
+    what: "enough completed jobs",
   }).catch(() => undefined);
 }
 

@@ -44,6 +44,7 @@ async function findTaken({ bed }: UnderAppends): Promise<string[]> {
   if (rows[0]?.n !== 0) problems.push(`${rows[0]?.n} leases are left in the tables at rest`);
   for (const name of ORCHESTRATORS) {
     await waitFor(async () => (await readMetric(bed, name, LEASES)) === 0, {
+      timeoutMs: LIVENESS_MS,
       what: `${name} to hold no lease at rest`,
     }).catch((error: unknown) => problems.push(String(error)));
   }

@@ -20,7 +20,10 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function supervise(entry: string, delays: (number | undefined)[] = []) {
+function supervise(
+  entry: string,
+  { delays = [], ...more }: { delays?: (number | undefined)[]; stopTimeoutMs?: number } = {},
+) {
   const events: ProcessEvent[] = [];
   const watched = new Set<number>();
   const child = superviseProcess({
@@ -35,13 +38,14 @@ function supervise(entry: string, delays: (number | undefined)[] = []) {
     },
     onEvent: (event) => events.push(event),
     policy: { delayAfterDeath: () => delays.shift() },
+    ...more,
   });
   return { child, events, watched };
 }
 
 describe("superviseProcess", { timeout: 60_000 }, () => {
   it("starts a process again as the policy says, then gives up", async () => {
-    const { child, events, watched } = supervise("crash", [0, 5, undefined]);
+    const { child, events, watched } = supervise("crash", { delays: [0, 5, undefined] });
     child.start();
     await expect(child.untimelyEnd).rejects.toThrow(/ended unexpectedly \(exit code 3\)/);
     await waitFor(() => events.length === 6, { what: "three lives", timeoutMs: 40_000 });
@@ -77,7 +81,7 @@ describe("superviseProcess", { timeout: 60_000 }, () => {
   });
 
   it("kills a process that does not stop in time", async () => {
-    const { child } = supervise("deaf");
+    const { child, events } = supervise("deaf", { stopTimeoutMs: 300 });
     child.start();
     await waitFor(() => child.tail().includes("deaf"), {
       what: "its first words",
@@ -85,5 +89,6 @@ describe("superviseProcess", { timeout: 60_000 }, () => {
     });
     await child.stop();
     expect(child.pid).toBeUndefined();
+    expect(events.map(({ kind }) => kind)).toEqual(["started"]);
   });
 });

@@ -129,6 +129,14 @@ export function registration(agentId: string, changes: object = {}) {
   };
 }
 
+/** The same capability in the same version, two times. */
+export function twice() {
+  return [
+    { name: "a", version: "1.0.0" },
+    { name: "a", version: "1.0.0" },
+  ];
+}
+
 /** A presence entry of an agent that is online. */
 export function online(agentId: string, changes: object = {}) {
   return {

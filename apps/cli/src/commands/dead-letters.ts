@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   ListDeadLettersResponseSchema,
   RedriveDeadLettersResponseSchema,
@@ -9,6 +8,7 @@ import { EXIT } from "../exit-codes.ts";
 import { showTime, writeJson, writeLine, writeTable } from "../output.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
+import { parseTime } from "./times.ts";
 
 const REDRIVE_MAX = 100;
 
@@ -17,8 +17,8 @@ const FILTER_FLAGS: readonly FlagSpec[] = [
   { flags: "--reason <word>", about: "only tasks that failed for this reason" },
   { flags: "--job <job>", about: "only tasks of this job" },
   { flags: "--agent <agent>", about: "only tasks that this agent had last" },
-  { flags: "--since <time>", about: "only failures from this time on, ISO 8601" },
-  { flags: "--before <time>", about: "only failures before this time, ISO 8601" },
+  { flags: "--since <time>", about: "only failures then or later, e.g. 90m or 2026-11-26" },
+  { flags: "--before <time>", about: "only failures before then" },
 ];
 
 /** Lists tasks that failed for good. */
@@ -115,8 +115,8 @@ function toFilter(args: CommandArguments) {
   const reason = args.text("reason");
   const jobId = args.text("job");
   const agentId = args.text("agent");
-  const failedSince = parseTime(args.text("since"));
-  const failedBefore = parseTime(args.text("before"));
+  const failedSince = parseTime("since", args.text("since"));
+  const failedBefore = parseTime("before", args.text("before"));
   return {
     ...(capability === undefined ? {} : { capability }),
     ...(reason === undefined ? {} : { reason }),
@@ -125,12 +125,4 @@ function toFilter(args: CommandArguments) {
     ...(failedSince === undefined ? {} : { failedSince }),
     ...(failedBefore === undefined ? {} : { failedBefore }),
   };
-}
-
-function parseTime(text: string | undefined) {
-  if (text === undefined) return undefined;
-  const time = new Date(text);
-  const known = !Number.isNaN(time.getTime());
-  if (!known) throw usageError(`"${text}" is no time, like 2026-01-31T08:00Z.`);
-  return timestampFromDate(time);
 }

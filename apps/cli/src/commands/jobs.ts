@@ -19,7 +19,7 @@ import { watchJob } from "./job-events.ts";
 import { JOB_HEAD, jobRow } from "./job-table.ts";
 import { parseLimit } from "./numbers.ts";
 import { readPages } from "./pages.ts";
-import { parseTime } from "./times.ts";
+import { parseCreated } from "./times.ts";
 
 const LIMIT_DEFAULT = 50;
 
@@ -151,16 +151,13 @@ export const jobsListCommand: CommandSpec = {
 
 async function list(ctx: CommandContext, args: CommandArguments): Promise<number> {
   const limit = parseLimit(args.text("limit")) || LIMIT_DEFAULT;
-  const createdFrom = parseTime("since", args.text("since"));
-  const createdUntil = parseTime("until", args.text("until"));
   const filter = {
     states: args.texts("state").map(parseState),
     labels: args.pairs("label"),
     capability: args.text("capability") ?? "",
     agentId: args.text("agent") ?? "",
     principalId: args.text("by") ?? "",
-    ...(createdFrom === undefined ? {} : { createdFrom }),
-    ...(createdUntil === undefined ? {} : { createdUntil }),
+    ...parseCreated(args),
   };
   const { jobs: service } = ctx.client();
   const { items: jobs, page } = await readPages(limit, async (page) => {

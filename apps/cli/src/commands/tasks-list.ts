@@ -6,7 +6,7 @@ import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
 import { readPages } from "./pages.ts";
-import { parseTime, showSpan } from "./times.ts";
+import { parseCreated, showSpan } from "./times.ts";
 
 const LIMIT_DEFAULT = 50;
 
@@ -33,16 +33,13 @@ export const tasksListCommand: CommandSpec = {
 
 async function list(ctx: CommandContext, args: CommandArguments): Promise<number> {
   const limit = parseLimit(args.text("limit")) || LIMIT_DEFAULT;
-  const createdFrom = parseTime("since", args.text("since"));
-  const createdUntil = parseTime("until", args.text("until"));
   const filter = {
     states: args.texts("state").map(parseState),
     capability: args.text("capability") ?? "",
     agentId: args.text("agent") ?? "",
     failureReason: args.text("reason") ?? "",
     jobLabels: args.pairs("label"),
-    ...(createdFrom === undefined ? {} : { createdFrom }),
-    ...(createdUntil === undefined ? {} : { createdUntil }),
+    ...parseCreated(args),
   };
   const { jobs } = ctx.client();
   const { items: tasks, page } = await readPages(limit, async (page) => {

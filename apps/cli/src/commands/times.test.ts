@@ -1,6 +1,6 @@
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
-import { parseTime, showSpan } from "./times.ts";
+import { parseCreated, parseTime, showSpan } from "./times.ts";
 
 const NOW_MS = Date.parse("2026-11-26T12:00:00Z");
 
@@ -26,6 +26,28 @@ describe("parseTime", () => {
     for (const text of ["yesterday", "5w", "-5m", ""]) {
       expect(() => parseTime("until", text)).toThrow("--until is a time");
     }
+  });
+});
+
+describe("parseCreated", () => {
+  const created = (flags: Record<string, string>) =>
+    parseCreated({ text: (flag) => flags[flag] }, NOW_MS);
+
+  it("reads both ends at one moment, either of them alone, and none", () => {
+    const from = timestampFromMs(NOW_MS - 3_600_000);
+    const until = timestampFromMs(NOW_MS - 60_000);
+    expect(created({ since: "1h", until: "1m" })).toEqual({
+      createdFrom: from,
+      createdUntil: until,
+    });
+    expect(created({ since: "1h" })).toEqual({ createdFrom: from });
+    expect(created({ until: "1m" })).toEqual({ createdUntil: until });
+    expect(created({})).toEqual({});
+  });
+
+  it("refuses what is no time with the flag's name", () => {
+    expect(() => created({ since: "soon" })).toThrow("--since is a time");
+    expect(() => created({ until: "never" })).toThrow("--until is a time");
   });
 });
 

@@ -1,4 +1,5 @@
 import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { CommandArguments } from "../command.ts";
 import { usageError } from "../usage-error.ts";
 
 const AGO = /^(\d{1,6})(s|m|h|d)$/;
@@ -23,6 +24,19 @@ export function parseTime(
     throw usageError(`--${flag} is ${forms}, not "${text}".`);
   }
   return timestampFromMs(ms);
+}
+
+/** Reads `--since` and `--until` as the range of time in which something was submitted; what was left out stays left out. */
+export function parseCreated(
+  args: Pick<CommandArguments, "text">,
+  nowMs: number = Date.now(),
+): { createdFrom?: Timestamp; createdUntil?: Timestamp } {
+  const createdFrom = parseTime("since", args.text("since"), nowMs);
+  const createdUntil = parseTime("until", args.text("until"), nowMs);
+  return {
+    ...(createdFrom === undefined ? {} : { createdFrom }),
+    ...(createdUntil === undefined ? {} : { createdUntil }),
+  };
 }
 
 /** How long something took; `-` while it lasts, or before it began. */

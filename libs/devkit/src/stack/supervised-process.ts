@@ -5,7 +5,7 @@ import type { ProcessLog } from "./process-log.ts";
 import { createRestartPolicy, type RestartPolicy } from "./restart-policy.ts";
 
 /** Longer than the service's own grace, after which it ends by itself. */
-const STOP_TIMEOUT_MS = 8_000;
+const STOP_TIMEOUT_DEFAULT_MS = 8_000;
 const ENDING_SIGNALS: ReadonlySet<string> = new Set([
   "SIGKILL",
   "SIGTERM",
@@ -32,6 +32,8 @@ export interface ProcessSpec {
   readonly onEvent: (event: ProcessEvent) => void;
   /** @default createRestartPolicy() */
   readonly policy?: RestartPolicy;
+  /** How long stop() lets it end by itself. @default 8_000 */
+  readonly stopTimeoutMs?: number;
 }
 
 /** A child process under supervision. */
@@ -39,7 +41,7 @@ export interface SupervisedProcess {
   readonly pid: number | undefined;
   /** Starts it, unless it runs. From now on it is started again whenever it ends. */
   start(): void;
-  /** Ends it and keeps it down: SIGTERM, then SIGKILL after 8 s. */
+  /** Ends it and keeps it down: SIGTERM, then SIGKILL after stopTimeoutMs. */
   stop(): Promise<void>;
   /** Sends a signal. One that ends processes is waited for; the supervisor then starts the process again. */
   kill(signal: NodeJS.Signals): Promise<void>;
@@ -51,7 +53,7 @@ export interface SupervisedProcess {
 
 /** Creates the supervision of one process; nothing runs until start(). */
 export function superviseProcess(spec: ProcessSpec): SupervisedProcess {
-  const policy = spec.policy ?? createRestartPolicy();
+  const { policy = createRestartPolicy(), stopTimeoutMs = STOP_TIMEOUT_DEFAULT_MS } = spec;
   let child: ChildProcess | undefined;
   let wanted = false;
   let asked = false;
@@ -95,7 +97,7 @@ export function superviseProcess(spec: ProcessSpec): SupervisedProcess {
       wanted = false;
       clearTimeout(timer);
       const running = child;
-      const force = setTimeout(() => running?.kill("SIGKILL"), STOP_TIMEOUT_MS);
+      const force = setTimeout(() => running?.kill("SIGKILL"), stopTimeoutMs);
       // A process that was stopped by SIGSTOP does not hear SIGTERM.
       running?.kill("SIGCONT");
       await endBy("SIGTERM");
