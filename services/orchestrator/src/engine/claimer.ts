@@ -5,7 +5,7 @@ import { slotCostOf } from "../domain/task.ts";
 import type { GrantedLease } from "../store/claim-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
-import type { LeaseWriter } from "./lease-writer.ts";
+import type { ClaimSide, LeaseWriter } from "./lease-writer.ts";
 import type { EngineParts } from "./parts.ts";
 
 /** A task whose claim failed for a reason of its own waits this long before it is chosen again. */
@@ -23,7 +23,7 @@ export interface ClaimerDeps {
 }
 
 /** Owns the claims under way. */
-export class Claimer {
+export class Claimer implements ClaimSide {
   readonly #parts: EngineParts;
   readonly #deps: ClaimerDeps;
   #inFlight = 0;

@@ -10,7 +10,6 @@ import { setPlan } from "../store/plan-store.ts";
 import { settleLeases } from "../store/settle-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
 import type { LiveLease } from "./agent-entry.ts";
-import type { Claimer } from "./claimer.ts";
 import { type FreedTask, freedTasks, type SettledLeases } from "./freed-tasks.ts";
 import {
   blockedOf,
@@ -29,7 +28,6 @@ import type { OutcomeLog } from "./outcome-log.ts";
 import type { EngineParts } from "./parts.ts";
 import { withholdPaused } from "./pauser.ts";
 import { CLAIMS_IN_FLIGHT_MAX } from "./scheduler.ts";
-import type { Settler } from "./settler.ts";
 import { taskIdsOf } from "./task-ids.ts";
 
 /** What a transaction is to write. */
@@ -49,12 +47,32 @@ export interface WrittenBatch {
   readonly freed: readonly FreedTask[];
 }
 
+/** Hears which claims were committed. */
+export interface ClaimSide {
+  apply(
+    claims: readonly ClaimOrder[],
+    granted: ReadonlyMap<string, GrantedLease>,
+    startedAtMs: number,
+  ): void;
+}
+
+/** Knows what words are about, hears what they did, and what to answer. */
+export interface WordSide {
+  resolve(words: readonly LeaseWord[]): Pick<LeaseBatch, "ended" | "accepts">;
+  apply(written: WrittenBatch): void;
+  answer(
+    words: readonly LeaseWord[],
+    ended: readonly EndedLease[],
+    settled: SettledLeases,
+  ): Promise<WordOutcome[]>;
+}
+
 /** What the writer needs beside the shared parts. The two are asked for at each use: they need the writer themselves. */
 export interface LeaseWriterDeps {
   readonly parts: EngineParts;
   readonly outcomes: OutcomeLog;
-  readonly claimer: () => Claimer;
-  readonly settler: () => Settler;
+  readonly claimer: () => ClaimSide;
+  readonly settler: () => WordSide;
 }
 
 /** Of a claim it only says whether it was written; whether it was granted, the claimer hears before. An error is thrown to whoever

@@ -15,7 +15,7 @@ import {
   type WordOutcome,
   wordOf,
 } from "./lease-orders.ts";
-import type { LeaseBatch, LeaseWriter, WrittenBatch } from "./lease-writer.ts";
+import type { LeaseBatch, LeaseWriter, WordSide, WrittenBatch } from "./lease-writer.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
 import { dropStoppedTasks } from "./stopped-tasks.ts";
@@ -34,7 +34,7 @@ export interface SettlerDeps {
 }
 
 /** Owns the end of leases. */
-export class Settler {
+export class Settler implements WordSide {
   readonly #parts: EngineParts;
   readonly #deps: SettlerDeps;
   /** Words that agents began, before they are worth a row. */

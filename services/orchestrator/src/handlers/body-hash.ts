@@ -14,7 +14,7 @@ export function hashBody(value: unknown): Uint8Array {
 function feed(hash: Hash, before: string, value: unknown): string {
   if (typeof value === "string") return `${before}s${value.length};${value}`;
   if (value === undefined || value === null) return `${before}n;`;
-  if (typeof value !== "object") return `${before}${typeof value} ${String(value)};`;
+  if (typeof value !== "object") return `${before}${typeof value} ${JSON.stringify(value)};`;
   if (value instanceof Uint8Array) {
     hash.update(`${before}b${value.byteLength};`).update(value);
     return "";
