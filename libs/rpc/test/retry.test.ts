@@ -61,9 +61,9 @@ describe("retry", () => {
   it("does not wait beyond the deadline", async () => {
     const { calls, jobs, token } = await flaky(100, 60_000);
     const startedAt = Date.now();
-    const failure = jobs.getJob({ jobId: JOB_ID }, { token, timeoutMs: 3_000 });
+    const failure = jobs.getJob({ jobId: JOB_ID }, { token, timeoutMs: 20_000 });
     await expect(failure).rejects.toMatchObject({ reason: "NOT_READY" });
-    expect(Date.now() - startedAt).toBeLessThan(2_500);
+    expect(Date.now() - startedAt).toBeLessThan(15_000);
     expect(calls.getJob).toBe(1);
   });
 

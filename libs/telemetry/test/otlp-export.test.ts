@@ -59,6 +59,7 @@ describe("traces by OTLP", () => {
     tracer().startSpan("lost work").end();
     const startedAtMs = performance.now();
     await tracing.shutdown();
-    expect(performance.now() - startedAtMs).toBeLessThan(4_000);
+    // The export itself would wait for 5 s.
+    expect(performance.now() - startedAtMs).toBeLessThan(4_900);
   });
 });
