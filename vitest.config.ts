@@ -1,13 +1,16 @@
-/** Three projects, so that a test pays only for what it uses.
+/** Four projects, so that a test pays only for what it uses.
  *
  * unit: beside the source and the repository's own checks; no database, no network.
  * integration: `<package>/test`; one embedded Postgres per run, a cloned database per file.
- * e2e: `test/e2e`, `test/faults` and the bench; whole stacks of processes, one file at a time and after everything else.
+ * e2e: `test/e2e`, `test/faults` and the bench's program; whole stacks of processes, after everything else. A stack that
+ * starts uses one core or waits, so two files at a time.
+ * bench: a short run of the whole bench, which uses all cores and has them to itself.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 import { CountReporter } from "./scripts/count-reporter.ts";
+import { LongFilesFirst } from "./scripts/long-files-first.ts";
 
 const root = import.meta.dirname;
 const PACKAGES = "{libs,services,apps,examples}/*";
@@ -33,6 +36,7 @@ const shared = {
 export default defineConfig({
   test: {
     reporters: ["default", new CountReporter()],
+    sequence: { sequencer: LongFilesFirst },
     projects: [
       {
         test: {
@@ -59,12 +63,20 @@ export default defineConfig({
         test: {
           ...shared,
           name: "e2e",
-          include: ["test/{e2e,faults}/**/*.test.ts", "bench/test/**/*.test.ts"],
+          include: ["test/{e2e,faults}/**/*.test.ts", "bench/test/program.test.ts"],
           testTimeout: STACK_TIMEOUT_MS,
           hookTimeout: STACK_TIMEOUT_MS,
-          fileParallelism: false,
-          maxWorkers: 1,
+          maxWorkers: MAX_WORKERS,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "bench",
+          include: ["bench/test/quick-run.test.ts"],
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -10,7 +10,7 @@ import { SATURATION_DURATIONS, saturationLoad, underSaturation } from "./saturat
 import { type Scenario, seconds, stretchOf } from "./scenario.ts";
 
 const TASKS_FULL = 1_000_000;
-const TASKS_QUICK = 20_000;
+const TASKS_QUICK = 5_000;
 /** Within the ten minutes that a command of a worker may take, and the hour that a task waits for an agent. */
 const FILL_TIMEOUT_MS = 300_000;
 const CLAIMS = "nexus_orchestrator_assignments_total";

@@ -5,7 +5,7 @@ import { formatCount } from "../report.ts";
 import type { LoneScenario } from "./scenario.ts";
 
 const TASKS = 100_000;
-const TASKS_QUICK = 20_000;
+const TASKS_QUICK = 5_000;
 const POLICIES = ["nexus", "random", "round_robin", "least_loaded"] as const;
 
 type Results = Readonly<

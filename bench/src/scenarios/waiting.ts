@@ -5,7 +5,7 @@ import { formatCount } from "../report.ts";
 import type { LoneScenario } from "./scenario.ts";
 
 const TASKS = 1_000_000;
-const TASKS_QUICK = 100_000;
+const TASKS_QUICK = 20_000;
 
 interface Memory {
   readonly bytesPerTask: number;

@@ -1,0 +1,21 @@
+/** Orders test files so that the longest ones do not start last, when one worker would wait for the other.
+ *
+ * A fresh checkout knows no durations, and vitest then goes by the size of the files; the campaigns are the longest
+ * run in one of the shortest files.
+ */
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** Ends of paths, the longest first. */
+const LONG_FILES = ["test/faults/campaigns.test.ts", "test/e2e/operations.test.ts"];
+
+/** Vitest's own order, but the files that are known to be long before all others. */
+export class LongFilesFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const rank = ({ moduleId }: TestSpecification) => {
+      const index = LONG_FILES.findIndex((file) => moduleId.endsWith(`/${file}`));
+      return index === -1 ? LONG_FILES.length : index;
+    };
+    return sorted.sort((one, other) => rank(one) - rank(other));
+  }
+}
