@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -243,6 +243,24 @@ describe("startStack that cannot start", SLOW, () => {
       },
     );
     expect(existsSync(join(folder, "new", "pg"))).toBe(false);
+    await new Promise((resolve) => holder.close(resolve));
+  });
+
+  it("starts on other free ports when one was taken before it could listen", async () => {
+    const holder = createServer((socket) => socket.destroy());
+    const notices: string[] = [];
+    const { info } = await start({
+      env: (name, own) => {
+        const wanted = Number(own["NEXUS_INSIGHT_OPS_PORT"]);
+        if (name === "insight" && !holder.listening) holder.listen(wanted, "127.0.0.1");
+        return {};
+      },
+      onNotice: (notice) => notices.push(notice),
+    });
+    const { port } = holder.address() as AddressInfo;
+    expect(notices).toEqual([expect.stringContaining(`${port} (insight ops)`)]);
+    expect(info.services.insight.ops).not.toContain(`:${port}`);
+    await environmentOf(info, "insight");
     await new Promise((resolve) => holder.close(resolve));
   });
 

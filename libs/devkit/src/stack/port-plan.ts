@@ -82,7 +82,8 @@ export async function assertPortsFree(plan: PortPlan, patienceMs = 0): Promise<v
   }
 }
 
-async function takenPorts(plan: PortPlan): Promise<string[]> {
+/** Names the ports of a plan that cannot be bound at this moment. */
+export async function takenPorts(plan: PortPlan): Promise<string[]> {
   const wanted: [string, number][] = [
     ...Object.entries(plan.grpc),
     ["gateway HTTP", plan.http],

@@ -12,6 +12,7 @@ import {
   type PortPlan,
   planFreePorts,
   planPorts,
+  takenPorts,
 } from "./port-plan.ts";
 import { waitUntilReady } from "./readiness.ts";
 import { createRestartPolicy } from "./restart-policy.ts";
@@ -37,12 +38,14 @@ import { type SupervisedProcess, superviseProcess } from "./supervised-process.t
 const READY_TIMEOUT_MS = 120_000;
 /** After a supervisor that was killed, its processes need this long at most to see it and leave their ports. */
 const TAKE_OVER_PATIENCE_MS = 20_000;
+const FREE_PORTS_ATTEMPTS_MAX = 3;
 
 /** How to start a stack. */
 export interface StackOptions {
   /** Holds data, secrets, logs and stack.json; a later start on it goes on where this one ended. */
   readonly dataDir: string;
-  /** Gateway's port; the others follow from it. "free" takes whatever is free. @default 7400 */
+  /** Gateway's port; the others follow from it. "free" takes whatever is free, and other ones when one
+   * of those is taken before the stack listens there. @default 7400 */
   readonly portBase?: number | "free";
   /** "prefix": to standard output; "file": to <dataDir>/logs; "quiet": nowhere. @default "file" */
   readonly logs?: StackLogMode;
@@ -91,14 +94,22 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   if (problem !== undefined) throw new TypeError(`orchestrators ${problem}`);
   const dataDir = resolve(options.dataDir);
   mkdirSync(dataDir, { recursive: true, mode: 0o755 });
-  const lock = takeOwnership(dataDir);
-  try {
-    const base = options.portBase ?? PORT_BASE_DEFAULT;
-    const ports = await choosePorts({ base, orchestrators, tookOver: lock.tookOver });
-    return await startLocked({ options, dataDir, ports, releaseLock: () => lock.release() });
-  } catch (error) {
-    lock.release();
-    throw error;
+  const base = options.portBase ?? PORT_BASE_DEFAULT;
+  for (let attempt = 1; ; attempt += 1) {
+    const lock = takeOwnership(dataDir);
+    let ports: PortPlan | undefined;
+    try {
+      ports = await choosePorts({ base, orchestrators, tookOver: lock.tookOver });
+      return await startLocked({ options, dataDir, ports, releaseLock: () => lock.release() });
+    } catch (error) {
+      lock.release();
+      const final = attempt >= FREE_PORTS_ATTEMPTS_MAX || options.signal?.aborted === true;
+      if (final || base !== "free" || ports === undefined) throw error;
+      // Nothing of ours runs any more: a port that is taken now was taken by somebody else between the choice and the bind.
+      const taken = await takenPorts(ports);
+      if (taken.length === 0) throw error;
+      options.onNotice?.(`port ${taken.join(", ")} was taken meanwhile; starting on other ports`);
+    }
   }
 }
 
