@@ -46,9 +46,12 @@ async function openSession(token: (rig: Rig) => string) {
   };
 }
 
+/** Long enough to be replaced in time on a busy machine. */
+const OLD_LIFE_MS = 1_500;
+
 describe("a stream and its token", () => {
   it("end together when the token expires", async () => {
-    const session = await openSession((rig) => rig.verifier.token("ann", ["*"], 400));
+    const session = await openSession((rig) => rig.verifier.token("ann", ["*"], 1_000));
     const { error } = await session.rest();
     expect(error).toMatchObject({ kind: "unauthenticated", reason: "TOKEN_EXPIRED" });
     expect(session.context()?.signal.reason).toMatchObject({ reason: "TOKEN_EXPIRED" });
@@ -66,11 +69,13 @@ describe("a stream and its token", () => {
 
   it("part when a fresh token takes the old one's place", async () => {
     let old = "";
-    const session = await openSession((rig) => (old = rig.verifier.token("ann", ["*"], 600)));
+    const session = await openSession(
+      (rig) => (old = rig.verifier.token("ann", ["*"], OLD_LIFE_MS)),
+    );
     const fresh = session.rig.verifier.token("ann");
     expect(await session.reauth(fresh)).toBe(fresh);
     session.rig.verifier.revoke(old);
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await new Promise((resolve) => setTimeout(resolve, OLD_LIFE_MS + 100));
     const { context } = session;
     expect(context()?.signal.aborted).toBe(false);
     expect(context()?.token).toBe(fresh);
