@@ -35,8 +35,8 @@ describe("npm run bench", () => {
     "has every process of a profiled run write a profile, which npm run profile reads",
     async () => {
       const profiles = join(folder, "profiles");
-      const { code, stdout } = await bench(["--quick", "--profile", profiles, "memory"]);
-      expect(code).toBe(0);
+      const { code, stdout, stderr } = await bench(["--quick", "--profile", profiles, "memory"]);
+      expect(code, stderr).toBe(0);
       expect(stdout).toContain("profiled: slower than it is");
       const file = join(profiles, "orchestrator.cpuprofile");
       const read = await bench(["--top", "3", file], PROFILE_READER);
