@@ -54,7 +54,7 @@ describe("a Postgres that is killed and stays away for a while", () => {
     // Said while nothing can be stored; the agents hear no answer until it is.
     for (const received of held) harness.router.complete(received, "done");
     const refused = await harness.client
-      .submitJob({ requestId: ids.next(), tasks }, { timeoutMs: 2_000 })
+      .submitJob({ requestId: ids.next(), tasks }, { timeoutMs: 8_000 })
       .catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(NexusError);
     expect(["unavailable", "deadline"]).toContain((refused as NexusError).kind);
