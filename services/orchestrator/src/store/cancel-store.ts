@@ -6,6 +6,7 @@ import type { JobState } from "../domain/job-state.ts";
 import type { Failure } from "../domain/task.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
 import { jobUuid, toTaskId } from "./row-ids.ts";
+import { allowHashJoins } from "./writer-session.ts";
 
 const LOCK_JOB = {
   name: "cancel-lock-job",
@@ -75,12 +76,13 @@ export interface CancelledTask {
 
 /** Cancels every task of a job that is not terminal; the job's counters are the caller's.
  *
- * Cost: 1 statement, whatever the number of tasks. */
+ * Cost: 2 statements, whatever the number of tasks. */
 export async function cancelOpenTasks(
   client: Queryable,
   jobId: string,
   failure: Failure,
 ): Promise<CancelledTask[]> {
+  await allowHashJoins(client);
   const { rows } = await client.query<{
     task_id: string;
     task_key: string;
@@ -117,7 +119,7 @@ export interface CancelledJob {
 
 /** Cancels a job that is not terminal, with its tasks.
  *
- * Cost: 2 statements, whatever the number of tasks. */
+ * Cost: 3 statements, whatever the number of tasks. */
 export async function cancelJob(
   client: Queryable,
   jobId: string,

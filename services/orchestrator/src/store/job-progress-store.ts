@@ -6,6 +6,7 @@ import type { JobChange } from "../domain/job-event.ts";
 import {
   applyJobDelta,
   isTerminalJobState,
+  JOB_STATES,
   type JobDelta,
   type JobProgress,
   type JobState,
@@ -35,8 +36,10 @@ const WRITE = {
                   $9::int[], $10::int[], $11::text[], $12::text[], $13::text[], $14::bool[], $15::bool[])
            AS d(job_id, state, total, blocked, ready, active, succeeded, failed, cancelled, skipped,
                 reason, message, task_key, started, ended)
-     WHERE j.job_id = d.job_id AND j.ended_at IS NULL`,
+     WHERE j.job_id = d.job_id AND j.state = ANY($16::job_state[])`,
 };
+/** By state and not by ended_at: that is the condition of the index of open jobs, which would be read from end to end. */
+const OPEN_STATES = JOB_STATES.filter((state) => !isTerminalJobState(state));
 
 interface ProgressRow extends FailureColumns {
   readonly job_id: string;
@@ -159,6 +162,7 @@ async function writeSteps(client: Queryable, steps: readonly Step[]): Promise<vo
     textArray(steps.map(({ after }) => after.failure?.taskKey ?? null)),
     boolArray(steps.map(({ leased }) => leased)),
     boolArray(steps.map(({ after }) => isTerminalJobState(after.state))),
+    OPEN_STATES,
   ]);
   assertMoved("jobs", steps.length, rowCount);
 }

@@ -33,9 +33,27 @@ export function notOwner(message: string, cause?: unknown): NexusError {
   return new NexusError({ kind: "unavailable", reason: "NOT_OWNER", message, cause });
 }
 
+/** What the serial transactions do is look rows up by key, a few hundred at a time. Statistics say otherwise of a table that was empty
+ * or small when they were made, and a plan that reads all of it is kept for as long as they last: the owner of a hundred thousand
+ * jobs then reads them all to change ten. So plans by key are the only ones here. */
+const BY_KEY =
+  "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan";
+
+/** For the rest of the transaction: intermediate results of thousands of rows are joined by hash, as they have no keys. */
+export async function allowHashJoins(client: Queryable): Promise<void> {
+  await client.query("SET LOCAL enable_hashjoin = on");
+}
+
 /** Takes a connection for a replica's transactions. Errors: unavailable/DATABASE_UNAVAILABLE. */
 export async function openWriterSession(pool: Pool): Promise<WriterSession> {
-  return new Session(await pool.connect());
+  const client = await pool.connect();
+  try {
+    await client.query(BY_KEY);
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
+  return new Session(client);
 }
 
 class Session implements WriterSession {
