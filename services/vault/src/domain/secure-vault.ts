@@ -60,8 +60,6 @@ export interface RootKeyStatus {
 
 interface OpenState {
   readonly source: RootKeySource;
-  /** Aborts at the next seal, for what lasts longer than one step. */
-  readonly sealing: AbortController;
 }
 
 /** The master of everything that has a key: opens it all with the root key, in order, and drops it all at a seal.
@@ -79,12 +77,6 @@ export class SecureVault {
   /** Undefined when open. */
   get sealReason(): SealReason | undefined {
     return typeof this.#state === "string" ? this.#state : undefined;
-  }
-
-  /** Aborts at the next seal. Errors: precondition/VAULT_SEALED. */
-  get signal(): AbortSignal {
-    if (typeof this.#state === "string") throw vaultSealed();
-    return this.#state.sealing.signal;
   }
 
   /** Opens vault at its start, if a root key is configured and nobody sealed it.
@@ -118,7 +110,6 @@ export class SecureVault {
 
   /** Drops every key, as the end of the process should. */
   close(): void {
-    if (typeof this.#state !== "string") this.#state.sealing.abort(vaultSealed());
     this.#dropKeys();
   }
 
@@ -210,7 +201,7 @@ export class SecureVault {
       await this.#refreshBoxKeys();
       await this.#resealBoxes();
       for (const part of parts) await part.open();
-      this.#state = { source: root.source, sealing: new AbortController() };
+      this.#state = { source: root.source };
       onChange();
       events.unsealed(root.source, rootKeyId);
       if (recoveryKeyId === undefined) events.recoveryMissing();
@@ -223,7 +214,6 @@ export class SecureVault {
   #close(reason: SealReason): void {
     const before = this.#state;
     this.#state = reason;
-    if (typeof before !== "string") before.sealing.abort(vaultSealed());
     this.#dropKeys();
     if (before === reason) return;
     this.#options.onChange();

@@ -12,6 +12,7 @@ import { openBox, sealBox } from "./aead.ts";
 import { EnvelopeOpener, EnvelopeSealer, openEnvelope, sealEnvelope } from "./crypto/envelope.ts";
 import { formatVersioned, type TextKind, tryParseVersioned } from "./crypto/versioned-text.ts";
 import { decryptionFailed, keyVersionNotFound } from "./keys/key-errors.ts";
+import type { KeyHold } from "./keys/key-holds.ts";
 import { importEd25519Seed } from "./keys/key-material.ts";
 import type { KeyStore } from "./keys/key-store.ts";
 import type { KeyName, KeyType, NamedKey } from "./keys/named-key.ts";
@@ -43,6 +44,13 @@ export type ItemResult<T> = { readonly value: T } | { readonly error: NexusError
 export interface Versioned<T> {
   readonly value: T;
   readonly keyVersion: number;
+}
+
+/** One stream's cipher. Its key is forgotten when the hold ends; release that after the stream. */
+export interface StreamCipher<C> {
+  readonly cipher: C;
+  readonly keyVersion: number;
+  readonly hold: KeyHold;
 }
 
 const CIPHERS: readonly KeyType[] = ["envelope", "plain-gcm"];
@@ -118,24 +126,27 @@ export class TransitEngine {
   }
 
   /** Begins to encrypt a stream. Envelope keys only: a plain message has no pieces. */
-  async sealer(name: KeyName, context: ResourceContext): Promise<Versioned<EnvelopeSealer>> {
+  async sealer(name: KeyName, context: ResourceContext): Promise<StreamCipher<EnvelopeSealer>> {
     const key = await this.#maker(name, ["envelope"], 1);
     const version = key.latestVersion;
-    const value = await this.#keys.use(
+    return this.#hold(
       key,
       version,
       (secret) => new EnvelopeSealer(secret, transitContext(key, version, context)),
     );
-    return { value, keyVersion: version };
   }
 
   /** Begins to decrypt a stream. */
-  async opener(name: KeyName, version: number, context: ResourceContext): Promise<EnvelopeOpener> {
+  async opener(
+    name: KeyName,
+    version: number,
+    context: ResourceContext,
+  ): Promise<StreamCipher<EnvelopeOpener>> {
     const key = await this.#keys.get(name);
     assertUsable(key, ["envelope"]);
     assertDecrypts(key, version);
     this.#keys.noteDecrypted(key, version);
-    return this.#keys.use(
+    return this.#hold(
       key,
       version,
       (secret) => new EnvelopeOpener(secret, transitContext(key, version, context)),
@@ -179,6 +190,29 @@ export class TransitEngine {
       const expected = hmac(secret, data);
       return proof.byteLength === expected.byteLength && timingSafeEqual(proof, expected);
     });
+  }
+
+  /** A cipher for longer than one step. What ends the key from here on ends the hold; what ended it before, the second
+   * look finds. */
+  async #hold<C extends { close(): void }>(
+    key: NamedKey,
+    version: number,
+    create: (secret: Buffer) => C,
+  ): Promise<StreamCipher<C>> {
+    const hold = this.#keys.hold(key);
+    try {
+      assertUsable(await this.#keys.get(key), ["envelope"]);
+      const cipher = await this.#keys.use(key, version, (secret) => {
+        hold.signal.throwIfAborted();
+        return create(secret);
+      });
+      hold.signal.addEventListener("abort", () => cipher.close(), { once: true });
+      if (hold.signal.aborted) cipher.close();
+      return { cipher, keyVersion: version, hold };
+    } catch (error) {
+      hold.release();
+      throw error;
+    }
   }
 
   /** A key that is to make something: usable, not expired, its uses counted. */

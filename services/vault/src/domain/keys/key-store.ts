@@ -7,6 +7,7 @@ import {
   NexusError,
 } from "@nexus/shared";
 import { coalesced } from "../coalesced.ts";
+import { vaultSealed } from "../errors.ts";
 import type { Page, PageOf } from "../page.ts";
 import type { Answer, Mutations, RequestKey, Transaction, Transactions } from "../ports.ts";
 import {
@@ -20,6 +21,7 @@ import {
   keyVersionLimit,
   keyVersionNotFound,
 } from "./key-errors.ts";
+import { type KeyHold, KeyHolds } from "./key-holds.ts";
 import { newKeyMaterial } from "./key-material.ts";
 import type {
   KeyName,
@@ -81,6 +83,7 @@ export class KeyStore {
   readonly #options: KeyStoreOptions;
   readonly #records: Cache<string, NamedKey>;
   readonly #counter: UseCounter;
+  readonly #holds = new KeyHolds();
   readonly #rotating = new Set<string>();
   readonly #decrypted = new Map<string, { readonly keyId: string; readonly version: number }>();
   /** Undefined until the first refresh: before it nothing is in memory that could have changed. */
@@ -146,6 +149,11 @@ export class KeyStore {
       return keyring.unwrap(key.namespace, place, row.wrapped);
     };
     return secrets.use(`${key.keyId}/${version}`, load, use);
+  }
+
+  /** Announces a use that lasts longer than one step; check the key after it, not before. Release it in the end. */
+  hold({ keyId }: NamedKey): KeyHold {
+    return this.#holds.hold(keyId);
   }
 
   /** Counts uses of the latest version before they are made. Errors: exhausted/KEY_EXHAUSTED. */
@@ -297,6 +305,7 @@ export class KeyStore {
   close(): void {
     this.#generation++;
     this.#records.clear();
+    this.#holds.endAll(vaultSealed());
     this.#options.secrets.deleteAll();
   }
 
@@ -355,6 +364,7 @@ export class KeyStore {
     this.#generation++;
     this.#records.delete(recordName(key));
     if (key.state === "active") return;
+    this.#holds.end(key.keyId, key.state === "disabled" ? keyDisabled() : keyDestroyed());
     this.#options.secrets.deleteAll(`${key.keyId}/`);
     this.#counter.forget(key.keyId);
   }
