@@ -115,20 +115,15 @@ export class SecureVault {
 
   /** Opens vault with a root key that the caller brings; takes it over.
    * Errors: forbidden/ROOT_KEY_WRONG; precondition/VAULT_NOT_INITIALISED. */
-  unseal(rootKey: Buffer): Promise<void> {
-    return this.#inTurn(async () => {
-      const brought = createLocalRootKeys("operator", rootKey);
-      try {
-        await this.#assertFits(brought);
-        await this.#options.seals.setSealed(false);
-        if (this.sealReason === undefined) return;
-        await this.#tryConfigured();
-        if (this.sealReason === undefined) return;
-        await this.#open(createLocalRootKeys("operator", Buffer.from(rootKey)));
-      } finally {
-        brought.close();
-      }
-    });
+  async unseal(rootKey: Buffer): Promise<void> {
+    const brought = createLocalRootKeys("operator", rootKey);
+    try {
+      // Not in turn: anybody may call, and only who has the key may make a seal wait.
+      await this.#assertFits(brought);
+      await this.#inTurn(() => this.#openWith(rootKey));
+    } finally {
+      brought.close();
+    }
   }
 
   /** Ends a seal with the configured root key.
@@ -167,6 +162,15 @@ export class SecureVault {
     throw (await keyring.exists(SYSTEM_NAMESPACE)) ? rootKeyWrong() : vaultNotInitialised();
   }
 
+  /** Ends the seal, with the configured root key if it can be had, else with the one that was brought. */
+  async #openWith(rootKey: Buffer): Promise<void> {
+    await this.#options.seals.setSealed(false);
+    if (this.sealReason === undefined) return;
+    await this.#tryConfigured();
+    if (this.sealReason === undefined) return;
+    await this.#open(createLocalRootKeys("operator", Buffer.from(rootKey)));
+  }
+
   async #openConfigured(): Promise<void> {
     const { provider } = this.#options;
     if (provider === undefined) {
@@ -194,8 +198,8 @@ export class SecureVault {
   }
 
   async #open(root: RootKeys): Promise<void> {
-    const { keyring, events, parts, recoveryPrivateKey, onChange } = this.#options;
-    keyring.open(root, await recoveryPrivateKey());
+    const { keyring, events, parts, onChange } = this.#options;
+    keyring.open(root, await this.#recoveryKeyFor(root));
     try {
       const { rootKeyId, recoveryKeyId } = await keyring.targets();
       await this.#refreshBoxKeys();
@@ -207,6 +211,15 @@ export class SecureVault {
       if (recoveryKeyId === undefined) events.recoveryMissing();
     } catch (error) {
       this.#dropKeys();
+      throw error;
+    }
+  }
+
+  async #recoveryKeyFor(root: RootKeys): Promise<Buffer | undefined> {
+    try {
+      return await this.#options.recoveryPrivateKey();
+    } catch (error) {
+      root.close();
       throw error;
     }
   }
