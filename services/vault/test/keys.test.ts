@@ -191,6 +191,24 @@ describe("RotateKey", () => {
     for (const replica of fresh) await replica.stop();
   });
 
+  it("is made by age for all that are due, however many of them cannot be rotated", async () => {
+    const team = await createUser(vault, admin, { scopes: ["*"], namespace: "team-spent" });
+    const rotationPeriod = { seconds: 3600n };
+    for (let spent = 0; spent < 60; spent++) await createKey(vault, team, { rotationPeriod });
+    const { name } = await createKey(vault, admin, { rotationPeriod });
+    await pool.query(
+      `UPDATE named_keys SET rotated_at = rotated_at - interval '1 day', latest_version = 10000
+       WHERE namespace = 'team-spent'`,
+    );
+    await pool.query(
+      "UPDATE named_keys SET rotated_at = rotated_at - interval '2 hours' WHERE name = $1",
+      [name],
+    );
+    const fresh = await fleet.start();
+    await waitFor(async () => (await get(name))?.latestVersion === 2, { what: "the rotation" });
+    await fresh.stop();
+  });
+
   it("is made by number of uses, and not for a disabled key", async () => {
     const { name } = await createKey(vault, admin, { maxUses: 32n });
     const made = await Promise.all(Array.from({ length: 30 }, () => encrypt(vault, admin, name)));
@@ -341,6 +359,23 @@ describe("DestroyKey", () => {
 });
 
 describe("RotateNamespaceKey", () => {
+  it("leaves out a version that does not open, and moves those behind it", async () => {
+    const team = await createUser(vault, admin, { scopes: ["*"], namespace: "team-damaged" });
+    const damaged = await createKey(vault, team);
+    const behind = await createKey(vault, team);
+    await pool.query(
+      "UPDATE key_versions SET box = decode(repeat('00', 40), 'hex') WHERE key_id = $1",
+      [[damaged.keyId, behind.keyId].sort()[0]],
+    );
+    await vault.keys.rotateNamespaceKey({ requestId: requestId() }, team);
+    await waitFor(async () => (await vault.keys.getRewrapProgress({}, team)).remaining === 1n, {
+      what: "the version that opens to be moved",
+    });
+    await pool.query(
+      "UPDATE key_versions SET box = NULL, tenant_key_version = NULL WHERE namespace = 'team-damaged'",
+    );
+  });
+
   it("rewraps every version in the background, with progress, while all goes on", async () => {
     const team = await createUser(vault, admin, { scopes: ["*"], namespace: "team-rewrap" });
     expect(await vault.keys.getRewrapProgress({}, team)).toMatchObject({

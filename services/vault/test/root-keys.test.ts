@@ -15,6 +15,7 @@ import {
   type Agent,
   createAgent,
   createFleet,
+  createUser,
   type Fleet,
   grant,
   KEY,
@@ -24,6 +25,7 @@ import {
   type Session,
 } from "./_helpers.ts";
 import { startKms, type TestKms } from "./_kms.ts";
+import { createKey } from "./_transit.ts";
 
 const UNREADABLE = "data_loss/SEALED_KEY_UNREADABLE";
 const newKey = () => randomBytes(32).toString("base64");
@@ -126,6 +128,33 @@ describe("a root key in a file", () => {
 });
 
 describe("a change of root keys", () => {
+  it("leaves out a row that does not open, and moves those behind it", async () => {
+    const [first, second] = [newKey(), newKey()];
+    const before = await fleet.start(under({ rootKey: first }));
+    const admin = await login(before);
+    for (const namespace of ["a-damaged", "team-behind"]) {
+      const tenant = await createUser(before, admin, { scopes: ["*"], namespace });
+      await createKey(before, tenant);
+    }
+    await before.stop();
+    await pool.query(
+      "UPDATE tenant_keys SET root_box = decode(repeat('00', 40), 'hex') WHERE namespace = 'a-damaged'",
+    );
+    const vault = await fleet.start(under({ rootKey: second, rootKeyPrevious: first }));
+    await waitFor(
+      async () => (await vault.seal.getRootKeyStatus({}, admin)).staleTenantKeys === 1n,
+      { what: "the rows that open to be under the new key" },
+    );
+    const { rows } = await pool.query<{ namespace: string }>(
+      "SELECT namespace FROM tenant_keys GROUP BY namespace, root_key_id ORDER BY 1",
+    );
+    expect(rows.map(({ namespace }) => namespace)).toEqual([
+      "a-damaged",
+      "nexus-system",
+      "team-behind",
+    ]);
+  });
+
   it("moves every tenant key under the new one, after which the old one is not needed", async () => {
     const [first, second] = [newKey(), newKey()];
     const before = await fleet.start(under({ rootKey: first }));

@@ -24,7 +24,13 @@ function setUp(over: Partial<SecureVaultOptions> = {}) {
     keyring,
     crypto: { close() {} },
     parts: [],
-    events: { sealed() {}, unsealed() {}, recoveryMissing() {}, keysRewrapped() {} },
+    events: {
+      sealed() {},
+      unsealed() {},
+      recoveryMissing() {},
+      keysRewrapped() {},
+      tenantKeysUnreadable() {},
+    },
     onChange() {},
     ...over,
   };

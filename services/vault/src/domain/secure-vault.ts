@@ -23,6 +23,7 @@ export interface SealEvents {
   sealed(reason: SealReason): void;
   recoveryMissing(): void;
   keysRewrapped(what: "tenant-keys" | "boxes", count: number): void;
+  tenantKeysUnreadable(count: number): void;
 }
 
 /** Something that holds keys or needs them: opened after the root key is there, closed before it goes. */
@@ -142,8 +143,9 @@ export class SecureVault {
   async rewrap(): Promise<void> {
     if (this.sealReason !== undefined) return;
     const { keyring, events } = this.#options;
-    const tenants = await keyring.rewrapStale();
-    if (tenants > 0) events.keysRewrapped("tenant-keys", tenants);
+    const { moved, unreadable } = await keyring.rewrapStale();
+    if (moved > 0) events.keysRewrapped("tenant-keys", moved);
+    if (unreadable > 0) events.tenantKeysUnreadable(unreadable);
     await this.#resealBoxes();
   }
 

@@ -1,24 +1,15 @@
-import {
-  type Cache,
-  type Clock,
-  createLruCache,
-  type Ids,
-  type Namespace,
-  NexusError,
-} from "@nexus/shared";
+import { type Cache, type Clock, createLruCache, type Ids, type Namespace } from "@nexus/shared";
 import { coalesced } from "../coalesced.ts";
 import { vaultSealed } from "../errors.ts";
 import type { Page, PageOf } from "../page.ts";
-import type { Answer, Mutations, RequestKey, Transaction, Transactions } from "../ports.ts";
+import type { Answer, Mutations, RequestKey, Transactions } from "../ports.ts";
 import {
-  keyChanged,
   keyDeletionForbidden,
   keyDestroyed,
   keyDisabled,
   keyLimit,
   keyNotFound,
   keyVersionInUse,
-  keyVersionLimit,
   keyVersionNotFound,
 } from "./key-errors.ts";
 import { type KeyHold, KeyHolds } from "./key-holds.ts";
@@ -35,7 +26,8 @@ import type {
   RewrapProgress,
 } from "./named-key.ts";
 import { keyVersionPlace } from "./named-key.ts";
-import { rewrapVersions } from "./rewrap.ts";
+import { VersionRewrap } from "./rewrap.ts";
+import { addNext, assertMayRotate, isKeyChanged, KEY_VERSIONS_MAX } from "./rotation.ts";
 import type { SecretCache } from "./secret-cache.ts";
 import type { TenantKeyring } from "./tenant-keyring.ts";
 import { UseCounter } from "./use-counter.ts";
@@ -47,6 +39,7 @@ export interface KeyEvents {
   keyChanged(key: NamedKey, change: "updated" | "disabled" | "enabled" | "destroyed"): void;
   keyRotationFailed(key: NamedKey, error: unknown): void;
   versionsRewrapped(count: number): void;
+  versionsUnreadable(count: number): void;
 }
 
 /** What a KeyStore needs. */
@@ -61,9 +54,8 @@ export interface KeyStoreOptions {
   readonly ids: Ids;
 }
 
-/** Most keys of a namespace, and most versions of a key. */
+/** Most keys of a namespace. */
 export const KEYS_PER_NAMESPACE_MAX = 10_000;
-export const KEY_VERSIONS_MAX = 10_000;
 
 /** Keys whose metadata is held, and for how long when no change is heard: the bound while the database is away. */
 const RECORDS_MAX = 10_000;
@@ -83,6 +75,7 @@ export class KeyStore {
   readonly #options: KeyStoreOptions;
   readonly #records: Cache<string, NamedKey>;
   readonly #counter: UseCounter;
+  readonly #rewrap: VersionRewrap;
   readonly #holds = new KeyHolds();
   readonly #rotating = new Set<string>();
   readonly #decrypted = new Map<string, { readonly keyId: string; readonly version: number }>();
@@ -95,6 +88,7 @@ export class KeyStore {
     this.#options = options;
     const { clock, keys } = options;
     this.#records = createLruCache({ max: RECORDS_MAX, ttlMs: RECORD_TTL_MS, clock });
+    this.#rewrap = new VersionRewrap(keys, options.keyring);
     this.#counter = new UseCounter({ keys, onDue: (key) => this.#rotateSoon(key) });
   }
 
@@ -280,17 +274,26 @@ export class KeyStore {
     }
   });
 
-  /** Rotates keys whose newest version is too old or was used too often. For a loop. */
-  async rotateDue(): Promise<void> {
-    for (const key of await this.#options.keys.listDue(DUE_BATCH)) await this.#rotateScheduled(key);
+  /** Rotates all keys whose newest version is too old, while it may. One that cannot be rotated is due again the next
+   * time, and holds up none behind it. For a loop. */
+  async rotateDue(mayGoOn: () => boolean): Promise<void> {
+    let after: string | undefined = "";
+    while (after !== undefined) {
+      const due: readonly NamedKey[] = await this.#options.keys.listDue(after, DUE_BATCH);
+      for (const key of due) {
+        if (!mayGoOn()) return;
+        if (key.latestVersion < KEY_VERSIONS_MAX) await this.#rotateScheduled(key);
+      }
+      after = due.length < DUE_BATCH ? undefined : due.at(-1)?.keyId;
+    }
   }
 
   /** Moves some versions under the newest keys of their namespaces. For a loop. */
-  async rewrapStale(): Promise<number> {
-    const { keys, keyring, events } = this.#options;
-    const count = await rewrapVersions(keys, keyring);
-    if (count > 0) events.versionsRewrapped(count);
-    return count;
+  async rewrapStale(): Promise<void> {
+    const { events } = this.#options;
+    const { moved, unreadable } = await this.#rewrap.step();
+    if (moved > 0) events.versionsRewrapped(moved);
+    if (unreadable > 0) events.versionsUnreadable(unreadable);
   }
 
   /** Writes which versions were used to decrypt. For a loop. */
@@ -368,29 +371,6 @@ export class KeyStore {
     this.#options.secrets.deleteAll(`${key.keyId}/`);
     this.#counter.forget(key.keyId);
   }
-}
-
-/** Adds a version that was made for the key as it was read. Errors: conflict/KEY_CHANGED when it is no longer that. */
-async function addNext(
-  { keys }: Transaction,
-  before: NamedKey,
-  next: NewKeyVersion,
-): Promise<NamedKey> {
-  const locked = await keys.lock(before);
-  if (locked === undefined) throw keyNotFound();
-  if (locked.latestVersion !== before.latestVersion) throw keyChanged();
-  assertMayRotate(locked);
-  return keys.addVersion(locked, next);
-}
-
-function assertMayRotate({ state, latestVersion }: NamedKey): void {
-  if (state === "destroyed") throw keyDestroyed();
-  if (state === "disabled") throw keyDisabled();
-  if (latestVersion >= KEY_VERSIONS_MAX) throw keyVersionLimit();
-}
-
-function isKeyChanged(error: unknown): boolean {
-  return NexusError.is(error, "conflict", "KEY_CHANGED");
 }
 
 function recordName({ namespace, name }: KeyName): string {
