@@ -404,6 +404,27 @@ describe("RotateNamespaceKey", () => {
     await fresh.stop();
   });
 
+  it("fails no key that is made while the namespace key under it goes", async () => {
+    const team = await createUser(vault, admin, { scopes: ["*"], namespace: "team-race" });
+    // As if the namespace key had gone before the first insert; the sequence remembers over the rollback.
+    await pool.query(`
+      CREATE SEQUENCE race;
+      CREATE FUNCTION lose_race() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF nextval('vault.race') = 1 THEN
+          NEW.tenant_key_version := 99;
+        END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER lose_race BEFORE INSERT ON key_versions FOR EACH ROW
+        WHEN (NEW.namespace = 'team-race') EXECUTE FUNCTION lose_race()`);
+    const { name } = await createKey(vault, team);
+    expect(await decrypt(vault, team, name, await encrypt(vault, team, name))).toBe("a secret");
+    await pool.query("ALTER SEQUENCE race RESTART");
+    expect((await rotate(name, team)).key?.latestVersion).toBe(2);
+    await pool.query("DROP TRIGGER lose_race ON key_versions");
+  });
+
   it("turns vault's own key for the namespace that administers the others, unnoticed", async () => {
     const call = (caller: Session) =>
       vault.keys.rotateNamespaceKey({ requestId: requestId(), system: true }, caller);

@@ -64,8 +64,8 @@ const CHANGES_BATCH = 512;
 const DUE_BATCH = 50;
 /** Versions whose use is noted between two writes. */
 const DECRYPTED_MAX = 10_000;
-/** Somebody else's rotation may come in between; then the next version is another one. */
-const ROTATION_ATTEMPTS = 5;
+/** Somebody else's rotation may come in between, of the key or of the namespace key above it. */
+const ATTEMPTS = 5;
 
 /** The named keys of all tenants: generation, rotation, expiration, destruction, and the way to their material.
  *
@@ -164,32 +164,26 @@ export class KeyStore {
   /** Errors: exists/KEY_EXISTS; exhausted/KEY_LIMIT. */
   async create(namespace: Namespace, spec: KeySpec, request: RequestKey): Promise<NamedKey> {
     const { mutations, ids, events } = this.#options;
-    const earlier = await mutations.replay<NamedKey>(request);
-    if (earlier !== undefined) return earlier.value;
-    const keyId = ids.next("key");
-    const first = await this.#newVersion({ namespace, keyId, type: spec.type, version: 1 });
-    const answer = await mutations.run(request, async ({ keys }) => {
-      if ((await keys.countOf(namespace)) >= KEYS_PER_NAMESPACE_MAX) throw keyLimit();
-      return keys.insert({ ...spec, namespace, keyId }, first);
+    return this.#onceCurrent(request, async () => {
+      const keyId = ids.next("key");
+      const first = await this.#newVersion({ namespace, keyId, type: spec.type, version: 1 });
+      const answer = await mutations.run(request, async ({ keys }) => {
+        if ((await keys.countOf(namespace)) >= KEYS_PER_NAMESPACE_MAX) throw keyLimit();
+        return keys.insert({ ...spec, namespace, keyId }, first);
+      });
+      return this.#changed(answer, (key) => events.keyCreated(key));
     });
-    return this.#changed(answer, (key) => events.keyCreated(key));
   }
 
   /** Errors: precondition/KEY_DISABLED, KEY_DESTROYED; exhausted/KEY_VERSION_LIMIT. */
   async rotate(key: KeyName, request: RequestKey): Promise<NamedKey> {
     const { mutations, events } = this.#options;
-    for (let attempt = 1; ; attempt++) {
-      const earlier = await mutations.replay<NamedKey>(request);
-      if (earlier !== undefined) return earlier.value;
+    return this.#onceCurrent(request, async () => {
       const before = await this.read(key);
       const next = await this.#nextVersion(before);
-      try {
-        const answer = await mutations.run(request, (tx) => addNext(tx, before, next));
-        return this.#changed(answer, (rotated) => events.keyRotated(rotated, "request"));
-      } catch (error) {
-        if (!isKeyChanged(error) || attempt === ROTATION_ATTEMPTS) throw error;
-      }
-    }
+      const answer = await mutations.run(request, (tx) => addNext(tx, before, next));
+      return this.#changed(answer, (rotated) => events.keyRotated(rotated, "request"));
+    });
   }
 
   /** Errors: invalid for a minimum beyond the latest version; precondition/KEY_VERSION_IN_USE, KEY_DESTROYED. */
@@ -353,6 +347,19 @@ export class KeyStore {
       return { version: version.version, publicKey, wrapped };
     } finally {
       secret.fill(0);
+    }
+  }
+
+  /** Does work that is prepared before its transaction, anew when what it was prepared for has changed by then. */
+  async #onceCurrent(request: RequestKey, work: () => Promise<NamedKey>): Promise<NamedKey> {
+    for (let attempt = 1; ; attempt++) {
+      const earlier = await this.#options.mutations.replay<NamedKey>(request);
+      if (earlier !== undefined) return earlier.value;
+      try {
+        return await work();
+      } catch (error) {
+        if (!isKeyChanged(error) || attempt === ATTEMPTS) throw error;
+      }
     }
   }
 
