@@ -53,6 +53,9 @@ export interface StreamCipher<C> {
   readonly hold: KeyHold;
 }
 
+/** The key as it is known when an item claims that version. */
+type KeyFor = (version: number) => Promise<NamedKey>;
+
 const CIPHERS: readonly KeyType[] = ["envelope", "plain-gcm"];
 const TEXT_KINDS: Readonly<Record<KeyType, TextKind>> = {
   envelope: "nxv",
@@ -89,8 +92,9 @@ export class TransitEngine {
   ): Promise<ItemResult<Versioned<Buffer>>[]> {
     const key = await this.#keys.get(name);
     assertUsable(key, CIPHERS);
+    const keyFor = this.#knowing(key);
     return perItem(items, async (item) => {
-      const opened = await this.#open(key, item);
+      const opened = await this.#open(keyFor, item);
       this.#keys.noteDecrypted(key, opened.keyVersion);
       return opened;
     });
@@ -104,8 +108,9 @@ export class TransitEngine {
     const key = await this.#keys.get(name);
     assertUsable(key, CIPHERS);
     assertNotExpired(key, this.#keys.nowMs);
+    const keyFor = this.#knowing(key);
     return perItem(items, async (item) => {
-      const { value: plaintext } = await this.#open(key, item);
+      const { value: plaintext } = await this.#open(keyFor, item);
       try {
         const { value, keyVersion } = await this.encrypt(name, [{ ...item, plaintext }]);
         return { value: value[0] ?? "", keyVersion };
@@ -224,11 +229,12 @@ export class TransitEngine {
     return key;
   }
 
-  async #open(key: NamedKey, item: Ciphertext): Promise<Versioned<Buffer>> {
-    const parsed = tryParseVersioned(TEXT_KINDS[key.type], item.ciphertext);
+  async #open(keyFor: KeyFor, item: Ciphertext): Promise<Versioned<Buffer>> {
+    const { type } = await keyFor(0);
+    const parsed = tryParseVersioned(TEXT_KINDS[type], item.ciphertext);
     if (parsed === undefined) throw decryptionFailed();
     const { version, bytes } = parsed;
-    const known = await this.#knowing(key, version);
+    const known = await keyFor(version);
     assertDecrypts(known, version);
     const context = transitContext(known, version, item.context);
     const plaintext = await this.#keys.use(known, version, (secret) =>
@@ -240,11 +246,20 @@ export class TransitEngine {
     return { value: plaintext, keyVersion: version };
   }
 
-  /** A version that this replica has not heard of may be another one's of a moment ago. */
-  async #knowing(key: NamedKey, version: number): Promise<NamedKey> {
-    if (version <= key.latestVersion) return key;
-    await this.#keys.refresh();
-    return this.#keys.get(key);
+  /** A version that this replica has not heard of may be another one's of a moment ago. It asks once a batch: what the
+   * items hold was made before, and anybody can claim any version. */
+  #knowing(key: NamedKey): KeyFor {
+    let known = key;
+    let asked = false;
+    return async (version) => {
+      if (version > known.latestVersion && !asked) {
+        asked = true;
+        await this.#keys.refresh();
+        known = await this.#keys.get(key);
+        assertUsable(known, [key.type]);
+      }
+      return known;
+    };
   }
 
   async #check(
@@ -254,10 +269,11 @@ export class TransitEngine {
   ): Promise<ItemResult<boolean>[]> {
     const key = await this.#keys.get(name);
     assertUsable(key, [type]);
+    const keyFor = this.#knowing(key);
     return perItem(items, async (item) => {
       const parsed = tryParseVersioned(TEXT_KINDS[type], item.proof);
       if (parsed === undefined) return false;
-      const known = await this.#knowing(key, parsed.version);
+      const known = await keyFor(parsed.version);
       if (parsed.version > known.latestVersion) throw keyVersionNotFound();
       assertDecrypts(known, parsed.version);
       return this.#keys.use(known, parsed.version, (secret) => check(secret, item, parsed.bytes));
