@@ -70,6 +70,9 @@ describe("CreateKey", () => {
       { maxUses: 15n },
       { maxUses: -1n },
       { type: 99 as KeyType },
+      { expireTime: { seconds: 2n ** 62n, nanos: 0 } },
+      { expireTime: { seconds: -(2n ** 62n), nanos: 0 } },
+      { expireTime: { seconds: 1n, nanos: -1 } },
     ];
     for (const init of bad) {
       expect(await outcome(createKey(vault, admin, init))).toBe("invalid/REQUEST_INVALID");
@@ -239,6 +242,7 @@ describe("UpdateKey", () => {
       { maxUses: 3n },
       { rotationPeriod: { seconds: 60n } },
       { minDecryptionVersion: 0 },
+      { expireTime: { seconds: 2n ** 62n, nanos: 0 } },
     ];
     for (const change of bad) {
       expect(await outcome(update(name, change))).toBe("invalid/REQUEST_INVALID");
