@@ -79,7 +79,7 @@ export class KeyStore {
   readonly #holds = new KeyHolds();
   readonly #rotating = new Set<string>();
   readonly #decrypted = new Map<string, { readonly keyId: string; readonly version: number }>();
-  /** Undefined until the first refresh: before it nothing is in memory that could have changed. */
+  /** Undefined until the first refresh. */
   #revision: bigint | undefined;
   #generation = 0;
   #clockOffsetMs = 0;
@@ -258,7 +258,12 @@ export class KeyStore {
   /** Hears of changes that any replica committed before this call, and of the database's time. */
   readonly refresh: () => Promise<void> = coalesced(async () => {
     const { keys, clock } = this.#options;
-    this.#revision ??= await keys.head();
+    if (this.#revision === undefined) {
+      this.#revision = await keys.head();
+      // Read before the head, and perhaps changed since.
+      this.#generation++;
+      this.#records.clear();
+    }
     for (;;) {
       const { changes, nowMs } = await keys.changesAfter(this.#revision, CHANGES_BATCH);
       this.#clockOffsetMs = nowMs - clock.nowMs();
