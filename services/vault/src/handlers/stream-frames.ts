@@ -40,7 +40,7 @@ export async function* limitedChunks(
 
 function nextUnlessAborted<T>(frames: AsyncIterator<T>, signal: AbortSignal) {
   return new Promise<IteratorResult<T>>((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
+    const onAbort = () => reject(signal.reason as Error);
     signal.addEventListener("abort", onAbort, { once: true });
     const settled = () => signal.removeEventListener("abort", onAbort);
     void frames.next().then(resolve, reject).finally(settled);

@@ -17,7 +17,10 @@ export class VersionRewrap {
 
   /** Moves some versions. */
   async step(): Promise<RewrapStep> {
-    const step = await this.#pass.step(this.#keys.listStaleVersions, (row) => this.#move(row));
+    const step = await this.#pass.step(
+      (after, limit) => this.#keys.listStaleVersions(after, limit),
+      (row) => this.#move(row),
+    );
     if (step.complete) await this.#keys.deleteUnusedTenantKeys();
     return step;
   }
