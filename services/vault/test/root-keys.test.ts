@@ -10,7 +10,7 @@ import { openBox, sealBox } from "../src/domain/aead.ts";
 import { hkdfSha512 } from "../src/domain/crypto/hkdf.ts";
 import { generateX25519 } from "../src/domain/crypto/hpke.ts";
 import { tenantKeyPlace } from "../src/domain/keys/tenant-key.ts";
-import { createLocalRootKeys } from "../src/domain/root-key.ts";
+import { createLocalRootKeys, rootKeyId } from "../src/domain/root-key.ts";
 import {
   type Agent,
   createAgent,
@@ -25,7 +25,7 @@ import {
   type Session,
 } from "./_helpers.ts";
 import { startKms, type TestKms } from "./_kms.ts";
-import { createKey } from "./_transit.ts";
+import { createKey, decrypt, encrypt } from "./_transit.ts";
 
 const UNREADABLE = "data_loss/SEALED_KEY_UNREADABLE";
 const newKey = () => randomBytes(32).toString("base64");
@@ -65,6 +65,16 @@ const caughtUp = (vault: Replica, admin: Session) =>
 /** Something that only opens with the keys of before: an agent's secret is stored under the digest key. */
 async function knowsAgent(vault: Replica, { principalId, clientSecret }: Agent): Promise<string> {
   return outcome(grant(vault, principalId, clientSecret));
+}
+
+/** A tenant that has encrypted something with a key of its own. */
+async function tenantWithCiphertext(vault: Replica, namespace: string) {
+  const tenant = await createUser(vault, await login(vault), { scopes: ["*"], namespace });
+  const { name } = await createKey(vault, tenant);
+  const text = await encrypt(vault, tenant, name);
+  return {
+    decryptsAt: (replica: Replica) => outcome(decrypt(replica, tenant, name, text)),
+  };
 }
 
 async function keyFile(name: string, mode: number, text = newKey()): Promise<string> {
@@ -169,6 +179,25 @@ describe("a change of root keys", () => {
     expect(await outcome(fleet.start(under({ rootKey: first })))).toBe(UNREADABLE);
   });
 
+  it("is noticed by no replica when each knows the new key before one wraps with it", async () => {
+    const [first, second] = [newKey(), newKey()];
+    const keyCacheTtlMs = 1000;
+    const before = { rootKey: first, rootKeyPrevious: second, keyCacheTtlMs };
+    const old = await fleet.start(under(before));
+    const tenant = await tenantWithCiphertext(old, "team-rolling");
+    const moved = async () => {
+      const { rows } = await pool.query<{ ids: number }>(
+        "SELECT count(*)::integer AS ids FROM tenant_keys WHERE root_key_id <> $1",
+        [rootKeyId(Buffer.from(first, "base64"))],
+      );
+      return rows[0]?.ids !== 0;
+    };
+    await fleet.start(under({ rootKey: second, rootKeyPrevious: first, keyCacheTtlMs }));
+    await waitFor(moved, { what: "the first rows to be under the new key" });
+    await new Promise((resolve) => setTimeout(resolve, keyCacheTtlMs));
+    expect(await tenant.decryptsAt(old)).toBe("ok");
+  });
+
   it("notices a wrapped key that was changed", async () => {
     const vault = await fleet.start();
     await vault.stop();
@@ -243,6 +272,7 @@ describe("the recovery key", () => {
     const recoveryPublicKey = publicKey.toString("base64");
     const lost = await fleet.start(under({ rootKey: newKey(), recoveryPublicKey }));
     const agent = await createAgent(lost, await login(lost));
+    const tenant = await tenantWithCiphertext(lost, "team-drill");
     await lost.stop();
     const rootKey = newKey();
     expect(await outcome(fleet.start(under({ rootKey, recoveryPublicKey })))).toBe(UNREADABLE);
@@ -253,10 +283,12 @@ describe("the recovery key", () => {
     const recoveryKeyFile = await keyFile("recovery.key", 0o400, privateKey.toString("base64"));
     const drill = await fleet.start(under({ rootKey, recoveryPublicKey, recoveryKeyFile }));
     expect(await knowsAgent(drill, agent)).toBe("ok");
+    expect(await tenant.decryptsAt(drill)).toBe("ok");
     await caughtUp(drill, await login(drill));
     await drill.stop();
     const restored = await fleet.start(under({ rootKey, recoveryPublicKey }));
     expect(await knowsAgent(restored, agent)).toBe("ok");
+    expect(await tenant.decryptsAt(restored)).toBe("ok");
   });
 
   it("that is configured later is given every key that exists", async () => {
