@@ -200,6 +200,16 @@ describe("UpdateKey", () => {
     await update(name, { minDecryptionVersion: 2, force: true });
   });
 
+  it("knows at once of a use on another replica", async () => {
+    const { name } = await createKey(vault, admin);
+    const old = await encrypt(vault, admin, name);
+    await rotate(name);
+    await decrypt(other, admin, name, old);
+    expect(await outcome(update(name, { minDecryptionVersion: 2 }))).toBe(
+      "precondition/KEY_VERSION_IN_USE",
+    );
+  });
+
   it("lets an expired key decrypt and verify, and nothing else", async () => {
     const { name } = await createKey(vault, admin);
     const text = await encrypt(vault, admin, name);

@@ -95,7 +95,7 @@ export class TransitEngine {
     const keyFor = this.#knowing(key);
     return perItem(items, async (item) => {
       const opened = await this.#open(keyFor, item);
-      this.#keys.noteDecrypted(key, opened.keyVersion);
+      await this.#keys.noteDecrypted(key, opened.keyVersion);
       return opened;
     });
   }
@@ -150,7 +150,7 @@ export class TransitEngine {
     const key = await this.#keys.get(name);
     assertUsable(key, ["envelope"]);
     assertDecrypts(key, version);
-    this.#keys.noteDecrypted(key, version);
+    await this.#keys.noteDecrypted(key, version);
     return this.#hold(
       key,
       version,

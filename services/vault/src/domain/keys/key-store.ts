@@ -3,6 +3,7 @@ import { coalesced } from "../coalesced.ts";
 import { vaultSealed } from "../errors.ts";
 import type { Page, PageOf } from "../page.ts";
 import type { Answer, Mutations, RequestKey, Transactions } from "../ports.ts";
+import { DecryptNotes } from "./decrypt-notes.ts";
 import {
   keyDeletionForbidden,
   keyDestroyed,
@@ -62,8 +63,6 @@ const RECORDS_MAX = 10_000;
 const RECORD_TTL_MS = 30_000;
 const CHANGES_BATCH = 512;
 const DUE_BATCH = 50;
-/** Versions whose use is noted between two writes. */
-const DECRYPTED_MAX = 10_000;
 /** Somebody else's rotation may come in between, of the key or of the namespace key above it. */
 const ATTEMPTS = 5;
 
@@ -78,7 +77,7 @@ export class KeyStore {
   readonly #rewrap: VersionRewrap;
   readonly #holds = new KeyHolds();
   readonly #rotating = new Set<string>();
-  readonly #decrypted = new Map<string, { readonly keyId: string; readonly version: number }>();
+  readonly #decrypted: DecryptNotes;
   /** Undefined until the first refresh. */
   #revision: bigint | undefined;
   #generation = 0;
@@ -88,6 +87,7 @@ export class KeyStore {
     this.#options = options;
     const { clock, keys } = options;
     this.#records = createLruCache({ max: RECORDS_MAX, ttlMs: RECORD_TTL_MS, clock });
+    this.#decrypted = new DecryptNotes(keys, clock);
     this.#rewrap = new VersionRewrap(keys, options.keyring);
     this.#counter = new UseCounter({ keys, onDue: (key) => this.#rotateSoon(key) });
   }
@@ -155,10 +155,9 @@ export class KeyStore {
     return this.#counter.take(key, uses);
   }
 
-  /** Notes that a version was used to decrypt; written at the next flush. */
-  noteDecrypted({ keyId }: NamedKey, version: number): void {
-    if (this.#decrypted.size >= DECRYPTED_MAX) return;
-    this.#decrypted.set(`${keyId}/${version}`, { keyId, version });
+  /** Notes that a version was used to decrypt. Never fails. */
+  noteDecrypted({ keyId }: NamedKey, version: number): Promise<void> {
+    return this.#decrypted.note({ keyId, version });
   }
 
   /** Errors: exists/KEY_EXISTS; exhausted/KEY_LIMIT. */
@@ -297,10 +296,7 @@ export class KeyStore {
 
   /** Writes which versions were used to decrypt. For a loop. */
   async flushDecrypted(): Promise<void> {
-    const noted = [...this.#decrypted];
-    if (noted.length === 0) return;
-    await this.#options.keys.markDecrypted(noted.map(([, version]) => version));
-    for (const [name] of noted) this.#decrypted.delete(name);
+    await this.#decrypted.flush();
   }
 
   /** Drops everything in memory, as a seal does. */
