@@ -319,6 +319,8 @@ describe("boxes of earlier versions", () => {
     await vault.stop();
     const keyEncryptionKey = newKey();
     await reverseToEarlierVersion(Buffer.from(keyEncryptionKey, "base64"));
+    // A start that opens nothing leaves nothing behind, such as a key under a root key that was mistyped.
+    expect(await outcome(fleet.start(under({ rootKey: newKey() })))).toBe(UNREADABLE);
     expect(await outcome(fleet.start())).toBe(UNREADABLE);
     expect(await outcome(fleet.start({ keyEncryptionKey: newKey() }))).toBe(UNREADABLE);
     const upgraded = await fleet.start({ keyEncryptionKey });

@@ -59,6 +59,9 @@ export interface RootKeyStatus {
   readonly staleTenantKeys: number;
 }
 
+/** No box is under it, so all of them are stale. */
+const NO_VERSION = 0;
+
 interface OpenState {
   readonly source: RootKeySource;
 }
@@ -204,6 +207,7 @@ export class SecureVault {
     keyring.open(root, await this.#recoveryKeyFor(root));
     try {
       const { rootKeyId, recoveryKeyId } = await keyring.targets();
+      await this.#assertMayBegin();
       await this.#refreshBoxKeys();
       await this.#resealBoxes();
       for (const part of parts) await part.open();
@@ -215,6 +219,14 @@ export class SecureVault {
       this.#dropKeys();
       throw error;
     }
+  }
+
+  /** Vault's own tenant key is made once, and not by a start that cannot open what is stored: the key would stay, under
+   * a root key that may be a mistake. Errors: data_loss/SEALED_KEY_UNREADABLE. */
+  async #assertMayBegin(): Promise<void> {
+    const { keyring, boxes, crypto } = this.#options;
+    if (await keyring.exists(SYSTEM_NAMESPACE)) return;
+    for (const box of await boxes.listStale(NO_VERSION)) crypto.assertOpensEarlier(box.name, box);
   }
 
   async #recoveryKeyFor(root: RootKeys): Promise<Buffer | undefined> {
