@@ -81,8 +81,8 @@ async function openedKeys(url: string, rootKey: Buffer): Promise<Buffer[]> {
   const opened = new Map<string, Buffer | undefined>();
   for (const namespace of ["nexus-system", "default"] as Namespace[]) {
     const row = await tenants.newest(namespace);
-    if (row !== undefined)
-      opened.set(namespace, await root.unwrap(tenantKeyPlace(row), row.wrapped));
+    if (row === undefined) continue;
+    opened.set(namespace, await root.unwrap(tenantKeyPlace(row), row.wrapped));
   }
   const { rows } = await pool.query<StaleVersion & { readonly box: Buffer }>(
     `SELECT key_id AS "keyId", version, v.namespace, type, box
