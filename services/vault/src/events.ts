@@ -112,6 +112,9 @@ function createKeyEvents(metrics: Metrics, logger: Logger): KeyEvents {
       rewraps.inc(count);
       logger.info({ count }, "key versions rewrapped");
     },
+    versionsUnreadable(count) {
+      logger.error({ count }, "key versions do not open under their namespace key; left out");
+    },
   };
 }
 
@@ -135,6 +138,9 @@ function createSealEvents(metrics: Metrics, logger: Logger): SealEvents {
     keysRewrapped(what, count) {
       rewraps.inc({ what }, count);
       logger.info({ what, count }, "stored keys rewrapped");
+    },
+    tenantKeysUnreadable(count) {
+      logger.error({ count }, "tenant keys do not open under the root key; left out");
     },
   };
 }

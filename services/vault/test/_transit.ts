@@ -48,3 +48,12 @@ export async function decrypt(
   const { plaintext } = await transit.decrypt({ keyName, ciphertext, context: CONTEXT }, caller);
   return Buffer.from(plaintext).toString();
 }
+
+/** The text of an item that went well. */
+export function textOf({
+  outcome: { value },
+}: {
+  readonly outcome: { readonly value?: unknown };
+}): string {
+  return typeof value === "string" ? value : "";
+}

@@ -1,7 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { createPool } from "@nexus/postgres";
-import { createLogger } from "@nexus/shared";
+import { createLogger, type Namespace } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
+import { unwrapKeyFor } from "../src/domain/crypto/key-wrap.ts";
+import { keyVersionPlace, type StaleVersion } from "../src/domain/keys/named-key.ts";
+import { tenantKeyPlace } from "../src/domain/keys/tenant-key.ts";
+import { createLocalRootKeys } from "../src/domain/root-key.ts";
+import { createTenantKeyStore } from "../src/store/tenant-key-store.ts";
 import {
   createFleet,
   createUser,
@@ -51,7 +56,11 @@ describe("a canary secret", () => {
     const vault = await fleet.start({ rootKey: rootKey.toString("base64") }, logger);
     const errors = await exercise(vault, await login(vault), rootKey);
     const metrics = await (await fetch(`http://${vault.service.opsAddress}/metrics`)).text();
-    const secrets = [CANARY, ...formsOf(Buffer.from(CANARY)), ...formsOf(rootKey)];
+    const keys = await openedKeys(fleet.database.url, rootKey);
+    // Vault's own namespace key, the tenant's, and two versions of the named one.
+    expect(keys.length).toBe(4);
+    const bytes = [Buffer.from(CANARY), rootKey, ...keys];
+    const secrets = [CANARY, ...bytes.flatMap(formsOf)];
     const sinks = [...lines, ...errors, metrics];
     const dump = await dumpTables(fleet.database.url);
     for (const secret of secrets) {
@@ -63,6 +72,28 @@ describe("a canary secret", () => {
     await fleet.close();
   });
 });
+
+/** The stored keys of tenants, opened. */
+async function openedKeys(url: string, rootKey: Buffer): Promise<Buffer[]> {
+  const pool = createPool({ url, max: 1, applicationName: "test", schema: "vault" });
+  const tenants = createTenantKeyStore(pool);
+  const root = createLocalRootKeys("environment", Buffer.from(rootKey));
+  const opened = new Map<string, Buffer | undefined>();
+  for (const namespace of ["nexus-system", "default"] as Namespace[]) {
+    const row = await tenants.newest(namespace);
+    if (row === undefined) continue;
+    opened.set(namespace, await root.unwrap(tenantKeyPlace(row), row.wrapped));
+  }
+  const { rows } = await pool.query<StaleVersion & { readonly box: Buffer }>(
+    `SELECT key_id AS "keyId", version, v.namespace, type, box
+     FROM key_versions v JOIN named_keys USING (key_id)`,
+  );
+  await pool.close();
+  const versions = rows.map((row) =>
+    unwrapKeyFor(keyVersionPlace(row), opened.get(row.namespace) ?? Buffer.of(), row.box),
+  );
+  return [...opened.values(), ...versions].filter((key) => key !== undefined);
+}
 
 /** Every row of every table as text; bytes are hex there. */
 async function dumpTables(url: string): Promise<string> {

@@ -13,7 +13,7 @@ import {
   requestId,
   type Session,
 } from "./_helpers.ts";
-import { CONTEXT, createKey, createPlainKey, decrypt, encrypt } from "./_transit.ts";
+import { CONTEXT, createKey, decrypt, encrypt } from "./_transit.ts";
 
 let fleet: Fleet;
 let vault: Replica;
@@ -37,7 +37,6 @@ afterAll(async () => {
 });
 
 const get = async (name: string, caller = admin) => (await vault.keys.getKey({ name }, caller)).key;
-const versionOf = (ciphertext: string) => ciphertext.split(":")[1];
 const rotate = (name: string, caller = admin) =>
   vault.keys.rotateKey({ requestId: requestId(), name }, caller);
 
@@ -70,6 +69,9 @@ describe("CreateKey", () => {
       { maxUses: 15n },
       { maxUses: -1n },
       { type: 99 as KeyType },
+      { expireTime: { seconds: 2n ** 62n, nanos: 0 } },
+      { expireTime: { seconds: -(2n ** 62n), nanos: 0 } },
+      { expireTime: { seconds: 1n, nanos: -1 } },
     ];
     for (const init of bad) {
       expect(await outcome(createKey(vault, admin, init))).toBe("invalid/REQUEST_INVALID");
@@ -128,80 +130,6 @@ describe("every method", () => {
   });
 });
 
-describe("RotateKey", () => {
-  it("makes one version for all retries; older ones go on decrypting, on every replica at once", async () => {
-    const { name } = await createKey(vault, admin);
-    const before = await encrypt(vault, admin, name);
-    const request = { requestId: requestId(), name };
-    const { key } = await vault.keys.rotateKey(request, admin);
-    expect(key?.latestVersion).toBe(2);
-    expect((await vault.keys.rotateKey(request, admin)).key).toEqual(key);
-    const after = await encrypt(vault, admin, name);
-    expect([versionOf(before), versionOf(after)]).toEqual(["v1", "v2"]);
-    // The other replica may not have heard of the version yet; it asks then.
-    expect(await decrypt(other, admin, name, after)).toBe("a secret");
-    expect(await decrypt(other, admin, name, before)).toBe("a secret");
-    const { versions } = await vault.keys.listKeyVersions({ name }, admin);
-    expect(versions.map(({ version, state }) => [version, state])).toEqual([
-      [2, KeyVersionState.ACTIVE],
-      [1, KeyVersionState.DECRYPT_ONLY],
-    ]);
-  });
-
-  it("never holds up or fails a use, however many rotate at once", async () => {
-    const { name } = await createKey(vault, admin);
-    const stop = new AbortController();
-    const failures: string[] = [];
-    let uses = 0;
-    const use = async (replica: Replica) => {
-      while (!stop.signal.aborted) {
-        const work = encrypt(replica, admin, name).then((text) =>
-          decrypt(vault, admin, name, text),
-        );
-        const ended = await outcome(work);
-        if (ended !== "ok") failures.push(ended);
-        uses++;
-      }
-    };
-    const load = Promise.all([use(vault), use(other)]);
-    for (let round = 0; round < 5; round++) {
-      await Promise.all([
-        rotate(name),
-        other.keys.rotateKey({ requestId: requestId(), name }, admin),
-      ]);
-    }
-    stop.abort();
-    await load;
-    expect(failures).toEqual([]);
-    expect(uses).toBeGreaterThan(10);
-    expect((await get(name))?.latestVersion).toBe(11);
-  });
-
-  it("is made by age, once however many replicas see that it is due", async () => {
-    const { name } = await createKey(vault, admin, { rotationPeriod: { seconds: 3600n } });
-    await pool.query(
-      "UPDATE named_keys SET rotated_at = rotated_at - interval '2 hours' WHERE name = $1",
-      [name],
-    );
-    // The loops of two new replicas run their first step at once.
-    const fresh = await Promise.all([fleet.start(), fleet.start()]);
-    await waitFor(async () => (await get(name))?.latestVersion === 2, { what: "the rotation" });
-    const { versions } = await vault.keys.listKeyVersions({ name }, admin);
-    expect(versions.length).toBe(2);
-    for (const replica of fresh) await replica.stop();
-  });
-
-  it("is made by number of uses, and not for a disabled key", async () => {
-    const { name } = await createKey(vault, admin, { maxUses: 32n });
-    const made = await Promise.all(Array.from({ length: 30 }, () => encrypt(vault, admin, name)));
-    expect(new Set(made.map(versionOf))).toEqual(new Set(["v1"]));
-    for (let use = 0; use < 4; use++) await encrypt(vault, admin, name);
-    await waitFor(async () => (await get(name))?.latestVersion === 2, { what: "the rotation" });
-    await vault.keys.disableKey({ requestId: requestId(), name }, admin);
-    expect(await outcome(rotate(name))).toBe("precondition/KEY_DISABLED");
-  });
-});
-
 describe("UpdateKey", () => {
   const update = (name: string, change: object, caller = admin) =>
     vault.keys.updateKey({ requestId: requestId(), name, ...change }, caller);
@@ -221,6 +149,7 @@ describe("UpdateKey", () => {
       { maxUses: 3n },
       { rotationPeriod: { seconds: 60n } },
       { minDecryptionVersion: 0 },
+      { expireTime: { seconds: 2n ** 62n, nanos: 0 } },
     ];
     for (const change of bad) {
       expect(await outcome(update(name, change))).toBe("invalid/REQUEST_INVALID");
@@ -269,6 +198,16 @@ describe("UpdateKey", () => {
       details: { metadata: { version: "1" } },
     });
     await update(name, { minDecryptionVersion: 2, force: true });
+  });
+
+  it("knows at once of a use on another replica", async () => {
+    const { name } = await createKey(vault, admin);
+    const old = await encrypt(vault, admin, name);
+    await rotate(name);
+    await decrypt(other, admin, name, old);
+    expect(await outcome(update(name, { minDecryptionVersion: 2 }))).toBe(
+      "precondition/KEY_VERSION_IN_USE",
+    );
   });
 
   it("lets an expired key decrypt and verify, and nothing else", async () => {
@@ -340,55 +279,6 @@ describe("DestroyKey", () => {
   });
 });
 
-describe("RotateNamespaceKey", () => {
-  it("rewraps every version in the background, with progress, while all goes on", async () => {
-    const team = await createUser(vault, admin, { scopes: ["*"], namespace: "team-rewrap" });
-    expect(await vault.keys.getRewrapProgress({}, team)).toMatchObject({
-      namespaceKeyVersion: 0,
-      total: 0n,
-      remaining: 0n,
-    });
-    const { name } = await createKey(vault, team);
-    const plain = await createPlainKey(vault, team);
-    for (let version = 2; version <= 4; version++) await rotate(name, team);
-    const text = await encrypt(vault, team, name);
-    const request = { requestId: requestId() };
-    expect((await vault.keys.rotateNamespaceKey(request, team)).version).toBe(2);
-    expect((await vault.keys.rotateNamespaceKey(request, team)).version).toBe(2);
-    const progress = await vault.keys.getRewrapProgress({}, team);
-    expect(progress).toMatchObject({ namespaceKeyVersion: 2, total: 5n });
-    await waitFor(async () => (await vault.keys.getRewrapProgress({}, team)).remaining === 0n, {
-      what: "the rewrap",
-    });
-    await waitFor(async () => (await tenantKeyVersions("team-rewrap")).join() === "2", {
-      what: "the old namespace key to go",
-    });
-    const fresh = await fleet.start();
-    expect(await decrypt(fresh, team, name, text)).toBe("a secret");
-    expect(await outcome(encrypt(fresh, team, plain.name))).toBe("ok");
-    await fresh.stop();
-  });
-
-  it("turns vault's own key for the namespace that administers the others, unnoticed", async () => {
-    const call = (caller: Session) =>
-      vault.keys.rotateNamespaceKey({ requestId: requestId(), system: true }, caller);
-    expect(await outcome(call(tenant))).toBe("forbidden/NAMESPACE_FORBIDDEN");
-    expect((await call(admin)).version).toBe(2);
-    await waitFor(
-      async () => {
-        const { rows } = await pool.query<{ old: number }>(
-          "SELECT count(*)::integer AS old FROM sealed_keys WHERE box_key_version < 2",
-        );
-        return rows[0]?.old === 0;
-      },
-      { what: "vault's own boxes to be sealed anew" },
-    );
-    const fresh = await fleet.start();
-    expect(await outcome(login(fresh))).toBe("ok");
-    await fresh.stop();
-  });
-});
-
 describe("ListKeys", () => {
   it("pages by name, and versions newest first", async () => {
     const team = await createUser(vault, admin, { scopes: ["*"], namespace: "team-list" });
@@ -409,11 +299,3 @@ describe("ListKeys", () => {
     expect(await outcome(foreign)).toBe("invalid/PAGE_TOKEN_INVALID");
   });
 });
-
-async function tenantKeyVersions(namespace: string): Promise<number[]> {
-  const { rows } = await pool.query<{ version: number }>(
-    "SELECT version FROM tenant_keys WHERE namespace = $1 ORDER BY version",
-    [namespace],
-  );
-  return rows.map(({ version }) => version);
-}

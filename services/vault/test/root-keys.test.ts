@@ -10,11 +10,12 @@ import { openBox, sealBox } from "../src/domain/aead.ts";
 import { hkdfSha512 } from "../src/domain/crypto/hkdf.ts";
 import { generateX25519 } from "../src/domain/crypto/hpke.ts";
 import { tenantKeyPlace } from "../src/domain/keys/tenant-key.ts";
-import { createLocalRootKeys } from "../src/domain/root-key.ts";
+import { createLocalRootKeys, rootKeyId } from "../src/domain/root-key.ts";
 import {
   type Agent,
   createAgent,
   createFleet,
+  createUser,
   type Fleet,
   grant,
   KEY,
@@ -24,6 +25,7 @@ import {
   type Session,
 } from "./_helpers.ts";
 import { startKms, type TestKms } from "./_kms.ts";
+import { createKey, decrypt, encrypt } from "./_transit.ts";
 
 const UNREADABLE = "data_loss/SEALED_KEY_UNREADABLE";
 const newKey = () => randomBytes(32).toString("base64");
@@ -63,6 +65,16 @@ const caughtUp = (vault: Replica, admin: Session) =>
 /** Something that only opens with the keys of before: an agent's secret is stored under the digest key. */
 async function knowsAgent(vault: Replica, { principalId, clientSecret }: Agent): Promise<string> {
   return outcome(grant(vault, principalId, clientSecret));
+}
+
+/** A tenant that has encrypted something with a key of its own. */
+async function tenantWithCiphertext(vault: Replica, namespace: string) {
+  const tenant = await createUser(vault, await login(vault), { scopes: ["*"], namespace });
+  const { name } = await createKey(vault, tenant);
+  const text = await encrypt(vault, tenant, name);
+  return {
+    decryptsAt: (replica: Replica) => outcome(decrypt(replica, tenant, name, text)),
+  };
 }
 
 async function keyFile(name: string, mode: number, text = newKey()): Promise<string> {
@@ -126,6 +138,33 @@ describe("a root key in a file", () => {
 });
 
 describe("a change of root keys", () => {
+  it("leaves out a row that does not open, and moves those behind it", async () => {
+    const [first, second] = [newKey(), newKey()];
+    const before = await fleet.start(under({ rootKey: first }));
+    const admin = await login(before);
+    for (const namespace of ["a-damaged", "team-behind"]) {
+      const tenant = await createUser(before, admin, { scopes: ["*"], namespace });
+      await createKey(before, tenant);
+    }
+    await before.stop();
+    await pool.query(
+      "UPDATE tenant_keys SET root_box = decode(repeat('00', 40), 'hex') WHERE namespace = 'a-damaged'",
+    );
+    const vault = await fleet.start(under({ rootKey: second, rootKeyPrevious: first }));
+    await waitFor(
+      async () => (await vault.seal.getRootKeyStatus({}, admin)).staleTenantKeys === 1n,
+      { what: "the rows that open to be under the new key" },
+    );
+    const { rows } = await pool.query<{ namespace: string }>(
+      "SELECT namespace FROM tenant_keys GROUP BY namespace, root_key_id ORDER BY 1",
+    );
+    expect(rows.map(({ namespace }) => namespace)).toEqual([
+      "a-damaged",
+      "nexus-system",
+      "team-behind",
+    ]);
+  });
+
   it("moves every tenant key under the new one, after which the old one is not needed", async () => {
     const [first, second] = [newKey(), newKey()];
     const before = await fleet.start(under({ rootKey: first }));
@@ -138,6 +177,25 @@ describe("a change of root keys", () => {
     const after = await fleet.start(under({ rootKey: second }));
     expect(await knowsAgent(after, agent)).toBe("ok");
     expect(await outcome(fleet.start(under({ rootKey: first })))).toBe(UNREADABLE);
+  });
+
+  it("is noticed by no replica when each knows the new key before one wraps with it", async () => {
+    const [first, second] = [newKey(), newKey()];
+    const keyCacheTtlMs = 1000;
+    const before = { rootKey: first, rootKeyPrevious: second, keyCacheTtlMs };
+    const old = await fleet.start(under(before));
+    const tenant = await tenantWithCiphertext(old, "team-rolling");
+    const moved = async () => {
+      const { rows } = await pool.query<{ ids: number }>(
+        "SELECT count(*)::integer AS ids FROM tenant_keys WHERE root_key_id <> $1",
+        [rootKeyId(Buffer.from(first, "base64"))],
+      );
+      return rows[0]?.ids !== 0;
+    };
+    await fleet.start(under({ rootKey: second, rootKeyPrevious: first, keyCacheTtlMs }));
+    await waitFor(moved, { what: "the first rows to be under the new key" });
+    await new Promise((resolve) => setTimeout(resolve, keyCacheTtlMs));
+    expect(await tenant.decryptsAt(old)).toBe("ok");
   });
 
   it("notices a wrapped key that was changed", async () => {
@@ -214,6 +272,7 @@ describe("the recovery key", () => {
     const recoveryPublicKey = publicKey.toString("base64");
     const lost = await fleet.start(under({ rootKey: newKey(), recoveryPublicKey }));
     const agent = await createAgent(lost, await login(lost));
+    const tenant = await tenantWithCiphertext(lost, "team-drill");
     await lost.stop();
     const rootKey = newKey();
     expect(await outcome(fleet.start(under({ rootKey, recoveryPublicKey })))).toBe(UNREADABLE);
@@ -224,10 +283,12 @@ describe("the recovery key", () => {
     const recoveryKeyFile = await keyFile("recovery.key", 0o400, privateKey.toString("base64"));
     const drill = await fleet.start(under({ rootKey, recoveryPublicKey, recoveryKeyFile }));
     expect(await knowsAgent(drill, agent)).toBe("ok");
+    expect(await tenant.decryptsAt(drill)).toBe("ok");
     await caughtUp(drill, await login(drill));
     await drill.stop();
     const restored = await fleet.start(under({ rootKey, recoveryPublicKey }));
     expect(await knowsAgent(restored, agent)).toBe("ok");
+    expect(await tenant.decryptsAt(restored)).toBe("ok");
   });
 
   it("that is configured later is given every key that exists", async () => {
@@ -258,6 +319,8 @@ describe("boxes of earlier versions", () => {
     await vault.stop();
     const keyEncryptionKey = newKey();
     await reverseToEarlierVersion(Buffer.from(keyEncryptionKey, "base64"));
+    // A start that opens nothing leaves nothing behind, such as a key under a root key that was mistyped.
+    expect(await outcome(fleet.start(under({ rootKey: newKey() })))).toBe(UNREADABLE);
     expect(await outcome(fleet.start())).toBe(UNREADABLE);
     expect(await outcome(fleet.start({ keyEncryptionKey: newKey() }))).toBe(UNREADABLE);
     const upgraded = await fleet.start({ keyEncryptionKey });

@@ -9,6 +9,7 @@ import {
   login,
   outcome,
   type Replica,
+  requestId,
   type Session,
 } from "./_helpers.ts";
 import { CONTEXT, createKey, OTHER_CONTEXT } from "./_transit.ts";
@@ -36,6 +37,12 @@ type Frame = { case: "start"; value: object } | { case: "chunk"; value: Uint8Arr
 
 async function* frames(list: readonly Frame[]) {
   for (const frame of list) yield { frame } as never;
+}
+
+/** Frames after which the caller neither goes on nor ends. */
+async function* silent(list: readonly Frame[]) {
+  yield* frames(list);
+  await new Promise(() => undefined);
 }
 
 function pieces(body: Buffer, size: number): Frame[] {
@@ -133,6 +140,48 @@ describe("EncryptStream and DecryptStream", () => {
     const user = await createUser(vault, admin);
     expect(await outcome(seal([start()], user))).toBe("forbidden/SCOPE_MISSING");
     expect(await outcome(open([start({ keyVersion: 1 })], user))).toBe("forbidden/SCOPE_MISSING");
+  });
+
+  it("take a body up to the limit and no byte more, so that what was encrypted decrypts", async () => {
+    const body = randomBytes(6 * MIB);
+    const { keyVersion, ciphertext } = await seal([start(), ...pieces(body, MIB)]);
+    expect((await open([start({ keyVersion }), ...pieces(ciphertext, MIB)])).equals(body)).toBe(
+      true,
+    );
+    const more = Buffer.concat([body, Buffer.of(0)]);
+    expect(await outcome(seal([start(), ...pieces(more, MIB)]))).toBe("invalid/BODY_TOO_LARGE");
+    const longer = Buffer.concat([ciphertext, Buffer.of(0)]);
+    const opened = open([start({ keyVersion }), ...pieces(longer, MIB)]);
+    expect(await outcome(opened)).toBe("invalid/BODY_TOO_LARGE");
+  });
+
+  it("end when the key is disabled or destroyed or vault is sealed, though the caller is silent", async () => {
+    const body = randomBytes(20_000);
+    const ends: Readonly<Record<string, (name: string) => Promise<unknown>>> = {
+      KEY_DISABLED: (name) => vault.keys.disableKey({ requestId: requestId(), name }, admin),
+      KEY_DESTROYED: (name) => vault.keys.destroyKey({ requestId: requestId(), name }, admin),
+      VAULT_SEALED: () => vault.seal.seal({}, admin),
+    };
+    for (const [reason, end] of Object.entries(ends)) {
+      const { name } = await createKey(vault, admin, { deletionAllowed: true });
+      const first = start({ keyName: name, keyVersion: 1 });
+      const { ciphertext } = await seal([start({ keyName: name }), ...pieces(body, MIB)]);
+      const sealing = vault.transit.encryptStream(silent([start({ keyName: name })]), admin);
+      const opening = vault.transit.decryptStream(
+        silent([first, ...pieces(ciphertext, MIB)]),
+        admin,
+      );
+      const streams = [sealing, opening].map((stream) => stream[Symbol.asyncIterator]());
+      for (const stream of streams) expect((await stream.next()).done).not.toBe(true);
+      await end(name);
+      for (const stream of streams) {
+        const rest = (async () => {
+          for (let step = await stream.next(); step.done !== true; step = await stream.next());
+        })();
+        expect(await outcome(rest)).toBe(`precondition/${reason}`);
+      }
+    }
+    await vault.seal.unseal({ rootKey: Buffer.from(KEY, "base64") });
   });
 
   it("end when vault is sealed in the middle of them", async () => {

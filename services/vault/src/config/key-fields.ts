@@ -6,7 +6,7 @@ const BASE64_KEY = /^[A-Za-z0-9+/]{43}=$/;
 const HOUR_MS = 3_600_000;
 const KEY_EXAMPLE = "(32 random bytes in base64, e.g. from `openssl rand -base64 32`)";
 const KMS_PATTERN = /^(?:unix:\/[^\s]+|(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})$/;
-const LOOPBACK_PATTERN = /^(?:unix:|localhost:|127\.|\[::1\])/;
+const LOOPBACK_PATTERN = /^(?:unix:|localhost:|127\.\d{1,3}\.\d{1,3}\.\d{1,3}:|\[::1\])/;
 
 /** Where the root key comes from, who else can restore the keys under it, and what is kept in memory. */
 export const keyFields = {

@@ -85,6 +85,16 @@ export class CryptoManager {
     return plaintext;
   }
 
+  /** Refuses a box that does not open with the key encryption key of earlier versions, before there is any other key.
+   * Errors: data_loss/SEALED_KEY_UNREADABLE. */
+  assertOpensEarlier(name: string, { box, keyVersion }: SealedBox): void {
+    const { keyEncryptionKey: key } = this.#options;
+    const plaintext =
+      key === undefined || keyVersion !== undefined ? undefined : openBox(key, box, name);
+    if (plaintext === undefined) throw sealedKeyUnreadable();
+    plaintext.fill(0);
+  }
+
   #boxKey(keyVersion: number | undefined): Uint8Array {
     if (!this.isOpen) throw vaultSealed();
     const key =

@@ -23,6 +23,7 @@ export interface SealEvents {
   sealed(reason: SealReason): void;
   recoveryMissing(): void;
   keysRewrapped(what: "tenant-keys" | "boxes", count: number): void;
+  tenantKeysUnreadable(count: number): void;
 }
 
 /** Something that holds keys or needs them: opened after the root key is there, closed before it goes. */
@@ -58,10 +59,11 @@ export interface RootKeyStatus {
   readonly staleTenantKeys: number;
 }
 
+/** No box is under it, so all of them are stale. */
+const NO_VERSION = 0;
+
 interface OpenState {
   readonly source: RootKeySource;
-  /** Aborts at the next seal, for what lasts longer than one step. */
-  readonly sealing: AbortController;
 }
 
 /** The master of everything that has a key: opens it all with the root key, in order, and drops it all at a seal.
@@ -79,12 +81,6 @@ export class SecureVault {
   /** Undefined when open. */
   get sealReason(): SealReason | undefined {
     return typeof this.#state === "string" ? this.#state : undefined;
-  }
-
-  /** Aborts at the next seal. Errors: precondition/VAULT_SEALED. */
-  get signal(): AbortSignal {
-    if (typeof this.#state === "string") throw vaultSealed();
-    return this.#state.sealing.signal;
   }
 
   /** Opens vault at its start, if a root key is configured and nobody sealed it.
@@ -118,26 +114,20 @@ export class SecureVault {
 
   /** Drops every key, as the end of the process should. */
   close(): void {
-    if (typeof this.#state !== "string") this.#state.sealing.abort(vaultSealed());
     this.#dropKeys();
   }
 
   /** Opens vault with a root key that the caller brings; takes it over.
    * Errors: forbidden/ROOT_KEY_WRONG; precondition/VAULT_NOT_INITIALISED. */
-  unseal(rootKey: Buffer): Promise<void> {
-    return this.#inTurn(async () => {
-      const brought = createLocalRootKeys("operator", rootKey);
-      try {
-        await this.#assertFits(brought);
-        await this.#options.seals.setSealed(false);
-        if (this.sealReason === undefined) return;
-        await this.#tryConfigured();
-        if (this.sealReason === undefined) return;
-        await this.#open(createLocalRootKeys("operator", Buffer.from(rootKey)));
-      } finally {
-        brought.close();
-      }
-    });
+  async unseal(rootKey: Buffer): Promise<void> {
+    const brought = createLocalRootKeys("operator", rootKey);
+    try {
+      // Not in turn: anybody may call, and only who has the key may make a seal wait.
+      await this.#assertFits(brought);
+      await this.#inTurn(() => this.#openWith(rootKey));
+    } finally {
+      brought.close();
+    }
   }
 
   /** Ends a seal with the configured root key.
@@ -156,8 +146,9 @@ export class SecureVault {
   async rewrap(): Promise<void> {
     if (this.sealReason !== undefined) return;
     const { keyring, events } = this.#options;
-    const tenants = await keyring.rewrapStale();
-    if (tenants > 0) events.keysRewrapped("tenant-keys", tenants);
+    const { moved, unreadable } = await keyring.rewrapStale();
+    if (moved > 0) events.keysRewrapped("tenant-keys", moved);
+    if (unreadable > 0) events.tenantKeysUnreadable(unreadable);
     await this.#resealBoxes();
   }
 
@@ -174,6 +165,15 @@ export class SecureVault {
     const { keyring } = this.#options;
     if (await keyring.fits(SYSTEM_NAMESPACE, root)) return;
     throw (await keyring.exists(SYSTEM_NAMESPACE)) ? rootKeyWrong() : vaultNotInitialised();
+  }
+
+  /** Ends the seal, with the configured root key if it can be had, else with the one that was brought. */
+  async #openWith(rootKey: Buffer): Promise<void> {
+    await this.#options.seals.setSealed(false);
+    if (this.sealReason === undefined) return;
+    await this.#tryConfigured();
+    if (this.sealReason === undefined) return;
+    await this.#open(createLocalRootKeys("operator", Buffer.from(rootKey)));
   }
 
   async #openConfigured(): Promise<void> {
@@ -203,14 +203,15 @@ export class SecureVault {
   }
 
   async #open(root: RootKeys): Promise<void> {
-    const { keyring, events, parts, recoveryPrivateKey, onChange } = this.#options;
-    keyring.open(root, await recoveryPrivateKey());
+    const { keyring, events, parts, onChange } = this.#options;
+    keyring.open(root, await this.#recoveryKeyFor(root));
     try {
       const { rootKeyId, recoveryKeyId } = await keyring.targets();
+      await this.#assertMayBegin();
       await this.#refreshBoxKeys();
       await this.#resealBoxes();
       for (const part of parts) await part.open();
-      this.#state = { source: root.source, sealing: new AbortController() };
+      this.#state = { source: root.source };
       onChange();
       events.unsealed(root.source, rootKeyId);
       if (recoveryKeyId === undefined) events.recoveryMissing();
@@ -220,10 +221,26 @@ export class SecureVault {
     }
   }
 
+  /** Vault's own tenant key is made once, and not by a start that cannot open what is stored: the key would stay, under
+   * a root key that may be a mistake. Errors: data_loss/SEALED_KEY_UNREADABLE. */
+  async #assertMayBegin(): Promise<void> {
+    const { keyring, boxes, crypto } = this.#options;
+    if (await keyring.exists(SYSTEM_NAMESPACE)) return;
+    for (const box of await boxes.listStale(NO_VERSION)) crypto.assertOpensEarlier(box.name, box);
+  }
+
+  async #recoveryKeyFor(root: RootKeys): Promise<Buffer | undefined> {
+    try {
+      return await this.#options.recoveryPrivateKey();
+    } catch (error) {
+      root.close();
+      throw error;
+    }
+  }
+
   #close(reason: SealReason): void {
     const before = this.#state;
     this.#state = reason;
-    if (typeof before !== "string") before.sealing.abort(vaultSealed());
     this.#dropKeys();
     if (before === reason) return;
     this.#options.onChange();

@@ -12,6 +12,7 @@ import { openBox, sealBox } from "./aead.ts";
 import { EnvelopeOpener, EnvelopeSealer, openEnvelope, sealEnvelope } from "./crypto/envelope.ts";
 import { formatVersioned, type TextKind, tryParseVersioned } from "./crypto/versioned-text.ts";
 import { decryptionFailed, keyVersionNotFound } from "./keys/key-errors.ts";
+import type { KeyHold } from "./keys/key-holds.ts";
 import { importEd25519Seed } from "./keys/key-material.ts";
 import type { KeyStore } from "./keys/key-store.ts";
 import type { KeyName, KeyType, NamedKey } from "./keys/named-key.ts";
@@ -44,6 +45,16 @@ export interface Versioned<T> {
   readonly value: T;
   readonly keyVersion: number;
 }
+
+/** One stream's cipher. Its key is forgotten when the hold ends; release that after the stream. */
+export interface StreamCipher<C> {
+  readonly cipher: C;
+  readonly keyVersion: number;
+  readonly hold: KeyHold;
+}
+
+/** The key as it is known when an item claims that version. */
+type KeyFor = (version: number) => Promise<NamedKey>;
 
 const CIPHERS: readonly KeyType[] = ["envelope", "plain-gcm"];
 const TEXT_KINDS: Readonly<Record<KeyType, TextKind>> = {
@@ -81,9 +92,10 @@ export class TransitEngine {
   ): Promise<ItemResult<Versioned<Buffer>>[]> {
     const key = await this.#keys.get(name);
     assertUsable(key, CIPHERS);
+    const keyFor = this.#knowing(key);
     return perItem(items, async (item) => {
-      const opened = await this.#open(key, item);
-      this.#keys.noteDecrypted(key, opened.keyVersion);
+      const opened = await this.#open(keyFor, item);
+      await this.#keys.noteDecrypted(key, opened.keyVersion);
       return opened;
     });
   }
@@ -96,8 +108,9 @@ export class TransitEngine {
     const key = await this.#keys.get(name);
     assertUsable(key, CIPHERS);
     assertNotExpired(key, this.#keys.nowMs);
+    const keyFor = this.#knowing(key);
     return perItem(items, async (item) => {
-      const { value: plaintext } = await this.#open(key, item);
+      const { value: plaintext } = await this.#open(keyFor, item);
       try {
         const { value, keyVersion } = await this.encrypt(name, [{ ...item, plaintext }]);
         return { value: value[0] ?? "", keyVersion };
@@ -118,24 +131,27 @@ export class TransitEngine {
   }
 
   /** Begins to encrypt a stream. Envelope keys only: a plain message has no pieces. */
-  async sealer(name: KeyName, context: ResourceContext): Promise<Versioned<EnvelopeSealer>> {
+  async sealer(name: KeyName, context: ResourceContext): Promise<StreamCipher<EnvelopeSealer>> {
     const key = await this.#maker(name, ["envelope"], 1);
     const version = key.latestVersion;
-    const value = await this.#keys.use(
+    return this.#hold(
       key,
       version,
       (secret) => new EnvelopeSealer(secret, transitContext(key, version, context)),
     );
-    return { value, keyVersion: version };
   }
 
   /** Begins to decrypt a stream. */
-  async opener(name: KeyName, version: number, context: ResourceContext): Promise<EnvelopeOpener> {
+  async opener(
+    name: KeyName,
+    version: number,
+    context: ResourceContext,
+  ): Promise<StreamCipher<EnvelopeOpener>> {
     const key = await this.#keys.get(name);
     assertUsable(key, ["envelope"]);
     assertDecrypts(key, version);
-    this.#keys.noteDecrypted(key, version);
-    return this.#keys.use(
+    await this.#keys.noteDecrypted(key, version);
+    return this.#hold(
       key,
       version,
       (secret) => new EnvelopeOpener(secret, transitContext(key, version, context)),
@@ -181,6 +197,29 @@ export class TransitEngine {
     });
   }
 
+  /** A cipher for longer than one step. What ends the key from here on ends the hold; what ended it before, the second
+   * look finds. */
+  async #hold<C extends { close(): void }>(
+    key: NamedKey,
+    version: number,
+    create: (secret: Buffer) => C,
+  ): Promise<StreamCipher<C>> {
+    const hold = this.#keys.hold(key);
+    try {
+      assertUsable(await this.#keys.get(key), ["envelope"]);
+      const cipher = await this.#keys.use(key, version, (secret) => {
+        hold.signal.throwIfAborted();
+        return create(secret);
+      });
+      hold.signal.addEventListener("abort", () => cipher.close(), { once: true });
+      if (hold.signal.aborted) cipher.close();
+      return { cipher, keyVersion: version, hold };
+    } catch (error) {
+      hold.release();
+      throw error;
+    }
+  }
+
   /** A key that is to make something: usable, not expired, its uses counted. */
   async #maker(name: KeyName, types: readonly KeyType[], uses: number): Promise<NamedKey> {
     const key = await this.#keys.get(name);
@@ -190,11 +229,12 @@ export class TransitEngine {
     return key;
   }
 
-  async #open(key: NamedKey, item: Ciphertext): Promise<Versioned<Buffer>> {
-    const parsed = tryParseVersioned(TEXT_KINDS[key.type], item.ciphertext);
+  async #open(keyFor: KeyFor, item: Ciphertext): Promise<Versioned<Buffer>> {
+    const { type } = await keyFor(0);
+    const parsed = tryParseVersioned(TEXT_KINDS[type], item.ciphertext);
     if (parsed === undefined) throw decryptionFailed();
     const { version, bytes } = parsed;
-    const known = await this.#knowing(key, version);
+    const known = await keyFor(version);
     assertDecrypts(known, version);
     const context = transitContext(known, version, item.context);
     const plaintext = await this.#keys.use(known, version, (secret) =>
@@ -206,11 +246,20 @@ export class TransitEngine {
     return { value: plaintext, keyVersion: version };
   }
 
-  /** A version that this replica has not heard of may be another one's of a moment ago. */
-  async #knowing(key: NamedKey, version: number): Promise<NamedKey> {
-    if (version <= key.latestVersion) return key;
-    await this.#keys.refresh();
-    return this.#keys.get(key);
+  /** A version that this replica has not heard of may be another one's of a moment ago. It asks once a batch: what the
+   * items hold was made before, and anybody can claim any version. */
+  #knowing(key: NamedKey): KeyFor {
+    let known = key;
+    let asked = false;
+    return async (version) => {
+      if (version > known.latestVersion && !asked) {
+        asked = true;
+        await this.#keys.refresh();
+        known = await this.#keys.get(key);
+        assertUsable(known, [key.type]);
+      }
+      return known;
+    };
   }
 
   async #check(
@@ -220,10 +269,11 @@ export class TransitEngine {
   ): Promise<ItemResult<boolean>[]> {
     const key = await this.#keys.get(name);
     assertUsable(key, [type]);
+    const keyFor = this.#knowing(key);
     return perItem(items, async (item) => {
       const parsed = tryParseVersioned(TEXT_KINDS[type], item.proof);
       if (parsed === undefined) return false;
-      const known = await this.#knowing(key, parsed.version);
+      const known = await keyFor(parsed.version);
       if (parsed.version > known.latestVersion) throw keyVersionNotFound();
       assertDecrypts(known, parsed.version);
       return this.#keys.use(known, parsed.version, (secret) => check(secret, item, parsed.bytes));

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, durationMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs, type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   type CreateKeyRequest,
   type KeySchema,
@@ -10,6 +10,7 @@ import {
   SealReason,
   type UpdateKeyRequest,
 } from "@nexus/proto/vault";
+import { invalidField } from "../domain/errors.ts";
 import type {
   KeyState as DomainKeyState,
   KeyType as DomainKeyType,
@@ -48,6 +49,10 @@ const KEY_STATES: Readonly<Record<DomainKeyState, KeyState>> = {
   disabled: KeyState.DISABLED,
   destroyed: KeyState.DESTROYED,
 };
+
+/** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: where google.protobuf.Timestamp begins and ends. */
+const TIMESTAMP_SECONDS_MIN = -62_135_596_800n;
+const TIMESTAMP_SECONDS_MAX = 253_402_300_799n;
 
 /** Why vault is sealed, to the wire; UNSPECIFIED when it is open. */
 export function toSealReason(reason: DomainReason | undefined): SealReason {
@@ -103,7 +108,7 @@ export function fromKeySpec(request: CreateKeyRequest): KeySpec {
     type: FROM_KEY_TYPES[type],
     rotationPeriodMs: rotationPeriod === undefined ? 0 : durationMs(rotationPeriod),
     maxUses: Number(maxUses),
-    expiresAtMs: expireTime === undefined ? undefined : timestampMs(expireTime),
+    expiresAtMs: expireTime === undefined ? undefined : fromExpireTime(expireTime),
     deletionAllowed,
   };
 }
@@ -121,6 +126,16 @@ export function fromKeyPatch(request: UpdateKeyRequest): KeyPatch {
 }
 
 function expiryPatch({ expireTime, clearExpireTime }: UpdateKeyRequest): KeyPatch {
-  if (expireTime !== undefined) return { expiresAtMs: timestampMs(expireTime) };
+  if (expireTime !== undefined) return { expiresAtMs: fromExpireTime(expireTime) };
   return clearExpireTime ? { expiresAtMs: null } : {};
+}
+
+/** The contract's rules do not look into a Timestamp. */
+function fromExpireTime(time: Timestamp): number {
+  const { seconds, nanos } = time;
+  const inRange = seconds >= TIMESTAMP_SECONDS_MIN && seconds <= TIMESTAMP_SECONDS_MAX;
+  if (!inRange || nanos < 0 || nanos >= 1e9) {
+    throw invalidField("expire_time", "must be in the years 1 to 9999");
+  }
+  return timestampMs(time);
 }

@@ -6,26 +6,27 @@ import { firstFrame, limitedChunks } from "./stream-frames.ts";
 
 type EncryptStream = MethodImplementation<typeof TransitService.method.encryptStream>;
 
-/** Serves TransitService.EncryptStream. Holds one chunk of the body; a seal ends it. */
+/** Serves TransitService.EncryptStream. Holds one chunk of the body; a seal ends it, and so does the end of the key. */
 export function createEncryptStream(deps: VaultHandlerDeps): EncryptStream {
-  const { transit, vault, streamMaxBytes } = deps;
+  const { transit, streamMaxBytes } = deps;
   return async function* encrypt(requests, ctx) {
     const frames = requests[Symbol.asyncIterator]();
     const start = await firstFrame(frames);
     const { keyName, context } = start;
-    const { signal } = vault;
-    const begun = await transit.sealer(keyNameOf(ctx, keyName), fromContext(context));
-    const sealer = begun.value;
+    const name = keyNameOf(ctx, keyName);
+    const { cipher: sealer, keyVersion, hold } = await transit.sealer(name, fromContext(context));
     try {
-      yield { frame: { case: "keyVersion", value: begun.keyVersion } };
+      yield { frame: { case: "keyVersion", value: keyVersion } };
       yield { frame: { case: "chunk", value: sealer.header } };
-      for await (const chunk of limitedChunks(frames, { signal, maxBytes: streamMaxBytes })) {
+      const limits = { signal: hold.signal, maxBytes: streamMaxBytes };
+      for await (const chunk of limitedChunks(frames, limits)) {
         const sealed = sealer.update(chunk);
         if (sealed.byteLength > 0) yield { frame: { case: "chunk", value: sealed } };
       }
       yield { frame: { case: "chunk", value: sealer.final() } };
     } finally {
       sealer.close();
+      hold.release();
     }
   };
 }

@@ -7,9 +7,6 @@ interface StreamRequest {
 
 type StartOf<R extends StreamRequest> = Extract<R["frame"], { readonly case: "start" }>["value"];
 
-/** Encrypting makes a body longer by less than this part and bytes: salt, commitment, a tag per chunk. */
-const OVERHEAD_DIVISOR = 1000;
-
 /** Takes the start of a stream. Errors: invalid/FRAME_INVALID when it begins otherwise, or ends before it begins. */
 export async function firstFrame<R extends StreamRequest>(
   frames: AsyncIterator<R>,
@@ -20,25 +17,32 @@ export async function firstFrame<R extends StreamRequest>(
   throw frameInvalid("The first frame of the stream must be its start.");
 }
 
-/** Yields the pieces of the body until it ends.
+/** Yields the pieces of the body until it ends. The signal ends it at once, also while no piece comes.
  *
- * Errors: invalid/FRAME_INVALID for a second start; invalid/BODY_TOO_LARGE; the signal's reason, when vault is sealed. */
+ * Errors: invalid/FRAME_INVALID for a second start; invalid/BODY_TOO_LARGE; the signal's reason. */
 export async function* limitedChunks(
   frames: AsyncIterator<StreamRequest>,
   { signal, maxBytes }: { readonly signal: AbortSignal; readonly maxBytes: number },
 ): AsyncGenerator<Uint8Array, void> {
-  // What was encrypted at the limit must decrypt: its ciphertext is a little longer.
-  const limit = maxBytes + Math.ceil(maxBytes / OVERHEAD_DIVISOR) + OVERHEAD_DIVISOR;
   let total = 0;
   for (;;) {
-    const step = await frames.next();
-    if (step.done === true) return;
+    const step = await nextUnlessAborted(frames, signal);
     signal.throwIfAborted();
+    if (step.done === true) return;
     const { frame } = step.value;
     const isChunk = frame.case === "chunk" && frame.value instanceof Uint8Array;
     if (!isChunk) throw frameInvalid("A stream has one start.");
     total += frame.value.byteLength;
-    if (total > limit) throw bodyTooLarge(maxBytes);
+    if (total > maxBytes) throw bodyTooLarge(maxBytes);
     yield frame.value;
   }
+}
+
+function nextUnlessAborted<T>(frames: AsyncIterator<T>, signal: AbortSignal) {
+  return new Promise<IteratorResult<T>>((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const settled = () => signal.removeEventListener("abort", onAbort);
+    void frames.next().then(resolve, reject).finally(settled);
+  });
 }

@@ -7,8 +7,11 @@ type Unseal = MethodImplementation<typeof SealService.method.unseal>;
 /** Serves SealService.Unseal. The key in the request is the proof. */
 export function createUnseal({ vault }: VaultHandlerDeps): Unseal {
   return async ({ rootKey }) => {
-    await vault.unseal(Buffer.from(rootKey));
-    rootKey.fill(0);
-    return {};
+    try {
+      await vault.unseal(Buffer.from(rootKey));
+      return {};
+    } finally {
+      rootKey.fill(0);
+    }
   };
 }

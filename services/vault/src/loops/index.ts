@@ -92,7 +92,7 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
     {
       name: "key-rotation",
       intervalMs: KEY_ROTATION_MS,
-      step: whileOpen(() => keyStore.rotateDue()),
+      step: (signal) => keyStore.rotateDue(() => vault.sealReason === undefined && !signal.aborted),
     },
     {
       name: "key-use",

@@ -29,7 +29,12 @@ export function fileRootKeys(
   return async () => {
     const current = await readRootKeyFile(paths.current, identity);
     if (paths.previous === undefined) return createLocalRootKeys("file", current);
-    const previous = await readRootKeyFile(paths.previous, identity);
-    return createLocalRootKeys("file", current, previous);
+    try {
+      const previous = await readRootKeyFile(paths.previous, identity);
+      return createLocalRootKeys("file", current, previous);
+    } catch (error) {
+      current.fill(0);
+      throw error;
+    }
   };
 }

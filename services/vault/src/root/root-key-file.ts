@@ -16,13 +16,23 @@ const ROOT_UID = 0;
 /** Who runs this process, as far as file modes ask. */
 export interface ProcessIdentity {
   readonly uid: number;
-  readonly gid: number;
+  /** Its own group, and those beside it: a pod's `fsGroup` is one of the latter. */
+  readonly gids: readonly number[];
+}
+
+/** The identity that the kernel checks. Asks no user database: a container's user is often in none. */
+export function processIdentity(): ProcessIdentity {
+  const { geteuid, getegid, getgroups } = process;
+  if (geteuid === undefined || getegid === undefined || getgroups === undefined) {
+    throw new Error("Key files need a system with file modes.");
+  }
+  return { uid: geteuid(), gids: [getegid(), ...getgroups()] };
 }
 
 /** Reads a key from a file that nobody else may read: 32 bytes in base64, one line.
  *
  * Allowed are the modes 0400 and 0600, and 0440 or 0640 for a file that root owns and that this process reads by its
- * own group: that is how Kubernetes mounts a Secret for a pod with `fsGroup`. The folder must not let others replace
+ * own groups: that is how Kubernetes mounts a Secret for a pod with `fsGroup`. The folder must not let others replace
  * the file. The checks are made on the opened file, so it cannot be exchanged between check and reading.
  * Errors: precondition/ROOT_KEY_UNSAFE, saying what is wrong and never what is in the file. */
 export async function readRootKeyFile(path: string, identity: ProcessIdentity): Promise<Buffer> {
@@ -30,7 +40,9 @@ export async function readRootKeyFile(path: string, identity: ProcessIdentity): 
   await assertFolderSafe(resolved, path);
   const file = await openFile(resolved, path);
   try {
-    const { mode, uid, gid, size } = await file.stat();
+    const stats = await file.stat();
+    if (!stats.isFile()) throw rootKeyFileUnsafe(path, "is no regular file");
+    const { mode, uid, gid, size } = stats;
     const problem = modeProblem({ mode, uid, gid }, identity);
     if (problem !== undefined) throw rootKeyFileUnsafe(path, problem);
     if (size > FILE_BYTES_MAX) throw rootKeyFileUnsafe(path, "is too large for a key");
@@ -47,7 +59,7 @@ export async function readRootKeyFile(path: string, identity: ProcessIdentity): 
 /** Says what is wrong with the mode of a key file; undefined when nothing is. */
 export function modeProblem(
   file: { readonly mode: number; readonly uid: number; readonly gid: number },
-  { uid, gid }: ProcessIdentity,
+  { uid, gids }: ProcessIdentity,
 ): string | undefined {
   const mode = file.mode & 0o777;
   const shown = `0${mode.toString(8).padStart(3, "0")}`;
@@ -57,13 +69,15 @@ export function modeProblem(
   if ((mode & GROUP_READ) === 0) {
     return file.uid === uid || uid === ROOT_UID ? undefined : "belongs to another user";
   }
-  const mountedForOurGroup = file.uid === ROOT_UID && file.gid === gid && uid !== ROOT_UID;
+  const mountedForOurGroup = file.uid === ROOT_UID && gids.includes(file.gid) && uid !== ROOT_UID;
   return mountedForOurGroup ? undefined : `has mode ${shown}; use 0400 or 0600`;
 }
 
 async function openFile(resolved: string, path: string): Promise<FileHandle> {
   try {
-    return await open(resolved, constants.O_RDONLY | constants.O_NOFOLLOW);
+    // Without O_NONBLOCK a pipe would hold the start up until somebody writes to it.
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+    return await open(resolved, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (cause) {
     throw rootKeyFileUnsafe(path, "cannot be read", cause);
   }

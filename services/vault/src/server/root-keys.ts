@@ -1,4 +1,3 @@
-import { userInfo } from "node:os";
 import { createRpcChannel } from "@nexus/rpc";
 import type { ServiceFrame } from "@nexus/runtime";
 import { kmsRootKeys } from "../clients/kms-root-keys.ts";
@@ -6,7 +5,7 @@ import { isLocalKms } from "../config/key-fields.ts";
 import type { VaultConfig } from "../config.ts";
 import type { RootKeyProvider } from "../domain/root-key.ts";
 import { environmentRootKeys, fileRootKeys } from "../root/providers.ts";
-import { readRootKeyFile } from "../root/root-key-file.ts";
+import { processIdentity, readRootKeyFile } from "../root/root-key-file.ts";
 
 /** The configured way to the root key; undefined when there is none, and vault starts sealed. */
 export function rootKeyProvider(
@@ -16,7 +15,7 @@ export function rootKeyProvider(
   const { rootKey, rootKeyPrevious, rootKeyFile, rootKeyPreviousFile, kmsEndpoint } = config;
   if (rootKey !== undefined) return environmentRootKeys(rootKey, rootKeyPrevious);
   if (rootKeyFile !== undefined) {
-    return fileRootKeys({ current: rootKeyFile, previous: rootKeyPreviousFile }, userInfo());
+    return fileRootKeys({ current: rootKeyFile, previous: rootKeyPreviousFile }, processIdentity());
   }
   return kmsEndpoint === undefined ? undefined : kmsRootKeys(kmsChannel(frame, kmsEndpoint));
 }
@@ -25,7 +24,7 @@ export function rootKeyProvider(
 export function recoveryKeyReader(config: VaultConfig): () => Promise<Buffer | undefined> {
   const { recoveryKeyFile } = config;
   return async () =>
-    recoveryKeyFile === undefined ? undefined : readRootKeyFile(recoveryKeyFile, userInfo());
+    recoveryKeyFile === undefined ? undefined : readRootKeyFile(recoveryKeyFile, processIdentity());
 }
 
 /** A sidecar on this machine is called in the clear: its socket is the fence. */

@@ -32,7 +32,8 @@ const LIST_DUE = `
   WHERE k.state = 'active' AND k.rotation_period_ms > 0
     AND k.rotated_at <= clock_timestamp() - k.rotation_period_ms * interval '1 millisecond'
     AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
-  ORDER BY k.rotated_at LIMIT $1`;
+    AND k.key_id > $1
+  ORDER BY k.key_id LIMIT $2`;
 
 // The whole promise of the counter is here: what is taken was never taken before, and never beyond the limit.
 const RESERVE = `
@@ -54,7 +55,8 @@ const LIST_STALE = `
   FROM turning t
   JOIN key_versions v ON v.namespace = t.namespace AND v.tenant_key_version < t.newest
   JOIN named_keys k ON k.key_id = v.key_id
-  ORDER BY v.key_id, v.version LIMIT $1`;
+  WHERE (v.key_id, v.version) > ($1, $2)
+  ORDER BY v.key_id, v.version LIMIT $3`;
 
 const REPLACE_WRAPPING = `
   UPDATE key_versions SET box = $3, tenant_key_version = $4
@@ -157,8 +159,8 @@ function createListings(pool: Pool): Pick<KeyReader, "list" | "listVersions" | "
         tokenOf: ({ version }) => encodePageToken(kind, [version]),
       });
     },
-    async listDue(limit) {
-      return (await pool.query<KeyRow>(LIST_DUE, [limit])).rows.map(toNamedKey);
+    async listDue(afterKeyId, limit) {
+      return (await pool.query<KeyRow>(LIST_DUE, [afterKeyId, limit])).rows.map(toNamedKey);
     },
   };
 }
@@ -170,10 +172,12 @@ function createRewraps(
   "listStaleVersions" | "replaceWrapping" | "deleteUnusedTenantKeys" | "progress"
 > {
   return {
-    async listStaleVersions(limit) {
-      const { rows } = await pool.query<VersionRow & { readonly type: KeyType }>(LIST_STALE, [
-        limit,
-      ]);
+    async listStaleVersions(after, limit) {
+      const values = [after?.keyId ?? "", after?.version ?? 0, limit];
+      const { rows } = await pool.query<VersionRow & { readonly type: KeyType }>(
+        LIST_STALE,
+        values,
+      );
       return rows.map((row) => ({ ...toKeyVersion(row), type: row.type }));
     },
     async replaceWrapping({ keyId, version, wrapped: before }, { box, tenantKeyVersion }) {

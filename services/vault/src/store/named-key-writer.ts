@@ -1,12 +1,15 @@
 import type { ConstraintMeanings, Queryable } from "@nexus/postgres";
 import { mapPgError } from "@nexus/postgres";
-import { keyExists } from "../domain/keys/key-errors.ts";
+import { keyChanged, keyExists } from "../domain/keys/key-errors.ts";
 import type { KeyPatch, KeyWriter, NamedKey, NewKeyVersion } from "../domain/keys/named-key.ts";
 import type { KeyRow } from "./named-key-rows.ts";
 import { KEY_COLUMNS, toNamedKey } from "./named-key-rows.ts";
 
-const { kind, reason, message } = keyExists();
-const CONSTRAINTS: ConstraintMeanings = { named_keys_pkey: { kind, reason, message } };
+const CONSTRAINTS: ConstraintMeanings = {
+  named_keys_pkey: keyExists(),
+  // The namespace key was turned, and the one that wrapped is gone already: wrap anew.
+  key_versions_tenant_key_fkey: keyChanged(),
+};
 
 /** A version that Decrypt used within this time is in use; the contract says so. */
 const IN_USE = "24 hours";
@@ -84,7 +87,11 @@ export function createNamedKeyWriter(client: Queryable): KeyWriter {
   ): Promise<void> {
     const { box, tenantKeyVersion } = wrapped;
     const values = [keyId, version, namespace, box, tenantKeyVersion, publicKey ?? null];
-    await client.query(INSERT_VERSION, values);
+    try {
+      await client.query(INSERT_VERSION, values);
+    } catch (error) {
+      throw mapPgError(error, CONSTRAINTS);
+    }
   }
 
   return {

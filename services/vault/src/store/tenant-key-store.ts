@@ -13,7 +13,8 @@ const NEWEST = `
 const FIND = `SELECT ${COLUMNS} FROM tenant_keys WHERE namespace = $1 AND version = $2`;
 const LIST = `SELECT ${COLUMNS} FROM tenant_keys WHERE namespace = $1 ORDER BY version`;
 const LIST_STALE = `
-  SELECT ${COLUMNS} FROM tenant_keys WHERE ${STALE} ORDER BY namespace, version LIMIT $3`;
+  SELECT ${COLUMNS} FROM tenant_keys WHERE ${STALE} AND (namespace, version) > ($3, $4)
+  ORDER BY namespace, version LIMIT $5`;
 const COUNT = `
   SELECT count(*)::integer AS total, (count(*) FILTER (WHERE ${STALE}))::integer AS stale
   FROM tenant_keys`;
@@ -67,7 +68,10 @@ export function createTenantKeyStore(pool: Pool): TenantKeyStore {
     async insertIfAbsent(row) {
       return (await pool.query(INSERT, toValues(row))).rowCount === 1;
     },
-    listStale: (targets, limit) => select(LIST_STALE, [...targetValues(targets), limit]),
+    listStale(targets, after, limit) {
+      const behind = [after?.namespace ?? "", after?.version ?? 0];
+      return select(LIST_STALE, [...targetValues(targets), ...behind, limit]);
+    },
     async replace(from, to) {
       await pool.query(REPLACE, [...toValues(to), from.wrapped.box]);
     },

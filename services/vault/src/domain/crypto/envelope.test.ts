@@ -1,6 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { CHUNK_BYTES, EnvelopeSealer, openEnvelope, sealEnvelope } from "./envelope.ts";
+import {
+  CHUNK_BYTES,
+  EnvelopeSealer,
+  envelopeBytes,
+  openEnvelope,
+  sealEnvelope,
+} from "./envelope.ts";
 
 const KEY = randomBytes(32);
 const CONTEXT = Buffer.from("order 7");
@@ -12,6 +18,7 @@ describe("sealEnvelope", () => {
       const sealed = sealEnvelope(KEY, plaintext, CONTEXT);
       const chunks = Math.floor(length / CHUNK_BYTES) + 1;
       expect(sealed.byteLength).toBe(56 + length + 16 * chunks);
+      expect(envelopeBytes(length)).toBe(sealed.byteLength);
       expect(openEnvelope(KEY, sealed, CONTEXT)).toEqual(plaintext);
       expect(openEnvelope(randomBytes(32), sealed, CONTEXT)).toBeUndefined();
       expect(openEnvelope(KEY, sealed, Buffer.from("order 8"))).toBeUndefined();
@@ -46,6 +53,14 @@ describe("sealEnvelope", () => {
     ]) {
       expect(openEnvelope(KEY, Buffer.concat([header, ...chunks]), CONTEXT)).toBeUndefined();
     }
+  });
+
+  it("encrypts nothing with what is left of a key that was forgotten", () => {
+    const sealer = new EnvelopeSealer(KEY, CONTEXT);
+    sealer.update(Buffer.from("a secret"));
+    sealer.close();
+    expect(() => sealer.final()).toThrow("forgotten");
+    expect(() => sealer.update(Buffer.alloc(CHUNK_BYTES))).toThrow("forgotten");
   });
 
   it("never repeats a salt, and gives the same bytes however the message was cut", () => {

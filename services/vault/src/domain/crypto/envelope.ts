@@ -13,6 +13,12 @@ const TAG_BYTES = 16;
 const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
 const ALGORITHM = "aes-256-gcm";
 const LABEL = Buffer.from("c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0", "latin1");
+/** Bytes of the envelope of so many bytes of plaintext. */
+export function envelopeBytes(plaintextBytes: number): number {
+  const chunks = Math.floor(plaintextBytes / CHUNK_BYTES) + 1;
+  return ENVELOPE_HEADER_BYTES + plaintextBytes + chunks * TAG_BYTES;
+}
+
 /** The counter may have 38 bits by the specification; ours stops at 2^32 chunks, 64 TiB. */
 const CHUNKS_MAX = 2 ** 32;
 
@@ -54,6 +60,7 @@ export class EnvelopeSealer {
   readonly #keys: MessageKeys;
   #rest: Buffer = Buffer.alloc(0);
   #chunk = 0;
+  #closed = false;
 
   constructor(inputKey: Uint8Array, context: Uint8Array) {
     if (inputKey.byteLength !== AEAD_KEY_BYTES) throw new RangeError("The key has a wrong size.");
@@ -84,10 +91,13 @@ export class EnvelopeSealer {
 
   /** Forgets the key of the message. */
   close(): void {
+    this.#closed = true;
     this.#keys.key.fill(0);
   }
 
   #seal(plaintext: Uint8Array): Buffer {
+    // Or the zeros that are left of the key would encrypt.
+    if (this.#closed) throw new Error("The key of the message is forgotten.");
     if (this.#chunk >= CHUNKS_MAX) throw new RangeError("The message has too many chunks.");
     const nonce = chunkNonce(this.#keys.baseNonce, this.#chunk++);
     const options = { authTagLength: TAG_BYTES };

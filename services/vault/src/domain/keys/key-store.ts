@@ -1,25 +1,19 @@
-import {
-  type Cache,
-  type Clock,
-  createLruCache,
-  type Ids,
-  type Namespace,
-  NexusError,
-} from "@nexus/shared";
+import { type Cache, type Clock, createLruCache, type Ids, type Namespace } from "@nexus/shared";
 import { coalesced } from "../coalesced.ts";
+import { vaultSealed } from "../errors.ts";
 import type { Page, PageOf } from "../page.ts";
-import type { Answer, Mutations, RequestKey, Transaction, Transactions } from "../ports.ts";
+import type { Answer, Mutations, RequestKey, Transactions } from "../ports.ts";
+import { DecryptNotes } from "./decrypt-notes.ts";
 import {
-  keyChanged,
   keyDeletionForbidden,
   keyDestroyed,
   keyDisabled,
   keyLimit,
   keyNotFound,
   keyVersionInUse,
-  keyVersionLimit,
   keyVersionNotFound,
 } from "./key-errors.ts";
+import { type KeyHold, KeyHolds } from "./key-holds.ts";
 import { newKeyMaterial } from "./key-material.ts";
 import type {
   KeyName,
@@ -33,7 +27,8 @@ import type {
   RewrapProgress,
 } from "./named-key.ts";
 import { keyVersionPlace } from "./named-key.ts";
-import { rewrapVersions } from "./rewrap.ts";
+import { VersionRewrap } from "./rewrap.ts";
+import { addNext, assertMayRotate, isKeyChanged, KEY_VERSIONS_MAX } from "./rotation.ts";
 import type { SecretCache } from "./secret-cache.ts";
 import type { TenantKeyring } from "./tenant-keyring.ts";
 import { UseCounter } from "./use-counter.ts";
@@ -45,6 +40,7 @@ export interface KeyEvents {
   keyChanged(key: NamedKey, change: "updated" | "disabled" | "enabled" | "destroyed"): void;
   keyRotationFailed(key: NamedKey, error: unknown): void;
   versionsRewrapped(count: number): void;
+  versionsUnreadable(count: number): void;
 }
 
 /** What a KeyStore needs. */
@@ -59,19 +55,16 @@ export interface KeyStoreOptions {
   readonly ids: Ids;
 }
 
-/** Most keys of a namespace, and most versions of a key. */
+/** Most keys of a namespace. */
 export const KEYS_PER_NAMESPACE_MAX = 10_000;
-export const KEY_VERSIONS_MAX = 10_000;
 
 /** Keys whose metadata is held, and for how long when no change is heard: the bound while the database is away. */
 const RECORDS_MAX = 10_000;
 const RECORD_TTL_MS = 30_000;
 const CHANGES_BATCH = 512;
 const DUE_BATCH = 50;
-/** Versions whose use is noted between two writes. */
-const DECRYPTED_MAX = 10_000;
-/** Somebody else's rotation may come in between; then the next version is another one. */
-const ROTATION_ATTEMPTS = 5;
+/** Somebody else's rotation may come in between, of the key or of the namespace key above it. */
+const ATTEMPTS = 5;
 
 /** The named keys of all tenants: generation, rotation, expiration, destruction, and the way to their material.
  *
@@ -81,9 +74,11 @@ export class KeyStore {
   readonly #options: KeyStoreOptions;
   readonly #records: Cache<string, NamedKey>;
   readonly #counter: UseCounter;
+  readonly #rewrap: VersionRewrap;
+  readonly #holds = new KeyHolds();
   readonly #rotating = new Set<string>();
-  readonly #decrypted = new Map<string, { readonly keyId: string; readonly version: number }>();
-  /** Undefined until the first refresh: before it nothing is in memory that could have changed. */
+  readonly #decrypted: DecryptNotes;
+  /** Undefined until the first refresh. */
   #revision: bigint | undefined;
   #generation = 0;
   #clockOffsetMs = 0;
@@ -92,6 +87,8 @@ export class KeyStore {
     this.#options = options;
     const { clock, keys } = options;
     this.#records = createLruCache({ max: RECORDS_MAX, ttlMs: RECORD_TTL_MS, clock });
+    this.#decrypted = new DecryptNotes(keys, clock);
+    this.#rewrap = new VersionRewrap(keys, options.keyring);
     this.#counter = new UseCounter({ keys, onDue: (key) => this.#rotateSoon(key) });
   }
 
@@ -148,46 +145,44 @@ export class KeyStore {
     return secrets.use(`${key.keyId}/${version}`, load, use);
   }
 
+  /** Announces a use that lasts longer than one step; check the key after it, not before. Release it in the end. */
+  hold({ keyId }: NamedKey): KeyHold {
+    return this.#holds.hold(keyId);
+  }
+
   /** Counts uses of the latest version before they are made. Errors: exhausted/KEY_EXHAUSTED. */
   countUses(key: NamedKey, uses: number): Promise<void> {
     return this.#counter.take(key, uses);
   }
 
-  /** Notes that a version was used to decrypt; written at the next flush. */
-  noteDecrypted({ keyId }: NamedKey, version: number): void {
-    if (this.#decrypted.size >= DECRYPTED_MAX) return;
-    this.#decrypted.set(`${keyId}/${version}`, { keyId, version });
+  /** Notes that a version was used to decrypt. Never fails. */
+  noteDecrypted({ keyId }: NamedKey, version: number): Promise<void> {
+    return this.#decrypted.note({ keyId, version });
   }
 
   /** Errors: exists/KEY_EXISTS; exhausted/KEY_LIMIT. */
   async create(namespace: Namespace, spec: KeySpec, request: RequestKey): Promise<NamedKey> {
     const { mutations, ids, events } = this.#options;
-    const earlier = await mutations.replay<NamedKey>(request);
-    if (earlier !== undefined) return earlier.value;
-    const keyId = ids.next("key");
-    const first = await this.#newVersion({ namespace, keyId, type: spec.type, version: 1 });
-    const answer = await mutations.run(request, async ({ keys }) => {
-      if ((await keys.countOf(namespace)) >= KEYS_PER_NAMESPACE_MAX) throw keyLimit();
-      return keys.insert({ ...spec, namespace, keyId }, first);
+    return this.#onceCurrent(request, async () => {
+      const keyId = ids.next("key");
+      const first = await this.#newVersion({ namespace, keyId, type: spec.type, version: 1 });
+      const answer = await mutations.run(request, async ({ keys }) => {
+        if ((await keys.countOf(namespace)) >= KEYS_PER_NAMESPACE_MAX) throw keyLimit();
+        return keys.insert({ ...spec, namespace, keyId }, first);
+      });
+      return this.#changed(answer, (key) => events.keyCreated(key));
     });
-    return this.#changed(answer, (key) => events.keyCreated(key));
   }
 
   /** Errors: precondition/KEY_DISABLED, KEY_DESTROYED; exhausted/KEY_VERSION_LIMIT. */
   async rotate(key: KeyName, request: RequestKey): Promise<NamedKey> {
     const { mutations, events } = this.#options;
-    for (let attempt = 1; ; attempt++) {
-      const earlier = await mutations.replay<NamedKey>(request);
-      if (earlier !== undefined) return earlier.value;
+    return this.#onceCurrent(request, async () => {
       const before = await this.read(key);
       const next = await this.#nextVersion(before);
-      try {
-        const answer = await mutations.run(request, (tx) => addNext(tx, before, next));
-        return this.#changed(answer, (rotated) => events.keyRotated(rotated, "request"));
-      } catch (error) {
-        if (!isKeyChanged(error) || attempt === ROTATION_ATTEMPTS) throw error;
-      }
-    }
+      const answer = await mutations.run(request, (tx) => addNext(tx, before, next));
+      return this.#changed(answer, (rotated) => events.keyRotated(rotated, "request"));
+    });
   }
 
   /** Errors: invalid for a minimum beyond the latest version; precondition/KEY_VERSION_IN_USE, KEY_DESTROYED. */
@@ -262,7 +257,12 @@ export class KeyStore {
   /** Hears of changes that any replica committed before this call, and of the database's time. */
   readonly refresh: () => Promise<void> = coalesced(async () => {
     const { keys, clock } = this.#options;
-    this.#revision ??= await keys.head();
+    if (this.#revision === undefined) {
+      this.#revision = await keys.head();
+      // Read before the head, and perhaps changed since.
+      this.#generation++;
+      this.#records.clear();
+    }
     for (;;) {
       const { changes, nowMs } = await keys.changesAfter(this.#revision, CHANGES_BATCH);
       this.#clockOffsetMs = nowMs - clock.nowMs();
@@ -272,31 +272,38 @@ export class KeyStore {
     }
   });
 
-  /** Rotates keys whose newest version is too old or was used too often. For a loop. */
-  async rotateDue(): Promise<void> {
-    for (const key of await this.#options.keys.listDue(DUE_BATCH)) await this.#rotateScheduled(key);
+  /** Rotates all keys whose newest version is too old, while it may. One that cannot be rotated is due again the next
+   * time, and holds up none behind it. For a loop. */
+  async rotateDue(mayGoOn: () => boolean): Promise<void> {
+    let after: string | undefined = "";
+    while (after !== undefined) {
+      const due: readonly NamedKey[] = await this.#options.keys.listDue(after, DUE_BATCH);
+      for (const key of due) {
+        if (!mayGoOn()) return;
+        if (key.latestVersion < KEY_VERSIONS_MAX) await this.#rotateScheduled(key);
+      }
+      after = due.length < DUE_BATCH ? undefined : due.at(-1)?.keyId;
+    }
   }
 
   /** Moves some versions under the newest keys of their namespaces. For a loop. */
-  async rewrapStale(): Promise<number> {
-    const { keys, keyring, events } = this.#options;
-    const count = await rewrapVersions(keys, keyring);
-    if (count > 0) events.versionsRewrapped(count);
-    return count;
+  async rewrapStale(): Promise<void> {
+    const { events } = this.#options;
+    const { moved, unreadable } = await this.#rewrap.step();
+    if (moved > 0) events.versionsRewrapped(moved);
+    if (unreadable > 0) events.versionsUnreadable(unreadable);
   }
 
   /** Writes which versions were used to decrypt. For a loop. */
   async flushDecrypted(): Promise<void> {
-    const noted = [...this.#decrypted];
-    if (noted.length === 0) return;
-    await this.#options.keys.markDecrypted(noted.map(([, version]) => version));
-    for (const [name] of noted) this.#decrypted.delete(name);
+    await this.#decrypted.flush();
   }
 
   /** Drops everything in memory, as a seal does. */
   close(): void {
     this.#generation++;
     this.#records.clear();
+    this.#holds.endAll(vaultSealed());
     this.#options.secrets.deleteAll();
   }
 
@@ -344,6 +351,19 @@ export class KeyStore {
     }
   }
 
+  /** Does work that is prepared before its transaction, anew when what it was prepared for has changed by then. */
+  async #onceCurrent(request: RequestKey, work: () => Promise<NamedKey>): Promise<NamedKey> {
+    for (let attempt = 1; ; attempt++) {
+      const earlier = await this.#options.mutations.replay<NamedKey>(request);
+      if (earlier !== undefined) return earlier.value;
+      try {
+        return await work();
+      } catch (error) {
+        if (!isKeyChanged(error) || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
   #changed(answer: Answer<NamedKey>, report: (key: NamedKey) => void): NamedKey {
     // This replica follows before it answers; the others poll.
     this.#forget(answer.value);
@@ -355,32 +375,10 @@ export class KeyStore {
     this.#generation++;
     this.#records.delete(recordName(key));
     if (key.state === "active") return;
+    this.#holds.end(key.keyId, key.state === "disabled" ? keyDisabled() : keyDestroyed());
     this.#options.secrets.deleteAll(`${key.keyId}/`);
     this.#counter.forget(key.keyId);
   }
-}
-
-/** Adds a version that was made for the key as it was read. Errors: conflict/KEY_CHANGED when it is no longer that. */
-async function addNext(
-  { keys }: Transaction,
-  before: NamedKey,
-  next: NewKeyVersion,
-): Promise<NamedKey> {
-  const locked = await keys.lock(before);
-  if (locked === undefined) throw keyNotFound();
-  if (locked.latestVersion !== before.latestVersion) throw keyChanged();
-  assertMayRotate(locked);
-  return keys.addVersion(locked, next);
-}
-
-function assertMayRotate({ state, latestVersion }: NamedKey): void {
-  if (state === "destroyed") throw keyDestroyed();
-  if (state === "disabled") throw keyDisabled();
-  if (latestVersion >= KEY_VERSIONS_MAX) throw keyVersionLimit();
-}
-
-function isKeyChanged(error: unknown): boolean {
-  return NexusError.is(error, "conflict", "KEY_CHANGED");
 }
 
 function recordName({ namespace, name }: KeyName): string {

@@ -55,6 +55,9 @@ export interface KeyVersion {
   readonly createdAtMs: number;
 }
 
+/** A version to be wrapped anew. */
+export type StaleVersion = KeyVersion & { readonly type: KeyType };
+
 /** A version about to be stored. */
 export type NewKeyVersion = Pick<KeyVersion, "version" | "publicKey"> & {
   readonly wrapped: WrappedByTenant;
@@ -104,13 +107,16 @@ export interface KeyReader {
     revision: bigint,
     limit: number,
   ): Promise<{ readonly changes: readonly KeyChange[]; readonly nowMs: number }>;
-  /** Active keys whose newest version is too old, or was used too often. */
-  listDue(limit: number): Promise<readonly NamedKey[]>;
+  /** Active keys whose newest version is too old, by id, behind the given one. */
+  listDue(afterKeyId: string, limit: number): Promise<readonly NamedKey[]>;
   /** Takes uses from the counter of a version before they are made; the count after that, or undefined beyond the limit. */
   reserveUses(reservation: UseReservation): Promise<number | undefined>;
   markDecrypted(versions: readonly VersionName[]): Promise<void>;
-  /** Versions that are not under their namespace's newest key. */
-  listStaleVersions(limit: number): Promise<readonly (KeyVersion & { readonly type: KeyType })[]>;
+  /** Versions that are not under their namespace's newest key, behind the given one. */
+  listStaleVersions(
+    after: VersionName | undefined,
+    limit: number,
+  ): Promise<readonly StaleVersion[]>;
   replaceWrapping(version: KeyVersion, wrapped: WrappedByTenant): Promise<void>;
   /** Removes namespace keys that are not the newest and under which nothing is. */
   deleteUnusedTenantKeys(): Promise<void>;

@@ -64,6 +64,19 @@ describe("SecretCache", () => {
     expect(made.length).toBe(0);
   });
 
+  it("keeps a key that loads while others are dropped", async () => {
+    const { cache } = setUp();
+    let loads = 0;
+    const load = async () => {
+      loads++;
+      cache.deleteAll("l/");
+      cache.delete("m/1");
+      return Buffer.from(SECRET);
+    };
+    expect(await cache.use("k/1", load, (secret) => secret.toString())).toBe(SECRET);
+    expect(loads).toBe(1);
+  });
+
   it("passes the failure of a load on and tries anew the next time", async () => {
     const { cache, read } = setUp();
     const fail = () => Promise.reject(new Error("no database"));

@@ -5,6 +5,12 @@ interface Entry {
   readonly endsAtMs: number;
 }
 
+interface Load {
+  readonly done: Promise<void>;
+  /** The key was dropped meanwhile: what comes is not kept. */
+  dropped: boolean;
+}
+
 /** What bounds a SecretCache. */
 export interface SecretCacheOptions {
   /** Most keys held. */
@@ -24,8 +30,7 @@ const LOADS_MAX = 5;
 export class SecretCache {
   readonly #options: SecretCacheOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #loading = new Map<string, Promise<void>>();
-  #generation = 0;
+  readonly #loading = new Map<string, Load>();
 
   constructor(options: SecretCacheOptions) {
     this.#options = options;
@@ -52,13 +57,16 @@ export class SecretCache {
   }
 
   delete(name: string): void {
-    this.#generation++;
+    const load = this.#loading.get(name);
+    if (load !== undefined) load.dropped = true;
     this.#drop(name);
   }
 
   /** Drops every key whose name begins so. */
   deleteAll(prefix = ""): void {
-    this.#generation++;
+    for (const [name, load] of this.#loading) {
+      if (name.startsWith(prefix)) load.dropped = true;
+    }
     for (const name of [...this.#entries.keys()]) {
       if (name.startsWith(prefix)) this.#drop(name);
     }
@@ -86,16 +94,16 @@ export class SecretCache {
 
   #load(name: string, load: () => Promise<Buffer>): Promise<void> {
     const running = this.#loading.get(name);
-    if (running !== undefined) return running;
-    const generation = this.#generation;
-    const loaded = load()
+    if (running !== undefined) return running.done;
+    const done = load()
       .then((secret) => {
-        if (generation === this.#generation) this.#set(name, secret);
-        else secret.fill(0);
+        if (started.dropped) secret.fill(0);
+        else this.#set(name, secret);
       })
       .finally(() => this.#loading.delete(name));
-    this.#loading.set(name, loaded);
-    return loaded;
+    const started: Load = { done, dropped: false };
+    this.#loading.set(name, started);
+    return done;
   }
 
   #set(name: string, secret: Buffer): void {

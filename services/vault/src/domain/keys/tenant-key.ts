@@ -38,7 +38,12 @@ export interface TenantKeyStore {
   list(namespace: Namespace): Promise<readonly TenantKeyRow[]>;
   /** False when another replica stored this version first. */
   insertIfAbsent(row: TenantKeyRow): Promise<boolean>;
-  listStale(targets: WrapTargets, limit: number): Promise<readonly TenantKeyRow[]>;
+  /** By namespace and version, behind the given one. */
+  listStale(
+    targets: WrapTargets,
+    after: TenantKeyRow | undefined,
+    limit: number,
+  ): Promise<readonly TenantKeyRow[]>;
   /** Replaces the wrappings, if they are still those that were read. */
   replace(from: TenantKeyRow, to: TenantKeyRow): Promise<void>;
   count(targets: WrapTargets): Promise<TenantKeyCounts>;

@@ -5,6 +5,7 @@ import { openHpke, sealHpke, x25519PublicKey } from "../crypto/hpke.ts";
 import { unwrapKeyFor, wrapKeyFor } from "../crypto/key-wrap.ts";
 import { sealedKeyUnreadable, vaultSealed } from "../errors.ts";
 import type { RootKeys } from "../root-key.ts";
+import { RewrapPass, type RewrapStep } from "./rewrap-pass.ts";
 import { SecretCache, type SecretCacheOptions } from "./secret-cache.ts";
 import type {
   RecoveryBox,
@@ -29,8 +30,6 @@ export interface WrappedByTenant {
   readonly box: Buffer;
 }
 
-/** Keys that one step of rewrapping takes: bounds its time and what a crash repeats. */
-const REWRAP_BATCH = 100;
 const HPKE_INFO = Buffer.from("nexus/vault/recovery/v1");
 
 /** The name of a recovery key, computed from its public half. */
@@ -49,6 +48,7 @@ export function recoveryKeyId(publicKey: Uint8Array): string {
 export class TenantKeyring {
   readonly #options: TenantKeyringOptions;
   readonly #cache: SecretCache;
+  readonly #rewrap = new RewrapPass<TenantKeyRow>();
   readonly #recoveryKeyId: string | undefined;
   #root: RootKeys | undefined;
   #recoveryPrivateKey: Buffer | undefined;
@@ -143,21 +143,13 @@ export class TenantKeyring {
     return key !== undefined;
   }
 
-  /** Brings some tenant keys under the current root key and the configured recovery key; 0 when all are. */
-  async rewrapStale(): Promise<number> {
-    const { store } = this.#options;
-    const stale = await store.listStale(await this.targets(), REWRAP_BATCH);
-    for (const row of stale) {
-      const key = await this.#unwrapRow(row);
-      try {
-        const { wrapped, recovery } = await this.#wrapRow(row, key);
-        // Without a configured recovery key the old wrapping is better than none.
-        await store.replace(row, { ...row, wrapped, recovery: recovery ?? row.recovery });
-      } finally {
-        key.fill(0);
-      }
-    }
-    return stale.length;
+  /** Brings some tenant keys under the current root key and the configured recovery key. */
+  async rewrapStale(): Promise<RewrapStep> {
+    const targets = await this.targets();
+    return this.#rewrap.step(
+      (after, limit) => this.#options.store.listStale(targets, after, limit),
+      (row) => this.#rewrapRow(row),
+    );
   }
 
   /** How many tenant keys there are, and how many of them another root or recovery key still holds. */
@@ -168,6 +160,18 @@ export class TenantKeyring {
   /** What every tenant key should be under. Errors: precondition/VAULT_SEALED. */
   async targets(): Promise<WrapTargets> {
     return { rootKeyId: await this.#rootKeys().currentId(), recoveryKeyId: this.#recoveryKeyId };
+  }
+
+  async #rewrapRow(row: TenantKeyRow): Promise<void> {
+    const key = await this.#unwrapRow(row);
+    try {
+      const { wrapped, recovery } = await this.#wrapRow(row, key);
+      // Without a configured recovery key the old wrapping is better than none.
+      const rewrapped = { ...row, wrapped, recovery: recovery ?? row.recovery };
+      await this.#options.store.replace(row, rewrapped);
+    } finally {
+      key.fill(0);
+    }
   }
 
   #rootKeys(): RootKeys {
