@@ -1,0 +1,65 @@
+import { TaskUpdateOutcome } from "@nexus/proto/mesh";
+import { JobState, TaskState } from "@nexus/proto/orchestrator";
+import { waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Harness } from "./_harness.ts";
+import { begin, echo } from "./_router.ts";
+
+const harness = new Harness();
+beforeAll(() => harness.open());
+afterAll(() => harness.close());
+
+/** Has the database refuse rows of one agent; returns what lifts that. */
+async function refuseRowsOf(agentId: string, table: "leases" | "attempts") {
+  const name = `refuse_${table}`;
+  await harness.db.query(`
+    CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = 'check_violation'; END $$;
+    CREATE TRIGGER ${name} BEFORE INSERT ON ${table} FOR EACH ROW
+      WHEN (NEW.agent_id = '${agentId}') EXECUTE FUNCTION ${name}()`);
+  return () => harness.db.query(`DROP TRIGGER ${name} ON ${table}; DROP FUNCTION ${name}()`);
+}
+
+function submitTo(capability: string, count: number): Promise<string> {
+  return harness.submit({
+    tasks: Array.from({ length: count }, (_, i) => ({ key: `t${i}`, capability })),
+  });
+}
+
+describe("claims and ends that share a transaction", () => {
+  it("go on when one end cannot be stored, which is answered STALE and leaves its lease", async () => {
+    harness.agent({ agentId: "cursed", capabilities: ["cursed"], behaviour: begin });
+    harness.agent({ agentId: "fine", capabilities: ["fine"], slots: 4, behaviour: echo });
+    const lift = await refuseRowsOf("cursed", "attempts");
+    const cursed = await submitTo("cursed", 1);
+    const received = await waitFor(
+      () => harness.router.assignments.find((item) => item.assignment.jobId === cursed),
+      { what: "the assignment" },
+    );
+    const fine = await submitTo("fine", 40);
+    harness.router.complete(received, "done");
+    await harness.untilState(fine, JobState.COMPLETED);
+    const outcome = await waitFor(() => harness.router.outcomeOf(received), { what: "an answer" });
+    expect(outcome).toBe(TaskUpdateOutcome.STALE);
+    expect((await harness.tasksOf(cursed))["t0"]?.state).toBe(TaskState.RUNNING);
+    await lift();
+    harness.router.complete(received, "done");
+    await harness.untilState(cursed, JobState.COMPLETED);
+  });
+
+  it("go on when one claim cannot be stored, which is tried again later", async () => {
+    harness.agent({ agentId: "doomed", capabilities: ["doomed"], behaviour: echo });
+    harness.agent({ agentId: "well", capabilities: ["well"], slots: 4, behaviour: echo });
+    const lift = await refuseRowsOf("doomed", "leases");
+    const [doomed, well] = await Promise.all([submitTo("doomed", 2), submitTo("well", 40)]);
+    await harness.untilState(well, JobState.COMPLETED);
+    expect((await harness.tasksOf(doomed))["t0"]).toMatchObject({
+      state: TaskState.READY,
+      attempts: 0,
+    });
+    await lift();
+    await harness.untilState(doomed, JobState.COMPLETED);
+    const tasks = Object.values(await harness.tasksOf(doomed));
+    expect(tasks.map(({ attempts }) => attempts)).toEqual([1, 1]);
+  });
+});
