@@ -183,14 +183,15 @@ describe("rotation by age", () => {
     );
     // The maintenance loops of two new replicas run their first step at once.
     const more = await Promise.all([aged.start(config), aged.start(config)]);
-    await waitFor(async () => (await publishedKeys(more[0] ?? first)).length === 3, {
-      what: "the rotation",
-    });
-    const keys = await publishedKeys(more[1] ?? first);
-    await waitFor(async () => (await publishedKeys(first))[0]?.kid === next?.kid, {
-      what: "the first replica to follow",
-    });
+    for (const replica of [first, ...more]) {
+      await waitFor(async () => (await publishedKeys(replica))[0]?.kid === next?.kid, {
+        what: "every replica to follow the rotation",
+      });
+    }
+    const keys = await publishedKeys(first);
     expect(keys.length).toBe(3);
+    const { rows } = await database.query<{ n: string }>("SELECT count(*) AS n FROM signing_keys");
+    expect(rows).toEqual([{ n: "3" }]);
     await database.query(
       "UPDATE signing_keys SET tokens_end_at = now() - interval '1 s' WHERE state = 'previous'",
     );
