@@ -19,6 +19,7 @@ export const ERROR_REASONS = {
   REQUEST_INVALID: reason("invalid", "One or more request fields break a rule of the contract."),
   ID_INVALID: reason("invalid", "An identifier is empty, too long or has a forbidden character."),
   SCOPE_INVALID: reason("invalid", "A scope is not of the form domain:resource:verb."),
+  RESOURCE_INVALID: reason("invalid", "A resource or a pattern of resources is not in its form."),
   PAGE_TOKEN_INVALID: reason("invalid", "The page token is damaged or belongs to another list."),
   REQUEST_ID_REUSED: reason("conflict", "The request id was used before with another body."),
   CANCELLED: reason("cancelled", "The caller cancelled the call or left."),
@@ -63,6 +64,7 @@ export const ERROR_REASONS = {
   TOKEN_EXPIRED: reason("unauthenticated", "The token has ended; refresh it or sign in again."),
   TOKEN_REVOKED: reason("unauthenticated", "The token, its family or its principal was revoked."),
   SCOPE_MISSING: reason("forbidden", "The token lacks the scope that the method requires."),
+  ACCESS_DENIED: reason("forbidden", "A policy refuses this, or none allows it on this resource."),
   NAMESPACE_MISMATCH: reason("forbidden", "The token belongs to another namespace."),
   IDENTITY_UNAVAILABLE: reason("unavailable", "Keys to verify tokens were never fetched yet."),
 

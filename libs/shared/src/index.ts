@@ -60,8 +60,24 @@ export {
   type PerformanceTimers,
   type TimerSnapshot,
 } from "./performance-timers.ts";
+export {
+  type AccessDecision,
+  type AccessRequest,
+  type CompiledPolicies,
+  compilePolicies,
+  evaluate,
+  type Policy,
+  type PolicyStatement,
+} from "./policy.ts";
 export { REDACTED, redactSecrets, SECRET_FIELDS } from "./redact.ts";
-export { matchesScope, parseScope } from "./scope.ts";
+export {
+  compileResourcePattern,
+  isResource,
+  parseResourcePattern,
+  RESOURCE_LENGTH_MAX,
+} from "./resource.ts";
+export type { HeldScopes } from "./scope.ts";
+export { holdsScope, matchesScope, overlapsScope, parseScope } from "./scope.ts";
 export {
   createSloTracker,
   type SloOptions,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { NexusError } from "./nexus-error.ts";
-import { matchesScope, parseScope } from "./scope.ts";
+import { holdsScope, matchesScope, overlapsScope, parseScope } from "./scope.ts";
 
 describe("matchesScope", () => {
   it("covers segment by segment", () => {
@@ -39,6 +39,32 @@ describe("parseScope", () => {
     expect(good.map((scope) => parseScope(scope))).toEqual(good);
     for (const scope of ["", "a", "a:b", "a:b:c:d", "A:b:c", "a:b:c ", "a::c", "**", "a:b*:c"]) {
       expect(() => parseScope(scope)).toThrow(NexusError);
+    }
+  });
+});
+
+describe("holdsScope", () => {
+  it("lets a denial win over every grant", () => {
+    const held = { scopes: ["*"], deniedScopes: ["vault:*:read"] };
+    expect(holdsScope(held, "vault:secret:read")).toBe(false);
+    expect(holdsScope(held, "vault:secret:write")).toBe(true);
+    expect(holdsScope({ scopes: ["a:b:c"] }, "a:b:c")).toBe(true);
+    expect(holdsScope({ scopes: [], deniedScopes: [] }, "a:b:c")).toBe(false);
+  });
+});
+
+describe("overlapsScope", () => {
+  it("says whether both patterns cover some scope", () => {
+    const cases: readonly [string, string, boolean][] = [
+      ["*", "a:b:c", true],
+      ["a:b:c", "*", true],
+      ["a:*:c", "*:b:c", true],
+      ["a:*:c", "a:b:d", false],
+      ["a:b:c", "a:b:c", true],
+      ["a:b:*", "a:c:*", false],
+    ];
+    for (const [one, other, overlap] of cases) {
+      expect({ one, other, overlap: overlapsScope(one, other) }).toEqual({ one, other, overlap });
     }
   });
 });

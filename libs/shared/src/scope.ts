@@ -32,3 +32,24 @@ export function parseScope(scope: string): string {
     details: { fieldViolations: [{ field: "scope", description }] },
   });
 }
+
+/** What a token allows, apart from resources. */
+export interface HeldScopes {
+  readonly scopes: readonly string[];
+  /** What is refused although a scope covers it. */
+  readonly deniedScopes?: readonly string[];
+}
+
+/** Says whether the required scope is granted and not denied: a deny wins over every grant. */
+export function holdsScope({ scopes, deniedScopes = [] }: HeldScopes, required: string): boolean {
+  return matchesScope(scopes, required) && !matchesScope(deniedScopes, required);
+}
+
+/** Says whether some scope is covered by both patterns. */
+export function overlapsScope(one: string, other: string): boolean {
+  if (one === ANY || other === ANY) return true;
+  const segments = other.split(":");
+  return one
+    .split(":")
+    .every((segment, i) => segment === ANY || segments[i] === ANY || segment === segments[i]);
+}
