@@ -6,7 +6,7 @@ import { createRpcChannel, createRpcClient, type RpcChannel, rawUnary } from "@n
 import { createClient, toTaskSpec } from "@nexus/sdk";
 import { NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
-import { generateKeyPair, SignJWT } from "jose";
+import { decodeJwt, generateKeyPair, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFleet, submitTasks, type TestFleet, type TestUser } from "./_fleet.ts";
 
@@ -38,10 +38,10 @@ function listJobs(token: string): Promise<unknown> {
   return createRpcClient(JobService, channel).listJobs({}, { token });
 }
 
-async function tokenOf(target: TestUser): Promise<string> {
+async function tokenOf(target: TestUser, namespace = ""): Promise<string> {
   const { principalId, password } = target;
   const auth = createRpcClient(AuthService, channel);
-  const { tokens } = await auth.login({ principalId, password });
+  const { tokens } = await auth.login({ namespace, principalId, password });
   return tokens?.accessToken ?? "";
 }
 
@@ -82,31 +82,17 @@ describe("the gateway refuses", () => {
     expect(error).toMatchObject({ kind: "unauthenticated", reason: "TOKEN_INVALID" });
   });
 
-  it("a revoked token, in every service, within a second", async () => {
-    const token = await tokenOf(user);
-    await listJobs(token);
-    const auth = createRpcClient(AuthService, channel);
-    const startedAtMs = performance.now();
-    await auth.logout({}, { token });
-    const error = await waitFor(
-      () =>
-        listJobs(token).then(
-          () => undefined,
-          (refusal: unknown) => NexusError.from(refusal),
-        ),
-      { timeoutMs: 5_000, what: "the revocation to arrive" },
-    );
-    expect(error).toMatchObject({ kind: "unauthenticated", reason: "TOKEN_REVOKED" });
-    // Straight at the services too, past the gateway.
-    for (const name of ["orchestrator", "registry", "insight", "mesh-router", "vault"] as const) {
-      const direct = createRpcChannel({ address: fleet.stack.info.services[name].grpc });
-      const whoAmI = name === "vault" ? createRpcClient(AuthService, direct) : undefined;
-      const call = whoAmI?.whoAmI({}, { token }) ?? callAnything(name, direct, token);
-      expect((await refusalOf(call)).reason).toBe("TOKEN_REVOKED");
-      direct.close();
-    }
-    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
-  });
+  it.each(["token", "family", "principal", "namespace"] as const)(
+    "a token revoked by its %s, in every service, within a second",
+    async (target) => {
+      // Each attempt has to end in refusals everywhere; one of three has to be in time, on a machine that does much else.
+      const took: number[] = [];
+      while (took.length < 3 && took.every((ms) => ms >= REVOCATION_MS)) {
+        took.push(await revokeEverywhere(target));
+      }
+      expect(Math.min(...took)).toBeLessThan(REVOCATION_MS);
+    },
+  );
 
   it("a call beyond the token's scopes, naming the scope", async () => {
     const reader = await fleet.createUser({ scopes: ["registry:agent:read"] });
@@ -211,13 +197,56 @@ describe("the gateway refuses", () => {
   });
 });
 
+const REVOCATION_MS = 1000;
+
 /** Any call will do: the token is looked at before the method. */
-function callAnything(name: string, direct: RpcChannel, token: string): Promise<unknown> {
-  const paths: Record<string, string> = {
-    orchestrator: "/nexus.orchestrator.v1.JobService/ListJobs",
-    registry: "/nexus.registry.v1.RegistryService/ListAgents",
-    insight: "/nexus.insight.v1.AnalyticsService/ListAgentPerformance",
-    "mesh-router": "/nexus.mesh.v1.MessagingService/SendMessage",
-  };
-  return rawUnary(direct, paths[name] ?? "", Buffer.alloc(0), { token });
+const ANY_CALL = {
+  gateway: "/nexus.orchestrator.v1.JobService/ListJobs",
+  orchestrator: "/nexus.orchestrator.v1.JobService/ListJobs",
+  registry: "/nexus.registry.v1.RegistryService/ListAgents",
+  insight: "/nexus.insight.v1.AnalyticsService/ListAgentPerformance",
+  "mesh-router": "/nexus.mesh.v1.MessagingService/SendMessage",
+  vault: "/nexus.vault.v1.AuthService/WhoAmI",
+} as const;
+
+/** The reason with which each service refuses the token; the services are asked past the gateway. */
+function reasonsOf(token: string): Promise<string[]> {
+  return Promise.all(
+    Object.entries(ANY_CALL).map(async ([name, path]) => {
+      const { services } = fleet.stack.info;
+      const direct = createRpcChannel({ address: services[name as keyof typeof ANY_CALL].grpc });
+      const reason = await rawUnary(direct, path, Buffer.alloc(0), { token }).then(
+        () => "",
+        (error: unknown) => NexusError.from(error).reason,
+      );
+      direct.close();
+      return reason;
+    }),
+  );
+}
+
+/** Revokes a token that every service has seen, and returns how long the last service took to refuse it. */
+async function revokeEverywhere(
+  kind: "token" | "family" | "principal" | "namespace",
+): Promise<number> {
+  const namespace = `tenant-${randomUUID().slice(0, 8)}`;
+  const admin = await fleet.createUser({ namespace, scopes: ["*"] });
+  const token = await tokenOf(admin, namespace);
+  const before = await reasonsOf(token);
+  expect(before.filter((reason) => reason.startsWith("TOKEN_"))).toEqual([]);
+  const claims = decodeJwt(token);
+  const target = {
+    token: { case: "tokenId", value: String(claims.jti) },
+    family: { case: "familyId", value: String(claims["fam"]) },
+    principal: { case: "principalId", value: admin.principalId },
+    namespace: { case: "wholeNamespace", value: namespace },
+  } as const;
+  const auth = createRpcClient(AuthService, channel);
+  await auth.revokeTokens({ requestId: randomUUID(), target: target[kind] }, { token });
+  const startedAtMs = performance.now();
+  await waitFor(
+    async () => (await reasonsOf(token)).every((reason) => reason === "TOKEN_REVOKED"),
+    { timeoutMs: 10_000, what: `the revocation by ${kind} to arrive everywhere` },
+  );
+  return performance.now() - startedAtMs;
 }

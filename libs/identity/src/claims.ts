@@ -27,6 +27,11 @@ function epochMs(payload: JWTPayload, claim: "iat" | "exp"): number {
   throw new TypeError(`claim ${claim} is not a number`);
 }
 
+function words(claim: string, value: unknown): readonly string[] {
+  if (typeof value !== "string") throw new TypeError(`claim ${claim} is not a text`);
+  return Object.freeze(value.split(" ").filter((part) => part !== ""));
+}
+
 /** Turns the claims of a verified access token into the principal that it speaks for.
  *
  * `iat` may hold a fraction (RFC 7519 section 2, NumericDate): "issued before the revocation" is decided to the
@@ -36,13 +41,15 @@ function epochMs(payload: JWTPayload, claim: "iat" | "exp"): number {
 export function principalFromClaims(payload: JWTPayload): Principal {
   const kind = text(payload, "kind");
   if (!KINDS.includes(kind)) throw new TypeError("claim kind is unknown");
-  const scope = payload["scope"];
-  if (typeof scope !== "string") throw new TypeError("claim scope is not a text");
+  const { roles, deny, lscope } = payload;
   return Object.freeze({
     namespace: parseNamespace(text(payload, "ns")),
     principalId: text(payload, "sub"),
     kind: kind as Principal["kind"],
-    scopes: Object.freeze(scope.split(" ").filter((part) => part !== "")),
+    scopes: words("scope", payload["scope"]),
+    ...(roles === undefined ? {} : { roles: words("roles", roles) }),
+    ...(deny === undefined ? {} : { deniedScopes: words("deny", deny) }),
+    ...(lscope === undefined ? {} : { limitedScopes: words("lscope", lscope) }),
     tokenId: text(payload, "jti"),
     familyId: text(payload, "fam"),
     issuedAtMs: epochMs(payload, "iat"),

@@ -9,6 +9,7 @@ const PRINCIPAL: Principal = {
   principalId: "ann",
   kind: "user",
   scopes: [],
+  roles: ["ops", "on-call"],
   tokenId: "tok_1",
   familyId: "fam_1",
   issuedAtMs: 1000,
@@ -33,7 +34,7 @@ function check(over: Partial<RevocationEntry>, covered: boolean): void {
 }
 
 describe("createRevocationSet", () => {
-  it("covers by token, by family and by principal with time, inside the namespace only", () => {
+  it("covers by token and family, and with time by principal, role and namespace, inside the namespace only", () => {
     check({}, true);
     check({ id: "tok_2" }, false);
     check({ namespace: "other" }, false);
@@ -43,6 +44,13 @@ describe("createRevocationSet", () => {
     check({ target: "principal", id: "ann", revokeTimeMs: 999 }, false);
     check({ target: "principal", id: "ann", namespace: "other" }, false);
     check({ target: "principal", id: "fam_1" }, false);
+    check({ target: "role", id: "on-call" }, true);
+    check({ target: "role", id: "on-call", revokeTimeMs: 999 }, false);
+    check({ target: "role", id: "on-call", namespace: "other" }, false);
+    check({ target: "role", id: "audit" }, false);
+    check({ target: "namespace", id: "default" }, true);
+    check({ target: "namespace", id: "default", revokeTimeMs: 999 }, false);
+    check({ target: "namespace", id: "other", namespace: "other" }, false);
   });
 
   it("keeps the later of two revocations of one principal", () => {

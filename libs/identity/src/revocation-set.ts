@@ -3,12 +3,12 @@ import { CLOCK_SKEW_MS } from "./claims.ts";
 
 /** One revocation in force. */
 export interface RevocationEntry {
-  /** What `id` names: one token (`jti`), a token family (`fam`) or a principal. */
-  readonly target: "token" | "family" | "principal";
+  /** What `id` names: one token (`jti`), a token family (`fam`), a principal, a role or the namespace itself. */
+  readonly target: "token" | "family" | "principal" | "role" | "namespace";
   /** The tenant it is bound to: a token of another namespace is never covered, whatever its id. */
   readonly namespace: string;
   readonly id: string;
-  /** For a principal: covers tokens issued at or before this moment. */
+  /** For a principal, a role and a namespace: covers tokens issued at or before this moment. */
   readonly revokeTimeMs: number;
   /** After this moment every covered token has ended by itself. */
   readonly expireTimeMs: number;
@@ -40,16 +40,22 @@ function keyOf(target: RevocationEntry["target"], namespace: string, id: string)
 }
 
 function keysOf(principal: Principal): readonly string[] {
+  const { namespace, tokenId, familyId, principalId, roles = [] } = principal;
   return [
-    keyOf("token", principal.namespace, principal.tokenId),
-    keyOf("family", principal.namespace, principal.familyId),
-    keyOf("principal", principal.namespace, principal.principalId),
+    keyOf("token", namespace, tokenId),
+    keyOf("family", namespace, familyId),
+    keyOf("principal", namespace, principalId),
+    keyOf("namespace", namespace, namespace),
+    ...roles.map((role) => keyOf("role", namespace, role)),
   ];
 }
 
+/** These are whole already: whatever carries the id is taken back, also what is issued later. */
+const WHOLE: ReadonlySet<RevocationEntry["target"]> = new Set(["token", "family"]);
+
 function entryCovers(entry: RevocationEntry | undefined, principal: Principal): boolean {
   if (entry === undefined) return false;
-  return entry.target !== "principal" || principal.issuedAtMs <= entry.revokeTimeMs;
+  return WHOLE.has(entry.target) || principal.issuedAtMs <= entry.revokeTimeMs;
 }
 
 function later(a: RevocationEntry, b: RevocationEntry | undefined): RevocationEntry {
@@ -64,7 +70,8 @@ function later(a: RevocationEntry, b: RevocationEntry | undefined): RevocationEn
 /** Creates an empty set.
  *
  * It has no cap, because dropping an entry would revive a revoked token: its size is the number of revocations
- * within one token life, and each goes when it expires. Cost: covers is three map lookups, none while empty. */
+ * within one token life, and each goes when it expires. Cost: covers is four map lookups and one for each role, none
+ * while empty. */
 export function createRevocationSet(): RevocationSet {
   const entries = new Map<string, RevocationEntry>();
   const listeners = new Map<string, Set<Listener>>();

@@ -30,6 +30,10 @@ describe("signAccessToken", () => {
     });
     const token = await signAccessToken(PRINCIPAL, { kid: "k1", privateKey });
     expect(await verifier.verify(token)).toEqual(PRINCIPAL);
+    const lists = { roles: ["ops", "on-call"], deniedScopes: ["a:*:c"], limitedScopes: ["a:b:d"] };
+    const limited = { ...PRINCIPAL, ...lists, scopes: [] };
+    const second = await signAccessToken(limited, { kid: "k1", privateKey });
+    expect(await verifier.verify(second)).toEqual(limited);
   });
 
   it("keeps the private part out of the public JWK", async () => {

@@ -33,6 +33,11 @@ export interface SignerKey {
   readonly audience?: string;
 }
 
+/** Most tokens have none of these, and stay as short as they are. */
+function listClaim(claim: string, words: readonly string[] = []): Readonly<Record<string, string>> {
+  return words.length === 0 ? {} : { [claim]: words.join(" ") };
+}
+
 /** Signs the access token of a principal: the exact inverse of principalFromClaims.
  *
  * `iat` and `exp` keep their milliseconds as a fraction. Cost: about 0.15 ms on one core, off the main thread. */
@@ -42,6 +47,9 @@ export function signAccessToken(principal: Principal, key: SignerKey): Promise<s
     ns: principal.namespace,
     scope: principal.scopes.join(" "),
     fam: principal.familyId,
+    ...listClaim("roles", principal.roles),
+    ...listClaim("deny", principal.deniedScopes),
+    ...listClaim("lscope", principal.limitedScopes),
   })
     .setProtectedHeader({ alg: TOKEN_ALGORITHM, typ: TOKEN_TYPE, kid: key.kid })
     .setIssuer(key.issuer ?? TOKEN_ISSUER)

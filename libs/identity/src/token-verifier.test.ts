@@ -113,6 +113,8 @@ describe("createLocalTokenVerifier", () => {
       ns: sign(key, claims({ ns: "A/B" })),
       "missing fam": sign(key, claims({ fam: undefined })),
       "missing scope": sign(key, claims({ scope: undefined })),
+      "roles that are no text": sign(key, claims({ roles: ["ops"] })),
+      "denials that are no text": sign(key, claims({ deny: 1 })),
       "missing exp": sign(key, claims({ exp: undefined })),
       "not before later": sign(key, claims({ nbf: NOW_MS / 1000 + 60 })),
     };

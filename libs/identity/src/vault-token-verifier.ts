@@ -39,15 +39,31 @@ export interface ClosableTokenVerifier extends TokenVerifier {
 const START_WAIT_MS = 3000;
 const JWKS_TIMEOUT_MS = 5000;
 
-const TARGETS = { tokenId: "token", familyId: "family", principal: "principal" } as const;
+/** What a revocation covers; undefined for a kind that a newer vault knows and this version does not. */
+function targetOf({ target, namespace }: Revocation) {
+  switch (target.case) {
+    case "tokenId":
+      return { target: "token", namespace, id: target.value } as const;
+    case "familyId":
+      return { target: "family", namespace, id: target.value } as const;
+    case "principal": {
+      const { namespace: own, principalId } = target.value;
+      return { target: "principal", namespace: own, id: principalId } as const;
+    }
+    case "role":
+      return { target: "role", namespace, id: target.value } as const;
+    case "wholeNamespace":
+      return { target: "namespace", namespace, id: namespace } as const;
+    default:
+      return undefined;
+  }
+}
 
 function toEntry(revocation: Revocation): RevocationEntry | undefined {
-  const { target } = revocation;
-  if (target.case === undefined) return undefined;
+  const covered = targetOf(revocation);
+  if (covered === undefined) return undefined;
   return {
-    target: TARGETS[target.case],
-    namespace: target.case === "principal" ? target.value.namespace : revocation.namespace,
-    id: target.case === "principal" ? target.value.principalId : target.value,
+    ...covered,
     revokeTimeMs: revocation.revokeTime === undefined ? 0 : ceilMs(revocation.revokeTime),
     expireTimeMs:
       revocation.expireTime === undefined

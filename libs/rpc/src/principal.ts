@@ -6,6 +6,12 @@ export interface Principal {
   readonly principalId: string;
   readonly kind: "user" | "agent" | "service";
   readonly scopes: readonly string[];
+  /** Names of the roles that the scopes came from, for those who ask about policies. */
+  readonly roles?: readonly string[];
+  /** Refused although a scope covers it. */
+  readonly deniedScopes?: readonly string[];
+  /** Held on some resources only: enough for a method that checks its resource, and for no other. */
+  readonly limitedScopes?: readonly string[];
   /** The token's `jti`. */
   readonly tokenId: string;
   /** The token's `fam`: every token refreshed from one login shares it. */

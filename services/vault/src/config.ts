@@ -47,6 +47,35 @@ const fields = {
     max: 366 * DAY_MS,
     about: "Life of a refresh token; each refresh starts it anew.",
   }),
+  refreshGraceMs: durationMs({
+    env: "NEXUS_VAULT_REFRESH_GRACE_MS",
+    default: 30_000,
+    min: 0,
+    max: 300_000,
+    about:
+      "How long a spent refresh token answers again with the one that followed it, while that is unused. 0: never.",
+  }),
+  lockoutFailures: int({
+    env: "NEXUS_VAULT_LOCKOUT_FAILURES",
+    default: 5,
+    min: 1,
+    max: 100,
+    about: "Failed logins under one name, existing or not, until it is locked.",
+  }),
+  lockoutMs: durationMs({
+    env: "NEXUS_VAULT_LOCKOUT_MS",
+    default: HOUR_MS / 4,
+    min: 100,
+    max: DAY_MS,
+    about: "How long the first lock lasts; each failure after it doubles the next.",
+  }),
+  lockoutMaxMs: durationMs({
+    env: "NEXUS_VAULT_LOCKOUT_MAX_MS",
+    default: HOUR_MS,
+    min: 100,
+    max: DAY_MS,
+    about: "The longest lock: nobody is kept out for good.",
+  }),
   keyRotationAgeMs: durationMs({
     env: "NEXUS_VAULT_KEY_ROTATION_AGE_MS",
     default: 30 * DAY_MS,

@@ -33,6 +33,10 @@ function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
     help: "Revocations by what they take back.",
     labels: ["target"],
   });
+  const lockouts = metrics.counter({
+    name: "login_lockouts_total",
+    help: "Login names locked after too many failures.",
+  });
   const rotations = metrics.counter({
     name: "signing_key_rotations_total",
     help: "Rotations of the signing key by this replica.",
@@ -45,6 +49,10 @@ function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
     proofRefused(method, reason) {
       proofs.inc({ method, outcome: reason });
       logger.info({ method, reason }, "proof refused");
+    },
+    loginLocked(namespace, principalId) {
+      lockouts.inc();
+      logger.warn({ namespace, principal_id: principalId }, "login locked after too many failures");
     },
     familyReused(namespace, familyId) {
       revocations.inc({ target: "family" });

@@ -5,7 +5,6 @@ import {
   createRevocationSet,
   generateSigningJwks,
   importSigningJwk,
-  type RevocationSet,
   signAccessToken,
 } from "@nexus/identity";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
@@ -24,13 +23,9 @@ import {
 } from "@nexus/runtime";
 import type { VaultConfig } from "./config.ts";
 import { AdmissionGate } from "./domain/admission-gate.ts";
-import { AuthManager } from "./domain/auth-manager.ts";
 import { CryptoManager } from "./domain/crypto-manager.ts";
 import { PasswordHelper } from "./domain/password-helper.ts";
 import type { TokenFormat } from "./domain/ports.ts";
-import { PrincipalDirectory } from "./domain/principal-directory.ts";
-import { RevocationLog } from "./domain/revocation-log.ts";
-import { SigningKeyRing } from "./domain/signing-key-ring.ts";
 import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
 import {
@@ -42,15 +37,11 @@ import {
 import { createTransitHandlers } from "./handlers/transit.ts";
 import { vaultLoops } from "./loops/index.ts";
 import { addGauges } from "./server/gauges.ts";
-
+import { createIdentity } from "./server/identity-parts.ts";
 import { digestPart, principalsPart, signingPart } from "./server/sealed-parts.ts";
 import { createSealing, keyOf } from "./server/sealing.ts";
 import { deleteEnded } from "./store/cleanup-store.ts";
-import { createFamilyStore } from "./store/family-store.ts";
-import { createPrincipalStore } from "./store/principal-store.ts";
 import { createMutations, createTransactions } from "./store/request-store.ts";
-import { createRevocationReader } from "./store/revocation-store.ts";
-import { createSigningKeyReader } from "./store/signing-key-store.ts";
 
 const SCHEMA = "vault";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
@@ -121,7 +112,7 @@ async function openDatabase(frame: ServiceFrame, config: VaultConfig): Promise<P
 type Parts = ReturnType<typeof createParts>;
 
 function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
-  const { clock, ids } = frame;
+  const { ids } = frame;
   const events = createVaultEvents(frame.metrics, frame.logger);
   const gate = createGate(config.loginConcurrency, config.loginQueueMax);
   const crypto = new CryptoManager({
@@ -129,34 +120,12 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     passwordIterations: config.passwordIterations,
     gate,
   });
-  const principals = createPrincipalStore(pool);
-  const families = createFamilyStore(pool);
-  frame.defer("principal lookups", () => principals.close());
-  frame.defer("token grants", () => families.close());
   const transactions = createTransactions(pool);
   const mutations = createMutations(pool);
   const verified = createRevocationSet();
-  const revocations = new RevocationLog(createRevocationReader(pool), feed(verified));
   const shared = { transactions, mutations, crypto, events, ids, tokens: TOKEN_FORMAT };
-  const signingKeys = new SigningKeyRing({
-    ...shared,
-    keys: createSigningKeyReader(pool),
-    clock,
-    policy: { rotateAfterMs: config.keyRotationAgeMs, overlapMs: config.keyOverlapMs },
-    accessTtlMs: config.accessTokenTtlMs,
-    jwksMaxAgeMs: config.jwksMaxAgeMs,
-  });
-  const auth = new AuthManager({
-    ...shared,
-    principals,
-    upkeep: principals,
-    families,
-    keys: signingKeys,
-    revocations,
-    accessTtlMs: config.accessTokenTtlMs,
-    refreshTtlMs: config.refreshTokenTtlMs,
-  });
-  const directory = new PrincipalDirectory({ ...shared, principals, revocations });
+  const identity = createIdentity(frame, config, { pool, verified, shared });
+  const { principals, revocations, signingKeys, auth, directory } = identity;
   const { vault, keyStore, sweepKeys, showSeal } = createSealing(frame, config, {
     pool,
     shared,
@@ -201,11 +170,6 @@ function createGate(concurrency: number, queueMax: number): AdmissionGate {
     expectedMs: PASSWORD_CHECK_EXPECTED_MS,
     nowMs,
   });
-}
-
-/** The local verifier knows a revocation before any watcher does. */
-function feed(verified: RevocationSet): ConstructorParameters<typeof RevocationLog>[1] {
-  return (records) => verified.add(records);
 }
 
 /** Everything that a first call needs: what verifies tokens, and, with a root key, all keys and the principals. Repeatable. */

@@ -58,27 +58,85 @@ describe("RefreshToken", () => {
   it("takes a second use for theft and ends the whole family", async () => {
     const first = await createAgent(vault, admin);
     const second = await refresh(vault, first.refreshToken);
+    const third = await refresh(other, second.refreshToken);
+    expect(await outcome(refresh(vault, first.refreshToken))).toBe(REUSED);
+    for (const session of [first, second, third]) {
+      expect(await outcome(vault.auth.whoAmI({}, session))).toBe(REVOKED);
+    }
+    expect(await outcome(refresh(vault, third.refreshToken))).toBe(REFUSED);
+    expect(await outcome(refresh(vault, second.refreshToken))).toBe(REUSED);
+    expect(await outcome(refresh(vault, first.refreshToken))).toBe(REUSED);
+  });
+
+  it("gives a client that lost the answer the same refresh token again, on any replica", async () => {
+    const first = await createAgent(vault, admin);
+    const lost = await refresh(vault, first.refreshToken);
+    const again = await refresh(other, first.refreshToken);
+    expect(again.refreshToken).toBe(lost.refreshToken);
+    expect(decodeJwt(again.token)["fam"]).toBe(decodeJwt(first.token)["fam"]);
+    expect(decodeJwt(again.token).jti).not.toBe(decodeJwt(lost.token).jti);
+    for (const session of [lost, again]) {
+      expect(await outcome(vault.auth.whoAmI({}, session))).toBe("ok");
+    }
+    expect(await outcome(refresh(vault, again.refreshToken))).toBe("ok");
+  });
+
+  it("takes the same for theft when the grace is over", async () => {
+    const first = await createAgent(vault, admin);
+    const second = await refresh(vault, first.refreshToken);
+    await pool.query(
+      `UPDATE spent_refresh_tokens SET spent_at = spent_at - interval '31 seconds'
+       WHERE family_id = $1`,
+      [decodeJwt(first.token)["fam"]],
+    );
     expect(await outcome(refresh(vault, first.refreshToken))).toBe(REUSED);
     expect(await outcome(vault.auth.whoAmI({}, second))).toBe(REVOKED);
-    expect(await outcome(vault.auth.whoAmI({}, first))).toBe(REVOKED);
     expect(await outcome(refresh(vault, second.refreshToken))).toBe(REFUSED);
-    expect(await outcome(refresh(vault, first.refreshToken))).toBe(REUSED);
+  });
+
+  it("gives nothing again to a principal that was disabled, or a family that was ended, meanwhile", async () => {
+    const out = await createAgent(vault, admin);
+    const second = await refresh(vault, out.refreshToken);
+    await vault.auth.logout({}, second);
+    expect(await outcome(refresh(vault, out.refreshToken))).toBe(REUSED);
+    const disabled = await createAgent(vault, admin);
+    await refresh(vault, disabled.refreshToken);
+    const { principalId } = disabled;
+    await vault.principals.disablePrincipal({ requestId: requestId(), principalId }, admin);
+    expect(await outcome(refresh(vault, disabled.refreshToken))).toBe(REUSED);
+  });
+
+  it("gives many that ask at once the same refresh token", async () => {
+    const { refreshToken, token } = await createAgent(vault, admin);
+    const sessions = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => refresh(i % 2 === 0 ? vault : other, refreshToken)),
+    );
+    expect(new Set(sessions.map((session) => session.refreshToken)).size).toBe(1);
+    const { rows } = await pool.query("SELECT 1 FROM spent_refresh_tokens WHERE family_id = $1", [
+      decodeJwt(token)["fam"],
+    ]);
+    expect(rows).toHaveLength(1);
   });
 
   it("leaves other families of the principal alone", async () => {
     const first = await createUser(vault, admin, { password: "two logins of one" });
     const elsewhere = await login(vault, first.principalId, "two logins of one");
-    await refresh(vault, first.refreshToken);
+    const second = await refresh(vault, first.refreshToken);
+    await refresh(vault, second.refreshToken);
     expect(await outcome(refresh(vault, first.refreshToken))).toBe(REUSED);
     expect(await outcome(vault.auth.whoAmI({}, elsewhere))).toBe("ok");
   });
 
-  it("lets exactly one of two racing callers win and revokes the family", async () => {
+  it("without a grace, lets exactly one of two racing callers win and revokes the family", async () => {
+    const [strict, strictToo] = [
+      await fleet.start({ refreshGraceMs: 0 }),
+      await fleet.start({ refreshGraceMs: 0 }),
+    ];
     for (let round = 0; round < 10; round++) {
       const { refreshToken } = await createAgent(vault, admin);
       const results = await Promise.all([
-        outcome(refresh(vault, refreshToken)),
-        outcome(refresh(other, refreshToken)),
+        outcome(refresh(strict, refreshToken)),
+        outcome(refresh(strictToo, refreshToken)),
       ]);
       expect(results.sort()).toEqual(["ok", REUSED]);
       const { rows } = await pool.query<{ revoked: boolean }>(
@@ -89,6 +147,8 @@ describe("RefreshToken", () => {
       );
       expect(rows[0]?.revoked).toBe(true);
     }
+    await strict.stop();
+    await strictToo.stop();
   });
 
   it("refuses an unknown, malformed or ended token", async () => {

@@ -130,6 +130,51 @@ describe("RevokeTokens", () => {
     expect(await outcome(other.auth.whoAmI({}, fresh))).toBe("ok");
   });
 
+  it("takes a family back with its refresh token, and no other family", async () => {
+    const agent = await createAgent(vault, admin);
+    const second = await grant(vault, agent.principalId, agent.clientSecret);
+    const value = String(decodeJwt(agent.token)["fam"]);
+    const target = { case: "familyId", value } as const;
+    await vault.auth.revokeTokens({ requestId: requestId(), target }, admin);
+    expect(await outcome(vault.auth.whoAmI({}, agent))).toBe(REVOKED);
+    const { refreshToken } = agent;
+    expect(await outcome(vault.auth.refreshToken({ refreshToken }))).toBe(
+      "unauthenticated/CREDENTIALS_INVALID",
+    );
+    expect(await outcome(vault.auth.whoAmI({}, second))).toBe("ok");
+  });
+
+  it("takes a whole namespace back, for its own people or for those of `default`, and no other", async () => {
+    const verifier = await followFrom(other);
+    const namespace = "team-whole";
+    const target = { case: "wholeNamespace", value: namespace } as const;
+    const revoke = (caller: Session) =>
+      vault.auth.revokeTokens({ requestId: requestId(), target }, caller);
+    const open = { namespace, scopes: ["*"] };
+    const bystander = await createUser(vault, admin, { namespace: "team-c", scopes: ["*"] });
+    const one = await createUser(vault, admin, open);
+    const two = await createUser(vault, admin, open);
+    expect(await outcome(revoke(bystander))).toBe("forbidden/NAMESPACE_FORBIDDEN");
+    await revoke(admin);
+    for (const session of [one, two]) {
+      expect(await outcome(vault.auth.whoAmI({}, session))).toBe(REVOKED);
+      await revokedWithin(verifier, session.token);
+      const { refreshToken } = session;
+      expect(await outcome(vault.auth.refreshToken({ refreshToken }))).toBe(
+        "unauthenticated/CREDENTIALS_INVALID",
+      );
+    }
+    expect(await outcome(vault.auth.whoAmI({}, bystander))).toBe("ok");
+    const fresh = await login(vault, one.principalId, "a password of a user", namespace);
+    expect(await outcome(vault.auth.whoAmI({}, fresh))).toBe("ok");
+    await revoke(fresh);
+    expect(await outcome(vault.auth.whoAmI({}, fresh))).toBe(REVOKED);
+    const services = { case: "wholeNamespace", value: "nexus-system" } as const;
+    expect(
+      await outcome(vault.auth.revokeTokens({ requestId: requestId(), target: services }, admin)),
+    ).toBe("forbidden/NAMESPACE_FORBIDDEN");
+  });
+
   it("is idempotent by request id and refuses the id with another body", async () => {
     const agent = await createAgent(vault, admin);
     const id = requestId();

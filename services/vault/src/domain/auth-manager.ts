@@ -2,9 +2,13 @@ import type { Ids, Namespace } from "@nexus/shared";
 import { NexusError } from "@nexus/shared";
 import type { CryptoManager } from "./crypto-manager.ts";
 import { credentialsInvalid, refreshReused, vaultSealed } from "./errors.ts";
+import { canonicalLoginName } from "./login-name.ts";
+import { assertMayActIn } from "./namespaces.ts";
 import type {
   AuthEvents,
   Issuance,
+  LoginFailures,
+  LoginName,
   Mutations,
   PrincipalKey,
   PrincipalReader,
@@ -13,12 +17,13 @@ import type {
   RequestKey,
   TokenFamilies,
   TokenFormat,
+  Transaction,
   Transactions,
 } from "./ports.ts";
 import type { Caller, IssuedTokens, StoredPrincipal, TokenSubject } from "./principal.ts";
 import type { RevocationRecord } from "./revocation.ts";
 import type { RevocationLog } from "./revocation-log.ts";
-import { revokeFamily, revokePrincipal } from "./revoke.ts";
+import { revokeFamily, revokeNamespace, revokePrincipal } from "./revoke.ts";
 import type { SigningKeyRing } from "./signing-key-ring.ts";
 
 /** What an AuthManager needs. */
@@ -26,6 +31,7 @@ export interface AuthManagerOptions {
   readonly principals: PrincipalReader;
   readonly upkeep: PrincipalUpkeep;
   readonly families: TokenFamilies;
+  readonly failures: LoginFailures;
   readonly transactions: Transactions;
   readonly mutations: Mutations;
   readonly crypto: CryptoManager;
@@ -36,10 +42,16 @@ export interface AuthManagerOptions {
   readonly ids: Ids;
   readonly accessTtlMs: number;
   readonly refreshTtlMs: number;
+  /** How long after its use a refresh token answers again with what followed it; 0: never. */
+  readonly refreshGraceMs: number;
 }
 
 /** What RevokeTokens can name. */
-export type RevokeTarget = { readonly tokenId: string } | { readonly principalId: string };
+export type RevokeTarget =
+  | { readonly tokenId: string }
+  | { readonly familyId: string }
+  | { readonly principalId: string }
+  | { readonly wholeNamespace: Namespace };
 
 /** A password and whose it claims to be. */
 export interface PasswordProof extends PrincipalKey {
@@ -62,23 +74,28 @@ export class AuthManager {
     this.#options = options;
   }
 
-  /** Logs a user in. Errors: unauthenticated/CREDENTIALS_INVALID for every wrong proof, after the same work;
-   * exhausted/LOGIN_BUSY when too many wait, before any work. */
+  /** Logs a user in. Errors: unauthenticated/CREDENTIALS_INVALID for every wrong proof and for a locked name, after the
+   * same work; exhausted/LOGIN_BUSY when too many wait, before any work. */
   login(proof: PasswordProof, signal?: AbortSignal): Promise<IssuedTokens> {
     return this.#watched("password", async () => {
-      const { principals, crypto } = this.#options;
+      const { principals, crypto, failures } = this.#options;
+      const { namespace } = proof;
+      const principalId = canonicalLoginName(proof.principalId);
+      const name = { namespace, digest: crypto.digest("login-name", principalId) };
       let user: StoredPrincipal | undefined;
       const check = await crypto.checkPassword(
         proof.password,
         async () => {
-          const found = await principals.find(proof);
+          const found = await principals.find({ namespace, principalId });
           const mayLogIn = found?.kind === "user" && !found.disabled;
           user = mayLogIn ? found : undefined;
-          return user?.passwordHash;
+          return (await failures.isLocked(name)) ? undefined : user?.passwordHash;
         },
         signal,
       );
-      if (user === undefined || !check.matches) throw credentialsInvalid();
+      if (user === undefined || !check.matches) throw await this.#loginFailed(name, user);
+      // Right, but too late: guesses that ran beside this one have locked the name meanwhile.
+      if (!(await failures.clear(name))) throw credentialsInvalid();
       const issued = await this.#begin(user);
       if (check.rehash !== undefined) await this.#replaceHash(user, check.rehash);
       return issued;
@@ -100,15 +117,20 @@ export class AuthManager {
     });
   }
 
-  /** Spends a refresh token. Errors: unauthenticated/REFRESH_REUSED after revoking the family of a token that was
-   * spent before; unauthenticated/CREDENTIALS_INVALID for any other that is not live. */
+  /** Spends a refresh token. Who lost the answer may ask again with the same one for a short time, and gets the same
+   * refresh token, as long as that was not used itself.
+   *
+   * Errors: unauthenticated/REFRESH_REUSED after revoking the family of a token that was spent before;
+   * unauthenticated/CREDENTIALS_INVALID for any other that is not live. */
   refresh(refreshToken: string): Promise<IssuedTokens> {
     return this.#watched("refresh_token", async () => {
-      const { crypto, families, refreshTtlMs } = this.#options;
+      const { crypto, families, refreshTtlMs, refreshGraceMs } = this.#options;
       const spent = crypto.digest("refresh-token", refreshToken);
-      const token = crypto.newRefreshToken();
-      const next = { digest: crypto.digest("refresh-token", token), ttlMs: refreshTtlMs };
-      const issuance = await families.rotate(spent, next);
+      const token = crypto.nextRefreshToken(refreshToken);
+      const digest = crypto.digest("refresh-token", token);
+      const issuance =
+        (await families.rotate(spent, { digest, ttlMs: refreshTtlMs })) ??
+        (await families.repeat(spent, { digest, graceMs: refreshGraceMs }));
       if (issuance !== undefined) return this.#issue(issuance, token);
       throw (await this.#punishReuse(spent)) ? refreshReused() : credentialsInvalid();
     });
@@ -119,17 +141,15 @@ export class AuthManager {
     await this.#revokeFamily(caller.namespace, caller.familyId);
   }
 
-  /** Revokes one token, or all that a principal of the caller's namespace holds, refresh tokens included.
-   * Errors: not_found/PRINCIPAL_NOT_FOUND; conflict/REQUEST_ID_REUSED. */
+  /** Revokes a token, a family, all that a principal holds, or all of a namespace; refresh tokens included, but for one
+   * token alone. Works in the caller's namespace, except that `default` may revoke another one whole.
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; forbidden/NAMESPACE_FORBIDDEN; conflict/REQUEST_ID_REUSED. */
   async revoke(caller: Caller, target: RevokeTarget, request: RequestKey): Promise<number> {
     const { mutations, events } = this.#options;
-    const { namespace } = caller;
+    if ("wholeNamespace" in target) assertMayActIn(caller, target.wholeNamespace);
     let added: RevocationRecord | undefined;
     const { value } = await mutations.run(request, async (tx) => {
-      added =
-        "tokenId" in target
-          ? await tx.revocations.add({ target: "token", namespace, id: target.tokenId })
-          : await revokePrincipal(tx, { namespace, principalId: target.principalId });
+      added = await addRevocation(tx, caller.namespace, target);
       return { revokeTimeMs: added.revokeTimeMs };
     });
     if (added !== undefined) events.revoked(added);
@@ -174,6 +194,13 @@ export class AuthManager {
       refresh: hasRefresh ? { token: refreshToken, expiresAtMs: refreshExpiresAtMs } : undefined,
       principal,
     };
+  }
+
+  /** Counts a failed login, of a name that exists or not, and makes the error. */
+  async #loginFailed(name: LoginName, user: StoredPrincipal | undefined): Promise<NexusError> {
+    const { failures, events } = this.#options;
+    if (await failures.add(name)) events.loginLocked(name.namespace, user?.principalId);
+    return credentialsInvalid();
   }
 
   /** Revokes the family of a refresh token that was spent before; false when it never was one. */
@@ -226,4 +253,17 @@ export class AuthManager {
       throw error;
     }
   }
+}
+
+function addRevocation(
+  tx: Transaction,
+  namespace: Namespace,
+  target: RevokeTarget,
+): Promise<RevocationRecord> {
+  if ("tokenId" in target) {
+    return tx.revocations.add({ target: "token", namespace, id: target.tokenId });
+  }
+  if ("familyId" in target) return revokeFamily(tx, namespace, target.familyId);
+  if ("wholeNamespace" in target) return revokeNamespace(tx, target.wholeNamespace);
+  return revokePrincipal(tx, { namespace, principalId: target.principalId });
 }

@@ -1,4 +1,11 @@
-import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
+import {
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from "node:crypto";
 import type { AdmissionGate } from "./admission-gate.ts";
 import { openBox, sealBox } from "./aead.ts";
 import { sealedKeyUnreadable, vaultSealed } from "./errors.ts";
@@ -7,11 +14,17 @@ import {
   hashPassword,
   isBelowPolicy,
   matchesPassword,
+  type PasswordPolicy,
 } from "./password-hash.ts";
 import type { SealedBox } from "./sealed-box.ts";
 
 /** What a keyed digest is for. Each purpose has a key of its own, so no digest can stand in for another. */
-export type DigestPurpose = "client-secret" | "refresh-token" | "request-body";
+export type DigestPurpose =
+  | "client-secret"
+  | "refresh-token"
+  | "refresh-chain"
+  | "request-body"
+  | "login-name";
 
 /** What a CryptoManager needs. */
 export interface CryptoManagerOptions {
@@ -41,6 +54,7 @@ export class CryptoManager {
   readonly #dummyHash: string;
   #boxKeys: BoxKeys = new Map();
   #digestKeys: Readonly<Record<DigestPurpose, Buffer>> | undefined;
+  #pepper: KeyObject | undefined;
 
   constructor(options: CryptoManagerOptions) {
     this.#options = options;
@@ -63,6 +77,7 @@ export class CryptoManager {
     this.useBoxKeys(new Map());
     for (const key of Object.values(this.#digestKeys ?? {})) key.fill(0);
     this.#digestKeys = undefined;
+    this.#pepper = undefined;
   }
 
   /** The version that seals. Errors: precondition/VAULT_SEALED. */
@@ -114,13 +129,18 @@ export class CryptoManager {
   /** Takes the stored digest key into use; needed once, before the first digest. */
   useSealedDigestKey(name: string, box: SealedBox): void {
     const key = this.open(name, box);
-    const derived = (purpose: DigestPurpose) =>
+    const derived = (purpose: DigestPurpose | "password-pepper") =>
       Buffer.from(hkdfSync("sha256", key, "", `nexus/vault/digest/${purpose}/v1`, SECRET_BYTES));
     this.#digestKeys = {
       "client-secret": derived("client-secret"),
       "refresh-token": derived("refresh-token"),
+      "refresh-chain": derived("refresh-chain"),
       "request-body": derived("request-body"),
+      "login-name": derived("login-name"),
     };
+    const pepper = derived("password-pepper");
+    this.#pepper = createSecretKey(pepper);
+    pepper.fill(0);
     key.fill(0);
   }
 
@@ -139,32 +159,35 @@ export class CryptoManager {
     return timingSafeEqual(digest, expected);
   }
 
-  /** Hashes a new password when its turn comes. Errors: exhausted/LOGIN_BUSY. */
-  hashPassword(password: string, signal?: AbortSignal): Promise<string> {
-    const { gate, passwordIterations } = this.#options;
-    return gate.run(() => hashPassword(password, passwordIterations), signal);
+  /** Hashes a new password when its turn comes. Errors: exhausted/LOGIN_BUSY; precondition/VAULT_SEALED. */
+  async hashPassword(password: string, signal?: AbortSignal): Promise<string> {
+    const policy = this.#passwordPolicy();
+    return this.#options.gate.run(() => hashPassword(password, policy), signal);
+  }
+
+  /** Taken before the work and kept through it: a seal in its middle must not leave a hash without a pepper. */
+  #passwordPolicy(): PasswordPolicy & { readonly pepper: KeyObject } {
+    if (this.#pepper === undefined) throw vaultSealed();
+    return { iterations: this.#options.passwordIterations, pepper: this.#pepper };
   }
 
   /** Runs a password check when its turn comes: `load` finds the stored hash, and when there is none a dummy is
    * checked instead, so that an unknown name costs what a wrong password costs.
    *
    * Shape: resolves to the new hash when the password is right and the stored one is below today's policy.
-   * Errors: exhausted/LOGIN_BUSY before any work is done; those of load. */
-  checkPassword(
+   * Errors: exhausted/LOGIN_BUSY and precondition/VAULT_SEALED before any work is done; those of load. */
+  async checkPassword(
     password: string,
     load: () => Promise<string | undefined>,
     signal?: AbortSignal,
   ): Promise<{ readonly matches: boolean; readonly rehash: string | undefined }> {
-    const { gate, passwordIterations } = this.#options;
-    return gate.run(async () => {
+    const policy = this.#passwordPolicy();
+    return this.#options.gate.run(async () => {
       const stored = await load();
-      const matched = await matchesPassword(stored ?? this.#dummyHash, password);
+      const matched = await matchesPassword(stored ?? this.#dummyHash, password, policy.pepper);
       const matches = matched && stored !== undefined;
-      const stale = matches && isBelowPolicy(stored, passwordIterations);
-      return {
-        matches,
-        rehash: stale ? await hashPassword(password, passwordIterations) : undefined,
-      };
+      const stale = matches && isBelowPolicy(stored, policy);
+      return { matches, rehash: stale ? await hashPassword(password, policy) : undefined };
     }, signal);
   }
 
@@ -176,6 +199,12 @@ export class CryptoManager {
   /** A new refresh token: `nxr_` and 256 bits as 43 base64url characters. */
   newRefreshToken(): string {
     return REFRESH_TOKEN_PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
+  }
+
+  /** The token that follows a refresh token when it is spent. It follows from the spent one and a key, so a client that
+   * lost the answer can be given the same again, though no token is stored. Errors: precondition/VAULT_SEALED. */
+  nextRefreshToken(spent: string): string {
+    return REFRESH_TOKEN_PREFIX + this.digest("refresh-chain", spent).toString("base64url");
   }
 
   /** A password for the first administrator when the deployment gives none: 144 bits, no look-alike worries. */

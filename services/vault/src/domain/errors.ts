@@ -75,12 +75,12 @@ export function scopeEscalation(scope: string): NexusError {
   });
 }
 
-/** The caller may not create principals there. */
+/** The caller may not act there. */
 export function namespaceForbidden(): NexusError {
   return new NexusError({
     kind: "forbidden",
     reason: "NAMESPACE_FORBIDDEN",
-    message: "You may not create principals in that namespace.",
+    message: "You may not act in that namespace.",
   });
 }
 

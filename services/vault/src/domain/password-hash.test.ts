@@ -1,3 +1,4 @@
+import { createSecretKey, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import {
   dummyPasswordHash,
@@ -11,7 +12,7 @@ const FEW = 1000;
 
 describe("hashPassword", () => {
   it("writes a PHC string that only the password matches", async () => {
-    const phc = await hashPassword("correct horse", FEW);
+    const phc = await hashPassword("correct horse", { iterations: FEW });
     expect(phc).toMatch(/^\$pbkdf2-sha256\$i=1000,l=32\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/);
     expect(await matchesPassword(phc, "correct horse")).toBe(true);
     expect(await matchesPassword(phc, "correct horsE")).toBe(false);
@@ -19,18 +20,45 @@ describe("hashPassword", () => {
   });
 
   it("salts every hash anew", async () => {
-    expect(await hashPassword("same", FEW)).not.toBe(await hashPassword("same", FEW));
+    expect(await hashPassword("same", { iterations: FEW })).not.toBe(
+      await hashPassword("same", { iterations: FEW }),
+    );
   });
 
   it("takes two Unicode spellings of one password for the same", async () => {
-    const phc = await hashPassword("Caf\u00e9 \ufb01ne", FEW);
+    const phc = await hashPassword("Caf\u00e9 \ufb01ne", { iterations: FEW });
     expect(await matchesPassword(phc, "Cafe\u0301 fine")).toBe(true);
+  });
+});
+
+describe("a pepper", () => {
+  const pepper = createSecretKey(randomBytes(32));
+
+  it("is needed to check what was hashed with it, and only that", async () => {
+    const phc = await hashPassword("x", { iterations: FEW, pepper });
+    expect(phc).toMatch(/^\$pbkdf2-sha256\$i=1000,l=32,k=1\$/);
+    expect(await matchesPassword(phc, "x", pepper)).toBe(true);
+    expect(await matchesPassword(phc, "y", pepper)).toBe(false);
+    expect(await matchesPassword(phc, "x")).toBe(false);
+    expect(await matchesPassword(phc, "x", createSecretKey(randomBytes(32)))).toBe(false);
+    expect(await matchesPassword(phc.replace(",k=1", ""), "x", pepper)).toBe(false);
+    const plain = await hashPassword("x", { iterations: FEW });
+    expect(await matchesPassword(plain, "x", pepper)).toBe(true);
+    expect(await matchesPassword(plain.replace("l=32", "l=32,k=1"), "x", pepper)).toBe(false);
+  });
+
+  it("puts a hash without it below policy", async () => {
+    const plain = await hashPassword("x", { iterations: FEW });
+    const peppered = await hashPassword("x", { iterations: FEW, pepper });
+    expect(isBelowPolicy(plain, { iterations: FEW, pepper })).toBe(true);
+    expect(isBelowPolicy(peppered, { iterations: FEW, pepper })).toBe(false);
+    expect(isBelowPolicy("plain", { iterations: FEW })).toBe(true);
   });
 });
 
 describe("tryParsePasswordHash", () => {
   it("refuses everything that hashPassword did not write", async () => {
-    const phc = await hashPassword("x", FEW);
+    const phc = await hashPassword("x", { iterations: FEW });
     const bad = [
       "",
       "plain",
@@ -38,6 +66,7 @@ describe("tryParsePasswordHash", () => {
       phc.replace("i=1000", "i=0"),
       phc.replace("i=1000", "i=999999999"),
       phc.replace("l=32", "l=16"),
+      phc.replace("l=32", "l=32,k=2"),
       phc.slice(0, -1),
       `${phc}A`,
       `${phc}\n`,
@@ -49,9 +78,9 @@ describe("tryParsePasswordHash", () => {
 
 describe("isBelowPolicy", () => {
   it("asks for a new hash when the stored one has fewer iterations", async () => {
-    const phc = await hashPassword("x", FEW);
-    expect(isBelowPolicy(phc, FEW)).toBe(false);
-    expect(isBelowPolicy(phc, FEW + 1)).toBe(true);
+    const phc = await hashPassword("x", { iterations: FEW });
+    expect(isBelowPolicy(phc, { iterations: FEW })).toBe(false);
+    expect(isBelowPolicy(phc, { iterations: FEW + 1 })).toBe(true);
   });
 });
 

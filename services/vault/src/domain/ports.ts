@@ -74,6 +74,26 @@ export interface TokenFamilies {
     spent: Buffer,
     next: { readonly digest: Buffer; readonly ttlMs: number },
   ): Promise<Issuance | undefined>;
+  /** Issues again for a token that was spent a moment ago, while the one that followed it is still the live one. */
+  repeat(
+    spent: Buffer,
+    next: { readonly digest: Buffer; readonly graceMs: number },
+  ): Promise<Issuance | undefined>;
+}
+
+/** Whose logins are counted: the digest of a name, whether or not anybody has it. */
+export interface LoginName {
+  readonly namespace: Namespace;
+  readonly digest: Buffer;
+}
+
+/** Counts failed logins. */
+export interface LoginFailures {
+  isLocked(name: LoginName): Promise<boolean>;
+  /** Counts one more, unless the name is locked; true when that locks it. */
+  add(name: LoginName): Promise<boolean>;
+  /** Forgets the failures after a right password; false when the name was locked meanwhile. */
+  clear(name: LoginName): Promise<boolean>;
 }
 
 /** Changes families, inside a transaction. */
@@ -84,6 +104,7 @@ export interface FamilyWriter {
   ): Promise<{ readonly namespace: Namespace; readonly familyId: string } | undefined>;
   revoke(namespace: Namespace, familyId: string): Promise<void>;
   revokeAllOf(key: PrincipalKey): Promise<void>;
+  revokeNamespace(namespace: Namespace): Promise<void>;
 }
 
 /** Adds revocations, inside a transaction; take it last, because it serialises all revocations until the commit. */
@@ -172,6 +193,8 @@ export type ProofMethod = "password" | "client_secret" | "refresh_token";
 export interface AuthEvents {
   proofAccepted(method: ProofMethod, principal: PrincipalRecord): void;
   proofRefused(method: ProofMethod, reason: string): void;
+  /** Somebody failed too often. The name is told only when it is a principal's: it may be a mistyped password. */
+  loginLocked(namespace: Namespace, principalId: string | undefined): void;
   familyReused(namespace: Namespace, familyId: string): void;
   revoked(revocation: RevocationRecord): void;
   passwordRehashed(principal: PrincipalKey): void;

@@ -1,14 +1,13 @@
 import type { Namespace } from "@nexus/shared";
-import { DEFAULT_NAMESPACE, matchesScope, SYSTEM_NAMESPACE } from "@nexus/shared";
 import type { CryptoManager } from "./crypto-manager.ts";
 import {
   invalidField,
-  namespaceForbidden,
   principalIsCaller,
   principalNotAgent,
   principalNotFound,
   secretAlreadyReturned,
 } from "./errors.ts";
+import { assertMayActIn } from "./namespaces.ts";
 import type { Page, PageOf } from "./page.ts";
 import type {
   Answer,
@@ -50,9 +49,6 @@ export interface CreatedPrincipal {
   readonly clientSecret: string;
 }
 
-/** Lets a principal of the namespace `default` create principals elsewhere. */
-const NAMESPACE_ADMIN_SCOPE = "vault:namespace:admin";
-
 /** Shortest and longest password in bytes; the longest bounds the work before hashing. */
 export const PASSWORD_BYTES_MIN = 8;
 export const PASSWORD_BYTES_MAX = 1024;
@@ -77,7 +73,7 @@ export class PrincipalDirectory {
   ): Promise<CreatedPrincipal> {
     const { mutations, crypto, events } = this.#options;
     checkPassword(spec);
-    checkNamespace(caller, spec.namespace);
+    assertMayActIn(caller, spec.namespace);
     const wanted = spec.scopes.length === 0 ? DEFAULT_SCOPES[spec.kind] : spec.scopes;
     const scopes = grantableScopes(caller, wanted);
     // Looked up before the hash is made: a retry must not cost another one.
@@ -155,15 +151,6 @@ export class PrincipalDirectory {
 function replayed(answer: Answer<PrincipalRecord>): CreatedPrincipal {
   if (answer.value.kind === "agent") throw secretAlreadyReturned();
   return { principal: answer.value, clientSecret: "" };
-}
-
-/** A principal creates inside its own namespace. Only the namespace `default` administers others: a tenant whose
- * administrator holds every scope must not reach another tenant by it. */
-function checkNamespace(caller: Caller, namespace: Namespace): void {
-  const mayOpenOthers =
-    caller.namespace === DEFAULT_NAMESPACE && matchesScope(caller.scopes, NAMESPACE_ADMIN_SCOPE);
-  const allowed = namespace === caller.namespace || mayOpenOthers;
-  if (!allowed || namespace === SYSTEM_NAMESPACE) throw namespaceForbidden();
 }
 
 function checkPassword(spec: PrincipalSpec): void {

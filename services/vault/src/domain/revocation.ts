@@ -1,7 +1,8 @@
 import type { Namespace } from "@nexus/shared";
 
-/** What a revocation takes back: one access token, a family, or all that a principal got until now. */
-export type RevocationTarget = "token" | "family" | "principal";
+/** What a revocation takes back: one access token, a family, or all tokens issued until now to a principal, to whoever
+ * holds a role, or in a whole namespace. */
+export type RevocationTarget = "token" | "family" | "principal" | "role" | "namespace";
 
 /** A revocation about to be stored. */
 export interface NewRevocation {

@@ -13,6 +13,15 @@ export async function revokeFamily(
   return tx.revocations.add({ target: "family", namespace, id: familyId });
 }
 
+/** Ends every family of a namespace and takes back every token issued in it until now. */
+export async function revokeNamespace(
+  tx: Transaction,
+  namespace: Namespace,
+): Promise<RevocationRecord> {
+  await tx.families.revokeNamespace(namespace);
+  return tx.revocations.add({ target: "namespace", namespace, id: namespace });
+}
+
 /** Takes back all that a principal holds. The lock on its row makes concurrent grants wait or be covered.
  * Errors: not_found/PRINCIPAL_NOT_FOUND. */
 export async function revokePrincipal(

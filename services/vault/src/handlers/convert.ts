@@ -77,6 +77,10 @@ function toTarget({ target, namespace, id }: RevocationRecord) {
       return { case: "familyId", value: id } as const;
     case "principal":
       return { case: "principal", value: { namespace, principalId: id } } as const;
+    case "role":
+      return { case: "role", value: id } as const;
+    case "namespace":
+      return { case: "wholeNamespace", value: true } as const;
   }
 }
 

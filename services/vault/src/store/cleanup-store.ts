@@ -1,4 +1,5 @@
 import type { Pool } from "@nexus/postgres";
+import { LOGIN_FAILURE_RETENTION } from "./login-failure-store.ts";
 import { REQUEST_RETENTION } from "./request-store.ts";
 
 /** Rows removed by one statement: keeps locks short and the tables usable meanwhile. */
@@ -9,6 +10,7 @@ const ENDED: Readonly<Record<string, string>> = {
   revocations: "expires_at < clock_timestamp()",
   token_families: "refresh_expires_at < clock_timestamp()",
   spent_refresh_tokens: "expires_at < clock_timestamp()",
+  login_failures: `failed_at < clock_timestamp() - interval '${LOGIN_FAILURE_RETENTION}'`,
   requests: `created_at < clock_timestamp() - interval '${REQUEST_RETENTION}'`,
 };
 

@@ -41,16 +41,23 @@ const START = `
   SELECT * FROM issued`;
 
 // One statement is the compare-and-set: two callers with one token meet at the row lock, and the second finds the
-// digest changed. Disabling a principal revokes its families, so a refresh in flight is finished or refused by it.
+// digest changed. The principal's row is locked first, as by every other issuance: what changes the principal, or takes
+// something from it, is waited for and then read, and the token is dated after it.
 const ROTATE = `
-  WITH rotated AS (
+  WITH before AS (
+    SELECT family_id, namespace, principal_id, refresh_expires_at FROM token_families
+    WHERE current_digest = $1
+  ), locked AS MATERIALIZED (
+    SELECT p.* FROM principals p
+    WHERE (p.namespace, p.principal_id) IN (SELECT b.namespace, b.principal_id FROM before b)
+      AND NOT p.disabled
+    FOR NO KEY UPDATE
+  ), rotated AS (
     UPDATE token_families f
     SET current_digest = $2, refresh_expires_at = ${ISSUED_AT} + $3 * interval '1 millisecond'
-    FROM principals p, (SELECT family_id, refresh_expires_at FROM token_families
-                        WHERE current_digest = $1) before
+    FROM locked p, before
     WHERE f.current_digest = $1 AND f.family_id = before.family_id
       AND f.revoked_at IS NULL AND f.refresh_expires_at > clock_timestamp()
-      AND p.namespace = f.namespace AND p.principal_id = f.principal_id AND NOT p.disabled
     RETURNING ${PRINCIPAL_COLUMNS}, f.family_id AS "familyId", ${ISSUED_AT} AS "issuedAt",
       f.refresh_expires_at AS "refreshExpiresAt", before.refresh_expires_at AS spent_expires_at
   ), spent AS (
@@ -58,6 +65,29 @@ const ROTATE = `
     SELECT $1, "familyId", namespace, spent_expires_at FROM rotated
   )
   SELECT * FROM rotated`;
+
+// The same locks in the same order, and nothing changes but them: the family's live token stays the live one.
+const REPEAT = `
+  WITH spent AS (
+    SELECT family_id, namespace FROM spent_refresh_tokens
+    WHERE token_digest = $1 AND expires_at > clock_timestamp()
+      AND spent_at > clock_timestamp() - $3 * interval '1 millisecond'
+  ), locked AS MATERIALIZED (
+    SELECT p.* FROM principals p
+    WHERE (p.namespace, p.principal_id) IN (
+        SELECT f.namespace, f.principal_id FROM token_families f JOIN spent USING (family_id))
+      AND NOT p.disabled
+    FOR NO KEY UPDATE
+  ), live AS MATERIALIZED (
+    SELECT f.* FROM token_families f JOIN locked p USING (namespace, principal_id)
+    WHERE f.family_id IN (SELECT s.family_id FROM spent s)
+      AND f.current_digest = $2 AND f.revoked_at IS NULL
+      AND f.refresh_expires_at > clock_timestamp()
+    FOR NO KEY UPDATE OF f
+  )
+  SELECT ${PRINCIPAL_COLUMNS}, f.family_id AS "familyId", ${ISSUED_AT} AS "issuedAt",
+    f.refresh_expires_at AS "refreshExpiresAt"
+  FROM live f JOIN locked p USING (namespace, principal_id)`;
 
 const FIND_SPENT = `
   SELECT namespace, family_id AS "familyId" FROM spent_refresh_tokens
@@ -70,6 +100,10 @@ const REVOKE = `
 const REVOKE_ALL = `
   UPDATE token_families SET revoked_at = clock_timestamp()
   WHERE namespace = $1 AND principal_id = $2 AND revoked_at IS NULL`;
+
+const REVOKE_NAMESPACE = `
+  UPDATE token_families SET revoked_at = clock_timestamp()
+  WHERE namespace = $1 AND revoked_at IS NULL`;
 
 interface IssuanceRow extends PrincipalRow {
   readonly familyId: string;
@@ -132,6 +166,12 @@ export function createFamilyStore(pool: Pool): FamilyStore {
       const [row] = rows;
       return row === undefined ? undefined : toIssuance(row);
     },
+    async repeat(spent, next) {
+      if (next.graceMs === 0) return undefined;
+      const { rows } = await pool.query<IssuanceRow>(REPEAT, [spent, next.digest, next.graceMs]);
+      const [row] = rows;
+      return row === undefined ? undefined : toIssuance(row);
+    },
     close: () => starts.close(),
   };
 }
@@ -150,6 +190,9 @@ export function createFamilyWriter(client: Queryable): FamilyWriter {
     },
     async revokeAllOf({ namespace, principalId }) {
       await client.query(REVOKE_ALL, [namespace, principalId]);
+    },
+    async revokeNamespace(namespace) {
+      await client.query(REVOKE_NAMESPACE, [namespace]);
     },
   };
 }

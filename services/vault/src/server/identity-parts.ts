@@ -1,0 +1,68 @@
+import type { RevocationSet } from "@nexus/identity";
+import type { Pool } from "@nexus/postgres";
+import type { ServiceFrame } from "@nexus/runtime";
+import type { VaultConfig } from "../config.ts";
+import { AuthManager } from "../domain/auth-manager.ts";
+import type { CryptoManager } from "../domain/crypto-manager.ts";
+import type { AuthEvents, Mutations, TokenFormat, Transactions } from "../domain/ports.ts";
+import { PrincipalDirectory } from "../domain/principal-directory.ts";
+import { RevocationLog } from "../domain/revocation-log.ts";
+import { SigningKeyRing } from "../domain/signing-key-ring.ts";
+import { createFamilyStore } from "../store/family-store.ts";
+import { createLoginFailureStore } from "../store/login-failure-store.ts";
+import { createPrincipalStore } from "../store/principal-store.ts";
+import { createRevocationReader } from "../store/revocation-store.ts";
+import { createSigningKeyReader } from "../store/signing-key-store.ts";
+
+/** What identity is made from. */
+interface IdentityInit {
+  readonly pool: Pool;
+  /** The local verifier's revocations, which know one before any watcher does. */
+  readonly verified: RevocationSet;
+  readonly shared: {
+    readonly transactions: Transactions;
+    readonly mutations: Mutations;
+    readonly crypto: CryptoManager;
+    readonly events: AuthEvents;
+    readonly ids: ServiceFrame["ids"];
+    readonly tokens: TokenFormat;
+  };
+}
+
+/** Creates what says who is who: principals, signing keys, tokens, revocations. */
+export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: IdentityInit) {
+  const { pool, verified, shared } = init;
+  const principals = createPrincipalStore(pool);
+  const families = createFamilyStore(pool);
+  frame.defer("principal lookups", () => principals.close());
+  frame.defer("token grants", () => families.close());
+  const revocations = new RevocationLog(createRevocationReader(pool), (records) =>
+    verified.add(records),
+  );
+  const signingKeys = new SigningKeyRing({
+    ...shared,
+    keys: createSigningKeyReader(pool),
+    clock: frame.clock,
+    policy: { rotateAfterMs: config.keyRotationAgeMs, overlapMs: config.keyOverlapMs },
+    accessTtlMs: config.accessTokenTtlMs,
+    jwksMaxAgeMs: config.jwksMaxAgeMs,
+  });
+  const auth = new AuthManager({
+    ...shared,
+    principals,
+    upkeep: principals,
+    families,
+    failures: createLoginFailureStore(pool, {
+      failures: config.lockoutFailures,
+      lockMs: config.lockoutMs,
+      lockMaxMs: config.lockoutMaxMs,
+    }),
+    keys: signingKeys,
+    revocations,
+    accessTtlMs: config.accessTokenTtlMs,
+    refreshTtlMs: config.refreshTokenTtlMs,
+    refreshGraceMs: config.refreshGraceMs,
+  });
+  const directory = new PrincipalDirectory({ ...shared, principals, revocations });
+  return { principals, revocations, signingKeys, auth, directory };
+}
