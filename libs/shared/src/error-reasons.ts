@@ -195,6 +195,7 @@ export const ERROR_REASONS = {
   SESSION_LOST: reason("deadline", "No frame came from the agent for longer than lost_after."),
   DISPATCH_TOO_SLOW: reason("exhausted", "The orchestrator does not read fast enough."),
   DISPATCH_LIMIT: reason("exhausted", "The replica holds as many dispatch streams as it may."),
+  DEAD_MESSAGE_NOT_FOUND: reason("not_found", "No such message of the namespace is dead."),
 
   // registry and insight
   POSITIONS_NOT_RISING: reason("invalid", "The groups of a stream must come by rising position."),

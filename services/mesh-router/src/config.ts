@@ -1,6 +1,6 @@
 /** The settings of the mesh-router. */
 import { type ConfigOf, defineConfig, durationMs, int, serviceFields, string } from "@nexus/core";
-import { SESSIONS_MAX } from "./domain/limits.ts";
+import { MAIL_ATTEMPTS_MAX, MAILBOX_MAX, SESSIONS_MAX } from "./domain/limits.ts";
 
 /** Two lost heartbeats must not end a session. */
 const LOST_AFTER_HEARTBEATS_MIN = 2;
@@ -59,6 +59,35 @@ export const meshRouterConfig = defineConfig({
       min: 1,
       max: 100_000,
       about: "Sessions this replica holds at most.",
+    }),
+    mailboxMax: int({
+      env: "NEXUS_MESH_ROUTER_MAILBOX_MAX",
+      default: MAILBOX_MAX,
+      min: 1,
+      max: 1_000_000,
+      about: "Durable messages that wait for one agent at most; beyond it senders get OVERLOADED.",
+    }),
+    mailAttemptsMax: int({
+      env: "NEXUS_MESH_ROUTER_MAIL_ATTEMPTS_MAX",
+      default: MAIL_ATTEMPTS_MAX,
+      min: 1,
+      max: 1_000,
+      about: "How often a durable message is tried before it is a dead letter.",
+    }),
+    redeliveryInitialMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_REDELIVERY_INITIAL_MS",
+      default: 1_000,
+      min: 1,
+      max: 60_000,
+      about:
+        "Delay after a durable message's first failure; it doubles with each, up to 5 minutes.",
+    }),
+    deadMessagesKeptMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_DEAD_MESSAGES_KEPT_MS",
+      default: 14 * 86_400_000,
+      min: 86_400_000,
+      max: 366 * 86_400_000,
+      about: "How long dead messages are kept; whole days are dropped.",
     }),
   },
   check: ({ heartbeatIntervalMs, lostAfterMs }) =>

@@ -3,11 +3,17 @@ import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import { Counter } from "prom-client";
 import type { RefusalReason, UpdateKind } from "./domain/carried.ts";
+import type { MailEvents } from "./domain/mail-ports.ts";
 import { OUTCOMES, type Outcome } from "./domain/message.ts";
 import type { DispatchEvents, MessageEvents, ReportEvents, SessionEvents } from "./domain/ports.ts";
 
 /** Every event of the router. */
-export interface MeshEvents extends DispatchEvents, MessageEvents, SessionEvents, ReportEvents {
+export interface MeshEvents
+  extends DispatchEvents,
+    MessageEvents,
+    MailEvents,
+    SessionEvents,
+    ReportEvents {
   frameSent(to: "agent" | "orchestrator"): void;
 }
 
@@ -16,6 +22,10 @@ export interface MeshReadings {
   readonly sessions: () => number;
   readonly orchestrators: () => number;
   readonly pendingMessages: () => number;
+  readonly mailWaiting: () => number;
+  readonly mailUnacknowledged: () => number;
+  readonly mailBytes: () => number;
+  readonly longestInbox: () => number;
 }
 
 /** Seconds from acceptance to acknowledgement: a local hop to a slow agent. */
@@ -38,6 +48,26 @@ export function createMeshGauges(metrics: Metrics, readings: MeshReadings): void
     help: "Messages without an outcome.",
     read: readings.pendingMessages,
   });
+  metrics.gauge({
+    name: "inbox_longest_messages",
+    help: "Ephemeral messages that wait for the credit of the slowest receiver.",
+    read: readings.longestInbox,
+  });
+  metrics.gauge({
+    name: "mail_uncommitted_messages",
+    help: "Durable messages that wait for their commit.",
+    read: readings.mailWaiting,
+  });
+  metrics.gauge({
+    name: "mail_unacknowledged_messages",
+    help: "Deliveries of durable messages that wait for their receivers' word.",
+    read: readings.mailUnacknowledged,
+  });
+  metrics.gauge({
+    name: "mail_memory_bytes",
+    help: "Durable messages held in memory.",
+    read: readings.mailBytes,
+  });
 }
 
 /** Creates the events of one router. */
@@ -46,6 +76,7 @@ export function createMeshEvents(metrics: Metrics, logger: Logger): MeshEvents {
     ...sessionEvents(metrics, logger),
     ...dispatchEvents(metrics, logger),
     ...messageEvents(metrics),
+    ...mailEvents(metrics),
     ...reportEvents(metrics, logger),
   };
 }
@@ -146,6 +177,32 @@ function messageEvents(metrics: Metrics): MessageEvents {
   };
 }
 
+function mailEvents(metrics: Metrics): MailEvents {
+  const counter = (name: string, help: string, label?: string) =>
+    new Counter({
+      name: `nexus_mesh_router_${name}`,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers: [metrics.registry],
+    });
+  const stored = counter("mail_stored_total", "Durable messages committed.");
+  const duplicates = counter("mail_duplicates_total", "Durable messages that were stored before.");
+  const delivered = counter("mail_delivered_total", "Deliveries of durable messages.", "again");
+  const first = delivered.labels("false");
+  const again = delivered.labels("true");
+  const acknowledged = counter("mail_acknowledged_total", "Durable messages acknowledged.");
+  const failed = counter("mail_failed_total", "Deliveries of durable messages that failed.");
+  const died = counter("mail_died_total", "Durable messages given up, by reason.", "reason");
+  return {
+    mailStored: (count) => stored.inc(count),
+    mailDuplicate: () => duplicates.inc(),
+    mailDelivered: (isAgain) => (isAgain ? again : first).inc(),
+    mailAcknowledged: () => acknowledged.inc(),
+    mailFailed: () => failed.inc(),
+    mailDied: (reason) => died.inc({ reason }),
+  };
+}
+
 function reportEvents(metrics: Metrics, logger: Logger): ReportEvents {
   const reported = metrics.counter({
     name: "presences_reported_total",
@@ -169,6 +226,10 @@ function reportEvents(metrics: Metrics, logger: Logger): ReportEvents {
     renewalFailed(error) {
       failures.inc({ to: "store" });
       logger.warn({ err: error }, "the replica could not renew itself; it is repeated");
+    },
+    mailWriteFailed(error) {
+      failures.inc({ to: "mail" });
+      logger.warn({ err: error }, "mail could not be written or read; it is tried again");
     },
   };
 }

@@ -4,8 +4,13 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
-import { createPool, migrate } from "@nexus/postgres";
-import { AgentSessionService, DispatchService, MessagingService } from "@nexus/proto/mesh";
+import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
+import {
+  AgentSessionService,
+  DeadMessageService,
+  DispatchService,
+  MessagingService,
+} from "@nexus/proto/mesh";
 import { WireWriter } from "@nexus/rpc";
 import {
   createServiceFrame,
@@ -19,6 +24,7 @@ import type { MeshRouterConfig } from "./config.ts";
 import type { SessionName } from "./domain/carried.ts";
 import { DispatchHub } from "./domain/dispatch-hub.ts";
 import { SLOT_NEWS_MS, SLOT_TURN_MS } from "./domain/limits.ts";
+import { createMail, type MailParts } from "./domain/mail-parts.ts";
 import { MessageEngine } from "./domain/message-engine.ts";
 import { PresenceBoard } from "./domain/presence.ts";
 import { SessionDirectory } from "./domain/session-directory.ts";
@@ -28,13 +34,19 @@ import { StandingJournal } from "./domain/standing-journal.ts";
 import { createMeshEvents, createMeshGauges, type MeshEvents } from "./events.ts";
 import {
   createAgentSessionRelay,
+  createDeadMessageHandlers,
   createDispatchRelay,
+  createEnvelopeEncoder,
   createMessagingHandlers,
   TurnScheduler,
 } from "./handlers/index.ts";
+import { createMailWriter } from "./loops/mail-writer.ts";
 import { createPresenceReporter } from "./loops/presence-reporter.ts";
 import { createRouterRenewal } from "./loops/router-renewal.ts";
 import { createStandingWriter } from "./loops/standing-writer.ts";
+import { createDeadMessageStore } from "./store/dead-message-store.ts";
+import { dailyTables, keepDays } from "./store/mail-partitions.ts";
+import { createMailStore, MAIL_CHANNEL, type PostgresMailStore } from "./store/mail-store.ts";
 import { type ClosableSessionStore, createSessionStore } from "./store/session-store.ts";
 
 const SCHEMA = "mesh";
@@ -46,6 +58,11 @@ const SWEEPS_PER_LOST_AFTER = 20;
 const MESSAGE_EXPIRY_INTERVAL_MS = 50;
 const PRESENCE_STEP_MS = 1_000;
 const STANDING_STEP_MS = 1_000;
+/** Acknowledgements ride along with other commits; when there are none, they wait this long. */
+const MAIL_STEP_MS = 20;
+const MAIL_EXPIRY_INTERVAL_MS = 5_000;
+const MAIL_EXPIRY_BATCH = 500;
+const PARTITION_INTERVAL_MS = 600_000;
 
 /** Milliseconds since the epoch that never step back: timeouts must not depend on someone setting the clock. */
 const monotonicClock: Clock = { nowMs: () => performance.timeOrigin + performance.now() };
@@ -62,10 +79,13 @@ export async function startServer(
     const clock = overrides.clock ?? monotonicClock;
     const { current } = config;
     const routerId = current.routerId ?? `${hostname()}-${current.grpcPort}`;
-    const store = await openStore(frame, current, routerId);
-    const mesh = createMesh({ frame, config: current, store, clock });
-    addServices({ frame, config: current, mesh, clock, routerId });
+    const pool = await openPool(frame, current);
+    const store = await openStore({ frame, config: current, pool, routerId });
+    const mail = createMailStore({ pool, clock });
+    const mesh = createMesh({ frame, config: current, store, mail, clock });
+    addServices({ frame, config: current, mesh, pool, clock, routerId });
     addLoops({ frame, config: current, mesh, clock, store, routerId });
+    await addMailLoops({ frame, config: current, mesh, clock, pool, mail });
     mesh.lifecycle.adopt(
       await frame.untilUp("sessions", () => store.loadSurvivors(current.lostAfterMs)),
     );
@@ -80,7 +100,7 @@ export async function startServer(
 }
 
 /** Everything that holds state in memory. */
-interface Mesh {
+interface Mesh extends MailParts {
   readonly events: MeshEvents;
   readonly directory: SessionDirectory;
   readonly engine: MessageEngine;
@@ -90,7 +110,7 @@ interface Mesh {
   readonly lifecycle: SessionLifecycle;
   readonly opener: SessionOpener;
   /** What loops start when there is news; set once they exist. */
-  readonly wake: { presence: () => void; standing: () => void };
+  readonly wake: { presence: () => void; standing: () => void; mail: () => void };
 }
 
 interface Parts {
@@ -99,11 +119,7 @@ interface Parts {
   readonly clock: Clock;
 }
 
-async function openStore(
-  frame: ServiceFrame,
-  config: MeshRouterConfig,
-  routerId: string,
-): Promise<ClosableSessionStore> {
+async function openPool(frame: ServiceFrame, config: MeshRouterConfig): Promise<Pool> {
   const pool = createPool({
     url: config.databaseUrl,
     max: config.databasePoolMax,
@@ -115,6 +131,15 @@ async function openStore(
   frame.defer("postgres", () => pool.close());
   frame.check("postgres", () => pool.query("SELECT 1"));
   await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+  return pool;
+}
+
+async function openStore({
+  frame,
+  config,
+  pool,
+  routerId,
+}: Omit<Parts, "clock"> & { pool: Pool; routerId: string }): Promise<ClosableSessionStore> {
   const routerGraceMs = config.lostAfterMs * ROUTER_GRACE_LOST_AFTERS;
   const store = createSessionStore({ pool, routerId, routerGraceMs });
   frame.defer("session store", () => store.close());
@@ -127,17 +152,35 @@ function createMesh({
   config,
   clock,
   store,
-}: Parts & { store: ClosableSessionStore }): Mesh {
+  mail,
+}: Parts & { store: ClosableSessionStore; mail: PostgresMailStore }): Mesh {
   const { lostAfterMs, sessionsMax } = config;
   const events = createMeshEvents(frame.metrics, frame.logger);
-  const wake = { presence: () => undefined, standing: () => undefined };
+  const wake = { presence: () => undefined, standing: () => undefined, mail: () => undefined };
   const directory = new SessionDirectory();
   const board = new PresenceBoard(() => wake.presence());
   const journal = new StandingJournal(() => wake.standing());
   const idPrefix = `${randomBytes(6).toString("base64url")}.`;
-  const engine = new MessageEngine({ directory, events, idPrefix, nowMs: clock.nowMs() });
+  const letters = createMail({
+    store: mail,
+    events,
+    clock,
+    idPrefix,
+    mailboxMax: config.mailboxMax,
+    attemptsMax: config.mailAttemptsMax,
+    redeliveryInitialMs: config.redeliveryInitialMs,
+    encodeEnvelope: createEnvelopeEncoder(),
+    isKnown: (namespace, agentId) => directory.find(namespace, agentId) !== undefined,
+    wake: () => wake.mail(),
+  });
+  const nowMs = clock.nowMs();
+  const engine = new MessageEngine({ directory, events, ...letters, idPrefix, nowMs });
   const hub = new DispatchHub({ directory, events, onTally: (session) => board.touch(session) });
-  const observers = [hub, { sessionChanged: board.touch.bind(board) }];
+  const observers = [
+    hub,
+    { sessionChanged: board.touch.bind(board) },
+    { sessionChanged: letters.desk.sessionChanged.bind(letters.desk) },
+  ];
   const lifecycle = new SessionLifecycle({
     directory,
     store,
@@ -163,17 +206,28 @@ function createMesh({
     sessions: () => directory.size,
     orchestrators: () => hub.links,
     pendingMessages: () => engine.pending,
+    mailWaiting: () => letters.office.waiting,
+    mailUnacknowledged: () => letters.desk.unacknowledged,
+    mailBytes: () => letters.desk.bytes,
+    longestInbox: () => longestInbox(directory),
   });
-  return { events, directory, engine, hub, board, journal, lifecycle, opener, wake };
+  return { events, directory, engine, hub, board, journal, lifecycle, opener, wake, ...letters };
+}
+
+function longestInbox(directory: SessionDirectory): number {
+  let longest = 0;
+  for (const { inbox } of directory) longest = Math.max(longest, inbox.size);
+  return longest;
 }
 
 function addServices({
   frame,
   config,
   mesh,
+  pool,
   clock,
   routerId,
-}: Parts & { mesh: Mesh; routerId: string }): void {
+}: Parts & { mesh: Mesh; pool: Pool; routerId: string }): void {
   const { engine, hub, lifecycle, opener, events } = mesh;
   const { heartbeatIntervalMs, lostAfterMs } = config;
   const turns = new TurnScheduler();
@@ -206,7 +260,11 @@ function addServices({
         frameSent: () => events.frameSent("orchestrator"),
       }),
     )
-    .add(MessagingService, createMessagingHandlers({ engine, clock, ids: frame.ids }));
+    .add(MessagingService, createMessagingHandlers({ engine, clock, ids: frame.ids }))
+    .add(
+      DeadMessageService,
+      createDeadMessageHandlers({ deadMessages: createDeadMessageStore(pool) }),
+    );
 }
 
 function addLoops(
@@ -229,7 +287,10 @@ function addLoops(
   frame.loop({
     name: "message-expiry",
     intervalMs: MESSAGE_EXPIRY_INTERVAL_MS,
-    step: async () => void engine.expire(nowMs()),
+    step: async () => {
+      engine.expire(nowMs());
+      mesh.office.expire(nowMs());
+    },
   });
   addSlotLoops(frame, hub);
   const graceMs = lostAfterMs * ROUTER_GRACE_LOST_AFTERS;
@@ -258,4 +319,47 @@ function addLoops(
 function addSlotLoops(frame: ServiceFrame, { slots }: DispatchHub): void {
   frame.loop({ name: "slot-news", intervalMs: SLOT_NEWS_MS, step: async () => slots.tell() });
   frame.loop({ name: "slot-turns", intervalMs: SLOT_TURN_MS, step: async () => slots.turn() });
+}
+
+async function addMailLoops(
+  parts: Parts & { mesh: Mesh; pool: Pool; mail: PostgresMailStore },
+): Promise<void> {
+  const { frame, config, mesh, pool, mail } = parts;
+  const { office, desk, book, events, wake } = mesh;
+  const days = dailyTables(config.deadMessagesKeptMs);
+  await frame.untilUp("partitions", () => keepDays(pool, days));
+  frame.loop({
+    name: "mail-partitions",
+    intervalMs: PARTITION_INTERVAL_MS,
+    step: () => keepDays(pool, days),
+  });
+  frame.loop({
+    name: "mail-expiry",
+    intervalMs: MAIL_EXPIRY_INTERVAL_MS,
+    step: async (signal) => {
+      desk.giveUpExpired();
+      while (!signal.aborted && (await mail.buryExpired(MAIL_EXPIRY_BATCH)) === MAIL_EXPIRY_BATCH);
+    },
+  });
+  // Acknowledgements of the last moment: without them they would be delivered once more.
+  frame.defer("mail", () => office.work());
+  const writer = frame.loop({
+    name: "mail-writer",
+    intervalMs: MAIL_STEP_MS,
+    step: createMailWriter({ office, events }),
+  });
+  wake.mail = () => writer.trigger();
+  const listener = createListener({
+    url: config.databaseUrl,
+    channels: [MAIL_CHANNEL],
+    onNotify: (_channel, notice) => {
+      for (const id of notice.split(",")) desk.refreshById(BigInt(id));
+    },
+    onReconnect: () => {
+      for (const { mailbox } of book.readers()) desk.refreshById(mailbox.mailboxId);
+    },
+    logger: frame.logger,
+    applicationName: "nexus-mesh-router-listener",
+  });
+  frame.defer("mail listener", () => listener.close());
 }

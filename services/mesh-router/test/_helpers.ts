@@ -2,11 +2,14 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createPool } from "@nexus/postgres";
 import {
+  AckKind,
   AgentSessionService,
   type Assignment,
   type ConnectRequestSchema,
   type ConnectResponse,
+  DeadMessageService,
   type Delivery,
+  DeliveryClass,
   DeliveryOutcome,
   type DispatchRequestSchema,
   type DispatchResponse,
@@ -79,11 +82,25 @@ export class MeshFixture {
   }
 
   /** Runs a statement in the router's schema, as a superuser. */
-  async sql(text: string): Promise<void> {
+  async sql<R extends object = Record<string, unknown>>(text: string): Promise<R[]> {
     const { adminUrl, schema } = this.database;
     const pool = createPool({ url: adminUrl, max: 1, applicationName: "mesh-test", schema });
-    await pool.query(text);
+    const { rows } = await pool.query<R>(text);
     await pool.close();
+    return rows;
+  }
+
+  /** How many rows of mail there are. */
+  async mailCount(): Promise<number> {
+    const [row] = await this.sql<{ count: number }>("SELECT count(*)::int AS count FROM mail");
+    return row?.count ?? -1;
+  }
+
+  /** Waits until the table holds this many rows of mail. */
+  async untilMail(count: number): Promise<void> {
+    await waitFor(async () => (await this.mailCount()) === count, {
+      what: `${count} rows of mail`,
+    });
   }
 
   onClose(close: () => unknown): void {
@@ -169,6 +186,12 @@ export class RunningRouter {
     return new TestOrchestrator(this.channel, token);
   }
 
+  deadMessages(token: string) {
+    return createRpcClient(DeadMessageService, this.channel, {
+      tokens: { token: async () => token },
+    });
+  }
+
   messaging(token: string) {
     return createRpcClient(MessagingService, this.channel, {
       tokens: { token: async () => token },
@@ -236,6 +259,9 @@ export interface PostOptions {
   readonly inReplyTo?: string;
   readonly timeout?: { readonly seconds: bigint; readonly nanos: number };
   readonly traceparent?: string;
+  readonly deliveryClass?: DeliveryClass;
+  readonly ttl?: { readonly seconds: bigint; readonly nanos: number };
+  readonly ackWait?: { readonly seconds: bigint; readonly nanos: number };
 }
 
 /** An agent that does nothing on its own. */
@@ -292,6 +318,21 @@ export class TestAgent {
   post(messageId: string, toAgentId: string, more: PostOptions = {}) {
     const payload = { contentType: "text/plain", data: new TextEncoder().encode(messageId) };
     this.send({ sends: [{ messageId, toAgentId, payload, ...more }] });
+  }
+
+  /** Sends one durable message. */
+  mail(messageId: string, toAgentId: string, more: PostOptions = {}) {
+    this.post(messageId, toAgentId, { deliveryClass: DeliveryClass.DURABLE, ...more });
+  }
+
+  /** Says a word about a delivery. */
+  ack(deliveryId: string, kind = AckKind.DONE, message = ""): void {
+    this.send({ acks: [{ deliveryId, kind, message }] });
+  }
+
+  /** The ids of the durable messages delivered so far, in order. */
+  get mailIds(): string[] {
+    return this.deliveries.filter(({ messageId }) => messageId !== "").map((one) => one.messageId);
   }
 
   async delivery(index = 0): Promise<Delivery> {

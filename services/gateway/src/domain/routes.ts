@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { AnalyticsService } from "@nexus/proto/insight";
-import { AgentSessionService, MessagingService } from "@nexus/proto/mesh";
+import { AgentSessionService, DeadMessageService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
@@ -28,5 +28,6 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: JobService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },
   { desc: MessagingService, upstream: "mesh-router" },
+  { desc: DeadMessageService, upstream: "mesh-router" },
   { desc: AnalyticsService, upstream: "insight" },
 ];

@@ -1,4 +1,4 @@
-import type { Message, Sender, SendResult } from "./message.ts";
+import type { Sender, SendResult, Unsettled } from "./message.ts";
 
 /** What a caller learns. */
 export interface CallAnswer {
@@ -11,7 +11,9 @@ export interface CallAnswer {
 export class Caller implements Sender {
   readonly namespace: string;
   readonly principalId: string;
-  readonly unsettled = new Map<string, Message>();
+  readonly unsettled = new Map<string, Unsettled>();
+  /** Calls have no order among each other, so what they send is never a continuation. */
+  readonly stream = undefined;
   readonly answer: Promise<CallAnswer>;
   #resolve: (answer: CallAnswer) => void = () => undefined;
   #reply: Uint8Array | undefined;

@@ -79,3 +79,51 @@ export const PRESENCE_BATCH_MAX = 512;
 
 /** Ended sessions whose last presence waits for a registry that is away. */
 export const PRESENCE_ENDED_MAX = 10_000;
+
+/** Durable messages of one mailbox, in the table; a setting. */
+export const MAILBOX_MAX = 10_000;
+
+/** Messages of one mailbox in memory, and their bytes: the window that is near its delivery. The rest is read when half is gone. */
+export const MAIL_WINDOW = 1_024;
+export const MAIL_WINDOW_BYTES = 4 * MiB;
+
+/** Bytes of all mail in memory. Beyond it a mailbox gets only this many messages at a time, so that each goes on. */
+export const MAIL_BYTES_MAX = 128 * MiB;
+export const MAIL_WINDOW_POOR = 16;
+
+/** Mailboxes and messages that one statement reads. */
+export const MAIL_LOAD_BOXES = 64;
+export const MAIL_LOAD_ROWS = 512;
+
+/** New messages of one transaction, and their bytes. */
+export const MAIL_BATCH = 1_024;
+export const MAIL_BATCH_BYTES = 8 * MiB;
+
+/** Sessions whose mailbox one statement looks up. */
+export const MAIL_RESOLVE_BATCH = 512;
+
+/** New messages that wait for their commit, and their bytes. */
+export const MAIL_POSTS_MAX = 20_000;
+export const MAIL_POSTS_BYTES_MAX = 64 * MiB;
+
+/** Acknowledgements that wait for a commit to ride along with; this many make one of their own at once. */
+export const MAIL_ACKS_WAITING = 512;
+
+/** Mailboxes whose number and length a replica knows. */
+export const MAILBOXES_KNOWN_MAX = 50_000;
+
+/** What is known of a mailbox's length is read anew before it refuses, unless it is younger than this. */
+export const MAILBOX_COUNT_FRESH_MS = 1_000;
+
+/** Senders whose empty lanes a mailbox remembers. */
+export const LANES_IDLE_MAX = 1_024;
+
+/** How long a durable message is kept, and how long its receiver may be silent, when its sender does not say. */
+export const MAIL_TTL_DEFAULT_MS = 86_400_000;
+export const ACK_WAIT_DEFAULT_MS = 30_000;
+
+/** The delay after failures grows up to this. */
+export const REDELIVERY_MAX_MS = 300_000;
+
+/** Attempts before a message is a dead letter; a setting. */
+export const MAIL_ATTEMPTS_MAX = 10;

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Caller } from "./caller.ts";
 import { MESSAGE_QUEUE_MAX, PENDING_PER_SENDER_MAX } from "./limits.ts";
-import type { Letter } from "./message.ts";
+import { NO_MAIL } from "./mail.fake.ts";
+import type { Deliverable, Letter } from "./message.ts";
 import { MessageEngine } from "./message-engine.ts";
 import { Session } from "./session.ts";
 import { SessionDirectory } from "./session-directory.ts";
@@ -22,7 +23,7 @@ beforeEach(() => {
     messageSettled: () => undefined,
     messageDelivered: (ms: number) => void latencies.push(ms),
   };
-  engine = new MessageEngine({ directory, events, idPrefix: "p.", nowMs });
+  engine = new MessageEngine({ directory, events, ...NO_MAIL, idPrefix: "p.", nowMs });
 });
 
 function agent(agentId: string, credit = 10_000): Session {
@@ -53,10 +54,14 @@ const letter = (messageId: string, toAgentId: string, more: Partial<Letter> = {}
   ...more,
 });
 
+function messageIdOf(delivery: Deliverable): string {
+  return delivery.kind === "message" ? delivery.messageId : "";
+}
+
 /** Writes what waits for a session, as its stream would. */
 function read(session: Session) {
   const batch = session.outbox.take();
-  if (batch !== undefined) engine.written(session, batch.deliveries);
+  if (batch !== undefined) engine.written(session, batch.deliveries, batch.leftOut);
   return { deliveries: batch?.deliveries ?? [], outcomes: batch?.outcomes ?? [] };
 }
 
@@ -67,7 +72,8 @@ describe("MessageEngine", () => {
     const [alice, bob] = [agent("alice"), agent("bob")];
     engine.send(alice, letter("m", "bob"), nowMs);
     const [delivery] = read(bob).deliveries;
-    engine.acknowledge(bob, delivery?.deliveryId ?? "", nowMs + 7);
+    const ack = { deliveryId: delivery?.deliveryId ?? "", kind: "done", text: "" } as const;
+    engine.acknowledge(bob, ack, nowMs + 7);
     expect(outcomes(alice)).toEqual(["delivered"]);
     expect(latencies).toEqual([7]);
     expect(engine.pending).toBe(0);
@@ -104,7 +110,7 @@ describe("MessageEngine", () => {
     expect(bob.inbox.size).toBeGreaterThan(10);
     const order: string[] = [];
     for (let batch = read(bob); batch.deliveries.length > 0; batch = read(bob)) {
-      order.push(...batch.deliveries.map(({ messageId }) => messageId));
+      order.push(...batch.deliveries.map(messageIdOf));
     }
     expect(order).toEqual(Array.from({ length: 20 }, (_, i) => `m${i}`));
   });
@@ -165,9 +171,9 @@ describe("MessageEngine", () => {
     for (let i = 0; i < 5; i += 1) engine.send(alice, letter(`m${i}`, "bob"), nowMs);
     expect(bob.inbox.size).toBe(2);
     engine.restart(bob, 1);
-    expect(read(bob).deliveries.map(({ messageId }) => messageId)).toEqual(["m0"]);
+    expect(read(bob).deliveries.map(messageIdOf)).toEqual(["m0"]);
     engine.grant(bob, 10);
-    const rest = read(bob).deliveries.map(({ messageId }) => messageId);
+    const rest = read(bob).deliveries.map(messageIdOf);
     expect(rest).toEqual(["m1", "m2", "m3", "m4"]);
   });
 
@@ -177,7 +183,7 @@ describe("MessageEngine", () => {
     read(bob);
     engine.send(alice, letter("unwritten", "bob"), nowMs);
     engine.send(alice, letter("waiting", "bob"), nowMs);
-    engine.ended(bob);
+    engine.ended(bob, false, nowMs);
     const said = read(alice).outcomes.map(({ messageId, outcome }) => [messageId, outcome]);
     expect(Object.fromEntries(said)).toEqual({
       written: "expired",

@@ -1,4 +1,4 @@
-/** Ephemeral messages: in memory, at most once, in order per pair, with exactly one outcome each. */
+/** Ephemeral messages: in memory, at most once, in order per pair, with exactly one outcome each. Durable ones go to the mail. */
 import { Caller } from "./caller.ts";
 import { detachFromFrame } from "./carried.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
@@ -10,8 +10,18 @@ import {
   PENDING_MESSAGES_MAX,
   PENDING_PER_SENDER_MAX,
 } from "./limits.ts";
-import { type Letter, Message, type Outcome, type Sender } from "./message.ts";
-import { canTake, expiryText, whyRefused } from "./message-rules.ts";
+import type { Acknowledgement } from "./mail.ts";
+import type { MailDesk } from "./mail-desk.ts";
+import type { MailOffice } from "./mail-office.ts";
+import {
+  type Deliverable,
+  type Letter,
+  Message,
+  type Outcome,
+  type Sender,
+  type Verdict,
+} from "./message.ts";
+import { canTake, expiryText, refused, whyRefused } from "./message-rules.ts";
 import type { MessageEvents } from "./ports.ts";
 import { Session } from "./session.ts";
 import type { SessionDirectory } from "./session-directory.ts";
@@ -20,6 +30,9 @@ import type { SessionDirectory } from "./session-directory.ts";
 export interface MessageEngineInit {
   readonly directory: SessionDirectory;
   readonly events: MessageEvents;
+  /** Where durable messages are stored, and from where they are delivered. */
+  readonly office: Pick<MailOffice, "post" | "arrived">;
+  readonly desk: Pick<MailDesk, "acknowledge" | "pump" | "restarted" | "ended">;
   /** Unique per start of the replica: begins every delivery id. */
   readonly idPrefix: string;
   readonly nowMs: number;
@@ -29,6 +42,8 @@ export interface MessageEngineInit {
 export class MessageEngine {
   readonly #directory: SessionDirectory;
   readonly #events: MessageEvents;
+  readonly #office: MessageEngineInit["office"];
+  readonly #desk: MessageEngineInit["desk"];
   readonly #idPrefix: string;
   readonly #deadlines: DeadlineWheel<Message>;
   #nextId = 0;
@@ -37,6 +52,8 @@ export class MessageEngine {
   constructor(init: MessageEngineInit) {
     this.#directory = init.directory;
     this.#events = init.events;
+    this.#office = init.office;
+    this.#desk = init.desk;
     this.#idPrefix = init.idPrefix;
     this.#deadlines = new DeadlineWheel(init.nowMs);
   }
@@ -48,17 +65,19 @@ export class MessageEngine {
 
   /** Takes a message in. Its outcome goes to the sender, at once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    const refused = whyRefused(sender, letter);
-    if (refused !== undefined) this.#answer(sender, letter, { outcome: "refused", text: refused });
+    const refusal = whyRefused(sender, letter);
+    if (refusal !== undefined) this.#answer(sender, letter, refusal);
     else if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
+    else if (letter.mail !== undefined) this.#office.post(sender, letter, letter.mail);
     else if (letter.inReplyTo !== "") this.#sendReply(sender, letter, nowMs);
     else this.#sendLetter(sender, letter, nowMs);
   }
 
   /** The receiver took a delivery in. Acks of deliveries that are settled are late and mean nothing. */
-  acknowledge(session: Session, deliveryId: string, nowMs: number): void {
-    const message = session.delivered.get(deliveryId);
-    if (message?.phase !== "sent") return;
+  acknowledge(session: Session, ack: Acknowledgement, nowMs: number): void {
+    const message = session.delivered.get(ack.deliveryId);
+    if (message === undefined) this.#desk.acknowledge(session, ack, nowMs);
+    if (message?.phase !== "sent" || ack.kind !== "done") return;
     if (message.expectsReply) message.phase = "taken";
     else this.#deliveredAt(message, nowMs);
   }
@@ -67,6 +86,7 @@ export class MessageEngine {
   grant(session: Session, credit: number): void {
     session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + credit);
     this.#pump(session);
+    this.#desk.pump(session);
   }
 
   /** A new stream begins with its own credit: what was queued under the old one's, but not written, waits again. */
@@ -74,6 +94,7 @@ export class MessageEngine {
     const waiting = [...session.inbox];
     session.inbox.clear();
     for (const message of session.outbox.takeBackDeliveries()) {
+      if (message.kind === "mail") continue;
       session.delivered.delete(message.deliveryId);
       if (message.phase !== "sent") continue;
       message.phase = "queued";
@@ -81,25 +102,31 @@ export class MessageEngine {
     }
     for (const message of waiting) session.inbox.add(message);
     session.credit = 0;
+    this.#desk.restarted(session);
+    this.#office.arrived(session);
     this.grant(session, credit);
   }
 
-  /** Deliveries were written to the stream: their bodies are let go and the next may follow. */
-  written(session: Session, deliveries: readonly Message[]): void {
-    for (const message of deliveries) this.#release(message);
+  /** Deliveries were written to the stream: their bodies are let go and the next may follow. What was left out used no credit. */
+  written(session: Session, deliveries: readonly Deliverable[], leftOut: number): void {
+    for (const delivery of deliveries) if (delivery.kind === "message") this.#release(delivery);
+    session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + leftOut);
     if (session.inbox.size > 0) this.#pump(session);
+    this.#desk.pump(session);
   }
 
   /** Gives up what was never written to an agent that does not read. */
   unread(session: Session): void {
     for (const message of session.outbox.takeBackDeliveries()) {
+      if (message.kind === "mail") continue;
       this.#settle(message, "overloaded", "the receiver does not read");
     }
   }
 
   /** Settles everything that was meant for a session that is over. */
-  ended(session: Session): void {
-    const unwritten = session.outbox.takeBackDeliveries();
+  ended(session: Session, onPurpose: boolean, nowMs: number): void {
+    this.#desk.ended(session, onPurpose, nowMs);
+    const unwritten = session.outbox.takeBackDeliveries().filter(isMessage);
     for (const message of [...unwritten, ...session.inbox]) {
       this.#settle(message, "no_such_agent", "the receiver's session ended");
     }
@@ -118,7 +145,8 @@ export class MessageEngine {
   /** The sender no longer waits: what was not delivered yet is withdrawn. */
   abandon(sender: Sender): void {
     for (const message of [...sender.unsettled.values()]) {
-      if (message.phase === "queued") this.#settle(message, "expired", "the sender left");
+      if (message.kind !== "message" || message.phase !== "queued") continue;
+      this.#settle(message, "expired", "the sender left");
     }
   }
 
@@ -147,7 +175,7 @@ export class MessageEngine {
     const request = sender instanceof Session ? sender.delivered.get(letter.inReplyTo) : undefined;
     if (request === undefined || !request.expectsReply || request.phase === "answered") {
       const text = "it answers no delivery that waits for a reply";
-      this.#answer(sender, letter, { outcome: "refused", text });
+      this.#answer(sender, letter, refused("NOT_AWAITED", text));
       return;
     }
     const asker = request.sender;
@@ -245,13 +273,9 @@ export class MessageEngine {
     this.#answer(sender, letter, { outcome: "overloaded", text, retryAfterMs });
   }
 
-  #answer(
-    sender: Sender,
-    { messageId }: { readonly messageId: string },
-    answer: { outcome: Outcome; text: string; retryAfterMs?: number },
-  ): void {
-    this.#events.messageSettled(answer.outcome);
-    sender.takeResult({ messageId, ...answer });
+  #answer(sender: Sender, { messageId }: { readonly messageId: string }, verdict: Verdict): void {
+    this.#events.messageSettled(verdict.outcome);
+    sender.takeResult({ messageId, ...verdict });
   }
 }
 
@@ -259,4 +283,8 @@ interface ReplyParts {
   readonly sender: Sender;
   readonly letter: Letter;
   readonly request: Message;
+}
+
+function isMessage(delivery: Deliverable): delivery is Message {
+  return delivery.kind === "message";
 }

@@ -1,17 +1,27 @@
 /** What decides about a message, without anything that changes. */
 import { DELIVERY_BACKLOG_BYTES } from "./limits.ts";
-import type { Letter, Message, Sender } from "./message.ts";
+import type { Letter, Message, RefusedReason, Sender, Verdict } from "./message.ts";
 import { Session } from "./session.ts";
 
 /** Says why a message is refused whatever the receiver; undefined when it is not. */
-export function whyRefused(sender: Sender, letter: Letter): string | undefined {
-  if (sender.unsettled.has(letter.messageId)) return "a message with this id has no outcome yet";
+export function whyRefused(sender: Sender, letter: Letter): Verdict | undefined {
+  if (sender.unsettled.has(letter.messageId)) {
+    return refused("MESSAGE_ID_PENDING", "a message with this id has no outcome yet");
+  }
+  if (letter.mail !== undefined && (letter.expectsReply || letter.inReplyTo !== "")) {
+    return refused("NOT_DURABLE", "a durable message neither expects a reply nor is one");
+  }
   if (letter.inReplyTo !== "") return undefined;
-  if (letter.toAgentId === "") return "it names no receiver";
+  if (letter.toAgentId === "") return refused("NO_RECEIVER", "it names no receiver");
   if (sender instanceof Session && letter.toAgentId === sender.agentId) {
-    return "it names its sender as receiver";
+    return refused("SELF", "it names its sender as receiver");
   }
   return undefined;
+}
+
+/** Makes the answer to a message that is refused. */
+export function refused(reason: RefusedReason, text: string): Verdict {
+  return { outcome: "refused", reason, text };
 }
 
 /** Says whether a session takes another delivery now: it reads, granted it, and is not behind. */

@@ -1,8 +1,15 @@
 /** One message on its way, and what becomes of it. */
 import { ITEM_OVERHEAD_BYTES } from "./limits.ts";
+import type { MailDelivery, MailTerms } from "./mail.ts";
 
 /** What became of a message. Every message gets exactly one. */
-export type Outcome = "delivered" | "overloaded" | "expired" | "no_such_agent" | "refused";
+export type Outcome =
+  | "delivered"
+  | "overloaded"
+  | "expired"
+  | "no_such_agent"
+  | "refused"
+  | "queued";
 
 /** All outcomes, for tables and metrics. */
 export const OUTCOMES: readonly Outcome[] = [
@@ -11,16 +18,37 @@ export const OUTCOMES: readonly Outcome[] = [
   "expired",
   "no_such_agent",
   "refused",
+  "queued",
 ];
 
-/** The answer to one Send. */
-export interface SendResult {
-  readonly messageId: string;
+/** Why a message was refused: the stable words of the contract. */
+export type RefusedReason =
+  | "MESSAGE_ID_PENDING"
+  | "MESSAGE_ID_REUSED"
+  | "NO_RECEIVER"
+  | "SELF"
+  | "NOT_AWAITED"
+  | "NOT_DURABLE"
+  | "NOT_STORABLE";
+
+/** What became of a message, without its name. */
+export interface Verdict {
   readonly outcome: Outcome;
   /** For people; empty when it was delivered. */
   readonly text: string;
   /** For `overloaded`. */
   readonly retryAfterMs?: number;
+  /** For `refused`. */
+  readonly reason?: RefusedReason;
+  /** For `queued`: messages in the mailbox. */
+  readonly position?: number;
+  /** For `queued`: it had been stored before. */
+  readonly duplicate?: boolean;
+}
+
+/** The answer to one Send. */
+export interface SendResult extends Verdict {
+  readonly messageId: string;
 }
 
 /** What a sender asks for. */
@@ -37,7 +65,15 @@ export interface Letter {
   readonly timeoutMs: number;
   /** UTF-8, checked. */
   readonly traceparent: Uint8Array;
+  /** How it is kept; undefined for an ephemeral one. */
+  readonly mail?: MailTerms | undefined;
 }
+
+/** A message that was sent and has no outcome yet. */
+export type Unsettled = Message | Post;
+
+/** What an agent's stream carries. */
+export type Deliverable = Message | MailDelivery;
 
 /** Where a message is going. */
 export interface Receiver {
@@ -52,7 +88,9 @@ export interface Sender {
   readonly namespace: string;
   readonly principalId: string;
   /** What it sent that has no outcome yet, by its message id. */
-  readonly unsettled: Map<string, Message>;
+  readonly unsettled: Map<string, Unsettled>;
+  /** The stream that it sends by: its durable messages follow each other while it is the same. */
+  readonly stream: object | undefined;
   /** Takes the outcome of one of its messages. */
   takeResult(result: SendResult): void;
 }
@@ -76,6 +114,7 @@ interface MessageInit {
 
 /** A message that the router has accepted. */
 export class Message {
+  readonly kind = "message";
   readonly deliveryId: string;
   readonly messageId: string;
   readonly sender: Sender;
@@ -110,4 +149,51 @@ export class Message {
     this.payload = letter.payload;
     this.sizeBytes = letter.payload.byteLength + ITEM_OVERHEAD_BYTES;
   }
+
+  /** False once it has its outcome: it is not written any more. */
+  get isDue(): boolean {
+    return this.phase === "sent";
+  }
+}
+
+/** A durable message that waits for its commit. */
+export class Post {
+  readonly kind = "post";
+  readonly messageId: string;
+  readonly sender: Sender;
+  readonly toAgentId: string;
+  readonly terms: MailTerms;
+  readonly key: string;
+  readonly bodyHash: bigint;
+  readonly envelope: Uint8Array;
+  /** The sender's stream as it was sent. */
+  readonly stream: object | undefined;
+  readonly expiresAtMs: number;
+  readonly sizeBytes: number;
+  /** True once it has its outcome. */
+  over = false;
+
+  constructor(init: PostInit) {
+    const { letter, sender } = init;
+    this.messageId = letter.messageId;
+    this.sender = sender;
+    this.stream = sender.stream;
+    this.toAgentId = letter.toAgentId;
+    this.terms = init.terms;
+    this.key = init.key;
+    this.bodyHash = init.bodyHash;
+    this.envelope = init.envelope;
+    this.expiresAtMs = init.expiresAtMs;
+    this.sizeBytes = init.envelope.byteLength + ITEM_OVERHEAD_BYTES;
+  }
+}
+
+interface PostInit {
+  readonly sender: Sender;
+  readonly letter: Letter;
+  readonly terms: MailTerms;
+  readonly key: string;
+  readonly bodyHash: bigint;
+  readonly envelope: Uint8Array;
+  readonly expiresAtMs: number;
 }

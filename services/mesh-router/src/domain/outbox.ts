@@ -8,7 +8,7 @@ import {
   OUTBOX_BYTES_MAX,
   OUTBOX_ITEMS_MAX,
 } from "./limits.ts";
-import type { Message, SendResult } from "./message.ts";
+import type { Deliverable, SendResult } from "./message.ts";
 
 /** The notice that the router is about to stop. */
 export interface DrainNotice {
@@ -22,7 +22,9 @@ export interface AgentBatch {
   readonly cancels: CarriedOrder[];
   /** Encoded results. */
   readonly results: Uint8Array[];
-  readonly deliveries: Message[];
+  readonly deliveries: Deliverable[];
+  /** Deliveries that were not due any more: their credit was not used. */
+  leftOut: number;
   readonly outcomes: SendResult[];
   drain: DrainNotice | undefined;
 }
@@ -34,7 +36,7 @@ export class Outbox {
   readonly #assignments = new Fifo<CarriedOrder>();
   readonly #cancels = new Fifo<CarriedOrder>();
   readonly #results = new Fifo<Uint8Array>();
-  readonly #deliveries = new Fifo<Message>();
+  readonly #deliveries = new Fifo<Deliverable>();
   readonly #outcomes = new Fifo<SendResult>();
   #drain: DrainNotice | undefined;
   #deliveryBytes = 0;
@@ -89,7 +91,7 @@ export class Outbox {
     return this.#push(this.#outcomes, item);
   }
 
-  pushDelivery(item: Message): boolean {
+  pushDelivery(item: Deliverable): boolean {
     if (!this.#push(this.#deliveries, item)) return false;
     this.#deliveryBytes += item.sizeBytes;
     return true;
@@ -107,6 +109,7 @@ export class Outbox {
       cancels: moveSome(this.#cancels),
       results: moveSome(this.#results),
       deliveries: [],
+      leftOut: 0,
       outcomes: moveSome(this.#outcomes),
       drain: this.#drain,
     };
@@ -122,7 +125,7 @@ export class Outbox {
   }
 
   /** Takes out every delivery that was never written. */
-  takeBackDeliveries(): Message[] {
+  takeBackDeliveries(): Deliverable[] {
     this.#deliveryBytes = 0;
     return this.#deliveries.remove(() => true);
   }
@@ -171,7 +174,10 @@ export class Outbox {
       if (bytes > 0 && bytes + next.sizeBytes > FRAME_BYTES_MAX) break;
       this.#deliveries.shift();
       this.#deliveryBytes -= next.sizeBytes;
-      if (next.phase !== "sent") continue;
+      if (!next.isDue) {
+        batch.leftOut += 1;
+        continue;
+      }
       bytes += next.sizeBytes;
       batch.deliveries.push(next);
     }

@@ -98,4 +98,5 @@ export interface ReportEvents {
   presenceReported(count: number, unknown: number): void;
   presenceFailed(error: unknown): void;
   renewalFailed(error: unknown): void;
+  mailWriteFailed(error: unknown): void;
 }

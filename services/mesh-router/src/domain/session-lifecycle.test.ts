@@ -2,6 +2,7 @@ import { createIds, createManualClock, type NexusError } from "@nexus/shared";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type FakeRows, FakeSessionStore } from "../store/session-store.fake.ts";
 import { DispatchHub } from "./dispatch-hub.ts";
+import { NO_MAIL } from "./mail.fake.ts";
 import { MessageEngine } from "./message-engine.ts";
 import type { Session, SessionStream } from "./session.ts";
 import { SessionDirectory } from "./session-directory.ts";
@@ -43,7 +44,7 @@ function createWorld(routerId = "a", rows: FakeRows = new Map()) {
     sessionEnded: () => undefined,
   };
   const nowMs = clock.nowMs();
-  const engine = new MessageEngine({ directory, events: quiet, idPrefix: "p.", nowMs });
+  const engine = new MessageEngine({ directory, events: quiet, ...NO_MAIL, idPrefix: "p.", nowMs });
   const hub = new DispatchHub({ directory, events: quiet, onTally: () => undefined });
   const journal = new StandingJournal(() => undefined);
   const observer = {

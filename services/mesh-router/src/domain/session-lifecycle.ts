@@ -218,7 +218,7 @@ export class SessionLifecycle {
 
   #finish(session: Session, cause: string): void {
     this.#init.directory.remove(session);
-    this.#init.engine.ended(session);
+    this.#init.engine.ended(session, cause === "goodbye", this.#init.clock.nowMs());
     session.tasks.clear();
     this.#init.events.sessionEnded(session, cause);
   }

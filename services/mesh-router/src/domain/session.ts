@@ -1,7 +1,7 @@
 import type { NexusError } from "@nexus/shared";
 import type { CarriedOrder, SessionName } from "./carried.ts";
 import { sessionTooSlow } from "./mesh-errors.ts";
-import type { Message, Receiver, Sender, SendResult } from "./message.ts";
+import type { Deliverable, Message, Receiver, Sender, SendResult, Unsettled } from "./message.ts";
 import { type DrainNotice, Outbox } from "./outbox.ts";
 import { isAttached, isOver, type SessionState } from "./session-state.ts";
 import { TaskTally } from "./task-tally.ts";
@@ -53,7 +53,7 @@ export class Session implements SessionName, Sender, Receiver {
   credit = 0;
   readonly inbox = new Set<Message>();
   readonly delivered = new Map<string, Message>();
-  readonly unsettled = new Map<string, Message>();
+  readonly unsettled = new Map<string, Unsettled>();
 
   constructor(init: SessionInit) {
     this.namespace = init.namespace;
@@ -93,8 +93,8 @@ export class Session implements SessionName, Sender, Receiver {
     this.#pushed(this.outbox.pushResult(item));
   }
 
-  pushDelivery(message: Message): void {
-    this.#pushed(this.outbox.pushDelivery(message));
+  pushDelivery(delivery: Deliverable): void {
+    this.#pushed(this.outbox.pushDelivery(delivery));
   }
 
   pushDrain(notice: DrainNotice): void {

@@ -9,7 +9,7 @@ import {
   type WireWriter,
 } from "@nexus/rpc";
 import { NexusError, withDeadline } from "@nexus/shared";
-import { HELLO_TIMEOUT_MS } from "../domain/limits.ts";
+import { HELLO_TIMEOUT_MS, PENDING_PER_SENDER_MAX } from "../domain/limits.ts";
 import { agentIdMismatch, frameInvalid } from "../domain/mesh-errors.ts";
 import type { Session } from "../domain/session.ts";
 import type { BreakCause, HelloRequest } from "../domain/session-lifecycle.ts";
@@ -116,7 +116,7 @@ function takeFrame(deps: ConnectDeps, session: Session): Buffer | undefined {
   const nowMs = deps.clock.nowMs();
   session.readAtMs = nowMs;
   const frame = writeAgentFrame(deps.writer, batch, nowMs);
-  deps.engine.written(session, batch.deliveries);
+  deps.engine.written(session, batch.deliveries, batch.leftOut);
   deps.frameSent();
   return frame;
 }
@@ -131,6 +131,7 @@ function welcomeFrame(deps: ConnectDeps, { session, resumed, resumeToken }: Open
       heartbeatInterval: durationFromMs(deps.heartbeatIntervalMs),
       lostAfter: durationFromMs(deps.lostAfterMs),
       serverVersion: deps.serverVersion,
+      sendCredit: PENDING_PER_SENDER_MAX,
     },
   });
   return Buffer.from(toBinary(ConnectResponseSchema, frame));

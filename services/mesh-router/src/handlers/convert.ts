@@ -24,6 +24,7 @@ export const OUTCOME_NUMBERS: Readonly<Record<Outcome, DeliveryOutcome>> = {
   expired: DeliveryOutcome.EXPIRED,
   no_such_agent: DeliveryOutcome.NO_SUCH_AGENT,
   refused: DeliveryOutcome.REFUSED,
+  queued: DeliveryOutcome.QUEUED,
 };
 
 const STATES: Readonly<Record<DomainState, SessionState>> = {
@@ -41,10 +42,18 @@ export function timeoutOf(timeout: Duration | undefined): number {
 
 /** Writes the answer to a Send. */
 export function toSendOutcome(result: SendResult): SendOutcome {
-  const { messageId, retryAfterMs } = result;
+  const { messageId, retryAfterMs, reason = "", position = 0, duplicate = false } = result;
   const outcome = OUTCOME_NUMBERS[result.outcome];
   const retryAfter = retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(retryAfterMs) };
-  return create(SendOutcomeSchema, { messageId, outcome, message: result.text, ...retryAfter });
+  return create(SendOutcomeSchema, {
+    messageId,
+    outcome,
+    message: result.text,
+    ...retryAfter,
+    reason,
+    position: BigInt(position),
+    duplicate,
+  });
 }
 
 /** Describes a session for an orchestrator. */

@@ -47,7 +47,7 @@ function applyItems(deps: FrameDeps, session: Session, frame: AgentFrame): void 
   const { lifecycle, engine, hub } = deps;
   const nowMs = deps.clock.nowMs();
   lifecycle.heard(session, nowMs);
-  for (const deliveryId of frame.acks) engine.acknowledge(session, deliveryId, nowMs);
+  for (const ack of frame.acks) engine.acknowledge(session, ack, nowMs);
   for (const send of frame.sends) engine.send(session, send, nowMs);
   for (const update of frame.updates) hub.publish(session, update);
   if (frame.heartbeat !== undefined) {

@@ -27,6 +27,7 @@ describe("the renewal of a replica", () => {
       events: {
         presenceReported: () => undefined,
         presenceFailed: () => undefined,
+        mailWriteFailed: () => undefined,
         renewalFailed: () => {
           failures += 1;
         },

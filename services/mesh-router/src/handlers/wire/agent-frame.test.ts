@@ -73,6 +73,15 @@ const timeouts = fc.option(
   ),
   { nil: undefined },
 );
+const lifetimes = fc.option(
+  fc.constantFrom(
+    { seconds: 0n, nanos: 999_999_999 },
+    { seconds: 1n, nanos: 0 },
+    { seconds: 604_800n, nanos: 0 },
+    { seconds: 604_800n, nanos: 1 },
+  ),
+  { nil: undefined },
+);
 
 const updates = fc.record({
   taskId: texts(64),
@@ -113,11 +122,16 @@ const sends = fc
     inReplyTo: texts(64),
     timeout: timeouts,
     traceparent: texts(64),
+    deliveryClass: ints(2, 3),
+    ttl: lifetimes,
+    ackWait: timeouts,
   })
-  .map(({ payload, timeout, ...rest }) => ({
+  .map(({ payload, timeout, ttl, ackWait, ...rest }) => ({
     ...rest,
     ...(payload && { payload }),
     ...(timeout && { timeout }),
+    ...(ttl && { ttl }),
+    ...(ackWait && { ackWait }),
   }));
 
 const singles = fc.oneof(
@@ -160,7 +174,9 @@ describe("readAgentFrame against the contract's rules", () => {
   );
   check(
     "acks",
-    texts(64).map((deliveryId) => ({ acks: [{ deliveryId }] })),
+    fc
+      .record({ deliveryId: texts(64), kind: ints(4, 5), message: texts(512) })
+      .map((ack) => ({ acks: [ack] })),
   );
   check("single messages", singles);
 
@@ -187,7 +203,7 @@ describe("readAgentFrame", () => {
       credit: { slots: 0, messages: 7 },
     });
     const frame = readAgentFrame(bytes);
-    expect(frame.acks).toEqual(["d1"]);
+    expect(frame.acks).toEqual([{ deliveryId: "d1", kind: "done", text: "" }]);
     expect(frame.credit).toMatchObject({ slots: 0, messages: 7 });
     expect(frame.updates).toMatchObject([
       { taskId: "task_1", fence: 2n ** 60n, kind: "completed" },
@@ -230,7 +246,9 @@ describe("readAgentFrame", () => {
     const added = Buffer.from([
       0x78, 1, 0x79, 1, 2, 3, 4, 5, 6, 7, 8, 0x7a, 1, 65, 0x7d, 1, 2, 3, 4,
     ]);
-    expect(readAgentFrame(Buffer.concat([added, bytes, added])).acks).toEqual(["d1"]);
+    expect(readAgentFrame(Buffer.concat([added, bytes, added])).acks).toEqual([
+      { deliveryId: "d1", kind: "done", text: "" },
+    ]);
   });
 
   it("refuses text that is not UTF-8", () => {

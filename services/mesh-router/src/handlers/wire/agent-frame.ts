@@ -14,9 +14,15 @@ import {
 } from "@nexus/proto/mesh";
 import { LENGTH, VARINT, WireError, WireReader } from "@nexus/rpc";
 import type { CarriedUpdate } from "../../domain/carried.ts";
-import { FRAME_ITEMS_MAX, MESSAGE_TIMEOUT_DEFAULT_MS } from "../../domain/limits.ts";
+import {
+  ACK_WAIT_DEFAULT_MS,
+  FRAME_ITEMS_MAX,
+  MAIL_TTL_DEFAULT_MS,
+  MESSAGE_TIMEOUT_DEFAULT_MS,
+} from "../../domain/limits.ts";
+import type { AckKind, Acknowledgement, MailTerms } from "../../domain/mail.ts";
 import type { Letter } from "../../domain/message.ts";
-import { expectId, expectType, id, message, payload, text, timeout } from "./checks.ts";
+import { duration, enumUpTo, expectId, expectType, id, message, payload, text } from "./checks.ts";
 import { checkCredit, checkGoodbye, checkHeartbeat, checkHello, checkReauth } from "./rules.ts";
 import { readTaskUpdate } from "./task-update.ts";
 
@@ -27,8 +33,7 @@ export interface AgentFrame {
   credit: Credit | undefined;
   readonly updates: CarriedUpdate[];
   readonly sends: Letter[];
-  /** Delivery ids. */
-  readonly acks: string[];
+  readonly acks: Acknowledgement[];
   reauth: Reauth | undefined;
   goodbye: Goodbye | undefined;
 }
@@ -37,6 +42,15 @@ const MESSAGE_ID_MAX = 64;
 const AGENT_ID_MAX = 128;
 const SUBJECT_MAX = 128;
 const TRACEPARENT_MAX = 64;
+const TIMEOUT_MAX_MS = 600_000;
+const TTL_MIN_MS = 1_000;
+const TTL_MAX_MS = 604_800_000;
+const ACK_WAIT_MIN_MS = 1_000;
+const ACK_TEXT_MAX = 512;
+/** DeliveryClass.DURABLE, the highest number of the enum. */
+const DURABLE = 2;
+/** By the numbers of AckKind. */
+const ACK_KINDS: readonly AckKind[] = ["done", "done", "extend", "retry", "reject"];
 const NOTHING = Buffer.alloc(0);
 
 /** Reads a frame and checks it by the contract's rules.
@@ -96,7 +110,10 @@ function readSingle(reader: WireReader, frame: AgentFrame): void {
 }
 
 /** A letter whose fields are filled while it is read. */
-type Draft = { -readonly [K in keyof Letter]: Letter[K] };
+type Draft = { -readonly [K in keyof Letter]: Letter[K] } & {
+  durable: boolean;
+  terms: { -readonly [K in keyof MailTerms]: MailTerms[K] } | undefined;
+};
 
 function readSend(reader: WireReader): Letter {
   const draft: Draft = {
@@ -108,13 +125,22 @@ function readSend(reader: WireReader): Letter {
     inReplyTo: "",
     timeoutMs: MESSAGE_TIMEOUT_DEFAULT_MS,
     traceparent: NOTHING,
+    mail: undefined,
+    durable: false,
+    terms: undefined,
   };
   expectType(reader, LENGTH);
   const outer = reader.enter();
   while (reader.next()) readSendField(reader, draft);
   reader.leave(outer);
   expectId(draft.messageId, "message_id");
+  if (draft.durable) draft.mail = termsOf(draft);
   return draft;
+}
+
+function termsOf(draft: Draft): NonNullable<Draft["terms"]> {
+  draft.terms ??= { ttlMs: MAIL_TTL_DEFAULT_MS, ackWaitMs: ACK_WAIT_DEFAULT_MS };
+  return draft.terms;
 }
 
 function readSendField(reader: WireReader, draft: Draft): void {
@@ -139,24 +165,41 @@ function readSendField(reader: WireReader, draft: Draft): void {
       draft.inReplyTo = id(reader, "in_reply_to", MESSAGE_ID_MAX);
       break;
     case 7:
-      draft.timeoutMs = timeout(reader);
+      draft.timeoutMs = duration(reader, "timeout", 1, TIMEOUT_MAX_MS);
       break;
     case 8:
       draft.traceparent = text(reader, "traceparent", TRACEPARENT_MAX);
+      break;
+    case 9:
+      draft.durable = enumUpTo(reader, "delivery_class", DURABLE) === DURABLE;
+      break;
+    case 10:
+      termsOf(draft).ttlMs = duration(reader, "ttl", TTL_MIN_MS, TTL_MAX_MS);
+      break;
+    case 11:
+      termsOf(draft).ackWaitMs = duration(reader, "ack_wait", ACK_WAIT_MIN_MS, TIMEOUT_MAX_MS);
       break;
     default:
       reader.skip();
   }
 }
 
-function readAck(reader: WireReader): string {
+function readAck(reader: WireReader): Acknowledgement {
   let deliveryId = "";
+  let kind: AckKind = "done";
+  let why = "";
   message(reader, (inner) => {
     if (inner.field === 1) deliveryId = id(inner, "delivery_id", MESSAGE_ID_MAX);
+    else if (inner.field === 2) kind = readAckKind(inner);
+    else if (inner.field === 3) why = text(inner, "ack.message", ACK_TEXT_MAX).toString();
     else inner.skip();
   });
   expectId(deliveryId, "delivery_id");
-  return deliveryId;
+  return { deliveryId, kind, text: why };
+}
+
+function readAckKind(reader: WireReader): AckKind {
+  return ACK_KINDS[enumUpTo(reader, "ack.kind", ACK_KINDS.length - 1)] as AckKind;
 }
 
 /** Fails for a list longer than a frame may hold. */

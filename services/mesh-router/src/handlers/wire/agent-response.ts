@@ -5,9 +5,11 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ConnectResponseSchema } from "@nexus/proto/mesh";
 import { fieldSize, fieldSizeIfAny, textSize, uintSize, type WireWriter } from "@nexus/rpc";
+import type { MailDelivery } from "../../domain/mail.ts";
 import type { Message, SendResult } from "../../domain/message.ts";
 import type { AgentBatch, DrainNotice } from "../../domain/outbox.ts";
 import { OUTCOME_NUMBERS } from "../convert.ts";
+import { timeSize, toTime, writeTime } from "./time.ts";
 
 /** Field numbers of ConnectResponse. */
 const ASSIGNMENTS = 2;
@@ -16,14 +18,16 @@ const RESULTS = 4;
 const DELIVERIES = 5;
 const OUTCOMES = 6;
 const NOTHING = Buffer.alloc(0);
-const NANOS_PER_MS = 1e6;
 
 /** Writes a frame for an agent. */
 export function writeAgentFrame(writer: WireWriter, batch: AgentBatch, nowMs: number): Buffer {
   for (const { bytes } of batch.assignments) writer.bytes(ASSIGNMENTS, bytes);
   for (const { bytes } of batch.cancels) writer.bytes(CANCELS, bytes);
   for (const bytes of batch.results) writer.bytes(RESULTS, bytes);
-  for (const message of batch.deliveries) writeDelivery(writer, message, nowMs);
+  for (const delivery of batch.deliveries) {
+    if (delivery.kind === "mail") writeMail(writer, delivery, nowMs);
+    else writeDelivery(writer, delivery, nowMs);
+  }
   for (const result of batch.outcomes) writeOutcome(writer, result);
   if (batch.drain !== undefined) writer.raw(encodeDrain(batch.drain));
   return writer.take();
@@ -59,41 +63,47 @@ function writeDelivery(writer: WireWriter, message: Message, nowMs: number): voi
   writer.bytesIfAny(9, traceparent);
 }
 
+/** What changes with each try, then the envelope as it was stored. */
+function writeMail(writer: WireWriter, delivery: MailDelivery, nowMs: number): void {
+  const { deliveryId, attempt, generation, mail } = delivery;
+  const timeout = toTime(Math.max(0, mail.expiresAtMs - nowMs));
+  writer.open(
+    DELIVERIES,
+    textSize(deliveryId) +
+      fieldSize(timeSize(timeout)) +
+      uintSize(attempt) +
+      uintSize(generation) +
+      mail.envelope.length,
+  );
+  writer.text(1, deliveryId);
+  writeTime(writer, 7, timeout);
+  writer.uint(11, attempt);
+  writer.uint(14, generation);
+  writer.raw(mail.envelope);
+}
+
 function writeOutcome(writer: WireWriter, result: SendResult): void {
   const outcome = OUTCOME_NUMBERS[result.outcome];
+  const { reason = "", position = 0 } = result;
+  const duplicate = result.duplicate === true ? 1 : 0;
   const retryAfter = result.retryAfterMs === undefined ? undefined : toTime(result.retryAfterMs);
   writer.open(
     OUTCOMES,
     textSize(result.messageId) +
       uintSize(outcome) +
       textSize(result.text) +
-      (retryAfter === undefined ? 0 : fieldSize(timeSize(retryAfter))),
+      (retryAfter === undefined ? 0 : fieldSize(timeSize(retryAfter))) +
+      textSize(reason) +
+      uintSize(position) +
+      uintSize(duplicate),
   );
   writer.text(1, result.messageId);
   writer.uint(2, outcome);
   writer.text(3, result.text);
   if (retryAfter !== undefined) writeTime(writer, 4, retryAfter);
-}
-
-/** A Duration or a Timestamp of 0 or more: both have seconds in field 1 and nanos in field 2. */
-interface Time {
-  readonly seconds: number;
-  readonly nanos: number;
-}
-
-function toTime(ms: number): Time {
-  const seconds = Math.floor(ms / 1_000);
-  return { seconds, nanos: Math.floor((ms - seconds * 1_000) * NANOS_PER_MS) };
-}
-
-function timeSize({ seconds, nanos }: Time): number {
-  return uintSize(seconds) + uintSize(nanos);
-}
-
-function writeTime(writer: WireWriter, field: number, time: Time): void {
-  writer.open(field, timeSize(time));
-  writer.uint(1, time.seconds);
-  writer.uint(2, time.nanos);
+  writer.text(5, reason);
+  writer.uint(6, position);
+  writer.uint(7, duplicate);
 }
 
 function encodeDrain({ reason, reconnectWithinMs }: DrainNotice): Uint8Array {

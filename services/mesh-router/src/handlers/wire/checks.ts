@@ -6,7 +6,6 @@ import { LENGTH, textLength, VARINT, WireError, type WireReader } from "@nexus/r
 
 const CONTENT_TYPE_MAX = 128;
 const PAYLOAD_MAX = 262_144;
-const TIMEOUT_MAX_MS = 600_000;
 
 /** Fails unless the field has the wire type of its declared type. */
 export function expectType(reader: WireReader, type: number): void {
@@ -66,8 +65,8 @@ export function positive(reader: WireReader, what: string): bigint {
   return value;
 }
 
-/** Reads a Duration of 1 ms to 10 minutes, in milliseconds. */
-export function timeout(reader: WireReader): number {
+/** Reads a Duration between two bounds, in milliseconds. */
+export function duration(reader: WireReader, what: string, minMs: number, maxMs: number): number {
   let seconds = 0n;
   let nanos = 0n;
   message(reader, ({ field }) => {
@@ -80,6 +79,16 @@ export function timeout(reader: WireReader): number {
     else nanos = BigInt.asIntN(32, reader.int64());
   });
   const ms = Number(seconds) * 1_000 + Number(nanos) / 1e6;
-  if (!(ms >= 1 && ms <= TIMEOUT_MAX_MS)) throw new WireError("timeout must be 1 ms to 10 minutes");
+  if (!(ms >= minMs && ms <= maxMs)) {
+    throw new WireError(`${what} must be ${minMs} ms to ${maxMs} ms`);
+  }
   return ms;
+}
+
+/** Reads an enum whose numbers are 0 to `max`. */
+export function enumUpTo(reader: WireReader, what: string, max: number): number {
+  expectType(reader, VARINT);
+  const value = reader.int32();
+  if (value < 0 || value > max) throw new WireError(`${what} is not known`);
+  return value;
 }

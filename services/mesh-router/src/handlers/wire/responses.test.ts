@@ -28,6 +28,7 @@ const empty = (): AgentBatch => ({
   cancels: [],
   results: [],
   deliveries: [],
+  leftOut: 0,
   outcomes: [],
   drain: undefined,
 });

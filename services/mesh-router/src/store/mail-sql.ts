@@ -1,0 +1,132 @@
+/** The statements of mail-store. Each takes a whole batch; time is the database's. */
+
+/** Makes mailboxes only for agents that are known, here or by a session that they once had. */
+export const MAKE_MAILBOXES = `
+INSERT INTO mailboxes (namespace, agent_id)
+SELECT t.namespace, t.agent_id
+FROM unnest($1::text[], $2::text[], $3::boolean[]) AS t(namespace, agent_id, known)
+WHERE (t.known OR EXISTS (
+    SELECT FROM sessions s WHERE s.namespace = t.namespace AND s.agent_id = t.agent_id))
+  AND NOT EXISTS (
+    SELECT FROM mailboxes m WHERE m.namespace = t.namespace AND m.agent_id = t.agent_id)
+ORDER BY t.namespace, t.agent_id
+ON CONFLICT DO NOTHING`;
+
+export const FIND_MAILBOXES = `
+SELECT m.mailbox_id, m.namespace, m.agent_id
+FROM mailboxes m JOIN unnest($1::text[], $2::text[]) AS t(namespace, agent_id) USING (namespace, agent_id)`;
+
+export const COUNT_MAIL = {
+  name: "mail-count",
+  text: `
+SELECT t.mailbox_id, (SELECT count(*) FROM mail m WHERE m.mailbox_id = t.mailbox_id)::int AS depth
+FROM unnest($1::bigint[]) AS t(mailbox_id)`,
+};
+
+/** Statistics of a queue are of another moment: it was empty then, or full. So plans are by key, whatever they say. */
+export const PLAN_BY_KEY =
+  "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_generic_plan";
+
+/** In the order of keys, so that two replicas that store the same ids wait for each other and do not deadlock. */
+export const NOTE_IDS = {
+  name: "mail-note-ids",
+  text: `
+INSERT INTO message_ids (key, body_hash)
+SELECT t.key, t.body_hash FROM unnest($1::uuid[], $2::bigint[]) AS t(key, body_hash)
+ORDER BY t.key
+ON CONFLICT DO NOTHING`,
+};
+
+/** An id of yesterday is in another partition, whose unique index says nothing about today's. */
+export const COUNT_IDS_OF_YESTERDAY = {
+  name: "mail-ids-of-yesterday",
+  text: `
+SELECT count(*)::int AS known
+FROM unnest($1::uuid[]) AS t(key)
+JOIN message_ids i ON i.key = t.key AND i.day = (now() AT TIME ZONE 'utc')::date - 1`,
+};
+
+export const FIND_IDS = {
+  name: "mail-find-ids",
+  text: `
+SELECT i.key::text AS key, i.body_hash
+FROM unnest($1::uuid[]) AS t(key)
+JOIN message_ids i ON i.key = t.key AND i.day >= (now() AT TIME ZONE 'utc')::date - 1`,
+};
+
+export const INSERT_MAIL = {
+  name: "mail-insert",
+  text: `
+INSERT INTO mail (mailbox_id, sender, envelope, expires_at, ack_wait_ms)
+SELECT t.mailbox_id, t.sender, t.envelope, now() + t.ttl_ms * interval '1 millisecond', t.ack_wait_ms
+FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bigint[], $5::int[])
+  WITH ORDINALITY AS t(mailbox_id, sender, envelope, ttl_ms, ack_wait_ms, position)
+ORDER BY t.position
+RETURNING seq`,
+};
+
+export const DELETE_MAIL = {
+  name: "mail-delete",
+  text: `
+DELETE FROM mail m USING unnest($1::bigint[], $2::bigint[]) AS t(mailbox_id, seq)
+WHERE m.mailbox_id = t.mailbox_id AND m.seq = t.seq`,
+};
+
+export const NOTE_FAILURES = {
+  name: "mail-note-failures",
+  text: `
+UPDATE mail m SET failures = t.failures, due_at = now() + t.delay_ms * interval '1 millisecond'
+FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[]) AS t(mailbox_id, seq, failures, delay_ms)
+WHERE m.mailbox_id = t.mailbox_id AND m.seq = t.seq`,
+};
+
+/** A row that is gone already, by time or by a word from elsewhere, makes no dead message. */
+export const BURY_MAIL = {
+  name: "mail-bury",
+  text: `
+WITH gone AS (
+  DELETE FROM mail m
+  USING unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[])
+    AS t(mailbox_id, seq, failures, reason, message)
+  WHERE m.mailbox_id = t.mailbox_id AND m.seq = t.seq
+  RETURNING m.mailbox_id, m.sender, m.envelope, m.ack_wait_ms, t.failures, t.reason, t.message
+)
+INSERT INTO dead_messages (namespace, mailbox_id, agent_id, sender, envelope, ack_wait_ms, failures, reason, message)
+SELECT b.namespace, g.mailbox_id, b.agent_id, g.sender, g.envelope, g.ack_wait_ms, g.failures, g.reason, g.message
+FROM gone g JOIN mailboxes b USING (mailbox_id)`,
+};
+
+/** Mail whose receiver did not come in time. That of agents with a session is given up by the replica that reads it. */
+export const BURY_EXPIRED = {
+  name: "mail-bury-expired",
+  text: `
+WITH gone AS (
+  DELETE FROM mail m
+  USING (SELECT x.mailbox_id, x.seq FROM mail x JOIN mailboxes b USING (mailbox_id)
+         WHERE x.expires_at <= now() AND NOT EXISTS (
+           SELECT FROM sessions s WHERE s.namespace = b.namespace AND s.agent_id = b.agent_id AND s.live)
+         ORDER BY x.expires_at LIMIT $1 FOR UPDATE OF x SKIP LOCKED) AS t
+  WHERE m.mailbox_id = t.mailbox_id AND m.seq = t.seq
+  RETURNING m.*
+)
+INSERT INTO dead_messages (namespace, mailbox_id, agent_id, sender, envelope, ack_wait_ms, failures, reason, message)
+SELECT b.namespace, g.mailbox_id, b.agent_id, g.sender, g.envelope, g.ack_wait_ms, g.failures, 'EXPIRED', 'nobody took it in time'
+FROM gone g JOIN mailboxes b USING (mailbox_id)`,
+};
+
+export const LOAD_MAIL = {
+  name: "mail-load",
+  text: `
+SELECT m.mailbox_id, m.seq, m.sender, m.envelope, m.ack_wait_ms, m.failures,
+  (extract(epoch FROM m.expires_at - now()) * 1000)::float8 AS left_ms,
+  (extract(epoch FROM m.due_at - now()) * 1000)::float8 AS due_in_ms
+FROM unnest($1::bigint[]) AS t(mailbox_id)
+CROSS JOIN LATERAL (
+  SELECT * FROM mail m WHERE m.mailbox_id = t.mailbox_id AND m.seq <> ALL ($2::bigint[])
+  ORDER BY m.seq LIMIT $3
+) m
+ORDER BY m.mailbox_id, m.seq`,
+};
+
+/** Tells other replicas which mailboxes got mail. */
+export const NOTIFY_MAIL = { name: "mail-notify", text: "SELECT pg_notify($1, $2)" };

@@ -1,0 +1,97 @@
+/** The mail store in memory, for tests of what stands on it. */
+import type { StoredMail } from "../domain/mail.ts";
+import {
+  type InsertResult,
+  type MailBatch,
+  type MailInsert,
+  type MailStore,
+  nameKey,
+  type ReceiverName,
+} from "../domain/mail-ports.ts";
+
+/** A store whose rows can be looked at, and that can be away. */
+export class FakeMailStore implements MailStore {
+  readonly rows = new Map<bigint, StoredMail>();
+  /** Sequence numbers of messages that were given up, by reason. */
+  readonly dead = new Map<bigint, string>();
+  /** Mailboxes that others were told of. */
+  readonly notified: bigint[] = [];
+  /** While true every call fails, as with a database that is away. */
+  away = false;
+  /** While true a commit happens and its answer is lost. */
+  losesAnswers = false;
+  readonly #mailboxes = new Map<string, bigint>();
+  readonly #ids = new Map<string, bigint>();
+  readonly #nowMs: () => number;
+  #lastSeq = 0n;
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  async resolve(names: readonly ReceiverName[]): Promise<ReadonlyMap<string, bigint>> {
+    this.#assertThere();
+    const found = new Map<string, bigint>();
+    for (const { namespace, agentId, known } of names) {
+      const key = nameKey(namespace, agentId);
+      const id = this.#mailboxes.get(key) ?? (known ? BigInt(this.#mailboxes.size + 1) : undefined);
+      if (id === undefined) continue;
+      this.#mailboxes.set(key, id);
+      found.set(key, id);
+    }
+    return found;
+  }
+
+  async count(mailboxIds: readonly bigint[]): Promise<ReadonlyMap<bigint, number>> {
+    this.#assertThere();
+    const count = (id: bigint): number =>
+      [...this.rows.values()].filter(({ mailboxId }) => mailboxId === id).length;
+    return new Map(mailboxIds.map((id) => [id, count(id)]));
+  }
+
+  async commit(batch: MailBatch): Promise<readonly InsertResult[]> {
+    this.#assertThere();
+    const results = batch.inserts.map((insert) => this.#insert(insert));
+    for (const { seq } of batch.done) this.rows.delete(seq);
+    for (const { seq, failures, delayMs } of batch.failures) {
+      const row = this.rows.get(seq);
+      if (row !== undefined) {
+        this.rows.set(seq, { ...row, failures, dueAtMs: this.#nowMs() + delayMs });
+      }
+    }
+    for (const { seq, reason } of batch.deaths) {
+      if (this.rows.delete(seq)) this.dead.set(seq, reason);
+    }
+    this.notified.push(...batch.notify);
+    if (this.losesAnswers) throw new Error("the answer was lost");
+    return results;
+  }
+
+  async load(
+    mailboxIds: readonly bigint[],
+    exclude: readonly bigint[],
+    limit: number,
+  ): Promise<readonly StoredMail[]> {
+    this.#assertThere();
+    const left = [...this.rows.values()].filter(({ seq }) => !exclude.includes(seq));
+    return mailboxIds.flatMap((id) =>
+      left.filter(({ mailboxId }) => mailboxId === id).slice(0, limit),
+    );
+  }
+
+  #insert(insert: MailInsert): InsertResult {
+    const hash = this.#ids.get(insert.key);
+    if (hash !== undefined) return { kind: hash === insert.bodyHash ? "duplicate" : "conflict" };
+    this.#ids.set(insert.key, insert.bodyHash);
+    this.#lastSeq += 1n;
+    const { mailboxId, sender, envelope, ackWaitMs, ttlMs } = insert;
+    const times = { expiresAtMs: this.#nowMs() + ttlMs, failures: 0, dueAtMs: 0 };
+    const seq = this.#lastSeq;
+    this.rows.set(seq, { mailboxId, seq, sender, envelope, ackWaitMs, ...times });
+    return { kind: "stored", seq };
+  }
+
+  #assertThere(): void {
+    if (this.away) throw new Error("the database is away");
+  }
+}

@@ -1,0 +1,277 @@
+/** Mailboxes in Postgres: one transaction for everything that one moment has to write. */
+import {
+  boolArray,
+  byteaArray,
+  int2Array,
+  int4Array,
+  int8Array,
+  type Pool,
+  type Queryable,
+  textArray,
+  together,
+  uuidArray,
+  withTransaction,
+} from "@nexus/postgres";
+import { type Clock, NexusError } from "@nexus/shared";
+import type { StoredMail } from "../domain/mail.ts";
+import {
+  type InsertResult,
+  type MailBatch,
+  type MailInsert,
+  type MailStore,
+  nameKey,
+  type ReceiverName,
+} from "../domain/mail-ports.ts";
+import {
+  BURY_EXPIRED,
+  BURY_MAIL,
+  COUNT_IDS_OF_YESTERDAY,
+  COUNT_MAIL,
+  DELETE_MAIL,
+  FIND_IDS,
+  FIND_MAILBOXES,
+  INSERT_MAIL,
+  LOAD_MAIL,
+  MAKE_MAILBOXES,
+  NOTE_FAILURES,
+  NOTE_IDS,
+  NOTIFY_MAIL,
+  PLAN_BY_KEY,
+} from "./mail-sql.ts";
+
+/** Channel by which replicas hear of each other's mail. */
+export const MAIL_CHANNEL = "mesh_mail";
+
+/** A notice holds up to 8 000 bytes; a number has up to 19 digits. */
+const NOTICE_IDS_MAX = 400;
+const NUL = /\0/g;
+
+/** What the store is made from. */
+export interface MailStoreInit {
+  readonly pool: Pool;
+  readonly clock: Clock;
+}
+
+/** The store, and what its loops do with it. */
+export interface PostgresMailStore extends MailStore {
+  /** Makes dead messages of up to `limit` messages whose time is over. Returns how many. */
+  buryExpired(limit: number): Promise<number>;
+}
+
+/** Some ids of the batch had been stored before. */
+class KnownIds extends Error {}
+
+/** Creates the store. */
+export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailStore {
+  return {
+    resolve: (names) => resolve(pool, names),
+    count: async (mailboxIds) => {
+      const { rows } = await pool.query<{ mailbox_id: string; depth: number }>(COUNT_MAIL, [
+        int8Array(mailboxIds),
+      ]);
+      return new Map(rows.map((row) => [BigInt(row.mailbox_id), row.depth]));
+    },
+    commit: (batch) => commit(pool, batch),
+    load: (mailboxIds, exclude, limit) => load(pool, clock, [mailboxIds, exclude, limit]),
+    buryExpired: async (limit) => (await pool.query(BURY_EXPIRED, [limit])).rowCount,
+  };
+}
+
+async function resolve(
+  pool: Pool,
+  names: readonly ReceiverName[],
+): Promise<ReadonlyMap<string, bigint>> {
+  const namespaces = textArray(names.map(({ namespace }) => namespace));
+  const agentIds = textArray(names.map(({ agentId }) => agentId));
+  const known = boolArray(names.map((name) => name.known));
+  await pool.query(MAKE_MAILBOXES, [namespaces, agentIds, known]);
+  const { rows } = await pool.query<MailboxRow>(FIND_MAILBOXES, [namespaces, agentIds]);
+  return new Map(rows.map((row) => [nameKey(row.namespace, row.agent_id), BigInt(row.mailbox_id)]));
+}
+
+interface MailboxRow {
+  readonly mailbox_id: string;
+  readonly namespace: string;
+  readonly agent_id: string;
+}
+
+/** Writes the batch as if every id were new; only when one is not are the known ones looked for. */
+async function commit(pool: Pool, batch: MailBatch): Promise<InsertResult[]> {
+  const results = new Map<MailInsert, InsertResult>();
+  const inserts = withoutTwins(batch.inserts, results);
+  try {
+    await write(pool, { ...batch, inserts }, results);
+  } catch (error) {
+    if (error instanceof KnownIds) await commitFresh(pool, { ...batch, inserts }, results);
+    else if (!isRefusal(error)) throw error;
+    else await commitApart(pool, { ...batch, inserts }, results);
+  }
+  return batch.inserts.map((insert) => results.get(insert) as InsertResult);
+}
+
+/** Of two messages with one id in a batch the first is the message. */
+function withoutTwins(
+  inserts: readonly MailInsert[],
+  results: Map<MailInsert, InsertResult>,
+): MailInsert[] {
+  const byKey = new Map<string, MailInsert>();
+  return inserts.filter((insert) => {
+    const twin = byKey.get(insert.key);
+    byKey.set(insert.key, twin ?? insert);
+    if (twin === undefined) return true;
+    results.set(insert, sameOrNot(twin.bodyHash === insert.bodyHash));
+    return false;
+  });
+}
+
+function sameOrNot(isSame: boolean): InsertResult {
+  return { kind: isSame ? "duplicate" : "conflict" };
+}
+
+/** Says whether the database refuses what it was given, whatever its own state. */
+function isRefusal(error: unknown): boolean {
+  const { kind } = NexusError.from(error);
+  return kind === "invalid" || kind === "internal" || kind === "precondition";
+}
+
+async function commitFresh(
+  pool: Pool,
+  batch: MailBatch,
+  results: Map<MailInsert, InsertResult>,
+): Promise<void> {
+  const keys = uuidArray(batch.inserts.map(({ key }) => key));
+  const { rows } = await pool.query<{ key: string; body_hash: string }>(FIND_IDS, [keys]);
+  const known = new Map(rows.map((row) => [row.key.replaceAll("-", ""), BigInt(row.body_hash)]));
+  const inserts = batch.inserts.filter((insert) => {
+    const hash = known.get(insert.key);
+    if (hash !== undefined) results.set(insert, sameOrNot(hash === insert.bodyHash));
+    return hash === undefined;
+  });
+  await write(pool, { ...batch, inserts }, results);
+}
+
+/** One message that cannot be stored must spoil only itself. */
+async function commitApart(
+  pool: Pool,
+  batch: MailBatch,
+  results: Map<MailInsert, InsertResult>,
+): Promise<void> {
+  await write(pool, { ...batch, inserts: [] }, results);
+  const rest = { done: [], failures: [], deaths: [], notify: batch.notify };
+  for (const insert of batch.inserts) {
+    const one = { ...rest, inserts: [insert] };
+    try {
+      await write(pool, one, results);
+    } catch (error) {
+      if (error instanceof KnownIds) await commitFresh(pool, one, results);
+      else if (isRefusal(error)) results.set(insert, { kind: "unstorable" });
+      else throw error;
+    }
+  }
+}
+
+async function write(
+  pool: Pool,
+  batch: MailBatch,
+  results: Map<MailInsert, InsertResult>,
+): Promise<void> {
+  const { inserts } = batch;
+  const seqs = await withTransaction(pool, async (client) => {
+    const [, stored] = await together(
+      client.query(PLAN_BY_KEY),
+      insertMail(client, inserts),
+      applyWords(client, batch),
+      notify(client, batch),
+    );
+    return stored;
+  });
+  for (const [index, insert] of inserts.entries()) {
+    results.set(insert, { kind: "stored", seq: seqs[index] as bigint });
+  }
+}
+
+async function insertMail(client: Queryable, inserts: readonly MailInsert[]): Promise<bigint[]> {
+  if (inserts.length === 0) return [];
+  const keys = uuidArray(inserts.map(({ key }) => key));
+  const [noted, yesterday, stored] = await together(
+    client.query(NOTE_IDS, [keys, int8Array(inserts.map(({ bodyHash }) => bodyHash))]),
+    client.query<{ known: number }>(COUNT_IDS_OF_YESTERDAY, [keys]),
+    client.query<{ seq: string }>(INSERT_MAIL, [
+      int8Array(inserts.map(({ mailboxId }) => mailboxId)),
+      textArray(inserts.map(({ sender }) => sender)),
+      byteaArray(inserts.map(({ envelope }) => envelope)),
+      int8Array(inserts.map(({ ttlMs }) => Math.round(ttlMs))),
+      int4Array(inserts.map(({ ackWaitMs }) => Math.round(ackWaitMs))),
+    ]),
+  );
+  if (noted.rowCount < inserts.length || yesterday.rows[0]?.known !== 0) throw new KnownIds();
+  return stored.rows.map(({ seq }) => BigInt(seq));
+}
+
+async function applyWords(client: Queryable, batch: MailBatch): Promise<void> {
+  const { done, failures, deaths } = batch;
+  await together(
+    done.length === 0 ? nothing : client.query(DELETE_MAIL, refs(done)),
+    failures.length === 0
+      ? nothing
+      : client.query(NOTE_FAILURES, [
+          ...refs(failures),
+          int2Array(failures.map((failure) => failure.failures)),
+          int8Array(failures.map(({ delayMs }) => Math.round(delayMs))),
+        ]),
+    deaths.length === 0
+      ? nothing
+      : client.query(BURY_MAIL, [
+          ...refs(deaths),
+          int2Array(deaths.map((death) => death.failures)),
+          textArray(deaths.map(({ reason }) => reason)),
+          textArray(deaths.map(({ text }) => text.replace(NUL, ""))),
+        ]),
+  );
+}
+
+const nothing: Promise<unknown> = Promise.resolve();
+
+function refs(rows: readonly { readonly mailboxId: bigint; readonly seq: bigint }[]): Buffer[] {
+  return [int8Array(rows.map(({ mailboxId }) => mailboxId)), int8Array(rows.map(({ seq }) => seq))];
+}
+
+async function notify(client: Queryable, batch: MailBatch): Promise<void> {
+  const written = new Set(batch.inserts.map(({ mailboxId }) => mailboxId));
+  const ids = [...batch.notify].filter((id) => written.has(id));
+  for (let from = 0; from < ids.length; from += NOTICE_IDS_MAX) {
+    const notice = ids.slice(from, from + NOTICE_IDS_MAX).join(",");
+    await client.query(NOTIFY_MAIL, [MAIL_CHANNEL, notice]);
+  }
+}
+
+interface LoadedRow {
+  readonly mailbox_id: string;
+  readonly seq: string;
+  readonly sender: string;
+  readonly envelope: Buffer;
+  readonly ack_wait_ms: number;
+  readonly failures: number;
+  readonly left_ms: number;
+  readonly due_in_ms: number | null;
+}
+
+async function load(
+  pool: Pool,
+  clock: Clock,
+  [mailboxIds, exclude, limit]: readonly [readonly bigint[], readonly bigint[], number],
+): Promise<StoredMail[]> {
+  const values = [int8Array(mailboxIds), int8Array(exclude), limit];
+  const { rows } = await pool.query<LoadedRow>(LOAD_MAIL, values);
+  const nowMs = clock.nowMs();
+  return rows.map((row) => ({
+    mailboxId: BigInt(row.mailbox_id),
+    seq: BigInt(row.seq),
+    sender: row.sender,
+    envelope: row.envelope,
+    expiresAtMs: nowMs + row.left_ms,
+    ackWaitMs: row.ack_wait_ms,
+    failures: row.failures,
+    dueAtMs: row.due_in_ms === null || row.due_in_ms <= 0 ? 0 : nowMs + row.due_in_ms,
+  }));
+}
