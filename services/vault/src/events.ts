@@ -4,10 +4,18 @@ import type { BootstrapEvents } from "./domain/bootstrap.ts";
 import type { KeyEvents } from "./domain/keys/key-store.ts";
 import type { NamedKey } from "./domain/keys/named-key.ts";
 import type { AuthEvents } from "./domain/ports.ts";
+import type { SecretLeaseEvents } from "./domain/secrets/secret-leases.ts";
+import type { SecretEvents } from "./domain/secrets/secret-store.ts";
 import type { SealEvents } from "./domain/secure-vault.ts";
 
 /** Everything that happens in vault, as metric and log line. Ids go to the log only, credentials nowhere. */
-export interface VaultEvents extends AuthEvents, BootstrapEvents, KeyEvents, SealEvents {
+export interface VaultEvents
+  extends AuthEvents,
+    BootstrapEvents,
+    KeyEvents,
+    SecretEvents,
+    SecretLeaseEvents,
+    SealEvents {
   /** The periodic reading of revocations or keys failed. */
   readFailed(what: string, error: unknown): void;
 }
@@ -17,6 +25,7 @@ export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents
   return {
     ...createAuthEvents(metrics, logger),
     ...createKeyEvents(metrics, logger),
+    ...createSecretEvents(metrics, logger),
     ...createSealEvents(metrics, logger),
     ...createUpkeepEvents(metrics, logger),
   };
@@ -126,6 +135,39 @@ function createKeyEvents(metrics: Metrics, logger: Logger): KeyEvents {
   };
 }
 
+function createSecretEvents(metrics: Metrics, logger: Logger): SecretEvents & SecretLeaseEvents {
+  const changes = metrics.counter({
+    name: "secret_changes_total",
+    help: "Changes of secrets by this replica, by kind.",
+    labels: ["change"],
+  });
+  const rewraps = metrics.counter({
+    name: "secret_versions_rewrapped_total",
+    help: "Versions of secrets brought under a newer namespace key.",
+  });
+  const revocations = metrics.counter({
+    name: "secret_leases_revoked_total",
+    help: "Leases on secrets that were ended before their time by somebody else than their holder.",
+  });
+  return {
+    secretChanged({ namespace, path }, change) {
+      changes.inc({ change });
+      logger.info({ namespace, path, change }, "secret changed");
+    },
+    secretLeasesRevoked({ namespace, prefix }, count) {
+      revocations.inc(count);
+      logger.info({ namespace, prefix, count }, "leases on secrets revoked");
+    },
+    secretsRewrapped(count) {
+      rewraps.inc(count);
+      logger.info({ count }, "secret versions rewrapped");
+    },
+    secretsUnreadable(count) {
+      logger.error({ count }, "secret versions do not open under their namespace key; left out");
+    },
+  };
+}
+
 function createSealEvents(metrics: Metrics, logger: Logger): SealEvents {
   const rewraps = metrics.counter({
     name: "keys_rewrapped_total",
@@ -156,7 +198,7 @@ function createSealEvents(metrics: Metrics, logger: Logger): SealEvents {
 function createUpkeepEvents(
   metrics: Metrics,
   logger: Logger,
-): Omit<VaultEvents, keyof AuthEvents | keyof KeyEvents | keyof SealEvents> {
+): Pick<VaultEvents, "readFailed" | keyof BootstrapEvents> {
   const failures = metrics.counter({
     name: "read_failures_total",
     help: "Failed periodic readings of revocations and signing keys.",

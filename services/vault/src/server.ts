@@ -13,6 +13,7 @@ import {
   KeyService,
   PrincipalService,
   SealService,
+  SecretService,
   TransitService,
 } from "@nexus/proto/vault";
 import {
@@ -34,12 +35,14 @@ import {
   createPrincipalHandlers,
   createSealHandlers,
 } from "./handlers/index.ts";
+import { createSecretHandlers } from "./handlers/secrets.ts";
 import { createTransitHandlers } from "./handlers/transit.ts";
 import { vaultLoops } from "./loops/index.ts";
 import { addGauges } from "./server/gauges.ts";
 import { createIdentity } from "./server/identity-parts.ts";
 import { digestPart, principalsPart, signingPart } from "./server/sealed-parts.ts";
 import { createSealing, keyOf } from "./server/sealing.ts";
+import { createSecrets } from "./server/secrets.ts";
 import { deleteEnded } from "./store/cleanup-store.ts";
 import { createMutations, createTransactions } from "./store/request-store.ts";
 
@@ -83,6 +86,7 @@ export async function startServer(
     frame.server.add(SealService, createSealHandlers(parts));
     frame.server.add(KeyService, createKeyHandlers(parts));
     frame.server.add(TransitService, createTransitHandlers(parts));
+    frame.server.add(SecretService, createSecretHandlers(parts));
     addLoops(frame, pool, parts);
   } catch (error) {
     await frame[Symbol.asyncDispose]();
@@ -126,7 +130,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   const shared = { transactions, mutations, crypto, events, ids, tokens: TOKEN_FORMAT };
   const identity = createIdentity(frame, config, { pool, verified, shared });
   const { principals, revocations, signingKeys, auth, directory } = identity;
-  const { vault, keyStore, sweepKeys, showSeal } = createSealing(frame, config, {
+  const { vault, keyring, keyStore, sweepKeys, showSeal } = createSealing(frame, config, {
     pool,
     shared,
     parts: (boxes) => [
@@ -144,6 +148,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     vault,
     keyStore,
     transit: new TransitEngine(keyStore),
+    ...createSecrets({ ...shared, pool, keyring }),
     passwords: createPasswordHelper(config),
     streamMaxBytes: config.streamMaxBytes,
     sweepKeys,
@@ -185,6 +190,7 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
     signingKeys: parts.signingKeys,
     vault: parts.vault,
     keyStore: parts.keyStore,
+    secrets: parts.secrets,
     sweepKeys: parts.sweepKeys,
     clock: frame.clock,
     onReadFailed: (what, error) => parts.events.readFailed(what, error),

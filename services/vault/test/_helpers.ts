@@ -7,6 +7,7 @@ import {
   PrincipalKind,
   PrincipalService,
   SealService,
+  SecretService,
   TransitService,
 } from "@nexus/proto/vault";
 import type { RpcChannel, RpcClient } from "@nexus/rpc";
@@ -30,6 +31,7 @@ export interface Replica {
   readonly seal: RpcClient<typeof SealService>;
   readonly keys: RpcClient<typeof KeyService>;
   readonly transit: RpcClient<typeof TransitService>;
+  readonly secrets: RpcClient<typeof SecretService>;
   stop(): Promise<void>;
 }
 
@@ -80,6 +82,7 @@ async function connect(service: RunningService): Promise<Replica> {
     seal: createRpcClient(SealService, channel),
     keys: createRpcClient(KeyService, channel),
     transit: createRpcClient(TransitService, channel),
+    secrets: createRpcClient(SecretService, channel),
     stop() {
       stopped ??= (async () => {
         channel.close();

@@ -1,11 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { createPool } from "@nexus/postgres";
-import { createLogger, type Namespace } from "@nexus/shared";
+import { createLogger, type Namespace, type NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { unwrapKeyFor } from "../src/domain/crypto/key-wrap.ts";
 import { keyVersionPlace, type StaleVersion } from "../src/domain/keys/named-key.ts";
 import { tenantKeyPlace } from "../src/domain/keys/tenant-key.ts";
 import { createLocalRootKeys } from "../src/domain/root-key.ts";
+import type { SecretName } from "../src/domain/secrets/secret.ts";
+import { secretKeyPlace } from "../src/domain/secrets/secret-sealer.ts";
 import { createTenantKeyStore } from "../src/store/tenant-key-store.ts";
 import {
   createFleet,
@@ -16,6 +18,7 @@ import {
   requestId,
   type Session,
 } from "./_helpers.ts";
+import { put, read } from "./_secrets.ts";
 import { CONTEXT, createKey, decrypt, encrypt, OTHER_CONTEXT } from "./_transit.ts";
 
 const CANARY = "canary-5f1c7a-in-a-coal-mine";
@@ -23,6 +26,26 @@ const CANARY = "canary-5f1c7a-in-a-coal-mine";
 /** A byte string in the forms in which it could be written down. */
 function formsOf(bytes: Buffer): string[] {
   return [bytes.toString("hex"), bytes.toString("base64"), bytes.toString("base64url")];
+}
+
+/** Values of secrets, stored, read, leased, and refused. */
+async function exerciseSecrets(
+  vault: Replica,
+  admin: Session,
+  errors: NexusError[],
+): Promise<void> {
+  const path = "app/canary";
+  const init = { requestId: requestId(), text: CANARY };
+  await put(vault, admin, path, init);
+  await put(vault, admin, path, init);
+  await read(vault, admin, path);
+  await vault.secrets.leaseSecret({ requestId: requestId(), path }, admin);
+  errors.push(
+    await failure(put(vault, admin, path, { text: CANARY, expectedVersion: 7 })),
+    await failure(put(vault, admin, path, { ...init, text: `${CANARY}!` })),
+    await failure(put(vault, admin, "../x", { text: CANARY })),
+    await failure(put(vault, admin, path, { text: CANARY.repeat(4096) })),
+  );
 }
 
 /** Everything with a secret in it that goes right, and as much that goes wrong. */
@@ -38,6 +61,7 @@ async function exercise(vault: Replica, admin: Session, rootKey: Buffer): Promis
     failure(vault.seal.unseal({ rootKey: Buffer.from(CANARY.padEnd(32, ".")) })),
     failure(vault.transit.verifyPassword({ password: CANARY, phc: CANARY }, admin)),
   ]);
+  await exerciseSecrets(vault, admin, errors);
   await vault.transit.hashPassword({ password: CANARY }, admin);
   await vault.keys.rotateKey({ requestId: requestId(), name }, admin);
   await createUser(vault, admin, { password: CANARY });
@@ -57,8 +81,8 @@ describe("a canary secret", () => {
     const errors = await exercise(vault, await login(vault), rootKey);
     const metrics = await (await fetch(`http://${vault.service.opsAddress}/metrics`)).text();
     const keys = await openedKeys(fleet.database.url, rootKey);
-    // Vault's own namespace key, the tenant's, and two versions of the named one.
-    expect(keys.length).toBe(4);
+    // Vault's own namespace key, the tenant's, two versions of the named one, and the key of the secret's version.
+    expect(keys.length).toBe(5);
     const bytes = [Buffer.from(CANARY), rootKey, ...keys];
     const secrets = [CANARY, ...bytes.flatMap(formsOf)];
     const sinks = [...lines, ...errors, metrics];
@@ -88,11 +112,17 @@ async function openedKeys(url: string, rootKey: Buffer): Promise<Buffer[]> {
     `SELECT key_id AS "keyId", version, v.namespace, type, box
      FROM key_versions v JOIN named_keys USING (key_id)`,
   );
+  const values = await pool.query<SecretName & { readonly box: Buffer }>(
+    `SELECT s.namespace, s.path, v.box FROM secret_versions v JOIN secrets s USING (secret_id)`,
+  );
   await pool.close();
   const versions = rows.map((row) =>
     unwrapKeyFor(keyVersionPlace(row), opened.get(row.namespace) ?? Buffer.of(), row.box),
   );
-  return [...opened.values(), ...versions].filter((key) => key !== undefined);
+  const secrets = values.rows.map((row) =>
+    unwrapKeyFor(secretKeyPlace(row), opened.get(row.namespace) ?? Buffer.of(), row.box),
+  );
+  return [...opened.values(), ...versions, ...secrets].filter((key) => key !== undefined);
 }
 
 /** Every row of every table as text; bytes are hex there. */

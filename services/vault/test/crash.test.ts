@@ -4,11 +4,20 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createPool, type Pool } from "@nexus/postgres";
-import { KeyService, KeyType, TransitService } from "@nexus/proto/vault";
+import { KeyService, KeyType, SecretService, TransitService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import { freePort, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createFleet, type Fleet, KEY, login, requestId, type Session } from "./_helpers.ts";
+import {
+  createFleet,
+  type Fleet,
+  KEY,
+  login,
+  type Replica,
+  requestId,
+  type Session,
+} from "./_helpers.ts";
+import { put, read } from "./_secrets.ts";
 import { CONTEXT, createKey, createPlainKey } from "./_transit.ts";
 
 const MAIN = join(import.meta.dirname, "../dist/main.js");
@@ -17,6 +26,7 @@ const ROUNDS = 4;
 const START_TIMEOUT_MS = 60_000;
 const TEST_TIMEOUT_MS = 240_000;
 const BLOCK = 65_536;
+const SECRET = "app/crash";
 
 let fleet: Fleet;
 let pool: Pool;
@@ -32,6 +42,9 @@ beforeAll(async () => {
   admin = await login(vault);
   plain = (await createPlainKey(vault, admin)).name;
   rotated = (await createKey(vault, admin, { type: KeyType.ED25519 })).name;
+  await put(vault, admin, SECRET, { text: "first" });
+  const settings = { requestId: requestId(), path: SECRET, maxVersions: 100 };
+  await vault.secrets.updateSecretMetadata(settings, admin);
   await vault.stop();
   pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
   port = await freePort();
@@ -58,13 +71,16 @@ function startProcess(): ChildProcess {
 interface Acknowledged {
   readonly ciphertexts: string[];
   readonly versions: number[];
+  /** Texts of secrets by the version that the answer named. */
+  readonly texts: Map<number, string>;
 }
 
-/** Encrypts and rotates as fast as it can until the process is gone; notes what was answered. */
+/** Encrypts, rotates and puts as fast as it can until the process is gone; notes what was answered. */
 async function workUntilKilled(child: ChildProcess, acknowledged: Acknowledged): Promise<void> {
   const channel = createRpcChannel({ address: `127.0.0.1:${port}` });
   const transit = createRpcClient(TransitService, channel);
   const keys = createRpcClient(KeyService, channel);
+  const secrets = createRpcClient(SecretService, channel);
   const request = { keyName: plain, plaintext: Buffer.from("x"), context: CONTEXT };
   const token = { token: admin.token };
   await waitFor(() => transit.generateRandom({ sizeBytes: 1 }, token).then(() => true), {
@@ -89,20 +105,51 @@ async function workUntilKilled(child: ChildProcess, acknowledged: Acknowledged):
       if (answer?.key !== undefined) acknowledged.versions.push(answer.key.latestVersion);
     }
   };
-  const before = acknowledged.versions.length;
-  const work = Promise.all([encrypting(), encrypting(), rotating()]);
-  await waitFor(() => acknowledged.versions.length >= before + 3, { what: "some rotations" });
+  const putting = async () => {
+    while (!dead) {
+      const id = requestId();
+      const request = { requestId: id, path: SECRET, value: Buffer.from(id) };
+      const answer = await secrets.putSecret(request, brief).catch(() => undefined);
+      if (answer?.version !== undefined) acknowledged.texts.set(answer.version.version, id);
+    }
+  };
+  const versionsBefore = acknowledged.versions.length;
+  const textsBefore = acknowledged.texts.size;
+  const work = Promise.all([encrypting(), encrypting(), rotating(), putting(), putting()]);
+  await waitFor(
+    () =>
+      acknowledged.versions.length >= versionsBefore + 3 &&
+      acknowledged.texts.size >= textsBefore + 3,
+    { what: "some rotations and puts" },
+  );
   child.kill("SIGKILL");
   await exited;
   await work;
   channel.close();
 }
 
+/** Every version that is kept opens, every one that was answered is what was put, and no number is missing. */
+async function assertSecretWhole(
+  vault: Replica,
+  texts: ReadonlyMap<number, string>,
+): Promise<void> {
+  const page = { pageSize: 1000 };
+  const { versions } = await vault.secrets.listSecretVersions({ path: SECRET, page }, admin);
+  const latest = versions[0]?.version ?? 0;
+  expect(versions.map(({ version }) => version)).toEqual(versions.map((_, at) => latest - at));
+  expect(versions.length).toBe(Math.min(latest, 100));
+  expect(latest).toBeGreaterThanOrEqual(Math.max(...texts.keys()));
+  for (const { version } of versions) {
+    const text = await read(vault, admin, SECRET, version);
+    expect(text).toBe(texts.get(version) ?? text);
+  }
+}
+
 describe("a vault that is killed", () => {
   it(
-    "loses no version that it has answered, repeats no use, and makes no version twice",
+    "loses no version that it has answered, repeats no use, makes no version twice and none half",
     async () => {
-      const acknowledged: Acknowledged = { ciphertexts: [], versions: [] };
+      const acknowledged: Acknowledged = { ciphertexts: [], versions: [], texts: new Map() };
       for (let round = 0; round < ROUNDS; round++) {
         await workUntilKilled(startProcess(), acknowledged);
       }
@@ -131,6 +178,7 @@ describe("a vault that is killed", () => {
       }));
       const { results } = await vault.transit.decryptBatch({ keyName: plain, items }, admin);
       expect(new Set(results.map(({ outcome }) => outcome.case))).toEqual(new Set(["plaintext"]));
+      await assertSecretWhole(vault, acknowledged.texts);
     },
     TEST_TIMEOUT_MS,
   );

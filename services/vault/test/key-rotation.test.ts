@@ -1,39 +1,17 @@
-import { createPool, type Pool } from "@nexus/postgres";
 import { KeyVersionState } from "@nexus/proto/vault";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  createFleet,
-  createUser,
-  type Fleet,
-  login,
-  outcome,
-  type Replica,
-  requestId,
-  type Session,
-} from "./_helpers.ts";
+import { createUser, login, outcome, type Replica, requestId, type Session } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 import { createKey, createPlainKey, decrypt, encrypt } from "./_transit.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let other: Replica;
-let admin: Session;
-let tenant: Session;
-let pool: Pool;
+let { fleet, vault, other, admin, tenant, pool, close } = {} as Suite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  other = await fleet.start();
-  admin = await login(vault);
-  tenant = await createUser(vault, admin, { scopes: ["*"], namespace: "team-keys" });
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ fleet, vault, other, admin, tenant, pool, close } = await openSuite("team-keys"));
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const get = async (name: string, caller = admin) => (await vault.keys.getKey({ name }, caller)).key;
 const versionOf = (ciphertext: string) => ciphertext.split(":")[1];

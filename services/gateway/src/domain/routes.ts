@@ -8,6 +8,7 @@ import {
   KeyService,
   PrincipalService,
   SealService,
+  SecretService,
   TransitService,
 } from "@nexus/proto/vault";
 
@@ -24,6 +25,7 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: SealService, upstream: "vault" },
   { desc: KeyService, upstream: "vault" },
   { desc: TransitService, upstream: "vault" },
+  { desc: SecretService, upstream: "vault" },
   { desc: RegistryService, upstream: "registry" },
   { desc: JobService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },

@@ -3,6 +3,8 @@ import type { KeyWriter } from "./keys/named-key.ts";
 import type { Page, PageOf } from "./page.ts";
 import type { PrincipalKind, PrincipalRecord, StoredPrincipal, TokenSubject } from "./principal.ts";
 import type { NewRevocation, RevocationRecord } from "./revocation.ts";
+import type { SecretWriter } from "./secrets/secret.ts";
+import type { SecretLeaseWriter } from "./secrets/secret-lease.ts";
 import type { CryptoKey, Jwk, NewSigningKey, SigningKeyRow } from "./signing-key.ts";
 
 /** Names one principal. */
@@ -144,6 +146,8 @@ export interface Transaction {
   readonly revocations: RevocationWriter;
   readonly signingKeys: SigningKeyWriter;
   readonly keys: KeyWriter;
+  readonly secrets: SecretWriter;
+  readonly secretLeases: SecretLeaseWriter;
 }
 
 /** Runs work in one transaction; the work may run again after a clash, so it has no other effects. */

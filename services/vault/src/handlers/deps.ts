@@ -4,6 +4,8 @@ import type { PasswordHelper } from "../domain/password-helper.ts";
 import type { AuthEvents, Mutations } from "../domain/ports.ts";
 import type { PrincipalDirectory } from "../domain/principal-directory.ts";
 import type { RevocationLog } from "../domain/revocation-log.ts";
+import type { SecretLeases } from "../domain/secrets/secret-leases.ts";
+import type { SecretStore } from "../domain/secrets/secret-store.ts";
 import type { SecureVault } from "../domain/secure-vault.ts";
 import type { SigningKeyRing } from "../domain/signing-key-ring.ts";
 import type { TransitEngine } from "../domain/transit-engine.ts";
@@ -16,6 +18,8 @@ export interface VaultHandlerDeps {
   readonly vault: SecureVault;
   readonly keyStore: KeyStore;
   readonly transit: TransitEngine;
+  readonly secrets: SecretStore;
+  readonly secretLeases: SecretLeases;
   readonly passwords: PasswordHelper;
   /** Longest body of a stream. */
   readonly streamMaxBytes: number;

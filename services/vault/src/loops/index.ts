@@ -1,6 +1,7 @@
 import type { Clock } from "@nexus/shared";
 import type { KeyStore } from "../domain/keys/key-store.ts";
 import type { RevocationLog } from "../domain/revocation-log.ts";
+import type { SecretStore } from "../domain/secrets/secret-store.ts";
 import type { SecureVault } from "../domain/secure-vault.ts";
 import type { SigningKeyRing } from "../domain/signing-key-ring.ts";
 
@@ -17,6 +18,7 @@ export interface LoopDeps {
   readonly vault: SecureVault;
   readonly signingKeys: SigningKeyRing;
   readonly keyStore: KeyStore;
+  readonly secrets: SecretStore;
   /** Drops keys whose time in memory is over. */
   readonly sweepKeys: () => void;
   readonly clock: Clock;
@@ -52,7 +54,7 @@ const CLEANUP_MS = 60_000;
  * The two readings keep their pace when the database is away, where a loop's own pause would grow to half a minute:
  * the promise of one second holds again as soon as it is back. */
 export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
-  const { revocations, vault, signingKeys, keyStore, clock, onReadFailed } = deps;
+  const { revocations, vault, signingKeys, keyStore, secrets, clock, onReadFailed } = deps;
   const whileOpen = (work: () => Promise<unknown>) => async () => {
     if (vault.sealReason === undefined) await work();
   };
@@ -85,6 +87,8 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
       intervalMs: REWRAP_MS,
       step: whileOpen(async () => {
         await vault.rewrap();
+        await secrets.rewrapStale();
+        // Last, because it removes namespace keys under which nothing is left.
         await keyStore.rewrapStale();
       }),
     },

@@ -45,7 +45,7 @@ export function createSealing(frame: ServiceFrame, config: VaultConfig, deps: Se
     keyring.sweep();
     secrets.sweep();
   };
-  return { vault, keyStore, sweepKeys, showSeal };
+  return { vault, keyring, keyStore, sweepKeys, showSeal };
 }
 
 /** What lies under the key hierarchy. */

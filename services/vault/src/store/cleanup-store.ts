@@ -11,21 +11,31 @@ const ENDED: Readonly<Record<string, string>> = {
   token_families: "refresh_expires_at < clock_timestamp()",
   spent_refresh_tokens: "expires_at < clock_timestamp()",
   login_failures: `failed_at < clock_timestamp() - interval '${LOGIN_FAILURE_RETENTION}'`,
+  secret_leases: "expires_at < clock_timestamp()",
   requests: `created_at < clock_timestamp() - interval '${REQUEST_RETENTION}'`,
 };
+
+/** A version of a secret stays when its time is over, its value does not. */
+const REMOVE_EXPIRED_VALUES = `
+  UPDATE secret_versions SET box = NULL, tenant_key_version = NULL, value = NULL
+  WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM secret_versions WHERE value IS NOT NULL AND expires_at < clock_timestamp()
+    LIMIT ${DELETE_MAX} FOR UPDATE SKIP LOCKED))`;
 
 /** Removes what has ended, in bounded statements, until nothing is left or the signal aborts. Safe from several
  * replicas: rows that another one is removing are skipped. Returns how many rows went. */
 export async function deleteEnded(pool: Pool, signal: AbortSignal): Promise<number> {
-  let total = 0;
-  for (const [table, ended] of Object.entries(ENDED)) {
-    const text = `
+  const deletions = Object.entries(ENDED).map(
+    ([table, ended]) => `
       DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM ${table} WHERE ${ended} LIMIT ${DELETE_MAX} FOR UPDATE SKIP LOCKED))`;
-    let deleted = DELETE_MAX;
-    while (deleted === DELETE_MAX && !signal.aborted) {
-      deleted = (await pool.query(text)).rowCount;
-      total += deleted;
+        SELECT ctid FROM ${table} WHERE ${ended} LIMIT ${DELETE_MAX} FOR UPDATE SKIP LOCKED))`,
+  );
+  let total = 0;
+  for (const text of [REMOVE_EXPIRED_VALUES, ...deletions]) {
+    let removed = DELETE_MAX;
+    while (removed === DELETE_MAX && !signal.aborted) {
+      removed = (await pool.query(text)).rowCount;
+      total += removed;
     }
   }
   return total;

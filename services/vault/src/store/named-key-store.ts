@@ -68,13 +68,20 @@ const DELETE_UNUSED = `
   WHERE t.namespace <> 'nexus-system'
     AND t.version < (SELECT max(version) FROM tenant_keys n WHERE n.namespace = t.namespace)
     AND NOT EXISTS (SELECT FROM key_versions v
+                    WHERE v.namespace = t.namespace AND v.tenant_key_version = t.version)
+    AND NOT EXISTS (SELECT FROM secret_versions v
                     WHERE v.namespace = t.namespace AND v.tenant_key_version = t.version)`;
 
 const PROGRESS = `
-  WITH newest AS (SELECT coalesce(max(version), 0) AS version FROM tenant_keys WHERE namespace = $1)
-  SELECT newest.version AS "namespaceKeyVersion", count(v.box)::integer AS total,
-    (count(v.box) FILTER (WHERE v.tenant_key_version < newest.version))::integer AS remaining
-  FROM newest LEFT JOIN key_versions v ON v.namespace = $1
+  WITH newest AS (SELECT coalesce(max(version), 0) AS version FROM tenant_keys WHERE namespace = $1),
+  wrapped AS (
+    SELECT tenant_key_version FROM key_versions WHERE namespace = $1 AND box IS NOT NULL
+    UNION ALL
+    SELECT tenant_key_version FROM secret_versions WHERE namespace = $1 AND box IS NOT NULL
+  )
+  SELECT newest.version AS "namespaceKeyVersion", count(w.tenant_key_version)::integer AS total,
+    (count(*) FILTER (WHERE w.tenant_key_version < newest.version))::integer AS remaining
+  FROM newest LEFT JOIN wrapped w ON true
   GROUP BY newest.version`;
 
 /** Every version is below it. */

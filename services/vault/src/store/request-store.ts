@@ -6,6 +6,8 @@ import { createFamilyWriter } from "./family-store.ts";
 import { createNamedKeyWriter } from "./named-key-writer.ts";
 import { createPrincipalWriter } from "./principal-store.ts";
 import { createRevocationWriter } from "./revocation-store.ts";
+import { createSecretLeaseWriter } from "./secret-lease-store.ts";
+import { createSecretWriter } from "./secret-writer.ts";
 import { createSigningKeyWriter } from "./signing-key-store.ts";
 
 /** A request id is remembered for this long; the contracts promise it. */
@@ -53,6 +55,8 @@ function bind(client: Queryable): Transaction {
     revocations: createRevocationWriter(client),
     signingKeys: createSigningKeyWriter(client),
     keys: createNamedKeyWriter(client),
+    secrets: createSecretWriter(client),
+    secretLeases: createSecretLeaseWriter(client),
   };
 }
 

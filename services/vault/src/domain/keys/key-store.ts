@@ -1,6 +1,7 @@
 import { type Cache, type Clock, createLruCache, type Ids, type Namespace } from "@nexus/shared";
 import { coalesced } from "../coalesced.ts";
 import { vaultSealed } from "../errors.ts";
+import { onceCurrent } from "../once-current.ts";
 import type { Page, PageOf } from "../page.ts";
 import type { Answer, Mutations, RequestKey, Transactions } from "../ports.ts";
 import { DecryptNotes } from "./decrypt-notes.ts";
@@ -63,8 +64,6 @@ const RECORDS_MAX = 10_000;
 const RECORD_TTL_MS = 30_000;
 const CHANGES_BATCH = 512;
 const DUE_BATCH = 50;
-/** Somebody else's rotation may come in between, of the key or of the namespace key above it. */
-const ATTEMPTS = 5;
 
 /** The named keys of all tenants: generation, rotation, expiration, destruction, and the way to their material.
  *
@@ -163,7 +162,7 @@ export class KeyStore {
   /** Errors: exists/KEY_EXISTS; exhausted/KEY_LIMIT. */
   async create(namespace: Namespace, spec: KeySpec, request: RequestKey): Promise<NamedKey> {
     const { mutations, ids, events } = this.#options;
-    return this.#onceCurrent(request, async () => {
+    return onceCurrent(mutations, request, async () => {
       const keyId = ids.next("key");
       const first = await this.#newVersion({ namespace, keyId, type: spec.type, version: 1 });
       const answer = await mutations.run(request, async ({ keys }) => {
@@ -177,7 +176,7 @@ export class KeyStore {
   /** Errors: precondition/KEY_DISABLED, KEY_DESTROYED; exhausted/KEY_VERSION_LIMIT. */
   async rotate(key: KeyName, request: RequestKey): Promise<NamedKey> {
     const { mutations, events } = this.#options;
-    return this.#onceCurrent(request, async () => {
+    return onceCurrent(mutations, request, async () => {
       const before = await this.read(key);
       const next = await this.#nextVersion(before);
       const answer = await mutations.run(request, (tx) => addNext(tx, before, next));
@@ -348,19 +347,6 @@ export class KeyStore {
       return { version: version.version, publicKey, wrapped };
     } finally {
       secret.fill(0);
-    }
-  }
-
-  /** Does work that is prepared before its transaction, anew when what it was prepared for has changed by then. */
-  async #onceCurrent(request: RequestKey, work: () => Promise<NamedKey>): Promise<NamedKey> {
-    for (let attempt = 1; ; attempt++) {
-      const earlier = await this.#options.mutations.replay<NamedKey>(request);
-      if (earlier !== undefined) return earlier.value;
-      try {
-        return await work();
-      } catch (error) {
-        if (!isKeyChanged(error) || attempt === ATTEMPTS) throw error;
-      }
     }
   }
 
