@@ -96,7 +96,7 @@ export const EXTRA_LAYERS: Readonly<Record<string, Readonly<Record<string, Layer
       layers: ["domain", "events", "relay"],
       libs: ["proto", "rpc", "shared"],
       packages: ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-node"],
-      node: ["node:http", "node:http2", "node:https", ...PURE_NODE],
+      node: ["node:http", "node:http2", "node:net", ...PURE_NODE],
     },
   },
   vault: {

@@ -1,7 +1,7 @@
 /** What every contract promises beside what buf lint sees: scopes, retry safety, paging. */
 import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
-import { internal, required_scope } from "@nexus/proto/common";
+import { allowed_callers, internal, required_scope } from "@nexus/proto/common";
 import * as gateway from "@nexus/proto/gateway";
 import * as insight from "@nexus/proto/insight";
 import * as kms from "@nexus/proto/kms";
@@ -19,6 +19,15 @@ const INTERNAL = [
   "OutcomeService",
   "PresenceService",
 ];
+/** What certificates call the services, by contracts' domain. */
+const SERVICES = {
+  gateway,
+  registry,
+  orchestrator,
+  "mesh-router": mesh,
+  vault,
+  insight,
+};
 const SCOPE = /^[a-z]+:[a-z-]+:[a-z-]+$/;
 const RESUME_FIELDS = ["resume_token", "resume_revision", "after_sequence"];
 const NO_SCOPE = ["public", "authenticated"];
@@ -78,6 +87,21 @@ describe("contracts", () => {
   it("mark exactly the services that the gateway refuses", () => {
     const marked = services.filter((service) => getOption(service, internal));
     expect(marked.map(({ name }) => name).sort()).toEqual(INTERNAL);
+  });
+
+  it("say of each internal method which services may call it, by their names", () => {
+    const unnamed = methods.filter(
+      (method) =>
+        getOption(method.parent, internal) && getOption(method, allowed_callers).length === 0,
+    );
+    expect(unnamed.map(nameOf)).toEqual([]);
+    const words = new Set(methods.flatMap((method) => getOption(method, allowed_callers)));
+    expect([...words].filter((word) => word !== "anyone" && !(word in SERVICES))).toEqual([]);
+  });
+
+  it("need no certificate only where a service comes to its first one", () => {
+    const open = methods.filter((method) => getOption(method, allowed_callers).includes("anyone"));
+    expect(open.map(nameOf).sort()).toEqual(["AuthService.GrantClientToken"]);
   });
 
   it("carry a request_id wherever a retry could do the same thing twice, but for four that say so", () => {

@@ -66,6 +66,7 @@ export class ConfigManager<T> {
   readonly #read: () => ReadConfig<Fields>;
   readonly #filePath: string | undefined;
   readonly #subscribers = new Map<string, Set<Subscriber>>();
+  readonly #afterReload = new Set<() => void>();
   #current: T;
   #sources: ReadonlyMap<string, ConfigSource>;
   #watcher: FSWatcher | undefined;
@@ -122,6 +123,13 @@ export class ConfigManager<T> {
     return () => subscribers.delete(subscriber);
   }
 
+  /** Calls `fn` after each reload that was not refused, whether anything changed or not: for what hangs on files that settings only
+   * name. Returns the function that ends it. */
+  onReload(fn: () => void): () => void {
+    this.#afterReload.add(fn);
+    return () => this.#afterReload.delete(fn);
+  }
+
   /** Reads all sources again, puts changed dynamic fields in force and tells their subscribers.
    *
    * Changes of other fields are reported with `applied: false` and ignored. Errors: ConfigError when the new
@@ -145,6 +153,7 @@ export class ConfigManager<T> {
     this.#current = Object.freeze(next) as T;
     this.#sources = nextSources;
     this.#notify(changes, previous);
+    for (const fn of this.#afterReload) fn();
     return changes;
   }
 
@@ -178,6 +187,7 @@ export class ConfigManager<T> {
     this.#watcher?.close();
     this.#watcher = undefined;
     this.#subscribers.clear();
+    this.#afterReload.clear();
   }
 
   #tryReload(): ReloadOutcome {

@@ -192,7 +192,7 @@ export function readConfig<F extends Fields>(
   const values = reader.values as ConfigOfFields<F>;
   // Rules between fields are only asked when each field is sound by itself.
   if (reader.problems.length === 0) {
-    for (const { field, problem } of schema.check?.(values) ?? []) {
+    for (const { field, problem } of schema.check(values)) {
       const { env: name, example } = schema.fields[field] as Field<unknown>;
       reader.problems.push({ env: name, problem, example });
     }

@@ -1,4 +1,5 @@
 import type { Field, Fields } from "./field.ts";
+import { type TlsSettings, tlsProblems } from "./tls-fields.ts";
 
 /** The settings of one service. */
 export interface ConfigSchema<F extends Fields> {
@@ -10,7 +11,7 @@ export interface ConfigSchema<F extends Fields> {
   /** The variable that holds the path of the optional JSON file. */
   readonly fileEnv: string;
   /** Checks rules between fields; returns what is wrong, by field. */
-  readonly check: ((config: ConfigOfFields<F>) => readonly CrossFieldProblem<F>[]) | undefined;
+  readonly check: (config: ConfigOfFields<F>) => readonly CrossFieldProblem<F>[];
 }
 
 /** A rule between fields that does not hold. */
@@ -50,6 +51,13 @@ function namedGroups<F extends Fields>(fields: F): (keyof F & string)[][] {
   return [...groups.values()];
 }
 
+/** Rules between the fields that all services share; a schema without those fields has none. */
+function sharedProblems<F extends Fields>(config: ConfigOfFields<F>): CrossFieldProblem<F>[] {
+  const shared = config as unknown as Partial<TlsSettings>;
+  if (shared.tlsMode === undefined) return [];
+  return [...tlsProblems(shared as TlsSettings)];
+}
+
 /** Defines the settings of a service. Throws a plain Error when two fields share a variable.
  *
  * @example
@@ -74,6 +82,6 @@ export function defineConfig<const F extends Fields>(
     fields: definition.fields,
     requiresTogether: [...(definition.requiresTogether ?? []), ...namedGroups(definition.fields)],
     fileEnv: `${envPrefix(definition.service)}CONFIG_FILE`,
-    check: definition.check,
+    check: (config) => [...sharedProblems<F>(config), ...(definition.check?.(config) ?? [])],
   };
 }

@@ -2,6 +2,7 @@ import { LOG_LEVELS, MiB } from "@nexus/shared";
 import { bytes, durationMs, float, int, port } from "./number-fields.ts";
 import { envPrefix } from "./schema.ts";
 import { bool, oneOf, secret, string, url } from "./text-fields.ts";
+import { tlsFields } from "./tls-fields.ts";
 
 /** The services that have a configuration. */
 export type ServiceName =
@@ -107,37 +108,11 @@ function rpcFields(service: ServiceName) {
   };
 }
 
-function tlsFields(service: ServiceName) {
-  const env = envPrefix(service);
+function edgeFields(service: ServiceName) {
   return {
-    tlsCertFile: string({
-      env: `${env}TLS_CERT_FILE`,
-      optional: true,
-      together: "tls",
-      example: "/etc/nexus/tls.crt",
-      about: "PEM certificate chain for the gRPC port, and for calls to other services.",
-    }),
-    tlsKeyFile: string({
-      env: `${env}TLS_KEY_FILE`,
-      optional: true,
-      together: "tls",
-      example: "/etc/nexus/tls.key",
-      about: "PEM private key of that certificate.",
-    }),
-    tlsCaFile: string({
-      env: `${env}TLS_CA_FILE`,
-      optional: true,
-      example: "/etc/nexus/ca.crt",
-      about:
-        "PEM certificates that the other side's chain must end in. Not set: those of the system.",
-    }),
-    tlsClientCertRequired: bool({
-      env: `${env}TLS_CLIENT_CERT_REQUIRED`,
-      default: false,
-      about: "Refuse callers without a certificate signed by the CA above (mutual TLS).",
-    }),
+    ...tlsFields(),
     plaintextAllowed: bool({
-      env: `${env}PLAINTEXT_ALLOWED`,
+      env: `${envPrefix(service)}PLAINTEXT_ALLOWED`,
       default: false,
       about:
         "Serve without TLS beyond the loopback interface, e.g. inside a mesh that encrypts by itself.",
@@ -197,7 +172,7 @@ function storeFields(service: ServiceName) {
 
 type ProcessFields = ReturnType<typeof processFields> &
   ReturnType<typeof rpcFields> &
-  ReturnType<typeof tlsFields>;
+  ReturnType<typeof edgeFields>;
 type IdentityFields = ReturnType<typeof identityFields>;
 type StoreFields = ReturnType<typeof storeFields>;
 
@@ -214,7 +189,7 @@ export function serviceFields<const S extends ServiceName>(
   const fields = {
     ...processFields(service, ports),
     ...rpcFields(service),
-    ...tlsFields(service),
+    ...edgeFields(service),
     ...(service === "vault" ? {} : identityFields(service)),
     ...(service === "gateway" ? {} : storeFields(service)),
   };

@@ -5,4 +5,4 @@ export { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "./cli
 export { createRpcClient, type RpcClientOptions } from "./client/client.ts";
 export type { TokenSource } from "./principal.ts";
 export type { ClientMethod, RpcClient } from "./service-types.ts";
-export type { TlsOptions } from "./tls.ts";
+export { fixedTls, type TlsMaterial, type TlsOptions, type TlsSource } from "./tls/material.ts";

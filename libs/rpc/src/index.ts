@@ -18,7 +18,7 @@ export {
   type TokenVerifier,
 } from "./principal.ts";
 export { requirePrincipal } from "./require-principal.ts";
-export { scopeOf } from "./server/method-plan.ts";
+export { callersOf, scopeOf } from "./server/method-plan.ts";
 export type { RawCall, RawRelay } from "./server/raw-relay.ts";
 export {
   type AddOptions,
@@ -32,7 +32,15 @@ export type {
   RpcClient,
   ServiceImplementation,
 } from "./service-types.ts";
-export type { TlsOptions } from "./tls.ts";
+export {
+  type ClientCertificates,
+  contextOptions,
+  fixedTls,
+  type TlsMaterial,
+  type TlsOptions,
+  type TlsSource,
+} from "./tls/material.ts";
+export { serviceNameOf, spiffeIdOf } from "./tls/service-name.ts";
 export { methodPath } from "./wire/codec.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
 export {

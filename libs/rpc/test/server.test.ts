@@ -3,9 +3,8 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { AgentSessionService } from "@nexus/proto/mesh";
 import { AuthService } from "@nexus/proto/vault";
 import { createLogger } from "@nexus/shared";
-import { createTestCertificates } from "@nexus/testkit";
 import { describe, expect, it } from "vitest";
-import { createRpcChannel, createRpcClient, requirePrincipal } from "../src/index.ts";
+import { createRpcClient, requirePrincipal } from "../src/index.ts";
 import { authHandlers, sessionHandlers } from "./_handlers.ts";
 import { startRig } from "./_harness.ts";
 import { until } from "./_wait.ts";
@@ -98,50 +97,6 @@ describe("a server", () => {
     for await (const _ of client.connect(requests, { token })) break;
     expect(seen).toEqual([5_000]);
     await rig.close();
-  });
-});
-
-describe("TLS", () => {
-  const { ca, server, client } = createTestCertificates();
-
-  it("serves a client that trusts the authority, and no plaintext one", async () => {
-    const rig = await startRig(
-      (server) => server.add(AuthService, authHandlers({ login: async () => ({}) })),
-      { tls: server },
-    );
-    const secure = createRpcChannel({ address: rig.address, tls: { ca } });
-    await createRpcClient(AuthService, secure).login(CREDENTIALS);
-    const plaintext = createRpcClient(AuthService, rig.channel).login(CREDENTIALS);
-    await expect(plaintext).rejects.toMatchObject({ kind: "unavailable" });
-    secure.close();
-    await rig.close();
-  });
-
-  it("asks for a client certificate when it requires one", async () => {
-    const rig = await startRig(
-      (server) => server.add(AuthService, authHandlers({ login: async () => ({}) })),
-      { tls: { ...server, ca, requireClientCert: true } },
-    );
-    const stranger = createRpcChannel({ address: rig.address, tls: { ca } });
-    const known = createRpcChannel({
-      address: rig.address,
-      tls: { ca, ...client },
-    });
-    const refused = createRpcClient(AuthService, stranger).login(CREDENTIALS);
-    await expect(refused).rejects.toMatchObject({ kind: "unavailable" });
-    await createRpcClient(AuthService, known).login(CREDENTIALS);
-    stranger.close();
-    known.close();
-    await rig.close();
-  });
-
-  it("refuses half of a pair", async () => {
-    const start = startRig((server) => server.add(AuthService, authHandlers({})), {
-      tls: { cert: server.cert },
-    });
-    await expect(start).rejects.toThrow("both a certificate and its key");
-    const open = () => createRpcChannel({ address: "127.0.0.1:1", tls: { key: client.key } });
-    expect(open).toThrow("go together");
   });
 });
 

@@ -1,9 +1,8 @@
-import { ConfigError } from "@nexus/core";
 import { describe, expect, it } from "vitest";
-import { assertTransportSafe, type FrameConfig, isLoopback, loadTls } from "./frame-config.ts";
+import { assertTransportSafe, type FrameConfig, isLoopback } from "./frame-config.ts";
 
 function config(values: Partial<FrameConfig>): FrameConfig {
-  return { host: "127.0.0.1", plaintextAllowed: false, ...values } as FrameConfig;
+  return { host: "127.0.0.1", plaintextAllowed: false, tlsMode: "off", ...values } as FrameConfig;
 }
 
 describe("isLoopback", () => {
@@ -27,30 +26,9 @@ describe("assertTransportSafe", () => {
   it("accepts loopback, TLS, or the explicit switch", () => {
     const accepted = [
       config({}),
-      config({ host: "0.0.0.0", tlsCertFile: "cert.pem" }),
+      config({ host: "0.0.0.0", tlsMode: "server" }),
       config({ host: "0.0.0.0", plaintextAllowed: true }),
     ];
     for (const one of accepted) expect(() => assertTransportSafe("registry", one)).not.toThrow();
-  });
-});
-
-describe("loadTls", () => {
-  it("means plaintext without a certificate", () => {
-    expect(loadTls("registry", config({}))).toBeUndefined();
-  });
-
-  it("reads the named files", () => {
-    const file = import.meta.filename;
-    const tls = loadTls(
-      "registry",
-      config({ tlsCertFile: file, tlsKeyFile: file, tlsCaFile: file, tlsClientCertRequired: true }),
-    );
-    expect(Object.keys(tls ?? {})).toEqual(["cert", "key", "ca", "requireClientCert"]);
-    expect(tls?.cert?.includes("loadTls")).toBe(true);
-  });
-
-  it("refuses a file that cannot be read", () => {
-    const missing = config({ tlsCertFile: "/nowhere/cert.pem", tlsKeyFile: "/nowhere/key.pem" });
-    expect(() => loadTls("registry", missing)).toThrow(ConfigError);
   });
 });

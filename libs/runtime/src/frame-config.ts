@@ -1,7 +1,5 @@
-import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { ConfigError, type ConfigOfFields, envPrefix, type ServiceFields } from "@nexus/core";
-import type { TlsOptions } from "@nexus/rpc";
 
 type VaultFields = ServiceFields<"vault">;
 type RegistryFields = ServiceFields<"registry">;
@@ -15,16 +13,6 @@ type IdentityKeys = "vaultAddress" | "principalId" | "clientSecret";
 export type FrameConfig = ConfigOfFields<Pick<VaultFields, ProcessKeys>> &
   Partial<ConfigOfFields<Pick<RegistryFields, IdentityKeys>>>;
 
-function readPem(service: string, path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch {
-    throw new ConfigError(service, [
-      { env: path, problem: "is named as a TLS file but cannot be read", example: "" },
-    ]);
-  }
-}
-
 /** Says whether an address can only be reached from this machine. */
 export function isLoopback(host: string): boolean {
   if (host === "localhost" || host === "::1") return true;
@@ -34,21 +22,9 @@ export function isLoopback(host: string): boolean {
 /** Refuses to serve plaintext to the network unless that is asked for in so many words.
  * Errors: ConfigError. */
 export function assertTransportSafe(service: string, config: FrameConfig): void {
-  const safe = config.tlsCertFile !== undefined || isLoopback(config.host);
+  const safe = config.tlsMode !== "off" || isLoopback(config.host);
   if (safe || config.plaintextAllowed) return;
   const prefix = envPrefix(service);
-  const problem = `is not loopback, so set ${prefix}TLS_CERT_FILE and ${prefix}TLS_KEY_FILE, or ${prefix}PLAINTEXT_ALLOWED=true`;
+  const problem = `is not loopback, so set NEXUS_TLS_MODE and its files, or ${prefix}PLAINTEXT_ALLOWED=true`;
   throw new ConfigError(service, [{ env: `${prefix}HOST`, problem, example: "127.0.0.1" }]);
-}
-
-/** Reads the TLS files of a service once, at start; undefined means plaintext. Errors: ConfigError. */
-export function loadTls(service: string, config: FrameConfig): TlsOptions | undefined {
-  const { tlsCertFile, tlsKeyFile, tlsCaFile } = config;
-  if (tlsCertFile === undefined || tlsKeyFile === undefined) return undefined;
-  return {
-    cert: readPem(service, tlsCertFile),
-    key: readPem(service, tlsKeyFile),
-    ...(tlsCaFile === undefined ? {} : { ca: readPem(service, tlsCaFile) }),
-    ...(config.tlsClientCertRequired ? { requireClientCert: true } : {}),
-  };
 }

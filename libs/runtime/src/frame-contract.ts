@@ -46,8 +46,8 @@ export interface ServiceFrame extends AsyncDisposable {
   readonly verifier: TokenVerifier;
   /** The service's own tokens, for what it does on its own behalf. */
   readonly tokens: TokenSource;
-  /** The configured certificates, for a port that the service opens itself; undefined means plaintext. */
-  readonly tls: TlsOptions | undefined;
+  /** For a port that the service opens itself to users and agents; undefined means plaintext. */
+  readonly edgeTls: TlsOptions | undefined;
   /** Add services to it before start(). */
   readonly server: RpcServer;
   /** Aborts when the service begins to shut down. */
@@ -56,8 +56,11 @@ export interface ServiceFrame extends AsyncDisposable {
   provideVerifier(verifier: TokenVerifier): void;
   /** Adds a readiness check. */
   check(name: string, check: ReadinessCheck): void;
-  /** Opens a channel with the service's TLS settings, one per address; closed with the frame. */
-  channel(address: string): RpcChannel;
+  /** Opens a channel with the service's TLS settings, one per address; closed with the frame. `peer` is the service that has to be
+   * there, e.g. `registry`; without it, whoever the host's certificate is for. */
+  channel(address: string, peer?: string): RpcChannel;
+  /** As channel(), but not kept: for addresses that come and go. The caller closes it. */
+  openChannel(address: string, peer?: string): RpcChannel;
   /** Creates a loop that start() starts and the shutdown stops; its steps are counted. */
   loop(options: Omit<LoopOptions, "logger">): Loop;
   /** Closes something on shutdown, before all that was added earlier: stores first, then clients, then loops. */

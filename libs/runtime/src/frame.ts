@@ -23,6 +23,7 @@ import { createLoop, type Loop, type LoopOptions } from "./loop.ts";
 import { portError } from "./port-error.ts";
 import { createReadinessChecks, type ReadinessCheck, type ReadinessChecks } from "./readiness.ts";
 import { retryUntilUp } from "./retry-until-up.ts";
+import { type FrameTls, followFiles } from "./tls/frame-tls.ts";
 
 type Phase = "starting" | "serving" | "draining";
 
@@ -33,9 +34,9 @@ export class Frame implements ServiceFrame {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly ids: Ids;
-  readonly tls: TlsOptions | undefined;
   readonly server: RpcServer;
   readonly signal: AbortSignal;
+  readonly #tls: FrameTls | undefined;
   readonly #config: ConfigManager<FrameConfig>;
   readonly #identity: FrameIdentity;
   readonly #stopping = new AbortController();
@@ -46,7 +47,7 @@ export class Frame implements ServiceFrame {
   #ops: OpsServer | undefined;
   #phase: Phase = "starting";
 
-  constructor(options: ServiceFrameOptions, logger: Logger, tls: TlsOptions | undefined) {
+  constructor(options: ServiceFrameOptions, logger: Logger, tls: FrameTls | undefined) {
     const { config, overrides = {} } = options;
     this.service = options.service;
     this.logger = logger;
@@ -54,9 +55,10 @@ export class Frame implements ServiceFrame {
     this.clock = overrides.clock ?? systemClock;
     this.ids = overrides.ids ?? createIds(this.clock);
     this.#config = config;
-    this.tls = tls;
+    this.#tls = tls;
     this.signal = this.#linkSignal(overrides.signal);
     this.#stack.defer("operators' port", () => this.#ops?.close());
+    this.#followCertificates();
     this.#identity = this.#createIdentity(overrides);
     this.#checks.add("phase", () => this.#assertServing());
     this.#checks.add("identity", () => this.#identity.assertReady());
@@ -72,6 +74,10 @@ export class Frame implements ServiceFrame {
     return this.#identity.tokens;
   }
 
+  get edgeTls(): TlsOptions | undefined {
+    return this.#tls?.edge;
+  }
+
   async openOps(): Promise<void> {
     const { host, opsPort } = this.#config.current;
     try {
@@ -80,6 +86,7 @@ export class Frame implements ServiceFrame {
         port: opsPort,
         metrics: this.metrics,
         readiness: () => this.#checks.evaluate(),
+        tls: this.#tls?.ops,
       });
     } catch (error) {
       await this[Symbol.asyncDispose]();
@@ -95,15 +102,20 @@ export class Frame implements ServiceFrame {
     this.#checks.add(name, check);
   }
 
-  channel(address: string): RpcChannel {
-    const known = this.#channels.get(address);
+  channel(address: string, peer?: string): RpcChannel {
+    const key = `${peer ?? ""}@${address}`;
+    const known = this.#channels.get(key);
     if (known !== undefined) return known;
-    const tls = this.tls === undefined ? {} : { tls: this.tls };
-    const { messageMaxBytes } = this.#config.current;
-    const channel = createRpcChannel({ address, maxMessageBytes: messageMaxBytes, ...tls });
-    this.#channels.set(address, channel);
+    const channel = this.openChannel(address, peer);
+    this.#channels.set(key, channel);
     this.#stack.defer(`channel to ${address}`, () => channel.close());
     return channel;
+  }
+
+  openChannel(address: string, peer?: string): RpcChannel {
+    const tls = this.#tls === undefined ? {} : { tls: this.#tls.channel(peer) };
+    const { messageMaxBytes } = this.#config.current;
+    return createRpcChannel({ address, maxMessageBytes: messageMaxBytes, ...tls });
   }
 
   loop(options: Omit<LoopOptions, "logger">): Loop {
@@ -181,7 +193,7 @@ export class Frame implements ServiceFrame {
         maxConcurrentStreams: config.maxConcurrentStreams,
         defaultDeadlineMs: config.requestTimeoutMs,
       },
-      ...(this.tls === undefined ? {} : { tls: this.tls }),
+      ...(this.#tls === undefined ? {} : { tls: this.#tls.inner }),
     });
   }
 
@@ -197,7 +209,7 @@ export class Frame implements ServiceFrame {
       verifier: overrides.verifier,
       tokens: overrides.tokens,
       vault: usesVault
-        ? { channel: this.channel(vaultAddress), principalId, clientSecret }
+        ? { channel: this.channel(vaultAddress, "vault"), principalId, clientSecret }
         : undefined,
     });
     this.#stack.defer("token verifier", () => identity.close());
@@ -208,6 +220,13 @@ export class Frame implements ServiceFrame {
   #linkSignal(outer: AbortSignal | undefined): AbortSignal {
     const own = this.#stopping.signal;
     return outer === undefined ? own : AbortSignal.any([own, outer]);
+  }
+
+  #followCertificates(): void {
+    if (this.#tls === undefined) return;
+    const { logger, metrics, clock } = this;
+    const deps = { config: this.#config, logger, metrics, nowMs: () => clock.nowMs() };
+    this.#stack.defer("certificates", followFiles(this.#tls, deps));
   }
 
   #assertServing(): void {

@@ -1,7 +1,8 @@
-import { createLogger } from "@nexus/shared";
+import { createLogger, systemClock } from "@nexus/shared";
 import { Frame } from "./frame.ts";
-import { assertTransportSafe, loadTls } from "./frame-config.ts";
+import { assertTransportSafe } from "./frame-config.ts";
 import type { ServiceFrame, ServiceFrameOptions } from "./frame-contract.ts";
+import { openFrameTls } from "./tls/frame-tls.ts";
 
 /** Creates the frame every startServer begins with. The operators' port listens from here on, so that probes see
  * a live service that is not ready while it migrates or waits.
@@ -20,7 +21,8 @@ import type { ServiceFrame, ServiceFrameOptions } from "./frame-contract.ts";
 export async function createServiceFrame(options: ServiceFrameOptions): Promise<ServiceFrame> {
   const config = options.config.current;
   assertTransportSafe(options.service, config);
-  const tls = loadTls(options.service, config);
+  const clock = options.overrides?.clock ?? systemClock;
+  const tls = openFrameTls({ service: options.service, config, nowMs: () => clock.nowMs() });
   const logger =
     options.overrides?.logger ?? createLogger({ service: options.service, level: config.logLevel });
   const frame = new Frame(options, logger, tls);

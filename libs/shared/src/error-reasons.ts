@@ -42,6 +42,18 @@ export const ERROR_REASONS = {
   PROTOCOL_ERROR: reason("internal", "The peer broke the protocol of the call."),
   REQUEST_MALFORMED: reason("invalid", "The bytes of a request are no message of its type."),
   CONNECTION_AGED: reason("unavailable", "The connection reached its age limit; call again."),
+  CERTIFICATE_REQUEST_INVALID: reason(
+    "invalid",
+    "It is no PKCS #10 request, signed by its own P-256 key, for URIs, DNS names and addresses.",
+  ),
+  PEER_UNKNOWN: reason(
+    "unauthenticated",
+    "The port takes calls of NEXUS services, and the connection brought no certificate of one.",
+  ),
+  CALLER_NOT_ALLOWED: reason(
+    "forbidden",
+    "The contract does not let the service that the certificate names call the method.",
+  ),
   PRINCIPAL_MISMATCH: reason("forbidden", "The new token of a stream is another principal's."),
   REAUTH_UNSUPPORTED: reason("precondition", "The method takes no token that could be replaced."),
   HEALTH_SERVICE_UNKNOWN: reason("not_found", "The health service knows no such service name."),

@@ -36,6 +36,7 @@ export {
   isErrorReason,
 } from "./error-reasons.ts";
 export { createFifoCache } from "./fifo-cache.ts";
+export { keyFileModeProblem, type ProcessIdentity, processIdentity } from "./file-mode.ts";
 export { createIds, type Ids } from "./ids.ts";
 export { createLfuCache } from "./lfu-cache.ts";
 export {

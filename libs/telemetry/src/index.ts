@@ -16,6 +16,7 @@ export {
 export {
   type OpsServer,
   type OpsServerOptions,
+  type OpsTls,
   READY_TIMEOUT_MS,
   type Readiness,
   startOpsServer,

@@ -37,6 +37,8 @@ export interface MetricSpec<L extends string> {
   readonly help: string;
   /** Label names. Values must come from a small closed set: never an id, a path or a message. */
   readonly labels?: readonly L[];
+  /** Named `nexus_<name>`, without the service: for what is the same in each of them, so that one rule watches all. */
+  readonly shared?: true;
 }
 
 /** A gauge may be read at scrape time instead of being set. */
@@ -77,6 +79,8 @@ export const COUNT_BUCKETS: readonly number[] = [
 /** Most label sets per metric: beyond it a label is not from a small closed set, and further sets are counted
  * together with every label value `other`, so a mistake costs precision and not memory. */
 export const LABEL_SETS_MAX = 500;
+
+const SHARED_PREFIX = "nexus_";
 
 /** The label value under which sets beyond LABEL_SETS_MAX are counted. */
 export const OVERFLOW_LABEL = "other";
@@ -186,7 +190,7 @@ export function createMetrics(service: string): Metrics {
 
   function settings<L extends string>(spec: MetricSpec<L>) {
     return {
-      name: prefix + spec.name,
+      name: (spec.shared === true ? SHARED_PREFIX : prefix) + spec.name,
       help: spec.help,
       labelNames: [...(spec.labels ?? [])],
       registers: [registry],

@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { SecureContextOptions } from "node:tls";
 import { withDeadline } from "@nexus/shared";
 import type { Metrics } from "./metrics.ts";
 
@@ -11,6 +13,14 @@ export interface Readiness {
   readonly checks: Readonly<Record<string, string>>;
 }
 
+/** Certificates of the port; they may change while it is open. */
+export interface OpsTls {
+  /** Undefined while there are none: connections fail until there are. */
+  readonly current: SecureContextOptions | undefined;
+  /** Calls `fn` after each change; returns the function that ends it. */
+  onChange(fn: () => void): () => void;
+}
+
 /** What startOpsServer needs. */
 export interface OpsServerOptions {
   readonly host: string;
@@ -19,9 +29,11 @@ export interface OpsServerOptions {
   readonly metrics: Metrics;
   /** Asked at each GET /ready; must be cheap. */
   readonly readiness: () => Promise<Readiness>;
+  /** Absent: plain HTTP. */
+  readonly tls?: OpsTls | undefined;
 }
 
-/** The operators' port of a service: plain HTTP, reachable only inside the cluster. */
+/** The operators' port of a service, reachable only inside the cluster. */
 export interface OpsServer {
   /** `host:port` as bound. */
   readonly address: string;
@@ -101,6 +113,16 @@ function listen(server: Server, options: OpsServerOptions): Promise<AddressInfo>
   });
 }
 
+type Listener = (request: IncomingMessage, response: ServerResponse) => void;
+
+function createPlainOrSecure(tls: OpsTls | undefined, listener: Listener): Server {
+  if (tls === undefined) return createServer(listener);
+  const server = createSecureServer(tls.current ?? {}, listener);
+  const stop = tls.onChange(() => server.setSecureContext(tls.current ?? {}));
+  server.once("close", stop);
+  return server;
+}
+
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
@@ -114,7 +136,10 @@ function close(server: Server): Promise<void> {
  * /live deliberately checks nothing: a restart does not mend a database that is away.
  * Errors: rejects with the system's error when the port is taken. */
 export async function startOpsServer(options: OpsServerOptions): Promise<OpsServer> {
-  const server = createServer((request, response) => void handle(request, response, options));
+  const server = createPlainOrSecure(
+    options.tls,
+    (request, response) => void handle(request, response, options),
+  );
   server.maxConnections = CONNECTIONS_MAX;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   const bound = await listen(server, options);

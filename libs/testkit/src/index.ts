@@ -2,9 +2,11 @@
 export { freePort } from "@nexus/devkit";
 export { createTempFolder, type TempFolder } from "./temp-folder.ts";
 export {
-  createTestCertificates,
+  createTestAuthority,
   type KeyPair,
-  type TestCertificates,
+  type TestAuthority,
+  type TestCertificate,
+  type TestTlsFiles,
 } from "./test-certificates.ts";
 export { testConfig } from "./test-config.ts";
 export {

@@ -59,11 +59,11 @@ interface Parts {
 
 function openUpstreams(frame: ServiceFrame, config: GatewayConfig): Map<Upstream, RpcChannel> {
   return new Map([
-    ["registry", frame.channel(config.registryAddress)],
-    ["orchestrator", frame.channel(config.orchestratorAddress)],
-    ["mesh-router", frame.channel(config.meshRouterAddress)],
-    ["vault", frame.channel(config.vaultAddress)],
-    ["insight", frame.channel(config.insightAddress)],
+    ["registry", frame.channel(config.registryAddress, "registry")],
+    ["orchestrator", frame.channel(config.orchestratorAddress, "orchestrator")],
+    ["mesh-router", frame.channel(config.meshRouterAddress, "mesh-router")],
+    ["vault", frame.channel(config.vaultAddress, "vault")],
+    ["insight", frame.channel(config.insightAddress, "insight")],
   ]);
 }
 
@@ -104,7 +104,7 @@ async function openHttp(parts: Parts): Promise<HttpServer> {
     return await openHttpServer({
       host: config.host,
       port: config.httpPort,
-      tls: frame.tls,
+      tls: frame.edgeTls,
       listener: createHttpListener(parts),
     });
   } catch (error) {

@@ -276,7 +276,7 @@ function addLoops(
   const writeStandings = createStandingWriter({ journal: mesh.journal, store, nowMs });
   // The streams of a draining router end after the loops' last step; their standings are the last thing stored.
   frame.defer("session standings", writeStandings);
-  const channel = frame.channel(config.registryAddress);
+  const channel = frame.channel(config.registryAddress, "registry");
   const registry = createPresenceClient({ channel, tokens: frame.tokens, routerId });
   const { board, directory, engine, events, hub, lifecycle } = mesh;
   frame.loop({

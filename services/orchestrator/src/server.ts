@@ -5,7 +5,7 @@ import type { ConfigManager } from "@nexus/core";
 import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
 import { JobService, LeaseService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
-import { createRpcChannel, createRpcClient } from "@nexus/rpc";
+import { createRpcClient } from "@nexus/rpc";
 import {
   createServiceFrame,
   type RunningService,
@@ -95,12 +95,8 @@ export async function startServer(
   }
 }
 
-function openPeers({ frame, config }: Parts): ReplicaClients {
-  const tls = frame.tls === undefined ? {} : { tls: frame.tls };
-  const { messageMaxBytes: maxMessageBytes } = config;
-  const peers = new ReplicaClients((address) =>
-    createRpcChannel({ address, maxMessageBytes, ...tls }),
-  );
+function openPeers({ frame }: Parts): ReplicaClients {
+  const peers = new ReplicaClients((address) => frame.openChannel(address, "orchestrator"));
   frame.defer("channels to replicas", () => peers.close());
   return peers;
 }
@@ -142,7 +138,7 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
   const dispatch = new DispatchClient({
     addresses: config.meshRouterAddresses,
     orchestratorId: name,
-    channel: (address) => frame.channel(address),
+    channel: (address) => frame.channel(address, "mesh-router"),
     tokens: frame.tokens,
     logger: frame.logger,
   });
@@ -165,9 +161,13 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
     },
   });
   listenToStreams(dispatch, engine, events);
-  const client = createRpcClient(RegistryService, frame.channel(config.registryAddress), {
-    tokens: frame.tokens,
-  });
+  const client = createRpcClient(
+    RegistryService,
+    frame.channel(config.registryAddress, "registry"),
+    {
+      tokens: frame.tokens,
+    },
+  );
   const watcher = new AgentWatcher({ client, listener: engine, logger: frame.logger });
   frame.defer("dispatch streams", () => dispatch.close());
   frame.defer("agent watch", () => watcher.close());
@@ -228,8 +228,8 @@ function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
 function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): void {
   const { tokens } = frame;
   const receivers = [
-    createRegistryReceiver({ channel: frame.channel(config.registryAddress), tokens }),
-    createInsightReceiver({ channel: frame.channel(config.insightAddress), tokens }),
+    createRegistryReceiver({ channel: frame.channel(config.registryAddress, "registry"), tokens }),
+    createInsightReceiver({ channel: frame.channel(config.insightAddress, "insight"), tokens }),
   ];
   const sender = new OutboxSender({
     outbox: {

@@ -7,7 +7,8 @@ import {
   RECONNECT_MAX_MS,
   RETRY_BUFFER_BYTES,
 } from "../limits.ts";
-import { clientCredentials, type TlsOptions } from "../tls.ts";
+import { clientCredentials } from "../tls/channel-credentials.ts";
+import type { TlsOptions } from "../tls/material.ts";
 import { quietTransport } from "../transport-log.ts";
 
 /** What a channel needs. */
@@ -54,6 +55,10 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
     "grpc.enable_channelz": 0,
     "grpc.enable_http_proxy": 0,
   };
-  const transport = new Client(options.address, clientCredentials(options.tls), channelOptions);
+  const transport = new Client(
+    options.address,
+    clientCredentials(options.tls, options.address),
+    channelOptions,
+  );
   return { address: options.address, transport, close: () => transport.close() };
 }

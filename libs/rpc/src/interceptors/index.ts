@@ -3,6 +3,7 @@ import type { Metrics } from "@nexus/telemetry";
 import type { TokenVerifier } from "../principal.ts";
 import type { Interceptor } from "../server/interceptor.ts";
 import type { MethodPlan } from "../server/method-plan.ts";
+import { createAdmitPeer } from "./admit-peer.ts";
 import { createAuthenticate } from "./authenticate.ts";
 import { authorise } from "./authorise.ts";
 import { createEnforceDeadline } from "./deadline.ts";
@@ -20,6 +21,8 @@ export interface InterceptorDeps {
   readonly verifier: TokenVerifier;
   readonly defaultDeadlineMs: number;
   readonly plans: readonly MethodPlan[];
+  /** Set where clients prove themselves by certificate. */
+  readonly trustDomain: string | undefined;
 }
 
 /** The order of the onion, outermost first; this list is the only place that says it.
@@ -28,8 +31,9 @@ export interface InterceptorDeps {
  * 2. trace: outside of log, so that log lines carry the span.
  * 3. log, 4. metrics: see every outcome, refusals included.
  * 5. deadline: overtakes what is inside; the layers above see the end when the client does.
- * 6. authenticate, 7. authorise: before a byte of the payload is decoded.
- * 8. validate: decodes and checks; the handler gets only messages that keep the contract. */
+ * 6. admit-peer, where services prove themselves by certificate; 7. authenticate, 8. authorise: all before a byte of the
+ *    payload is decoded.
+ * 9. validate: decodes and checks; the handler gets only messages that keep the contract. */
 export function standardInterceptors(deps: InterceptorDeps): Interceptor[] {
   return [
     createErrorMap(deps.service, deps.logger),
@@ -37,6 +41,9 @@ export function standardInterceptors(deps: InterceptorDeps): Interceptor[] {
     logCalls,
     createMeasureCalls(deps.metrics),
     createEnforceDeadline(deps.defaultDeadlineMs),
+    ...(deps.trustDomain === undefined
+      ? []
+      : [createAdmitPeer({ service: deps.service, trustDomain: deps.trustDomain })]),
     createAuthenticate(deps.verifier),
     authorise,
     createValidate(deps.plans),

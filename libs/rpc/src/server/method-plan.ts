@@ -5,7 +5,7 @@ import {
   hasOption,
   type Message,
 } from "@bufbuild/protobuf";
-import { internal, required_scope } from "@nexus/proto/common";
+import { allowed_callers, internal, required_scope } from "@nexus/proto/common";
 import { isRequestStream, isResponseStream, methodPath } from "../wire/codec.ts";
 
 /** Scope word of a method that needs no token. */
@@ -13,6 +13,12 @@ export const PUBLIC = "public";
 
 /** Scope word of a method that needs any valid token. */
 export const AUTHENTICATED = "authenticated";
+
+/** Caller word of a method that needs no client certificate, also where others do. */
+export const ANYONE = "anyone";
+
+/** Caller word of a method that every service may call. Not for contracts of ours: those name their callers. */
+export const ANY_SERVICE = "any service";
 
 /** Everything about a method that is the same for each of its calls. */
 export interface MethodPlan {
@@ -24,6 +30,8 @@ export interface MethodPlan {
   readonly scope: string;
   /** True when only NEXUS services may call it, whatever scopes others hold. */
   readonly internal: boolean;
+  /** Services that may call it directly, or `anyone`; beside those that every public contract is open to. */
+  readonly callers: readonly string[];
   /** True when payloads stay bytes: no decoding, no validation. */
   readonly raw: boolean;
   /** True when another service owns the contract and guards the tokens of its streams. */
@@ -56,6 +64,7 @@ export function planService(
     responseStream: isResponseStream(method),
     scope: scopeOf(method),
     internal: getOption(service, internal),
+    callers: callersOf(method),
     raw,
     relayed,
     checked: !raw && !unchecked.includes(method.localName),
@@ -68,7 +77,7 @@ const OPEN_PACKAGES = ["grpc.health.", "grpc.reflection."];
 
 /** Returns the scope a method requires. Errors: a plain Error when its descriptor has no required_scope. */
 export function scopeOf(method: DescMethod): string {
-  if (OPEN_PACKAGES.some((name) => method.parent.typeName.startsWith(name))) return PUBLIC;
+  if (isOpen(method)) return PUBLIC;
   if (method.proto.options !== undefined && hasOption(method, required_scope)) {
     const scope = getOption(method, required_scope);
     if (scope !== "") return scope;
@@ -76,6 +85,16 @@ export function scopeOf(method: DescMethod): string {
   throw new Error(
     `${methodPath(method)} has no (nexus.common.v1.required_scope): it cannot be served.`,
   );
+}
+
+/** Returns the services that a contract lets call the method directly. */
+export function callersOf(method: DescMethod): readonly string[] {
+  if (isOpen(method)) return [ANY_SERVICE];
+  return method.proto.options === undefined ? [] : getOption(method, allowed_callers);
+}
+
+function isOpen({ parent }: DescMethod): boolean {
+  return OPEN_PACKAGES.some((name) => parent.typeName.startsWith(name));
 }
 
 /** Any decoded message, when its type is known by the plan only. */

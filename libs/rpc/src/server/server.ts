@@ -19,7 +19,8 @@ import {
 } from "../limits.ts";
 import type { TokenVerifier } from "../principal.ts";
 import type { ServiceImplementation } from "../service-types.ts";
-import { serverCredentials, type TlsOptions } from "../tls.ts";
+import type { TlsOptions } from "../tls/material.ts";
+import { serverCredentials } from "../tls/server-credentials.ts";
 import { quietTransport } from "../transport-log.ts";
 import { identity } from "../wire/codec.ts";
 import { createDispatcher, type Dispatcher } from "./dispatcher.ts";
@@ -141,6 +142,7 @@ class GrpcServer implements RpcServer {
       ...this.#options,
       defaultDeadlineMs: limits?.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS,
       plans,
+      trustDomain: checksPeers(tls) ? tls?.trustDomain : undefined,
     });
     const dispatcher = createDispatcher(
       service,
@@ -202,6 +204,15 @@ function limitHeaders(server: Server, maxHeaderBytes: number): void {
     .commonServerOptions;
   if (options === undefined) throw new Error("grpc-js keeps its HTTP/2 options elsewhere now.");
   options.settings = { ...options.settings, maxHeaderListSize: maxHeaderBytes };
+}
+
+/** Who asks for certificates without saying whose count would let anybody in whom the authority signs for. */
+function checksPeers(tls: TlsOptions | undefined): boolean {
+  const asks = (tls?.clientCertificates ?? "none") !== "none";
+  if (asks && tls?.trustDomain === undefined) {
+    throw new Error("Client certificates are asked for together with a trust domain.");
+  }
+  return asks;
 }
 
 /** Health and reflection go through the same onion as everything else. */

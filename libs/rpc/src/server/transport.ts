@@ -1,4 +1,4 @@
-import { constants, type ServerHttp2Stream } from "node:http2";
+import { constants, type Http2Session, type ServerHttp2Stream } from "node:http2";
 import {
   Metadata,
   type ServerDuplexStream,
@@ -51,6 +51,11 @@ export class ServerTransport {
   get isReset(): boolean {
     const code = this.#http2Stream?.rstCode;
     return code !== undefined && code !== constants.NGHTTP2_NO_ERROR;
+  }
+
+  /** The connection that the call came over; the same object for each of its calls. */
+  get session(): Http2Session | undefined {
+    return this.#http2Stream?.session;
   }
 
   get #http2Stream(): ServerHttp2Stream | undefined {

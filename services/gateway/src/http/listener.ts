@@ -60,7 +60,10 @@ export function createListener(options: ListenerOptions): RequestListener {
     if (call === undefined) return sendError(response, 400, unreadable());
     // Told a length, the library would set that much memory aside before the first byte came.
     call.header.delete("content-length");
-    const closeAfter = () => response.setHeader("connection", "close");
+    // HTTP/2 has no such header: there the rest of the body ends with its stream.
+    const closeAfter = () => {
+      if (request.httpVersionMajor < 2) response.setHeader("connection", "close");
+    };
     const body = limitBody(
       call.body as AsyncIterable<Uint8Array>,
       options.messageMaxBytes + ENVELOPE_BYTES,

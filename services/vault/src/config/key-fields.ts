@@ -45,7 +45,7 @@ export const keyFields = {
     pattern: KMS_PATTERN,
     example: "unix:/run/nexus/kms.sock",
     about:
-      "A sidecar that serves `nexus.kms.v1.KmsService`, so that the root key never leaves a KMS: `unix:/path`, or `host:port`. Beyond loopback it is called over TLS, with the files of NEXUS_VAULT_TLS_*.",
+      "A sidecar that serves `nexus.kms.v1.KmsService`, so that the root key never leaves a KMS: `unix:/path`, or `host:port`. Beyond loopback it is called over TLS, with the files of NEXUS_TLS_*.",
   }),
   recoveryPublicKey: secret({
     env: "NEXUS_VAULT_RECOVERY_PUBLIC_KEY",
@@ -100,7 +100,7 @@ interface KeySettings {
   readonly kmsEndpoint: string | undefined;
   readonly recoveryPublicKey: string | undefined;
   readonly keyEncryptionKey: string | undefined;
-  readonly tlsCertFile: string | undefined;
+  readonly tlsMode: string;
 }
 
 /** What is wrong with the keys of a configuration; a problem never repeats a value. */
@@ -141,8 +141,8 @@ function choiceProblems(config: KeySettings) {
     const problem = "needs NEXUS_VAULT_ROOT_KEY_FILE beside it";
     problems.push({ field: "rootKeyPreviousFile", problem });
   }
-  if (kmsEndpoint !== undefined && !isLocalKms(kmsEndpoint) && config.tlsCertFile === undefined) {
-    const problem = "is not on this machine, so set NEXUS_VAULT_TLS_CERT_FILE and its key";
+  if (kmsEndpoint !== undefined && !isLocalKms(kmsEndpoint) && config.tlsMode === "off") {
+    const problem = "is not on this machine, so set NEXUS_TLS_MODE and its files";
     problems.push({ field: "kmsEndpoint", problem });
   }
   return problems;

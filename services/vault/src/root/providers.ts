@@ -1,5 +1,6 @@
+import type { ProcessIdentity } from "@nexus/shared";
 import { createLocalRootKeys, type RootKeyProvider, tryParseRootKey } from "../domain/root-key.ts";
-import { type ProcessIdentity, readRootKeyFile } from "./root-key-file.ts";
+import { readRootKeyFile } from "./root-key-file.ts";
 
 /** A root key that the environment holds, as base64. It stays in the environment of the process, a seal or not; the
  * file provider does better. */

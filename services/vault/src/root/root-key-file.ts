@@ -1,33 +1,14 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { keyFileModeProblem, type ProcessIdentity } from "@nexus/shared";
 import { rootKeyFileUnsafe } from "../domain/errors.ts";
 import { ROOT_KEY_BYTES, tryParseRootKey } from "../domain/root-key.ts";
 
 /** A key file is one line; more is another file. */
 const FILE_BYTES_MAX = 256;
-const OTHERS = 0o007;
-const GROUP_MORE_THAN_READ = 0o030;
-const GROUP_READ = 0o040;
 const OTHERS_WRITE = 0o002;
 const STICKY = 0o1000;
-const ROOT_UID = 0;
-
-/** Who runs this process, as far as file modes ask. */
-export interface ProcessIdentity {
-  readonly uid: number;
-  /** Its own group, and those beside it: a pod's `fsGroup` is one of the latter. */
-  readonly gids: readonly number[];
-}
-
-/** The identity that the kernel checks. Asks no user database: a container's user is often in none. */
-export function processIdentity(): ProcessIdentity {
-  const { geteuid, getegid, getgroups } = process;
-  if (geteuid === undefined || getegid === undefined || getgroups === undefined) {
-    throw new Error("Key files need a system with file modes.");
-  }
-  return { uid: geteuid(), gids: [getegid(), ...getgroups()] };
-}
 
 /** Reads a key from a file that nobody else may read: 32 bytes in base64, one line.
  *
@@ -43,7 +24,7 @@ export async function readRootKeyFile(path: string, identity: ProcessIdentity): 
     const stats = await file.stat();
     if (!stats.isFile()) throw rootKeyFileUnsafe(path, "is no regular file");
     const { mode, uid, gid, size } = stats;
-    const problem = modeProblem({ mode, uid, gid }, identity);
+    const problem = keyFileModeProblem({ mode, uid, gid }, identity);
     if (problem !== undefined) throw rootKeyFileUnsafe(path, problem);
     if (size > FILE_BYTES_MAX) throw rootKeyFileUnsafe(path, "is too large for a key");
     const bytes = await file.readFile();
@@ -54,23 +35,6 @@ export async function readRootKeyFile(path: string, identity: ProcessIdentity): 
   } finally {
     await file.close();
   }
-}
-
-/** Says what is wrong with the mode of a key file; undefined when nothing is. */
-export function modeProblem(
-  file: { readonly mode: number; readonly uid: number; readonly gid: number },
-  { uid, gids }: ProcessIdentity,
-): string | undefined {
-  const mode = file.mode & 0o777;
-  const shown = `0${mode.toString(8).padStart(3, "0")}`;
-  if ((mode & OTHERS) !== 0 || (mode & GROUP_MORE_THAN_READ) !== 0) {
-    return `has mode ${shown}; use 0400 or 0600`;
-  }
-  if ((mode & GROUP_READ) === 0) {
-    return file.uid === uid || uid === ROOT_UID ? undefined : "belongs to another user";
-  }
-  const mountedForOurGroup = file.uid === ROOT_UID && gids.includes(file.gid) && uid !== ROOT_UID;
-  return mountedForOurGroup ? undefined : `has mode ${shown}; use 0400 or 0600`;
 }
 
 async function openFile(resolved: string, path: string): Promise<FileHandle> {

@@ -1,11 +1,12 @@
 import { createRpcChannel } from "@nexus/rpc";
 import type { ServiceFrame } from "@nexus/runtime";
+import { processIdentity } from "@nexus/shared";
 import { kmsRootKeys } from "../clients/kms-root-keys.ts";
 import { isLocalKms } from "../config/key-fields.ts";
 import type { VaultConfig } from "../config.ts";
 import type { RootKeyProvider } from "../domain/root-key.ts";
 import { environmentRootKeys, fileRootKeys } from "../root/providers.ts";
-import { processIdentity, readRootKeyFile } from "../root/root-key-file.ts";
+import { readRootKeyFile } from "../root/root-key-file.ts";
 
 /** The configured way to the root key; undefined when there is none, and vault starts sealed. */
 export function rootKeyProvider(
