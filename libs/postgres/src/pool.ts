@@ -1,4 +1,6 @@
 /** A bounded connection pool whose every error is a NexusError and which outlives restarts of the server. */
+import process from "node:process";
+import type { Duplex } from "node:stream";
 import {
   type PoolClient as DriverClient,
   Pool as DriverPool,
@@ -188,8 +190,10 @@ async function acquire(inner: DriverPool, timeoutMs: number): Promise<DriverClie
 function wrapClient(client: DriverClient, onRelease: () => void): PoolClient {
   let broken = false;
   let released = false;
+  const gather = gatherer(streamOf(client));
   return {
     query: async <R extends object>(statement: string | Statement, values?: readonly unknown[]) => {
+      gather();
       try {
         const result = await client.query(toDriverQuery(statement, values));
         return toResult<R>(result);
@@ -208,10 +212,30 @@ function wrapClient(client: DriverClient, onRelease: () => void): PoolClient {
   };
 }
 
+/** Has what is written in this turn leave together: statements that share a round trip then share the system call, too. */
+function gatherer(stream: Duplex): () => void {
+  let isGathering = false;
+  const letGo = () => {
+    isGathering = false;
+    stream.uncork();
+  };
+  return () => {
+    if (isGathering) return;
+    isGathering = true;
+    stream.cork();
+    process.nextTick(letGo);
+  };
+}
+
 /** Closes a connection at once. The driver would wait for statements under way, for ever if need be. */
 function cut(client: DriverClient): void {
-  const { connection } = client as unknown as { connection: { stream: { destroy(): void } } };
-  connection.stream.destroy();
+  streamOf(client).destroy();
+}
+
+/** The driver does not give its connection's stream away, but names it. */
+function streamOf(client: DriverClient): Duplex {
+  return (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection
+    .stream;
 }
 
 function toDriverQuery(
