@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
+import { TaskSpecSchema } from "@nexus/proto/orchestrator";
 import {
   AgentState,
   ReportOutcomesRequestSchema,
@@ -64,6 +65,19 @@ describe("surelyValid", () => {
     ["a reason that is too long", { reason: "R".repeat(129) }, false],
   ])("judges an outcome with %s in the middle of a call", (_name, change, expected) => {
     expect(judge(change)).toBe(expected);
+  });
+
+  it.each([
+    ["a key", "part-1.a", true],
+    ["the longest key", "k".repeat(128), true],
+    ["a key that is too long", "k".repeat(129), false],
+    ["a key that begins with a dash", "-part", false],
+    ["a key with a line break behind it", "part\n", false],
+    ["a key of other letters", "größe", false],
+  ])("judges %s by its pattern", (_name, key, expected) => {
+    const message = create(TaskSpecSchema, { key, capability: "text.analyse" });
+    expect(surelyValid(TaskSpecSchema, message)).toBe(expected);
+    expect(validator.validate(TaskSpecSchema, message).kind === "valid").toBe(expected);
   });
 
   it.each([

@@ -29,6 +29,7 @@ import {
   oneof as oneofOption,
   type RepeatedRules,
   RepeatedRulesSchema,
+  type StringRules,
   StringRulesSchema,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 
@@ -130,7 +131,7 @@ function ruleCheck(rules: FieldRules, field: DescField): Check {
     case undefined:
       return NOTHING;
     case "string":
-      return setsOnly(StringRulesSchema, type.value, ["minLen", "maxLen", "example"])
+      return setsOnly(StringRulesSchema, type.value, ["minLen", "maxLen", "pattern", "example"])
         ? textCheck(type.value)
         : NEVER;
     case "bytes":
@@ -180,7 +181,19 @@ function limitOf(schema: DescMessage, rules: Message, name: string): number | un
 }
 
 /** Lengths are in characters, of which a text has at most its number of UTF-16 units and at least half of it. */
-function textCheck(rules: Message): Check {
+function textCheck(rules: StringRules): Check {
+  const length = textLengthCheck(rules);
+  if (!isFieldSet(rules, StringRulesSchema.field.pattern)) return length;
+  if (!PLAIN_PATTERN.test(rules.pattern)) return NEVER;
+  const pattern = new RegExp(rules.pattern, "u");
+  return (value) => length(value) && pattern.test(value as string);
+}
+
+/** A pattern for the whole text without groups and alternatives: it means the same to both engines, and takes no longer than the text
+ * is long. */
+const PLAIN_PATTERN = /^\^[^()|\\^$]*\$$/;
+
+function textLengthCheck(rules: StringRules): Check {
   const min = limitOf(StringRulesSchema, rules, "minLen") ?? 0;
   const max = limitOf(StringRulesSchema, rules, "maxLen") ?? Number.POSITIVE_INFINITY;
   return lengthCheck(Math.max(0, min * 2 - 1), max);
