@@ -62,7 +62,10 @@ describe("an objective", () => {
         input: text("material"),
         priority: 3,
       });
-      expect(submitted).toMatchObject({ state: JobState.PENDING, tasks: { total: 1, ready: 1 } });
+      expect(submitted).toMatchObject({
+        state: JobState.PLANNING,
+        tasks: { total: 1, active: 1 },
+      });
       const jobId = submitted?.jobId ?? "";
       const job = await harness.untilState(jobId, JobState.COMPLETED);
       expect(job).toMatchObject({

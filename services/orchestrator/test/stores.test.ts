@@ -3,6 +3,7 @@ import { createIds } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobDeltas } from "../src/domain/job-deltas.ts";
+import { newJobProgress } from "../src/domain/job-state.ts";
 import type { Claim, LiveTask } from "../src/domain/live-task.ts";
 import { settle } from "../src/domain/settlement.ts";
 import {
@@ -84,7 +85,8 @@ async function newJob(...specs: TaskSpec[]): Promise<{ jobId: string; ready: Liv
     traceparent: "",
   };
   const blocked = tasks.filter((task) => task.parents.length > 0).length;
-  await insertJobs(pool, [{ jobId, submission, total: tasks.length, blocked }]);
+  const progress = newJobProgress({ total: tasks.length, blocked });
+  await insertJobs(pool, [{ jobId, submission, progress }]);
   await insertTasks(pool, tasks);
   return { jobId, ready: readyTasks(tasks, 0, "") };
 }

@@ -151,6 +151,16 @@ export interface JobProgress {
   readonly failure: Failure | undefined;
 }
 
+/** A job of which nothing was leased yet. */
+export function newJobProgress(tasks: {
+  readonly total: number;
+  readonly blocked: number;
+}): JobProgress {
+  const { total, blocked } = tasks;
+  const counts = { ...NO_TASKS, total, blocked, ready: total - blocked };
+  return { state: "PENDING", counts, failure: undefined };
+}
+
 /** What one batch did to one job. */
 export interface JobDelta {
   readonly counts: TaskCounts;

@@ -3,7 +3,7 @@ import { propagation, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentele
 import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { SessionRef } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
-import { slotCostOf } from "../domain/task.ts";
+import { type Payload, slotCostOf } from "../domain/task.ts";
 import { readItemMaterial } from "../store/map-store.ts";
 import { readMaterial, type TaskMaterial } from "../store/payload-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
@@ -18,6 +18,7 @@ export interface AssignerDeps {
 
 /** Most leases whose material is read in one statement. */
 const READ_BATCH_MAX = 256;
+const NO_UPSTREAM: ReadonlyMap<string, Payload> = new Map();
 
 /** Owns nothing: a lease remembers itself whether it was sent. */
 export class Assigner {
@@ -47,10 +48,11 @@ export class Assigner {
     if (leases.length === 0) return;
     const items = leases.filter((live) => live.lease.task.spec.isMapItem === true);
     const plain = leases.filter((live) => live.lease.task.spec.isMapItem !== true);
-    const upstream = plain.filter((live) => live.lease.task.hasUpstream);
+    const unknown = plain.filter((live) => !this.#sendKnown(live));
+    const upstream = unknown.filter((live) => live.lease.task.hasUpstream);
     const material = await readMaterial(
       this.#parts.pool,
-      plain.map((live) => live.lease.task.taskId),
+      unknown.map((live) => live.lease.task.taskId),
       upstream.map((live) => live.lease.task.taskId),
     );
     const itemMaterial = await readItemMaterial(
@@ -62,6 +64,14 @@ export class Assigner {
       const found = material.get(taskId) ?? itemMaterial.get(taskId);
       if (found !== undefined) this.#send(live, found);
     }
+  }
+
+  /** Sends a task whose input is still in memory, and which has nothing else; false when it has to be read. */
+  #sendKnown(live: LiveLease): boolean {
+    const known = this.#parts.inputs.take(live.lease.task.taskId);
+    if (known === undefined || live.lease.task.hasUpstream) return false;
+    this.#send(live, { input: known.payload, upstream: NO_UPSTREAM, tooLarge: false });
+    return true;
   }
 
   #send(live: LiveLease, material: TaskMaterial): void {

@@ -7,6 +7,7 @@ import type { Dispatch, EngineEvents, PlanCodec } from "../domain/ports.ts";
 import { AffinityBook } from "./affinity-book.ts";
 import { Backlog } from "./backlog.ts";
 import { Fleet } from "./fleet.ts";
+import { InputBook } from "./input-book.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Ledger } from "./ledger.ts";
 import type { EngineLimits, EngineParts } from "./parts.ts";
@@ -53,6 +54,7 @@ export function buildParts(options: EngineOptions): EngineParts {
     backlog: new Backlog({ queue, limits, random, nowMs }),
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),
+    inputs: new InputBook(),
     affinity: new AffinityBook(),
     hub: new WatchHub(),
     streams: new TaskStreams({ pool, logger, events: options.events }),

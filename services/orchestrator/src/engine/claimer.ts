@@ -39,13 +39,25 @@ export class Claimer implements ClaimSide {
 
   /** Takes over a choice; failures are dealt with here. */
   claim(claim: Claim, agent: AgentEntry, readySinceMs: number): void {
-    const { generation } = this.#parts.tallies;
-    const order: ClaimOrder = { kind: "claim", claim, agent, generation, readySinceMs };
-    this.#inFlight += 1;
+    const order = this.open(claim, agent, readySinceMs);
     void this.#deps.writer.claim(order).then(
       (written) => this.#done(written ? undefined : order),
       () => this.#done(order),
     );
+  }
+
+  /** Counts a choice as under way. Whoever opens one applies it and closes it. */
+  open(claim: Claim, agent: AgentEntry, readySinceMs: number): ClaimOrder {
+    const { generation } = this.#parts.tallies;
+    this.#inFlight += 1;
+    return { kind: "claim", claim, agent, generation, readySinceMs };
+  }
+
+  /** Choices are no longer under way. With `release`, nothing of them was stored, and their agents are free again. */
+  close(orders: readonly ClaimOrder[], release: boolean): void {
+    this.#inFlight -= orders.length;
+    if (release) for (const order of orders) this.#giveBack(order);
+    this.#deps.onCommitted();
   }
 
   /** Brings claims into memory once they are committed. What was not granted is cancelled, expired or another replica's by now. */
@@ -98,16 +110,18 @@ export class Claimer implements ClaimSide {
 
   #done(failed: ClaimOrder | undefined): void {
     this.#inFlight -= 1;
-    if (failed !== undefined) this.#giveBack(failed);
+    if (failed !== undefined && this.#giveBack(failed)) {
+      this.#deps.requeue(failed.claim, FAILED_CLAIM_DELAY_MS);
+    }
     this.#deps.onCommitted();
   }
 
-  /** Nothing was stored. After a loss of the connection memory is read anew, so there is nothing to give back. */
-  #giveBack({ claim, agent, generation }: ClaimOrder): void {
-    if (generation !== this.#parts.tallies.generation) return;
+  /** Nothing was stored. Returns false after a loss of the connection: memory was read anew, so there is nothing to give back. */
+  #giveBack({ claim, agent, generation }: ClaimOrder): boolean {
+    if (generation !== this.#parts.tallies.generation) return false;
     agent.claims -= slotCostOf(claim.task.spec);
     this.#release(claim, agent);
-    this.#deps.requeue(claim, FAILED_CLAIM_DELAY_MS);
+    return true;
   }
 
   #release({ task }: Claim, agent: AgentEntry): void {

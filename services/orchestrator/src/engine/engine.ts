@@ -110,7 +110,12 @@ export class Engine {
     const onEnded = (live: LiveLease, settlement: Settlement | undefined) =>
       this.#onEnded(live, settlement);
     this.#settler = new Settler({ parts, writer, onEnded, onReady });
-    this.#submitter = new Submitter({ parts, onReady });
+    this.#submitter = new Submitter({
+      parts,
+      onReady,
+      place: (tasks) => this.#scheduler.place(tasks),
+      claimer: this.#claimer,
+    });
     this.#canceller = new Canceller({ parts, onReleased });
     this.pauser = new Pauser({ parts, onReady });
     this.replayer = new Replayer({ parts, onReady });

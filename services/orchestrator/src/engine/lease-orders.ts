@@ -1,5 +1,6 @@
 /** What the settler is asked to do, and how orders are told apart, bounded and answered. */
 import { MiB } from "@nexus/shared";
+import type { JobEvent } from "../domain/job-state.ts";
 import type { Claim, LiveTask } from "../domain/live-task.ts";
 import { feedsMap } from "../domain/map.ts";
 import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
@@ -110,8 +111,16 @@ export function movedByAccept(live: LiveLease): MovedTask {
   return { from: "LEASED", sink: true, change: changeOf(live, "RUNNING", undefined) };
 }
 
+/** What a claim means to its job. */
+export function jobEventOf({ task }: Claim): JobEvent {
+  return task.planning ? "PLANNER_LEASED" : "TASK_LEASED";
+}
+
 /** The move of a task that was leased. */
-export function movedByClaim({ task, agentId }: Claim, { attempt }: GrantedLease): MovedTask {
+export function movedByClaim(
+  { task, agentId }: Claim,
+  { attempt }: Pick<GrantedLease, "attempt">,
+): MovedTask {
   return {
     from: "READY",
     sink: task.sink,

@@ -16,6 +16,7 @@ import {
   type ClaimOrder,
   chunksByBytes,
   type EndedLease,
+  jobEventOf,
   type LeaseOrder,
   type LeaseWord,
   movedByAccept,
@@ -275,7 +276,7 @@ export class LeaseWriter {
     for (const { claim } of claims) {
       const lease = granted.get(claim.task.taskId);
       if (lease === undefined) continue;
-      deltas.event(claim.task.jobId, claim.task.planning ? "PLANNER_LEASED" : "TASK_LEASED");
+      deltas.event(claim.task.jobId, jobEventOf(claim));
       moved.push(movedByClaim(claim, lease));
     }
     for (const live of accepts) {

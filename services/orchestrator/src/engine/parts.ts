@@ -6,6 +6,7 @@ import type { RoutingPolicy } from "../domain/routing.ts";
 import type { AffinityBook } from "./affinity-book.ts";
 import type { Backlog, BacklogLimits } from "./backlog.ts";
 import type { Fleet } from "./fleet.ts";
+import type { InputBook } from "./input-book.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Ledger } from "./ledger.ts";
 import type { ReadyQueue } from "./ready-queue.ts";
@@ -37,6 +38,7 @@ export interface EngineParts {
   readonly backlog: Backlog;
   readonly fleet: Fleet;
   readonly book: LeaseBook;
+  readonly inputs: InputBook;
   readonly affinity: AffinityBook;
   readonly hub: WatchHub;
   readonly streams: TaskStreams;

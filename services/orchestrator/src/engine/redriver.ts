@@ -8,6 +8,7 @@ import {
   redriveSpec,
 } from "../domain/dead-letter.ts";
 import type { JobEvent } from "../domain/job-event.ts";
+import { newJobProgress } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { inShardOf, toShard } from "../domain/shards.ts";
 import { type NewTask, readyTasks } from "../domain/task-plan.ts";
@@ -154,7 +155,11 @@ export class Redriver {
       planning,
       traceparent,
     };
-    return { letter, task, job: { jobId, submission, total: 1, blocked: 0 } };
+    return {
+      letter,
+      task,
+      job: { jobId, submission, progress: newJobProgress({ total: 1, blocked: 0 }) },
+    };
   }
 
   #apply({ drafts, createdAt, events }: Flushed, { traceparent }: RedriveOrder): void {

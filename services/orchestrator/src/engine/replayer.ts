@@ -12,7 +12,7 @@ import {
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { JobEvent } from "../domain/job-event.ts";
-import { isTerminalJobState } from "../domain/job-state.ts";
+import { isTerminalJobState, newJobProgress } from "../domain/job-state.ts";
 import { shardOf, toShard } from "../domain/shards.ts";
 import { gateOf, type NewTask, readyTasks } from "../domain/task-plan.ts";
 import { applyEffects, type Effects } from "../store/effects-store.ts";
@@ -140,7 +140,8 @@ export class Replayer {
     const blocked = tasks.filter((task) => task.pending > 0).length;
     const total = kept.length + redone.length;
     const submission = toSubmission(order, prior, tasks);
-    await insertJobs(client, [{ jobId, submission, total, blocked }]);
+    const progress = newJobProgress({ total, blocked });
+    await insertJobs(client, [{ jobId, submission, progress }]);
     // A planner that runs again will say anew what its plan does.
     const planSummary = kept.length === 0 && submission.planning ? "" : prior.planSummary;
     await markGeneration(client, jobId, lineage, { tasks: kept.length, planSummary });

@@ -5,7 +5,7 @@ import type { AgentEntry } from "./agent-entry.ts";
 import { addAgent, fakeFleet, fakeTask } from "./engine.fake.ts";
 import type { EngineParts } from "./parts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
-import { Scheduler } from "./scheduler.ts";
+import { CLAIMS_IN_FLIGHT_MAX, Scheduler } from "./scheduler.ts";
 
 /** A scheduler whose claims are kept and never committed, unless the test frees them. */
 function setUp() {
@@ -185,5 +185,48 @@ describe("Scheduler", () => {
     t.scheduler.wakeAll();
     await turns();
     expect(t.given()).toEqual(["one>a", "two>a"]);
+  });
+});
+
+describe("place", () => {
+  it("chooses for tasks that are not queued yet, best first, as long as there are slots", () => {
+    const t = setUp();
+    const agent = addAgent(t.fleet, "a", { slots: 2 });
+    const tasks = [0, 5, 9].map((priority) => fakeTask({ key: `p${priority}`, priority }));
+    const placed = t.scheduler.place(tasks);
+    expect(placed.map(({ claim }) => claim.task.key)).toEqual(["p9", "p5"]);
+    expect(agent.claims).toBe(2);
+    expect(t.given()).toEqual([]);
+  });
+
+  it("chooses nothing where a task of the lane waits, or a lane is still to be looked at", async () => {
+    const t = setUp();
+    t.add(fakeTask({ key: "waits" }, { requiredLabels: { gpu: "yes" } }));
+    addAgent(t.fleet, "a", { slots: 2 });
+    expect(t.scheduler.place([fakeTask()])).toEqual([]);
+    await turns();
+    expect(t.scheduler.place([fakeTask()])).toEqual([]);
+    t.queue.clear();
+    expect(t.scheduler.place([fakeTask()])).toHaveLength(1);
+  });
+
+  it("chooses nothing while nothing can be committed, and no more than may be under way", () => {
+    const t = setUp();
+    addAgent(t.fleet, "a", { slots: 8 });
+    t.setInFlight(CLAIMS_IN_FLIGHT_MAX - 1);
+    expect(t.scheduler.place([fakeTask(), fakeTask()])).toHaveLength(1);
+    t.setInFlight(0);
+    t.scheduler.pause();
+    expect(t.scheduler.place([fakeTask()])).toEqual([]);
+  });
+
+  it("leaves tasks of a lane behind one that finds nobody", () => {
+    const t = setUp();
+    addAgent(t.fleet, "a", { slots: 4 });
+    const tasks = [
+      fakeTask({ priority: 9 }, { requiredLabels: { gpu: "yes" } }),
+      fakeTask({ priority: 1 }),
+    ];
+    expect(t.scheduler.place(tasks)).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 /** Matches waiting tasks with agents. Event-driven: a lane is looked at when something about it changed. */
-import type { Claim } from "../domain/live-task.ts";
+import type { Claim, LiveTask } from "../domain/live-task.ts";
 import { chooseAgent } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
@@ -16,6 +16,12 @@ export const CLAIMS_IN_FLIGHT_MAX = 2_048;
 interface Contender {
   readonly lane: Lane;
   readonly best: Best;
+}
+
+/** A choice for a task that is not stored yet. */
+export interface Placement {
+  readonly claim: Claim;
+  readonly agent: AgentEntry;
 }
 
 /** What the scheduler needs beside the shared parts. */
@@ -70,6 +76,27 @@ export class Scheduler {
     this.#turn ??= setImmediate(() => this.#runTurn());
   }
 
+  /** Chooses agents for tasks that are about to be stored, so that they are stored with their leases and never wait. It passes nothing
+   * over: where a task of the lane waits, or a lane has yet to be looked at, it chooses nothing. The agents' claims are counted. */
+  place(tasks: readonly LiveTask[]): Placement[] {
+    const { queue, fleet } = this.#parts;
+    if (this.#paused || this.#dirty.size > 0) return [];
+    const placements: Placement[] = [];
+    const room = CLAIMS_IN_FLIGHT_MAX - this.#deps.claimsInFlight();
+    const most = Math.min(CHOICES_PER_TURN, room);
+    const found = new Map<string, boolean>();
+    for (const task of [...tasks].sort((a, b) => (isTaskBefore(a, b) ? -1 : 1))) {
+      if (placements.length >= most) break;
+      const key = laneKey(task.namespace, task.spec.capability);
+      const isFree = found.get(key) ?? !queue.hasWaiting(key);
+      const placement = isFree && fleet.hasOpen(key) ? this.#choose(task) : undefined;
+      // Those behind one that finds nobody wait with it.
+      found.set(key, placement !== undefined);
+      if (placement !== undefined) placements.push(placement);
+    }
+    return placements;
+  }
+
   /** An agent came, changed, or has a slot free: every lane it can serve is looked at. */
   wakeAgent(agent: AgentEntry): void {
     this.#parts.fleet.refresh(agent);
@@ -115,7 +142,7 @@ export class Scheduler {
         this.#dirty.add(next.lane.key);
         continue;
       }
-      if (!this.#choose(next)) next.best.group.parked = true;
+      if (!this.#claimBest(next)) next.best.group.parked = true;
       choices += 1;
       this.#enter(next.lane.key, contenders, false);
     }
@@ -143,32 +170,36 @@ export class Scheduler {
   }
 
   /** Chooses an agent for the lane's best task and claims it; false when there is none. */
-  #choose({ lane, best: { task } }: Contender): boolean {
-    const { fleet, queue, routing, affinity } = this.#parts;
+  #claimBest({ best: { task } }: Contender): boolean {
+    const placement = this.#choose(task);
+    if (placement === undefined) return false;
+    const readySinceMs = this.#parts.queue.take(task.taskId) ?? this.#parts.nowMs();
+    this.#deps.claim(placement.claim, placement.agent, readySinceMs);
+    return true;
+  }
+
+  /** Chooses an agent and counts the claim on it; undefined when there is none. */
+  #choose(task: LiveTask): Placement | undefined {
+    const { fleet, routing, affinity } = this.#parts;
     const nowMs = this.#parts.nowMs();
     const need = needOf(task, affinity.agentOf(task));
-    const { eligible, rejections } = fleet.findCandidates(lane.namespace, need, nowMs);
+    const { eligible, rejections } = fleet.findCandidates(task.namespace, need, nowMs);
     const choice = chooseAgent(eligible, rejections, need, routing);
     const { agent } = choice;
-    if (agent?.session === undefined) return false;
-    const readySinceMs = queue.take(task.taskId) ?? nowMs;
+    if (agent?.session === undefined) return undefined;
     this.#assignments += 1;
     agent.lastAssigned = this.#assignments;
     agent.claims += slotCostOf(task.spec);
     affinity.note(task, agent.agentId);
     agent.breaker(task.spec.capability).onAssigned(nowMs);
     fleet.refresh(agent);
-    this.#deps.claim(
-      {
-        task,
-        agentId: agent.agentId,
-        agentEpoch: agent.session.epoch,
-        capabilityVersion: choice.version,
-        decision: choice.decision,
-      },
-      agent,
-      readySinceMs,
-    );
-    return true;
+    const claim = {
+      task,
+      agentId: agent.agentId,
+      agentEpoch: agent.session.epoch,
+      capabilityVersion: choice.version,
+      decision: choice.decision,
+    };
+    return { claim, agent };
   }
 }

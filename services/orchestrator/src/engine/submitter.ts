@@ -1,40 +1,45 @@
 /** Admits and commits jobs, many in one transaction. */
-import { type Queryable, together, withTransaction } from "@nexus/postgres";
+import { together, withTransaction } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { FIRST_GENERATION } from "../domain/generation.ts";
 import type { JobSubmission, JobView } from "../domain/job.ts";
-import type { JobEvent } from "../domain/job-event.ts";
-import { NO_TASKS } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { inShardOf, shardOf, toShard } from "../domain/shards.ts";
-import { type NewTask, planTasks, readyTasks } from "../domain/task-plan.ts";
-import { appendEvents } from "../store/event-store.ts";
-import { insertJobs, type NewJob } from "../store/job-insert.ts";
+import { planTasks, readyTasks } from "../domain/task-plan.ts";
 import { readJob } from "../store/job-reader.ts";
-import { type EarlierRequest, recordRequests, requestKey } from "../store/request-store.ts";
-import { insertTasks } from "../store/task-insert.ts";
-import { isHolding, notOwner } from "../store/writer-session.ts";
+import type { EarlierRequest } from "../store/request-store.ts";
+import { type Holding, isHolding, notOwner } from "../store/writer-session.ts";
+import type { Claimer } from "./claimer.ts";
+import type { ClaimOrder } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
+import type { Placement } from "./scheduler.ts";
+import {
+  type Draft,
+  firstOfEach,
+  type MadeJob,
+  type Outcome,
+  type Placed,
+  type Written,
+  writeSubmissions,
+} from "./submission-writer.ts";
 
 /** Most tasks that one transaction inserts, unless a single job has more. */
 const FLUSH_TASKS_MAX = 2_000;
 
-interface Draft {
-  readonly submission: JobSubmission;
-  readonly job: NewJob;
-  readonly tasks: readonly NewTask[];
-}
+const NOTHING_PLACED: Placed = new Map();
 
-/** What became of one submission. */
-type Outcome =
-  | { readonly kind: "made"; readonly createdAt: Date; readonly event: JobEvent }
-  | { readonly kind: "repeat"; readonly earlier: EarlierRequest }
-  | { readonly kind: "refused"; readonly error: unknown };
+/** What was committed, with the choices that are in it. */
+interface StoredSubmissions extends Written {
+  readonly placed: Placed;
+}
 
 /** What the submitter needs beside the shared parts. */
 export interface SubmitterDeps {
   readonly parts: EngineParts;
   readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
+  /** Chooses agents for tasks that are about to be stored. */
+  readonly place: (tasks: readonly LiveTask[]) => readonly Placement[];
+  readonly claimer: Pick<Claimer, "open" | "apply" | "close">;
 }
 
 /** Owns the submissions under way. They use pooled connections: they touch only new rows, so they need not wait for
@@ -68,7 +73,7 @@ export class Submitter {
     backlog.reserve(submission.namespace, draft.tasks.length);
     try {
       const outcome = await this.#add(draft);
-      if (outcome.kind === "made") return viewOf(draft, outcome.createdAt);
+      if (outcome.kind === "made") return viewOf(draft, outcome);
       if (outcome.kind === "refused") throw outcome.error;
       return await this.#findEarlier(submission, outcome.earlier);
     } finally {
@@ -89,7 +94,7 @@ export class Submitter {
 
   async #add(draft: Draft): Promise<Outcome> {
     const outcome = this.#batcher.add(draft);
-    this.#writing.set(outcome, shardOf(draft.job.jobId));
+    this.#writing.set(outcome, shardOf(draft.jobId));
     try {
       return await outcome;
     } finally {
@@ -106,8 +111,7 @@ export class Submitter {
     const tasks = planTasks(submission.tasks, home, () =>
       inShardOf(this.#parts.ids.next("task"), jobId),
     );
-    const blocked = tasks.filter((task) => task.pending > 0).length;
-    return { submission, tasks, job: { jobId, submission, total: tasks.length, blocked } };
+    return { jobId, submission, tasks };
   }
 
   async #findEarlier(submission: JobSubmission, earlier: EarlierRequest): Promise<JobView> {
@@ -131,7 +135,7 @@ export class Submitter {
   }
 
   /** A batch that the database refuses is split, so that one bad job spoils only itself. */
-  async #flushOrSplit(drafts: readonly Draft[]): Promise<Outcome[]> {
+  async #flushOrSplit(drafts: readonly Draft[]): Promise<readonly Outcome[]> {
     try {
       return await this.#flush(drafts);
     } catch (error) {
@@ -139,7 +143,7 @@ export class Submitter {
     }
     const outcomes: Outcome[] = [];
     for (const draft of drafts) {
-      const alone = this.#flush([draft]).catch((error: unknown): Outcome[] => [
+      const alone = this.#flush([draft]).catch((error: unknown): readonly Outcome[] => [
         { kind: "refused", error },
       ]);
       outcomes.push(...(await alone));
@@ -147,19 +151,15 @@ export class Submitter {
     return outcomes;
   }
 
-  async #flush(drafts: readonly Draft[]): Promise<Outcome[]> {
+  async #flush(drafts: readonly Draft[]): Promise<readonly Outcome[]> {
     const startedAtMs = this.#parts.nowMs();
     const holding = this.#parts.ledger.holdingOf(
-      new Set(drafts.map(({ job }) => shardOf(job.jobId))),
+      new Set(drafts.map(({ jobId }) => shardOf(jobId))),
     );
-    let outcomes: Outcome[];
+    const placed = this.#place(drafts);
+    let written: StoredSubmissions;
     try {
-      outcomes = await withTransaction(this.#parts.pool, async (client) => {
-        // Both at once: what was written without the right to is rolled back.
-        const [holds, outcomes] = await together(isHolding(client, holding), write(client, drafts));
-        if (!holds) throw notOwner("Another replica owns the shard.");
-        return outcomes;
-      });
+      written = await this.#write(drafts, holding, placed);
     } catch (error) {
       this.#parts.events.flushFailed("submit", error);
       // It may have been stored all the same: then its tasks are in the tables and must come into memory.
@@ -169,91 +169,120 @@ export class Submitter {
       throw error;
     }
     // Where the holding is over, whoever has taken the shards since has read the tasks from the tables.
-    if (this.#parts.ledger.isCurrent(holding)) this.#apply(drafts, outcomes);
+    const isCurrent = this.#parts.ledger.isCurrent(holding);
+    if (isCurrent) this.#apply(drafts, written, startedAtMs);
+    this.#deps.claimer.close([...written.placed.values()], !isCurrent);
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#parts.events.flushed("submit", drafts.length, seconds);
-    return outcomes;
+    return written.outcomes;
   }
 
-  #apply(drafts: readonly Draft[], outcomes: readonly Outcome[]): void {
+  /** Tasks that could begin at once are stored with their leases: they are neither queued nor claimed by a transaction of their own. */
+  #place(drafts: readonly Draft[]): Placed {
+    const nowMs = this.#parts.nowMs();
+    const ready = [...firstOfEach(drafts).values()].flatMap(({ submission, tasks }) =>
+      readyTasks(tasks, 0, submission.traceparent),
+    );
+    const placements = this.#deps.place(ready);
+    return new Map(
+      placements.map(({ claim, agent }) => [
+        claim.task.taskId,
+        this.#deps.claimer.open(claim, agent, nowMs),
+      ]),
+    );
+  }
+
+  /** Writes as if every request were new, which shares one round trip; when some are repeats, nothing of it is stored, and the new
+   * ones are written without them and without leases. A request stays known, so each time there is less to write.
+   *
+   * Choices that are not in what it returns, or when it throws, are closed. */
+  async #write(
+    drafts: readonly Draft[],
+    holding: Holding,
+    wanted: Placed,
+  ): Promise<StoredSubmissions> {
+    const earlier = new Map<string, EarlierRequest>();
+    for (let placed = wanted; ; placed = NOTHING_PLACED) {
+      let repeated: Written["repeated"] = new Map();
+      try {
+        return await withTransaction(this.#parts.pool, async (client) => {
+          // Both at once: what was written without the right to is rolled back.
+          const [holds, written] = await together(
+            isHolding(client, holding),
+            writeSubmissions(client, drafts, earlier, placed),
+          );
+          if (!holds) throw notOwner("Another replica owns the shard.");
+          ({ repeated } = written);
+          if (repeated.size > 0) throw new RepeatsFound();
+          return { ...written, placed };
+        });
+      } catch (error) {
+        this.#deps.claimer.close([...placed.values()], true);
+        // A lease that the database refuses spoils no submission: its task waits, and is claimed by itself.
+        const mayHelp = placed.size > 0 && !NexusError.is(error, "unavailable");
+        if (!(error instanceof RepeatsFound || mayHelp)) throw error;
+        for (const [key, request] of repeated) earlier.set(key, request);
+      }
+    }
+  }
+
+  #apply(
+    drafts: readonly Draft[],
+    { outcomes, placed, leases }: StoredSubmissions,
+    startedAtMs: number,
+  ): void {
     let tasks = 0;
     let jobs = 0;
+    const orders: ClaimOrder[] = [];
     for (const [index, draft] of drafts.entries()) {
       const outcome = outcomes[index];
       if (outcome?.kind !== "made") continue;
       jobs += 1;
       tasks += draft.tasks.length;
-      this.#parts.backlog.addBlocked(draft.submission.namespace, draft.job.blocked);
-      this.#parts.hub.publish([outcome.event]);
-      const readyAtMs = outcome.createdAt.getTime();
-      const ready = readyTasks(draft.tasks, readyAtMs, draft.submission.traceparent);
-      this.#deps.onReady(ready.map((task) => ({ task, delayMs: 0 })));
+      this.#parts.backlog.addBlocked(draft.submission.namespace, outcome.progress.counts.blocked);
+      this.#parts.hub.publish(outcome.events);
+      for (const task of draft.tasks) {
+        if (task.pending === 0) this.#parts.inputs.add(task.taskId, task.input);
+      }
+      const ready = readyTasks(
+        draft.tasks,
+        outcome.createdAt.getTime(),
+        draft.submission.traceparent,
+      );
+      const waiting = ready.filter(({ taskId }) => !placed.has(taskId));
+      this.#deps.onReady(waiting.map((task) => ({ task, delayMs: 0 })));
+      for (const task of ready) {
+        const order = placed.get(task.taskId);
+        // Only now it is known when it was ready, by the database's clock.
+        if (order !== undefined) orders.push({ ...order, claim: { ...order.claim, task } });
+      }
     }
+    if (orders.length > 0) this.#deps.claimer.apply(orders, leases, startedAtMs);
     this.#parts.events.submitted(jobs, tasks);
   }
 }
 
-/** Inserts what is new. Of two drafts with one request id in this batch, the second is a repeat of the first. */
-async function write(client: Queryable, drafts: readonly Draft[]): Promise<Outcome[]> {
-  const first = new Map<string, Draft>();
-  for (const draft of drafts) {
-    const key = requestKey(draft.submission);
-    if (!first.has(key)) first.set(key, draft);
-  }
-  // In one order everywhere, so that two replicas with the same requests cannot wait for each other.
-  const records = [...first].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, draft]) => draft);
-  const earlier = await recordRequests(client, records.map(toRecord));
-  const fresh = [...first].filter(([key]) => !earlier.has(key)).map(([, draft]) => draft);
-  const createdAt = await insertJobs(
-    client,
-    fresh.map((draft) => draft.job),
-  );
-  await insertTasks(
-    client,
-    fresh.flatMap((draft) => draft.tasks),
-  );
-  const events = await appendEvents(
-    client,
-    fresh.map(({ job }) => ({
-      kind: "job",
-      jobId: job.jobId,
-      state: "PENDING",
-      failure: undefined,
-    })),
-  );
-  const eventOf = new Map(fresh.map((draft, index) => [draft, events[index] as JobEvent]));
-  return drafts.map((draft): Outcome => {
-    const event = eventOf.get(draft);
-    const at = createdAt.get(draft.job.jobId);
-    if (event !== undefined && at !== undefined) return { kind: "made", createdAt: at, event };
-    const key = requestKey(draft.submission);
-    const same = toRecord(first.get(key) as Draft);
-    return { kind: "repeat", earlier: earlier.get(key) ?? same };
-  });
-}
+/** Rolls back a transaction that wrote what an earlier one had. */
+class RepeatsFound extends Error {}
 
-function toRecord({ submission, job }: Draft) {
-  const { namespace, principalId, requestId, bodyHash } = submission;
-  const method = "SubmitJob" as const;
-  return { namespace, principalId, requestId, method, bodyHash, jobId: job.jobId };
-}
-
-function viewOf({ submission, job }: Draft, createdAt: Date): JobView {
-  const { total, blocked } = job;
+function viewOf(
+  { jobId, submission }: Draft,
+  { createdAt, progress: { state, counts } }: MadeJob,
+): JobView {
   return {
-    jobId: job.jobId,
+    jobId,
     namespace: submission.namespace,
     objective: submission.objective,
-    state: "PENDING",
+    state,
     principalId: submission.principalId,
     priority: submission.priority,
     labels: submission.labels,
-    counts: { ...NO_TASKS, total, blocked, ready: total - blocked },
+    counts,
     failure: undefined,
     planSummary: "",
     lineage: FIRST_GENERATION,
     createdAt,
-    startedAt: undefined,
+    startedAt: counts.active > 0 ? createdAt : undefined,
     endedAt: undefined,
   };
 }

@@ -41,7 +41,7 @@ interface Draft {
 
 /** Reads the material of tasks; every id is present in the answer.
  *
- * Cost: 1 statement, 2 when some have upstream tasks. */
+ * Cost: 1 statement, 2 when some have upstream tasks, none for no tasks. */
 export async function readMaterial(
   client: Queryable,
   taskIds: readonly string[],
@@ -50,6 +50,7 @@ export async function readMaterial(
   const byTask = new Map<string, Draft>(
     taskIds.map((id) => [id, { input: undefined, upstream: new Map(), tooLarge: false }]),
   );
+  if (taskIds.length === 0) return byTask;
   const { rows } = await client.query<{ task_id: string; content_type: string; data: Buffer }>(
     INPUTS,
     [uuidArray(taskIds.map(taskUuid))],

@@ -75,11 +75,12 @@ function rowKey(row: KeyRow): string {
 
 /** Records requests (each key once) and returns the earlier ones whose id is taken, by requestKey.
  *
- * Cost: 1 statement, 2 when an id is taken. */
+ * Cost: 1 statement, 2 when an id is taken, none for no requests. */
 export async function recordRequests(
   client: Queryable,
   requests: readonly RequestRecord[],
 ): Promise<Map<string, EarlierRequest>> {
+  if (requests.length === 0) return new Map();
   const { rows } = await client.query<KeyRow>(INSERT, [
     requests.map((request) => request.namespace),
     requests.map((request) => request.principalId),

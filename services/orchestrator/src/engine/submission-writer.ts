@@ -1,0 +1,156 @@
+/** Writes the submissions of one flush: requests, jobs, tasks, first events, and the leases of tasks that an agent gets at once. */
+import { type Queryable, together } from "@nexus/postgres";
+import type { JobSubmission } from "../domain/job.ts";
+import { JobDeltas } from "../domain/job-deltas.ts";
+import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
+import { applyJobDelta, type JobProgress, newJobProgress } from "../domain/job-state.ts";
+import type { NewTask } from "../domain/task-plan.ts";
+import type { GrantedLease } from "../store/claim-store.ts";
+import { appendEvents } from "../store/event-store.ts";
+import { insertJobs } from "../store/job-insert.ts";
+import { type EarlierRequest, recordRequests, requestKey } from "../store/request-store.ts";
+import { insertLeasedTasks, insertTasks } from "../store/task-insert.ts";
+import { type ClaimOrder, jobEventOf, movedByClaim } from "./lease-orders.ts";
+
+/** A submission as it is to be stored. */
+export interface Draft {
+  readonly jobId: string;
+  readonly submission: JobSubmission;
+  readonly tasks: readonly NewTask[];
+}
+
+/** A job that was stored. */
+export interface MadeJob {
+  readonly kind: "made";
+  readonly createdAt: Date;
+  readonly progress: JobProgress;
+  /** Its first ones, in order. */
+  readonly events: readonly JobEvent[];
+}
+
+/** What became of one submission. */
+export type Outcome =
+  | MadeJob
+  | { readonly kind: "repeat"; readonly earlier: EarlierRequest }
+  | { readonly kind: "refused"; readonly error: unknown };
+
+/** What a transaction wrote. It must not be committed when some of it was a repeat. */
+export interface Written {
+  readonly outcomes: readonly Outcome[];
+  /** Requests that others made before, by requestKey. */
+  readonly repeated: ReadonlyMap<string, EarlierRequest>;
+  /** By task id. */
+  readonly leases: ReadonlyMap<string, GrantedLease>;
+}
+
+/** Choices for tasks of the drafts, by task id. */
+export type Placed = ReadonlyMap<string, ClaimOrder>;
+
+/** A draft with what was chosen for its tasks. */
+interface Birth {
+  readonly draft: Draft;
+  readonly orders: readonly ClaimOrder[];
+  readonly progress: JobProgress;
+}
+
+/** Of drafts with one request id, the first: the others are repeats of it. */
+export function firstOfEach(drafts: readonly Draft[]): Map<string, Draft> {
+  const first = new Map<string, Draft>();
+  for (const draft of drafts) {
+    const key = requestKey(draft.submission);
+    if (!first.has(key)) first.set(key, draft);
+  }
+  return first;
+}
+
+/** Inserts what is not known to be a repeat of an earlier request.
+ *
+ * Cost: 4 to 7 statements in one round trip, whatever the number of submissions; one more when some turn out to be repeats. */
+export async function writeSubmissions(
+  client: Queryable,
+  drafts: readonly Draft[],
+  earlier: ReadonlyMap<string, EarlierRequest>,
+  placed: Placed,
+): Promise<Written> {
+  const first = firstOfEach(drafts);
+  const fresh = [...first].filter(([key]) => !earlier.has(key));
+  // In one order everywhere, so that two replicas with the same requests cannot wait for each other.
+  const inOrder = [...fresh].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, draft]) => draft);
+  const births = fresh.map(([, draft]) => birthOf(draft, placed));
+  const tasks = births.flatMap(({ draft }) => draft.tasks);
+  const leased = tasks.flatMap((task) => {
+    const claim = placed.get(task.taskId)?.claim;
+    return claim === undefined ? [] : { task, claim };
+  });
+  const [repeated, createdAt, , leases, events] = await together(
+    recordRequests(client, inOrder.map(toRecord)),
+    insertJobs(
+      client,
+      births.map(({ draft, progress }) => ({ ...draft, progress })),
+    ),
+    insertTasks(
+      client,
+      tasks.filter((task) => !placed.has(task.taskId)),
+    ),
+    insertLeasedTasks(client, leased),
+    appendEvents(client, births.flatMap(changesOf)),
+  );
+  const made = new Map<Draft, MadeJob>();
+  const told = byJob(events);
+  for (const { draft, progress } of births) {
+    const at = createdAt.get(draft.jobId);
+    if (at === undefined) continue;
+    made.set(draft, {
+      kind: "made",
+      createdAt: at,
+      progress,
+      events: told.get(draft.jobId) ?? [],
+    });
+  }
+  const outcomes = drafts.map((draft): Outcome => {
+    const key = requestKey(draft.submission);
+    const same = toRecord(first.get(key) as Draft);
+    return made.get(draft) ?? { kind: "repeat", earlier: earlier.get(key) ?? same };
+  });
+  return { outcomes, repeated, leases };
+}
+
+function byJob(events: readonly JobEvent[]): Map<string, JobEvent[]> {
+  const groups = new Map<string, JobEvent[]>();
+  for (const event of events) {
+    const group = groups.get(event.jobId);
+    if (group === undefined) groups.set(event.jobId, [event]);
+    else group.push(event);
+  }
+  return groups;
+}
+
+function birthOf(draft: Draft, placed: Placed): Birth {
+  const { jobId, tasks } = draft;
+  const orders = tasks.flatMap((task) => placed.get(task.taskId) ?? []);
+  const blocked = tasks.filter((task) => task.pending > 0).length;
+  const deltas = new JobDeltas();
+  for (const { claim } of orders) {
+    deltas.event(jobId, jobEventOf(claim));
+    deltas.move(jobId, "READY", "LEASED");
+  }
+  const before = newJobProgress({ total: tasks.length, blocked });
+  const delta = deltas.all.get(jobId);
+  return { draft, orders, progress: delta === undefined ? before : applyJobDelta(before, delta) };
+}
+
+function changesOf({ draft, orders, progress }: Birth): (JobChange | TaskChange)[] {
+  const { jobId } = draft;
+  const job = { kind: "job", jobId, failure: undefined } as const;
+  return [
+    { ...job, state: "PENDING" },
+    ...(progress.state === "PENDING" ? [] : [{ ...job, state: progress.state }]),
+    ...orders.map(({ claim }) => movedByClaim(claim, { attempt: 1 }).change),
+  ];
+}
+
+function toRecord({ submission, jobId }: Draft) {
+  const { namespace, principalId, requestId, bodyHash } = submission;
+  const method = "SubmitJob" as const;
+  return { namespace, principalId, requestId, method, bodyHash, jobId };
+}
