@@ -23,7 +23,7 @@ const PURE_PACKAGES = ["semver", "@datadog/sketches-js"];
 
 const HANDLERS = {
   layers: ["domain", "events"],
-  libs: ["proto", "rpc", "shared"],
+  libs: ["merkle", "proto", "rpc", "shared"],
   packages: ["@bufbuild/protobuf", "@bufbuild/protovalidate"],
   node: PURE_NODE,
 };
@@ -61,7 +61,7 @@ export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
   },
   store: {
     layers: ["domain", "events"],
-    libs: ["postgres", "shared"],
+    libs: ["audit", "postgres", "shared"],
     packages: [],
     node: PURE_NODE,
   },
@@ -71,7 +71,7 @@ export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
     packages: ["prom-client"],
     node: [],
   },
-  domain: { layers: [], libs: ["shared"], packages: PURE_PACKAGES, node: PURE_NODE },
+  domain: { layers: [], libs: ["merkle", "shared"], packages: PURE_PACKAGES, node: PURE_NODE },
 };
 
 /** Layers that one service needs and the others do not, with the reason beside it. */

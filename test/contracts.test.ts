@@ -13,6 +13,7 @@ import { describe, expect, it } from "vitest";
 
 const DOMAINS = { gateway, insight, mesh, orchestrator, registry, vault };
 const INTERNAL = [
+  "AuditIntakeService",
   "DispatchService",
   "LeaseService",
   "MetricsService",
@@ -29,7 +30,7 @@ const SERVICES = {
   insight,
 };
 const SCOPE = /^[a-z]+:[a-z-]+:[a-z-]+$/;
-const RESUME_FIELDS = ["resume_token", "resume_revision", "after_sequence"];
+const RESUME_FIELDS = ["resume_token", "resume_revision", "after_sequence", "resume_index"];
 const NO_SCOPE = ["public", "authenticated"];
 
 const services: DescService[] = Object.values(DOMAINS).flatMap((module) =>

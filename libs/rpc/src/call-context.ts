@@ -1,6 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Logger } from "@nexus/shared";
 import type { Context } from "@opentelemetry/api";
+import type { AuditRecord } from "./audit.ts";
 import type { Principal } from "./principal.ts";
 
 /** Request metadata as a handler may see it. */
@@ -30,6 +31,8 @@ export interface CallContext {
   readonly traceContext: Context;
   /** Carries method, trace and principal in every line. */
   readonly logger: Logger;
+  /** The entry that this call leaves in the audit log; undefined for methods that leave none. */
+  readonly audit: AuditRecord | undefined;
   /** Address of the connection's other end. */
   readonly peer: string;
   /** Swaps the token whose end ends the stream, for another of the same principal that also holds the scope.

@@ -187,6 +187,7 @@ export class Frame implements ServiceFrame {
       logger: this.logger,
       metrics: this.metrics,
       verifier: this.#identity.verifier,
+      needsAuditor: true,
       limits: {
         maxMessageBytes: config.messageMaxBytes,
         maxConnectionAgeMs: config.maxConnectionAgeMs,

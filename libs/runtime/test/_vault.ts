@@ -1,6 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { AuthService } from "@nexus/proto/vault";
-import type { RpcServer, ServiceImplementation } from "@nexus/rpc";
+import type { CallAuditor, RpcServer, ServiceImplementation } from "@nexus/rpc";
 import { createRpcServer } from "@nexus/rpc";
 import { createSilentLogger, sleep } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
@@ -8,8 +8,19 @@ import { createTestIdentity, type TestIdentity } from "@nexus/testkit";
 
 const SIGN_OF_LIFE_MS = 200;
 
+/** The frame asks for an auditor; what one keeps is tested where it is made. */
+const NO_AUDIT: CallAuditor = {
+  begin: () => ({
+    note: () => undefined,
+    draft: () => new Uint8Array(),
+    stored: () => undefined,
+    allowed: async () => undefined,
+    refused: async () => undefined,
+  }),
+};
+
 /** Handlers of the three methods that other services need; the rest answer UNIMPLEMENTED. */
-function authHandlers(identity: TestIdentity): ServiceImplementation<typeof AuthService> {
+export function authHandlers(identity: TestIdentity): ServiceImplementation<typeof AuthService> {
   const handlers: Partial<ServiceImplementation<typeof AuthService>> = {
     getJwks: async () => ({ jwksJson: JSON.stringify(identity.jwks), maxAgeSeconds: 300 }),
     grantClientToken: async ({ principalId, namespace }) => {
@@ -39,7 +50,7 @@ function authHandlers(identity: TestIdentity): ServiceImplementation<typeof Auth
 
 /** Adds AuthService to a server. */
 export function addAuth(server: RpcServer, identity: TestIdentity): void {
-  server.add(AuthService, authHandlers(identity));
+  server.add(AuthService, authHandlers(identity)).useAuditor(NO_AUDIT);
 }
 
 /** Starts as much of vault as other services need, over real gRPC. */

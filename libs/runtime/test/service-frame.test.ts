@@ -10,7 +10,7 @@ import {
 import { NexusError } from "@nexus/shared";
 import { createTestIdentity, freePort, testConfig, waitFor } from "@nexus/testkit";
 import { afterEach, describe, expect, it } from "vitest";
-import { addAuth, startVault } from "./_vault.ts";
+import { addAuth, authHandlers, startVault } from "./_vault.ts";
 
 const schema = defineConfig({
   service: "registry",
@@ -52,6 +52,19 @@ afterEach(async () => {
 });
 
 describe("createServiceFrame", () => {
+  it("refuses to start with an audited method and nothing that keeps its entries", async () => {
+    const { verifier } = identity;
+    const config = testConfig(schema, {});
+    const frame = await createServiceFrame({
+      service: "registry",
+      config,
+      overrides: { verifier },
+    });
+    open.push(frame);
+    frame.server.add(AuthService, authHandlers(identity));
+    await expect(frame.start()).rejects.toThrow(/is audited/);
+  });
+
   it("serves calls, metrics and probes on free ports after start", async () => {
     const frame = await setUp();
     const service = await frame.start();

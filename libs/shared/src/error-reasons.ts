@@ -151,6 +151,17 @@ export const ERROR_REASONS = {
     "precondition",
     "A version that would be refused was used to decrypt within the last 24 h.",
   ),
+  AUDIT_UNAVAILABLE: reason(
+    "unavailable",
+    "The call's entry in the audit log cannot be written, so nothing of it was answered.",
+  ),
+  AUDIT_EMPTY: reason("precondition", "The audit log has no checkpoint yet."),
+  AUDIT_RANGE_INVALID: reason("invalid", "The audit log has no such leaf or size."),
+  AUDIT_ENTRY_INVALID: reason("invalid", "A service told an entry that it may not make."),
+  AUDIT_LOG_TAMPERED: reason(
+    "data_loss",
+    "The stored audit log is not the one that was signed; it gets no further checkpoint.",
+  ),
   KEY_EXHAUSTED: reason("exhausted", "The version was used as often as is safe; retry shortly."),
   KEY_DELETION_FORBIDDEN: reason("precondition", "The key does not allow to be destroyed."),
   KEY_CHANGED: reason("conflict", "Somebody changed the key at the same moment; try again."),

@@ -17,5 +17,5 @@ export {
   type TestDatabaseOptions,
 } from "./test-database.ts";
 export { createTestIdentity, type TestIdentity, type TestTokenInit } from "./test-identity.ts";
-export { hasVectors, readVectors } from "./vectors.ts";
+export { hasVectors, listVectors, readVectors } from "./vectors.ts";
 export { type WaitForOptions, waitFor } from "./wait-for.ts";

@@ -6,6 +6,7 @@ import {
   int,
   secret,
   serviceFields,
+  string,
 } from "@nexus/core";
 import { keyFields, keyProblems } from "./config/key-fields.ts";
 import { PASSWORD_ITERATIONS_DEFAULT, PASSWORD_ITERATIONS_MIN } from "./domain/password-hash.ts";
@@ -104,6 +105,13 @@ const fields = {
     max: 10_000_000,
     about:
       "PBKDF2-HMAC-SHA256 iterations of new password hashes; older ones follow at their next login.",
+  }),
+  auditOrigin: string({
+    env: "NEXUS_VAULT_AUDIT_ORIGIN",
+    default: "nexus/audit-log",
+    pattern: /^[^\s+]{1,128}$/u,
+    about:
+      "Name of the audit log in its checkpoints and key, without spaces or `+`: another one for each deployment. Never change it.",
   }),
   loginConcurrency: int({
     env: "NEXUS_VAULT_LOGIN_CONCURRENCY",

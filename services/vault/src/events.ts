@@ -1,5 +1,6 @@
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
+import type { AuditLogEvents } from "./domain/audit/audit-log.ts";
 import type { BootstrapEvents } from "./domain/bootstrap.ts";
 import type { KeyEvents } from "./domain/keys/key-store.ts";
 import type { NamedKey } from "./domain/keys/named-key.ts";
@@ -15,7 +16,8 @@ export interface VaultEvents
     KeyEvents,
     SecretEvents,
     SecretLeaseEvents,
-    SealEvents {
+    SealEvents,
+    AuditLogEvents {
   /** The periodic reading of revocations or keys failed. */
   readFailed(what: string, error: unknown): void;
 }
@@ -27,6 +29,7 @@ export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents
     ...createKeyEvents(metrics, logger),
     ...createSecretEvents(metrics, logger),
     ...createSealEvents(metrics, logger),
+    ...createAuditEvents(metrics, logger),
     ...createUpkeepEvents(metrics, logger),
   };
 }
@@ -191,6 +194,27 @@ function createSealEvents(metrics: Metrics, logger: Logger): SealEvents {
     },
     tenantKeysUnreadable(count) {
       logger.error({ count }, "tenant keys do not open under the root key; left out");
+    },
+  };
+}
+
+function createAuditEvents(metrics: Metrics, logger: Logger): AuditLogEvents {
+  const sequenced = metrics.counter({
+    name: "audit_entries_total",
+    help: "Entries of the audit log that this replica gave a place.",
+  });
+  const tampered = metrics.counter({
+    name: "audit_tampered_total",
+    help: "Times that this replica refused to go on from a changed audit log. Any is an alarm.",
+  });
+  return {
+    auditSequenced(count, size) {
+      sequenced.inc(count);
+      logger.debug({ count, size }, "audit entries sequenced");
+    },
+    auditTampered(error) {
+      tampered.inc();
+      logger.error({ err: error }, "THE AUDIT LOG WAS CHANGED: it gets no further checkpoint");
     },
   };
 }

@@ -9,6 +9,8 @@ import {
 } from "@nexus/identity";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import {
+  AuditIntakeService,
+  AuditLogService,
   AuthService,
   KeyService,
   PrincipalService,
@@ -29,6 +31,7 @@ import { PasswordHelper } from "./domain/password-helper.ts";
 import type { TokenFormat } from "./domain/ports.ts";
 import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
+import { createAuditIntakeHandlers, createAuditLogHandlers } from "./handlers/audit.ts";
 import {
   createAuthHandlers,
   createKeyHandlers,
@@ -38,11 +41,13 @@ import {
 import { createSecretHandlers } from "./handlers/secrets.ts";
 import { createTransitHandlers } from "./handlers/transit.ts";
 import { vaultLoops } from "./loops/index.ts";
+import { createAuditLog, createVaultAuditor } from "./server/audit.ts";
 import { addGauges } from "./server/gauges.ts";
 import { createIdentity } from "./server/identity-parts.ts";
 import { digestPart, principalsPart, signingPart } from "./server/sealed-parts.ts";
 import { createSealing, keyOf } from "./server/sealing.ts";
 import { createSecrets } from "./server/secrets.ts";
+import { createBoxStore } from "./store/box-store.ts";
 import { deleteEnded } from "./store/cleanup-store.ts";
 import { createMutations, createTransactions } from "./store/request-store.ts";
 
@@ -87,6 +92,9 @@ export async function startServer(
     frame.server.add(KeyService, createKeyHandlers(parts));
     frame.server.add(TransitService, createTransitHandlers(parts));
     frame.server.add(SecretService, createSecretHandlers(parts));
+    frame.server.add(AuditLogService, createAuditLogHandlers(parts.audit));
+    frame.server.add(AuditIntakeService, createAuditIntakeHandlers(parts.audit));
+    frame.server.useAuditor(parts.auditor);
     addLoops(frame, pool, parts);
   } catch (error) {
     await frame[Symbol.asyncDispose]();
@@ -124,8 +132,11 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     passwordIterations: config.passwordIterations,
     gate,
   });
-  const transactions = createTransactions(pool);
-  const mutations = createMutations(pool);
+  const auditor = createVaultAuditor(frame, { pool, crypto });
+  const transactions = createTransactions(pool, auditor.system);
+  const mutations = createMutations(pool, auditor.system);
+  const boxes = createBoxStore(pool);
+  const audit = createAuditLog(config, { pool, crypto, boxes, events });
   const verified = createRevocationSet();
   const shared = { transactions, mutations, crypto, events, ids, tokens: TOKEN_FORMAT };
   const identity = createIdentity(frame, config, { pool, verified, shared });
@@ -133,8 +144,10 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   const { vault, keyring, keyStore, sweepKeys, showSeal } = createSealing(frame, config, {
     pool,
     shared,
-    parts: (boxes) => [
+    boxes,
+    parts: [
       digestPart(crypto, boxes),
+      audit.auditSigner,
       signingPart(signingKeys),
       principalsPart(config, { principals, crypto, events }),
     ],
@@ -142,6 +155,8 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   addGauges(frame.metrics, { gate, revocations, vault });
   const digestBody = (body: Uint8Array) => crypto.digest("request-body", body);
   return {
+    auditor,
+    audit,
     auth,
     directory,
     signingKeys,
@@ -188,6 +203,9 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
   const specs = vaultLoops({
     revocations: parts.revocations,
     signingKeys: parts.signingKeys,
+    auditLog: parts.audit.auditLog,
+    auditFeed: parts.audit.auditFeed,
+    flushDenials: () => parts.auditor.flushDenials(),
     vault: parts.vault,
     keyStore: parts.keyStore,
     secrets: parts.secrets,

@@ -2,6 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { Health, HealthCheckResponse_ServingStatus } from "@nexus/proto/grpc-health";
 import {
+  AuditIntakeService,
+  AuditLogService,
   AuthService,
   KeyService,
   PrincipalKind,
@@ -32,6 +34,8 @@ export interface Replica {
   readonly keys: RpcClient<typeof KeyService>;
   readonly transit: RpcClient<typeof TransitService>;
   readonly secrets: RpcClient<typeof SecretService>;
+  readonly audit: RpcClient<typeof AuditLogService>;
+  readonly intake: RpcClient<typeof AuditIntakeService>;
   stop(): Promise<void>;
 }
 
@@ -83,6 +87,8 @@ async function connect(service: RunningService): Promise<Replica> {
     keys: createRpcClient(KeyService, channel),
     transit: createRpcClient(TransitService, channel),
     secrets: createRpcClient(SecretService, channel),
+    audit: createRpcClient(AuditLogService, channel),
+    intake: createRpcClient(AuditIntakeService, channel),
     stop() {
       stopped ??= (async () => {
         channel.close();

@@ -198,7 +198,7 @@ describe("GrantClientToken", () => {
       principalId: "registry",
       clientSecret: REGISTRY_SECRET,
     });
-    expect(tokens?.principal?.scopes).toEqual(["vault:revocation:watch"]);
+    expect(tokens?.principal?.scopes).toEqual(["vault:revocation:watch", "vault:audit:append"]);
     expect(tokens?.refreshToken).toBe("");
     expect(tokens?.refreshExpireTime).toBeUndefined();
   });

@@ -1,9 +1,11 @@
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
+import type { CallAuditor } from "../call-auditor.ts";
 import type { TokenVerifier } from "../principal.ts";
 import type { Interceptor } from "../server/interceptor.ts";
 import type { MethodPlan } from "../server/method-plan.ts";
 import { createAdmitPeer } from "./admit-peer.ts";
+import { createAudit } from "./audit.ts";
 import { createAuthenticate } from "./authenticate.ts";
 import { authorise } from "./authorise.ts";
 import { createEnforceDeadline } from "./deadline.ts";
@@ -19,6 +21,8 @@ export interface InterceptorDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly verifier: TokenVerifier;
+  /** Undefined: the service keeps no audit entries. */
+  readonly auditor: CallAuditor | undefined;
   readonly defaultDeadlineMs: number;
   readonly plans: readonly MethodPlan[];
   /** Set where clients prove themselves by certificate. */
@@ -31,9 +35,10 @@ export interface InterceptorDeps {
  * 2. trace: outside of log, so that log lines carry the span.
  * 3. log, 4. metrics: see every outcome, refusals included.
  * 5. deadline: overtakes what is inside; the layers above see the end when the client does.
- * 6. admit-peer, where services prove themselves by certificate; 7. authenticate, 8. authorise: all before a byte of the
+ * 6. audit: sees refused callers, and goes on writing when the deadline has overtaken it.
+ * 7. admit-peer, where services prove themselves by certificate; 8. authenticate, 9. authorise: all before a byte of the
  *    payload is decoded.
- * 9. validate: decodes and checks; the handler gets only messages that keep the contract. */
+ * 10. validate: decodes and checks; the handler gets only messages that keep the contract. */
 export function standardInterceptors(deps: InterceptorDeps): Interceptor[] {
   return [
     createErrorMap(deps.service, deps.logger),
@@ -41,6 +46,7 @@ export function standardInterceptors(deps: InterceptorDeps): Interceptor[] {
     logCalls,
     createMeasureCalls(deps.metrics),
     createEnforceDeadline(deps.defaultDeadlineMs),
+    createAudit(deps.auditor),
     ...(deps.trustDomain === undefined
       ? []
       : [createAdmitPeer({ service: deps.service, trustDomain: deps.trustDomain })]),

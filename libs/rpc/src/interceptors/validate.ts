@@ -2,7 +2,7 @@ import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import { NexusError } from "@nexus/shared";
-import type { Interceptor } from "../server/interceptor.ts";
+import type { Interceptor, ServerCall } from "../server/interceptor.ts";
 import type { MethodPlan } from "../server/method-plan.ts";
 import { decodeRequest } from "../wire/codec.ts";
 import { surelyValid } from "./quick-rules.ts";
@@ -28,8 +28,22 @@ export function createValidate(plans: readonly MethodPlan[]): Interceptor {
   return async (call, next) => {
     const { plan, transport } = call;
     const parse = parserOf(plan);
-    call.request = plan.requestStream ? transport.openRequests(parse) : parse(transport.request);
+    if (plan.requestStream) {
+      call.request = transport.openRequests(plan.audited ? noting(call, parse) : parse);
+    } else {
+      call.request = parse(transport.request);
+      call.seen = call.request;
+    }
     return next();
+  };
+}
+
+/** Notes the first message of a stream: the one that says what the stream is about. */
+function noting(call: ServerCall, parse: (bytes: Buffer) => unknown): (bytes: Buffer) => unknown {
+  return (bytes) => {
+    const message = parse(bytes);
+    call.seen ??= message;
+    return message;
   };
 }
 

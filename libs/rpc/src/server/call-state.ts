@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Metadata } from "@grpc/grpc-js";
 import { type Logger, NexusError } from "@nexus/shared";
 import { type Context, ROOT_CONTEXT } from "@opentelemetry/api";
+import type { AuditRecord } from "../audit.ts";
 import type { CallContext, ReadonlyMetadata } from "../call-context.ts";
 import type { Principal } from "../principal.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -26,6 +27,8 @@ export class CallState implements CallContext {
   deadlineAtMs: number | undefined;
   principal: Principal | undefined;
   token: string | undefined;
+  /** Set by the audit interceptor. */
+  audit: AuditRecord | undefined;
   /** Set by the trace interceptor. */
   traceId: string | undefined;
   /** Set by the trace interceptor. */

@@ -9,6 +9,14 @@ export interface ServerCall {
   readonly transport: ServerTransport;
   /** What the handler gets: set by the validate interceptor; a message, Buffer, or an iterable of those. */
   request: unknown;
+  /** The decoded request, or the first one of a stream; set for audited methods by the validate interceptor. */
+  seen?: unknown;
+  /** The single answer, once the handler returned it. */
+  answer?: unknown;
+  /** True once the handler was called. */
+  reached?: boolean;
+  /** Set by the audit interceptor: resolves when the first message of a streamed answer may leave. */
+  beforeAnswer?: () => Promise<void>;
 }
 
 /** One layer of the onion. Calls next() at most once; the promise lasts as long as the call, streams included, so

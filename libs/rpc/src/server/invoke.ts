@@ -7,17 +7,31 @@ import type { RawCall } from "./raw-relay.ts";
 export async function invokeHandler(call: ServerCall): Promise<void> {
   const { state, plan, transport } = call;
   const input = plan.raw ? rawCall(call) : call.request;
+  call.reached = true;
   const result = plan.handler(input as never, state as never);
   const toBytes = encoderOf(plan.method.output, plan.raw);
   if (plan.responseStream) {
     const onLateError = (error: unknown) =>
       state.logger.warn({ err: error }, "handler failed after its call was over");
-    await transport.sendAll(result as AsyncIterable<unknown>, toBytes, onLateError);
+    const answers = result as AsyncIterable<unknown>;
+    const source = call.beforeAnswer === undefined ? answers : after(call.beforeAnswer, answers);
+    await transport.sendAll(source, toBytes, onLateError);
   } else {
-    transport.reply(toBytes(await result));
+    call.answer = await result;
+    transport.reply(toBytes(call.answer));
   }
   // A handler that returns because it was told to stop did not succeed: the client learns why.
   if (state.endError !== undefined) throw state.endError;
+}
+
+/** Passes messages on, the first one not before what it has to wait for. */
+async function* after<T>(wait: () => Promise<void>, source: AsyncIterable<T>): AsyncGenerator<T> {
+  let waited = false;
+  for await (const value of source) {
+    if (!waited) await wait();
+    waited = true;
+    yield value;
+  }
 }
 
 function rawCall({ state, plan, transport, request }: ServerCall): RawCall {

@@ -5,7 +5,7 @@ import {
   hasOption,
   type Message,
 } from "@bufbuild/protobuf";
-import { allowed_callers, internal, required_scope } from "@nexus/proto/common";
+import { allowed_callers, audited, internal, required_scope } from "@nexus/proto/common";
 import { isRequestStream, isResponseStream, methodPath } from "../wire/codec.ts";
 
 /** Scope word of a method that needs no token. */
@@ -32,6 +32,8 @@ export interface MethodPlan {
   readonly internal: boolean;
   /** Services that may call it directly, or `anyone`; beside those that every public contract is open to. */
   readonly callers: readonly string[];
+  /** True when each call leaves an entry in the audit log. */
+  readonly audited: boolean;
   /** True when payloads stay bytes: no decoding, no validation. */
   readonly raw: boolean;
   /** True when another service owns the contract and guards the tokens of its streams. */
@@ -65,6 +67,7 @@ export function planService(
     scope: scopeOf(method),
     internal: getOption(service, internal),
     callers: callersOf(method),
+    audited: method.proto.options !== undefined && getOption(method, audited),
     raw,
     relayed,
     checked: !raw && !unchecked.includes(method.localName),

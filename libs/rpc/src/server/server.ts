@@ -3,6 +3,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Server, type ServerOptions, type UntypedHandleCall } from "@grpc/grpc-js";
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
+import type { CallAuditor } from "../call-auditor.ts";
 import { standardInterceptors } from "../interceptors/index.ts";
 import {
   CONNECTION_AGE_SWEEP_MS,
@@ -42,6 +43,8 @@ export interface RpcServerOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly verifier: TokenVerifier;
+  /** True: listen() refuses to serve an audited method without an auditor. Services ask for it, so that none forgets. */
+  readonly needsAuditor?: boolean;
   readonly limits?: RpcServerLimits;
   readonly tls?: TlsOptions;
 }
@@ -56,7 +59,8 @@ export interface AddOptions<S extends DescService> {
 
 /** A gRPC server with the standard onion, health and reflection. Add services, then listen. */
 export interface RpcServer {
-  /** Serves a contract. Errors: a plain Error when a method lacks required_scope. */
+  /** Serves a contract. Errors: a plain Error when a method lacks required_scope; by listen() when one is audited and
+   * the auditor that is needed was not set. */
   add<S extends DescService>(
     desc: S,
     implementation: ServiceImplementation<S>,
@@ -67,6 +71,8 @@ export interface RpcServer {
   /** Passes a contract that another service owns on to it, as bytes. As addRaw(), but streams may outlive the token
    * they began with: the owner gets the same token and guards it, and it alone sees the frame that renews it. */
   addRelay(desc: DescService, relay: RawRelay): this;
+  /** Sets what keeps the entries of audited calls, before listen(). */
+  useAuditor(auditor: CallAuditor): this;
   /** Binds and begins to serve; health turns SERVING. */
   listen(): Promise<{ port: number; address: string }>;
   /** Drains and stops within about `graceMs`, also with streams open. Idempotent. */
@@ -92,6 +98,7 @@ class GrpcServer implements RpcServer {
   readonly #options: RpcServerOptions;
   readonly #services: DescService[] = [];
   readonly #plans: MethodPlan[] = [];
+  #auditor: CallAuditor | undefined;
   #running: Running | undefined;
   #closing: Promise<void> | undefined;
 
@@ -133,13 +140,22 @@ class GrpcServer implements RpcServer {
     return this;
   }
 
+  useAuditor(auditor: CallAuditor): this {
+    this.#auditor = auditor;
+    return this;
+  }
+
   async listen(): Promise<{ port: number; address: string }> {
     const { service, logger, metrics, host, limits, tls } = this.#options;
     const health = createHealth(this.#services.map((desc) => desc.typeName));
     const builtIn = [health, ...createReflections([...this.#services, health.desc])];
     const plans = [...this.#plans, ...builtIn.flatMap(planBuiltIn)];
+    if (this.#options.needsAuditor === true && this.#auditor === undefined) {
+      assertNoneAudited(plans);
+    }
     const layers = standardInterceptors({
       ...this.#options,
+      auditor: this.#auditor,
       defaultDeadlineMs: limits?.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS,
       plans,
       trustDomain: checksPeers(tls) ? tls?.trustDomain : undefined,
@@ -213,6 +229,13 @@ function checksPeers(tls: TlsOptions | undefined): boolean {
     throw new Error("Client certificates are asked for together with a trust domain.");
   }
   return asks;
+}
+
+/** A forgotten auditor has to stop the start, not to leave calls without entries. */
+function assertNoneAudited(plans: readonly MethodPlan[]): void {
+  const found = plans.find(({ audited, raw }) => audited && !raw);
+  if (found === undefined) return;
+  throw new Error(`${found.path} is audited: the server needs an auditor.`);
 }
 
 /** Health and reflection go through the same onion as everything else. */

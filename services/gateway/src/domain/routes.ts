@@ -4,6 +4,7 @@ import { AgentSessionService, DeadMessageService, MessagingService } from "@nexu
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
+  AuditLogService,
   AuthService,
   KeyService,
   PrincipalService,
@@ -26,6 +27,7 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: KeyService, upstream: "vault" },
   { desc: TransitService, upstream: "vault" },
   { desc: SecretService, upstream: "vault" },
+  { desc: AuditLogService, upstream: "vault" },
   { desc: RegistryService, upstream: "registry" },
   { desc: JobService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },

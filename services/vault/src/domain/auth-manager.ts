@@ -5,6 +5,7 @@ import { credentialsInvalid, refreshReused, vaultSealed } from "./errors.ts";
 import { canonicalLoginName } from "./login-name.ts";
 import { assertMayActIn } from "./namespaces.ts";
 import type {
+  AuditLeaf,
   AuthEvents,
   Issuance,
   LoginFailures,
@@ -20,7 +21,13 @@ import type {
   Transaction,
   Transactions,
 } from "./ports.ts";
-import type { Caller, IssuedTokens, StoredPrincipal, TokenSubject } from "./principal.ts";
+import type {
+  Caller,
+  IssuedTokens,
+  PrincipalRecord,
+  StoredPrincipal,
+  TokenSubject,
+} from "./principal.ts";
 import type { RevocationRecord } from "./revocation.ts";
 import type { RevocationLog } from "./revocation-log.ts";
 import { revokeFamily, revokeNamespace, revokePrincipal } from "./revoke.ts";
@@ -76,7 +83,10 @@ export class AuthManager {
 
   /** Logs a user in. Errors: unauthenticated/CREDENTIALS_INVALID for every wrong proof and for a locked name, after the
    * same work; exhausted/LOGIN_BUSY when too many wait, before any work. */
-  login(proof: PasswordProof, signal?: AbortSignal): Promise<IssuedTokens> {
+  login(
+    proof: PasswordProof,
+    { signal, leaf }: { readonly signal?: AbortSignal; readonly leaf?: AuditLeaf | undefined } = {},
+  ): Promise<IssuedTokens> {
     return this.#watched("password", async () => {
       const { principals, crypto, failures } = this.#options;
       const { namespace } = proof;
@@ -96,14 +106,14 @@ export class AuthManager {
       if (user === undefined || !check.matches) throw await this.#loginFailed(name, user);
       // Right, but too late: guesses that ran beside this one have locked the name meanwhile.
       if (!(await failures.clear(name))) throw credentialsInvalid();
-      const issued = await this.#begin(user);
+      const issued = await this.#begin(user, leaf);
       if (check.rehash !== undefined) await this.#replaceHash(user, check.rehash);
       return issued;
     });
   }
 
   /** Trades a client secret for tokens. Errors: unauthenticated/CREDENTIALS_INVALID. */
-  grantClientToken(proof: SecretProof): Promise<IssuedTokens> {
+  grantClientToken(proof: SecretProof, leaf?: AuditLeaf): Promise<IssuedTokens> {
     return this.#watched("client_secret", async () => {
       const { principals, crypto } = this.#options;
       const found = await principals.find(proof);
@@ -113,7 +123,7 @@ export class AuthManager {
         found?.secretDigest,
       );
       if (found === undefined || !matches || found.disabled) throw credentialsInvalid();
-      return this.#begin(found);
+      return this.#begin(found, leaf);
     });
   }
 
@@ -122,23 +132,24 @@ export class AuthManager {
    *
    * Errors: unauthenticated/REFRESH_REUSED after revoking the family of a token that was spent before;
    * unauthenticated/CREDENTIALS_INVALID for any other that is not live. */
-  refresh(refreshToken: string): Promise<IssuedTokens> {
+  refresh(refreshToken: string, leaf?: AuditLeaf): Promise<IssuedTokens> {
     return this.#watched("refresh_token", async () => {
       const { crypto, families, refreshTtlMs, refreshGraceMs } = this.#options;
       const spent = crypto.digest("refresh-token", refreshToken);
       const token = crypto.nextRefreshToken(refreshToken);
       const digest = crypto.digest("refresh-token", token);
       const issuance =
-        (await families.rotate(spent, { digest, ttlMs: refreshTtlMs })) ??
+        (await families.rotate(spent, { digest, ttlMs: refreshTtlMs }, leaf)) ??
         (await families.repeat(spent, { digest, graceMs: refreshGraceMs }));
+      if (issuance !== undefined) leaf?.note(actorOf(issuance.principal));
       if (issuance !== undefined) return this.#issue(issuance, token);
       throw (await this.#punishReuse(spent)) ? refreshReused() : credentialsInvalid();
     });
   }
 
   /** Ends the family of the caller's token. Doing it twice changes nothing more. */
-  async logout(caller: Caller): Promise<void> {
-    await this.#revokeFamily(caller.namespace, caller.familyId);
+  async logout(caller: Caller, leaf?: AuditLeaf): Promise<void> {
+    await this.#revokeFamily(caller.namespace, caller.familyId, leaf);
   }
 
   /** Revokes a token, a family, all that a principal holds, or all of a namespace; refresh tokens included, but for one
@@ -157,12 +168,15 @@ export class AuthManager {
     return value.revokeTimeMs;
   }
 
-  async #begin(principal: StoredPrincipal): Promise<IssuedTokens> {
+  async #begin(principal: StoredPrincipal, leaf: AuditLeaf | undefined): Promise<IssuedTokens> {
     const { crypto, families, ids, refreshTtlMs } = this.#options;
     const token = principal.kind === "service" ? undefined : crypto.newRefreshToken();
+    const { namespace, principalId } = principal;
+    leaf?.note(actorOf(principal));
     const issuance = await families.start({
-      namespace: principal.namespace,
-      principalId: principal.principalId,
+      namespace,
+      principalId,
+      leaf,
       familyId: ids.next("fam"),
       credentialVersion: principal.credentialVersion,
       ...(token === undefined
@@ -208,7 +222,10 @@ export class AuthManager {
     const { transactions, events } = this.#options;
     const record = await transactions.run(async (tx) => {
       const family = await tx.families.findSpent(digest);
-      return family === undefined ? undefined : revokeFamily(tx, family.namespace, family.familyId);
+      if (family === undefined) return undefined;
+      const { namespace, familyId } = family;
+      await tx.audit.enter("vault:refresh-reuse", { namespace, resource: familyId });
+      return revokeFamily(tx, namespace, familyId);
     });
     if (record === undefined) return false;
     events.familyReused(record.namespace, record.id);
@@ -216,9 +233,9 @@ export class AuthManager {
     return true;
   }
 
-  async #revokeFamily(namespace: Namespace, familyId: string): Promise<void> {
+  async #revokeFamily(namespace: Namespace, familyId: string, leaf?: AuditLeaf): Promise<void> {
     const { transactions, events } = this.#options;
-    const record = await transactions.run((tx) => revokeFamily(tx, namespace, familyId));
+    const record = await transactions.run((tx) => revokeFamily(tx, namespace, familyId), leaf);
     events.revoked(record);
     await this.#publish();
   }
@@ -266,4 +283,9 @@ function addRevocation(
   if ("familyId" in target) return revokeFamily(tx, namespace, target.familyId);
   if ("wholeNamespace" in target) return revokeNamespace(tx, target.wholeNamespace);
   return revokePrincipal(tx, { namespace, principalId: target.principalId });
+}
+
+/** Whom a proof proved, as an audit entry says it. */
+function actorOf({ namespace, principalId, kind }: PrincipalRecord) {
+  return { namespace, actor: principalId, actorKind: kind };
 }

@@ -24,7 +24,8 @@ export type DigestPurpose =
   | "refresh-token"
   | "refresh-chain"
   | "request-body"
-  | "login-name";
+  | "login-name"
+  | "audit-field";
 
 /** What a CryptoManager needs. */
 export interface CryptoManagerOptions {
@@ -137,6 +138,7 @@ export class CryptoManager {
       "refresh-chain": derived("refresh-chain"),
       "request-body": derived("request-body"),
       "login-name": derived("login-name"),
+      "audit-field": derived("audit-field"),
     };
     const pepper = derived("password-pepper");
     this.#pepper = createSecretKey(pepper);
@@ -149,6 +151,11 @@ export class CryptoManager {
   digest(purpose: DigestPurpose, data: string | Uint8Array): Buffer {
     if (this.#digestKeys === undefined) throw vaultSealed();
     return createHmac("sha256", this.#digestKeys[purpose]).update(data).digest();
+  }
+
+  /** As digest(); undefined while vault is sealed. */
+  tryDigest(purpose: DigestPurpose, data: string | Uint8Array): Buffer | undefined {
+    return this.#digestKeys === undefined ? undefined : this.digest(purpose, data);
   }
 
   /** Compares a secret with a stored digest in constant time; an absent digest never matches. */

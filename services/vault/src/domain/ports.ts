@@ -55,6 +55,8 @@ export interface NewFamily extends PrincipalKey {
   readonly credentialVersion: number;
   /** Absent for services, whose families have no row. */
   readonly refresh?: { readonly digest: Buffer; readonly ttlMs: number };
+  /** Stored with the family. */
+  readonly leaf?: AuditLeaf | undefined;
 }
 
 /** What the database said when it let a token be issued. */
@@ -75,6 +77,7 @@ export interface TokenFamilies {
   rotate(
     spent: Buffer,
     next: { readonly digest: Buffer; readonly ttlMs: number },
+    leaf?: AuditLeaf,
   ): Promise<Issuance | undefined>;
   /** Issues again for a token that was spent a moment ago, while the one that followed it is still the live one. */
   repeat(
@@ -139,8 +142,31 @@ export interface SigningKeyReader {
   raiseTokenTtl(ttlMs: number): Promise<void>;
 }
 
+/** The entry of the call that makes a change: stored in the transaction that makes it. */
+export interface AuditLeaf {
+  /** Says whom a proof proved. */
+  note(facts: {
+    readonly namespace?: string;
+    readonly actor?: string;
+    readonly actorKind?: string;
+    readonly fields?: Readonly<Record<string, string>>;
+  }): void;
+  draft(): Uint8Array;
+  /** The transaction has been committed. */
+  stored(): void;
+}
+
+/** Enters what vault does by itself, in the transaction that does it. */
+export interface SystemAudit {
+  enter(
+    action: string,
+    facts: { readonly namespace: string; readonly resource: string },
+  ): Promise<void>;
+}
+
 /** The stores of one transaction. */
 export interface Transaction {
+  readonly audit: SystemAudit;
   readonly principals: PrincipalWriter;
   readonly families: FamilyWriter;
   readonly revocations: RevocationWriter;
@@ -152,7 +178,7 @@ export interface Transaction {
 
 /** Runs work in one transaction; the work may run again after a clash, so it has no other effects. */
 export interface Transactions {
-  run<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  run<T>(work: (tx: Transaction) => Promise<T>, leaf?: AuditLeaf): Promise<T>;
 }
 
 /** What makes a retry recognisable. */
@@ -161,6 +187,8 @@ export interface RequestKey {
   readonly requestId: string;
   /** Keyed digest of method and body. */
   readonly bodyDigest: Buffer;
+  /** Stored with the change. */
+  readonly audit?: AuditLeaf | undefined;
 }
 
 /** What a mutation answered, and whether it was an earlier call that did. */

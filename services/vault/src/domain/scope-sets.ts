@@ -28,9 +28,10 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
 
 /** What each NEXUS service may do when it acts for itself; vault calls nobody. */
 export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
-  registry: ["vault:revocation:watch"],
+  registry: ["vault:revocation:watch", "vault:audit:append"],
   orchestrator: [
     "vault:revocation:watch",
+    "vault:audit:append",
     "registry:agent:read",
     "registry:outcome:report",
     "mesh:dispatch:connect",
@@ -38,12 +39,14 @@ export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
   ],
   "mesh-router": [
     "vault:revocation:watch",
+    "vault:audit:append",
     "registry:agent:read",
     "registry:presence:report",
     "orchestrator:lease:check",
   ],
-  insight: ["vault:revocation:watch"],
-  gateway: ["vault:revocation:watch", "gateway:status:read"],
+  // It witnesses the audit log.
+  insight: ["vault:revocation:watch", "vault:audit:append", "vault:audit:read"],
+  gateway: ["vault:revocation:watch", "vault:audit:append", "gateway:status:read"],
 };
 
 /** Longest scope in characters. With 64 scopes a token stays below the 8 KiB that many stacks allow a header. */

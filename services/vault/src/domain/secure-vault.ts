@@ -4,6 +4,7 @@ import { hkdfSha512 } from "./crypto/hkdf.ts";
 import type { CryptoManager } from "./crypto-manager.ts";
 import { rootKeyMissing, rootKeyWrong, vaultNotInitialised, vaultSealed } from "./errors.ts";
 import type { TenantKeyring } from "./keys/tenant-keyring.ts";
+import type { AuditLeaf } from "./ports.ts";
 import type { RootKeyProvider, RootKeySource, RootKeys } from "./root-key.ts";
 import { createLocalRootKeys } from "./root-key.ts";
 import type { BoxStore } from "./sealed-box.ts";
@@ -14,7 +15,7 @@ export type SealReason = "no_root_key" | "by_operator" | "root_key_unreachable" 
 /** The seal that all replicas share. */
 export interface SealStore {
   isSealed(): Promise<boolean>;
-  setSealed(sealed: boolean): Promise<void>;
+  setSealed(sealed: boolean, leaf?: AuditLeaf): Promise<void>;
 }
 
 /** What sealing and unsealing report. */
@@ -105,10 +106,10 @@ export class SecureVault {
   }
 
   /** Seals every replica, this one before it returns. */
-  seal(): Promise<void> {
+  seal(leaf?: AuditLeaf): Promise<void> {
     return this.#inTurn(async () => {
       this.#close("by_operator");
-      await this.#options.seals.setSealed(true);
+      await this.#options.seals.setSealed(true, leaf);
     });
   }
 
@@ -119,12 +120,12 @@ export class SecureVault {
 
   /** Opens vault with a root key that the caller brings; takes it over.
    * Errors: forbidden/ROOT_KEY_WRONG; precondition/VAULT_NOT_INITIALISED. */
-  async unseal(rootKey: Buffer): Promise<void> {
+  async unseal(rootKey: Buffer, leaf?: AuditLeaf): Promise<void> {
     const brought = createLocalRootKeys("operator", rootKey);
     try {
       // Not in turn: anybody may call, and only who has the key may make a seal wait.
       await this.#assertFits(brought);
-      await this.#inTurn(() => this.#openWith(rootKey));
+      await this.#inTurn(() => this.#openWith(rootKey, leaf));
     } finally {
       brought.close();
     }
@@ -132,12 +133,12 @@ export class SecureVault {
 
   /** Ends a seal with the configured root key.
    * Errors: precondition/ROOT_KEY_MISSING; unavailable while it cannot be reached. */
-  unsealFromProvider(): Promise<void> {
+  unsealFromProvider(leaf?: AuditLeaf): Promise<void> {
     return this.#inTurn(async () => {
       const { provider, seals } = this.#options;
       if (provider === undefined) throw rootKeyMissing();
       if (this.sealReason !== undefined) await this.#open(await provider());
-      await seals.setSealed(false);
+      await seals.setSealed(false, leaf);
     });
   }
 
@@ -168,8 +169,8 @@ export class SecureVault {
   }
 
   /** Ends the seal, with the configured root key if it can be had, else with the one that was brought. */
-  async #openWith(rootKey: Buffer): Promise<void> {
-    await this.#options.seals.setSealed(false);
+  async #openWith(rootKey: Buffer, leaf: AuditLeaf | undefined): Promise<void> {
+    await this.#options.seals.setSealed(false, leaf);
     if (this.sealReason === undefined) return;
     await this.#tryConfigured();
     if (this.sealReason === undefined) return;

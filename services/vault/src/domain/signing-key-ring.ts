@@ -1,5 +1,5 @@
 import type { Clock, Ids } from "@nexus/shared";
-import { NexusError } from "@nexus/shared";
+import { NexusError, SYSTEM_NAMESPACE } from "@nexus/shared";
 import { coalesced } from "./coalesced.ts";
 import type { CryptoManager } from "./crypto-manager.ts";
 import { keyTooYoung, vaultSealed } from "./errors.ts";
@@ -154,10 +154,14 @@ export class SigningKeyRing {
   /** Rotates if the current key is old enough and removes previous keys whose tokens have ended. */
   async maintain(): Promise<void> {
     const { transactions, policy, events } = this.#options;
-    const rotated = await transactions.run(async ({ signingKeys }) => {
+    const rotated = await transactions.run(async ({ signingKeys, audit }) => {
       const { keys, nowMs } = await signingKeys.lockAll();
       await signingKeys.deleteEnded();
-      return isRotationDue(keys, nowMs, policy) ? this.rotate(signingKeys) : undefined;
+      if (!isRotationDue(keys, nowMs, policy)) return undefined;
+      const rotation = await this.rotate(signingKeys);
+      const facts = { namespace: SYSTEM_NAMESPACE, resource: rotation.currentKid };
+      await audit.enter("vault:scheduled-signing-key-rotation", facts);
+      return rotation;
     });
     if (rotated !== undefined) events.signingKeyRotated(rotated.currentKid, rotated.nextKid);
     await this.reload();

@@ -63,3 +63,26 @@ export function onlyResult<T>(results: readonly ItemResult<T>[]): T {
   if ("error" in result) throw result.error;
   return result.value;
 }
+
+/** Adds what a batch did to its entry: the versions of the key that it used, and how many items failed. One entry for a
+ * batch, not one for each item: whoever needs to know of each calls for each. */
+export function noteItems(ctx: CallContext, versions: readonly number[], failed = 0): void {
+  const used = [...new Set(versions)].sort((a, b) => a - b).join(" ");
+  ctx.audit?.note({
+    fields: {
+      ...(used === "" ? {} : { key_versions: used }),
+      ...(failed === 0 ? {} : { failed_items: String(failed) }),
+    },
+  });
+}
+
+/** As noteItems(), of results that each say their version. */
+export function noteResults(
+  ctx: CallContext,
+  results: readonly ItemResult<{ readonly keyVersion: number }>[],
+): void {
+  const versions = results.flatMap((result) =>
+    "error" in result ? [] : [result.value.keyVersion],
+  );
+  noteItems(ctx, versions, results.length - versions.length);
+}

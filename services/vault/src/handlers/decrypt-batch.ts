@@ -1,6 +1,12 @@
 import type { TransitService } from "@nexus/proto/vault";
 import type { MethodImplementation } from "@nexus/rpc";
-import { assertBatchSize, fromItems, keyNameOf, toItemError } from "./convert-transit.ts";
+import {
+  assertBatchSize,
+  fromItems,
+  keyNameOf,
+  noteResults,
+  toItemError,
+} from "./convert-transit.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
 
 type DecryptBatch = MethodImplementation<typeof TransitService.method.decryptBatch>;
@@ -10,6 +16,7 @@ export function createDecryptBatch({ transit }: VaultHandlerDeps): DecryptBatch 
   return async ({ keyName, items }, ctx) => {
     assertBatchSize(items.map(({ ciphertext }) => ciphertext.length));
     const results = await transit.decrypt(keyNameOf(ctx, keyName), fromItems(items));
+    noteResults(ctx, results);
     return {
       results: results.map((result) =>
         "error" in result

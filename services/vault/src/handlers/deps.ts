@@ -1,3 +1,7 @@
+import type { AuditStore } from "../domain/audit/audit-entries.ts";
+import type { AuditFeed } from "../domain/audit/audit-feed.ts";
+import type { AuditLog, EntryFormat } from "../domain/audit/audit-log.ts";
+import type { AuditSigner } from "../domain/audit/audit-signer.ts";
 import type { AuthManager } from "../domain/auth-manager.ts";
 import type { KeyStore } from "../domain/keys/key-store.ts";
 import type { PasswordHelper } from "../domain/password-helper.ts";
@@ -9,7 +13,18 @@ import type { SecretStore } from "../domain/secrets/secret-store.ts";
 import type { SecureVault } from "../domain/secure-vault.ts";
 import type { SigningKeyRing } from "../domain/signing-key-ring.ts";
 import type { TransitEngine } from "../domain/transit-engine.ts";
+import type { DigestName } from "./convert-audit.ts";
 import type { DigestBody } from "./request-key.ts";
+
+/** What the handlers of the audit log work with. */
+export interface AuditHandlerDeps {
+  readonly auditLog: AuditLog;
+  readonly auditStore: Pick<AuditStore, "list" | "take">;
+  readonly auditFeed: AuditFeed;
+  readonly auditSigner: Pick<AuditSigner, "key">;
+  readonly digestName: DigestName;
+  readonly describeDraft: EntryFormat["describe"];
+}
 
 /** What the handlers of vault work with. */
 export interface VaultHandlerDeps {

@@ -1,6 +1,6 @@
 import type { TransitService } from "@nexus/proto/vault";
 import type { MethodImplementation } from "@nexus/rpc";
-import { assertBatchSize, fromItems, keyNameOf } from "./convert-transit.ts";
+import { assertBatchSize, fromItems, keyNameOf, noteItems } from "./convert-transit.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
 
 type EncryptBatch = MethodImplementation<typeof TransitService.method.encryptBatch>;
@@ -9,7 +9,8 @@ type EncryptBatch = MethodImplementation<typeof TransitService.method.encryptBat
 export function createEncryptBatch({ transit }: VaultHandlerDeps): EncryptBatch {
   return async ({ keyName, items }, ctx) => {
     assertBatchSize(items.map(({ plaintext }) => plaintext.byteLength));
-    const { value } = await transit.encrypt(keyNameOf(ctx, keyName), fromItems(items));
+    const { value, keyVersion } = await transit.encrypt(keyNameOf(ctx, keyName), fromItems(items));
+    noteItems(ctx, [keyVersion]);
     const results = value.map((ciphertext) => ({
       outcome: { case: "ciphertext", value: ciphertext } as const,
     }));

@@ -8,10 +8,12 @@ type GrantClientToken = MethodImplementation<typeof AuthService.method.grantClie
 
 /** Serves AuthService.GrantClientToken. */
 export function createGrantClientToken({ auth }: VaultHandlerDeps): GrantClientToken {
-  return async (request) => {
+  return async (request, ctx) => {
     const { principalId, clientSecret } = request;
     const namespace = parseNamespace(request.namespace);
-    const issued = await auth.grantClientToken({ namespace, principalId, clientSecret });
+    ctx.audit?.note({ namespace });
+    const proof = { namespace, principalId, clientSecret };
+    const issued = await auth.grantClientToken(proof, ctx.audit);
     return { tokens: toTokenSet(issued) };
   };
 }

@@ -11,7 +11,11 @@ export function createLogin({ auth }: VaultHandlerDeps): Login {
   return async (request, ctx) => {
     const { principalId, password } = request;
     const namespace = parseNamespace(request.namespace);
-    const issued = await auth.login({ namespace, principalId, password }, ctx.signal);
+    ctx.audit?.note({ namespace });
+    const issued = await auth.login(
+      { namespace, principalId, password },
+      { signal: ctx.signal, leaf: ctx.audit },
+    );
     return { tokens: toTokenSet(issued) };
   };
 }

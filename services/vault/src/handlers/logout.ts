@@ -8,7 +8,7 @@ type Logout = MethodImplementation<typeof AuthService.method.logout>;
 /** Serves AuthService.Logout. */
 export function createLogout({ auth }: VaultHandlerDeps): Logout {
   return async (_request, ctx) => {
-    await auth.logout(requirePrincipal(ctx));
+    await auth.logout(requirePrincipal(ctx), ctx.audit);
     return {};
   };
 }

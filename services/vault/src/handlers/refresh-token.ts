@@ -7,5 +7,7 @@ type RefreshToken = MethodImplementation<typeof AuthService.method.refreshToken>
 
 /** Serves AuthService.RefreshToken. */
 export function createRefreshToken({ auth }: VaultHandlerDeps): RefreshToken {
-  return async ({ refreshToken }) => ({ tokens: toTokenSet(await auth.refresh(refreshToken)) });
+  return async ({ refreshToken }, ctx) => ({
+    tokens: toTokenSet(await auth.refresh(refreshToken, ctx.audit)),
+  });
 }

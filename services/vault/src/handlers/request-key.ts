@@ -19,5 +19,6 @@ export function requestKey<D extends DescMessage>(
     caller: { namespace, principalId },
     requestId: request.requestId,
     bodyDigest: digest(body),
+    audit: ctx.audit,
   };
 }

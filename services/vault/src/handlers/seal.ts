@@ -9,7 +9,7 @@ type Seal = MethodImplementation<typeof SealService.method.seal>;
 export function createSeal({ vault }: VaultHandlerDeps): Seal {
   return async (_request, ctx) => {
     assertNamespaceOfAll(ctx);
-    await vault.seal();
+    await vault.seal(ctx.audit);
     return {};
   };
 }

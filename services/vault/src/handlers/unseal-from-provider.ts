@@ -9,7 +9,7 @@ type UnsealFromProvider = MethodImplementation<typeof SealService.method.unsealF
 export function createUnsealFromProvider({ vault }: VaultHandlerDeps): UnsealFromProvider {
   return async (_request, ctx) => {
     assertNamespaceOfAll(ctx);
-    await vault.unsealFromProvider();
+    await vault.unsealFromProvider(ctx.audit);
     return {};
   };
 }

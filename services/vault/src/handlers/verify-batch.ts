@@ -1,6 +1,6 @@
 import type { TransitService } from "@nexus/proto/vault";
 import type { MethodImplementation } from "@nexus/rpc";
-import { assertBatchSize, keyNameOf, toItemError } from "./convert-transit.ts";
+import { assertBatchSize, keyNameOf, noteItems, toItemError } from "./convert-transit.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
 
 type VerifyBatch = MethodImplementation<typeof TransitService.method.verifyBatch>;
@@ -11,6 +11,7 @@ export function createVerifyBatch({ transit }: VaultHandlerDeps): VerifyBatch {
     assertBatchSize(items.map(({ data }) => data.byteLength));
     const proofs = items.map(({ data, signature }) => ({ data, proof: signature }));
     const results = await transit.verify(keyNameOf(ctx, keyName), proofs);
+    noteItems(ctx, [], results.filter((result) => "error" in result).length);
     return {
       results: results.map((result) =>
         "error" in result

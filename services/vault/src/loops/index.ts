@@ -1,4 +1,6 @@
 import type { Clock } from "@nexus/shared";
+import type { AuditFeed } from "../domain/audit/audit-feed.ts";
+import type { AuditLog } from "../domain/audit/audit-log.ts";
 import type { KeyStore } from "../domain/keys/key-store.ts";
 import type { RevocationLog } from "../domain/revocation-log.ts";
 import type { SecretStore } from "../domain/secrets/secret-store.ts";
@@ -16,6 +18,10 @@ export interface LoopSpec {
 export interface LoopDeps {
   readonly revocations: RevocationLog;
   readonly vault: SecureVault;
+  readonly auditLog: AuditLog;
+  readonly auditFeed: AuditFeed;
+  /** Enters refusals that were counted. */
+  readonly flushDenials: () => Promise<void>;
   readonly signingKeys: SigningKeyRing;
   readonly keyStore: KeyStore;
   readonly secrets: SecretStore;
@@ -48,6 +54,11 @@ const KEY_POLL_MS = 250;
 const KEY_ROTATION_MS = 10_000;
 const KEY_USE_FLUSH_MS = 5000;
 const CLEANUP_MS = 60_000;
+/** How long a committed entry waits for its place; the contract promises a second. */
+const AUDIT_SEQUENCE_MS = 200;
+const AUDIT_POLL_MS = 250;
+const AUDIT_BEAT_MS = 4000;
+const AUDIT_DENIALS_MS = 1000;
 
 /** Lists the background work of vault.
  *
@@ -92,6 +103,7 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
         await keyStore.rewrapStale();
       }),
     },
+    ...auditLoops(deps),
     { name: "key-poll", intervalMs: KEY_POLL_MS, step: reading("keys", keyStore.refresh) },
     {
       name: "key-rotation",
@@ -112,6 +124,30 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
         deps.pruneVerifier(clock.nowMs());
         await deps.deleteEnded(signal);
       },
+    },
+  ];
+}
+
+/** What the audit log does by itself. It keeps its pace when the database was away, as the readings do. */
+function auditLoops(deps: LoopDeps): readonly LoopSpec[] {
+  const { auditLog, auditFeed, flushDenials, onReadFailed } = deps;
+  const trying = (what: string, work: () => Promise<void>) => () =>
+    work().catch((error: unknown) => onReadFailed(what, error));
+  const sequence = async (signal: AbortSignal) => {
+    while ((await auditLog.sequence()) && !signal.aborted);
+  };
+  return [
+    {
+      name: "audit-sequence",
+      intervalMs: AUDIT_SEQUENCE_MS,
+      step: (signal) => trying("audit entries", () => sequence(signal))(),
+    },
+    { name: "audit-poll", intervalMs: AUDIT_POLL_MS, step: trying("audit log", auditFeed.refresh) },
+    { name: "audit-beat", intervalMs: AUDIT_BEAT_MS, step: async () => auditFeed.beat() },
+    {
+      name: "audit-denials",
+      intervalMs: AUDIT_DENIALS_MS,
+      step: trying("refusals", flushDenials),
     },
   ];
 }

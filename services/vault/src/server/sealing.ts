@@ -7,7 +7,6 @@ import { SecretCache } from "../domain/keys/secret-cache.ts";
 import { TenantKeyring } from "../domain/keys/tenant-keyring.ts";
 import type { BoxStore } from "../domain/sealed-box.ts";
 import { type SealEvents, type SealedPart, SecureVault } from "../domain/secure-vault.ts";
-import { createBoxStore } from "../store/box-store.ts";
 import { createNamedKeyReader } from "../store/named-key-store.ts";
 import { createSealStore } from "../store/seal-store.ts";
 import { createTenantKeyStore } from "../store/tenant-key-store.ts";
@@ -15,7 +14,7 @@ import { recoveryKeyReader, rootKeyProvider } from "./root-keys.ts";
 
 /** The key hierarchy and its master. */
 export function createSealing(frame: ServiceFrame, config: VaultConfig, deps: SealingDeps) {
-  const { pool, shared, parts } = deps;
+  const { pool, shared, boxes, parts } = deps;
   const { crypto, events } = shared;
   const cache = { max: config.keyCacheMax, ttlMs: config.keyCacheTtlMs, clock: frame.clock };
   const keyring = new TenantKeyring({
@@ -27,7 +26,6 @@ export function createSealing(frame: ServiceFrame, config: VaultConfig, deps: Se
   const keys = createNamedKeyReader(pool);
   const keyStore = new KeyStore({ ...shared, keys, keyring, secrets, clock: frame.clock });
   const showSeal = () => frame.server.setServing(vault.sealReason === undefined);
-  const boxes = createBoxStore(pool);
   const vault = new SecureVault({
     provider: rootKeyProvider(frame, config),
     recoveryPrivateKey: recoveryKeyReader(config),
@@ -35,7 +33,7 @@ export function createSealing(frame: ServiceFrame, config: VaultConfig, deps: Se
     keyring,
     boxes,
     crypto,
-    parts: [...parts(boxes), { open: () => keyStore.refresh(), close: () => keyStore.close() }],
+    parts: [...parts, { open: () => keyStore.refresh(), close: () => keyStore.close() }],
     events,
     onChange: showSeal,
   });
@@ -55,7 +53,8 @@ export interface SealingDeps {
     readonly crypto: CryptoManager;
     readonly events: SealEvents & KeyEvents;
   };
-  readonly parts: (boxes: BoxStore) => readonly SealedPart[];
+  readonly boxes: BoxStore;
+  readonly parts: readonly SealedPart[];
 }
 
 /** A key of the configuration. */

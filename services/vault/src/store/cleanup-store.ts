@@ -12,6 +12,10 @@ const ENDED: Readonly<Record<string, string>> = {
   spent_refresh_tokens: "expires_at < clock_timestamp()",
   login_failures: `failed_at < clock_timestamp() - interval '${LOGIN_FAILURE_RETENTION}'`,
   secret_leases: "expires_at < clock_timestamp()",
+  // Of a week ago one an hour is enough to say between which two a leaf was changed.
+  audit_checkpoints: `signed_at < clock_timestamp() - interval '7 days' AND EXISTS (
+    SELECT FROM audit_checkpoints later WHERE later.tree_size > audit_checkpoints.tree_size
+      AND later.signed_at < date_trunc('hour', audit_checkpoints.signed_at) + interval '1 hour')`,
   requests: `created_at < clock_timestamp() - interval '${REQUEST_RETENTION}'`,
 };
 

@@ -1,4 +1,6 @@
+import { insertDrafts } from "@nexus/audit";
 import type { Pool, Queryable } from "@nexus/postgres";
+import { byteaArray, withTransaction } from "@nexus/postgres";
 import type { Namespace } from "@nexus/shared";
 import { createBatcher } from "@nexus/shared";
 import type { FamilyWriter, Issuance, NewFamily, TokenFamilies } from "../domain/ports.ts";
@@ -19,8 +21,9 @@ const ISSUED_AT = `date_trunc('milliseconds', clock_timestamp())`;
 // locked rows, so a token is dated after it was allowed. Rows are locked in one order, so batches cannot deadlock.
 const START = `
   WITH wanted AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bytea[], $6::bigint[])
-      AS w (namespace, principal_id, family_id, credential_version, digest, ttl_ms)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bytea[], $6::bigint[],
+        $7::bytea[])
+      AS w (namespace, principal_id, family_id, credential_version, digest, ttl_ms, draft)
   ), locked AS (
     SELECT p.* FROM principals p
     WHERE (p.namespace, p.principal_id) IN (SELECT w.namespace, w.principal_id FROM wanted w)
@@ -30,13 +33,15 @@ const START = `
   ), dated AS MATERIALIZED (
     SELECT locked.*, ${ISSUED_AT} AS issued_at FROM locked
   ), issued AS MATERIALIZED (
-    SELECT ${PRINCIPAL_COLUMNS}, w.family_id AS "familyId", w.digest, p.issued_at AS "issuedAt",
+    SELECT ${PRINCIPAL_COLUMNS}, w.family_id AS "familyId", w.digest, w.draft, p.issued_at AS "issuedAt",
       p.issued_at + w.ttl_ms * interval '1 millisecond' AS "refreshExpiresAt"
     FROM dated p JOIN wanted w USING (namespace, principal_id, credential_version)
   ), families AS (
     INSERT INTO token_families (family_id, namespace, principal_id, current_digest, refresh_expires_at)
     SELECT "familyId", namespace, "principalId", digest, "refreshExpiresAt" FROM issued
     WHERE digest IS NOT NULL
+  ), entered AS (
+    INSERT INTO audit_outbox (draft) SELECT draft FROM issued WHERE draft IS NOT NULL
   )
   SELECT * FROM issued`;
 
@@ -131,6 +136,7 @@ async function startMany(
     families.map((family) => family.credentialVersion),
     families.map((family) => family.refresh?.digest ?? null),
     families.map((family) => family.refresh?.ttlMs ?? null),
+    byteaArray(families.map((family) => family.leaf?.draft() ?? null)),
   ];
   const statement = { name: "families-start", text: START, values };
   const { rows } = await pool.query<IssuanceRow>(statement);
@@ -155,16 +161,30 @@ export function createFamilyStore(pool: Pool): FamilyStore {
     flush: (families) => startMany(pool, families),
   });
   return {
-    start: (family) => starts.add(family),
-    async rotate(spent, next) {
+    async start(family) {
+      const issuance = await starts.add(family);
+      if (issuance !== undefined) family.leaf?.stored();
+      return issuance;
+    },
+    async rotate(spent, next, leaf) {
       const statement = {
         name: "families-rotate",
         text: ROTATE,
         values: [spent, next.digest, next.ttlMs],
       };
-      const { rows } = await pool.query<IssuanceRow>(statement);
-      const [row] = rows;
-      return row === undefined ? undefined : toIssuance(row);
+      const issuance = await withTransaction(pool, async (client) => {
+        const { rows } = await client.query<IssuanceRow>(statement);
+        const rotated = rows[0] === undefined ? undefined : toIssuance(rows[0]);
+        if (rotated !== undefined && leaf !== undefined) {
+          // Only the row says whose token it was.
+          const { namespace, principalId, kind } = rotated.principal;
+          leaf.note({ namespace, actor: principalId, actorKind: kind });
+          await insertDrafts(client, [leaf.draft()]);
+        }
+        return rotated;
+      });
+      if (issuance !== undefined) leaf?.stored();
+      return issuance;
     },
     async repeat(spent, next) {
       if (next.graceMs === 0) return undefined;

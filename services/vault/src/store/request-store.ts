@@ -1,7 +1,15 @@
+import { insertDrafts } from "@nexus/audit";
 import type { Pool, Queryable } from "@nexus/postgres";
-import { withTransaction } from "@nexus/postgres";
+import { together, withTransaction } from "@nexus/postgres";
 import { requestIdReused } from "../domain/errors.ts";
-import type { Answer, Mutations, RequestKey, Transaction, Transactions } from "../domain/ports.ts";
+import type {
+  Answer,
+  AuditLeaf,
+  Mutations,
+  RequestKey,
+  Transaction,
+  Transactions,
+} from "../domain/ports.ts";
 import { createFamilyWriter } from "./family-store.ts";
 import { createNamedKeyWriter } from "./named-key-writer.ts";
 import { createPrincipalWriter } from "./principal-store.ts";
@@ -48,8 +56,15 @@ async function findAnswer<T>(client: Queryable, key: RequestKey): Promise<Answer
   return { value: row.answer as T, replayed: true };
 }
 
-function bind(client: Queryable): Transaction {
+/** Encodes the entry of work that no call asked for. */
+export type SystemEntry = (
+  action: string,
+  facts: { readonly namespace: string; readonly resource: string },
+) => Uint8Array;
+
+function bind(client: Queryable, systemEntry: SystemEntry): Transaction {
   return {
+    audit: { enter: (action, facts) => insertDrafts(client, [systemEntry(action, facts)]) },
     principals: createPrincipalWriter(client),
     families: createFamilyWriter(client),
     revocations: createRevocationWriter(client),
@@ -63,27 +78,51 @@ function bind(client: Queryable): Transaction {
 async function runOnce<T>(
   client: Queryable,
   key: RequestKey,
-  work: (tx: Transaction) => Promise<T>,
+  work: () => Promise<T>,
 ): Promise<Answer<T>> {
   const claimed = await client.query(CLAIM, [...keyValues(key), key.bodyDigest]);
   if (claimed.rowCount === 0) {
     const earlier = await findAnswer<T>(client, key);
     if (earlier !== undefined) return earlier;
   }
-  const value = await work(bind(client));
-  await client.query(ANSWER, [...keyValues(key), JSON.stringify(value)]);
+  const value = await work();
+  await together(
+    client.query(ANSWER, [...keyValues(key), JSON.stringify(value)]),
+    insertLeaf(client, key.audit),
+  );
   return { value, replayed: false };
 }
 
+async function insertLeaf(client: Queryable, leaf: AuditLeaf | undefined): Promise<void> {
+  if (leaf !== undefined) await insertDrafts(client, [leaf.draft()]);
+}
+
 /** Creates transactions over all tables of vault. */
-export function createTransactions(pool: Pool): Transactions {
-  return { run: (work) => withTransaction(pool, (client) => work(bind(client))) };
+export function createTransactions(pool: Pool, systemEntry: SystemEntry): Transactions {
+  return {
+    async run(work, leaf) {
+      const value = await withTransaction(pool, async (client) => {
+        const done = await work(bind(client, systemEntry));
+        await insertLeaf(client, leaf);
+        return done;
+      });
+      leaf?.stored();
+      return value;
+    },
+  };
 }
 
 /** Creates mutations that happen once per request id and caller. */
-export function createMutations(pool: Pool): Mutations {
+export function createMutations(pool: Pool, systemEntry: SystemEntry): Mutations {
   return {
     replay: (key) => findAnswer(pool, key),
-    run: (key, work) => withTransaction(pool, (client) => runOnce(client, key, work)),
+    async run(key, work) {
+      const answer = await withTransaction(pool, (client) =>
+        runOnce(client, key, () => work(bind(client, systemEntry))),
+      );
+      // What a retry gets was stored by the first call; its own entry is written like that of a reading.
+      if (!answer.replayed) key.audit?.stored();
+      return answer;
+    },
   };
 }

@@ -1,4 +1,6 @@
+import { insertDrafts } from "@nexus/audit";
 import type { Pool } from "@nexus/postgres";
+import { withTransaction } from "@nexus/postgres";
 import type { SealStore } from "../domain/secure-vault.ts";
 
 const READ = "SELECT sealed FROM seal_state";
@@ -14,8 +16,12 @@ export function createSealStore(pool: Pool): SealStore {
       // Without the row nobody knows; closed is the safe answer.
       return rows[0]?.sealed ?? true;
     },
-    async setSealed(sealed) {
-      await pool.query(WRITE, [sealed]);
+    async setSealed(sealed, leaf) {
+      await withTransaction(pool, async (client) => {
+        await client.query(WRITE, [sealed]);
+        if (leaf !== undefined) await insertDrafts(client, [leaf.draft()]);
+      });
+      leaf?.stored();
     },
   };
 }

@@ -319,7 +319,13 @@ export class KeyStore {
       const before = await this.read(due);
       if (before.latestVersion !== due.latestVersion || before.state !== "active") return;
       const next = await this.#nextVersion(before);
-      const rotated = await transactions.run((tx) => addNext(tx, before, next));
+      const rotated = await transactions.run(async (tx) => {
+        await tx.audit.enter("vault:scheduled-key-rotation", {
+          namespace: before.namespace,
+          resource: before.name,
+        });
+        return addNext(tx, before, next);
+      });
       this.#forget(rotated);
       events.keyRotated(rotated, "schedule");
     } catch (error) {

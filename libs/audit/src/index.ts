@@ -1,0 +1,11 @@
+/** @nexus/audit: entries of the audit log: what is kept of a call, and the outbox in which a service commits it. */
+export { type Auditor, type AuditorOptions, createAuditor, type EnterDraft } from "./auditor.ts";
+export {
+  auditUnavailable,
+  createDraftWriter,
+  type DraftWriter,
+  ENTER_DEADLINE_MS,
+  insertDrafts,
+} from "./draft-writer.ts";
+export { describeDraft, type EntryFacts, finishDraft, tryReadEntry } from "./entry.ts";
+export { formatDigest, type HashValue } from "./summary.ts";

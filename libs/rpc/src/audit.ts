@@ -1,0 +1,23 @@
+/** What a handler adds to the entry of its call. */
+export interface AuditFacts {
+  /** The tenant that the call is about, when the caller's token does not say. */
+  readonly namespace?: string;
+  /** Whom a proof proved. */
+  readonly actor?: string;
+  /** `user`, `agent` or `service`. */
+  readonly actorKind?: string;
+  /** What it was done on, when no field of the request says. */
+  readonly resource?: string;
+  /** More to keep: names and values that are no secret. */
+  readonly fields?: Readonly<Record<string, string>>;
+}
+
+/** The entry of one call, as the transaction that makes the change stores it. */
+export interface AuditRecord {
+  /** Adds facts; those of before stay unless they are said anew. */
+  note(facts: AuditFacts): void;
+  /** The encoded entry, of a call that does what was asked. */
+  draft(): Uint8Array;
+  /** To be called once the transaction that holds the draft has been committed. */
+  stored(): void;
+}
