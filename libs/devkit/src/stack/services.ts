@@ -62,7 +62,11 @@ export const SERVICES: Readonly<Record<ServiceName, ServiceSpec>> = {
     schema: "mesh",
     upstreams: { VAULT_ADDRESS: "vault", REGISTRY_ADDRESS: "registry" },
   },
-  vault: { portOffset: 4, schema: "vault", upstreams: {} },
+  vault: {
+    portOffset: 4,
+    schema: "vault",
+    upstreams: { ORCHESTRATOR_ADDRESS: "orchestrator" },
+  },
   insight: { portOffset: 5, schema: "insight", upstreams: { VAULT_ADDRESS: "vault" } },
 };
 
