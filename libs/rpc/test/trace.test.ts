@@ -16,7 +16,7 @@ const spans: ReadableSpan[] = [];
 const EXPORTED = JSON.parse('{"code":0}');
 let tracing: Tracing;
 
-beforeAll(() => {
+beforeAll(async () => {
   const exporter: Exporter = {
     export: (batch, done) => {
       spans.push(...batch);
@@ -24,7 +24,7 @@ beforeAll(() => {
     },
     shutdown: () => Promise.resolve(),
   };
-  tracing = initTracing({ service: "test", exporter });
+  tracing = await initTracing({ service: "test", exporter });
 });
 
 afterAll(() => tracing.shutdown());

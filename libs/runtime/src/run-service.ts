@@ -44,7 +44,7 @@ export async function runService<F extends Fields>(options: RunServiceOptions<F>
   }
   const frame = config as unknown as ConfigManager<FrameConfig>;
   const logger = createLogger({ service: options.service, level: frame.current.logLevel });
-  const tracing = initTracing({
+  const tracing = await initTracing({
     service: options.service,
     otlpEndpoint: frame.current.otlpEndpoint,
     sampleRatio: frame.current.traceSampleRatio,

@@ -15,9 +15,9 @@ const PARENT_ID = "b7ad6b7169203331";
 
 let running: Tracing | undefined;
 
-function setUp(options: Partial<TracingOptions> = {}) {
+async function setUp(options: Partial<TracingOptions> = {}) {
   const exporter = new InMemorySpanExporter();
-  running = initTracing({ service: "test", exporter, ...options });
+  running = await initTracing({ service: "test", exporter, ...options });
   return { tracing: running, exporter };
 }
 
@@ -31,8 +31,8 @@ describe("initTracing", () => {
     running = undefined;
   });
 
-  it("exports ended spans under the service's name", () => {
-    const { exporter, tracing } = setUp();
+  it("exports ended spans under the service's name", async () => {
+    const { exporter, tracing } = await setUp();
     tracer().startActiveSpan("work", (span) => {
       span.setStatus({ code: SpanStatusCode.OK });
       span.end();
@@ -46,8 +46,8 @@ describe("initTracing", () => {
     });
   });
 
-  it("keeps no ambient context: a child is given its parent", () => {
-    const { exporter } = setUp();
+  it("keeps no ambient context: a child is given its parent", async () => {
+    const { exporter } = await setUp();
     const span = tracer().startSpan("parent");
     const inSpan = trace.setSpan(ROOT_CONTEXT, span);
     context.with(inSpan, () => expect(trace.getActiveSpan()).toBeUndefined());
@@ -57,8 +57,8 @@ describe("initTracing", () => {
     expect(child?.parentSpanContext?.spanId).toBe(span.spanContext().spanId);
   });
 
-  it("reads and writes W3C trace context", () => {
-    setUp();
+  it("reads and writes W3C trace context", async () => {
+    await setUp();
     const remote = extract(`00-${TRACE_ID}-${PARENT_ID}-01`);
     const span = tracer().startSpan("work", {}, remote);
     expect(span.spanContext().traceId).toBe(TRACE_ID);
@@ -68,24 +68,24 @@ describe("initTracing", () => {
     span.end();
   });
 
-  it("exports under a parent that was not sampled, since that process may have no exporter", () => {
-    const { exporter } = setUp();
+  it("exports under a parent that was not sampled, since that process may have no exporter", async () => {
+    const { exporter } = await setUp();
     tracer()
       .startSpan("work", {}, extract(`00-${TRACE_ID}-${PARENT_ID}-00`))
       .end();
     expect(exporter.getFinishedSpans()).toHaveLength(1);
   });
 
-  it("exports nothing at ratio 0, and still hands ids on", () => {
-    const { exporter } = setUp({ sampleRatio: 0 });
+  it("exports nothing at ratio 0, and still hands ids on", async () => {
+    const { exporter } = await setUp({ sampleRatio: 0 });
     const span = tracer().startSpan("work");
     span.end();
     expect(exporter.getFinishedSpans()).toHaveLength(0);
     expect(trace.isSpanContextValid(span.spanContext())).toBe(true);
   });
 
-  it("makes spans that only carry ids when nothing is exported", () => {
-    running = initTracing({ service: "test" });
+  it("makes spans that only carry ids when nothing is exported", async () => {
+    running = await initTracing({ service: "test" });
     expect(running.exporting).toBe(false);
     const span = tracer().startSpan("work", {}, extract(`00-${TRACE_ID}-${PARENT_ID}-01`));
     expect(span.isRecording()).toBe(false);
@@ -95,17 +95,17 @@ describe("initTracing", () => {
   });
 
   it("lets the first call of a process win, and the second's shutdown change nothing", async () => {
-    const { exporter } = setUp();
-    const second = initTracing({ service: "second" });
+    const { exporter } = await setUp();
+    const second = await initTracing({ service: "second" });
     await second.shutdown();
     tracer().startSpan("work").end();
     expect(exporter.getFinishedSpans()).toHaveLength(1);
   });
 
   it("can be set up again after shutdown", async () => {
-    const first = setUp();
+    const first = await setUp();
     await first.tracing.shutdown();
-    const again = setUp();
+    const again = await setUp();
     tracer().startSpan("work").end();
     expect(again.exporter.getFinishedSpans()).toHaveLength(1);
   });

@@ -1,6 +1,5 @@
 import { withDeadline } from "@nexus/shared";
 import { propagation, type Tracer, trace } from "@opentelemetry/api";
-import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
 import {
   AlwaysOffSampler,
@@ -45,10 +44,12 @@ const SPAN_BATCH_MAX = 512;
  * one process (tests) share the tracer of the first. */
 let registered: NodeTracerProvider | undefined;
 
-function processors(options: TracingOptions): SpanProcessor[] {
+/** The exporter is loaded where it is used: it is a tenth of all code that a service loads. */
+async function processors(options: TracingOptions): Promise<SpanProcessor[]> {
   if (options.exporter !== undefined) return [new SimpleSpanProcessor(options.exporter)];
   if (options.otlpEndpoint === undefined) return [];
   const url = `${options.otlpEndpoint.replace(/\/+$/, "")}/v1/traces`;
+  const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto");
   const exporter = new OTLPTraceExporter({ url, timeoutMillis: EXPORT_TIMEOUT_MS });
   const limits = { maxQueueSize: SPAN_QUEUE_MAX, maxExportBatchSize: SPAN_BATCH_MAX };
   return [new BatchSpanProcessor(exporter, limits)];
@@ -69,9 +70,9 @@ function sampler(exporting: boolean, ratio: number): Sampler {
  * calls makes every promise of the process dearer (docs/adr/0011-trace-context.md).
  *
  * The first call of a process counts; later ones return a handle whose shutdown does nothing. */
-export function initTracing(options: TracingOptions): Tracing {
+export async function initTracing(options: TracingOptions): Promise<Tracing> {
+  const spanProcessors = registered === undefined ? await processors(options) : [];
   if (registered !== undefined) return { exporting: false, shutdown: () => Promise.resolve() };
-  const spanProcessors = processors(options);
   const exporting = spanProcessors.length > 0;
   const attributes = { "service.name": `nexus-${options.service}`, "service.namespace": "nexus" };
   const provider = new NodeTracerProvider({

@@ -38,7 +38,10 @@ async function startCollector() {
 describe("traces by OTLP", () => {
   it("reach the collector as protobuf at the latest on shutdown", async () => {
     const collector = await startCollector();
-    const tracing = initTracing({ service: "exporting", otlpEndpoint: `${collector.endpoint}/` });
+    const tracing = await initTracing({
+      service: "exporting",
+      otlpEndpoint: `${collector.endpoint}/`,
+    });
     expect(tracing.exporting).toBe(true);
     tracer().startSpan("exported work").end();
     await tracing.shutdown();
@@ -55,7 +58,7 @@ describe("traces by OTLP", () => {
   it("are lost without holding up the shutdown when no collector answers", async () => {
     const collector = await startCollector();
     collector.close();
-    const tracing = initTracing({ service: "exporting", otlpEndpoint: collector.endpoint });
+    const tracing = await initTracing({ service: "exporting", otlpEndpoint: collector.endpoint });
     tracer().startSpan("lost work").end();
     const startedAtMs = performance.now();
     await tracing.shutdown();

@@ -234,7 +234,7 @@ describe.each(Object.keys(PROTOCOLS))("%s", (protocol) => {
 
 describe("an HTTP call", () => {
   it("takes token and trace along, and no other header", async () => {
-    const tracing = initTracing({ service: "test" });
+    const tracing = await initTracing({ service: "test" });
     const client = createClient(JobService, open("gRPC-Web"));
     const headers = {
       ...(await bearer()),

@@ -75,7 +75,7 @@ describe("a unary call through the gateway", () => {
   });
 
   it("goes on with the caller's trace", async () => {
-    const tracing = initTracing({ service: "test" });
+    const tracing = await initTracing({ service: "test" });
     const { rig, calls } = await startEcho();
     const metadata = { traceparent: TRACEPARENT };
     await rawUnary(rig.channel, GET_AGENT, EMPTY, { token: await rig.token(), metadata });

@@ -56,7 +56,7 @@ describe("a job", () => {
   });
 
   it("continues its submitter's trace up to the agent", async () => {
-    const tracing = initTracing({ service: "orchestrator" });
+    const tracing = await initTracing({ service: "orchestrator" });
     try {
       const traceId = "0af7651916cd43dd8448eb211c80319c";
       const carrier = { traceparent: `00-${traceId}-b7ad6b7169203331-01` };

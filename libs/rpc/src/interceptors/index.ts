@@ -3,7 +3,6 @@ import type { Metrics } from "@nexus/telemetry";
 import type { CallAuditor } from "../call-auditor.ts";
 import type { TokenVerifier } from "../principal.ts";
 import type { Interceptor } from "../server/interceptor.ts";
-import type { MethodPlan } from "../server/method-plan.ts";
 import { createAdmitPeer } from "./admit-peer.ts";
 import { createAudit } from "./audit.ts";
 import { createAuthenticate } from "./authenticate.ts";
@@ -13,7 +12,7 @@ import { createErrorMap } from "./error-map.ts";
 import { logCalls } from "./log.ts";
 import { createMeasureCalls } from "./metrics.ts";
 import { traceCalls } from "./trace.ts";
-import { createValidate } from "./validate.ts";
+import { validate } from "./validate.ts";
 
 /** What the layers need. */
 export interface InterceptorDeps {
@@ -24,7 +23,6 @@ export interface InterceptorDeps {
   /** Undefined: the service keeps no audit entries. */
   readonly auditor: CallAuditor | undefined;
   readonly defaultDeadlineMs: number;
-  readonly plans: readonly MethodPlan[];
   /** Set where clients prove themselves by certificate. */
   readonly trustDomain: string | undefined;
 }
@@ -52,6 +50,6 @@ export function standardInterceptors(deps: InterceptorDeps): Interceptor[] {
       : [createAdmitPeer({ service: deps.service, trustDomain: deps.trustDomain })]),
     createAuthenticate(deps.verifier),
     authorise,
-    createValidate(deps.plans),
+    validate,
   ];
 }

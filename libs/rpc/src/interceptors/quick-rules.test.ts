@@ -50,6 +50,14 @@ describe("surelyValid", () => {
     },
   );
 
+  it.each(contractMessages().map((schema) => [schema.typeName, schema] as const))(
+    "is of rules that compile: %s",
+    (_name, schema) => {
+      const result = validator.validate(schema, create(schema));
+      expect(result.kind === "error" ? result.error : undefined).toBeUndefined();
+    },
+  );
+
   it("is sure of many messages", () => {
     expect(sure).toBeGreaterThan(1_000);
   });

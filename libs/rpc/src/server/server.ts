@@ -157,7 +157,6 @@ class GrpcServer implements RpcServer {
       ...this.#options,
       auditor: this.#auditor,
       defaultDeadlineMs: limits?.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS,
-      plans,
       trustDomain: checksPeers(tls) ? tls?.trustDomain : undefined,
     });
     const dispatcher = createDispatcher(
