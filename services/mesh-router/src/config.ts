@@ -1,6 +1,11 @@
 /** The settings of the mesh-router. */
 import { type ConfigOf, defineConfig, durationMs, int, serviceFields, string } from "@nexus/core";
-import { MAIL_ATTEMPTS_MAX, MAILBOX_MAX, SESSIONS_MAX } from "./domain/limits.ts";
+import {
+  MAIL_ATTEMPTS_MAX,
+  MAILBOX_MAX,
+  PAIR_CAUSED_PER_MINUTE,
+  SESSIONS_MAX,
+} from "./domain/limits.ts";
 
 /** Two lost heartbeats must not end a session. */
 const LOST_AFTER_HEARTBEATS_MIN = 2;
@@ -14,7 +19,14 @@ export const meshRouterConfig = defineConfig({
       env: "NEXUS_MESH_ROUTER_REGISTRY_ADDRESS",
       default: "127.0.0.1:7401",
       example: "dns:///registry:7401",
-      about: "Where the registry is; presence is reported to it.",
+      about:
+        "Where the registry is: presence is reported to it, and agents' capabilities are watched there.",
+    }),
+    orchestratorAddress: string({
+      env: "NEXUS_MESH_ROUTER_ORCHESTRATOR_ADDRESS",
+      default: "127.0.0.1:7402",
+      example: "dns:///orchestrator:7402",
+      about: "Where the orchestrator is: leases that messages are sent under are checked there.",
     }),
     routerId: string({
       env: "NEXUS_MESH_ROUTER_ID",
@@ -66,6 +78,14 @@ export const meshRouterConfig = defineConfig({
       min: 1,
       max: 1_000_000,
       about: "Durable messages that wait for one agent at most; beyond it senders get OVERLOADED.",
+    }),
+    pairCausedPerMinute: int({
+      env: "NEXUS_MESH_ROUTER_PAIR_CAUSED_PER_MINUTE",
+      default: PAIR_CAUSED_PER_MINUTE,
+      min: 0,
+      max: 10_000_000,
+      about:
+        "Messages a minute that one principal may send to another because of other messages; 0: any number.",
     }),
     mailAttemptsMax: int({
       env: "NEXUS_MESH_ROUTER_MAIL_ATTEMPTS_MAX",

@@ -3,8 +3,8 @@ import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import { Counter } from "prom-client";
 import type { RefusalReason, UpdateKind } from "./domain/carried.ts";
+import { OUTCOMES, type Outcome } from "./domain/letter.ts";
 import type { MailEvents } from "./domain/mail-ports.ts";
-import { OUTCOMES, type Outcome } from "./domain/message.ts";
 import type { DispatchEvents, MessageEvents, ReportEvents, SessionEvents } from "./domain/ports.ts";
 
 /** Every event of the router. */
@@ -226,6 +226,14 @@ function reportEvents(metrics: Metrics, logger: Logger): ReportEvents {
     renewalFailed(error) {
       failures.inc({ to: "store" });
       logger.warn({ err: error }, "the replica could not renew itself; it is repeated");
+    },
+    agentWatchFailed(error) {
+      failures.inc({ to: "agents" });
+      logger.warn({ err: error }, "the watch of agents ended; watching again");
+    },
+    subscriptionsFailed(error) {
+      failures.inc({ to: "subscriptions" });
+      logger.warn({ err: error }, "subscriptions could not be read; they are read again");
     },
     mailWriteFailed(error) {
       failures.inc({ to: "mail" });

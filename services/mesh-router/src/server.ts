@@ -11,7 +11,8 @@ import {
   DispatchService,
   MessagingService,
 } from "@nexus/proto/mesh";
-import { WireWriter } from "@nexus/rpc";
+import { RegistryService } from "@nexus/proto/registry";
+import { createRpcClient, WireWriter } from "@nexus/rpc";
 import {
   createServiceFrame,
   type RunningService,
@@ -19,13 +20,14 @@ import {
   type ServiceFrame,
 } from "@nexus/runtime";
 import { type Clock, NEXUS_VERSION } from "@nexus/shared";
+import { AgentWatcher } from "./clients/agent-watcher.ts";
+import { createLeaseClient } from "./clients/lease-client.ts";
 import { createPresenceClient } from "./clients/presence-client.ts";
 import type { MeshRouterConfig } from "./config.ts";
 import type { SessionName } from "./domain/carried.ts";
 import { DispatchHub } from "./domain/dispatch-hub.ts";
 import { SLOT_NEWS_MS, SLOT_TURN_MS } from "./domain/limits.ts";
-import { createMail, type MailParts } from "./domain/mail-parts.ts";
-import { MessageEngine } from "./domain/message-engine.ts";
+import { createMessageParts, type MessageParts } from "./domain/message-parts.ts";
 import { PresenceBoard } from "./domain/presence.ts";
 import { SessionDirectory } from "./domain/session-directory.ts";
 import { SessionLifecycle } from "./domain/session-lifecycle.ts";
@@ -47,7 +49,13 @@ import { createStandingWriter } from "./loops/standing-writer.ts";
 import { createDeadMessageStore } from "./store/dead-message-store.ts";
 import { dailyTables, keepDays } from "./store/mail-partitions.ts";
 import { createMailStore, MAIL_CHANNEL, type PostgresMailStore } from "./store/mail-store.ts";
+import { createRouteStore } from "./store/route-store.ts";
 import { type ClosableSessionStore, createSessionStore } from "./store/session-store.ts";
+import {
+  type ClosableSubscriptionStore,
+  createSubscriptionStore,
+  SUBSCRIPTION_CHANNEL,
+} from "./store/subscription-store.ts";
 
 const SCHEMA = "mesh";
 const MIGRATIONS = fileURLToPath(new URL("../migrations", import.meta.url));
@@ -82,7 +90,10 @@ export async function startServer(
     const pool = await openPool(frame, current);
     const store = await openStore({ frame, config: current, pool, routerId });
     const mail = createMailStore({ pool, clock });
-    const mesh = createMesh({ frame, config: current, store, mail, clock });
+    const subscriptionStore = createSubscriptionStore(pool);
+    frame.defer("subscriptions", () => subscriptionStore.close());
+    const mesh = createMesh({ frame, config: current, store, mail, subscriptionStore, clock });
+    await frame.untilUp("subscriptions", () => mesh.subscriptions.refreshAll());
     addServices({ frame, config: current, mesh, pool, clock, routerId });
     addLoops({ frame, config: current, mesh, clock, store, routerId });
     await addMailLoops({ frame, config: current, mesh, clock, pool, mail });
@@ -100,10 +111,9 @@ export async function startServer(
 }
 
 /** Everything that holds state in memory. */
-interface Mesh extends MailParts {
+interface Mesh extends MessageParts {
   readonly events: MeshEvents;
   readonly directory: SessionDirectory;
-  readonly engine: MessageEngine;
   readonly hub: DispatchHub;
   readonly board: PresenceBoard;
   readonly journal: StandingJournal;
@@ -153,34 +163,38 @@ function createMesh({
   clock,
   store,
   mail,
-}: Parts & { store: ClosableSessionStore; mail: PostgresMailStore }): Mesh {
+  subscriptionStore,
+}: Parts & {
+  store: ClosableSessionStore;
+  mail: PostgresMailStore;
+  subscriptionStore: ClosableSubscriptionStore;
+}): Mesh {
   const { lostAfterMs, sessionsMax } = config;
   const events = createMeshEvents(frame.metrics, frame.logger);
   const wake = { presence: () => undefined, standing: () => undefined, mail: () => undefined };
   const directory = new SessionDirectory();
   const board = new PresenceBoard(() => wake.presence());
   const journal = new StandingJournal(() => wake.standing());
-  const idPrefix = `${randomBytes(6).toString("base64url")}.`;
-  const letters = createMail({
-    store: mail,
+  const leases = createLeaseClient({
+    channel: frame.channel(config.orchestratorAddress),
+    tokens: frame.tokens,
+  });
+  frame.defer("lease checks", () => leases.close());
+  const parts = createMessageParts({
+    directory,
+    mail,
+    subscriptionStore,
+    leases,
     events,
     clock,
-    idPrefix,
-    mailboxMax: config.mailboxMax,
-    attemptsMax: config.mailAttemptsMax,
-    redeliveryInitialMs: config.redeliveryInitialMs,
+    idPrefix: `${randomBytes(6).toString("base64url")}.`,
+    limits: config,
     encodeEnvelope: createEnvelopeEncoder(),
-    isKnown: (namespace, agentId) => directory.find(namespace, agentId) !== undefined,
-    wake: () => wake.mail(),
+    wakeMail: () => wake.mail(),
   });
-  const nowMs = clock.nowMs();
-  const engine = new MessageEngine({ directory, events, ...letters, idPrefix, nowMs });
+  const { engine, office, desk } = parts;
   const hub = new DispatchHub({ directory, events, onTally: (session) => board.touch(session) });
-  const observers = [
-    hub,
-    { sessionChanged: board.touch.bind(board) },
-    { sessionChanged: letters.desk.sessionChanged.bind(letters.desk) },
-  ];
+  const observers = [hub, { sessionChanged: board.touch.bind(board) }, ...parts.observers];
   const lifecycle = new SessionLifecycle({
     directory,
     store,
@@ -206,18 +220,12 @@ function createMesh({
     sessions: () => directory.size,
     orchestrators: () => hub.links,
     pendingMessages: () => engine.pending,
-    mailWaiting: () => letters.office.waiting,
-    mailUnacknowledged: () => letters.desk.unacknowledged,
-    mailBytes: () => letters.desk.bytes,
-    longestInbox: () => longestInbox(directory),
+    mailWaiting: () => office.waiting,
+    mailUnacknowledged: () => desk.unacknowledged,
+    mailBytes: () => desk.bytes,
+    longestInbox: () => directory.longestInbox(),
   });
-  return { events, directory, engine, hub, board, journal, lifecycle, opener, wake, ...letters };
-}
-
-function longestInbox(directory: SessionDirectory): number {
-  let longest = 0;
-  for (const { inbox } of directory) longest = Math.max(longest, inbox.size);
-  return longest;
+  return { ...parts, events, wake, directory, hub, board, journal, lifecycle, opener };
 }
 
 function addServices({
@@ -228,7 +236,7 @@ function addServices({
   clock,
   routerId,
 }: Parts & { mesh: Mesh; pool: Pool; routerId: string }): void {
-  const { engine, hub, lifecycle, opener, events } = mesh;
+  const { engine, hub, lifecycle, opener, events, messages, subscriptions } = mesh;
   const { heartbeatIntervalMs, lostAfterMs } = config;
   const turns = new TurnScheduler();
   const writer = new WireWriter();
@@ -239,6 +247,8 @@ function addServices({
         lifecycle,
         opener,
         engine,
+        messages,
+        subscriptions,
         hub,
         clock,
         turns,
@@ -260,7 +270,15 @@ function addServices({
         frameSent: () => events.frameSent("orchestrator"),
       }),
     )
-    .add(MessagingService, createMessagingHandlers({ engine, clock, ids: frame.ids }))
+    .add(
+      MessagingService,
+      createMessagingHandlers({
+        ...mesh,
+        routes: createRouteStore(pool),
+        clock,
+        ids: frame.ids,
+      }),
+    )
     .add(
       DeadMessageService,
       createDeadMessageHandlers({ deadMessages: createDeadMessageStore(pool) }),
@@ -278,6 +296,9 @@ function addLoops(
   frame.defer("session standings", writeStandings);
   const channel = frame.channel(config.registryAddress, "registry");
   const registry = createPresenceClient({ channel, tokens: frame.tokens, routerId });
+  const client = createRpcClient(RegistryService, channel, { tokens: frame.tokens });
+  const watcher = new AgentWatcher({ client, agents: mesh.agents, events: mesh.events });
+  frame.defer("agent watch", () => watcher.close());
   const { board, directory, engine, events, hub, lifecycle } = mesh;
   frame.loop({
     name: "session-sweep",
@@ -325,7 +346,7 @@ async function addMailLoops(
   parts: Parts & { mesh: Mesh; pool: Pool; mail: PostgresMailStore },
 ): Promise<void> {
   const { frame, config, mesh, pool, mail } = parts;
-  const { office, desk, book, events, wake } = mesh;
+  const { office, desk, events, wake } = mesh;
   const days = dailyTables(config.deadMessagesKeptMs);
   await frame.untilUp("partitions", () => keepDays(pool, days));
   frame.loop({
@@ -349,17 +370,30 @@ async function addMailLoops(
     step: createMailWriter({ office, events }),
   });
   wake.mail = () => writer.trigger();
+  addListener({ frame, config, mesh });
+}
+
+/** Hears what other replicas wrote. Notices may be missed while the connection is away, so then everything is read again. */
+function addListener({ frame, config, mesh }: Omit<Parts, "clock"> & { mesh: Mesh }): void {
+  const { desk, book, subscriptions, events } = mesh;
+  const onFailure = (error: unknown): void => events.subscriptionsFailed(error);
   const listener = createListener({
     url: config.databaseUrl,
-    channels: [MAIL_CHANNEL],
-    onNotify: (_channel, notice) => {
-      for (const id of notice.split(",")) desk.refreshById(BigInt(id));
+    channels: [MAIL_CHANNEL, SUBSCRIPTION_CHANNEL],
+    onNotify: (channel, notice) => {
+      if (channel === MAIL_CHANNEL) {
+        for (const id of notice.split(",")) desk.refreshById(BigInt(id));
+      } else {
+        const [namespace = "", agentId = ""] = notice.split("/");
+        subscriptions.refresh(namespace, agentId).catch(onFailure);
+      }
     },
     onReconnect: () => {
       for (const { mailbox } of book.readers()) desk.refreshById(mailbox.mailboxId);
+      subscriptions.refreshAll().catch(onFailure);
     },
     logger: frame.logger,
     applicationName: "nexus-mesh-router-listener",
   });
-  frame.defer("mail listener", () => listener.close());
+  frame.defer("listener", () => listener.close());
 }

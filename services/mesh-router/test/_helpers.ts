@@ -5,6 +5,7 @@ import {
   AckKind,
   AgentSessionService,
   type Assignment,
+  type CausalChainSchema,
   type ConnectRequestSchema,
   type ConnectResponse,
   DeadMessageService,
@@ -15,10 +16,12 @@ import {
   type DispatchResponse,
   DispatchService,
   type Drain,
+  type GatherMode,
   MessagingService,
   type RoutedUpdate,
   type SendOutcome,
   type SessionStatus,
+  type SubscriptionResult,
   type TaskCancel,
   type TaskUpdateResult,
   type Welcome,
@@ -162,6 +165,7 @@ export class RunningRouter {
         ns: options.namespace ?? "default",
       }));
     const agent = await this.openAgent(token);
+    agent.agentId = agentId;
     agent.send({
       hello: {
         agentId: options.helloAs ?? agentId,
@@ -262,11 +266,20 @@ export interface PostOptions {
   readonly deliveryClass?: DeliveryClass;
   readonly ttl?: { readonly seconds: bigint; readonly nanos: number };
   readonly ackWait?: { readonly seconds: bigint; readonly nanos: number };
+  readonly toCapability?: string;
+  readonly toTopic?: string;
+  readonly broadcast?: boolean;
+  readonly chain?: MessageInitShape<typeof CausalChainSchema>;
+  readonly lease?: { readonly taskId: string; readonly fence: bigint };
+  readonly gather?: { readonly mode: GatherMode; readonly quorum?: number };
+  readonly more?: boolean;
 }
 
 /** An agent that does nothing on its own. */
 export class TestAgent {
   readonly peer: TestPeer<AgentFrame, ConnectResponse>;
+  /** Of the token. */
+  agentId = "";
   welcome: Welcome | undefined;
   drain: Drain | undefined;
   readonly assignments: Assignment[] = [];
@@ -274,6 +287,8 @@ export class TestAgent {
   readonly results: TaskUpdateResult[] = [];
   readonly deliveries: Delivery[] = [];
   readonly outcomes: SendOutcome[] = [];
+  readonly subscriptionResults: SubscriptionResult[] = [];
+  readonly deliveryCancels: string[] = [];
   /** Acknowledges every delivery at once. */
   autoAck = false;
 
@@ -289,6 +304,8 @@ export class TestAgent {
         this.results.push(...frame.taskUpdateResults);
         this.deliveries.push(...frame.deliveries);
         this.outcomes.push(...frame.sendOutcomes);
+        this.subscriptionResults.push(...frame.subscriptionResults);
+        this.deliveryCancels.push(...frame.deliveryCancels.map((one) => one.deliveryId));
         if (this.autoAck && frame.deliveries.length > 0) {
           this.send({ acks: frame.deliveries.map(({ deliveryId }) => ({ deliveryId })) });
         }
@@ -323,6 +340,16 @@ export class TestAgent {
   /** Sends one durable message. */
   mail(messageId: string, toAgentId: string, more: PostOptions = {}) {
     this.post(messageId, toAgentId, { deliveryClass: DeliveryClass.DURABLE, ...more });
+  }
+
+  /** Subscribes and waits until it holds. */
+  async subscribe(pattern: string, more: { group?: string; durable?: boolean } = {}) {
+    const before = this.subscriptionResults.length;
+    this.send({ subscribes: [{ pattern, ...more }] });
+    const result = await waitFor(() => this.subscriptionResults[before], {
+      what: `the subscription to ${pattern}`,
+    });
+    return result.reason;
   }
 
   /** Says a word about a delivery. */

@@ -163,7 +163,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     vault,
     keyStore,
     transit: new TransitEngine(keyStore),
-    ...createSecrets(frame, config, { ...shared, pool, keyring, keyStore, keys: signingKeys }),
+    ...createSecrets({ ...shared, pool, keyring }),
     passwords: createPasswordHelper(config),
     streamMaxBytes: config.streamMaxBytes,
     sweepKeys,

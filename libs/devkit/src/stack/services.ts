@@ -60,13 +60,13 @@ export const SERVICES: Readonly<Record<ServiceName, ServiceSpec>> = {
   "mesh-router": {
     portOffset: 3,
     schema: "mesh",
-    upstreams: { VAULT_ADDRESS: "vault", REGISTRY_ADDRESS: "registry" },
+    upstreams: {
+      VAULT_ADDRESS: "vault",
+      REGISTRY_ADDRESS: "registry",
+      ORCHESTRATOR_ADDRESS: "orchestrator",
+    },
   },
-  vault: {
-    portOffset: 4,
-    schema: "vault",
-    upstreams: { ORCHESTRATOR_ADDRESS: "orchestrator" },
-  },
+  vault: { portOffset: 4, schema: "vault", upstreams: {} },
   insight: { portOffset: 5, schema: "insight", upstreams: { VAULT_ADDRESS: "vault" } },
 };
 

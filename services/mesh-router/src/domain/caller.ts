@@ -1,4 +1,5 @@
-import type { Sender, SendResult, Unsettled } from "./message.ts";
+import type { SendResult } from "./letter.ts";
+import type { Sender, Unsettled } from "./message.ts";
 
 /** What a caller learns. */
 export interface CallAnswer {

@@ -127,3 +127,34 @@ export const REDELIVERY_MAX_MS = 300_000;
 
 /** Attempts before a message is a dead letter; a setting. */
 export const MAIL_ATTEMPTS_MAX = 10;
+
+/** Messages that may cause each other in a row. Source: ruflo#1723; the longest chain seen in the field is 4 (pi-msg#23). */
+export const HOPS_MAX = 8;
+
+/** Messages a minute from one principal to another that other messages caused; a setting. */
+export const PAIR_CAUSED_PER_MINUTE = 6_000;
+export const PAIRS_KNOWN_MAX = 50_000;
+
+/** Unacknowledged messages in a row that open a receiver's breaker, and for how long. Source: Envoy's consecutive_5xx. */
+export const BREAKER_FAILURES = 5;
+export const BREAKER_OPEN_MS = 5_000;
+
+/** Answers about leases that are kept, and messages of one sender that wait for one. */
+export const LEASES_KNOWN_MAX = 50_000;
+export const HELD_PER_SENDER_MAX = 10_000;
+
+/** Receivers of one message: ephemeral copies share their body, durable ones are rows. */
+export const FANOUT_MAX = 10_000;
+export const FANOUT_DURABLE_MAX = 1_000;
+
+/** Members of a group that are looked at for the least loaded one. */
+export const CANDIDATES_MAX = 16;
+
+/** Subscriptions of one agent. */
+export const SUBSCRIPTIONS_MAX = 256;
+
+/** Topics of a namespace whose subscribers are remembered. */
+export const TOPIC_MATCHES_KEPT = 10_000;
+
+/** Published messages that wait for one watcher, and items in one answer. */
+export const WATCH_BUFFER_MAX = 1_024;

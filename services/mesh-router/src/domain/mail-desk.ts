@@ -60,6 +60,11 @@ export class MailDesk {
     return this.#acks.size;
   }
 
+  /** Messages of a session in memory. */
+  mailOf(session: Session): number {
+    return this.#records.get(session)?.reader?.mailbox.size ?? 0;
+  }
+
   /** Bytes of mail in memory. */
   get bytes(): number {
     return this.#bytes;

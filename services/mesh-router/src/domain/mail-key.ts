@@ -1,6 +1,6 @@
 /** What makes two durable messages the same. */
 import { createHash } from "node:crypto";
-import type { Letter } from "./message.ts";
+import type { Letter } from "./letter.ts";
 
 const KEY_DIGITS = 32;
 const SEPARATOR = "\u0000";
@@ -12,8 +12,10 @@ export function mailKey(namespace: string, sender: string, messageId: string): s
 }
 
 /** 64 bits of a hash of what the message says and to whom. Whoever finds two bodies with one hash has fooled only itself. */
-export function bodyHash({ toAgentId, subject, payload }: Letter): bigint {
+export function bodyHash({ toAgentId, target, subject, payload }: Letter): bigint {
   const hash = createHash("sha256");
-  hash.update(`${toAgentId}${SEPARATOR}${subject.byteLength}${SEPARATOR}`);
+  // Whom a capability stood for may be another one at the second try.
+  const to = target === undefined ? toAgentId : `${target.kind}:${target.name}`;
+  hash.update(`${to}${SEPARATOR}${subject.byteLength}${SEPARATOR}`);
   return hash.update(subject).update(payload).digest().readBigInt64BE(0);
 }

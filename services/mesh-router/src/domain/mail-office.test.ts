@@ -2,12 +2,12 @@ import { createManualClock, type ManualClock } from "@nexus/shared";
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeMailStore } from "../store/mail-store.fake.ts";
+import type { Letter, SendResult } from "./letter.ts";
 import type { AckKind, MailDelivery } from "./mail.ts";
 import { MailBook } from "./mail-book.ts";
 import { MailDesk } from "./mail-desk.ts";
 import { MailJournal } from "./mail-journal.ts";
 import { MailOffice } from "./mail-office.ts";
-import type { Letter, SendResult } from "./message.ts";
 import { Session } from "./session.ts";
 
 const NOTHING = new Uint8Array();
@@ -99,9 +99,10 @@ function post(sender: Session, messageId: string, toAgentId: string, more: Parti
     inReplyTo: "",
     timeoutMs: 1_000,
     traceparent: NOTHING,
+    mail,
     ...more,
   };
-  office.post(sender, letter, { ...mail, ...more.mail });
+  office.post(sender, letter, [toAgentId]);
 }
 
 /** What a session's stream would write now. */

@@ -2,7 +2,9 @@
 import type { Clock } from "@nexus/shared";
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import { Fifo } from "./fifo.ts";
+import type { Letter, Verdict } from "./letter.ts";
 import {
+  ACK_WAIT_DEFAULT_MS,
   MAIL_ACKS_WAITING,
   MAIL_BATCH,
   MAIL_BATCH_BYTES,
@@ -11,6 +13,7 @@ import {
   MAIL_POSTS_BYTES_MAX,
   MAIL_POSTS_MAX,
   MAIL_RESOLVE_BATCH,
+  MAIL_TTL_DEFAULT_MS,
   MAILBOX_COUNT_FRESH_MS,
 } from "./limits.ts";
 import type { MailTerms, StoredMail } from "./mail.ts";
@@ -27,7 +30,7 @@ import {
   nameKey,
   type ReceiverName,
 } from "./mail-ports.ts";
-import { type Letter, Post, type Sender, type Verdict } from "./message.ts";
+import { Post, type Sender } from "./message.ts";
 import type { MessageEvents } from "./ports.ts";
 import type { Session } from "./session.ts";
 
@@ -51,10 +54,13 @@ export interface MailOfficeInit {
   readonly onWork: () => void;
 }
 
+/** A message with the mailboxes that it goes to. */
 interface Judged {
   readonly post: Post;
-  readonly record: MailboxRecord;
+  records: MailboxRecord[];
 }
+
+const TERMS_DEFAULT: MailTerms = { ttlMs: MAIL_TTL_DEFAULT_MS, ackWaitMs: ACK_WAIT_DEFAULT_MS };
 
 /** Owns what waits for its commit. One transaction at a time: what comes meanwhile is the next one. */
 export class MailOffice {
@@ -76,7 +82,8 @@ export class MailOffice {
   }
 
   /** Takes a durable message in. Its outcome goes to the sender. */
-  post(sender: Sender, letter: Letter, terms: MailTerms): void {
+  post(sender: Sender, letter: Letter, toAgentIds: readonly string[]): void {
+    const terms = letter.mail ?? TERMS_DEFAULT;
     const sizeBytes = letter.payload.byteLength;
     if (this.#posts.length >= MAIL_POSTS_MAX || this.#bytes + sizeBytes > MAIL_POSTS_BYTES_MAX) {
       const text = "the router is full";
@@ -89,6 +96,7 @@ export class MailOffice {
     const post = new Post({
       sender,
       letter,
+      toAgentIds,
       terms,
       key: mailKey(namespace, principalId, letter.messageId),
       bodyHash: bodyHash(letter),
@@ -175,11 +183,13 @@ export class MailOffice {
       if (book.find(namespace, agentId) !== undefined) continue;
       names.set(nameKey(namespace, agentId), { namespace, agentId, known: true });
     }
-    for (const { sender, toAgentId } of posts) {
+    for (const { sender, toAgentIds } of posts) {
       const { namespace } = sender;
-      const key = nameKey(namespace, toAgentId);
-      if (names.has(key) || book.find(namespace, toAgentId) !== undefined) continue;
-      names.set(key, { namespace, agentId: toAgentId, known: isKnown(namespace, toAgentId) });
+      for (const agentId of toAgentIds) {
+        const key = nameKey(namespace, agentId);
+        if (names.has(key) || book.find(namespace, agentId) !== undefined) continue;
+        names.set(key, { namespace, agentId, known: isKnown(namespace, agentId) });
+      }
     }
     if (names.size === 0) return;
     for (const [key, id] of await store.resolve([...names.values()])) book.add(key, id);
@@ -196,14 +206,14 @@ export class MailOffice {
     const judged = this.#judge(addressed);
     const { done, failures, deaths } = writes;
     if (judged.length + done.length + failures.length + deaths.length === 0) return;
-    const away = judged.filter(({ record }) => record.reader === undefined);
-    const notify = new Set(away.map(({ record }) => record.mailboxId));
+    const away = judged.flatMap(({ records }) => records.filter(({ reader }) => !reader));
+    const notify = new Set(away.map(({ mailboxId }) => mailboxId));
     const inserts = judged.map(toInsert);
     let results: readonly InsertResult[];
     try {
       results = await this.#init.store.commit({ inserts, ...writes, notify });
     } catch (error) {
-      for (const { record } of judged) record.depth -= 1;
+      for (const { records } of judged) for (const record of records) record.depth -= 1;
       throw error;
     }
     this.#apply(judged, results);
@@ -212,8 +222,11 @@ export class MailOffice {
   #findRecords(posts: readonly Post[]): Judged[] {
     const found: Judged[] = [];
     for (const post of posts) {
-      const record = this.#init.book.find(post.sender.namespace, post.toAgentId);
-      if (record !== undefined) found.push({ post, record });
+      const { namespace } = post.sender;
+      const records = post.toAgentIds
+        .map((agentId) => this.#init.book.find(namespace, agentId))
+        .filter((record) => record !== undefined);
+      if (records.length > 0) found.push({ post, records });
       else this.#settle(post, { outcome: "no_such_agent", text: "no such agent is known" });
     }
     return found;
@@ -224,11 +237,13 @@ export class MailOffice {
     const { store, clock, mailboxMax } = this.#init;
     const staleBeforeMs = clock.nowMs() - MAILBOX_COUNT_FRESH_MS;
     const wanted = new Map<bigint, MailboxRecord>();
-    for (const { record } of addressed) {
-      const suspect = record.reader === undefined || record.depth * 2 > mailboxMax;
-      const uncounted = record.countedAtMs === Number.NEGATIVE_INFINITY;
-      if (record.countedAtMs <= staleBeforeMs && (suspect || uncounted)) {
-        wanted.set(record.mailboxId, record);
+    for (const { records } of addressed) {
+      for (const record of records) {
+        const suspect = record.reader === undefined || record.depth * 2 > mailboxMax;
+        const uncounted = record.countedAtMs === Number.NEGATIVE_INFINITY;
+        if (record.countedAtMs <= staleBeforeMs && (suspect || uncounted)) {
+          wanted.set(record.mailboxId, record);
+        }
       }
     }
     if (wanted.size === 0) return;
@@ -239,15 +254,14 @@ export class MailOffice {
     }
   }
 
-  /** Leaves out what finds its mailbox full, and counts the rest in. */
+  /** Leaves out mailboxes that are full, and counts the rest in. */
   #judge(addressed: readonly Judged[]): Judged[] {
-    return addressed.filter(({ post, record }) => {
-      if (record.depth < this.#init.mailboxMax) {
-        record.depth += 1;
-        return true;
-      }
+    return addressed.filter((judged) => {
+      judged.records = judged.records.filter(({ depth }) => depth < this.#init.mailboxMax);
+      for (const record of judged.records) record.depth += 1;
+      if (judged.records.length > 0) return true;
       const text = "the receiver's mailbox is full";
-      this.#settle(post, { outcome: "overloaded", text, retryAfterMs: RETRY_MS });
+      this.#settle(judged.post, { outcome: "overloaded", text, retryAfterMs: RETRY_MS });
       return false;
     });
   }
@@ -256,17 +270,20 @@ export class MailOffice {
     const nowMs = this.#init.clock.nowMs();
     const readers = new Set<Session>();
     let stored = 0;
-    for (const [index, { post, record }] of judged.entries()) {
+    for (const [index, { post, records }] of judged.entries()) {
       const result = results[index] as InsertResult;
-      if (result.kind === "stored") {
-        stored += 1;
-        this.#init.desk.stored(record, toRow(post, record, result.seq, nowMs), post.stream);
-        if (record.reader !== undefined) readers.add(record.reader.session);
-        this.#settle(post, { outcome: "queued", text: "", position: record.depth });
+      if (result.kind !== "stored") {
+        for (const record of records) record.depth -= 1;
+        this.#settleUnstored(post, records, result.kind);
         continue;
       }
-      record.depth -= 1;
-      this.#settleUnstored(post, record, result.kind);
+      stored += records.length;
+      for (const [place, record] of records.entries()) {
+        const row = toRow(post, record, result.seqs[place] as bigint, nowMs);
+        this.#init.desk.stored(record, row, post.stream);
+        if (record.reader !== undefined) readers.add(record.reader.session);
+      }
+      this.#settle(post, queued(post, records));
     }
     if (stored > 0) this.#init.events.mailStored(stored);
     for (const session of readers) this.#init.desk.pump(session);
@@ -274,13 +291,13 @@ export class MailOffice {
 
   #settleUnstored(
     post: Post,
-    record: MailboxRecord,
+    records: readonly MailboxRecord[],
     kind: Exclude<InsertResult["kind"], "stored">,
   ): void {
     if (kind === "duplicate") {
       this.#init.events.mailDuplicate();
       // It may be a commit of ours whose answer was lost: memory does not have it then.
-      this.#init.desk.refresh(record);
+      for (const record of records) this.#init.desk.refresh(record);
       this.#settle(post, { outcome: "queued", text: "", duplicate: true });
     } else if (kind === "conflict") {
       const text = "its id was used for another message within 24 h";
@@ -328,10 +345,18 @@ export class MailOffice {
   }
 }
 
-function toInsert({ post, record }: Judged): MailInsert {
+function toInsert({ post, records }: Judged): MailInsert {
   const { key, bodyHash: hash, envelope, terms } = post;
   const sender = post.sender.principalId;
-  return { mailboxId: record.mailboxId, sender, key, bodyHash: hash, envelope, ...terms };
+  const mailboxIds = records.map(({ mailboxId }) => mailboxId);
+  return { mailboxIds, sender, key, bodyHash: hash, envelope, ...terms };
+}
+
+function queued(post: Post, records: readonly MailboxRecord[]): Verdict {
+  const base = { outcome: "queued", text: "" } as const;
+  if (!post.many) return { ...base, position: records[0]?.depth ?? 0 };
+  const missed = post.toAgentIds.length - records.length;
+  return { ...base, receivers: records.length, missed };
 }
 
 function toRow(post: Post, record: MailboxRecord, seq: bigint, nowMs: number): StoredMail {

@@ -1,6 +1,7 @@
 /** What durable messages need from outside. */
+
+import type { Letter } from "./letter.ts";
 import type { DeathReason, StoredMail } from "./mail.ts";
-import type { Letter } from "./message.ts";
 
 /** A receiver by name. */
 export interface ReceiverName {
@@ -12,7 +13,8 @@ export interface ReceiverName {
 
 /** A message to be stored. */
 export interface MailInsert {
-  readonly mailboxId: bigint;
+  /** One row for each. */
+  readonly mailboxIds: readonly bigint[];
   readonly sender: string;
   /** Hash of namespace, sender and message id: 32 hexadecimal digits. */
   readonly key: string;
@@ -52,10 +54,10 @@ export interface MailBatch {
   readonly notify: ReadonlySet<bigint>;
 }
 
-/** What became of an insert. stored: under this number. duplicate: it had been stored before. conflict: its id had been used for
+/** What became of an insert. stored: under these numbers, one for each mailbox. duplicate: it had been stored before. conflict: its id had been used for
  * another body. unstorable: the database refuses it as it is. */
 export type InsertResult =
-  | { readonly kind: "stored"; readonly seq: bigint }
+  | { readonly kind: "stored"; readonly seqs: readonly bigint[] }
   | { readonly kind: "duplicate" | "conflict" | "unstorable" };
 
 /** Where mailboxes live. Every call is for many. Errors of all: unavailable/DATABASE_UNAVAILABLE and its like. */

@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Caller } from "./caller.ts";
+import type { Letter } from "./letter.ts";
 import { MESSAGE_QUEUE_MAX, PENDING_PER_SENDER_MAX } from "./limits.ts";
 import { NO_MAIL } from "./mail.fake.ts";
-import type { Deliverable, Letter } from "./message.ts";
+import type { Deliverable } from "./message.ts";
 import { MessageEngine } from "./message-engine.ts";
 import { Session } from "./session.ts";
 import { SessionDirectory } from "./session-directory.ts";
@@ -150,7 +151,7 @@ describe("MessageEngine", () => {
     const caller = new Caller("default", "ursula");
     engine.send(caller, letter("m", "bob"), nowMs);
     engine.abandon(caller);
-    expect((await caller.answer).result.outcome).toBe("expired");
+    expect((await caller.answer).result.outcome).toBe("cancelled");
     engine.grant(bob, 1);
     expect(read(bob).deliveries).toEqual([]);
   });

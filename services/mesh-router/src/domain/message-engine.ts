@@ -2,6 +2,8 @@
 import { Caller } from "./caller.ts";
 import { detachFromFrame } from "./carried.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
+import { Gathering } from "./gathering.ts";
+import type { Letter, Outcome, Verdict } from "./letter.ts";
 import {
   MESSAGE_CREDIT_MAX,
   MESSAGE_QUEUE_MAX,
@@ -13,15 +15,8 @@ import {
 import type { Acknowledgement } from "./mail.ts";
 import type { MailDesk } from "./mail-desk.ts";
 import type { MailOffice } from "./mail-office.ts";
-import {
-  type Deliverable,
-  type Letter,
-  Message,
-  type Outcome,
-  type Sender,
-  type Verdict,
-} from "./message.ts";
-import { canTake, expiryText, refused, whyRefused } from "./message-rules.ts";
+import { type Deliverable, Message, type Sender } from "./message.ts";
+import { canTake, expiryText, refused } from "./message-rules.ts";
 import type { MessageEvents } from "./ports.ts";
 import { Session } from "./session.ts";
 import type { SessionDirectory } from "./session-directory.ts";
@@ -63,14 +58,53 @@ export class MessageEngine {
     return this.#deadlines.size;
   }
 
-  /** Takes a message in. Its outcome goes to the sender, at once or later. */
+  /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
+   * once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    const refusal = whyRefused(sender, letter);
-    if (refusal !== undefined) this.#answer(sender, letter, refusal);
-    else if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
-    else if (letter.mail !== undefined) this.#office.post(sender, letter, letter.mail);
+    if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
+    else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
     else if (letter.inReplyTo !== "") this.#sendReply(sender, letter, nowMs);
     else this.#sendLetter(sender, letter, nowMs);
+  }
+
+  /** Takes one copy of a message to many in; false when there is no room for it. */
+  sendCopy(sender: Sender, letter: Letter, receiver: Session, nowMs: number): boolean {
+    if (this.#isFull(sender, letter) || whyNotTaken(receiver, nowMs) !== undefined) return false;
+    const expiresAtMs = nowMs + letter.timeoutMs;
+    this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
+    return true;
+  }
+
+  /** Takes a durable message to many in. */
+  postToMany(sender: Sender, letter: Letter, toAgentIds: readonly string[]): void {
+    if (sender.unsettled.size >= PENDING_PER_SENDER_MAX) {
+      this.#overload(sender, letter, "too many messages have no outcome yet");
+    } else this.#office.post(sender, letter, toAgentIds);
+  }
+
+  /** A message ends before it came to a receiver. */
+  answer(sender: Sender, letter: Letter, verdict: Verdict): void {
+    this.#answer(sender, letter, verdict);
+  }
+
+  /** The sender takes a message back. One that is being stored has its outcome soon, so it is left alone. */
+  cancel(sender: Sender, messageId: string): void {
+    const unsettled = sender.unsettled.get(messageId);
+    if (unsettled?.kind === "message") this.#withdraw(unsettled);
+    else if (unsettled?.kind === "gathering") unsettled.cancel();
+  }
+
+  /** Takes back what a gathering still asks. */
+  withdraw({ unsettled }: Gathering): void {
+    for (const message of [...unsettled.values()]) {
+      if (message.kind === "message") this.#withdraw(message);
+    }
+  }
+
+  #withdraw(message: Message): void {
+    const isThere = message.phase === "sent" || message.phase === "taken";
+    if (isThere && message.expectsReply) message.receiver.cancelDelivery(message.deliveryId);
+    this.#settle(message, "cancelled", "its sender took it back");
   }
 
   /** The receiver took a delivery in. Acks of deliveries that are settled are late and mean nothing. */
@@ -78,6 +112,7 @@ export class MessageEngine {
     const message = session.delivered.get(ack.deliveryId);
     if (message === undefined) this.#desk.acknowledge(session, ack, nowMs);
     if (message?.phase !== "sent" || ack.kind !== "done") return;
+    session.breaker.reset();
     if (message.expectsReply) message.phase = "taken";
     else this.#deliveredAt(message, nowMs);
   }
@@ -89,14 +124,17 @@ export class MessageEngine {
     this.#desk.pump(session);
   }
 
-  /** A new stream begins with its own credit: what was queued under the old one's, but not written, waits again. */
+  /** A new stream begins with its own credit: what was queued under the old one's, but not written, waits again, and parts
+   * of replies that were not acknowledged with it. */
   restart(session: Session, credit: number): void {
     const waiting = [...session.inbox];
     session.inbox.clear();
-    for (const message of session.outbox.takeBackDeliveries()) {
-      if (message.kind === "mail") continue;
+    session.breaker.reset();
+    const unwritten = new Set(session.outbox.takeBackDeliveries());
+    for (const message of [...session.delivered.values()]) {
+      const isAgain = unwritten.has(message) || (message.part > 0 && message.payload !== undefined);
+      if (message.phase !== "sent" || !isAgain) continue;
       session.delivered.delete(message.deliveryId);
-      if (message.phase !== "sent") continue;
       message.phase = "queued";
       session.inbox.add(message);
     }
@@ -109,7 +147,10 @@ export class MessageEngine {
 
   /** Deliveries were written to the stream: their bodies are let go and the next may follow. What was left out used no credit. */
   written(session: Session, deliveries: readonly Deliverable[], leftOut: number): void {
-    for (const delivery of deliveries) if (delivery.kind === "message") this.#release(delivery);
+    for (const delivery of deliveries) {
+      // A part may have to be sent again.
+      if (delivery.kind === "message" && delivery.part === 0) this.#release(delivery);
+    }
     session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + leftOut);
     if (session.inbox.size > 0) this.#pump(session);
     this.#desk.pump(session);
@@ -138,16 +179,16 @@ export class MessageEngine {
   /** Settles everything whose time has come. Returns how many. */
   expire(nowMs: number): number {
     const due = this.#deadlines.expire(nowMs);
-    for (const message of due) this.#settle(message, "expired", expiryText(message));
+    for (const message of due) {
+      if (message.phase === "sent") message.receiver.breaker.failed(nowMs);
+      this.#settle(message, "expired", expiryText(message));
+    }
     return due.length;
   }
 
-  /** The sender no longer waits: what was not delivered yet is withdrawn. */
+  /** The sender no longer waits: what has no outcome is withdrawn. */
   abandon(sender: Sender): void {
-    for (const message of [...sender.unsettled.values()]) {
-      if (message.kind !== "message" || message.phase !== "queued") continue;
-      this.#settle(message, "expired", "the sender left");
-    }
+    for (const messageId of [...sender.unsettled.keys()]) this.cancel(sender, messageId);
   }
 
   #isFull(sender: Sender, { payload }: Letter): boolean {
@@ -160,14 +201,13 @@ export class MessageEngine {
 
   #sendLetter(sender: Sender, letter: Letter, nowMs: number): void {
     const receiver = this.#directory.find(sender.namespace, letter.toAgentId);
-    if (receiver === undefined || receiver.over) {
-      this.#answer(sender, letter, { outcome: "no_such_agent", text: "the agent has no session" });
-    } else if (receiver.inbox.size >= MESSAGE_QUEUE_MAX) {
-      this.#overload(sender, letter, "the receiver's queue is full");
-    } else {
-      const expiresAtMs = nowMs + letter.timeoutMs;
-      this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
+    const verdict = whyNotTaken(receiver, nowMs);
+    if (receiver === undefined || verdict !== undefined) {
+      this.#answer(sender, letter, verdict ?? NO_SESSION);
+      return;
     }
+    const expiresAtMs = nowMs + letter.timeoutMs;
+    this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
   }
 
   /** A reply goes back the way its request came, within the request's time. */
@@ -179,11 +219,17 @@ export class MessageEngine {
       return;
     }
     const asker = request.sender;
-    if (asker instanceof Session) this.#replyToSession(asker, { sender, letter, request }, nowMs);
-    else this.#replyToCaller(asker, { sender, letter, request });
+    const parts = { sender, letter, request };
+    if (asker instanceof Session) this.#replyToSession(asker, parts, nowMs);
+    else if (asker instanceof Gathering) this.#replyToSession(asker.asker, parts, nowMs);
+    else this.#replyToCaller(asker, parts);
   }
 
   #replyToCaller(asker: Sender, { sender, letter, request }: ReplyParts): void {
+    if (letter.more === true || request.parts > 0) {
+      this.#answer(sender, letter, refused("NOT_AWAITED", "the asker takes a reply in one piece"));
+      return;
+    }
     if (asker instanceof Caller) asker.takeReply(letter.payload);
     this.#settle(request, "delivered", "");
     this.#answer(sender, letter, { outcome: "delivered", text: "" });
@@ -197,8 +243,11 @@ export class MessageEngine {
       this.#overload(sender, letter, "the asker's queue is full");
     } else {
       const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
-      request.phase = "answered";
-      const parts = { sender, letter, receiver: asker, nowMs, expiresAtMs, request };
+      const isLast = letter.more !== true;
+      if (isLast) request.phase = "answered";
+      const part = isLast && request.parts === 0 ? 0 : request.parts + 1;
+      request.parts = part;
+      const parts = { sender, letter, receiver: asker, nowMs, expiresAtMs, request, part };
       this.#enqueue(asker, this.#accept(parts));
     }
   }
@@ -210,11 +259,12 @@ export class MessageEngine {
     nowMs: number;
     expiresAtMs: number;
     request?: Message;
+    part?: number;
   }): Message {
     const deliveryId = `${this.#idPrefix}${(this.#nextId++).toString(36)}`;
     const inReplyTo = parts.request?.messageId ?? "";
     const message = new Message({ ...parts, deliveryId, inReplyTo });
-    parts.sender.unsettled.set(message.messageId, message);
+    parts.sender.unsettled.set(message.unsettledKey, message);
     this.#deadlines.add(message);
     this.#bytes += message.sizeBytes;
     return message;
@@ -243,7 +293,9 @@ export class MessageEngine {
     message.phase = "sent";
     receiver.delivered.set(message.deliveryId, message);
     receiver.pushDelivery(message);
-    if (message.request !== undefined) this.#settle(message.request, "delivered", "");
+    if (message.request !== undefined && !message.more) {
+      this.#settle(message.request, "delivered", "");
+    }
   }
 
   #deliveredAt(message: Message, nowMs: number): void {
@@ -258,7 +310,7 @@ export class MessageEngine {
     this.#release(message);
     message.receiver.inbox.delete(message);
     message.receiver.delivered.delete(message.deliveryId);
-    message.sender.unsettled.delete(message.messageId);
+    message.sender.unsettled.delete(message.unsettledKey);
     this.#answer(message.sender, message, { outcome, text });
   }
 
@@ -283,6 +335,21 @@ interface ReplyParts {
   readonly sender: Sender;
   readonly letter: Letter;
   readonly request: Message;
+}
+
+const NO_SESSION: Verdict = { outcome: "no_such_agent", text: "the agent has no session" };
+
+/** Says why a receiver gets no further message now; undefined when it does. */
+function whyNotTaken(receiver: Session | undefined, nowMs: number): Verdict | undefined {
+  if (receiver === undefined || receiver.over) return NO_SESSION;
+  if (receiver.inbox.size >= MESSAGE_QUEUE_MAX) {
+    const text = "the receiver's queue is full";
+    return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
+  }
+  const retryAfterMs = receiver.breaker.check(nowMs);
+  if (retryAfterMs === 0) return undefined;
+  const text = "the receiver did not acknowledge the last messages in time";
+  return { outcome: "breaker_open", text, retryAfterMs };
 }
 
 function isMessage(delivery: Deliverable): delivery is Message {

@@ -1,76 +1,18 @@
-/** One message on its way, and what becomes of it. */
+/** One message on its way. */
+import type { Breaker } from "./breaker.ts";
+import type { Chain, Letter, SendResult } from "./letter.ts";
 import { ITEM_OVERHEAD_BYTES } from "./limits.ts";
 import type { MailDelivery, MailTerms } from "./mail.ts";
 
-/** What became of a message. Every message gets exactly one. */
-export type Outcome =
-  | "delivered"
-  | "overloaded"
-  | "expired"
-  | "no_such_agent"
-  | "refused"
-  | "queued";
-
-/** All outcomes, for tables and metrics. */
-export const OUTCOMES: readonly Outcome[] = [
-  "delivered",
-  "overloaded",
-  "expired",
-  "no_such_agent",
-  "refused",
-  "queued",
-];
-
-/** Why a message was refused: the stable words of the contract. */
-export type RefusedReason =
-  | "MESSAGE_ID_PENDING"
-  | "MESSAGE_ID_REUSED"
-  | "NO_RECEIVER"
-  | "SELF"
-  | "NOT_AWAITED"
-  | "NOT_DURABLE"
-  | "NOT_STORABLE";
-
-/** What became of a message, without its name. */
-export interface Verdict {
-  readonly outcome: Outcome;
-  /** For people; empty when it was delivered. */
-  readonly text: string;
-  /** For `overloaded`. */
-  readonly retryAfterMs?: number;
-  /** For `refused`. */
-  readonly reason?: RefusedReason;
-  /** For `queued`: messages in the mailbox. */
-  readonly position?: number;
-  /** For `queued`: it had been stored before. */
-  readonly duplicate?: boolean;
-}
-
-/** The answer to one Send. */
-export interface SendResult extends Verdict {
-  readonly messageId: string;
-}
-
-/** What a sender asks for. */
-export interface Letter {
-  readonly messageId: string;
-  readonly toAgentId: string;
-  /** The encoded Payload. */
-  readonly payload: Uint8Array;
-  /** UTF-8, checked. */
-  readonly subject: Uint8Array;
-  readonly expectsReply: boolean;
-  /** The delivery that this answers; empty when it is no reply. */
-  readonly inReplyTo: string;
-  readonly timeoutMs: number;
-  /** UTF-8, checked. */
-  readonly traceparent: Uint8Array;
-  /** How it is kept; undefined for an ephemeral one. */
-  readonly mail?: MailTerms | undefined;
-}
-
 /** A message that was sent and has no outcome yet. */
-export type Unsettled = Message | Post;
+export type Unsettled = Message | Post | Gatherer;
+
+/** A request to many that has no outcome yet. */
+export interface Gatherer {
+  readonly kind: "gathering";
+  /** Its asker does not wait any more. */
+  cancel(): void;
+}
 
 /** What an agent's stream carries. */
 export type Deliverable = Message | MailDelivery;
@@ -81,12 +23,17 @@ export interface Receiver {
   readonly inbox: Set<Message>;
   /** Messages on its stream or taken in, by delivery id, until their outcome. */
   readonly delivered: Map<string, Message>;
+  readonly breaker: Breaker;
+  /** Nobody waits for the reply to a delivery any more. */
+  cancelDelivery(deliveryId: string): void;
 }
 
 /** Whoever sent a message and learns its outcome. Its identity comes from its token. */
 export interface Sender {
   readonly namespace: string;
   readonly principalId: string;
+  /** True when it sends copies of one message. */
+  readonly many?: boolean;
   /** What it sent that has no outcome yet, by its message id. */
   readonly unsettled: Map<string, Unsettled>;
   /** The stream that it sends by: its durable messages follow each other while it is the same. */
@@ -109,7 +56,8 @@ interface MessageInit {
   /** For a reply: the asker's message id. */
   readonly inReplyTo: string;
   /** For a reply: the request that it answers. */
-  readonly request?: Message;
+  readonly request?: Message | undefined;
+  readonly part?: number;
 }
 
 /** A message that the router has accepted. */
@@ -132,6 +80,13 @@ export class Message {
   phase: MessagePhase = "queued";
   /** For a reply: the request that it answers. */
   readonly request: Message | undefined;
+  readonly topic: string;
+  readonly chain: Chain | undefined;
+  /** For a part of a reply: counts from 1. */
+  readonly part: number;
+  readonly more: boolean;
+  /** For a request: parts of the reply so far. */
+  parts = 0;
 
   constructor(init: MessageInit) {
     const { letter } = init;
@@ -146,6 +101,10 @@ export class Message {
     this.traceparent = letter.traceparent;
     this.acceptedAtMs = init.nowMs;
     this.expiresAtMs = init.expiresAtMs;
+    this.topic = letter.target?.kind === "topic" ? letter.target.name : "";
+    this.chain = letter.chain;
+    this.part = init.part ?? 0;
+    this.more = letter.more === true;
     this.payload = letter.payload;
     this.sizeBytes = letter.payload.byteLength + ITEM_OVERHEAD_BYTES;
   }
@@ -154,6 +113,11 @@ export class Message {
   get isDue(): boolean {
     return this.phase === "sent";
   }
+
+  /** Its name among its sender's unsettled messages: those of a gathering have one message id. */
+  get unsettledKey(): string {
+    return this.sender.many === true ? this.deliveryId : this.messageId;
+  }
 }
 
 /** A durable message that waits for its commit. */
@@ -161,7 +125,9 @@ export class Post {
   readonly kind = "post";
   readonly messageId: string;
   readonly sender: Sender;
-  readonly toAgentId: string;
+  readonly toAgentIds: readonly string[];
+  /** True for a message to many: its outcome counts them. */
+  readonly many: boolean;
   readonly terms: MailTerms;
   readonly key: string;
   readonly bodyHash: bigint;
@@ -178,7 +144,8 @@ export class Post {
     this.messageId = letter.messageId;
     this.sender = sender;
     this.stream = sender.stream;
-    this.toAgentId = letter.toAgentId;
+    this.toAgentIds = init.toAgentIds;
+    this.many = letter.target !== undefined && letter.target.kind !== "capability";
     this.terms = init.terms;
     this.key = init.key;
     this.bodyHash = init.bodyHash;
@@ -191,6 +158,7 @@ export class Post {
 interface PostInit {
   readonly sender: Sender;
   readonly letter: Letter;
+  readonly toAgentIds: readonly string[];
   readonly terms: MailTerms;
   readonly key: string;
   readonly bodyHash: bigint;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Breaker } from "./breaker.ts";
 import { Caller } from "./caller.ts";
 import { FRAME_BYTES_MAX, OUTBOX_ITEMS_MAX } from "./limits.ts";
 import { Message } from "./message.ts";
@@ -25,7 +26,12 @@ function delivery(id: string, size = 10): Message {
       traceparent: nothing,
     },
     sender: new Caller("default", "ursula"),
-    receiver: { inbox: new Set(), delivered: new Map() },
+    receiver: {
+      inbox: new Set(),
+      delivered: new Map(),
+      breaker: new Breaker(),
+      cancelDelivery: () => undefined,
+    },
     nowMs: 0,
     expiresAtMs: 1_000,
     inReplyTo: "",

@@ -1,6 +1,7 @@
 /** What waits for one agent to read, joined into frames. */
 import { type CarriedLease, type CarriedOrder, detachFromFrame } from "./carried.ts";
 import { Fifo } from "./fifo.ts";
+import type { SendResult } from "./letter.ts";
 import {
   FRAME_BYTES_MAX,
   FRAME_ITEMS_MAX,
@@ -8,13 +9,24 @@ import {
   OUTBOX_BYTES_MAX,
   OUTBOX_ITEMS_MAX,
 } from "./limits.ts";
-import type { Deliverable, SendResult } from "./message.ts";
+import type { Deliverable } from "./message.ts";
 
 /** The notice that the router is about to stop. */
 export interface DrainNotice {
   readonly reason: string;
   readonly reconnectWithinMs: number;
 }
+
+/** A word to an agent that is rare: the answer to a subscription, or that nobody waits for a reply any more. */
+export type Note =
+  | {
+      readonly kind: "subscription";
+      readonly pattern: string;
+      readonly group: string;
+      /** Empty when it holds. */
+      readonly reason: string;
+    }
+  | { readonly kind: "cancel"; readonly deliveryId: string };
 
 /** The content of one frame to an agent. */
 export interface AgentBatch {
@@ -26,6 +38,7 @@ export interface AgentBatch {
   /** Deliveries that were not due any more: their credit was not used. */
   leftOut: number;
   readonly outcomes: SendResult[];
+  readonly notes: Note[];
   drain: DrainNotice | undefined;
 }
 
@@ -38,6 +51,7 @@ export class Outbox {
   readonly #results = new Fifo<Uint8Array>();
   readonly #deliveries = new Fifo<Deliverable>();
   readonly #outcomes = new Fifo<SendResult>();
+  readonly #notes = new Fifo<Note>();
   #drain: DrainNotice | undefined;
   #deliveryBytes = 0;
   #assignmentBytes = 0;
@@ -50,6 +64,7 @@ export class Outbox {
       this.#results.length +
       this.#deliveries.length +
       this.#outcomes.length +
+      this.#notes.length +
       (this.#drain === undefined ? 0 : 1)
     );
   }
@@ -91,6 +106,10 @@ export class Outbox {
     return this.#push(this.#outcomes, item);
   }
 
+  pushNote(item: Note): boolean {
+    return this.#push(this.#notes, item);
+  }
+
   pushDelivery(item: Deliverable): boolean {
     if (!this.#push(this.#deliveries, item)) return false;
     this.#deliveryBytes += item.sizeBytes;
@@ -111,6 +130,7 @@ export class Outbox {
       deliveries: [],
       leftOut: 0,
       outcomes: moveSome(this.#outcomes),
+      notes: moveSome(this.#notes),
       drain: this.#drain,
     };
     this.#drain = undefined;
@@ -134,7 +154,8 @@ export class Outbox {
   clear(): void {
     this.takeBackAssignments();
     this.takeBackDeliveries();
-    for (const queue of [this.#cancels, this.#results, this.#outcomes]) queue.remove(() => true);
+    const queues = [this.#cancels, this.#results, this.#outcomes, this.#notes];
+    for (const queue of queues) queue.remove(() => true);
     this.#drain = undefined;
   }
 

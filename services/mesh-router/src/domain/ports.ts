@@ -1,6 +1,6 @@
 /** What the domain needs from outside, small and named by role. */
 import type { RefusalReason, SessionName, UpdateKind } from "./carried.ts";
-import type { Outcome } from "./message.ts";
+import type { Outcome } from "./letter.ts";
 import type { Presence } from "./presence.ts";
 import type { Session } from "./session.ts";
 
@@ -99,4 +99,6 @@ export interface ReportEvents {
   presenceFailed(error: unknown): void;
   renewalFailed(error: unknown): void;
   mailWriteFailed(error: unknown): void;
+  agentWatchFailed(error: unknown): void;
+  subscriptionsFailed(error: unknown): void;
 }

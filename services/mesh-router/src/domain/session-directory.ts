@@ -33,6 +33,18 @@ export class SessionDirectory {
     if (agents.size === 0) this.#byNamespace.delete(session.namespace);
   }
 
+  /** The sessions of a namespace. */
+  sessionsOf(namespace: string): Iterable<Session> {
+    return this.#byNamespace.get(namespace)?.values() ?? [];
+  }
+
+  /** Messages that wait for the credit of the slowest receiver. */
+  longestInbox(): number {
+    let longest = 0;
+    for (const { inbox } of this) longest = Math.max(longest, inbox.size);
+    return longest;
+  }
+
   *[Symbol.iterator](): Iterator<Session> {
     for (const agents of this.#byNamespace.values()) yield* agents.values();
   }

@@ -1,8 +1,10 @@
 import type { NexusError } from "@nexus/shared";
+import { Breaker } from "./breaker.ts";
 import type { CarriedOrder, SessionName } from "./carried.ts";
+import type { SendResult } from "./letter.ts";
 import { sessionTooSlow } from "./mesh-errors.ts";
-import type { Deliverable, Message, Receiver, Sender, SendResult, Unsettled } from "./message.ts";
-import { type DrainNotice, Outbox } from "./outbox.ts";
+import type { Deliverable, Message, Receiver, Sender, Unsettled } from "./message.ts";
+import { type DrainNotice, type Note, Outbox } from "./outbox.ts";
 import { isAttached, isOver, type SessionState } from "./session-state.ts";
 import { TaskTally } from "./task-tally.ts";
 
@@ -54,6 +56,7 @@ export class Session implements SessionName, Sender, Receiver {
   readonly inbox = new Set<Message>();
   readonly delivered = new Map<string, Message>();
   readonly unsettled = new Map<string, Unsettled>();
+  readonly breaker = new Breaker();
 
   constructor(init: SessionInit) {
     this.namespace = init.namespace;
@@ -95,6 +98,15 @@ export class Session implements SessionName, Sender, Receiver {
 
   pushDelivery(delivery: Deliverable): void {
     this.#pushed(this.outbox.pushDelivery(delivery));
+  }
+
+  /** Says something that is no item of work. */
+  pushNote(note: Note): void {
+    if (!this.over) this.#pushed(this.outbox.pushNote(note));
+  }
+
+  cancelDelivery(deliveryId: string): void {
+    this.pushNote({ kind: "cancel", deliveryId });
   }
 
   pushDrain(notice: DrainNotice): void {

@@ -1,16 +1,22 @@
 /** One message of a caller that holds no session: what SendMessage and CallAgent share. */
 import { toBinary } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { PayloadSchema } from "@nexus/proto/common";
-import type { CallAgentRequest, SendMessageRequest } from "@nexus/proto/mesh";
+import { type CallAgentRequest, DeliveryClass, type SendMessageRequest } from "@nexus/proto/mesh";
 import type { CallContext, Principal } from "@nexus/rpc";
-import type { Clock, Ids } from "@nexus/shared";
+import { type Clock, type Ids, NexusError } from "@nexus/shared";
 import { type CallAnswer, Caller } from "../domain/caller.ts";
+import type { Target } from "../domain/letter.ts";
+import { ACK_WAIT_DEFAULT_MS, MAIL_TTL_DEFAULT_MS } from "../domain/limits.ts";
+import type { MailTerms } from "../domain/mail.ts";
 import type { MessageEngine } from "../domain/message-engine.ts";
+import type { MessageSwitch } from "../domain/message-switch.ts";
 import { timeoutOf } from "./convert.ts";
 
 /** What messaging calls need. */
 export interface MessagingDeps {
   readonly engine: MessageEngine;
+  readonly messages: MessageSwitch;
   readonly clock: Clock;
   readonly ids: Ids;
 }
@@ -33,9 +39,13 @@ export async function callAgent(deps: MessagingDeps, message: CallerMessage): Pr
   const caller = new Caller(principal.namespace, principal.principalId);
   const nowMs = deps.clock.nowMs();
   const traceparent = ctx.metadata.get("traceparent") ?? "";
+  const mail = "deliveryClass" in request ? termsOf(request) : undefined;
+  const messageId = "messageId" in request && mail !== undefined ? request.messageId : "";
   const letter = {
-    messageId: deps.ids.next("msg"),
+    messageId: messageId === "" ? deps.ids.next("msg") : messageId,
     toAgentId: request.toAgentId,
+    target: targetOf(request),
+    mail,
     payload: request.payload === undefined ? NOTHING : toBinary(PayloadSchema, request.payload),
     subject: Buffer.from(request.subject),
     expectsReply: message.expectsReply,
@@ -46,7 +56,7 @@ export async function callAgent(deps: MessagingDeps, message: CallerMessage): Pr
   const onAbort = (): void => deps.engine.abandon(caller);
   ctx.signal.addEventListener("abort", onAbort, { once: true });
   try {
-    deps.engine.send(caller, letter, nowMs);
+    deps.messages.send(caller, letter);
     return await caller.answer;
   } finally {
     ctx.signal.removeEventListener("abort", onAbort);
@@ -58,4 +68,30 @@ function boundedTimeout(timeoutMs: number, ctx: CallContext, nowMs: number): num
   if (ctx.deadlineAtMs === undefined) return timeoutMs;
   const leftMs = ctx.deadlineAtMs - nowMs;
   return Math.max(1, Math.min(timeoutMs, leftMs - Math.min(ANSWER_MARGIN_MS, leftMs / 4)));
+}
+
+/** Errors: invalid/REQUEST_INVALID for no address, or several. */
+function targetOf(request: SendMessageRequest | CallAgentRequest): Target | undefined {
+  const targets: Target[] = [];
+  if (request.toCapability !== "") targets.push({ kind: "capability", name: request.toCapability });
+  if ("toTopic" in request && request.toTopic !== "") {
+    targets.push({ kind: "topic", name: request.toTopic });
+  }
+  if ("broadcast" in request && request.broadcast) targets.push({ kind: "all", name: "*" });
+  if (targets.length + (request.toAgentId === "" ? 0 : 1) === 1) return targets[0];
+  const description = "a message has one address";
+  throw new NexusError({
+    kind: "invalid",
+    reason: "REQUEST_INVALID",
+    message: `to_agent_id: ${description}.`,
+    details: { fieldViolations: [{ field: "to_agent_id", description }] },
+  });
+}
+
+function termsOf({ deliveryClass, ttl, ackWait }: SendMessageRequest): MailTerms | undefined {
+  if (deliveryClass !== DeliveryClass.DURABLE) return undefined;
+  return {
+    ttlMs: ttl === undefined ? MAIL_TTL_DEFAULT_MS : durationMs(ttl),
+    ackWaitMs: ackWait === undefined ? ACK_WAIT_DEFAULT_MS : durationMs(ackWait),
+  };
 }

@@ -55,7 +55,7 @@ async function* connect(
   const stream = new FrameStream<Buffer>(deps.turns, detach);
   const unfollow = followCall(ctx.signal, stream);
   try {
-    const hello = await readHello(frames, requirePrincipal(ctx));
+    const hello = await readHello(frames, requirePrincipal(ctx), frameReader(deps));
     opened = await deps.opener.open(hello, stream);
     const { session } = opened;
     yield welcomeFrame(deps, opened);
@@ -71,8 +71,12 @@ async function* connect(
   }
 }
 
-async function readHello(frames: Frames, principal: Principal): Promise<HelloRequest> {
-  const frame = await withDeadline(nextFrame(frames, readAgentFrame), HELLO_TIMEOUT_MS);
+async function readHello(
+  frames: Frames,
+  principal: Principal,
+  read: (bytes: Buffer) => AgentFrame,
+): Promise<HelloRequest> {
+  const frame = await withDeadline(nextFrame(frames, read), HELLO_TIMEOUT_MS);
   const hello = frame === undefined ? undefined : onlyHello(frame);
   if (hello === undefined) throw frameInvalid("The first frame must be a hello and nothing else.");
   const { agentId, slots, messageCredit, resumeToken } = hello;
@@ -80,10 +84,16 @@ async function readHello(frames: Frames, principal: Principal): Promise<HelloReq
   return { namespace: principal.namespace, agentId, slots, messageCredit, resumeToken };
 }
 
+function frameReader({ clock }: ConnectDeps): (bytes: Buffer) => AgentFrame {
+  const nowMs = (): number => clock.nowMs();
+  return (bytes) => readAgentFrame(bytes, nowMs);
+}
+
 function onlyHello(frame: AgentFrame): Hello | undefined {
   const { heartbeat, credit, reauth, goodbye } = frame;
   const others = [heartbeat, credit, reauth, goodbye].filter((item) => item !== undefined).length;
-  const items = frame.updates.length + frame.sends.length + frame.acks.length;
+  const lists = [frame.updates, frame.sends, frame.acks, frame.subscribes, frame.unsubscribes];
+  const items = lists.reduce((sum, list) => sum + list.length, frame.cancels.length);
   return others + items === 0 ? frame.hello : undefined;
 }
 
@@ -97,9 +107,10 @@ interface Reading {
 /** Reads until the agent ends its half, says goodbye, or breaks a rule. Never rejects. */
 async function readFrames(deps: ConnectDeps, reading: Reading): Promise<void> {
   const { frames, session, stream, ctx } = reading;
+  const read = frameReader(deps);
   try {
     while (!stream.ending) {
-      const frame = await nextFrame(frames, readAgentFrame);
+      const frame = await nextFrame(frames, read);
       if (session.stream !== stream) return;
       if (frame === undefined) break;
       await applyFrame(deps, session, frame, ctx);

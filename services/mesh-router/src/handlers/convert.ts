@@ -13,8 +13,8 @@ import {
 } from "@nexus/proto/mesh";
 import type { Refusal } from "../domain/carried.ts";
 import type { ToldSession } from "../domain/dispatch-link.ts";
+import type { Outcome, SendResult } from "../domain/letter.ts";
 import { MESSAGE_TIMEOUT_DEFAULT_MS } from "../domain/limits.ts";
-import type { Outcome, SendResult } from "../domain/message.ts";
 import type { SessionState as DomainState } from "../domain/session-state.ts";
 
 /** The contract's number of each outcome. */
@@ -25,6 +25,10 @@ export const OUTCOME_NUMBERS: Readonly<Record<Outcome, DeliveryOutcome>> = {
   no_such_agent: DeliveryOutcome.NO_SUCH_AGENT,
   refused: DeliveryOutcome.REFUSED,
   queued: DeliveryOutcome.QUEUED,
+  breaker_open: DeliveryOutcome.BREAKER_OPEN,
+  loop: DeliveryOutcome.LOOP,
+  hop_limit: DeliveryOutcome.HOP_LIMIT,
+  cancelled: DeliveryOutcome.CANCELLED,
 };
 
 const STATES: Readonly<Record<DomainState, SessionState>> = {
@@ -43,6 +47,7 @@ export function timeoutOf(timeout: Duration | undefined): number {
 /** Writes the answer to a Send. */
 export function toSendOutcome(result: SendResult): SendOutcome {
   const { messageId, retryAfterMs, reason = "", position = 0, duplicate = false } = result;
+  const { receivers = 0, missed = 0, replies = 0 } = result;
   const outcome = OUTCOME_NUMBERS[result.outcome];
   const retryAfter = retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(retryAfterMs) };
   return create(SendOutcomeSchema, {
@@ -53,6 +58,9 @@ export function toSendOutcome(result: SendResult): SendOutcome {
     reason,
     position: BigInt(position),
     duplicate,
+    receivers,
+    missed,
+    replies,
   });
 }
 

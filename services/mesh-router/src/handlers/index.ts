@@ -8,9 +8,11 @@ import type { DeadMessageDeps } from "./dead-messages.ts";
 import { createDispatch, type DispatchDeps } from "./dispatch.ts";
 import { createGetDeadMessage } from "./get-dead-message.ts";
 import { createListDeadMessages } from "./list-dead-messages.ts";
+import { createListRoutes, type RouteDeps } from "./list-routes.ts";
 import { createPurgeDeadMessages } from "./purge-dead-messages.ts";
 import { createRedeliverDeadMessages } from "./redeliver-dead-messages.ts";
 import { createSendMessage } from "./send-message.ts";
+import { createTailTopic, type WatchDeps } from "./tail-topic.ts";
 
 /** AgentSessionService has one method, Connect. */
 export function createAgentSessionRelay(deps: ConnectDeps): RawRelay {
@@ -24,9 +26,14 @@ export function createDispatchRelay(deps: DispatchDeps): RawRelay {
 
 /** The handlers of MessagingService. */
 export function createMessagingHandlers(
-  deps: MessagingDeps,
+  deps: MessagingDeps & RouteDeps & WatchDeps,
 ): ServiceImplementation<typeof MessagingService> {
-  return { sendMessage: createSendMessage(deps), callAgent: createCallAgent(deps) };
+  return {
+    sendMessage: createSendMessage(deps),
+    callAgent: createCallAgent(deps),
+    tailTopic: createTailTopic(deps),
+    listRoutes: createListRoutes(deps),
+  };
 }
 
 /** The handlers of DeadMessageService. */

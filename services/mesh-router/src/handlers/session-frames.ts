@@ -4,14 +4,18 @@ import type { Clock } from "@nexus/shared";
 import type { DispatchHub } from "../domain/dispatch-hub.ts";
 import { frameInvalid, reauthRefused } from "../domain/mesh-errors.ts";
 import type { MessageEngine } from "../domain/message-engine.ts";
+import type { MessageSwitch } from "../domain/message-switch.ts";
 import type { Session } from "../domain/session.ts";
 import type { SessionLifecycle } from "../domain/session-lifecycle.ts";
+import type { SubscriptionDesk } from "../domain/subscription-desk.ts";
 import type { AgentFrame } from "./wire/agent-frame.ts";
 
 /** What frames act on. */
 export interface FrameDeps {
   readonly lifecycle: SessionLifecycle;
   readonly engine: MessageEngine;
+  readonly messages: MessageSwitch;
+  readonly subscriptions: SubscriptionDesk;
   readonly hub: DispatchHub;
   readonly clock: Clock;
   readonly heartbeatIntervalMs: number;
@@ -44,11 +48,14 @@ async function reauthenticate(ctx: CallContext, token: string): Promise<void> {
 }
 
 function applyItems(deps: FrameDeps, session: Session, frame: AgentFrame): void {
-  const { lifecycle, engine, hub } = deps;
+  const { lifecycle, engine, hub, messages, subscriptions } = deps;
   const nowMs = deps.clock.nowMs();
   lifecycle.heard(session, nowMs);
   for (const ack of frame.acks) engine.acknowledge(session, ack, nowMs);
-  for (const send of frame.sends) engine.send(session, send, nowMs);
+  for (const order of frame.unsubscribes) subscriptions.unsubscribe(session, order);
+  for (const order of frame.subscribes) subscriptions.subscribe(session, order);
+  for (const send of frame.sends) messages.send(session, send);
+  for (const messageId of frame.cancels) engine.cancel(session, messageId);
   for (const update of frame.updates) hub.publish(session, update);
   if (frame.heartbeat !== undefined) {
     const settleMs = SETTLE_INTERVALS * deps.heartbeatIntervalMs;

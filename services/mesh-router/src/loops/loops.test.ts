@@ -28,6 +28,8 @@ describe("the renewal of a replica", () => {
         presenceReported: () => undefined,
         presenceFailed: () => undefined,
         mailWriteFailed: () => undefined,
+        agentWatchFailed: () => undefined,
+        subscriptionsFailed: () => undefined,
         renewalFailed: () => {
           failures += 1;
         },

@@ -83,12 +83,15 @@ export class FakeMailStore implements MailStore {
     const hash = this.#ids.get(insert.key);
     if (hash !== undefined) return { kind: hash === insert.bodyHash ? "duplicate" : "conflict" };
     this.#ids.set(insert.key, insert.bodyHash);
-    this.#lastSeq += 1n;
-    const { mailboxId, sender, envelope, ackWaitMs, ttlMs } = insert;
+    const { mailboxIds, sender, envelope, ackWaitMs, ttlMs } = insert;
     const times = { expiresAtMs: this.#nowMs() + ttlMs, failures: 0, dueAtMs: 0 };
-    const seq = this.#lastSeq;
-    this.rows.set(seq, { mailboxId, seq, sender, envelope, ackWaitMs, ...times });
-    return { kind: "stored", seq };
+    const seqs = mailboxIds.map((mailboxId) => {
+      this.#lastSeq += 1n;
+      const seq = this.#lastSeq;
+      this.rows.set(seq, { mailboxId, seq, sender, envelope, ackWaitMs, ...times });
+      return seq;
+    });
+    return { kind: "stored", seqs };
   }
 
   #assertThere(): void {

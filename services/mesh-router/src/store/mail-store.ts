@@ -185,23 +185,29 @@ async function write(
     );
     return stored;
   });
-  for (const [index, insert] of inserts.entries()) {
-    results.set(insert, { kind: "stored", seq: seqs[index] as bigint });
+  let at = 0;
+  for (const insert of inserts) {
+    const next = at + insert.mailboxIds.length;
+    results.set(insert, { kind: "stored", seqs: seqs.slice(at, next) });
+    at = next;
   }
 }
 
 async function insertMail(client: Queryable, inserts: readonly MailInsert[]): Promise<bigint[]> {
   if (inserts.length === 0) return [];
   const keys = uuidArray(inserts.map(({ key }) => key));
+  const rows = inserts.flatMap((insert) =>
+    insert.mailboxIds.map((mailboxId) => ({ ...insert, mailboxId })),
+  );
   const [noted, yesterday, stored] = await together(
     client.query(NOTE_IDS, [keys, int8Array(inserts.map(({ bodyHash }) => bodyHash))]),
     client.query<{ known: number }>(COUNT_IDS_OF_YESTERDAY, [keys]),
     client.query<{ seq: string }>(INSERT_MAIL, [
-      int8Array(inserts.map(({ mailboxId }) => mailboxId)),
-      textArray(inserts.map(({ sender }) => sender)),
-      byteaArray(inserts.map(({ envelope }) => envelope)),
-      int8Array(inserts.map(({ ttlMs }) => Math.round(ttlMs))),
-      int4Array(inserts.map(({ ackWaitMs }) => Math.round(ackWaitMs))),
+      int8Array(rows.map(({ mailboxId }) => mailboxId)),
+      textArray(rows.map(({ sender }) => sender)),
+      byteaArray(rows.map(({ envelope }) => envelope)),
+      int8Array(rows.map(({ ttlMs }) => Math.round(ttlMs))),
+      int4Array(rows.map(({ ackWaitMs }) => Math.round(ackWaitMs))),
     ]),
   );
   if (noted.rowCount < inserts.length || yesterday.rows[0]?.known !== 0) throw new KnownIds();
@@ -237,7 +243,7 @@ function refs(rows: readonly { readonly mailboxId: bigint; readonly seq: bigint 
 }
 
 async function notify(client: Queryable, batch: MailBatch): Promise<void> {
-  const written = new Set(batch.inserts.map(({ mailboxId }) => mailboxId));
+  const written = new Set(batch.inserts.flatMap(({ mailboxIds }) => mailboxIds));
   const ids = [...batch.notify].filter((id) => written.has(id));
   for (let from = 0; from < ids.length; from += NOTICE_IDS_MAX) {
     const notice = ids.slice(from, from + NOTICE_IDS_MAX).join(",");

@@ -9,7 +9,8 @@ type GetSecret = MethodImplementation<typeof SecretService.method.getSecret>;
 /** Serves SecretService.GetSecret. */
 export function createGetSecret({ secrets }: VaultHandlerDeps): GetSecret {
   return async (request, ctx) => {
-    const found = await secrets.get(requirePrincipal(ctx), request);
+    const { path, version } = request;
+    const found = await secrets.get(requirePrincipal(ctx), path, version);
     return {
       value: found.value,
       version: toSecretVersion(found.version),

@@ -11,10 +11,11 @@ type Init = MessageInitShape<typeof ConnectRequestSchema>;
 
 const validator = createValidator();
 const RUNS = { numRuns: 400 };
+const nowMs = () => 1_000;
 
 function accepts(bytes: Buffer): boolean {
   try {
-    readAgentFrame(bytes);
+    readAgentFrame(bytes, nowMs);
     return true;
   } catch {
     return false;
@@ -83,6 +84,48 @@ const lifetimes = fc.option(
   { nil: undefined },
 );
 
+const topics = fc.constantFrom(
+  "",
+  "a",
+  "a.b_c.D-9",
+  "a..b",
+  ".a",
+  "a.",
+  "a.*",
+  "a.>",
+  "ü",
+  "a\n",
+  `${"a.".repeat(15)}a`,
+  `${"a.".repeat(16)}a`,
+  "a".repeat(256),
+  "a".repeat(257),
+);
+const patterns = fc.oneof(
+  topics,
+  fc.constantFrom("*", ">", "*.*", "a.*.>", ">.a", "a.>.b", "a*", "*a", `${"a.".repeat(15)}>`),
+);
+const chains = fc.option(
+  fc
+    .record({
+      hops: ints(64, 65),
+      ancestors: fc.oneof(
+        fc.array(texts(128), { maxLength: 2 }),
+        fc.constantFrom(64, 65).map((count) => Array.from({ length: count }, () => "a")),
+      ),
+      left: fc.option(
+        fc.constantFrom(
+          { seconds: 0n, nanos: 0 },
+          { seconds: 604_800n, nanos: 0 },
+          { seconds: 604_800n, nanos: 1 },
+          { seconds: -1n, nanos: 0 },
+        ),
+        { nil: undefined },
+      ),
+    })
+    .map(({ left, ...rest }) => ({ ...rest, ...(left && { left }) })),
+  { nil: undefined },
+);
+
 const updates = fc.record({
   taskId: texts(64),
   fence: fences,
@@ -125,13 +168,25 @@ const sends = fc
     deliveryClass: ints(2, 3),
     ttl: lifetimes,
     ackWait: timeouts,
+    toCapability: texts(128),
+    toTopic: topics,
+    broadcast: fc.boolean(),
+    chain: chains,
+    lease: fc.option(fc.record({ taskId: texts(64), fence: fences }), { nil: undefined }),
+    gather: fc.option(fc.record({ mode: ints(3, 4), quorum: ints(1_000, 1_001) }), {
+      nil: undefined,
+    }),
+    more: fc.boolean(),
   })
-  .map(({ payload, timeout, ttl, ackWait, ...rest }) => ({
+  .map(({ payload, timeout, ttl, ackWait, chain, lease, gather, ...rest }) => ({
     ...rest,
     ...(payload && { payload }),
     ...(timeout && { timeout }),
     ...(ttl && { ttl }),
     ...(ackWait && { ackWait }),
+    ...(chain && { chain }),
+    ...(lease && { lease }),
+    ...(gather && { gather }),
   }));
 
 const singles = fc.oneof(
@@ -178,19 +233,35 @@ describe("readAgentFrame against the contract's rules", () => {
       .record({ deliveryId: texts(64), kind: ints(4, 5), message: texts(512) })
       .map((ack) => ({ acks: [ack] })),
   );
+  check(
+    "subscriptions",
+    fc
+      .record({ pattern: patterns, group: texts(128), durable: fc.boolean() })
+      .chain((one) => fc.constantFrom({ subscribes: [one] }, { unsubscribes: [one] })),
+  );
+  check(
+    "cancels",
+    texts(64).map((messageId) => ({ sendCancels: [messageId] })),
+  );
   check("single messages", singles);
 
-  it.each(["taskUpdates", "sends", "acks"] as const)("takes 512 %s and refuses 513", (list) => {
-    const item = {
-      taskUpdates: { taskId: "t", fence: 1n, update: { case: "accepted", value: {} } },
-      sends: { messageId: "m" },
-      acks: { deliveryId: "d" },
-    }[list];
-    const many = (count: number) =>
-      encode({ [list]: Array.from({ length: count }, () => item) }).bytes;
-    expect(accepts(many(512))).toBe(true);
-    expect(accepts(many(513))).toBe(false);
-  });
+  it.each(["taskUpdates", "sends", "acks", "subscribes", "unsubscribes", "sendCancels"] as const)(
+    "takes 512 %s and refuses 513",
+    (list) => {
+      const item = {
+        taskUpdates: { taskId: "t", fence: 1n, update: { case: "accepted", value: {} } },
+        sends: { messageId: "m" },
+        acks: { deliveryId: "d" },
+        subscribes: { pattern: "a" },
+        unsubscribes: { pattern: "a" },
+        sendCancels: "m",
+      }[list];
+      const many = (count: number) =>
+        encode({ [list]: Array.from({ length: count }, () => item) }).bytes;
+      expect(accepts(many(512))).toBe(true);
+      expect(accepts(many(513))).toBe(false);
+    },
+  );
 });
 
 describe("readAgentFrame", () => {
@@ -202,7 +273,7 @@ describe("readAgentFrame", () => {
       acks: [{ deliveryId: "d1" }],
       credit: { slots: 0, messages: 7 },
     });
-    const frame = readAgentFrame(bytes);
+    const frame = readAgentFrame(bytes, nowMs);
     expect(frame.acks).toEqual([{ deliveryId: "d1", kind: "done", text: "" }]);
     expect(frame.credit).toMatchObject({ slots: 0, messages: 7 });
     expect(frame.updates).toMatchObject([
@@ -228,7 +299,7 @@ describe("readAgentFrame", () => {
         },
       ],
     });
-    const [letter] = readAgentFrame(bytes).sends;
+    const [letter] = readAgentFrame(bytes, nowMs).sends;
     expect(letter).toMatchObject({
       messageId: "möglich",
       toAgentId: "bob",
@@ -246,7 +317,7 @@ describe("readAgentFrame", () => {
     const added = Buffer.from([
       0x78, 1, 0x79, 1, 2, 3, 4, 5, 6, 7, 8, 0x7a, 1, 65, 0x7d, 1, 2, 3, 4,
     ]);
-    expect(readAgentFrame(Buffer.concat([added, bytes, added])).acks).toEqual([
+    expect(readAgentFrame(Buffer.concat([added, bytes, added]), nowMs).acks).toEqual([
       { deliveryId: "d1", kind: "done", text: "" },
     ]);
   });
@@ -254,7 +325,7 @@ describe("readAgentFrame", () => {
   it("refuses text that is not UTF-8", () => {
     const { bytes } = encode({ acks: [{ deliveryId: "ab" }] });
     bytes[bytes.length - 1] = 0xff;
-    expect(() => readAgentFrame(bytes)).toThrow("UTF-8");
+    expect(() => readAgentFrame(bytes, nowMs)).toThrow("UTF-8");
   });
 
   it("never accepts damaged bytes that the contract's own parser refuses", () => {
@@ -270,7 +341,7 @@ describe("readAgentFrame", () => {
         for (const [at, value] of changes) bytes[at % bytes.length] = value;
         const damaged = bytes.subarray(0, bytes.length - (cut % 3));
         if (!accepts(damaged)) return;
-        for (const update of readAgentFrame(damaged).updates) {
+        for (const update of readAgentFrame(damaged, nowMs).updates) {
           const parsed = fromBinary(TaskUpdateSchema, update.bytes);
           expect(validator.validate(TaskUpdateSchema, parsed).kind).toBe("valid");
           expect(parsed).toMatchObject({ taskId: update.taskId, fence: update.fence });

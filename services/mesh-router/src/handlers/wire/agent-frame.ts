@@ -14,16 +14,13 @@ import {
 } from "@nexus/proto/mesh";
 import { LENGTH, VARINT, WireError, WireReader } from "@nexus/rpc";
 import type { CarriedUpdate } from "../../domain/carried.ts";
-import {
-  ACK_WAIT_DEFAULT_MS,
-  FRAME_ITEMS_MAX,
-  MAIL_TTL_DEFAULT_MS,
-  MESSAGE_TIMEOUT_DEFAULT_MS,
-} from "../../domain/limits.ts";
-import type { AckKind, Acknowledgement, MailTerms } from "../../domain/mail.ts";
-import type { Letter } from "../../domain/message.ts";
-import { duration, enumUpTo, expectId, expectType, id, message, payload, text } from "./checks.ts";
+import type { Letter } from "../../domain/letter.ts";
+import { FRAME_ITEMS_MAX } from "../../domain/limits.ts";
+import type { AckKind, Acknowledgement } from "../../domain/mail.ts";
+import type { SubscriptionOrder } from "../../domain/subscription-desk.ts";
+import { enumUpTo, expectId, expectType, id, message, text } from "./checks.ts";
 import { checkCredit, checkGoodbye, checkHeartbeat, checkHello, checkReauth } from "./rules.ts";
+import { readSend } from "./send.ts";
 import { readTaskUpdate } from "./task-update.ts";
 
 /** A frame from an agent. */
@@ -34,29 +31,26 @@ export interface AgentFrame {
   readonly updates: CarriedUpdate[];
   readonly sends: Letter[];
   readonly acks: Acknowledgement[];
+  readonly subscribes: SubscriptionOrder[];
+  readonly unsubscribes: SubscriptionOrder[];
+  /** Message ids. */
+  readonly cancels: string[];
   reauth: Reauth | undefined;
   goodbye: Goodbye | undefined;
 }
 
 const MESSAGE_ID_MAX = 64;
-const AGENT_ID_MAX = 128;
-const SUBJECT_MAX = 128;
-const TRACEPARENT_MAX = 64;
-const TIMEOUT_MAX_MS = 600_000;
-const TTL_MIN_MS = 1_000;
-const TTL_MAX_MS = 604_800_000;
-const ACK_WAIT_MIN_MS = 1_000;
 const ACK_TEXT_MAX = 512;
-/** DeliveryClass.DURABLE, the highest number of the enum. */
-const DURABLE = 2;
+const PATTERN_MAX = 256;
+const PATTERN = /^(([*]|[A-Za-z0-9_-]+)([.]([*]|[A-Za-z0-9_-]+)){0,14}([.]>)?|>)$/;
+const GROUP_MAX = 128;
 /** By the numbers of AckKind. */
 const ACK_KINDS: readonly AckKind[] = ["done", "done", "extend", "retry", "reject"];
-const NOTHING = Buffer.alloc(0);
 
 /** Reads a frame and checks it by the contract's rules.
  *
  * Errors: WireError; what protobuf-es throws for a malformed message. */
-export function readAgentFrame(bytes: Buffer): AgentFrame {
+export function readAgentFrame(bytes: Buffer, nowMs: () => number): AgentFrame {
   const reader = new WireReader(bytes);
   const frame: AgentFrame = {
     hello: undefined,
@@ -65,26 +59,41 @@ export function readAgentFrame(bytes: Buffer): AgentFrame {
     updates: [],
     sends: [],
     acks: [],
+    subscribes: [],
+    unsubscribes: [],
+    cancels: [],
     reauth: undefined,
     goodbye: undefined,
   };
-  while (reader.next()) readField(reader, frame);
+  while (reader.next()) readField(reader, frame, nowMs);
   expectAtMost(frame.updates, "task_updates");
   expectAtMost(frame.sends, "sends");
   expectAtMost(frame.acks, "acks");
+  expectAtMost(frame.subscribes, "subscribes");
+  expectAtMost(frame.unsubscribes, "unsubscribes");
+  expectAtMost(frame.cancels, "send_cancels");
   return frame;
 }
 
-function readField(reader: WireReader, frame: AgentFrame): void {
+function readField(reader: WireReader, frame: AgentFrame, nowMs: () => number): void {
   switch (reader.field) {
     case 4:
       frame.updates.push(readTaskUpdate(reader));
       break;
     case 5:
-      frame.sends.push(readSend(reader));
+      frame.sends.push(readSend(reader, nowMs));
       break;
     case 6:
       frame.acks.push(readAck(reader));
+      break;
+    case 9:
+      frame.subscribes.push(readSubscription(reader));
+      break;
+    case 10:
+      frame.unsubscribes.push(readSubscription(reader));
+      break;
+    case 11:
+      frame.cancels.push(readCancel(reader));
       break;
     case 1:
     case 2:
@@ -109,79 +118,26 @@ function readSingle(reader: WireReader, frame: AgentFrame): void {
   else frame.goodbye = checkGoodbye(fromBinary(GoodbyeSchema, bytes));
 }
 
-/** A letter whose fields are filled while it is read. */
-type Draft = { -readonly [K in keyof Letter]: Letter[K] } & {
-  durable: boolean;
-  terms: { -readonly [K in keyof MailTerms]: MailTerms[K] } | undefined;
-};
-
-function readSend(reader: WireReader): Letter {
-  const draft: Draft = {
-    messageId: "",
-    toAgentId: "",
-    payload: NOTHING,
-    subject: NOTHING,
-    expectsReply: false,
-    inReplyTo: "",
-    timeoutMs: MESSAGE_TIMEOUT_DEFAULT_MS,
-    traceparent: NOTHING,
-    mail: undefined,
-    durable: false,
-    terms: undefined,
-  };
-  expectType(reader, LENGTH);
-  const outer = reader.enter();
-  while (reader.next()) readSendField(reader, draft);
-  reader.leave(outer);
-  expectId(draft.messageId, "message_id");
-  if (draft.durable) draft.mail = termsOf(draft);
-  return draft;
+function readSubscription(reader: WireReader): SubscriptionOrder {
+  let pattern = "";
+  let group = "";
+  let durable = false;
+  message(reader, (inner) => {
+    if (inner.field === 1) pattern = id(inner, "subscription.pattern", PATTERN_MAX);
+    else if (inner.field === 2) group = id(inner, "subscription.group", GROUP_MAX);
+    else if (inner.field === 3) {
+      expectType(inner, VARINT);
+      durable = inner.bool();
+    } else inner.skip();
+  });
+  if (!PATTERN.test(pattern)) throw new WireError("subscription.pattern is not a pattern");
+  return { pattern, group, durable };
 }
 
-function termsOf(draft: Draft): NonNullable<Draft["terms"]> {
-  draft.terms ??= { ttlMs: MAIL_TTL_DEFAULT_MS, ackWaitMs: ACK_WAIT_DEFAULT_MS };
-  return draft.terms;
-}
-
-function readSendField(reader: WireReader, draft: Draft): void {
-  switch (reader.field) {
-    case 1:
-      draft.messageId = id(reader, "message_id", MESSAGE_ID_MAX);
-      break;
-    case 2:
-      draft.toAgentId = id(reader, "to_agent_id", AGENT_ID_MAX);
-      break;
-    case 3:
-      draft.payload = payload(reader);
-      break;
-    case 4:
-      draft.subject = text(reader, "subject", SUBJECT_MAX);
-      break;
-    case 5:
-      expectType(reader, VARINT);
-      draft.expectsReply = reader.bool();
-      break;
-    case 6:
-      draft.inReplyTo = id(reader, "in_reply_to", MESSAGE_ID_MAX);
-      break;
-    case 7:
-      draft.timeoutMs = duration(reader, "timeout", 1, TIMEOUT_MAX_MS);
-      break;
-    case 8:
-      draft.traceparent = text(reader, "traceparent", TRACEPARENT_MAX);
-      break;
-    case 9:
-      draft.durable = enumUpTo(reader, "delivery_class", DURABLE) === DURABLE;
-      break;
-    case 10:
-      termsOf(draft).ttlMs = duration(reader, "ttl", TTL_MIN_MS, TTL_MAX_MS);
-      break;
-    case 11:
-      termsOf(draft).ackWaitMs = duration(reader, "ack_wait", ACK_WAIT_MIN_MS, TIMEOUT_MAX_MS);
-      break;
-    default:
-      reader.skip();
-  }
+function readCancel(reader: WireReader): string {
+  const messageId = id(reader, "send_cancels", MESSAGE_ID_MAX);
+  expectId(messageId, "send_cancels");
+  return messageId;
 }
 
 function readAck(reader: WireReader): Acknowledgement {

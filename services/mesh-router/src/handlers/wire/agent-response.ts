@@ -5,10 +5,12 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ConnectResponseSchema } from "@nexus/proto/mesh";
 import { fieldSize, fieldSizeIfAny, textSize, uintSize, type WireWriter } from "@nexus/rpc";
+import type { SendResult } from "../../domain/letter.ts";
 import type { MailDelivery } from "../../domain/mail.ts";
-import type { Message, SendResult } from "../../domain/message.ts";
-import type { AgentBatch, DrainNotice } from "../../domain/outbox.ts";
+import type { Message } from "../../domain/message.ts";
+import type { AgentBatch, DrainNotice, Note } from "../../domain/outbox.ts";
 import { OUTCOME_NUMBERS } from "../convert.ts";
+import { chainSize, writeChain } from "./chain.ts";
 import { timeSize, toTime, writeTime } from "./time.ts";
 
 /** Field numbers of ConnectResponse. */
@@ -17,6 +19,7 @@ const CANCELS = 3;
 const RESULTS = 4;
 const DELIVERIES = 5;
 const OUTCOMES = 6;
+const LONG_TAG_EXTRA = 1;
 const NOTHING = Buffer.alloc(0);
 
 /** Writes a frame for an agent. */
@@ -29,12 +32,13 @@ export function writeAgentFrame(writer: WireWriter, batch: AgentBatch, nowMs: nu
     else writeDelivery(writer, delivery, nowMs);
   }
   for (const result of batch.outcomes) writeOutcome(writer, result);
+  for (const note of batch.notes) writer.raw(encodeNote(note));
   if (batch.drain !== undefined) writer.raw(encodeDrain(batch.drain));
   return writer.take();
 }
 
 function writeDelivery(writer: WireWriter, message: Message, nowMs: number): void {
-  const { deliveryId, subject, inReplyTo, traceparent } = message;
+  const { deliveryId, subject, inReplyTo, traceparent, topic } = message;
   const from = message.sender.principalId;
   const payload = message.payload ?? NOTHING;
   const expectsReply = message.expectsReply ? 1 : 0;
@@ -50,7 +54,9 @@ function writeDelivery(writer: WireWriter, message: Message, nowMs: number): voi
       textSize(inReplyTo) +
       fieldSize(timeSize(timeout)) +
       fieldSize(timeSize(acceptTime)) +
-      fieldSizeIfAny(traceparent.length),
+      fieldSizeIfAny(traceparent.length) +
+      textSize(topic) +
+      rareSize(message, nowMs),
   );
   writer.text(1, deliveryId);
   writer.text(2, from);
@@ -61,6 +67,24 @@ function writeDelivery(writer: WireWriter, message: Message, nowMs: number): voi
   writeTime(writer, 7, timeout);
   writeTime(writer, 8, acceptTime);
   writer.bytesIfAny(9, traceparent);
+  writer.text(15, topic);
+  writeRare(writer, message, nowMs);
+}
+
+/** What few messages have: a cause, or parts. Their tags have two bytes. */
+function rareSize({ chain, part, more }: Message, nowMs: number): number {
+  if (chain === undefined && part === 0) return 0;
+  return (
+    (chain === undefined ? 0 : LONG_TAG_EXTRA + fieldSize(chainSize(chain, nowMs))) +
+    (part === 0 ? 0 : LONG_TAG_EXTRA + uintSize(part)) +
+    (more ? LONG_TAG_EXTRA + uintSize(1) : 0)
+  );
+}
+
+function writeRare(writer: WireWriter, { chain, part, more }: Message, nowMs: number): void {
+  if (chain !== undefined) writeChain(writer, chain, nowMs);
+  writer.uint(17, part);
+  writer.uint(18, more ? 1 : 0);
 }
 
 /** What changes with each try, then the envelope as it was stored. */
@@ -84,7 +108,7 @@ function writeMail(writer: WireWriter, delivery: MailDelivery, nowMs: number): v
 
 function writeOutcome(writer: WireWriter, result: SendResult): void {
   const outcome = OUTCOME_NUMBERS[result.outcome];
-  const { reason = "", position = 0 } = result;
+  const { reason = "", position = 0, receivers = 0, missed = 0, replies = 0 } = result;
   const duplicate = result.duplicate === true ? 1 : 0;
   const retryAfter = result.retryAfterMs === undefined ? undefined : toTime(result.retryAfterMs);
   writer.open(
@@ -95,7 +119,10 @@ function writeOutcome(writer: WireWriter, result: SendResult): void {
       (retryAfter === undefined ? 0 : fieldSize(timeSize(retryAfter))) +
       textSize(reason) +
       uintSize(position) +
-      uintSize(duplicate),
+      uintSize(duplicate) +
+      uintSize(receivers) +
+      uintSize(missed) +
+      uintSize(replies),
   );
   writer.text(1, result.messageId);
   writer.uint(2, outcome);
@@ -104,6 +131,19 @@ function writeOutcome(writer: WireWriter, result: SendResult): void {
   writer.text(5, reason);
   writer.uint(6, position);
   writer.uint(7, duplicate);
+  writer.uint(8, receivers);
+  writer.uint(9, missed);
+  writer.uint(10, replies);
+}
+
+function encodeNote(note: Note): Uint8Array {
+  const frame =
+    note.kind === "cancel"
+      ? { deliveryCancels: [{ deliveryId: note.deliveryId }] }
+      : {
+          subscriptionResults: [{ pattern: note.pattern, group: note.group, reason: note.reason }],
+        };
+  return toBinary(ConnectResponseSchema, create(ConnectResponseSchema, frame));
 }
 
 function encodeDrain({ reason, reconnectWithinMs }: DrainNotice): Uint8Array {

@@ -30,6 +30,7 @@ const empty = (): AgentBatch => ({
   deliveries: [],
   leftOut: 0,
   outcomes: [],
+  notes: [],
   drain: undefined,
 });
 const session = new Session({

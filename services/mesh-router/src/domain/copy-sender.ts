@@ -1,0 +1,26 @@
+import type { Sender, Unsettled } from "./message.ts";
+
+/** Remembers nothing: nobody waits for what becomes of a single copy. */
+class NoUnsettled extends Map<string, Unsettled> {
+  override set(): this {
+    return this;
+  }
+}
+
+/** Sends the copies of a message to many, whose own outcome says for how many it was taken in. */
+export class CopySender implements Sender {
+  readonly namespace: string;
+  readonly principalId: string;
+  readonly many = true;
+  readonly stream = undefined;
+  readonly unsettled = new NoUnsettled();
+
+  constructor({ namespace, principalId }: Sender) {
+    this.namespace = namespace;
+    this.principalId = principalId;
+  }
+
+  takeResult(): void {
+    // The copies' ends are counted by the metrics only.
+  }
+}
