@@ -30,8 +30,11 @@ export interface TestFleet extends AsyncDisposable {
   readonly admin: NexusClient;
   /** A user with the usual scopes, or with these; in the default namespace, or in another one. */
   createUser(options?: { scopes?: readonly string[]; namespace?: string }): Promise<TestUser>;
-  /** An identity for an agent; the same one when asked for again. */
-  createAgentIdentity(agentId: string): Promise<{ agentId: string; clientSecret: string }>;
+  /** An identity for an agent, with the usual scopes or with these; the same one when asked for again. */
+  createAgentIdentity(
+    agentId: string,
+    scopes?: readonly string[],
+  ): Promise<{ agentId: string; clientSecret: string }>;
   /** An agent inside the test's own process, with `work.echo` and `work.wait`. */
   startAgent(agentId: string, slots?: number): Promise<TestAgent>;
   /** An agent as a process of its own, that can be killed, and then started again. */
@@ -96,10 +99,15 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
   const clients: NexusClient[] = [admin];
 
   const identities = new Map<string, { agentId: string; clientSecret: string }>();
-  const createAgentIdentity = async (agentId: string) => {
+  const createAgentIdentity = async (agentId: string, scopes: readonly string[] = []) => {
     const known = identities.get(agentId);
     if (known !== undefined) return known;
-    const request = { requestId: randomUUID(), principalId: agentId, kind: PrincipalKind.AGENT };
+    const request = {
+      requestId: randomUUID(),
+      principalId: agentId,
+      kind: PrincipalKind.AGENT,
+      scopes: [...scopes],
+    };
     const { clientSecret } = await admin.principals.createPrincipal(request);
     const identity = { agentId, clientSecret };
     identities.set(agentId, identity);

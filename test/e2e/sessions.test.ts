@@ -7,10 +7,10 @@ import {
   TaskUpdateOutcome,
 } from "@nexus/proto/mesh";
 import { RegistryService } from "@nexus/proto/registry";
-import { AuthService } from "@nexus/proto/vault";
+import { AuthService, SecretService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
-import { AgentState, JobState, TaskState } from "@nexus/sdk";
-import { type AsyncQueue, createAsyncQueue, NexusError } from "@nexus/shared";
+import { AgentState, createAgent, JobState, TaskState } from "@nexus/sdk";
+import { type AsyncQueue, createAsyncQueue, createSilentLogger, NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
@@ -80,8 +80,11 @@ class BareAgent {
   }
 }
 
+/** What an agent needs to work and to read the secrets of one folder. */
+const SCOPES = ["registry:agent:*", "mesh:*:*", "vault:secret:read", "secret:app:read"];
+
 async function registerBare(agentId: string, capability: string): Promise<string> {
-  const identity = await fleet.createAgentIdentity(agentId);
+  const identity = await fleet.createAgentIdentity(agentId, SCOPES);
   const auth = createRpcClient(AuthService, channel);
   const { tokens } = await auth.grantClientToken({
     principalId: identity.agentId,
@@ -156,6 +159,52 @@ describe("an agent's session", () => {
     expect(job.state).toBe(JobState.COMPLETED);
     const { tasks } = await user.client.jobs.listTasks({ jobId });
     expect(tasks[0]?.attempts).toBe(1);
+    second.cut();
+  });
+
+  it("lets a task's secret be read under the fence that holds it, and under no older one", async () => {
+    const path = "app/for-tasks";
+    const value = Buffer.from("hush");
+    await fleet.admin.secrets.putSecret({ requestId: "put-1", path, value });
+    await fleet.admin.secrets.updateSecretMetadata({ requestId: "p-2", path, taskRequired: true });
+    const identity = await fleet.createAgentIdentity("keeper-1", SCOPES);
+    const { gateway } = fleet.stack.info;
+    const seen: unknown[] = [];
+    await using _agent = await createAgent({ ...identity, gateway, logger: createSilentLogger() })
+      .capability("secret.read@1.0.0", {}, async (ctx) => {
+        const secret = await ctx.secret(path);
+        seen.push([secret.text(), secret.version, JSON.stringify(secret)]);
+      })
+      .start();
+    const jobId = await submitTasks(user.client, [{ key: "a", capability: "secret.read" }]);
+    expect((await waitForEnd(user.client, jobId)).state).toBe(JobState.COMPLETED);
+    // The value is in no text that a log line or a result would make of it.
+    expect(seen).toEqual([["hush", 1, JSON.stringify({ path, version: 1, latestVersion: 1 })]]);
+
+    const token = await registerBare("zombie-2", "zombie.secret");
+    const first = new BareAgent("zombie-2", token);
+    await first.welcome();
+    const held = await submitTasks(user.client, [{ key: "a", capability: "zombie.secret" }]);
+    const old = await first.assignment();
+    const secrets = createRpcClient(SecretService, channel);
+    const read = ({ taskId, fence }: Assignment) =>
+      secrets.getSecret({ path, task: { taskId, fence } }, { token });
+    expect(Buffer.from((await read(old)).value)).toEqual(value);
+    const second = new BareAgent("zombie-2", token);
+    await second.welcome();
+    const fresh = await second.assignment();
+    // A verdict may be a second old.
+    await waitFor(
+      () =>
+        read(old).then(
+          () => false,
+          (error: unknown) => NexusError.is(error, "conflict", "LEASE_LOST"),
+        ),
+      { what: "the old fence to be refused" },
+    );
+    expect(Buffer.from((await read(fresh)).value)).toEqual(value);
+    second.send(completed(fresh));
+    await waitForEnd(user.client, held);
     second.cut();
   });
 

@@ -18,7 +18,7 @@ export {
 } from "./agent/agent.ts";
 export type { CapabilityOptions, JsonSchema, TaskHandler } from "./agent/capability.ts";
 export type { InboundMessage, MessageHandler, MessageOptions } from "./agent/mailbox.ts";
-export type { TaskContext, TaskInfo } from "./agent/task-context.ts";
+export type { SecretOptions, TaskContext, TaskInfo, TaskSecret } from "./agent/task-context.ts";
 export { TaskError, type TaskErrorInit } from "./agent/task-error.ts";
 export { type ClientOptions, createClient, type NexusClient } from "./client/client.ts";
 export { type WatchTaskOptions, watchTask } from "./client/watch-task.ts";

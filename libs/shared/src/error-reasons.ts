@@ -177,6 +177,8 @@ export const ERROR_REASONS = {
     "The secret takes puts with an expected version only.",
   ),
   SECRET_LIMIT: reason("exhausted", "The namespace holds as many secrets as it may."),
+  SECRET_TASK_REQUIRED: reason("forbidden", "Agents read the secret in the name of a task only."),
+  LEASE_UNVERIFIED: reason("unavailable", "The orchestrator cannot be asked who holds the task."),
   SECRET_LEASE_NOT_FOUND: reason("not_found", "The caller's lease is over, revoked, or never was."),
   SECRET_LEASE_LIMIT: reason("exhausted", "The secret has as many leases as it may."),
   DECRYPTION_FAILED: reason(

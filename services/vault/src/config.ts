@@ -34,6 +34,13 @@ const fields = {
     about:
       "Client secrets of the services as `name=secret,...`; a changed one replaces the stored one at start.",
   }),
+  orchestratorAddress: string({
+    env: "NEXUS_VAULT_ORCHESTRATOR_ADDRESS",
+    default: "127.0.0.1:7402",
+    example: "dns:///orchestrator:7402",
+    about:
+      "Where the orchestrator is; it is asked whether an agent holds the task in whose name it reads a secret. Not needed at the start.",
+  }),
   accessTokenTtlMs: durationMs({
     env: "NEXUS_VAULT_ACCESS_TOKEN_TTL_MS",
     default: HOUR_MS,

@@ -163,7 +163,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     vault,
     keyStore,
     transit: new TransitEngine(keyStore),
-    ...createSecrets({ ...shared, pool, keyring }),
+    ...createSecrets(frame, config, { ...shared, pool, keyring, keyStore, keys: signingKeys }),
     passwords: createPasswordHelper(config),
     streamMaxBytes: config.streamMaxBytes,
     sweepKeys,

@@ -66,7 +66,11 @@ export const SERVICES: Readonly<Record<ServiceName, ServiceSpec>> = {
       ORCHESTRATOR_ADDRESS: "orchestrator",
     },
   },
-  vault: { portOffset: 4, schema: "vault", upstreams: {} },
+  vault: {
+    portOffset: 4,
+    schema: "vault",
+    upstreams: { ORCHESTRATOR_ADDRESS: "orchestrator" },
+  },
   insight: { portOffset: 5, schema: "insight", upstreams: { VAULT_ADDRESS: "vault" } },
 };
 

@@ -14,6 +14,7 @@ import { Mailbox, type MessageHandler, type MessageOptions } from "./mailbox.ts"
 import { Outbox } from "./outbox.ts";
 import { Session } from "./session.ts";
 import { TaskRunner } from "./task-runner.ts";
+import { createSecretReader } from "./task-secrets.ts";
 
 /** What createAgent needs. */
 export interface AgentOptions {
@@ -189,7 +190,8 @@ async function connect(
   const outbox = new Outbox();
   const mailbox = new Mailbox({ outbox, logger });
   for (const [subject, handler] of connection.messageHandlers) mailbox.on(subject, handler);
-  const runner = new TaskRunner({ ...connection, outbox, mailbox });
+  const readSecret = createSecretReader(connection.channel, connection.credentials);
+  const runner = new TaskRunner({ ...connection, outbox, mailbox, readSecret });
   let slots = options.slots ?? 1;
   const { agentId } = options;
   const session = new Session({

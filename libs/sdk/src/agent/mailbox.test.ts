@@ -112,6 +112,7 @@ describe("createTaskContext", () => {
       timeoutMs: 1_000,
       outbox,
       mailbox,
+      readSecret: () => Promise.reject(new Error("there are no secrets here")),
       logger,
     });
     ctx.progress(Number.NaN, "counting");

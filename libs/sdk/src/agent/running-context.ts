@@ -4,6 +4,7 @@ import { fromPayload } from "../payload.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { Outbox } from "./outbox.ts";
 import type { TaskContext } from "./task-context.ts";
+import type { ReadSecret } from "./task-secrets.ts";
 
 const CHUNK_BYTES_MAX = 64 * KiB;
 /** Progress goes out at most this often a task: watchers are people. */
@@ -17,6 +18,7 @@ export interface TaskContextOptions {
   readonly timeoutMs: number;
   readonly outbox: Outbox;
   readonly mailbox: Mailbox;
+  readonly readSecret: ReadSecret;
   readonly logger: Logger;
 }
 
@@ -61,6 +63,7 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
       outbox.update({ taskId, fence, update: { case: "chunk", value } });
       chunks += 1n;
     },
+    secret: (path, which) => options.readSecret({ taskId, fence, signal }, path, which),
     send: (to, subject, body, how) => mailbox.send(to, subject, body, how),
     request: (to, subject, body, how) => mailbox.request(to, subject, body, how),
   };

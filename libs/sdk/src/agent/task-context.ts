@@ -43,6 +43,14 @@ export interface TaskContext {
    * Errors: exhausted/QUEUE_FULL when 4 MiB of this agent's chunks wait already, because the network does not keep
    * up: catch it and wait a little, or let the task fail and be tried again. invalid/PAYLOAD_TOO_LARGE. */
   stream(data: Uint8Array | string): void;
+  /** Reads a secret in the name of this task: vault returns it only while this agent holds the task. Not kept here: read it
+   * again when it is needed again, so that a new version and a revocation are noticed.
+   *
+   * Errors: conflict/LEASE_LOST when the task is somebody else's by now; forbidden/SECRET_FORBIDDEN, SCOPE_MISSING;
+   * not_found/SECRET_NOT_FOUND; precondition/SECRET_DELETED, SECRET_EXPIRED, SECRET_DESTROYED, VAULT_SEALED;
+   * unavailable when vault, or the orchestrator behind it, cannot be asked. When the lease is over it rejects with what
+   * `signal` says. */
+  secret(path: string, options?: SecretOptions): Promise<TaskSecret>;
   /** Sends a message to another agent; resolves when the receiver took it in. */
   send(toAgentId: string, subject: string, body: unknown, options?: MessageOptions): Promise<void>;
   /** Sends a message and waits for the reply. */
@@ -52,4 +60,21 @@ export interface TaskContext {
     body: unknown,
     options?: MessageOptions,
   ): Promise<unknown>;
+}
+
+/** Which version of a secret. */
+export interface SecretOptions {
+  /** Default: the newest. */
+  readonly version?: number;
+}
+
+/** A secret's value. Its text and bytes stay out of what is logged or serialised by accident. */
+export interface TaskSecret {
+  readonly path: string;
+  readonly version: number;
+  /** The newest version's number; larger when an older one was asked for. */
+  readonly latestVersion: number;
+  bytes(): Uint8Array;
+  /** The value as UTF-8. */
+  text(): string;
 }

@@ -18,6 +18,7 @@ function createRunner(): TaskRunner {
     capabilities: new Map([["hold@1.0.0", capability]]),
     outbox,
     mailbox: new Mailbox({ outbox, logger }),
+    readSecret: () => Promise.reject(new Error("there are no secrets here")),
     logger,
   });
 }

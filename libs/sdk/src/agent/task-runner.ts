@@ -7,6 +7,7 @@ import type { Mailbox } from "./mailbox.ts";
 import type { Outbox, UpdateInit } from "./outbox.ts";
 import { createTaskContext } from "./running-context.ts";
 import { TaskError } from "./task-error.ts";
+import type { ReadSecret } from "./task-secrets.ts";
 import { inTaskSpan } from "./trace.ts";
 
 const DEFAULT_TIMEOUT_MS = 300_000;
@@ -25,6 +26,7 @@ export interface TaskRunnerOptions {
   readonly capabilities: ReadonlyMap<string, Capability>;
   readonly outbox: Outbox;
   readonly mailbox: Mailbox;
+  readonly readSecret: ReadSecret;
   readonly logger: Logger;
 }
 

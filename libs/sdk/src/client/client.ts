@@ -8,6 +8,7 @@ import {
   KeyService,
   PrincipalService,
   SealService,
+  SecretService,
   type TokenSet,
   TransitService,
 } from "@nexus/proto/vault";
@@ -33,6 +34,7 @@ export interface NexusClient extends AsyncDisposable {
   readonly seal: RpcClient<typeof SealService>;
   readonly keys: RpcClient<typeof KeyService>;
   readonly transit: RpcClient<typeof TransitService>;
+  readonly secrets: RpcClient<typeof SecretService>;
   readonly registry: RpcClient<typeof RegistryService>;
   readonly jobs: RpcClient<typeof JobService>;
   readonly messaging: RpcClient<typeof MessagingService>;
@@ -70,6 +72,7 @@ export function createClient(options: ClientOptions): NexusClient {
     seal: createRpcClient(SealService, channel, common),
     keys: createRpcClient(KeyService, channel, common),
     transit: createRpcClient(TransitService, channel, common),
+    secrets: createRpcClient(SecretService, channel, common),
     registry: createRpcClient(RegistryService, channel, common),
     jobs: createRpcClient(JobService, channel, common),
     messaging: createRpcClient(MessagingService, channel, common),

@@ -26,7 +26,7 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
   ],
 };
 
-/** What each NEXUS service may do when it acts for itself; vault calls nobody. */
+/** What each NEXUS service may do when it acts for itself; vault signs its own tokens (own-tokens.ts). */
 export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
   registry: ["vault:revocation:watch", "vault:audit:append"],
   orchestrator: [

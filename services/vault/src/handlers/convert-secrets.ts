@@ -36,6 +36,7 @@ export function toSecret(secret: Secret): MessageInitShape<typeof SecretSchema> 
     latestVersion: secret.latestVersion,
     maxVersions: secret.maxVersions,
     casRequired: secret.casRequired,
+    taskRequired: secret.taskRequired,
     labels: { ...secret.labels },
     createTime: toTimestamp(secret.createdAtMs),
     updateTime: toTimestamp(secret.updatedAtMs),
@@ -70,7 +71,7 @@ export function toSecretWithVersion({ secret, version }: SecretWithVersion): {
 
 /** A lease to the wire. */
 export function toSecretLease(lease: SecretLease): MessageInitShape<typeof SecretLeaseSchema> {
-  const { leaseId, path, version, principalId, createdAtMs, expiresAtMs } = lease;
+  const { leaseId, path, version, principalId, task, createdAtMs, expiresAtMs } = lease;
   return {
     leaseId,
     path,
@@ -78,6 +79,7 @@ export function toSecretLease(lease: SecretLease): MessageInitShape<typeof Secre
     principalId,
     createTime: toTimestamp(createdAtMs),
     expireTime: toTimestamp(expiresAtMs),
+    ...(task === undefined ? {} : { task }),
   };
 }
 
@@ -88,10 +90,11 @@ export function fromPut({ path, value, expectedVersion, ttl }: PutSecretRequest)
 
 /** What a request changes. */
 export function fromPatch(request: UpdateSecretMetadataRequest): Partial<SecretSettings> {
-  const { maxVersions, casRequired, versionTtl, labels } = request;
+  const { maxVersions, casRequired, taskRequired, versionTtl, labels } = request;
   return {
     ...(maxVersions === undefined ? {} : { maxVersions }),
     ...(casRequired === undefined ? {} : { casRequired }),
+    ...(taskRequired === undefined ? {} : { taskRequired }),
     ...(versionTtl === undefined ? {} : { versionTtlMs: durationMs(versionTtl) }),
     ...(labels === undefined ? {} : { labels: labels.values }),
   };

@@ -9,8 +9,7 @@ type GetSecret = MethodImplementation<typeof SecretService.method.getSecret>;
 /** Serves SecretService.GetSecret. */
 export function createGetSecret({ secrets }: VaultHandlerDeps): GetSecret {
   return async (request, ctx) => {
-    const { path, version } = request;
-    const found = await secrets.get(requirePrincipal(ctx), path, version);
+    const found = await secrets.get(requirePrincipal(ctx), request);
     return {
       value: found.value,
       version: toSecretVersion(found.version),

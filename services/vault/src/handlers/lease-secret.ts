@@ -11,8 +11,8 @@ type LeaseSecret = MethodImplementation<typeof SecretService.method.leaseSecret>
 export function createLeaseSecret({ secretLeases, digestBody }: VaultHandlerDeps): LeaseSecret {
   return async (request, ctx) => {
     const key = requestKey(ctx, LeaseSecretRequestSchema, request, digestBody);
-    const { path, version, ttl } = request;
-    const wish = { path, version, ttlMs: fromLeaseTtl(ttl) };
+    const { path, version, task, ttl } = request;
+    const wish = { path, version, task, ttlMs: fromLeaseTtl(ttl) };
     const taken = await secretLeases.take(requirePrincipal(ctx), wish, key);
     return {
       lease: toSecretLease(taken.lease),

@@ -17,7 +17,7 @@ const LIFE_MAX = "30 days";
 
 const COLUMNS = `
   l.lease_id AS "leaseId", l.namespace, l.path, l.version, l.principal_id AS "principalId",
-  l.created_at AS "createdAt", l.expires_at AS "expiresAt"`;
+  l.task_id AS "taskId", l.fence, l.created_at AS "createdAt", l.expires_at AS "expiresAt"`;
 const IN_FORCE = "l.expires_at > clock_timestamp()";
 const HELD = `l.lease_id = $1 AND l.namespace = $2 AND l.principal_id = $3 AND ${IN_FORCE}`;
 
@@ -26,8 +26,8 @@ const FIND = `SELECT ${COLUMNS} FROM secret_leases l WHERE ${HELD}`;
 // least() leaves a version out that never expires.
 const INSERT = `
   INSERT INTO secret_leases
-    (lease_id, namespace, secret_id, version, path, principal_id, expires_at)
-  SELECT $1, $2, v.secret_id, v.version, $5, $6,
+    (lease_id, namespace, secret_id, version, path, principal_id, task_id, fence, expires_at)
+  SELECT $1, $2, v.secret_id, v.version, $5, $6, $8, $9,
     least(clock_timestamp() + $7 * interval '1 millisecond', v.expires_at)
   FROM secret_versions v WHERE v.secret_id = $3 AND v.version = $4`;
 
@@ -66,11 +66,13 @@ interface Row {
   readonly path: string;
   readonly version: number;
   readonly principalId: string;
+  readonly taskId: string | null;
+  readonly fence: string | null;
   readonly createdAt: Date;
   readonly expiresAt: Date;
 }
 
-function toLease({ createdAt, expiresAt, ...row }: Row): SecretLease {
+function toLease({ taskId, fence, createdAt, expiresAt, ...row }: Row): SecretLease {
   const { leaseId, namespace, path, version, principalId } = row;
   return {
     leaseId,
@@ -78,6 +80,7 @@ function toLease({ createdAt, expiresAt, ...row }: Row): SecretLease {
     path,
     version,
     principalId,
+    task: taskId === null || fence === null ? undefined : { taskId, fence: BigInt(fence) },
     createdAtMs: createdAt.getTime(),
     expiresAtMs: expiresAt.getTime(),
   };
@@ -131,9 +134,10 @@ export function createSecretLeaseTable(pool: Pool): SecretLeaseTable {
 /** Binds the leases to a transaction. */
 export function createSecretLeaseWriter(client: Queryable): SecretLeaseWriter {
   return {
-    async insert({ leaseId, namespace, secretId, version, path, principalId, ttlMs }) {
+    async insert({ leaseId, namespace, secretId, version, path, principalId, task, ttlMs }) {
       const values = [leaseId, namespace, secretId, version, path, principalId, ttlMs];
-      await client.query(INSERT, values);
+      const held = [task?.taskId ?? null, task?.fence.toString() ?? null];
+      await client.query(INSERT, [...values, ...held]);
     },
     async countOf(secretId) {
       return (await client.query<{ count: number }>(COUNT, [secretId])).rows[0]?.count ?? 0;

@@ -5,6 +5,7 @@ import type { Secret, SecretVersion, StoredSecretVersion } from "../domain/secre
 export const SECRET_COLUMNS = `
   s.namespace, s.path, s.secret_id AS "secretId", s.latest_version AS "latestVersion",
   s.max_versions AS "maxVersions", s.cas_required AS "casRequired",
+  s.task_required AS "taskRequired",
   s.version_ttl_ms AS "versionTtlMs", s.labels, s.created_at AS "createdAt",
   s.updated_at AS "updatedAt"`;
 
@@ -29,6 +30,7 @@ export interface SecretRow {
   readonly latestVersion: number;
   readonly maxVersions: number;
   readonly casRequired: boolean;
+  readonly taskRequired: boolean;
   readonly versionTtlMs: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: Date;
@@ -63,6 +65,7 @@ export function toSecret(row: SecretRow): Secret {
     latestVersion: row.latestVersion,
     maxVersions: row.maxVersions,
     casRequired: row.casRequired,
+    taskRequired: row.taskRequired,
     versionTtlMs: Number(row.versionTtlMs),
     labels: row.labels,
     createdAtMs: row.createdAt.getTime(),

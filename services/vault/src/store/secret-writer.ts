@@ -54,6 +54,7 @@ const UPDATE = `
     cas_required = coalesce($3, s.cas_required),
     version_ttl_ms = coalesce($4, s.version_ttl_ms),
     labels = coalesce($5, s.labels),
+    task_required = coalesce($6, s.task_required),
     updated_at = clock_timestamp()
   WHERE s.secret_id = $1 RETURNING ${SECRET_COLUMNS}`;
 
@@ -149,11 +150,12 @@ export function createSecretWriter(client: Queryable): SecretWriter {
 }
 
 function patchValues(patch: Partial<SecretSettings>): readonly unknown[] {
-  const { maxVersions, casRequired, versionTtlMs, labels } = patch;
+  const { maxVersions, casRequired, taskRequired, versionTtlMs, labels } = patch;
   return [
     maxVersions ?? null,
     casRequired ?? null,
     versionTtlMs ?? null,
     labels === undefined ? null : JSON.stringify(labels),
+    taskRequired ?? null,
   ];
 }

@@ -1,5 +1,8 @@
 import { matchesScope, type Namespace } from "@nexus/shared";
-import { secretForbidden } from "./secret-errors.ts";
+import type { PrincipalKind } from "../principal.ts";
+import type { Secret } from "./secret.ts";
+import { secretForbidden, secretTaskRequired } from "./secret-errors.ts";
+import type { SecretTask } from "./task-fence.ts";
 
 /** What a caller may do at a path, besides what the method's own scope says. */
 export type SecretVerb = "read" | "write" | "delete" | "destroy" | "revoke";
@@ -8,6 +11,7 @@ export type SecretVerb = "read" | "write" | "delete" | "destroy" | "revoke";
 export interface SecretCaller {
   readonly namespace: Namespace;
   readonly principalId: string;
+  readonly kind: PrincipalKind;
   readonly scopes: readonly string[];
 }
 
@@ -20,6 +24,15 @@ export function maySecret(caller: SecretCaller, verb: SecretVerb, path: string):
 /** Errors: forbidden/SECRET_FORBIDDEN, before anything is looked up: the answer does not say whether the path exists. */
 export function assertMaySecret(caller: SecretCaller, verb: SecretVerb, path: string): void {
   if (!maySecret(caller, verb, path)) throw secretForbidden(scopeFor(verb, path));
+}
+
+/** Refuses an agent that reads for no task what is there for tasks only. Errors: forbidden/SECRET_TASK_REQUIRED. */
+export function assertTaskGiven(
+  { kind }: SecretCaller,
+  { taskRequired }: Secret,
+  task: SecretTask | undefined,
+): void {
+  if (taskRequired && kind === "agent" && task === undefined) throw secretTaskRequired();
 }
 
 /** Of the first segment, which the contract lets be nothing but a word of a scope. */

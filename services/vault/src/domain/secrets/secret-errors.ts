@@ -103,3 +103,32 @@ export function secretLeaseLimit(): NexusError {
     message: "There are as many leases on the secret as there may be.",
   });
 }
+
+/** The task that the caller reads for is not its own, or not any more. */
+export function leaseLost(cause: string): NexusError {
+  return new NexusError({
+    kind: "conflict",
+    reason: "LEASE_LOST",
+    message: "You do not hold the task in whose name you read: stop it.",
+    details: { metadata: { cause } },
+  });
+}
+
+/** Nobody can say whether the caller holds the task. */
+export function leaseUnverified(cause: unknown): NexusError {
+  return new NexusError({
+    kind: "unavailable",
+    reason: "LEASE_UNVERIFIED",
+    message: "The orchestrator cannot be asked whether you hold the task; try again.",
+    cause,
+  });
+}
+
+/** Agents read the secret for tasks only. */
+export function secretTaskRequired(): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "SECRET_TASK_REQUIRED",
+    message: "An agent reads this secret only in the name of a task that it holds.",
+  });
+}

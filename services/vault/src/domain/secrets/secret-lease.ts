@@ -1,12 +1,15 @@
 import type { Namespace } from "@nexus/shared";
 import type { Page, PageOf } from "../page.ts";
 import type { PathRange, SecretName } from "./secret.ts";
+import type { SecretTask } from "./task-fence.ts";
 
 /** Says that a principal holds a value, and until when. */
 export interface SecretLease extends SecretName {
   readonly leaseId: string;
   readonly version: number;
   readonly principalId: string;
+  /** Undefined: it was taken for no task. */
+  readonly task: SecretTask | undefined;
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
 }
@@ -17,6 +20,7 @@ export interface NewSecretLease extends SecretName {
   readonly secretId: string;
   readonly version: number;
   readonly principalId: string;
+  readonly task: SecretTask | undefined;
   readonly ttlMs: number;
 }
 

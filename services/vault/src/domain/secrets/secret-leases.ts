@@ -3,7 +3,7 @@ import type { Page, PageOf } from "../page.ts";
 import type { Mutations, RequestKey, Transaction } from "../ports.ts";
 import { assertState, type PathRange } from "./secret.ts";
 import type { SecretCaller } from "./secret-access.ts";
-import { assertMaySecret, maySecret } from "./secret-access.ts";
+import { assertMaySecret, assertTaskGiven, maySecret } from "./secret-access.ts";
 import {
   secretLeaseLimit,
   secretLeaseNotFound,
@@ -11,12 +11,14 @@ import {
   secretVersionNotFound,
 } from "./secret-errors.ts";
 import type { SecretLease, SecretLeaseTable } from "./secret-lease.ts";
-import type { SecretStore, SecretValue } from "./secret-store.ts";
+import type { SecretRead, SecretStore, SecretValue } from "./secret-store.ts";
+import { claimOf, type TaskFence } from "./task-fence.ts";
 
 /** What SecretLeases needs. */
 export interface SecretLeasesOptions {
   readonly leases: SecretLeaseTable;
   readonly secrets: SecretStore;
+  readonly fence: TaskFence;
   readonly mutations: Mutations;
   readonly ids: Ids;
   readonly events: SecretLeaseEvents;
@@ -28,10 +30,7 @@ export interface SecretLeaseEvents {
 }
 
 /** Which version a caller wants to hold, and for how long. */
-export interface LeaseWish {
-  readonly path: string;
-  /** 0: the newest. */
-  readonly version: number;
+export interface LeaseWish extends SecretRead {
   readonly ttlMs: number;
 }
 
@@ -57,25 +56,29 @@ export class SecretLeases {
     wish: LeaseWish,
     request: RequestKey,
   ): Promise<SecretValue & { readonly lease: SecretLease }> {
-    const { path } = wish;
+    const { path, task } = wish;
     assertMaySecret(caller, "read", path);
-    const { mutations, leases, secrets } = this.#options;
+    const { mutations, leases, secrets, fence } = this.#options;
+    if (task !== undefined) await fence.assertHolds(claimOf(caller, task));
     const { value: taken } = await mutations.run(request, (tx) => this.#insert(tx, caller, wish));
     const lease = await leases.find({ ...caller, leaseId: taken.leaseId });
     if (lease === undefined) throw secretLeaseNotFound();
-    return { ...(await secrets.get(caller, path, lease.version)), lease };
+    // Asks for the task once more, which costs nothing while the answer may be kept.
+    return { ...(await secrets.get(caller, { ...wish, version: lease.version })), lease };
   }
 
-  /** Errors: not_found/SECRET_LEASE_NOT_FOUND; forbidden/SECRET_FORBIDDEN. */
+  /** Errors: not_found/SECRET_LEASE_NOT_FOUND; forbidden/SECRET_FORBIDDEN; conflict/LEASE_LOST and
+   * unavailable/LEASE_UNVERIFIED when it was taken for a task. */
   async renew(
     caller: SecretCaller,
     { leaseId, ttlMs }: { readonly leaseId: string; readonly ttlMs: number },
   ): Promise<{ readonly lease: SecretLease; readonly latestVersion: number }> {
-    const { leases } = this.#options;
+    const { leases, fence } = this.#options;
     const held = { ...caller, leaseId };
     const lease = await leases.find(held);
     if (lease === undefined) throw secretLeaseNotFound();
     assertMaySecret(caller, "read", lease.path);
+    if (lease.task !== undefined) await fence.assertHolds(claimOf(caller, lease.task));
     const renewed = await leases.renew(held, ttlMs);
     if (renewed === undefined) throw secretLeaseNotFound();
     return renewed;
@@ -114,12 +117,14 @@ export class SecretLeases {
 
   async #insert(
     { secrets, secretLeases }: Transaction,
-    { namespace, principalId }: SecretCaller,
-    { path, version, ttlMs }: LeaseWish,
+    caller: SecretCaller,
+    { path, version, task, ttlMs }: LeaseWish,
   ): Promise<Pick<SecretLease, "leaseId">> {
+    const { namespace, principalId } = caller;
     // The row is locked, so that nobody deletes the version, or counts, at the same time.
     const secret = await secrets.lock({ namespace, path });
     if (secret === undefined) throw secretNotFound();
+    assertTaskGiven(caller, secret, task);
     const number = version === 0 ? secret.latestVersion : version;
     const [wanted] = await secrets.lockVersions(secret, [number]);
     if (wanted === undefined) throw secretVersionNotFound();
@@ -128,7 +133,7 @@ export class SecretLeases {
       throw secretLeaseLimit();
     }
     const leaseId = this.#options.ids.next("slease");
-    await secretLeases.insert({ ...secret, leaseId, version: number, principalId, ttlMs });
+    await secretLeases.insert({ ...secret, leaseId, version: number, principalId, task, ttlMs });
     return { leaseId };
   }
 }

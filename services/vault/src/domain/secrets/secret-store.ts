@@ -13,7 +13,7 @@ import type {
   StaleSecretVersion,
 } from "./secret.ts";
 import { assertReadable, assertState } from "./secret.ts";
-import { assertMaySecret, maySecret, type SecretCaller } from "./secret-access.ts";
+import { assertMaySecret, assertTaskGiven, maySecret, type SecretCaller } from "./secret-access.ts";
 import {
   secretCasRequired,
   secretLimit,
@@ -22,6 +22,7 @@ import {
   secretVersionNotFound,
 } from "./secret-errors.ts";
 import type { SecretSealer } from "./secret-sealer.ts";
+import { claimOf, type SecretTask, type TaskFence } from "./task-fence.ts";
 
 /** Business events of secrets. Paths go to the log, values nowhere. */
 export interface SecretEvents {
@@ -38,6 +39,7 @@ export interface SecretStoreOptions {
   readonly secrets: SecretReader;
   readonly mutations: Mutations;
   readonly sealer: SecretSealer;
+  readonly fence: TaskFence;
   readonly events: SecretEvents;
   readonly ids: Ids;
 }
@@ -64,6 +66,15 @@ export interface SecretWithVersion {
 /** A value that was read. */
 export interface SecretValue extends SecretWithVersion {
   readonly value: Buffer;
+}
+
+/** A version that is to be read. */
+export interface SecretRead {
+  readonly path: string;
+  /** 0: the newest. */
+  readonly version: number;
+  /** In the name of which task. */
+  readonly task?: SecretTask | undefined;
 }
 
 /** Versions of a secret that are to change. */
@@ -116,17 +127,19 @@ export class SecretStore {
     });
   }
 
-  /** Version 0 is the newest. Errors: not_found/SECRET_NOT_FOUND, SECRET_VERSION_NOT_FOUND; precondition/SECRET_DELETED,
-   * SECRET_EXPIRED, SECRET_DESTROYED, VAULT_SEALED; data_loss/SEALED_KEY_UNREADABLE. */
-  async get(caller: SecretCaller, path: string, version: number): Promise<SecretValue> {
-    assertMaySecret(caller, "read", path);
-    const name = nameOf(caller, path);
+  /** Errors: conflict/LEASE_LOST; unavailable/LEASE_UNVERIFIED; forbidden/SECRET_TASK_REQUIRED; not_found/SECRET_NOT_FOUND,
+   * SECRET_VERSION_NOT_FOUND; precondition/SECRET_DELETED, SECRET_EXPIRED, SECRET_DESTROYED, VAULT_SEALED;
+   * data_loss/SEALED_KEY_UNREADABLE. */
+  async get(caller: SecretCaller, read: SecretRead): Promise<SecretValue> {
+    assertMaySecret(caller, "read", read.path);
+    const { task } = read;
+    if (task !== undefined) await this.#options.fence.assertHolds(claimOf(caller, task));
     try {
-      return await this.#open(name, version);
+      return await this.#open(caller, read);
     } catch (error) {
       if (!NexusError.is(error, "data_loss")) throw error;
       // The key above may have gone between the reading and the opening, after a rewrap; the row says it by now.
-      return this.#open(name, version);
+      return this.#open(caller, read);
     }
   }
 
@@ -237,11 +250,12 @@ export class SecretStore {
     if (unreadable > 0) events.secretsUnreadable(unreadable);
   }
 
-  async #open(name: SecretName, number: number): Promise<SecretValue> {
+  async #open(caller: SecretCaller, read: SecretRead): Promise<SecretValue> {
     const { secrets, sealer } = this.#options;
-    const found = await secrets.findVersion(name, number);
+    const found = await secrets.findVersion(nameOf(caller, read.path), read.version);
     if (found === undefined) throw secretNotFound();
     const { secret, version } = found;
+    assertTaskGiven(caller, secret, read.task);
     assertReadable(version);
     const place = { ...secret, version: version.version };
     return { secret, version, value: await sealer.open(place, version.sealed) };

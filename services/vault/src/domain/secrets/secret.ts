@@ -18,6 +18,8 @@ export interface SecretName {
 export interface SecretSettings {
   readonly maxVersions: number;
   readonly casRequired: boolean;
+  /** Agents read it in the name of a task that they hold, or not at all. */
+  readonly taskRequired: boolean;
   /** 0: for ever. */
   readonly versionTtlMs: number;
   readonly labels: Readonly<Record<string, string>>;
