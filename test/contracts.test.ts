@@ -1,7 +1,7 @@
 /** What every contract promises beside what buf lint sees: scopes, retry safety, paging. */
 import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
-import { allowed_callers, internal, required_scope } from "@nexus/proto/common";
+import { allowed_callers, internal, required_scope, resource_field } from "@nexus/proto/common";
 import * as gateway from "@nexus/proto/gateway";
 import * as insight from "@nexus/proto/insight";
 import * as kms from "@nexus/proto/kms";
@@ -46,6 +46,10 @@ function nameOf(method: DescMethod): string {
   return `${method.parent.name}.${method.name}`;
 }
 
+function fieldOf(method: DescMethod): string {
+  return getOption(method, resource_field);
+}
+
 function hasField(message: DescMethod["input"], name: string): boolean {
   return message.fields.some((field) => field.name === name);
 }
@@ -62,6 +66,31 @@ describe("contracts", () => {
     });
     expect(bad.map(nameOf)).toEqual([]);
     expect(methods.length).toBeGreaterThan(0);
+  });
+
+  it("say of what the call is about wherever it names a key, so that policies are asked", () => {
+    const namesOne = ({ input, parent }: DescMethod) =>
+      input.fields.some(({ name }) => name === "key_name") ||
+      (parent.name === "KeyService" && hasField(input, "name"));
+    const silent = methods.filter((method) => namesOne(method) && fieldOf(method) === "");
+    expect(silent.map(nameOf)).toEqual([]);
+    const named = methods.filter((method) => !["", "*"].includes(fieldOf(method)));
+    expect(named.length).toBeGreaterThan(0);
+    const missing = named.filter((method) => {
+      const path = fieldOf(method).split(".");
+      const last = path.pop() ?? "";
+      const message = path.reduce<DescMethod["input"] | undefined>(
+        (inner, step) => inner?.fields.find(({ name }) => name === step)?.message,
+        method.input,
+      );
+      return message === undefined || !hasField(message, last);
+    });
+    expect(missing.map(nameOf)).toEqual([]);
+    // Where nobody asks about resources, no statement may speak of them; vault refuses such a policy.
+    const scopes = methods
+      .filter((method) => fieldOf(method) !== "")
+      .map((method) => getOption(method, required_scope));
+    for (const scope of scopes) expect(scope).toMatch(/^vault:(key|transit|secret):/);
   });
 
   it("let nobody without a token do more than sign in, read public facts, or bring the root key", () => {

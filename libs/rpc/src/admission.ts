@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { matchesScope, NexusError } from "@nexus/shared";
+import { holdsScope, matchesScope, NexusError } from "@nexus/shared";
 import type { Principal, TokenVerifier } from "./principal.ts";
-import { AUTHENTICATED, PUBLIC, scopeOf } from "./server/method-plan.ts";
+import { AUTHENTICATED, PUBLIC, resourceFieldOf, scopeOf } from "./server/method-plan.ts";
 
 /** Who makes a call. */
 export interface Caller {
@@ -29,7 +29,8 @@ export async function admitCall(
 ): Promise<Caller> {
   const scope = scopeOf(call.method);
   const caller = await identifyCaller(scope, call);
-  if (scope !== PUBLIC) assertScope(caller.principal, scope);
+  const checksResource = resourceFieldOf(call.method) !== "";
+  if (scope !== PUBLIC) assertScope(caller.principal, { scope, checksResource });
   return caller;
 }
 
@@ -46,20 +47,31 @@ export async function identifyCaller(
   return { principal: await verifier.verify(token), token };
 }
 
-/** Errors: forbidden/SCOPE_MISSING, with the needed scope in the metadata. */
-export function assertScope(principal: Principal | undefined, scope: string): void {
-  if (
-    principal !== undefined &&
-    (scope === AUTHENTICATED || matchesScope(principal.scopes, scope))
-  ) {
-    return;
-  }
+/** What a method requires, as its plan says. */
+export interface ScopeDemand {
+  readonly scope: string;
+  readonly checksResource: boolean;
+}
+
+/** Lets nothing through by default: the scope has to be granted, and not denied. One that is held on some resources only
+ * is enough where the handler checks the resource.
+ *
+ * Errors: forbidden/SCOPE_MISSING, with the needed scope in the metadata. */
+export function assertScope(principal: Principal | undefined, demand: ScopeDemand): void {
+  if (principal !== undefined && isHeld(principal, demand)) return;
+  const { scope } = demand;
   throw new NexusError({
     kind: "forbidden",
     reason: "SCOPE_MISSING",
     message: `The token lacks the scope ${scope}.`,
     details: { metadata: { required_scope: scope } },
   });
+}
+
+function isHeld(principal: Principal, { scope, checksResource }: ScopeDemand): boolean {
+  if (scope === AUTHENTICATED || holdsScope(principal, scope)) return true;
+  if (!checksResource || matchesScope(principal.deniedScopes ?? [], scope)) return false;
+  return matchesScope(principal.limitedScopes ?? [], scope);
 }
 
 /** Errors: forbidden/SERVICE_ONLY. */

@@ -20,7 +20,7 @@ export {
   type TokenVerifier,
 } from "./principal.ts";
 export { requirePrincipal } from "./require-principal.ts";
-export { callersOf, scopeOf } from "./server/method-plan.ts";
+export { callersOf, resourceFieldOf, scopeOf } from "./server/method-plan.ts";
 export type { RawCall, RawRelay } from "./server/raw-relay.ts";
 export {
   type AddOptions,

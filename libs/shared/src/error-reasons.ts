@@ -110,6 +110,11 @@ export const ERROR_REASONS = {
   NAMESPACE_FORBIDDEN: reason("forbidden", "The caller may not act in the namespace it names."),
   PRINCIPAL_IS_CALLER: reason("precondition", "A principal cannot do this to itself."),
   PRINCIPAL_NOT_AGENT: reason("precondition", "Only an agent has a client secret to rotate."),
+  ROLE_NOT_FOUND: reason("not_found", "The namespace has no such role."),
+  ROLE_IN_USE: reason("precondition", "A principal has the role, or a policy is for it."),
+  POLICY_NOT_FOUND: reason("not_found", "The namespace has no such policy."),
+  ACCESS_LIMIT: reason("exhausted", "The namespace has as many roles or policies as it may."),
+  ACCESS_TOO_LARGE: reason("precondition", "A principal's token would carry too many scopes."),
   SCOPE_ESCALATION: reason("forbidden", "A scope is beyond what the caller's own token holds."),
   SECRET_ALREADY_RETURNED: reason(
     "exists",

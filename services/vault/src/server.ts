@@ -9,6 +9,7 @@ import {
 } from "@nexus/identity";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import {
+  AccessService,
   AuditIntakeService,
   AuditLogService,
   AuthService,
@@ -33,6 +34,7 @@ import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
 import { createAuditIntakeHandlers, createAuditLogHandlers } from "./handlers/audit.ts";
 import {
+  createAccessHandlers,
   createAuthHandlers,
   createKeyHandlers,
   createPrincipalHandlers,
@@ -88,6 +90,7 @@ export async function startServer(
     );
     frame.server.add(AuthService, createAuthHandlers(parts));
     frame.server.add(PrincipalService, createPrincipalHandlers(parts));
+    frame.server.add(AccessService, createAccessHandlers(parts));
     frame.server.add(SealService, createSealHandlers(parts));
     frame.server.add(KeyService, createKeyHandlers(parts));
     frame.server.add(TransitService, createTransitHandlers(parts));
@@ -140,7 +143,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   const verified = createRevocationSet();
   const shared = { transactions, mutations, crypto, events, ids, tokens: TOKEN_FORMAT };
   const identity = createIdentity(frame, config, { pool, verified, shared });
-  const { principals, revocations, signingKeys, auth, directory } = identity;
+  const { principals, revocations, signingKeys } = identity;
   const { vault, keyring, keyStore, sweepKeys, showSeal } = createSealing(frame, config, {
     pool,
     shared,
@@ -157,9 +160,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   return {
     auditor,
     audit,
-    auth,
-    directory,
-    signingKeys,
+    ...identity,
     vault,
     keyStore,
     transit: new TransitEngine(keyStore),
@@ -169,7 +170,6 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     sweepKeys,
     showSeal,
     mutations,
-    revocations,
     events,
     digestBody,
     verified,
@@ -193,15 +193,17 @@ function createGate(concurrency: number, queueMax: number): AdmissionGate {
 }
 
 /** Everything that a first call needs: what verifies tokens, and, with a root key, all keys and the principals. Repeatable. */
-async function openParts({ signingKeys, revocations, vault }: Parts): Promise<void> {
+async function openParts({ signingKeys, revocations, book, vault }: Parts): Promise<void> {
   await signingKeys.reload();
   await revocations.refresh();
+  await book.refresh();
   await vault.start();
 }
 
 function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
   const specs = vaultLoops({
     revocations: parts.revocations,
+    book: parts.book,
     signingKeys: parts.signingKeys,
     auditLog: parts.audit.auditLog,
     auditFeed: parts.audit.auditFeed,

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { Health, HealthCheckResponse_ServingStatus } from "@nexus/proto/grpc-health";
 import {
+  AccessService,
   AuditIntakeService,
   AuditLogService,
   AuthService,
@@ -30,6 +31,7 @@ export interface Replica {
   readonly channel: RpcChannel;
   readonly auth: RpcClient<typeof AuthService>;
   readonly principals: RpcClient<typeof PrincipalService>;
+  readonly access: RpcClient<typeof AccessService>;
   readonly seal: RpcClient<typeof SealService>;
   readonly keys: RpcClient<typeof KeyService>;
   readonly transit: RpcClient<typeof TransitService>;
@@ -83,6 +85,7 @@ async function connect(service: RunningService): Promise<Replica> {
     channel,
     auth: createRpcClient(AuthService, channel),
     principals: createRpcClient(PrincipalService, channel),
+    access: createRpcClient(AccessService, channel),
     seal: createRpcClient(SealService, channel),
     keys: createRpcClient(KeyService, channel),
     transit: createRpcClient(TransitService, channel),
@@ -131,7 +134,11 @@ export interface Agent extends Session {
 export async function createAgent(
   replica: Replica,
   admin: Session,
-  init: { readonly principalId?: string; readonly scopes?: string[] } = {},
+  init: {
+    readonly principalId?: string;
+    readonly scopes?: string[];
+    readonly roles?: string[];
+  } = {},
 ): Promise<Agent> {
   const principalId = init.principalId ?? `agent-${++counter}`;
   const { clientSecret } = await replica.principals.createPrincipal(
@@ -140,6 +147,7 @@ export async function createAgent(
       principalId,
       kind: PrincipalKind.AGENT,
       scopes: init.scopes ?? [],
+      roles: init.roles ?? [],
     },
     admin,
   );
@@ -152,6 +160,7 @@ export async function createUser(
   init: {
     readonly principalId?: string;
     readonly scopes?: string[];
+    readonly roles?: string[];
     readonly password?: string;
     readonly namespace?: string;
   } = {},
@@ -164,6 +173,7 @@ export async function createUser(
       principalId,
       kind: PrincipalKind.USER,
       scopes: init.scopes ?? [],
+      roles: init.roles ?? [],
       password,
       namespace,
     },

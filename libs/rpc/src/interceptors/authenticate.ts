@@ -22,7 +22,7 @@ export function createAuthenticate(verifier: TokenVerifier): Interceptor {
     state.swapToken = async (newToken) => {
       const principal = await verifier.verify(newToken);
       assertSamePrincipal(state.principal, principal);
-      assertScope(principal, plan.scope);
+      assertScope(principal, plan);
       guard.release();
       state.principal = principal;
       state.token = newToken;

@@ -5,7 +5,13 @@ import {
   hasOption,
   type Message,
 } from "@bufbuild/protobuf";
-import { allowed_callers, audited, internal, required_scope } from "@nexus/proto/common";
+import {
+  allowed_callers,
+  audited,
+  internal,
+  required_scope,
+  resource_field,
+} from "@nexus/proto/common";
 import { isRequestStream, isResponseStream, methodPath } from "../wire/codec.ts";
 
 /** Scope word of a method that needs no token. */
@@ -28,6 +34,8 @@ export interface MethodPlan {
   readonly responseStream: boolean;
   /** `public`, `authenticated`, or the scope a token must hold. */
   readonly scope: string;
+  /** True when the handler asks the caller's policies for each resource, so that a scope on some of them is enough here. */
+  readonly checksResource: boolean;
   /** True when only NEXUS services may call it, whatever scopes others hold. */
   readonly internal: boolean;
   /** Services that may call it directly, or `anyone`; beside those that every public contract is open to. */
@@ -65,6 +73,7 @@ export function planService(
     requestStream: isRequestStream(method),
     responseStream: isResponseStream(method),
     scope: scopeOf(method),
+    checksResource: resourceFieldOf(method) !== "",
     internal: getOption(service, internal),
     callers: callersOf(method),
     audited: method.proto.options !== undefined && getOption(method, audited),
@@ -98,6 +107,11 @@ export function callersOf(method: DescMethod): readonly string[] {
 
 function isOpen({ parent }: DescMethod): boolean {
   return OPEN_PACKAGES.some((name) => parent.typeName.startsWith(name));
+}
+
+/** Returns the request field that names what the method is about; empty when its handler asks about no resource. */
+export function resourceFieldOf(method: DescMethod): string {
+  return method.proto.options === undefined ? "" : getOption(method, resource_field);
 }
 
 /** Any decoded message, when its type is known by the plan only. */

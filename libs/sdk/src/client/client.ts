@@ -4,6 +4,7 @@ import { MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
+  AccessService,
   AuthService,
   KeyService,
   PrincipalService,
@@ -31,6 +32,7 @@ export interface ClientOptions {
 export interface NexusClient extends AsyncDisposable {
   readonly auth: RpcClient<typeof AuthService>;
   readonly principals: RpcClient<typeof PrincipalService>;
+  readonly access: RpcClient<typeof AccessService>;
   readonly seal: RpcClient<typeof SealService>;
   readonly keys: RpcClient<typeof KeyService>;
   readonly transit: RpcClient<typeof TransitService>;
@@ -69,6 +71,7 @@ export function createClient(options: ClientOptions): NexusClient {
   return {
     auth: createRpcClient(AuthService, channel, common),
     principals: createRpcClient(PrincipalService, channel, common),
+    access: createRpcClient(AccessService, channel, common),
     seal: createRpcClient(SealService, channel, common),
     keys: createRpcClient(KeyService, channel, common),
     transit: createRpcClient(TransitService, channel, common),

@@ -4,6 +4,7 @@ import { AgentSessionService, DeadMessageService, MessagingService } from "@nexu
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
+  AccessService,
   AuditLogService,
   AuthService,
   KeyService,
@@ -23,6 +24,7 @@ export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "
 export const ROUTES: readonly { readonly desc: DescService; readonly upstream: Upstream }[] = [
   { desc: AuthService, upstream: "vault" },
   { desc: PrincipalService, upstream: "vault" },
+  { desc: AccessService, upstream: "vault" },
   { desc: SealService, upstream: "vault" },
   { desc: KeyService, upstream: "vault" },
   { desc: TransitService, upstream: "vault" },

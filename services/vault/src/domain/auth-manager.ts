@@ -31,6 +31,7 @@ import type {
 import type { RevocationRecord } from "./revocation.ts";
 import type { RevocationLog } from "./revocation-log.ts";
 import { revokeFamily, revokeNamespace, revokePrincipal } from "./revoke.ts";
+import { effectiveScopes } from "./scope-sets.ts";
 import type { SigningKeyRing } from "./signing-key-ring.ts";
 
 /** What an AuthManager needs. */
@@ -195,7 +196,10 @@ export class AuthManager {
       namespace: principal.namespace,
       principalId: principal.principalId,
       kind: principal.kind,
-      scopes: principal.scopes,
+      scopes: effectiveScopes(principal),
+      roles: principal.roles,
+      deniedScopes: principal.deniedScopes,
+      limitedScopes: principal.limitedScopes,
       tokenId: ids.next("tok"),
       familyId,
       issuedAtMs,

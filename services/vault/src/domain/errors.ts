@@ -75,6 +75,61 @@ export function scopeEscalation(scope: string): NexusError {
   });
 }
 
+/** The namespace has no such role. */
+export function roleNotFound(name: string): NexusError {
+  return new NexusError({
+    kind: "not_found",
+    reason: "ROLE_NOT_FOUND",
+    message: `The namespace has no role ${name}.`,
+  });
+}
+
+/** Somebody has the role, or a policy is for it. */
+export function roleInUse(): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "ROLE_IN_USE",
+    message: "A principal has this role or a policy is for it; take it from them first.",
+  });
+}
+
+/** The namespace has no such policy. */
+export function policyNotFound(name: string): NexusError {
+  return new NexusError({
+    kind: "not_found",
+    reason: "POLICY_NOT_FOUND",
+    message: `The namespace has no policy ${name}.`,
+  });
+}
+
+/** The namespace is full of them. */
+export function tooManyRules(what: string, max: number): NexusError {
+  return new NexusError({
+    kind: "exhausted",
+    reason: "ACCESS_LIMIT",
+    message: `A namespace has at most ${max} ${what}.`,
+  });
+}
+
+/** A token has to fit into a header. */
+export function accessTooLarge(principalId: string, max: number): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "ACCESS_TOO_LARGE",
+    message: `The token of ${principalId} would carry more than ${max} scopes, granted and denied.`,
+  });
+}
+
+/** A policy denies it, or nothing allows it for this resource. */
+export function accessDenied(action: string): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "ACCESS_DENIED",
+    message: `You may not do ${action} to this resource.`,
+    details: { metadata: { required_scope: action } },
+  });
+}
+
 /** The caller may not act there. */
 export function namespaceForbidden(): NexusError {
   return new NexusError({

@@ -1,4 +1,5 @@
 import type { Namespace } from "@nexus/shared";
+import type { AccessWriter } from "./access/ports.ts";
 import type { KeyWriter } from "./keys/named-key.ts";
 import type { Page, PageOf } from "./page.ts";
 import type { PrincipalKind, PrincipalRecord, StoredPrincipal, TokenSubject } from "./principal.ts";
@@ -24,6 +25,7 @@ export interface PrincipalReader {
 export interface NewPrincipal extends PrincipalKey {
   readonly kind: PrincipalKind;
   readonly scopes: readonly string[];
+  readonly roles?: readonly string[];
   readonly passwordHash?: string;
   readonly secretDigest?: Buffer;
 }
@@ -174,6 +176,7 @@ export interface Transaction {
   readonly keys: KeyWriter;
   readonly secrets: SecretWriter;
   readonly secretLeases: SecretLeaseWriter;
+  readonly access: AccessWriter;
 }
 
 /** Runs work in one transaction; the work may run again after a clash, so it has no other effects. */

@@ -1,4 +1,7 @@
 import type { Namespace } from "@nexus/shared";
+import type { AccessDirectory } from "./access/access-directory.ts";
+import { recomputeOne } from "./access/access-directory.ts";
+import type { PolicyBook } from "./access/policy-book.ts";
 import type { CryptoManager } from "./crypto-manager.ts";
 import {
   invalidField,
@@ -21,13 +24,15 @@ import type { Caller, PrincipalRecord } from "./principal.ts";
 import { withoutCredentials } from "./principal.ts";
 import type { RevocationLog } from "./revocation-log.ts";
 import { revokePrincipal } from "./revoke.ts";
-import { DEFAULT_SCOPES, grantableScopes } from "./scope-sets.ts";
+import { DEFAULT_SCOPES, everyScope, grantableScopes } from "./scope-sets.ts";
 
 /** What a PrincipalDirectory needs. */
 export interface PrincipalDirectoryOptions {
   readonly principals: PrincipalReader;
   readonly mutations: Mutations;
   readonly crypto: CryptoManager;
+  readonly access: Pick<AccessDirectory, "assertMayAssign">;
+  readonly book: PolicyBook;
   readonly revocations: RevocationLog;
   readonly events: AuthEvents;
 }
@@ -37,8 +42,9 @@ export interface PrincipalSpec {
   readonly namespace: Namespace;
   readonly principalId: string;
   readonly kind: "user" | "agent";
-  /** Empty means DEFAULT_SCOPES of the kind. */
+  /** Empty means DEFAULT_SCOPES of the kind, or none beside roles. */
   readonly scopes: readonly string[];
+  readonly roles: readonly string[];
   /** A user's first password; empty for an agent. */
   readonly password: string;
 }
@@ -63,7 +69,7 @@ export class PrincipalDirectory {
   }
 
   /** Creates a user or an agent. Errors: exists/PRINCIPAL_EXISTS; forbidden/SCOPE_ESCALATION;
-   * forbidden/NAMESPACE_FORBIDDEN; invalid for a bad password or scope; exists/SECRET_ALREADY_RETURNED when an agent's
+   * forbidden/NAMESPACE_FORBIDDEN; not_found/ROLE_NOT_FOUND; precondition/ACCESS_TOO_LARGE; invalid for a bad password or scope; exists/SECRET_ALREADY_RETURNED when an agent's
    * creation is repeated; exhausted/LOGIN_BUSY when too many hashes wait. */
   async create(
     caller: Caller,
@@ -71,11 +77,12 @@ export class PrincipalDirectory {
     request: RequestKey,
     signal?: AbortSignal,
   ): Promise<CreatedPrincipal> {
-    const { mutations, crypto, events } = this.#options;
+    const { mutations, crypto, events, access } = this.#options;
     checkPassword(spec);
     assertMayActIn(caller, spec.namespace);
-    const wanted = spec.scopes.length === 0 ? DEFAULT_SCOPES[spec.kind] : spec.scopes;
-    const scopes = grantableScopes(caller, wanted);
+    const usual = spec.roles.length === 0 ? DEFAULT_SCOPES[spec.kind] : [];
+    const wanted = spec.scopes.length === 0 ? usual : spec.scopes;
+    const scopes = this.#grantable(caller, wanted);
     // Looked up before the hash is made: a retry must not cost another one.
     const earlier = await mutations.replay<PrincipalRecord>(request);
     if (earlier !== undefined) return replayed(earlier);
@@ -85,9 +92,13 @@ export class PrincipalDirectory {
       ? { passwordHash: await crypto.hashPassword(spec.password, signal) }
       : { secretDigest: crypto.digest("client-secret", clientSecret) };
     const { namespace, principalId, kind } = spec;
-    const answer = await mutations.run(request, (tx) =>
-      tx.principals.insert({ namespace, principalId, kind, scopes, ...credential }),
-    );
+    const roles = [...new Set(spec.roles)].sort();
+    const answer = await mutations.run(request, async (tx) => {
+      await tx.access.lock(namespace, "shared");
+      await access.assertMayAssign(tx, { caller, namespace, added: roles });
+      await tx.principals.insert({ namespace, principalId, kind, scopes, roles, ...credential });
+      return recomputeOne(tx, { namespace, principalId });
+    });
     if (answer.replayed) return replayed(answer);
     events.principalCreated(answer.value);
     return { principal: answer.value, clientSecret };
@@ -138,13 +149,17 @@ export class PrincipalDirectory {
       const agent = await tx.principals.lock(key);
       if (agent === undefined) throw principalNotFound();
       if (agent.kind !== "agent") throw principalNotAgent();
-      grantableScopes(caller, agent.scopes);
+      this.#grantable(caller, everyScope(agent));
       await tx.principals.replaceSecret(key, crypto.digest("client-secret", clientSecret));
       return {};
     });
     if (again) throw secretAlreadyReturned();
     events.secretRotated(key);
     return clientSecret;
+  }
+
+  #grantable(caller: Caller, scopes: readonly string[]): readonly string[] {
+    return grantableScopes(caller, scopes, this.#options.book.deniedActions(caller));
   }
 }
 

@@ -8,7 +8,15 @@ export interface PrincipalRecord {
   readonly namespace: Namespace;
   readonly principalId: string;
   readonly kind: PrincipalKind;
+  /** Its own scopes. */
   readonly scopes: readonly string[];
+  readonly roles: readonly string[];
+  /** Scopes that its roles and policies give it. */
+  readonly grantedScopes: readonly string[];
+  /** Scopes that policies give it on some resources. */
+  readonly limitedScopes: readonly string[];
+  /** Scopes that policies deny it. */
+  readonly deniedScopes: readonly string[];
   readonly disabled: boolean;
   readonly createdAtMs: number;
 }
@@ -28,6 +36,9 @@ export interface Caller {
   readonly namespace: Namespace;
   readonly principalId: string;
   readonly scopes: readonly string[];
+  readonly roles?: readonly string[];
+  readonly deniedScopes?: readonly string[];
+  readonly limitedScopes?: readonly string[];
   readonly tokenId: string;
   readonly familyId: string;
 }
@@ -50,6 +61,11 @@ export interface IssuedTokens {
 
 /** The principal without its credentials: what may leave the domain. */
 export function withoutCredentials(stored: StoredPrincipal): PrincipalRecord {
-  const { namespace, principalId, kind, scopes, disabled, createdAtMs } = stored;
-  return { namespace, principalId, kind, scopes, disabled, createdAtMs };
+  const {
+    passwordHash: _hash,
+    secretDigest: _digest,
+    credentialVersion: _version,
+    ...rest
+  } = stored;
+  return rest;
 }

@@ -24,7 +24,7 @@ describe("grantableScopes", () => {
   it("lets nobody grant more than its own token covers", () => {
     const check = (held: string, wanted: string, outcome: string) =>
       expect(
-        reasonOf(() => grantableScopes(caller(held), [wanted])),
+        reasonOf(() => grantableScopes(caller(held), [wanted], [])),
         `${held} -> ${wanted}`,
       ).toBe(outcome);
     check("*", "*", "granted");
@@ -39,8 +39,22 @@ describe("grantableScopes", () => {
     check("*", `a:b:${"c".repeat(SCOPE_LENGTH_MAX)}`, "REQUEST_INVALID");
   });
 
+  it("lets nobody grant what a denial of its own touches", () => {
+    const check = (denied: string, wanted: string, outcome: string) =>
+      expect(
+        reasonOf(() => grantableScopes(caller("*"), [wanted], [denied])),
+        `${denied} -> ${wanted}`,
+      ).toBe(outcome);
+    check("a:b:c", "a:b:c", "SCOPE_ESCALATION");
+    check("a:b:c", "a:*:c", "SCOPE_ESCALATION");
+    check("a:b:c", "*", "SCOPE_ESCALATION");
+    check("a:*:*", "a:b:c", "SCOPE_ESCALATION");
+    check("*", "a:b:c", "SCOPE_ESCALATION");
+    check("a:b:c", "a:b:d", "granted");
+  });
+
   it("removes doubles", () => {
-    expect(grantableScopes(caller("*"), ["a:b:c", "a:b:c"])).toEqual(["a:b:c"]);
+    expect(grantableScopes(caller("*"), ["a:b:c", "a:b:c"], [])).toEqual(["a:b:c"]);
   });
 });
 

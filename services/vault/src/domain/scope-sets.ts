@@ -1,6 +1,6 @@
-import { matchesScope, parseScope } from "@nexus/shared";
+import { matchesScope, overlapsScope, parseScope } from "@nexus/shared";
 import { invalidField, scopeEscalation } from "./errors.ts";
-import type { Caller } from "./principal.ts";
+import type { Caller, PrincipalRecord } from "./principal.ts";
 
 /** Everything. */
 export const ADMIN_SCOPES: readonly string[] = ["*"];
@@ -52,17 +52,36 @@ export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
 /** Longest scope in characters. With 64 scopes a token stays below the 8 KiB that many stacks allow a header. */
 export const SCOPE_LENGTH_MAX = 64;
 
-/** Checks the scopes that a caller wants to grant and removes doubles.
+/** Most scopes in one token: granted, limited and denied ones together. */
+export const TOKEN_RULES_MAX = 64;
+
+/** What a principal's token grants: its own scopes and those of its roles and policies. */
+export function effectiveScopes({ scopes, grantedScopes }: PrincipalRecord): readonly string[] {
+  return grantedScopes.length === 0 ? scopes : [...new Set([...scopes, ...grantedScopes])];
+}
+
+/** All that somebody holds who acts as the principal, be it on some resources only. */
+export function everyScope(principal: PrincipalRecord): readonly string[] {
+  return [...effectiveScopes(principal), ...principal.limitedScopes];
+}
+
+/** Checks the scopes that a caller wants to grant and removes doubles. What the caller is denied, be it on some
+ * resources only, it cannot grant either, or it would act by another's hand.
  *
  * Errors: invalid/SCOPE_INVALID, invalid/REQUEST_INVALID when one is too long, forbidden/SCOPE_ESCALATION when the
- * caller's own token does not cover one. */
-export function grantableScopes(caller: Caller, wanted: readonly string[]): readonly string[] {
+ * caller's own token does not cover one, or a denial touches it. */
+export function grantableScopes(
+  caller: Caller,
+  wanted: readonly string[],
+  denied: readonly string[],
+): readonly string[] {
   for (const scope of wanted) {
     parseScope(scope);
     if (scope.length > SCOPE_LENGTH_MAX) {
       throw invalidField("scopes", `must have at most ${SCOPE_LENGTH_MAX} characters each`);
     }
-    if (!matchesScope(caller.scopes, scope)) throw scopeEscalation(scope);
+    const touched = denied.some((denial) => overlapsScope(denial, scope));
+    if (touched || !matchesScope(caller.scopes, scope)) throw scopeEscalation(scope);
   }
   return [...new Set(wanted)];
 }

@@ -35,12 +35,13 @@ export function toPrincipalKind(kind: DomainKind): PrincipalKind {
 
 /** A stored principal to the wire. */
 export function toPrincipal(principal: PrincipalRecord): MessageInitShape<typeof PrincipalSchema> {
-  const { namespace, principalId, kind, scopes, disabled, createdAtMs } = principal;
+  const { namespace, principalId, kind, scopes, roles, disabled, createdAtMs } = principal;
   return {
     namespace,
     principalId,
     kind: KINDS[kind],
     scopes: [...scopes],
+    roles: [...roles],
     disabled,
     createTime: toTimestamp(createdAtMs),
   };

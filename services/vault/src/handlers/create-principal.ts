@@ -16,12 +16,12 @@ type CreatePrincipal = MethodImplementation<typeof PrincipalService.method.creat
 export function createCreatePrincipal(deps: VaultHandlerDeps): CreatePrincipal {
   return async (request, ctx) => {
     const key = requestKey(ctx, CreatePrincipalRequestSchema, request, deps.digestBody);
-    const { principalId, scopes, password } = request;
+    const { principalId, scopes, roles, password } = request;
     const kind = request.kind === PrincipalKind.AGENT ? "agent" : "user";
     const caller = requirePrincipal(ctx);
     const namespace =
       request.namespace === "" ? caller.namespace : parseNamespace(request.namespace);
-    const spec = { namespace, principalId, kind, scopes, password } as const;
+    const spec = { namespace, principalId, kind, scopes, roles, password } as const;
     const created = await deps.directory.create(caller, spec, key, ctx.signal);
     return { principal: toPrincipal(created.principal), clientSecret: created.clientSecret };
   };

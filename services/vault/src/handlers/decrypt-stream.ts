@@ -4,18 +4,20 @@ import { envelopeBytes } from "../domain/crypto/envelope.ts";
 import { decryptionFailed } from "../domain/keys/key-errors.ts";
 import { fromContext, keyNameOf } from "./convert-transit.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
+import { assertAccess } from "./guard-resources.ts";
 import { firstFrame, limitedChunks } from "./stream-frames.ts";
 
 type DecryptStream = MethodImplementation<typeof TransitService.method.decryptStream>;
 
 /** Serves TransitService.DecryptStream. Nothing leaves before it is authentic; a missing end is an error. */
 export function createDecryptStream(deps: VaultHandlerDeps): DecryptStream {
-  const { transit, streamMaxBytes } = deps;
+  const { transit, book, streamMaxBytes } = deps;
   // What was encrypted at the limit must decrypt.
   const maxBytes = envelopeBytes(streamMaxBytes);
   return async function* decrypt(requests, ctx) {
     const frames = requests[Symbol.asyncIterator]();
     const { keyName, keyVersion, context } = await firstFrame(frames);
+    assertAccess(book, ctx, keyName);
     const name = keyNameOf(ctx, keyName);
     const begun = await transit.opener(name, keyVersion, fromContext(context));
     const { cipher: opener, hold } = begun;

@@ -1,3 +1,5 @@
+import type { AccessDirectory } from "../domain/access/access-directory.ts";
+import type { PolicyBook } from "../domain/access/policy-book.ts";
 import type { AuditStore } from "../domain/audit/audit-entries.ts";
 import type { AuditFeed } from "../domain/audit/audit-feed.ts";
 import type { AuditLog, EntryFormat } from "../domain/audit/audit-log.ts";
@@ -30,6 +32,9 @@ export interface AuditHandlerDeps {
 export interface VaultHandlerDeps {
   readonly auth: AuthManager;
   readonly directory: PrincipalDirectory;
+  readonly accessDirectory: AccessDirectory;
+  /** Answers for each resource whether the caller may. */
+  readonly book: PolicyBook;
   readonly vault: SecureVault;
   readonly keyStore: KeyStore;
   readonly transit: TransitEngine;

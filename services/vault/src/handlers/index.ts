@@ -1,7 +1,16 @@
-import type { AuthService, KeyService, PrincipalService, SealService } from "@nexus/proto/vault";
+import {
+  type AccessService,
+  type AuthService,
+  KeyService,
+  type PrincipalService,
+  type SealService,
+} from "@nexus/proto/vault";
 import type { ServiceImplementation } from "@nexus/rpc";
+import { createCheckAccess } from "./check-access.ts";
 import { createCreateKey } from "./create-key.ts";
 import { createCreatePrincipal } from "./create-principal.ts";
+import { createDeletePolicy } from "./delete-policy.ts";
+import { createDeleteRole } from "./delete-role.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
 import { createDestroyKey } from "./destroy-key.ts";
 import { createDisableKey } from "./disable-key.ts";
@@ -9,16 +18,23 @@ import { createDisablePrincipal } from "./disable-principal.ts";
 import { createEnableKey } from "./enable-key.ts";
 import { createGetJwks } from "./get-jwks.ts";
 import { createGetKey } from "./get-key.ts";
+import { createGetPolicy } from "./get-policy.ts";
 import { createGetPrincipal } from "./get-principal.ts";
 import { createGetRewrapProgress } from "./get-rewrap-progress.ts";
+import { createGetRole } from "./get-role.ts";
 import { createGetRootKeyStatus } from "./get-root-key-status.ts";
 import { createGetSealStatus } from "./get-seal-status.ts";
 import { createGrantClientToken } from "./grant-client-token.ts";
+import { guardResources } from "./guard-resources.ts";
 import { createListKeyVersions } from "./list-key-versions.ts";
 import { createListKeys } from "./list-keys.ts";
+import { createListPolicies } from "./list-policies.ts";
 import { createListPrincipals } from "./list-principals.ts";
+import { createListRoles } from "./list-roles.ts";
 import { createLogin } from "./login.ts";
 import { createLogout } from "./logout.ts";
+import { createPutPolicy } from "./put-policy.ts";
+import { createPutRole } from "./put-role.ts";
 import { createRefreshToken } from "./refresh-token.ts";
 import { createRevokeTokens } from "./revoke-tokens.ts";
 import { createRotateClientSecret } from "./rotate-client-secret.ts";
@@ -26,6 +42,7 @@ import { createRotateKey } from "./rotate-key.ts";
 import { createRotateNamespaceKey } from "./rotate-namespace-key.ts";
 import { createRotateSigningKey } from "./rotate-signing-key.ts";
 import { createSeal } from "./seal.ts";
+import { createSetPrincipalRoles } from "./set-principal-roles.ts";
 import { createUnseal } from "./unseal.ts";
 import { createUnsealFromProvider } from "./unseal-from-provider.ts";
 import { createUpdateKey } from "./update-key.ts";
@@ -62,6 +79,24 @@ export function createPrincipalHandlers(
   };
 }
 
+/** Every method of AccessService. */
+export function createAccessHandlers(
+  deps: VaultHandlerDeps,
+): ServiceImplementation<typeof AccessService> {
+  return {
+    putRole: createPutRole(deps),
+    getRole: createGetRole(deps),
+    listRoles: createListRoles(deps),
+    deleteRole: createDeleteRole(deps),
+    setPrincipalRoles: createSetPrincipalRoles(deps),
+    putPolicy: createPutPolicy(deps),
+    getPolicy: createGetPolicy(deps),
+    listPolicies: createListPolicies(deps),
+    deletePolicy: createDeletePolicy(deps),
+    checkAccess: createCheckAccess(deps),
+  };
+}
+
 /** Every method of SealService. */
 export function createSealHandlers(
   deps: VaultHandlerDeps,
@@ -79,7 +114,7 @@ export function createSealHandlers(
 export function createKeyHandlers(
   deps: VaultHandlerDeps,
 ): ServiceImplementation<typeof KeyService> {
-  return {
+  const handlers = {
     createKey: createCreateKey(deps),
     getKey: createGetKey(deps),
     listKeys: createListKeys(deps),
@@ -92,4 +127,5 @@ export function createKeyHandlers(
     rotateNamespaceKey: createRotateNamespaceKey(deps),
     getRewrapProgress: createGetRewrapProgress(deps),
   };
+  return guardResources(KeyService, handlers, deps.book);
 }

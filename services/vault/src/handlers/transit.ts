@@ -1,4 +1,4 @@
-import type { TransitService } from "@nexus/proto/vault";
+import { TransitService } from "@nexus/proto/vault";
 import type { ServiceImplementation } from "@nexus/rpc";
 import { createComputeHmac } from "./compute-hmac.ts";
 import { createDecrypt } from "./decrypt.ts";
@@ -10,6 +10,7 @@ import { createEncryptBatch } from "./encrypt-batch.ts";
 import { createEncryptStream } from "./encrypt-stream.ts";
 import { createGenerateDataKey } from "./generate-data-key.ts";
 import { createGenerateRandom } from "./generate-random.ts";
+import { guardResources } from "./guard-resources.ts";
 import { createHashData } from "./hash-data.ts";
 import { createHashPassword } from "./hash-password.ts";
 import { createRewrap } from "./rewrap.ts";
@@ -25,7 +26,7 @@ import { createVerifyPassword } from "./verify-password.ts";
 export function createTransitHandlers(
   deps: VaultHandlerDeps,
 ): ServiceImplementation<typeof TransitService> {
-  return {
+  const handlers = {
     encrypt: createEncrypt(deps),
     encryptBatch: createEncryptBatch(deps),
     decrypt: createDecrypt(deps),
@@ -46,4 +47,5 @@ export function createTransitHandlers(
     hashPassword: createHashPassword(deps),
     verifyPassword: createVerifyPassword(deps),
   };
+  return guardResources(TransitService, handlers, deps.book);
 }

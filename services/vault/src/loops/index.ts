@@ -1,4 +1,5 @@
 import type { Clock } from "@nexus/shared";
+import type { PolicyBook } from "../domain/access/policy-book.ts";
 import type { AuditFeed } from "../domain/audit/audit-feed.ts";
 import type { AuditLog } from "../domain/audit/audit-log.ts";
 import type { KeyStore } from "../domain/keys/key-store.ts";
@@ -17,6 +18,7 @@ export interface LoopSpec {
 /** What the loops work on. */
 export interface LoopDeps {
   readonly revocations: RevocationLog;
+  readonly book: PolicyBook;
   readonly vault: SecureVault;
   readonly auditLog: AuditLog;
   readonly auditFeed: AuditFeed;
@@ -51,6 +53,8 @@ const REWRAP_MS = 2000;
 const KEY_SWEEP_MS = 5000;
 /** How soon a change of a key by another replica is seen here; the contract promises a second. */
 const KEY_POLL_MS = 250;
+/** How soon a change of policies by another replica is in force here; the contract promises a second. */
+const POLICY_POLL_MS = 250;
 const KEY_ROTATION_MS = 10_000;
 const KEY_USE_FLUSH_MS = 5000;
 const CLEANUP_MS = 60_000;
@@ -65,7 +69,7 @@ const AUDIT_DENIALS_MS = 1000;
  * The two readings keep their pace when the database is away, where a loop's own pause would grow to half a minute:
  * the promise of one second holds again as soon as it is back. */
 export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
-  const { revocations, vault, signingKeys, keyStore, secrets, clock, onReadFailed } = deps;
+  const { revocations, book, vault, signingKeys, keyStore, secrets, clock, onReadFailed } = deps;
   const whileOpen = (work: () => Promise<unknown>) => async () => {
     if (vault.sealReason === undefined) await work();
   };
@@ -105,6 +109,7 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
     },
     ...auditLoops(deps),
     { name: "key-poll", intervalMs: KEY_POLL_MS, step: reading("keys", keyStore.refresh) },
+    { name: "policy-poll", intervalMs: POLICY_POLL_MS, step: reading("policies", book.refresh) },
     {
       name: "key-rotation",
       intervalMs: KEY_ROTATION_MS,

@@ -2,12 +2,15 @@ import type { RevocationSet } from "@nexus/identity";
 import type { Pool } from "@nexus/postgres";
 import type { ServiceFrame } from "@nexus/runtime";
 import type { VaultConfig } from "../config.ts";
+import { AccessDirectory } from "../domain/access/access-directory.ts";
+import { PolicyBook } from "../domain/access/policy-book.ts";
 import { AuthManager } from "../domain/auth-manager.ts";
 import type { CryptoManager } from "../domain/crypto-manager.ts";
 import type { AuthEvents, Mutations, TokenFormat, Transactions } from "../domain/ports.ts";
 import { PrincipalDirectory } from "../domain/principal-directory.ts";
 import { RevocationLog } from "../domain/revocation-log.ts";
 import { SigningKeyRing } from "../domain/signing-key-ring.ts";
+import { createAccessReader } from "../store/access-store.ts";
 import { createFamilyStore } from "../store/family-store.ts";
 import { createLoginFailureStore } from "../store/login-failure-store.ts";
 import { createPrincipalStore } from "../store/principal-store.ts";
@@ -63,6 +66,15 @@ export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: I
     refreshTtlMs: config.refreshTokenTtlMs,
     refreshGraceMs: config.refreshGraceMs,
   });
-  const directory = new PrincipalDirectory({ ...shared, principals, revocations });
-  return { principals, revocations, signingKeys, auth, directory };
+  const access = createAccessReader(pool);
+  const book = new PolicyBook(access);
+  const accessDirectory = new AccessDirectory({ ...shared, access, principals, book, revocations });
+  const directory = new PrincipalDirectory({
+    ...shared,
+    principals,
+    access: accessDirectory,
+    book,
+    revocations,
+  });
+  return { principals, revocations, signingKeys, auth, directory, accessDirectory, book };
 }

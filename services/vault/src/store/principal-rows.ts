@@ -2,7 +2,8 @@ import type { StoredPrincipal } from "../domain/principal.ts";
 
 /** Columns of a principal with its credentials, in the names of StoredPrincipal. */
 export const PRINCIPAL_COLUMNS = `
-  p.namespace, p.principal_id AS "principalId", p.kind, p.scopes, p.disabled,
+  p.namespace, p.principal_id AS "principalId", p.kind, p.scopes, p.roles, p.granted_scopes AS "grantedScopes",
+  p.limited_scopes AS "limitedScopes", p.denied_scopes AS "deniedScopes", p.disabled,
   p.created_at AS "createdAt", p.password_hash AS "passwordHash",
   p.secret_digest AS "secretDigest", p.credential_version AS "credentialVersion"`;
 

@@ -36,8 +36,8 @@ const LIST = `
 
 const INSERT = `
   INSERT INTO principals AS p
-    (namespace, principal_id, kind, scopes, password_hash, secret_digest)
-  VALUES ($1, $2, $3, $4, $5, $6)`;
+    (namespace, principal_id, kind, scopes, password_hash, secret_digest, roles)
+  VALUES ($1, $2, $3, $4, $5, $6, $7)`;
 
 const LOCK = `
   SELECT ${PRINCIPAL_COLUMNS} FROM principals p
@@ -67,8 +67,17 @@ const REPLACE_PASSWORD_HASH = `
   WHERE namespace = $1 AND principal_id = $2 AND password_hash = $3`;
 
 function insertValues(principal: NewPrincipal): readonly unknown[] {
-  const { namespace, principalId, kind, scopes, passwordHash, secretDigest } = principal;
-  return [namespace, principalId, kind, scopes, passwordHash ?? null, secretDigest ?? null];
+  const {
+    namespace,
+    principalId,
+    kind,
+    scopes,
+    passwordHash,
+    secretDigest,
+    roles = [],
+  } = principal;
+  const credentials = [passwordHash ?? null, secretDigest ?? null];
+  return [namespace, principalId, kind, scopes, ...credentials, roles];
 }
 
 function onlyRow(rows: readonly PrincipalRow[]): PrincipalRecord {

@@ -10,6 +10,7 @@ import type {
   Transaction,
   Transactions,
 } from "../domain/ports.ts";
+import { createAccessWriter } from "./access-writer.ts";
 import { createFamilyWriter } from "./family-store.ts";
 import { createNamedKeyWriter } from "./named-key-writer.ts";
 import { createPrincipalWriter } from "./principal-store.ts";
@@ -72,6 +73,7 @@ function bind(client: Queryable, systemEntry: SystemEntry): Transaction {
     keys: createNamedKeyWriter(client),
     secrets: createSecretWriter(client),
     secretLeases: createSecretLeaseWriter(client),
+    access: createAccessWriter(client),
   };
 }
 
