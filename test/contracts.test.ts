@@ -90,7 +90,7 @@ describe("contracts", () => {
     const scopes = methods
       .filter((method) => fieldOf(method) !== "")
       .map((method) => getOption(method, required_scope));
-    for (const scope of scopes) expect(scope).toMatch(/^vault:(key|transit|secret):/);
+    for (const scope of scopes) expect(scope).toMatch(/^vault:(key|transit|secret|secret-lease):/);
   });
 
   it("let nobody without a token do more than sign in, read public facts, or bring the root key", () => {

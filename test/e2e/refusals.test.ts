@@ -3,7 +3,7 @@ import { DispatchService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { AuthService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type RpcChannel, rawUnary } from "@nexus/rpc";
-import { createClient, toTaskSpec } from "@nexus/sdk";
+import { createClient, PrincipalKind, toTaskSpec } from "@nexus/sdk";
 import { NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { decodeJwt, generateKeyPair, SignJWT } from "jose";
@@ -82,7 +82,7 @@ describe("the gateway refuses", () => {
     expect(error).toMatchObject({ kind: "unauthenticated", reason: "TOKEN_INVALID" });
   });
 
-  it.each(["token", "family", "principal", "namespace"] as const)(
+  it.each(["token", "family", "principal", "namespace", "role"] as const)(
     "a token revoked by its %s, in every service, within a second",
     async (target) => {
       // Each attempt has to end in refusals everywhere; one of three has to be in time, on a machine that does much else.
@@ -225,12 +225,13 @@ function reasonsOf(token: string): Promise<string[]> {
   );
 }
 
+type Way = "token" | "family" | "principal" | "namespace" | "role";
+
 /** Revokes a token that every service has seen, and returns how long the last service took to refuse it. */
-async function revokeEverywhere(
-  kind: "token" | "family" | "principal" | "namespace",
-): Promise<number> {
+async function revokeEverywhere(kind: Way): Promise<number> {
   const namespace = `tenant-${randomUUID().slice(0, 8)}`;
   const admin = await fleet.createUser({ namespace, scopes: ["*"] });
+  if (kind === "role") return takeFromRole(admin);
   const token = await tokenOf(admin, namespace);
   const before = await reasonsOf(token);
   expect(before.filter((reason) => reason.startsWith("TOKEN_"))).toEqual([]);
@@ -243,10 +244,38 @@ async function revokeEverywhere(
   } as const;
   const auth = createRpcClient(AuthService, channel);
   await auth.revokeTokens({ requestId: randomUUID(), target: target[kind] }, { token });
+  return untilRefusedEverywhere(token);
+}
+
+/** Takes a scope from a role whose holder has a token. */
+async function takeFromRole({ client }: TestUser): Promise<number> {
+  const put = (scopes: string[]) =>
+    client.access.putRole({ requestId: randomUUID(), name: "worker", scopes });
+  await put(["orchestrator:job:read", "registry:agent:read"]);
+  const { clientSecret } = await client.principals.createPrincipal({
+    requestId: randomUUID(),
+    principalId: "holder",
+    kind: PrincipalKind.AGENT,
+    roles: ["worker"],
+  });
+  const { principal } = await client.auth.whoAmI({});
+  const { tokens } = await client.auth.grantClientToken({
+    namespace: principal?.namespace ?? "",
+    principalId: "holder",
+    clientSecret,
+  });
+  const token = tokens?.accessToken ?? "";
+  const before = await reasonsOf(token);
+  expect(before.filter((reason) => reason.startsWith("TOKEN_"))).toEqual([]);
+  await put(["registry:agent:read"]);
+  return untilRefusedEverywhere(token);
+}
+
+async function untilRefusedEverywhere(token: string): Promise<number> {
   const startedAtMs = performance.now();
   await waitFor(
     async () => (await reasonsOf(token)).every((reason) => reason === "TOKEN_REVOKED"),
-    { timeoutMs: 10_000, what: `the revocation by ${kind} to arrive everywhere` },
+    { timeoutMs: 10_000, what: "the revocation to arrive everywhere" },
   );
   return performance.now() - startedAtMs;
 }

@@ -1,7 +1,8 @@
 /** Who gets to see a secret, and what holds when somebody reaches into the database. */
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createUser, KEY, outcome, requestId, type Session } from "./_helpers.ts";
+import { allow, deny, putPolicy } from "./_access.ts";
+import { createUser, KEY, login, outcome, requestId, type Session } from "./_helpers.ts";
 import { freshPath, put, read } from "./_secrets.ts";
 import { openSuite, type Suite } from "./_suite.ts";
 
@@ -212,5 +213,47 @@ describe("a sealed vault", () => {
       what: "the other replica to open",
     });
     expect(await read(vault, admin, path)).toBe("a secret");
+  });
+});
+
+describe("a policy on paths", () => {
+  const FORBIDDEN = "forbidden/SECRET_FORBIDDEN";
+
+  it("opens the paths it names, without any scope, and no other", async () => {
+    const below = freshPath("shop");
+    const beside = freshPath("other");
+    await put(vault, admin, below);
+    await put(vault, admin, beside);
+    const { principalId } = await createUser(vault, admin, { scopes: ["a:b:c"] });
+    const statements = [allow(["vault:secret:read"], ["shop/*"])];
+    await putPolicy(vault, admin, { name: "shop", statements, principalIds: [principalId] });
+    const reader = await login(vault, principalId, "a password of a user");
+    expect(await read(vault, reader, below)).toBe("a secret");
+    expect(await outcome(read(vault, reader, beside))).toBe(FORBIDDEN);
+    const { secrets } = await vault.secrets.listSecrets({}, reader);
+    expect(secrets.map(({ path }) => path)).toEqual([below]);
+    const lease = { requestId: requestId(), path: beside };
+    expect(await outcome(vault.secrets.leaseSecret(lease, reader))).toBe(FORBIDDEN);
+    expect(await outcome(put(vault, reader, below))).toBe("forbidden/SCOPE_MISSING");
+  });
+
+  it("denies a path against every scope, in single reads, lists and leases", async () => {
+    const prod = freshPath("vaulted/prod");
+    const test = freshPath("vaulted/test");
+    await put(vault, admin, prod);
+    await put(vault, admin, test);
+    const user = await createUser(vault, admin, { scopes: ["*"] });
+    const statements = [deny(["vault:secret:*"], ["vaulted/prod/*"])];
+    const { principalId } = user;
+    await putPolicy(vault, admin, { name: "prod", statements, principalIds: [principalId] });
+    const ended = await outcomesOf(prod, user);
+    expect(ended).toEqual(all(FORBIDDEN));
+    expect(await read(vault, user, test)).toBe("a secret");
+    const listed = await vault.secrets.listSecrets({ prefix: "vaulted/" }, user);
+    expect(listed.secrets.map(({ path }) => path)).toEqual([test]);
+    await waitFor(async () => (await outcome(read(other, user, prod))) === FORBIDDEN, {
+      timeoutMs: 1000,
+      what: "the policy to arrive at the other replica",
+    });
   });
 });

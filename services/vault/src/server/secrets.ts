@@ -2,9 +2,11 @@ import type { Pool } from "@nexus/postgres";
 import type { ServiceFrame } from "@nexus/runtime";
 import { createTaskLeases } from "../clients/task-leases.ts";
 import type { VaultConfig } from "../config.ts";
+import type { PolicyBook } from "../domain/access/policy-book.ts";
 import type { KeyStore } from "../domain/keys/key-store.ts";
 import type { TenantKeyring } from "../domain/keys/tenant-keyring.ts";
 import { OwnTokens, type OwnTokensOptions } from "../domain/own-tokens.ts";
+import { SecretAccess } from "../domain/secrets/secret-access.ts";
 import { SecretLeases, type SecretLeasesOptions } from "../domain/secrets/secret-leases.ts";
 import { SecretSealer } from "../domain/secrets/secret-sealer.ts";
 import { SecretStore, type SecretStoreOptions } from "../domain/secrets/secret-store.ts";
@@ -19,6 +21,7 @@ export interface SecretsDeps
   readonly pool: Pool;
   readonly keyring: TenantKeyring;
   readonly keyStore: KeyStore;
+  readonly book: PolicyBook;
   readonly events: SecretStoreOptions["events"] & SecretLeasesOptions["events"];
 }
 
@@ -27,7 +30,7 @@ export function createSecrets(frame: ServiceFrame, config: VaultConfig, deps: Se
   const { pool, keyring } = deps;
   const sealer = new SecretSealer(keyring);
   const fence = createFence(frame, config, deps);
-  const shared = { ...deps, sealer, fence };
+  const shared = { ...deps, sealer, fence, access: new SecretAccess(deps.book) };
   const secrets = new SecretStore({ ...shared, secrets: createSecretReader(pool) });
   const leases = createSecretLeaseTable(pool);
   return { secrets, secretLeases: new SecretLeases({ ...shared, secrets, leases }) };

@@ -83,14 +83,15 @@ const ANNOUNCE = `
   INSERT INTO access_changes (namespace, revision) SELECT $1, revision FROM head
   ON CONFLICT (namespace) DO UPDATE SET revision = excluded.revision`;
 
-/** Binds roles and policies to a transaction. */
-export function createAccessWriter(client: Queryable): AccessWriter {
+type RoleWriter = Pick<
+  AccessWriter,
+  "findRole" | "findRoles" | "putRole" | "deleteRole" | "isRoleInUse" | "countRoles"
+>;
+
+function createRoleWriter(client: Queryable): RoleWriter {
   const findRoles: AccessWriter["findRoles"] = async (namespace, names) =>
     (await client.query<RoleRow>(FIND_ROLES, [namespace, names])).rows.map(toRole);
   return {
-    async lock(namespace, mode) {
-      await client.query(mode === "whole" ? LOCK : LOCK_SHARED, [namespace]);
-    },
     findRole: async (namespace, name) => (await findRoles(namespace, [name]))[0],
     findRoles,
     async putRole(namespace, { name, description, scopes }) {
@@ -113,6 +114,13 @@ export function createAccessWriter(client: Queryable): AccessWriter {
       const { rows } = await client.query<{ readonly count: number }>(text, [namespace]);
       return rows[0]?.count ?? 0;
     },
+  };
+}
+
+type PolicyWriter = Pick<AccessWriter, "allPolicies" | "putPolicy" | "deletePolicy">;
+
+function createPolicyWriter(client: Queryable): PolicyWriter {
+  return {
     async allPolicies(namespace) {
       return (await client.query<PolicyRow>(ALL_POLICIES, [namespace])).rows.map(toPolicy);
     },
@@ -138,6 +146,17 @@ export function createAccessWriter(client: Queryable): AccessWriter {
         namespace,
         name,
       ]);
+    },
+  };
+}
+
+/** Binds roles and policies to a transaction. */
+export function createAccessWriter(client: Queryable): AccessWriter {
+  return {
+    ...createRoleWriter(client),
+    ...createPolicyWriter(client),
+    async lock(namespace, mode) {
+      await client.query(mode === "whole" ? LOCK : LOCK_SHARED, [namespace]);
     },
     async unknownPrincipals(namespace, ids) {
       const { rows } = await client.query<{ readonly id: string }>(UNKNOWN_PRINCIPALS, [

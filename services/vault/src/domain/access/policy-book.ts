@@ -49,10 +49,15 @@ export class PolicyBook {
 
   /** Decides by the token's scopes and the policies together: what either denies is refused, else either may allow. */
   decide(subject: AccessSubject, request: AccessRequest): AccessDecision {
-    const byPolicy = this.#readyFor(subject).decide(request);
+    const byPolicy = this.decideByPolicies(subject, request);
     if (byPolicy.reason === "denied" || byPolicy.reason === "malformed") return byPolicy;
     if (matchesScope(subject.deniedScopes ?? [], request.action)) return BY_TOKEN;
     return matchesScope(subject.scopes, request.action) ? BY_SCOPE : byPolicy;
+  }
+
+  /** Decides by the policies alone, for resources that a scope of the method does not open. */
+  decideByPolicies(subject: AccessSubject, request: AccessRequest): AccessDecision {
+    return this.#readyFor(subject).decide(request);
   }
 
   /** Every action that the subject is denied, on all resources or on some. */

@@ -43,7 +43,7 @@ export interface TokenScopes {
 export const NO_TOKEN_SCOPES: TokenScopes = { allowed: [], limited: [], denied: [] };
 
 /** Scopes whose methods check the resource. A rule about resources must not be written where nobody would ask it. */
-const RESOURCE_SCOPES = /^vault:(?:key|transit|secret):/;
+const RESOURCE_SCOPES = /^vault:(?:(?:key|transit|secret):|secret-lease:revoke$)/;
 
 /** Every resource, and so the same as to name none. */
 const EVERY_RESOURCE = "*";
@@ -60,7 +60,7 @@ export function parseStatements(statements: readonly PolicyStatement[]): PolicyS
     for (const resource of resources) parseResourcePattern(resource);
     const isLimited = resources.length > 0 && !resources.includes(EVERY_RESOURCE);
     if (isLimited && !actions.every((action) => RESOURCE_SCOPES.test(action))) {
-      const scopes = "vault:key:*, vault:transit:* and vault:secret:*";
+      const scopes = "vault:key:*, vault:transit:*, vault:secret:* and vault:secret-lease:revoke";
       throw invalidField("statements", `may name resources for ${scopes} only`);
     }
     return { effect, actions: unique(actions), resources: isLimited ? unique(resources) : [] };

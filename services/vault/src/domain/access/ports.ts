@@ -1,6 +1,5 @@
 import type { Namespace } from "@nexus/shared";
 import type { Page, PageOf } from "../page.ts";
-import type { PrincipalKey } from "../ports.ts";
 import type { AccessPolicy, PolicySpec, PolicySubjects, Role, RoleSpec } from "./policy.ts";
 
 /** Reads roles and policies. */
@@ -42,7 +41,10 @@ export interface AccessWriter {
   countRoles(namespace: Namespace): Promise<number>;
   /** Those of the ids that nobody has. */
   unknownPrincipals(namespace: Namespace, ids: readonly string[]): Promise<readonly string[]>;
-  setRoles(key: PrincipalKey, roles: readonly string[]): Promise<void>;
+  setRoles(
+    key: { readonly namespace: Namespace; readonly principalId: string },
+    roles: readonly string[],
+  ): Promise<void>;
   /** Locks the subjects and works out anew what their tokens carry. Returns one of those whose token would be too large.*/
   recompute(
     namespace: Namespace,

@@ -2,8 +2,8 @@ import type { Ids } from "@nexus/shared";
 import type { Page, PageOf } from "../page.ts";
 import type { Mutations, RequestKey, Transaction } from "../ports.ts";
 import { assertState, type PathRange } from "./secret.ts";
-import type { SecretCaller } from "./secret-access.ts";
-import { assertMaySecret, assertTaskGiven, maySecret } from "./secret-access.ts";
+import type { SecretAccess, SecretCaller } from "./secret-access.ts";
+import { assertTaskGiven } from "./secret-access.ts";
 import {
   secretLeaseLimit,
   secretLeaseNotFound,
@@ -18,6 +18,7 @@ import { claimOf, type TaskFence } from "./task-fence.ts";
 export interface SecretLeasesOptions {
   readonly leases: SecretLeaseTable;
   readonly secrets: SecretStore;
+  readonly access: SecretAccess;
   readonly fence: TaskFence;
   readonly mutations: Mutations;
   readonly ids: Ids;
@@ -57,7 +58,7 @@ export class SecretLeases {
     request: RequestKey,
   ): Promise<SecretValue & { readonly lease: SecretLease }> {
     const { path, task } = wish;
-    assertMaySecret(caller, "read", path);
+    this.#options.access.assertMay(caller, "read", path);
     const { mutations, leases, secrets, fence } = this.#options;
     if (task !== undefined) await fence.assertHolds(claimOf(caller, task));
     const { value: taken } = await mutations.run(request, (tx) => this.#insert(tx, caller, wish));
@@ -77,7 +78,7 @@ export class SecretLeases {
     const held = { ...caller, leaseId };
     const lease = await leases.find(held);
     if (lease === undefined) throw secretLeaseNotFound();
-    assertMaySecret(caller, "read", lease.path);
+    this.#options.access.assertMay(caller, "read", lease.path);
     if (lease.task !== undefined) await fence.assertHolds(claimOf(caller, lease.task));
     const renewed = await leases.renew(held, ttlMs);
     if (renewed === undefined) throw secretLeaseNotFound();
@@ -100,7 +101,7 @@ export class SecretLeases {
       signal.throwIfAborted();
       const found: readonly SecretLease[] = await leases.listByPath(range, after, REVOKE_BATCH);
       const ids = found
-        .filter(({ path }) => maySecret(caller, "revoke", path))
+        .filter(({ path }) => this.#options.access.may(caller, "revoke", path))
         .map(({ leaseId }) => leaseId);
       if (ids.length > 0) revoked += await leases.end(range.namespace, ids);
       after = found.length < REVOKE_BATCH ? undefined : found.at(-1);
@@ -112,7 +113,9 @@ export class SecretLeases {
   /** Those in force on secrets that the caller may read, oldest first. Errors: invalid/PAGE_TOKEN_INVALID. */
   list(caller: SecretCaller, prefix: string, page: PageOf): Promise<Page<SecretLease>> {
     const range = { namespace: caller.namespace, prefix };
-    return this.#options.leases.list(range, page, ({ path }) => maySecret(caller, "read", path));
+    return this.#options.leases.list(range, page, ({ path }) =>
+      this.#options.access.may(caller, "read", path),
+    );
   }
 
   async #insert(

@@ -13,7 +13,7 @@ import type {
   StaleSecretVersion,
 } from "./secret.ts";
 import { assertReadable, assertState } from "./secret.ts";
-import { assertMaySecret, assertTaskGiven, maySecret, type SecretCaller } from "./secret-access.ts";
+import { assertTaskGiven, type SecretAccess, type SecretCaller } from "./secret-access.ts";
 import {
   secretCasRequired,
   secretLimit,
@@ -37,6 +37,7 @@ export type SecretChange = "put" | "updated" | "deleted" | "undeleted" | "destro
 /** What a SecretStore needs. */
 export interface SecretStoreOptions {
   readonly secrets: SecretReader;
+  readonly access: SecretAccess;
   readonly mutations: Mutations;
   readonly sealer: SecretSealer;
   readonly fence: TaskFence;
@@ -103,7 +104,7 @@ export class SecretStore {
 
   /** Errors: conflict/SECRET_VERSION_MISMATCH; precondition/SECRET_CAS_REQUIRED, VAULT_SEALED; exhausted/SECRET_LIMIT. */
   put(caller: SecretCaller, put: SecretPut, request: RequestKey): Promise<SecretWithVersion> {
-    assertMaySecret(caller, "write", put.path);
+    this.#options.access.assertMay(caller, "write", put.path);
     const { mutations, sealer } = this.#options;
     const name = nameOf(caller, put.path);
     return onceCurrent(mutations, request, async () => {
@@ -131,7 +132,7 @@ export class SecretStore {
    * SECRET_VERSION_NOT_FOUND; precondition/SECRET_DELETED, SECRET_EXPIRED, SECRET_DESTROYED, VAULT_SEALED;
    * data_loss/SEALED_KEY_UNREADABLE. */
   async get(caller: SecretCaller, read: SecretRead): Promise<SecretValue> {
-    assertMaySecret(caller, "read", read.path);
+    this.#options.access.assertMay(caller, "read", read.path);
     const { task } = read;
     if (task !== undefined) await this.#options.fence.assertHolds(claimOf(caller, task));
     try {
@@ -145,7 +146,7 @@ export class SecretStore {
 
   /** A secret with its newest version. Errors: not_found/SECRET_NOT_FOUND. */
   async describe(caller: SecretCaller, path: string): Promise<SecretWithVersion> {
-    assertMaySecret(caller, "read", path);
+    this.#options.access.assertMay(caller, "read", path);
     const found = await this.#options.secrets.findVersion(nameOf(caller, path), 0);
     if (found?.version === undefined) throw secretNotFound();
     return { secret: found.secret, version: found.version };
@@ -157,7 +158,7 @@ export class SecretStore {
     { path, patch }: { readonly path: string; readonly patch: Partial<SecretSettings> },
     request: RequestKey,
   ): Promise<Secret> {
-    assertMaySecret(caller, "write", path);
+    this.#options.access.assertMay(caller, "write", path);
     const name = nameOf(caller, path);
     const answer = await this.#options.mutations.run(request, async (tx) =>
       tx.secrets.update(await lock(tx, name), patch),
@@ -169,7 +170,7 @@ export class SecretStore {
   list(caller: SecretCaller, prefix: string, page: PageOf): Promise<Page<Secret>> {
     const { namespace } = caller;
     return this.#options.secrets.list({ namespace, prefix }, page, ({ path }) =>
-      maySecret(caller, "read", path),
+      this.#options.access.may(caller, "read", path),
     );
   }
 
@@ -179,7 +180,7 @@ export class SecretStore {
     path: string,
     page: PageOf,
   ): Promise<Page<SecretVersion>> {
-    assertMaySecret(caller, "read", path);
+    this.#options.access.assertMay(caller, "read", path);
     const secret = await this.#options.secrets.find(nameOf(caller, path));
     if (secret === undefined) throw secretNotFound();
     return this.#options.secrets.listVersions(secret, page);
@@ -191,7 +192,7 @@ export class SecretStore {
     { path, versions }: VersionsOf,
     request: RequestKey,
   ): Promise<readonly SecretVersion[]> {
-    assertMaySecret(caller, "delete", path);
+    this.#options.access.assertMay(caller, "delete", path);
     const name = nameOf(caller, path);
     return this.#changeVersions({ name, versions, change: "deleted" }, request, (tx, secret, all) =>
       tx.secrets.deleteVersions(secret, all.length === 0 ? [secret.latestVersion] : all),
@@ -204,7 +205,7 @@ export class SecretStore {
     { path, versions }: VersionsOf,
     request: RequestKey,
   ): Promise<readonly SecretVersion[]> {
-    assertMaySecret(caller, "delete", path);
+    this.#options.access.assertMay(caller, "delete", path);
     const name = nameOf(caller, path);
     return this.#changeVersions(
       { name, versions, change: "undeleted" },
@@ -219,7 +220,7 @@ export class SecretStore {
     { path, versions }: VersionsOf,
     request: RequestKey,
   ): Promise<readonly SecretVersion[]> {
-    assertMaySecret(caller, "destroy", path);
+    this.#options.access.assertMay(caller, "destroy", path);
     const name = nameOf(caller, path);
     return this.#changeVersions(
       { name, versions, change: "destroyed" },
@@ -230,7 +231,7 @@ export class SecretStore {
 
   /** Removes a secret with everything. Errors: not_found/SECRET_NOT_FOUND. */
   async destroy(caller: SecretCaller, path: string, request: RequestKey): Promise<void> {
-    assertMaySecret(caller, "destroy", path);
+    this.#options.access.assertMay(caller, "destroy", path);
     const name = nameOf(caller, path);
     const answer = await this.#options.mutations.run(request, async (tx) => {
       await tx.secrets.destroy(await lock(tx, name));
