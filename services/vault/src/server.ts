@@ -1,7 +1,6 @@
 import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
 import {
-  createLocalTokenVerifier,
   createRevocationSet,
   generateSigningJwks,
   importSigningJwk,
@@ -81,13 +80,7 @@ export async function startServer(
     const pool = await openDatabase(frame, config.current);
     parts = createParts(frame, config.current, pool);
     await frame.untilUp("keys and principals", () => openParts(parts));
-    frame.provideVerifier(
-      createLocalTokenVerifier({
-        keys: parts.signingKeys,
-        revocations: parts.verified,
-        clock: frame.clock,
-      }),
-    );
+    frame.provideVerifier(parts.verifier);
     frame.server.add(AuthService, createAuthHandlers(parts));
     frame.server.add(PrincipalService, createPrincipalHandlers(parts));
     frame.server.add(AccessService, createAccessHandlers(parts));

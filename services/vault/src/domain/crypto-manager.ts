@@ -208,6 +208,11 @@ export class CryptoManager {
     return REFRESH_TOKEN_PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
   }
 
+  /** Says whether a text has the look of a refresh token. */
+  isRefreshToken(text: string): boolean {
+    return text.startsWith(REFRESH_TOKEN_PREFIX);
+  }
+
   /** The token that follows a refresh token when it is spent. It follows from the spent one and a key, so a client that
    * lost the answer can be given the same again, though no token is stored. Errors: precondition/VAULT_SEALED. */
   nextRefreshToken(spent: string): string {

@@ -14,6 +14,7 @@ import type { SecretLeases } from "../domain/secrets/secret-leases.ts";
 import type { SecretStore } from "../domain/secrets/secret-store.ts";
 import type { SecureVault } from "../domain/secure-vault.ts";
 import type { SigningKeyRing } from "../domain/signing-key-ring.ts";
+import type { TokenIntrospector } from "../domain/token-introspector.ts";
 import type { TransitEngine } from "../domain/transit-engine.ts";
 import type { DigestName } from "./convert-audit.ts";
 import type { DigestBody } from "./request-key.ts";
@@ -31,6 +32,7 @@ export interface AuditHandlerDeps {
 /** What the handlers of vault work with. */
 export interface VaultHandlerDeps {
   readonly auth: AuthManager;
+  readonly introspector: TokenIntrospector;
   readonly directory: PrincipalDirectory;
   readonly accessDirectory: AccessDirectory;
   /** Answers for each resource whether the caller may. */

@@ -26,6 +26,7 @@ import { createGetRootKeyStatus } from "./get-root-key-status.ts";
 import { createGetSealStatus } from "./get-seal-status.ts";
 import { createGrantClientToken } from "./grant-client-token.ts";
 import { guardResources } from "./guard-resources.ts";
+import { createIntrospectToken } from "./introspect-token.ts";
 import { createListKeyVersions } from "./list-key-versions.ts";
 import { createListKeys } from "./list-keys.ts";
 import { createListPolicies } from "./list-policies.ts";
@@ -59,6 +60,7 @@ export function createAuthHandlers(
     refreshToken: createRefreshToken(deps),
     logout: createLogout(deps),
     revokeTokens: createRevokeTokens(deps),
+    introspectToken: createIntrospectToken(deps),
     whoAmI: createWhoAmI(),
     getJwks: createGetJwks(deps),
     rotateSigningKey: createRotateSigningKey(deps),

@@ -1,6 +1,8 @@
-import type { RevocationSet } from "@nexus/identity";
+import { createLocalTokenVerifier, type RevocationSet } from "@nexus/identity";
 import type { Pool } from "@nexus/postgres";
+import type { Principal, TokenVerifier } from "@nexus/rpc";
 import type { ServiceFrame } from "@nexus/runtime";
+import { NexusError } from "@nexus/shared";
 import type { VaultConfig } from "../config.ts";
 import { AccessDirectory } from "../domain/access/access-directory.ts";
 import { PolicyBook } from "../domain/access/policy-book.ts";
@@ -10,6 +12,7 @@ import type { AuthEvents, Mutations, TokenFormat, Transactions } from "../domain
 import { PrincipalDirectory } from "../domain/principal-directory.ts";
 import { RevocationLog } from "../domain/revocation-log.ts";
 import { SigningKeyRing } from "../domain/signing-key-ring.ts";
+import { TokenIntrospector } from "../domain/token-introspector.ts";
 import { createAccessReader } from "../store/access-store.ts";
 import { createFamilyStore } from "../store/family-store.ts";
 import { createLoginFailureStore } from "../store/login-failure-store.ts";
@@ -66,6 +69,17 @@ export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: I
     refreshTtlMs: config.refreshTokenTtlMs,
     refreshGraceMs: config.refreshGraceMs,
   });
+  const verifier = createLocalTokenVerifier({
+    keys: signingKeys,
+    revocations: verified,
+    clock: frame.clock,
+  });
+  const introspector = new TokenIntrospector({
+    accessTokens: { tryRead: (token) => tryVerify(verifier, token) },
+    refreshTokens: families,
+    crypto: shared.crypto,
+    revocations,
+  });
   const access = createAccessReader(pool);
   const book = new PolicyBook(access);
   const accessDirectory = new AccessDirectory({ ...shared, access, principals, book, revocations });
@@ -76,5 +90,24 @@ export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: I
     book,
     revocations,
   });
-  return { principals, revocations, signingKeys, auth, directory, accessDirectory, book };
+  return {
+    principals,
+    revocations,
+    signingKeys,
+    verifier,
+    introspector,
+    auth,
+    directory,
+    accessDirectory,
+    book,
+  };
+}
+
+async function tryVerify(verifier: TokenVerifier, token: string): Promise<Principal | undefined> {
+  try {
+    return await verifier.verify(token);
+  } catch (error) {
+    if (NexusError.is(error, "unauthenticated")) return undefined;
+    throw error;
+  }
 }

@@ -5,6 +5,7 @@ import type { Namespace } from "@nexus/shared";
 import { createBatcher } from "@nexus/shared";
 import type { FamilyWriter, Issuance, NewFamily, TokenFamilies } from "../domain/ports.ts";
 import { withoutCredentials } from "../domain/principal.ts";
+import type { RefreshTokenReader } from "../domain/token-introspector.ts";
 import type { PrincipalRow } from "./principal-rows.ts";
 import { PRINCIPAL_COLUMNS, toStoredPrincipal } from "./principal-rows.ts";
 
@@ -94,6 +95,12 @@ const REPEAT = `
     f.refresh_expires_at AS "refreshExpiresAt"
   FROM live f JOIN locked p USING (namespace, principal_id)`;
 
+const FIND_LIVE = `
+  SELECT ${PRINCIPAL_COLUMNS}, f.family_id AS "familyId", f.refresh_expires_at AS "refreshExpiresAt"
+  FROM token_families f JOIN principals p USING (namespace, principal_id)
+  WHERE f.current_digest = $1 AND f.revoked_at IS NULL AND NOT p.disabled
+    AND f.refresh_expires_at > clock_timestamp()`;
+
 const FIND_SPENT = `
   SELECT namespace, family_id AS "familyId" FROM spent_refresh_tokens
   WHERE token_digest = $1 AND expires_at > clock_timestamp()`;
@@ -145,7 +152,7 @@ async function startMany(
 }
 
 /** The token families outside of transactions. */
-export interface FamilyStore extends TokenFamilies {
+export interface FamilyStore extends TokenFamilies, RefreshTokenReader {
   /** Finishes the grants that wait. */
   close(): Promise<void>;
 }
@@ -191,6 +198,16 @@ export function createFamilyStore(pool: Pool): FamilyStore {
       const { rows } = await pool.query<IssuanceRow>(REPEAT, [spent, next.digest, next.graceMs]);
       const [row] = rows;
       return row === undefined ? undefined : toIssuance(row);
+    },
+    async findLive(digest) {
+      const { rows } = await pool.query<IssuanceRow>(FIND_LIVE, [digest]);
+      const [row] = rows;
+      if (row === undefined) return undefined;
+      return {
+        principal: withoutCredentials(toStoredPrincipal(row)),
+        familyId: row.familyId,
+        expiresAtMs: row.refreshExpiresAt?.getTime() ?? 0,
+      };
     },
     close: () => starts.close(),
   };
