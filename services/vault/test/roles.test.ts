@@ -225,7 +225,8 @@ describe("giving", () => {
       access.deletePolicy(id, user),
       access.checkAccess({ principalId: "x", action: "a:b:c" }, user),
     ];
-    for (const call of calls) expect(await outcome(call)).toBe("forbidden/SCOPE_MISSING");
+    const ended = await Promise.all(calls.map(outcome));
+    expect(ended).toEqual(calls.map(() => "forbidden/SCOPE_MISSING"));
   });
 
   it("stops where a token would grow too large, and changes nothing then", async () => {
