@@ -96,7 +96,7 @@ describe("docker-compose.yml", () => {
       .map(([, value]) => value.replace(/:\d+$/, ""));
     expect(called).toEqual(expect.arrayContaining([...later]));
     // Two that call each other have one order: orchestrators connect to mesh-routers.
-    const waitsForIt = (one: string) => name in (serviceOf(one as typeof name).depends_on ?? {});
+    const waitsForIt = (one: string) => name in (serviceOf(one).depends_on ?? {});
     const first = called.filter((one) => !later.includes(one) && !waitsForIt(one));
     const awaited = Object.keys(serviceOf(name).depends_on ?? {});
     expect(awaited).toEqual(expect.arrayContaining(first));
