@@ -16,11 +16,25 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** What a program is given besides its arguments. */
+export interface Given {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Its standard input. @default empty */
+  readonly input?: string;
+}
+
 /** Runs a program to its end. */
-export async function command(file: string, args: readonly string[], env = {}): Promise<Outcome> {
+export async function command(
+  file: string,
+  args: readonly string[],
+  { env = {}, input = "" }: Given = {},
+): Promise<Outcome> {
   try {
     const options = { cwd: ROOT, env: { ...process.env, ...env }, timeout: TIMEOUT_MS };
-    const { stdout, stderr } = await run(file, [...args], options);
+    const running = run(file, [...args], options);
+    // It may end without reading, and the pipe with it.
+    running.child.stdin?.on("error", () => undefined).end(input);
+    const { stdout, stderr } = await running;
     return { code: 0, stdout, stderr };
   } catch (error) {
     const { code, stdout, stderr } = error as Outcome;

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createAgent, TaskError } from "@nexus/sdk";
@@ -23,9 +23,13 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 }, 60_000);
 
-function nexus(...args: string[]): Promise<Outcome> {
+const nexus = (...args: string[]): Promise<Outcome> => nexusWith("", ...args);
+
+/** With something on its standard input. */
+function nexusWith(input: string, ...args: string[]): Promise<Outcome> {
   const env = { NEXUS_CONFIG_DIR: home, NEXUS_GATEWAY: fleet.stack.info.gateway };
-  return command(process.execPath, [join(ROOT, "apps/cli/bin/nexus.js"), ...args], env);
+  const program = [join(ROOT, "apps/cli/bin/nexus.js"), ...args];
+  return command(process.execPath, program, { env, input });
 }
 
 describe("the nexus command", () => {
@@ -121,6 +125,95 @@ describe("the vault behind the gateway", () => {
     expect(bytes).toBe(56 + 100_000 + 7 * 16);
     expect((await seal.getSealStatus({})).sealed).toBe(false);
     expect(await seal.getRootKeyStatus({})).toMatchObject({ source: "file", staleTenantKeys: 0n });
+  });
+});
+
+describe("the nexus command on secrets", () => {
+  const PATH = "app/cli";
+
+  it("stores what it reads from standard input or a file, and prints it and nothing else", async () => {
+    const put = await nexusWith("one\n", "secrets", "put", PATH, "--expect", "0");
+    expect([put.code, put.stdout]).toEqual([0, `Stored version 1 of ${PATH}.\n`]);
+    expect((await nexus("secrets", "get", PATH)).stdout).toBe("one");
+    const file = join(home, "value");
+    writeFileSync(file, "two\n");
+    expect((await nexus("secrets", "put", PATH, "--file", file)).code).toBe(0);
+    expect((await nexus("secrets", "get", PATH)).stdout).toBe("two\n");
+    expect((await nexusWith("three\n", "secrets", "put", PATH, "--raw")).code).toBe(0);
+    const json = JSON.parse((await nexus("secrets", "get", PATH, "-o", "json")).stdout);
+    expect(json).toMatchObject({ value: Buffer.from("three\n").toString("base64") });
+    expect((await nexus("secrets", "get", PATH, "--number", "1")).stdout).toBe("one");
+    expect((await nexus("secrets", "list", "app/", "-o", "name")).stdout).toContain(`${PATH}\n`);
+    expect((await nexus("secrets", "list")).stdout).toMatch(/app\/cli +3 /);
+  });
+
+  it("deletes, brings back and destroys versions", async () => {
+    const versions = async () => (await nexus("secrets", "versions", PATH)).stdout;
+    expect((await nexus("secrets", "delete", PATH)).code).toBe(0);
+    expect(await versions()).toMatch(/^3 +deleted/m);
+    expect((await nexus("secrets", "get", PATH)).code).toBe(6);
+    expect((await nexus("secrets", "undelete", PATH, "--number", "3")).code).toBe(0);
+    const gone = await nexus("secrets", "destroy", PATH, "--number", "1", "--number", "2");
+    expect(gone.code).toBe(0);
+    expect(await versions()).toMatch(/^3 +active[^]*^2 +destroyed[^]*^1 +destroyed/m);
+    expect((await nexus("secrets", "destroy", PATH, "--all")).code).toBe(0);
+    expect((await nexus("secrets", "get", PATH)).code).toBe(3);
+  });
+
+  it("ends with the documented code for each kind of mistake, and shows no value", async () => {
+    await nexusWith("hush", "secrets", "put", PATH);
+    const late = await nexusWith("hush", "secrets", "put", PATH, "--expect", "7");
+    expect(late.code).toBe(6);
+    expect(late.stdout + late.stderr).not.toContain("hush");
+    expect((await nexusWith("x".repeat(65_537), "secrets", "put", PATH)).code).toBe(2);
+    expect((await nexus("secrets", "put", PATH)).code).toBe(2);
+    expect((await nexus("secrets", "put", PATH, "--file", join(home, "none"))).code).toBe(2);
+    expect((await nexus("secrets", "destroy", PATH)).code).toBe(2);
+    expect((await nexus("secrets", "undelete", PATH)).code).toBe(2);
+    expect((await nexus("secrets", "get", PATH, "--number", "x")).code).toBe(2);
+    expect((await nexusWith("x", "secrets", "put", PATH, "--ttl", "soon")).code).toBe(2);
+  });
+});
+
+describe("the nexus command on keys", () => {
+  it("makes, shows, turns, switches and destroys keys", async () => {
+    const line = async (...args: string[]) => (await nexus("keys", ...args)).stdout;
+    expect(await line("create", "cli-key")).toMatch(/^cli-key +envelope +active +1 /m);
+    expect(await line("rotate", "cli-key")).toMatch(/^cli-key +envelope +active +2 /m);
+    expect(await line("disable", "cli-key")).toMatch(/^cli-key +envelope +disabled/m);
+    expect(await line("enable", "cli-key")).toMatch(/^cli-key +envelope +active/m);
+    expect(JSON.parse(await line("get", "cli-key", "-o", "json"))).toMatchObject({
+      key: { name: "cli-key", latestVersion: 2 },
+    });
+    expect(await line("list", "-o", "name")).toContain("cli-key\n");
+    expect((await nexus("keys", "create", "cli-key")).code).toBe(6);
+    expect((await nexus("keys", "create", "odd", "--type", "rsa")).code).toBe(2);
+    expect((await nexus("keys", "destroy", "cli-key")).code).toBe(6);
+    expect(await line("destroy", "cli-key", "--allow")).toMatch(/^cli-key +envelope +destroyed/m);
+    expect((await nexus("keys", "get", "none")).code).toBe(3);
+  });
+
+  it("encrypts, decrypts, rewraps, signs and verifies what it reads", async () => {
+    await nexus("keys", "create", "cli-box");
+    await nexus("keys", "create", "cli-pen", "--type", "ed25519");
+    const resource = ["--resource", "order/7"];
+    const sealed = await nexusWith("hush\n", "transit", "encrypt", "cli-box", ...resource);
+    expect(sealed.stdout).toMatch(/^nxv:v1:/);
+    const open = (text: string) => nexusWith(text, "transit", "decrypt", "cli-box", ...resource);
+    expect((await open(sealed.stdout)).stdout).toBe("hush\n");
+    await nexus("keys", "rotate", "cli-box");
+    const moved = await nexusWith(sealed.stdout, "transit", "rewrap", "cli-box", ...resource);
+    expect(moved.stdout).toMatch(/^nxv:v2:/);
+    expect((await open(moved.stdout)).stdout).toBe("hush\n");
+    const elsewhere = ["--resource", "order/8"];
+    const wrong = await nexusWith(moved.stdout, "transit", "decrypt", "cli-box", ...elsewhere);
+    expect([wrong.code, wrong.stdout]).toEqual([2, ""]);
+    expect((await nexusWith("x", "transit", "encrypt", "cli-box")).code).toBe(2);
+
+    const signature = (await nexusWith("text", "transit", "sign", "cli-pen")).stdout.trim();
+    const verify = (text: string) => nexusWith(text, "transit", "verify", "cli-pen", signature);
+    expect(await verify("text")).toMatchObject({ code: 0, stdout: "valid\n" });
+    expect(await verify("text!")).toMatchObject({ code: 7, stdout: "not valid\n" });
   });
 });
 

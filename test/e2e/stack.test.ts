@@ -11,7 +11,7 @@ describe("a stack", () => {
     const { code, stderr, stdout } = await command(
       process.execPath,
       [join(ROOT, "services/registry/dist/main.js")],
-      { NEXUS_REGISTRY_GRPC_PORT: "99999", NEXUS_REGISTRY_LOG_LEVEL: "loud" },
+      { env: { NEXUS_REGISTRY_GRPC_PORT: "99999", NEXUS_REGISTRY_LOG_LEVEL: "loud" } },
     );
     expect(code).not.toBe(0);
     const output = stderr + stdout;

@@ -15,15 +15,40 @@ import {
   jobsSubmitCommand,
   jobsWatchCommand,
 } from "./commands/jobs.ts";
+import {
+  keysCreateCommand,
+  keysDestroyCommand,
+  keysDisableCommand,
+  keysEnableCommand,
+  keysGetCommand,
+  keysListCommand,
+  keysRotateCommand,
+} from "./commands/keys.ts";
 import { loginCommand, logoutCommand, whoamiCommand } from "./commands/login.ts";
 import {
   principalsCreateCommand,
   principalsDisableCommand,
   principalsListCommand,
 } from "./commands/principals.ts";
+import {
+  secretsDeleteCommand,
+  secretsDestroyCommand,
+  secretsGetCommand,
+  secretsListCommand,
+  secretsPutCommand,
+  secretsUndeleteCommand,
+  secretsVersionsCommand,
+} from "./commands/secrets.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tasksGetCommand, tasksWatchCommand } from "./commands/tasks.ts";
 import { tasksListCommand } from "./commands/tasks-list.ts";
+import {
+  transitDecryptCommand,
+  transitEncryptCommand,
+  transitRewrapCommand,
+  transitSignCommand,
+  transitVerifyCommand,
+} from "./commands/transit.ts";
 
 /** Every command; the program, its help and its tests are made from this table. */
 export const COMMANDS: readonly CommandSpec[] = [
@@ -52,6 +77,25 @@ export const COMMANDS: readonly CommandSpec[] = [
   principalsCreateCommand,
   principalsListCommand,
   principalsDisableCommand,
+  secretsPutCommand,
+  secretsGetCommand,
+  secretsListCommand,
+  secretsVersionsCommand,
+  secretsDeleteCommand,
+  secretsUndeleteCommand,
+  secretsDestroyCommand,
+  keysCreateCommand,
+  keysGetCommand,
+  keysListCommand,
+  keysRotateCommand,
+  keysDisableCommand,
+  keysEnableCommand,
+  keysDestroyCommand,
+  transitEncryptCommand,
+  transitDecryptCommand,
+  transitRewrapCommand,
+  transitSignCommand,
+  transitVerifyCommand,
 ];
 
 /** What each noun is, for the help of its group. */
@@ -61,4 +105,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   "dead-letters": "See tasks that failed for good and run them again",
   agents: "See and find agents",
   principals: "Administer users and agents",
+  secrets: "Store and read values that only some may see",
+  keys: "Administer the keys that transit uses",
+  transit: "Encrypt and sign with keys that never leave vault",
 };

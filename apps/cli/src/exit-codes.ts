@@ -9,7 +9,7 @@ export const EXIT = {
   denied: 4,
   unavailable: 5,
   conflict: 6,
-  /** The awaited thing ended, but not well: a job that failed under --wait. */
+  /** The answer is no: a job that failed under --wait, a signature that is not the key's. */
   awaitedFailed: 7,
   interrupted: 130,
 } as const;

@@ -85,7 +85,8 @@ function groupOf(
   if (known !== undefined) return known;
   const group = program.command(noun).description(about).exitOverride();
   // `nexus job get` should not fail for want of an s.
-  group.alias(noun.replace(/s$/, ""));
+  const singular = noun.replace(/s$/, "");
+  if (singular !== noun) group.alias(singular);
   groups.set(noun, group);
   return group;
 }

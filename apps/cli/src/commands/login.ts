@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline/promises";
-import { Writable } from "node:stream";
 import { createClient } from "@nexus/sdk";
 import { DEFAULT_NAMESPACE, NexusError } from "@nexus/shared";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
+import { askHidden } from "../input.ts";
 import { showTime, writeLine } from "../output.ts";
 import { readProfile, removeProfile, writeProfile } from "../profile.ts";
 import { connect, gatewayOf, toProfile } from "../session.ts";
@@ -71,15 +70,7 @@ async function readPassword(ctx: CommandContext, args: CommandArguments): Promis
   if (!process.stdin.isTTY) {
     throw usageError("There is no terminal to ask on: use --password-stdin or NEXUS_PASSWORD.");
   }
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const prompt = createInterface({ input: process.stdin, output: silent, terminal: true });
-  process.stderr.write("Password: ");
-  try {
-    return await prompt.question("", { signal: ctx.signal });
-  } finally {
-    prompt.close();
-    process.stderr.write("\n");
-  }
+  return askHidden("Password", ctx.signal);
 }
 
 /** Ends the login everywhere. */

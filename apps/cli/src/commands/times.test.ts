@@ -1,6 +1,6 @@
-import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
-import { parseCreated, parseTime, showSpan } from "./times.ts";
+import { parseCreated, parseSpan, parseTime, showSpan } from "./times.ts";
 
 const NOW_MS = Date.parse("2026-11-26T12:00:00Z");
 
@@ -57,5 +57,19 @@ describe("showSpan", () => {
     expect(showSpan(at(1_000), at(1_250))).toBe("250 ms");
     expect(showSpan(at(900), at(3_400))).toBe("2.5 s");
     expect(showSpan(at(900), undefined)).toBe("-");
+  });
+});
+
+describe("parseSpan", () => {
+  it("reads how long something lasts, and says what it takes", () => {
+    const ms = ["0s", "90m", "12h", "30d"].map((text) => {
+      const span = parseSpan("ttl", text);
+      return span && durationMs(span);
+    });
+    expect(ms).toEqual([0, 5_400_000, 43_200_000, 2_592_000_000]);
+    expect(parseSpan("ttl", undefined)).toBeUndefined();
+    for (const text of ["", "soon", "5", "-1s", "1w"]) {
+      expect(() => parseSpan("ttl", text)).toThrow(/--ttl is how long/);
+    }
   });
 });

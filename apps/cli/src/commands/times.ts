@@ -1,4 +1,9 @@
-import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type Duration,
+  durationFromMs,
+  type Timestamp,
+  timestampFromMs,
+} from "@bufbuild/protobuf/wkt";
 import type { CommandArguments } from "../command.ts";
 import { usageError } from "../usage-error.ts";
 
@@ -24,6 +29,16 @@ export function parseTime(
     throw usageError(`--${flag} is ${forms}, not "${text}".`);
   }
   return timestampFromMs(ms);
+}
+
+/** Reads how long something lasts: `90s`, `15m`, `12h`, `30d`. Left out stays left out. */
+export function parseSpan(flag: string, text: string | undefined): Duration | undefined {
+  if (text === undefined) return undefined;
+  const [, count, unit = ""] = AGO.exec(text) ?? [];
+  if (count === undefined) {
+    throw usageError(`--${flag} is how long, such as 90s, 15m, 12h or 30d, not "${text}".`);
+  }
+  return durationFromMs(Number(count) * (UNIT_MS[unit] ?? 0));
 }
 
 /** Reads `--since` and `--until` as the range of time in which something was submitted; what was left out stays left out. */
