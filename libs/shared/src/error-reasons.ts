@@ -143,7 +143,7 @@ export const ERROR_REASONS = {
     "A key file lets others read or replace it, or is no key.",
   ),
   KEY_NOT_FOUND: reason("not_found", "No key of the namespace has this name."),
-  KEY_EXISTS: reason("exists", "The key's name is taken, or was: a destroyed key keeps its name."),
+  KEY_EXISTS: reason("exists", "The key's name is taken; a destroyed key keeps it for 30 days."),
   KEY_LIMIT: reason("exhausted", "The namespace holds as many keys as it may."),
   KEY_VERSION_LIMIT: reason("exhausted", "The key has as many versions as it may."),
   KEY_DISABLED: reason("precondition", "The key is disabled."),

@@ -1,6 +1,7 @@
 import { KeyState, KeyType, KeyVersionState } from "@nexus/proto/vault";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { deleteEnded } from "../src/store/cleanup-store.ts";
 import { createUser, failure, outcome, requestId, type Session } from "./_helpers.ts";
 import { openSuite, type Suite } from "./_suite.ts";
 import { CONTEXT, createKey, decrypt, encrypt } from "./_transit.ts";
@@ -253,6 +254,53 @@ describe("DestroyKey", () => {
     expect(await outcome(createKey(vault, admin, { name }))).toBe("exists/KEY_EXISTS");
     const { versions } = await vault.keys.listKeyVersions({ name }, admin);
     expect(versions.every(({ state }) => state === KeyVersionState.DESTROYED)).toBe(true);
+  });
+
+  it("frees the name after 30 days, for a key that opens nothing of the old one", async () => {
+    const { name, keyId } = await createKey(vault, admin, { deletionAllowed: true });
+    const text = await encrypt(vault, admin, name);
+    await vault.keys.destroyKey({ requestId: requestId(), name }, admin);
+    const age = (interval: string) =>
+      pool.query(
+        "UPDATE named_keys SET destroyed_at = clock_timestamp() - $2::interval WHERE key_id = $1",
+        [keyId, interval],
+      );
+    const { signal } = new AbortController();
+    await age("29 days");
+    await deleteEnded(pool, signal);
+    expect(await outcome(createKey(vault, admin, { name }))).toBe("exists/KEY_EXISTS");
+    await age("31 days");
+    await deleteEnded(pool, signal);
+    expect(await outcome(get(name))).toBe("not_found/KEY_NOT_FOUND");
+    const later = await createKey(vault, admin, { name });
+    expect(later.keyId).not.toBe(keyId);
+    for (const replica of [vault, other]) {
+      await waitFor(
+        async () =>
+          (await outcome(decrypt(replica, admin, name, text))) === "invalid/DECRYPTION_FAILED",
+        { what: "the new key to be known" },
+      );
+    }
+    expect(await outcome(encrypt(vault, admin, name))).toBe("ok");
+  });
+
+  it("takes a key out of the count of the namespace", async () => {
+    const team = await createUser(vault, admin, { scopes: ["*"], namespace: "team-full" });
+    const fill = (state: string) =>
+      pool.query(
+        `INSERT INTO named_keys (namespace, name, key_id, type, state, latest_version, rotation_period_ms,
+         max_uses, deletion_allowed, revision, destroyed_at)
+       SELECT 'team-full', $1 || n, $1 || n, 'envelope', $1, 1, 0, 0, true, -n - CASE $1 WHEN 'active' THEN 0 ELSE 100000 END,
+         CASE $1 WHEN 'destroyed' THEN clock_timestamp() END
+       FROM generate_series(1, 10000) n`,
+        [state],
+      );
+    await fill("destroyed");
+    expect(await outcome(createKey(vault, team))).toBe("ok");
+    await fill("active");
+    expect(await outcome(createKey(vault, team))).toBe("exhausted/KEY_LIMIT");
+    await pool.query("DELETE FROM named_keys WHERE namespace = 'team-full' AND revision < 0");
+    expect(await outcome(createKey(vault, team))).toBe("ok");
   });
 });
 

@@ -5,12 +5,20 @@ import { REQUEST_RETENTION } from "./request-store.ts";
 /** Rows removed by one statement: keeps locks short and the tables usable meanwhile. */
 const DELETE_MAX = 1000;
 
+/** A destroyed key keeps its name for this long; the contract says so. A later key of the name opens nothing of the
+ * old one: material and context are of the key's id, which is never given out again. */
+const NAME_FREE = "destroyed_at < clock_timestamp() - interval '30 days'";
+
 /** What has ended, by table. Families and spent tokens go when no refresh token of theirs could be used any more. */
 const ENDED: Readonly<Record<string, string>> = {
   revocations: "expires_at < clock_timestamp()",
   token_families: "refresh_expires_at < clock_timestamp()",
   spent_refresh_tokens: "expires_at < clock_timestamp()",
   login_failures: `failed_at < clock_timestamp() - interval '${LOGIN_FAILURE_RETENTION}'`,
+  // Versions first: a key's row goes when it has none left.
+  key_versions: `key_id IN (SELECT key_id FROM named_keys WHERE ${NAME_FREE})`,
+  named_keys: `${NAME_FREE}
+    AND NOT EXISTS (SELECT FROM key_versions v WHERE v.key_id = named_keys.key_id)`,
   secret_leases: "expires_at < clock_timestamp()",
   // Of a week ago one an hour is enough to say between which two a leaf was changed.
   audit_checkpoints: `signed_at < clock_timestamp() - interval '7 days' AND EXISTS (

@@ -1,7 +1,13 @@
 import type { ConstraintMeanings, Queryable } from "@nexus/postgres";
 import { mapPgError } from "@nexus/postgres";
 import { keyChanged, keyExists } from "../domain/keys/key-errors.ts";
-import type { KeyPatch, KeyWriter, NamedKey, NewKeyVersion } from "../domain/keys/named-key.ts";
+import type {
+  KeyCount,
+  KeyPatch,
+  KeyWriter,
+  NamedKey,
+  NewKeyVersion,
+} from "../domain/keys/named-key.ts";
 import type { KeyRow } from "./named-key-rows.ts";
 import { KEY_COLUMNS, toNamedKey } from "./named-key-rows.ts";
 
@@ -50,10 +56,14 @@ const OLDEST_IN_USE = `
   SELECT min(version) AS version FROM key_versions
   WHERE key_id = $1 AND last_decrypt_at > clock_timestamp() - interval '${IN_USE}'`;
 
+const COUNT = `
+  SELECT (count(*) FILTER (WHERE state <> 'destroyed'))::integer AS keys, count(*)::integer AS names
+  FROM named_keys WHERE namespace = $1`;
+
 const SHRED_VERSIONS = `
   UPDATE key_versions SET box = NULL, tenant_key_version = NULL WHERE key_id = $1`;
 const SHRED = `
-  UPDATE named_keys k SET state = 'destroyed', revision = $2
+  UPDATE named_keys k SET state = 'destroyed', destroyed_at = clock_timestamp(), revision = $2
   WHERE k.key_id = $1 RETURNING ${KEY_COLUMNS}`;
 
 function patchValues(patch: KeyPatch): readonly unknown[] {
@@ -100,8 +110,8 @@ export function createNamedKeyWriter(client: Queryable): KeyWriter {
       return rows[0] === undefined ? undefined : toNamedKey(rows[0]);
     },
     async countOf(namespace) {
-      const text = "SELECT count(*)::integer AS count FROM named_keys WHERE namespace = $1";
-      return (await client.query<{ count: number }>(text, [namespace])).rows[0]?.count ?? 0;
+      const { rows } = await client.query<KeyCount>(COUNT, [namespace]);
+      return rows[0] ?? { keys: 0, names: 0 };
     },
     async insert(key, first) {
       const { namespace, name, keyId, type, rotationPeriodMs, maxUses, expiresAtMs } = key;

@@ -9,12 +9,12 @@ export function keyNotFound(): NexusError {
   });
 }
 
-/** The name is taken, or was. */
+/** The name is taken, or was a short time ago. */
 export function keyExists(): NexusError {
   return new NexusError({
     kind: "exists",
     reason: "KEY_EXISTS",
-    message: "A key of this namespace has, or had, that name.",
+    message: "A key of this namespace has that name, or had it within the last 30 days.",
   });
 }
 

@@ -58,6 +58,8 @@ export interface KeyStoreOptions {
 
 /** Most keys of a namespace. */
 export const KEYS_PER_NAMESPACE_MAX = 10_000;
+/** Most names, those of destroyed keys included: bounds what making and destroying keys leaves behind for a while. */
+const NAMES_PER_NAMESPACE_MAX = 100_000;
 
 /** Keys whose metadata is held, and for how long when no change is heard: the bound while the database is away. */
 const RECORDS_MAX = 10_000;
@@ -166,7 +168,9 @@ export class KeyStore {
       const keyId = ids.next("key");
       const first = await this.#newVersion({ namespace, keyId, type: spec.type, version: 1 });
       const answer = await mutations.run(request, async ({ keys }) => {
-        if ((await keys.countOf(namespace)) >= KEYS_PER_NAMESPACE_MAX) throw keyLimit();
+        const held = await keys.countOf(namespace);
+        const full = held.keys >= KEYS_PER_NAMESPACE_MAX || held.names >= NAMES_PER_NAMESPACE_MAX;
+        if (full) throw keyLimit();
         return keys.insert({ ...spec, namespace, keyId }, first);
       });
       return this.#changed(answer, (key) => events.keyCreated(key));

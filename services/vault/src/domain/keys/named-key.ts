@@ -136,11 +136,19 @@ export interface UseReservation extends VersionName {
   readonly limit: number;
 }
 
+/** What a namespace holds. */
+export interface KeyCount {
+  /** Those that are not destroyed. */
+  readonly keys: number;
+  /** Destroyed keys too, as long as they keep their names. */
+  readonly names: number;
+}
+
 /** Changes keys, inside a transaction; each change takes a revision last, which serialises changes until the commit. */
 export interface KeyWriter {
   /** Locks the row until the transaction ends. */
   lock(key: KeyName): Promise<NamedKey | undefined>;
-  countOf(namespace: Namespace): Promise<number>;
+  countOf(namespace: Namespace): Promise<KeyCount>;
   /** Errors: exists/KEY_EXISTS. */
   insert(
     key: KeySpec & KeyName & { readonly keyId: string },
