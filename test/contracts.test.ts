@@ -1,7 +1,13 @@
 /** What every contract promises beside what buf lint sees: scopes, retry safety, paging. */
 import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
-import { allowed_callers, internal, required_scope, resource_field } from "@nexus/proto/common";
+import {
+  allowed_callers,
+  direct,
+  internal,
+  required_scope,
+  resource_field,
+} from "@nexus/proto/common";
 import * as gateway from "@nexus/proto/gateway";
 import * as insight from "@nexus/proto/insight";
 import * as kms from "@nexus/proto/kms";
@@ -119,6 +125,11 @@ describe("contracts", () => {
     expect(marked.map(({ name }) => name).sort()).toEqual(INTERNAL);
   });
 
+  it("mark as direct what carries the root key, and nothing else", () => {
+    const marked = services.filter((service) => getOption(service, direct));
+    expect(marked.map(({ name }) => name)).toEqual(["SealService"]);
+  });
+
   it("say of each internal method which services may call it, by their names", () => {
     const unnamed = methods.filter(
       (method) =>
@@ -129,9 +140,13 @@ describe("contracts", () => {
     expect([...words].filter((word) => word !== "anyone" && !(word in SERVICES))).toEqual([]);
   });
 
-  it("need no certificate only where a service comes to its first one", () => {
+  it("need no certificate only where a service comes to its first one, or a person calls directly", () => {
     const open = methods.filter((method) => getOption(method, allowed_callers).includes("anyone"));
-    expect(open.map(nameOf).sort()).toEqual(["AuthService.GrantClientToken"]);
+    const byPeople = methods.filter((method) => getOption(method.parent, direct));
+    expect(open.filter((method) => !byPeople.includes(method)).map(nameOf)).toEqual([
+      "AuthService.GrantClientToken",
+    ]);
+    expect(byPeople.filter((method) => !open.includes(method))).toEqual([]);
   });
 
   it("carry a request_id wherever a retry could do the same thing twice, but for four that say so", () => {

@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SealService } from "@nexus/proto/vault";
+import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import { createAgent, TaskError } from "@nexus/sdk";
 import { createSilentLogger } from "@nexus/shared";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -106,7 +108,7 @@ describe("the nexus command", () => {
 
 describe("the vault behind the gateway", () => {
   it("encrypts and decrypts by the client, as text and as a stream", async () => {
-    const { keys, transit, seal } = fleet.admin;
+    const { keys, transit } = fleet.admin;
     const keyName = "e2e-orders";
     const context = { resourceType: "order", resourceId: "7" };
     await keys.createKey({ requestId: "e2e-create-key", name: keyName });
@@ -123,8 +125,32 @@ describe("the vault behind the gateway", () => {
       if (frame.case === "chunk") bytes += frame.value.byteLength;
     }
     expect(bytes).toBe(56 + 100_000 + 7 * 16);
-    expect((await seal.getSealStatus({})).sealed).toBe(false);
-    expect(await seal.getRootKeyStatus({})).toMatchObject({ source: "file", staleTenantKeys: 0n });
+  });
+
+  it("is sealed and unsealed at its own address, never through the gateway", async () => {
+    const { gateway, services } = fleet.stack.info;
+    const token = (await fleet.admin.credentials?.token()) ?? "";
+    const sealAt = (address: string) => {
+      const channel = createRpcChannel({ address });
+      return { seal: createRpcClient(SealService, channel), close: () => channel.close() };
+    };
+    const direct = sealAt(services.vault?.grpc ?? "");
+    expect((await direct.seal.getSealStatus({})).sealed).toBe(false);
+    expect(await direct.seal.getRootKeyStatus({}, { token })).toMatchObject({
+      source: "file",
+      staleTenantKeys: 0n,
+    });
+    direct.close();
+    const relayed = sealAt(gateway);
+    const rootKey = Buffer.alloc(32);
+    for (const call of [
+      () => relayed.seal.getSealStatus({}),
+      () => relayed.seal.unseal({ rootKey }),
+      () => relayed.seal.seal({}, { token }),
+    ]) {
+      await expect(call()).rejects.toMatchObject({ kind: "unimplemented" });
+    }
+    relayed.close();
   });
 });
 

@@ -8,7 +8,6 @@ import {
   AuthService,
   KeyService,
   PrincipalService,
-  SealService,
   SecretService,
   type TokenSet,
   TransitService,
@@ -33,7 +32,6 @@ export interface NexusClient extends AsyncDisposable {
   readonly auth: RpcClient<typeof AuthService>;
   readonly principals: RpcClient<typeof PrincipalService>;
   readonly access: RpcClient<typeof AccessService>;
-  readonly seal: RpcClient<typeof SealService>;
   readonly keys: RpcClient<typeof KeyService>;
   readonly transit: RpcClient<typeof TransitService>;
   readonly secrets: RpcClient<typeof SecretService>;
@@ -72,7 +70,6 @@ export function createClient(options: ClientOptions): NexusClient {
     auth: createRpcClient(AuthService, channel, common),
     principals: createRpcClient(PrincipalService, channel, common),
     access: createRpcClient(AccessService, channel, common),
-    seal: createRpcClient(SealService, channel, common),
     keys: createRpcClient(KeyService, channel, common),
     transit: createRpcClient(TransitService, channel, common),
     secrets: createRpcClient(SecretService, channel, common),

@@ -1,5 +1,5 @@
 import { type DescService, getOption } from "@bufbuild/protobuf";
-import { internal } from "@nexus/proto/common";
+import { direct, internal } from "@nexus/proto/common";
 import * as gateway from "@nexus/proto/gateway";
 import * as insight from "@nexus/proto/insight";
 import * as mesh from "@nexus/proto/mesh";
@@ -31,8 +31,9 @@ const contracts = Object.entries(OWNED).flatMap(([upstream, module]) =>
 );
 
 describe("ROUTES", () => {
-  it("sends every public contract to its owner, and no internal one anywhere", () => {
-    const isPublic = ({ desc }: { desc: DescService }) => !getOption(desc, internal);
+  it("sends every public contract to its owner, and no internal or direct one anywhere", () => {
+    const isPublic = ({ desc }: { desc: DescService }) =>
+      !getOption(desc, internal) && !getOption(desc, direct);
     const expected = contracts.filter(isPublic).map(({ desc, upstream }) => [desc.name, upstream]);
     const routed = ROUTES.map(({ desc, upstream }) => [desc.name, upstream]);
     expect(Object.fromEntries(routed)).toEqual(Object.fromEntries(expected));
