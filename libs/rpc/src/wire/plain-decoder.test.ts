@@ -1,5 +1,7 @@
 import { create, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AttemptOutcomeSchema } from "@nexus/proto/common";
+import { ConnectResponseSchema } from "@nexus/proto/mesh";
+import { JobSchema, ListJobsResponseSchema } from "@nexus/proto/orchestrator";
 import { ReportOutcomesRequestSchema } from "@nexus/proto/registry";
 import { describe, expect, it } from "vitest";
 import { tryDecodePlain } from "./plain-decoder.ts";
@@ -21,6 +23,9 @@ describe("tryDecodePlain", () => {
   it("knows most messages of the contracts", () => {
     expect(plain.length).toBeGreaterThan(contractMessages().length * 0.8);
     expect(plain).toContain(ReportOutcomesRequestSchema);
+    // What an agent gets, and what a reader of jobs does: both have maps of messages.
+    expect(plain).toContain(ConnectResponseSchema);
+    expect(plain).toContain(ListJobsResponseSchema);
   });
 
   it.each(plain.map((schema) => [schema.typeName, schema] as const))(
@@ -38,6 +43,24 @@ describe("tryDecodePlain", () => {
       }
     },
   );
+
+  it("keeps an entry of a map whatever its key", () => {
+    const entry = (key: string) => [
+      0x5a,
+      key.length + 6,
+      0x0a,
+      key.length,
+      ...Buffer.from(key),
+      0x12,
+      2,
+      0x0a,
+      0,
+    ];
+    const bytes = Buffer.from([...entry("__proto__"), ...entry("a")]);
+    const results = tryDecodePlain(JobSchema, bytes)?.results ?? {};
+    expect(Object.keys(results)).toEqual(["__proto__", "a"]);
+    expect(Object.getPrototypeOf(results)).toBe(Object.prototype);
+  });
 
   it("makes messages that share nothing", () => {
     const bytes = Buffer.from(

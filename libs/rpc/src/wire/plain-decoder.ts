@@ -8,6 +8,7 @@ import {
   type MessageShape,
   ScalarType,
 } from "@bufbuild/protobuf";
+import { scalarZeroValue } from "@bufbuild/protobuf/reflect";
 import { Edition } from "@bufbuild/protobuf/wkt";
 import { FIXED64, LENGTH, VARINT, WireError, WireReader } from "./wire-reader.ts";
 
@@ -48,7 +49,7 @@ const plans = new Map<DescMessage, Plan>();
 const plain = new Map<DescMessage, boolean>();
 
 /** Reads a message; undefined when its type, or one inside it, has what plans have not: another syntax than proto3, rarer kinds of numbers,
- * maps of anything but texts, wrappers, JSON values.
+ * maps by anything but texts, wrappers, JSON values.
  *
  * Errors: WireError for bytes that are no such message. */
 export function tryDecodePlain<D extends DescMessage>(
@@ -79,14 +80,10 @@ function isPlain(schema: DescMessage): boolean {
 }
 
 function isPlainField(field: DescField): boolean {
-  if (field.fieldKind === "map") return field.mapKind === "scalar" && isTextMap(field);
+  if (field.fieldKind === "map" && field.mapKey !== ScalarType.STRING) return false;
   if (field.message !== undefined) return isPlain(field.message);
   if (field.scalar === undefined) return true;
   return SCALARS.has(field.scalar) && !(field.fieldKind === "scalar" && field.longAsString);
-}
-
-function isTextMap(field: DescField & { fieldKind: "map" }): boolean {
-  return field.mapKey === ScalarType.STRING && field.scalar === ScalarType.STRING;
 }
 
 function planOf(schema: DescMessage): Plan {
@@ -211,21 +208,55 @@ function listReader(field: DescField & { fieldKind: "list" }): ReadField {
 /** Entries are messages with the key in field 1 and the value in field 2. */
 function mapReader(field: DescField & { fieldKind: "map" }): ReadField {
   const { localName: name } = field;
-  return (reader, target) => {
+  const read = entryValueReader(field);
+  return (reader, target, depth) => {
     expectType(reader, LENGTH);
     const outer = reader.enter();
     let key = "";
-    let value = "";
+    let value: unknown;
     while (reader.next()) {
-      if (reader.field > 2) {
-        reader.skip();
-        continue;
-      }
-      expectType(reader, LENGTH);
-      if (reader.field === 1) key = reader.text();
-      else value = reader.text();
+      if (reader.field === 1) {
+        expectType(reader, LENGTH);
+        key = reader.text();
+      } else if (reader.field === 2) value = read.value(reader, depth + 1);
+      else reader.skip();
     }
     reader.leave(outer);
-    (target[name] as Target)[key] = value;
+    setEntry(target[name] as Target, key, value ?? read.zero());
   };
+}
+
+/** How the values of a map are read, and what an entry without one has. */
+interface EntryValueReader {
+  readonly value: (reader: WireReader, depth: number) => unknown;
+  readonly zero: () => unknown;
+}
+
+function entryValueReader(field: DescField & { fieldKind: "map" }): EntryValueReader {
+  if (field.mapKind === "message") {
+    const { message: schema } = field;
+    return {
+      value: (reader, depth) => readNested(reader, { schema, found: undefined, depth }),
+      zero: () => newTarget(planOf(schema)),
+    };
+  }
+  const { read, wireType } = scalarOf(field.scalar);
+  const zero = field.mapKind === "scalar" ? scalarZeroValue(field.scalar, false) : 0;
+  return {
+    value: (reader) => {
+      expectType(reader, wireType);
+      return read(reader);
+    },
+    zero: () => zero,
+  };
+}
+
+/** A key may be any text, also the name under which objects have their prototype. */
+function setEntry(map: Target, key: string, value: unknown): void {
+  if (key !== "__proto__") {
+    map[key] = value;
+    return;
+  }
+  const entry = { value, enumerable: true, configurable: true, writable: true };
+  Object.defineProperty(map, key, entry);
 }

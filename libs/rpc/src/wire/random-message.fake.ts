@@ -71,20 +71,16 @@ export function randomMessage<D extends DescMessage>(
 
 function randomValue(field: DescField, pick: Pick, depth: number): unknown {
   if (field.fieldKind === "map") {
-    if (field.mapKind !== "scalar") return undefined;
     const names = Array.from({ length: pick(ITEMS_MAX) }, () => randomText(pick));
-    return Object.fromEntries(names.map((name) => [name, randomScalar(field.scalar, pick)]));
+    const entries = names.map((name) => [name, randomSingle(field, pick, depth)] as const);
+    return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
   }
   if (field.fieldKind !== "list") return randomSingle(field, pick, depth);
   const items = Array.from({ length: pick(ITEMS_MAX) }, () => randomSingle(field, pick, depth));
   return items.filter((item) => item !== undefined);
 }
 
-function randomSingle(
-  field: DescField & { fieldKind: "list" | "message" | "scalar" | "enum" },
-  pick: Pick,
-  depth: number,
-): unknown {
+function randomSingle(field: DescField, pick: Pick, depth: number): unknown {
   if (field.message !== undefined) {
     return depth < DEPTH_MAX ? randomMessage(field.message, pick, depth + 1) : undefined;
   }
