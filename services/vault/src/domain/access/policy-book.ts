@@ -39,13 +39,20 @@ export class PolicyBook {
   }
 
   /** Reads what was committed before this call. */
-  readonly refresh: () => Promise<void> = coalesced(async () => {
-    for (const { namespace, revision, policies } of await this.#feed.changedAfter(this.#head)) {
-      if (policies.length === 0) this.#byNamespace.delete(namespace);
-      else this.#byNamespace.set(namespace, { policies, ready: new Map() });
-      this.#head = revision;
+  readonly refresh: () => Promise<void> = coalesced(() => this.#read());
+
+  /** Until nothing is left: a start must know every policy before the first call. */
+  async #read(): Promise<void> {
+    for (;;) {
+      const changed = await this.#feed.changedAfter(this.#head);
+      if (changed.length === 0) return;
+      for (const { namespace, revision, policies } of changed) {
+        if (policies.length === 0) this.#byNamespace.delete(namespace);
+        else this.#byNamespace.set(namespace, { policies, ready: new Map() });
+        this.#head = revision;
+      }
     }
-  });
+  }
 
   /** Decides by the token's scopes and the policies together: what either denies is refused, else either may allow. */
   decide(subject: AccessSubject, request: AccessRequest): AccessDecision {

@@ -12,7 +12,8 @@ export interface AccessReader {
 
 /** Follows the changes of policies in the order of their commits. */
 export interface PolicyFeed {
-  /** Namespaces whose policies changed after a revision, oldest first, with all the policies they have now. */
+  /** Namespaces whose policies changed after a revision, oldest first and a bounded number of them, with all the policies
+   * they have now. */
   changedAfter(revision: bigint): Promise<readonly ChangedPolicies[]>;
 }
 
