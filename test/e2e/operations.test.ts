@@ -58,6 +58,32 @@ describe("the nexus command", () => {
     }
   });
 
+  it("gives roles and policies, says what they allow, and takes tokens back", async () => {
+    expect((await nexus("roles", "put", "reader", "--scope", "vault:secret:*")).code).toBe(0);
+    expect((await nexus("principals", "create", "ruled-1", "--kind", "agent")).code).toBe(0);
+    const assigned = await nexus("roles", "assign", "ruled-1", "--role", "reader");
+    expect(assigned.stdout).toContain("Roles of ruled-1: reader");
+    expect((await nexus("roles", "list")).stdout).toMatch(/^reader .*vault:secret:\*/m);
+    const file = join(home, "policy.json");
+    const statements = [
+      { effect: "EFFECT_DENY", actions: ["vault:secret:read"], resources: ["prod/*"] },
+    ];
+    writeFileSync(file, JSON.stringify({ statements, roles: ["reader"] }));
+    const put = await nexus("policies", "put", "no-prod", "--file", file);
+    expect(put.stdout).toContain("no-prod for role:reader: deny vault:secret:read on prod/*");
+    expect((await nexus("policies", "list")).stdout).toContain("no-prod");
+    const check = (path: string) =>
+      nexus("policies", "check", "ruled-1", "vault:secret:read", path);
+    expect((await check("prod/db")).stdout).toBe("no: denied by no-prod\n");
+    expect((await check("test/db")).stdout).toBe("yes: allowed\n");
+    const revoked = await nexus("tokens", "revoke", "--principal", "ruled-1");
+    expect(revoked.stdout).toContain("Revoked at");
+    expect((await nexus("tokens", "revoke")).code).toBe(2);
+    expect((await nexus("policies", "delete", "no-prod")).code).toBe(0);
+    await nexus("roles", "assign", "ruled-1");
+    expect((await nexus("roles", "delete", "reader")).code).toBe(0);
+  });
+
   it("submits tasks, waits for them and explains the routing", async () => {
     const tasks = JSON.stringify([{ key: "only", capability: "work.echo", input: { n: 1 } }]);
     const { code, stdout } = await nexus("jobs", "submit", "--tasks", tasks, "--wait");

@@ -26,10 +26,22 @@ import {
 } from "./commands/keys.ts";
 import { loginCommand, logoutCommand, whoamiCommand } from "./commands/login.ts";
 import {
+  policiesCheckCommand,
+  policiesDeleteCommand,
+  policiesListCommand,
+  policiesPutCommand,
+} from "./commands/policies.ts";
+import {
   principalsCreateCommand,
   principalsDisableCommand,
   principalsListCommand,
 } from "./commands/principals.ts";
+import {
+  rolesAssignCommand,
+  rolesDeleteCommand,
+  rolesListCommand,
+  rolesPutCommand,
+} from "./commands/roles.ts";
 import {
   secretsDeleteCommand,
   secretsDestroyCommand,
@@ -42,6 +54,7 @@ import {
 import { statusCommand } from "./commands/status.ts";
 import { tasksGetCommand, tasksWatchCommand } from "./commands/tasks.ts";
 import { tasksListCommand } from "./commands/tasks-list.ts";
+import { tokensIntrospectCommand, tokensRevokeCommand } from "./commands/tokens.ts";
 import {
   transitDecryptCommand,
   transitEncryptCommand,
@@ -96,6 +109,16 @@ export const COMMANDS: readonly CommandSpec[] = [
   transitRewrapCommand,
   transitSignCommand,
   transitVerifyCommand,
+  rolesListCommand,
+  rolesPutCommand,
+  rolesDeleteCommand,
+  rolesAssignCommand,
+  policiesListCommand,
+  policiesPutCommand,
+  policiesDeleteCommand,
+  policiesCheckCommand,
+  tokensRevokeCommand,
+  tokensIntrospectCommand,
 ];
 
 /** What each noun is, for the help of its group. */
@@ -108,4 +131,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   secrets: "Store and read values that only some may see",
   keys: "Administer the keys that transit uses",
   transit: "Encrypt and sign with keys that never leave vault",
+  roles: "Give named sets of scopes",
+  policies: "Allow and deny, on resources too",
+  tokens: "Take tokens back, and ask about them",
 };

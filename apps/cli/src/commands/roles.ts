@@ -1,0 +1,81 @@
+import { randomUUID } from "node:crypto";
+import { ListRolesResponseSchema } from "@nexus/proto/vault";
+import type { CommandSpec } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { parseLimit } from "./numbers.ts";
+
+/** Lists roles. */
+export const rolesListCommand: CommandSpec = {
+  usage: "roles list",
+  about: "List the roles of the namespace",
+  example: "nexus roles list",
+  flags: [{ flags: "--limit <n>", about: "how many at most, 1 to 1000", default: "100" }],
+  run: async (ctx, args) => {
+    const page = { pageSize: parseLimit(args.text("limit")) };
+    const response = await ctx.client().access.listRoles({ page });
+    if (ctx.format === "json") {
+      writeJson(ListRolesResponseSchema, response);
+    } else if (ctx.format === "name") {
+      for (const { name } of response.roles) writeLine(name);
+    } else {
+      const rows = response.roles.map((role) => [
+        role.name,
+        showTime(role.updateTime),
+        role.scopes.join(" "),
+      ]);
+      writeTable(["role", "changed", "scopes"], rows);
+    }
+    return EXIT.ok;
+  },
+};
+
+/** Creates or replaces a role. */
+export const rolesPutCommand: CommandSpec = {
+  usage: "roles put <role>",
+  about: "Create a role or replace it whole; what it loses ends in running tokens within a second",
+  example: "nexus roles put reader --scope 'registry:agent:read' --scope 'orchestrator:job:read'",
+  flags: [
+    { flags: "--scope <scope>", about: "what whoever has it may do", many: true },
+    { flags: "--description <text>", about: "what it is for" },
+  ],
+  run: async (ctx, args) => {
+    const { role } = await ctx.client().access.putRole({
+      requestId: randomUUID(),
+      name: args.at(0),
+      description: args.text("description") ?? "",
+      scopes: [...args.texts("scope")],
+    });
+    writeLine(`Role ${role?.name}: ${role?.scopes.join(" ")}`);
+    return EXIT.ok;
+  },
+};
+
+/** Removes a role. */
+export const rolesDeleteCommand: CommandSpec = {
+  usage: "roles delete <role>",
+  about: "Remove a role that nobody has",
+  example: "nexus roles delete reader",
+  run: async (ctx, args) => {
+    await ctx.client().access.deleteRole({ requestId: randomUUID(), name: args.at(0) });
+    writeLine(`Deleted ${args.at(0)}.`);
+    return EXIT.ok;
+  },
+};
+
+/** Sets the roles of a principal. */
+export const rolesAssignCommand: CommandSpec = {
+  usage: "roles assign <principal>",
+  about: "Set which roles a principal has; without --role it has none",
+  example: "nexus roles assign my-agent --role reader",
+  flags: [{ flags: "--role <role>", about: "one of all its roles", many: true }],
+  run: async (ctx, args) => {
+    const { principal } = await ctx.client().access.setPrincipalRoles({
+      requestId: randomUUID(),
+      principalId: args.at(0),
+      roles: [...args.texts("role")],
+    });
+    writeLine(`Roles of ${principal?.principalId}: ${principal?.roles.join(" ")}`);
+    return EXIT.ok;
+  },
+};
