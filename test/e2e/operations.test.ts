@@ -1,10 +1,12 @@
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SealService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import { createAgent, TaskError } from "@nexus/sdk";
-import { createSilentLogger } from "@nexus/shared";
+import { createSilentLogger, NexusError } from "@nexus/shared";
+import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { command, type Outcome, ROOT } from "./_command.ts";
 import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
@@ -24,6 +26,14 @@ afterAll(async () => {
   await fleet[Symbol.asyncDispose]();
   rmSync(home, { recursive: true, force: true });
 }, 60_000);
+
+/** Why a call was refused; empty when it was answered. */
+function reasonOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => "",
+    (refusal: unknown) => NexusError.from(refusal).reason,
+  );
+}
 
 const nexus = (...args: string[]): Promise<Outcome> => nexusWith("", ...args);
 
@@ -456,12 +466,17 @@ describe("the HTTP port", () => {
 });
 
 describe("a second stack", () => {
+  /** So short that a token of the start has ended when the stack has started again. */
+  const TOKEN_TTL_MS = "15000";
+  const env = () => ({ NEXUS_VAULT_ACCESS_TOKEN_TTL_MS: TOKEN_TTL_MS });
   let dataDir: string;
   let other: TestFleet;
+  let firstToken: string | undefined;
 
   beforeAll(async () => {
     dataDir = mkdtempSync(join(tmpdir(), "nexus-again-"));
-    other = await startFleet({ dataDir });
+    other = await startFleet({ dataDir, env });
+    firstToken = (await other.admin.credentials?.accessToken())?.value;
   }, 120_000);
 
   afterAll(async () => {
@@ -487,10 +502,28 @@ describe("a second stack", () => {
     const jobId = await submitTasks(other.admin, [{ key: "a", capability: "work.echo" }]);
     await waitForEnd(other.admin, jobId);
     await other[Symbol.asyncDispose]();
-    other = await startFleet({ dataDir });
+    other = await startFleet({ dataDir, env });
     const { job } = await other.admin.jobs.getJob({ jobId });
     expect(job?.tasks?.succeeded).toBe(1);
     const { agents } = await other.admin.registry.listAgents({});
     expect(agents.map(({ agentId }) => agentId)).toEqual(["echo-1"]);
+  });
+
+  it("refuses a token that has expired, and leaves nothing of its call behind", async () => {
+    const { jobs: before } = await other.admin.jobs.listJobs({});
+    await waitFor(
+      async () => {
+        const reason = await reasonOf(other.admin.jobs.listJobs({}, { token: firstToken }));
+        return reason === "TOKEN_EXPIRED";
+      },
+      { timeoutMs: 60_000, what: "the token of the first start to expire" },
+    );
+    const submit = { requestId: randomUUID(), objective: "too late" };
+    const error = await other.admin.jobs
+      .submitJob(submit, { token: firstToken })
+      .catch((refusal: unknown) => refusal);
+    expect(error).toMatchObject({ kind: "unauthenticated", reason: "TOKEN_EXPIRED" });
+    const { jobs: after } = await other.admin.jobs.listJobs({});
+    expect(after.length).toBe(before.length);
   });
 });
