@@ -50,7 +50,17 @@ describe("the demo", () => {
       expect(text).toContain(`| ${file} |`);
     }
     expect(output).toMatch(/Attempts: 8 for 8 tasks/);
-    expect(output).toMatch(/analyser-1 +text\.analyse/);
+    for (const line of [
+      /planner-1 +nexus\.plan/,
+      /analyser-1 +text\.analyse/,
+      /composer-1 +report/,
+    ]) {
+      expect(output).toMatch(line);
+    }
+    const logs = /logs in ([^)]+)\)/.exec(output)?.[1] ?? "";
+    expect(readdirSync(logs)).toContain("planner-1.log");
+    expect(readdirSync(join(logs, "stack"))).toEqual(["logs"]);
+    rmSync(logs, { recursive: true });
     expect(output).toContain("Latency in ms");
   });
 

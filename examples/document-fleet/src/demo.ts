@@ -1,6 +1,6 @@
 /** The demo: a control plane and a fleet on this machine, one objective, one report. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Stack, startStack } from "@nexus/devkit";
@@ -29,13 +29,12 @@ const VICTIM = "analyser-1";
 /** The lease is committed a moment before the task reaches the victim's process. */
 const HELD_BEFORE_KILL_MS = 500;
 
-const workFolder = mkdtempSync(join(tmpdir(), "nexus-demo-"));
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
   let args: DemoArguments;
   try {
-    args = parseArguments(argv, workFolder);
+    args = parseArguments(argv);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
     return 2;
@@ -44,11 +43,12 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
+  const workFolder = mkdtempSync(join(tmpdir(), "nexus-demo-"));
   const stopping = new AbortController();
   process.once("SIGINT", () => stopping.abort());
   process.once("SIGTERM", () => stopping.abort());
   try {
-    return await runWithStack(args, stopping.signal);
+    return await runWithStack(args, workFolder, stopping.signal);
   } catch (error) {
     if (stopping.signal.aborted) return INTERRUPTED;
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
@@ -57,16 +57,29 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function runWithStack(args: DemoArguments, signal: AbortSignal): Promise<number> {
+async function runWithStack(
+  args: DemoArguments,
+  workFolder: string,
+  signal: AbortSignal,
+): Promise<number> {
   const screen = createScreen(performance.now());
   screen.line(`starting NEXUS: a database and six services (logs in ${workFolder})`);
   const dataDir = join(workFolder, "stack");
   const stack = await startStack({ dataDir, portBase: "free", signal });
   try {
     screen.line(`ready at ${stack.info.gateway}`);
-    return await Promise.race([runDemo(args, stack, screen), interrupted(signal)]);
+    const demo = runDemo({ args, stack, screen, workFolder });
+    return await Promise.race([demo, interrupted(signal)]);
   } finally {
     await stack.stop();
+    removeAllButLogs(dataDir);
+  }
+}
+
+/** Report and logs stay to be read; the database, some 50 MB, and its secrets have served. */
+function removeAllButLogs(dataDir: string): void {
+  for (const name of readdirSync(dataDir)) {
+    if (name !== "logs") rmSync(join(dataDir, name), { recursive: true, force: true });
   }
 }
 
@@ -76,7 +89,14 @@ function interrupted(signal: AbortSignal): Promise<number> {
   });
 }
 
-async function runDemo(args: DemoArguments, stack: Stack, screen: Screen): Promise<number> {
+interface DemoRun {
+  readonly args: DemoArguments;
+  readonly stack: Stack;
+  readonly screen: Screen;
+  readonly workFolder: string;
+}
+
+async function runDemo({ args, stack, screen, workFolder }: DemoRun): Promise<number> {
   const { gateway } = stack.info;
   const { namespace, user: principalId, password } = stack.admin;
   await using admin = createClient({
@@ -93,7 +113,8 @@ async function runDemo(args: DemoArguments, stack: Stack, screen: Screen): Promi
       fleet.signal(VICTIM, "SIGSTOP");
       screen.line(`${VICTIM} is frozen: it will take tasks and never answer`);
     }
-    return await runJob({ args, user, fleet, screen });
+    const reportFile = args.reportFile ?? join(workFolder, "report.md");
+    return await runJob({ args, user, fleet, screen, reportFile });
   } finally {
     await fleet.stop();
   }
@@ -129,9 +150,10 @@ interface JobRun {
   readonly user: NexusClient;
   readonly fleet: Fleet;
   readonly screen: Screen;
+  readonly reportFile: string;
 }
 
-async function runJob({ args, user, fleet, screen }: JobRun): Promise<number> {
+async function runJob({ args, user, fleet, screen, reportFile }: JobRun): Promise<number> {
   const objective = `report on the documents in ${args.folder}`;
   const { job: submitted } = await user.jobs.submitJob({
     requestId: randomUUID(),
@@ -158,8 +180,8 @@ async function runJob({ args, user, fleet, screen }: JobRun): Promise<number> {
   }
   const report = fromPayload(job.results["compose"]);
   if (typeof report !== "string") throw new Error("The job has no report.");
-  writeFileSync(args.reportFile, report);
-  screen.line(`report written to ${args.reportFile} (${report.split("\n").length} lines)`);
+  writeFileSync(reportFile, report);
+  screen.line(`report written to ${reportFile} (${report.split("\n").length} lines)`);
   await showFigures(user, jobId, screen);
   return 0;
 }

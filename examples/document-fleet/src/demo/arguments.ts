@@ -6,7 +6,8 @@ import { parseArgs } from "node:util";
 export interface DemoArguments {
   readonly folder: string;
   readonly killAnAgent: boolean;
-  readonly reportFile: string;
+  /** Undefined means the demo's own folder. */
+  readonly reportFile: string | undefined;
   readonly help: boolean;
 }
 
@@ -22,7 +23,7 @@ Starts NEXUS and a fleet of agents on this machine, has them report on a folder 
 `;
 
 /** Reads the command line. Errors: an Error whose message is for the person at the keyboard. */
-export function parseArguments(argv: readonly string[], workFolder: string): DemoArguments {
+export function parseArguments(argv: readonly string[]): DemoArguments {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -38,7 +39,7 @@ export function parseArguments(argv: readonly string[], workFolder: string): Dem
   return {
     folder,
     killAnAgent: values["kill-an-agent"],
-    reportFile: resolve(values.report ?? join(workFolder, "report.md")),
+    reportFile: values.report === undefined ? undefined : resolve(values.report),
     help: values.help,
   };
 }

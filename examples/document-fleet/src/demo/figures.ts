@@ -12,7 +12,7 @@ export async function showFigures(
   screen: Screen,
 ): Promise<void> {
   await showAttempts(client, jobId, screen);
-  await showReputations(client, screen);
+  await showReputations(client, jobId, screen);
   await showPerformance(client, jobId, screen);
 }
 
@@ -33,8 +33,8 @@ async function showAttempts(client: NexusClient, jobId: string, screen: Screen):
   screen.table(histories);
 }
 
-async function showReputations(client: NexusClient, screen: Screen): Promise<void> {
-  const { agents } = await client.registry.listAgents({});
+async function showReputations(client: NexusClient, jobId: string, screen: Screen): Promise<void> {
+  const agents = await waitForReputations(client, jobId);
   screen.heading("Reputation (starts at 1.0; the lower bound is what routing trusts)");
   const rows = agents.flatMap(({ agentId, reputations }) =>
     reputations.map((one) => [
@@ -47,6 +47,20 @@ async function showReputations(client: NexusClient, screen: Screen): Promise<voi
     ]),
   );
   screen.table([["agent", "capability", "score", "lower bound", "", ""], ...rows]);
+}
+
+/** Outcomes reach the registry after the commit, as samples reach insight. The stack has run no other job. */
+async function waitForReputations(client: NexusClient, jobId: string) {
+  const { job } = await client.jobs.getJob({ jobId });
+  const expected = job?.tasks?.succeeded ?? 0;
+  const deadline = performance.now() + SAMPLES_TIMEOUT_MS;
+  for (;;) {
+    const { agents } = await client.registry.listAgents({});
+    const all = agents.flatMap(({ reputations }) => reputations);
+    const counted = all.reduce((sum, { succeeded }) => sum + Number(succeeded), 0);
+    if (counted >= expected || performance.now() > deadline) return agents;
+    await new Promise((resolve) => setTimeout(resolve, SAMPLES_POLL_MS));
+  }
 }
 
 async function showPerformance(client: NexusClient, jobId: string, screen: Screen): Promise<void> {
