@@ -105,6 +105,8 @@ describe("audited methods", () => {
       "AuthService.Logout",
       "AuthService.RefreshToken",
       "AuthService.RotateSigningKey",
+      "CaService.IssueCertificate",
+      "CaService.RotateCa",
       "KeyService.RotateNamespaceKey",
       "SealService.Seal",
       "SealService.Unseal",

@@ -1,5 +1,6 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
+import { caBundleCommand, caInitCommand, caIssueCommand, caRotateCommand } from "./commands/ca.ts";
 import { deadLettersListCommand, deadLettersRedriveCommand } from "./commands/dead-letters.ts";
 import { jobsExplainCommand } from "./commands/explain.ts";
 import {
@@ -119,6 +120,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   policiesCheckCommand,
   tokensRevokeCommand,
   tokensIntrospectCommand,
+  caInitCommand,
+  caRotateCommand,
+  caBundleCommand,
+  caIssueCommand,
 ];
 
 /** What each noun is, for the help of its group. */
@@ -134,4 +139,5 @@ export const NOUNS: Readonly<Record<string, string>> = {
   roles: "Give named sets of scopes",
   policies: "Allow and deny, on resources too",
   tokens: "Take tokens back, and ask about them",
+  ca: "Administer the certificates of services",
 };

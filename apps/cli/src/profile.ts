@@ -5,6 +5,10 @@ import { join } from "node:path";
 /** What a login leaves behind for the next command. */
 export interface Profile {
   readonly gateway: string;
+  /** The gateway is called over TLS. */
+  readonly tls?: boolean;
+  /** PEM file with its CA certificates; not set: those of the system. */
+  readonly caFile?: string;
   readonly principalId: string;
   readonly namespace: string;
   readonly accessToken: string;

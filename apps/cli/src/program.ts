@@ -38,6 +38,11 @@ function createProgram(action: Action): Command {
     .showHelpAfterError("(add --help for usage)")
     .version(NEXUS_VERSION)
     .option("--gateway <host:port>", "where the gateway is; env NEXUS_GATEWAY")
+    .option("--tls", "call the gateway over TLS; env NEXUS_TLS=1")
+    .option(
+      "--ca-file <file>",
+      "PEM file with the CA certificates of the gateway, called over TLS then; env NEXUS_CA_FILE",
+    )
     .option("--namespace <name>", "the tenant to log in to")
     .option("-o, --output <format>", "table, json or name", "table")
     .addOption(

@@ -5,6 +5,7 @@ import type { Metrics } from "@nexus/telemetry";
 import type { FrameConfig } from "./frame-config.ts";
 import type { Loop, LoopOptions } from "./loop.ts";
 import type { ReadinessCheck } from "./readiness.ts";
+import type { CertificateIssuer } from "./tls/certificate-agent.ts";
 
 /** A service that serves. Disposing of it drains and closes everything it owns. */
 export interface RunningService extends AsyncDisposable {
@@ -54,13 +55,15 @@ export interface ServiceFrame extends AsyncDisposable {
   readonly signal: AbortSignal;
   /** Sets the verifier of a service that is its own source of identity; an override wins over it. */
   provideVerifier(verifier: TokenVerifier): void;
+  /** Sets who signs the certificate of a service that is its own authority; has an effect where NEXUS_TLS_ISSUER is `vault`. */
+  provideIssuer(issue: CertificateIssuer): void;
   /** Adds a readiness check. */
   check(name: string, check: ReadinessCheck): void;
   /** Opens a channel with the service's TLS settings, one per address; closed with the frame. `peer` is the service that has to be
-   * there, e.g. `registry`; without it, whoever the host's certificate is for. */
-  channel(address: string, peer?: string): RpcChannel;
+   * there, e.g. `registry`; undefined: whoever the host's certificate is for, which no service of ours has to have. */
+  channel(address: string, peer: string | undefined): RpcChannel;
   /** As channel(), but not kept: for addresses that come and go. The caller closes it. */
-  openChannel(address: string, peer?: string): RpcChannel;
+  openChannel(address: string, peer: string | undefined): RpcChannel;
   /** Creates a loop that start() starts and the shutdown stops; its steps are counted. */
   loop(options: Omit<LoopOptions, "logger">): Loop;
   /** Closes something on shutdown, before all that was added earlier: stores first, then clients, then loops. */

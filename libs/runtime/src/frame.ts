@@ -8,7 +8,14 @@ import {
   type TokenSource,
   type TokenVerifier,
 } from "@nexus/rpc";
-import { type Clock, createIds, type Ids, type Logger, systemClock } from "@nexus/shared";
+import {
+  type Clock,
+  createIds,
+  type Ids,
+  type Logger,
+  NexusError,
+  systemClock,
+} from "@nexus/shared";
 import { createMetrics, type Metrics, type OpsServer, startOpsServer } from "@nexus/telemetry";
 import { createDisposeStack, type DisposeStack } from "./dispose-stack.ts";
 import type { FrameConfig } from "./frame-config.ts";
@@ -23,7 +30,12 @@ import { createLoop, type Loop, type LoopOptions } from "./loop.ts";
 import { portError } from "./port-error.ts";
 import { createReadinessChecks, type ReadinessCheck, type ReadinessChecks } from "./readiness.ts";
 import { retryUntilUp } from "./retry-until-up.ts";
+import { CertificateAgent, type CertificateIssuer } from "./tls/certificate-agent.ts";
 import { type FrameTls, followFiles } from "./tls/frame-tls.ts";
+import { createVaultIssuer, isIssuerDown } from "./tls/vault-issuer.ts";
+
+/** How often a certificate's age is looked at. */
+const CERTIFICATE_CHECK_MS = 1_000;
 
 type Phase = "starting" | "serving" | "draining";
 
@@ -44,6 +56,7 @@ export class Frame implements ServiceFrame {
   readonly #checks: ReadinessChecks = createReadinessChecks();
   readonly #channels = new Map<string, RpcChannel>();
   readonly #loops: Loop[] = [];
+  #certificates: CertificateAgent | undefined;
   #ops: OpsServer | undefined;
   #phase: Phase = "starting";
 
@@ -98,11 +111,16 @@ export class Frame implements ServiceFrame {
     this.#identity.provide(verifier);
   }
 
+  provideIssuer(issue: CertificateIssuer): void {
+    // Who signs for itself cannot wait for itself: without a certificate it stops here, and says why.
+    this.#useIssuer(issue, (error) => NexusError.is(error, "unavailable"));
+  }
+
   check(name: string, check: ReadinessCheck): void {
     this.#checks.add(name, check);
   }
 
-  channel(address: string, peer?: string): RpcChannel {
+  channel(address: string, peer: string | undefined): RpcChannel {
     const key = `${peer ?? ""}@${address}`;
     const known = this.#channels.get(key);
     if (known !== undefined) return known;
@@ -112,7 +130,7 @@ export class Frame implements ServiceFrame {
     return channel;
   }
 
-  openChannel(address: string, peer?: string): RpcChannel {
+  openChannel(address: string, peer: string | undefined): RpcChannel {
     const tls = this.#tls === undefined ? {} : { tls: this.#tls.channel(peer) };
     const { messageMaxBytes } = this.#config.current;
     return createRpcChannel({ address, maxMessageBytes: messageMaxBytes, ...tls });
@@ -150,6 +168,7 @@ export class Frame implements ServiceFrame {
 
   async start(): Promise<RunningService> {
     try {
+      await this.#certificates?.ensure(this.signal);
       const address = await this.#listen();
       for (const loop of this.#loops) loop.start();
       this.#phase = "serving";
@@ -228,6 +247,27 @@ export class Frame implements ServiceFrame {
     const { logger, metrics, clock } = this;
     const deps = { config: this.#config, logger, metrics, nowMs: () => clock.nowMs() };
     this.#stack.defer("certificates", followFiles(this.#tls, deps));
+    if (this.#config.current.tlsIssuer !== "vault") return;
+    const issuer = createVaultIssuer(this.#config.current);
+    if (issuer === undefined) return;
+    this.#stack.defer("channel to the issuer", () => issuer.close());
+    this.#useIssuer(issuer.issue, isIssuerDown);
+  }
+
+  #useIssuer(issue: CertificateIssuer, isDown: (error: unknown) => boolean): void {
+    if (this.#tls === undefined || this.#config.current.tlsIssuer !== "vault") return;
+    const { service, logger, clock } = this;
+    const nowMs = () => clock.nowMs();
+    const agent = new CertificateAgent({
+      service,
+      files: this.#tls.files,
+      issue,
+      logger,
+      nowMs,
+      isDown,
+    });
+    this.#certificates = agent;
+    this.loop({ name: "certificate", intervalMs: CERTIFICATE_CHECK_MS, step: agent.step });
   }
 
   #assertServing(): void {

@@ -11,3 +11,4 @@ export { portError } from "./port-error.ts";
 export type { ReadinessCheck } from "./readiness.ts";
 export { type RunServiceOptions, runService } from "./run-service.ts";
 export { createServiceFrame } from "./service-frame.ts";
+export type { CertificateIssuer } from "./tls/certificate-agent.ts";

@@ -185,8 +185,10 @@ describe("createServiceFrame", () => {
 
   it("opens one channel per address", async () => {
     const frame = await setUp();
-    expect(frame.channel("127.0.0.1:1")).toBe(frame.channel("127.0.0.1:1"));
-    expect(frame.channel("127.0.0.1:1")).not.toBe(frame.channel("127.0.0.1:2"));
+    expect(frame.channel("127.0.0.1:1", undefined)).toBe(frame.channel("127.0.0.1:1", undefined));
+    expect(frame.channel("127.0.0.1:1", undefined)).not.toBe(
+      frame.channel("127.0.0.1:2", undefined),
+    );
   });
 
   it("ends untilUp when the outer signal aborts", async () => {

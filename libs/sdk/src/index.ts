@@ -23,6 +23,7 @@ export { TaskError, type TaskErrorInit } from "./agent/task-error.ts";
 export { type ClientOptions, createClient, type NexusClient } from "./client/client.ts";
 export { type WatchTaskOptions, watchTask } from "./client/watch-task.ts";
 export type { AccessToken, CredentialSource, Credentials } from "./credentials.ts";
+export type { GatewayTls } from "./gateway-channel.ts";
 export {
   fromPayload,
   JSON_CONTENT_TYPE,

@@ -42,6 +42,16 @@ export const ERROR_REASONS = {
   PROTOCOL_ERROR: reason("internal", "The peer broke the protocol of the call."),
   REQUEST_MALFORMED: reason("invalid", "The bytes of a request are no message of its type."),
   CONNECTION_AGED: reason("unavailable", "The connection reached its age limit; call again."),
+  CA_FILE_UNREADABLE: reason("invalid", "The file with the CA certificates cannot be read."),
+  CERTIFICATE_UNSOUND: reason("internal", "The certificate that was issued cannot be used."),
+  CERTIFICATE_NAME_FORBIDDEN: reason(
+    "forbidden",
+    "The request for a certificate asks for a name that is not the caller's.",
+  ),
+  CA_ROTATION_PENDING: reason(
+    "precondition",
+    "The next authority was made and waits until every service trusts it.",
+  ),
   CERTIFICATE_REQUEST_INVALID: reason(
     "invalid",
     "It is no PKCS #10 request, signed by its own P-256 key, for URIs, DNS names and addresses.",

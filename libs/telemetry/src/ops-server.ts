@@ -117,7 +117,10 @@ type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
 function createPlainOrSecure(tls: OpsTls | undefined, listener: Listener): Server {
   if (tls === undefined) return createServer(listener);
-  const server = createSecureServer(tls.current ?? {}, listener);
+  const server = createSecureServer(
+    { ...tls.current, handshakeTimeout: REQUEST_TIMEOUT_MS },
+    listener,
+  );
   const stop = tls.onChange(() => server.setSecureContext(tls.current ?? {}));
   server.once("close", stop);
   return server;

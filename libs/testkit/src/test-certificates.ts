@@ -24,6 +24,8 @@ export interface TestCertificate {
   /** The service that it names; none by default. */
   readonly service?: string;
   readonly trustDomain?: string;
+  /** Further addresses that it is for. */
+  readonly ipAddresses?: readonly string[];
   /** Negative: it has expired already. @default one hour */
   readonly lifeMs?: number;
 }
@@ -74,7 +76,7 @@ export async function createTestAuthority(): Promise<TestAuthority> {
 }
 
 async function issueFrom(authority: Authority, wanted: TestCertificate): Promise<KeyPair> {
-  const { service, trustDomain = TRUST_DOMAIN, lifeMs = HOUR_MS } = wanted;
+  const { service, trustDomain = TRUST_DOMAIN, ipAddresses = [], lifeMs = HOUR_MS } = wanted;
   const { requestPem, keyPem } = await createCertificateRequest(service ?? "test");
   const { publicKey } = await readCertificateRequest(requestPem);
   const cert = await issueCertificate({
@@ -84,7 +86,7 @@ async function issueFrom(authority: Authority, wanted: TestCertificate): Promise
     names: {
       uris: service === undefined ? [] : [`spiffe://${trustDomain}/nexus/${service}`],
       dnsNames: ["localhost"],
-      ipAddresses: ["127.0.0.1"],
+      ipAddresses: ["127.0.0.1", ...ipAddresses],
     },
     notBefore: new Date(Date.now() + Math.min(0, lifeMs) - HOUR_MS),
     notAfter: new Date(Date.now() + lifeMs),

@@ -176,7 +176,7 @@ function createMesh({
   const board = new PresenceBoard(() => wake.presence());
   const journal = new StandingJournal(() => wake.standing());
   const leases = createLeaseClient({
-    channel: frame.channel(config.orchestratorAddress),
+    channel: frame.channel(config.orchestratorAddress, "orchestrator"),
     tokens: frame.tokens,
   });
   frame.defer("lease checks", () => leases.close());

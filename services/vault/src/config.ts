@@ -4,11 +4,13 @@ import {
   defineConfig,
   durationMs,
   int,
+  list,
   secret,
   serviceFields,
   string,
 } from "@nexus/core";
 import { keyFields, keyProblems } from "./config/key-fields.ts";
+import { parseServiceHosts } from "./domain/authority.ts";
 import { PASSWORD_ITERATIONS_DEFAULT, PASSWORD_ITERATIONS_MIN } from "./domain/password-hash.ts";
 import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/principal-directory.ts";
 import { parseServiceSecrets } from "./domain/service-secrets.ts";
@@ -134,6 +136,28 @@ const fields = {
     about:
       "Logins that may wait for a hash; beyond it the answer is RESOURCE_EXHAUSTED, LOGIN_BUSY.",
   }),
+  certificateTtlMs: durationMs({
+    env: "NEXUS_VAULT_CERTIFICATE_TTL_MS",
+    default: HOUR_MS,
+    min: 1000,
+    max: 90 * DAY_MS,
+    about:
+      "Life of the certificates that vault issues to services. After making it shorter, wait for the old life before a rotation of the authority.",
+  }),
+  certificateHosts: list({
+    env: "NEXUS_VAULT_CERTIFICATE_HOSTS",
+    default: ["gateway=localhost", "gateway=127.0.0.1"],
+    example: "gateway=nexus.example.com,gateway=10.0.0.7",
+    about:
+      "Hosts, as `service=host`, for which services get certificates besides: those that users dial. Between services hosts do not matter.",
+  }),
+  caRotationAgeMs: durationMs({
+    env: "NEXUS_VAULT_CA_ROTATION_AGE_MS",
+    default: 365 * DAY_MS,
+    min: 1000,
+    max: 1000 * DAY_MS,
+    about: "The authority that signs certificates is replaced at this age.",
+  }),
 };
 
 /** The settings of vault. */
@@ -158,5 +182,7 @@ function check(config: Values): readonly CrossFieldProblem<typeof fields>[] {
     const problem = `must be at least NEXUS_VAULT_JWKS_MAX_AGE_MS and ${KEY_SPREAD_MS} ms, or verifiers meet keys they lack`;
     problems.push({ field: "keyOverlapMs", problem });
   }
+  const hosts = parseServiceHosts(config.certificateHosts);
+  if ("problem" in hosts) problems.push({ field: "certificateHosts", problem: hosts.problem });
   return problems;
 }

@@ -2,6 +2,7 @@ import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import type { AuditLogEvents } from "./domain/audit/audit-log.ts";
 import type { BootstrapEvents } from "./domain/bootstrap.ts";
+import type { CaEvents } from "./domain/certificate-authority.ts";
 import type { KeyEvents } from "./domain/keys/key-store.ts";
 import type { NamedKey } from "./domain/keys/named-key.ts";
 import type { AuthEvents } from "./domain/ports.ts";
@@ -13,6 +14,7 @@ import type { SealEvents } from "./domain/secure-vault.ts";
 export interface VaultEvents
   extends AuthEvents,
     BootstrapEvents,
+    CaEvents,
     KeyEvents,
     SecretEvents,
     SecretLeaseEvents,
@@ -26,11 +28,30 @@ export interface VaultEvents
 export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents {
   return {
     ...createAuthEvents(metrics, logger),
+    ...createCaEvents(metrics, logger),
     ...createKeyEvents(metrics, logger),
     ...createSecretEvents(metrics, logger),
     ...createSealEvents(metrics, logger),
     ...createAuditEvents(metrics, logger),
     ...createUpkeepEvents(metrics, logger),
+  };
+}
+
+function createCaEvents(metrics: Metrics, logger: Logger): CaEvents {
+  const issued = metrics.counter({
+    name: "certificates_issued_total",
+    help: "Certificates issued to services.",
+  });
+  return {
+    authorityMade(caId, signsFromMs) {
+      const signsFrom = new Date(signsFromMs).toISOString();
+      logger.info({ ca_id: caId, signs_from: signsFrom }, "certificate authority made");
+    },
+    certificateIssued(service, caId, notAfterMs) {
+      issued.inc();
+      const until = new Date(notAfterMs).toISOString();
+      logger.info({ to: service, ca_id: caId, until }, "certificate issued");
+    },
   };
 }
 

@@ -12,6 +12,7 @@ import {
   AuditIntakeService,
   AuditLogService,
   AuthService,
+  CaService,
   KeyService,
   PrincipalService,
   SealService,
@@ -35,6 +36,7 @@ import { createAuditIntakeHandlers, createAuditLogHandlers } from "./handlers/au
 import {
   createAccessHandlers,
   createAuthHandlers,
+  createCaHandlers,
   createKeyHandlers,
   createPrincipalHandlers,
   createSealHandlers,
@@ -43,6 +45,7 @@ import { createSecretHandlers } from "./handlers/secrets.ts";
 import { createTransitHandlers } from "./handlers/transit.ts";
 import { vaultLoops } from "./loops/index.ts";
 import { createAuditLog, createVaultAuditor } from "./server/audit.ts";
+import { createCertificates } from "./server/certificates.ts";
 import { addGauges } from "./server/gauges.ts";
 import { createIdentity } from "./server/identity-parts.ts";
 import { digestPart, principalsPart, signingPart } from "./server/sealed-parts.ts";
@@ -80,8 +83,11 @@ export async function startServer(
     const pool = await openDatabase(frame, config.current);
     parts = createParts(frame, config.current, pool);
     await frame.untilUp("keys and principals", () => openParts(parts));
+    // Its own certificate vault signs itself.
+    frame.provideIssuer((requestPem) => parts.authority.issue("vault", requestPem));
     frame.provideVerifier(parts.verifier);
     frame.server.add(AuthService, createAuthHandlers(parts));
+    frame.server.add(CaService, createCaHandlers(parts));
     frame.server.add(PrincipalService, createPrincipalHandlers(parts));
     frame.server.add(AccessService, createAccessHandlers(parts));
     frame.server.add(SealService, createSealHandlers(parts));
@@ -165,6 +171,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
       keys: signingKeys,
       book: identity.book,
     }),
+    authority: createCertificates(config, { transactions, crypto, events, ids, pool }),
     passwords: createPasswordHelper(config),
     streamMaxBytes: config.streamMaxBytes,
     sweepKeys,
@@ -212,6 +219,7 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
     keyStore: parts.keyStore,
     secrets: parts.secrets,
     sweepKeys: parts.sweepKeys,
+    maintainCa: () => parts.authority.maintain(),
     clock: frame.clock,
     onReadFailed: (what, error) => parts.events.readFailed(what, error),
     deleteEnded: (signal) => deleteEnded(pool, signal),

@@ -1,7 +1,7 @@
 /** A sidecar of a KMS, as real as a test can have it: the contract over gRPC, the keys in another place than vault. */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { KmsService } from "@nexus/proto/kms";
-import { createRpcServer } from "@nexus/rpc";
+import { createRpcServer, type TlsOptions } from "@nexus/rpc";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
 
@@ -32,6 +32,7 @@ export type KmsKeys = Map<string, Buffer>;
 export async function startKms(
   keys: KmsKeys = new Map(),
   at: number | string = 0,
+  tls?: TlsOptions,
 ): Promise<TestKms> {
   let unwrapped = 0;
   const rotate = () => {
@@ -48,6 +49,7 @@ export async function startKms(
     port: at as number,
     logger: createSilentLogger(),
     metrics: createMetrics("test-kms"),
+    ...(tls === undefined ? {} : { tls }),
     verifier: { verify: () => Promise.reject(refusal("invalid")), onRevoked: () => () => {} },
   });
   server.add(KmsService, {

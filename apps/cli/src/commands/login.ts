@@ -6,7 +6,7 @@ import { EXIT } from "../exit-codes.ts";
 import { askHidden } from "../input.ts";
 import { showTime, writeLine } from "../output.ts";
 import { readProfile, removeProfile, writeProfile } from "../profile.ts";
-import { connect, gatewayOf, toProfile } from "../session.ts";
+import { connect, gatewayOf, tlsOf, toProfile } from "../session.ts";
 import { usageError } from "../usage-error.ts";
 
 /** Logs in and keeps the tokens. */
@@ -31,12 +31,18 @@ async function login(ctx: CommandContext, args: CommandArguments): Promise<numbe
   if (principalId === undefined) throw usageError("Say who logs in: nexus login <principal>.");
   const password = stored.password ?? (await readPassword(ctx, args));
   const gateway = gatewayOf(ctx.flags, ctx.env);
-  const client = createClient({ gateway, timeoutMs: ctx.flags.timeout * 1_000 });
+  const flags =
+    ctx.flags.caFile === undefined && stored.caFile !== undefined
+      ? { ...ctx.flags, caFile: stored.caFile }
+      : ctx.flags;
+  const tls = tlsOf(flags, ctx.env);
+  const client = createClient({ gateway, tls, timeoutMs: ctx.flags.timeout * 1_000 });
   try {
     const namespace = ctx.flags.namespace ?? stored.namespace ?? DEFAULT_NAMESPACE;
     const { tokens } = await client.auth.login({ namespace, principalId, password });
     if (tokens === undefined) throw new Error("The answer holds no tokens.");
-    writeProfile(ctx.env, toProfile(gateway, tokens));
+    const at = tls === undefined ? { gateway } : { gateway, tls: true, ...tls };
+    writeProfile(ctx.env, toProfile(at, tokens));
     writeLine(`Logged in to ${gateway} as ${principalId} in namespace ${namespace}.`);
     return EXIT.ok;
   } finally {
@@ -48,6 +54,7 @@ interface StoredCredentials {
   readonly user?: string;
   readonly password?: string;
   readonly namespace?: string;
+  readonly caFile?: string;
 }
 
 function readCredentials(file: string): StoredCredentials {

@@ -1,6 +1,9 @@
 import { ServerCredentials } from "@grpc/grpc-js";
 import { contextOptions, type TlsOptions } from "./material.ts";
 
+/** Node's own two minutes would let silent connections pile up. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
 /** Builds a server's credentials. Errors: a plain Error when the material is there and is no pair, or when client
  * certificates are asked for without the authority that signs them. */
 export function serverCredentials(tls: TlsOptions | undefined): ServerCredentials {
@@ -19,6 +22,7 @@ class LiveServerCredentials extends ServerCredentials {
       {
         requestCert: clientCertificates !== "none",
         rejectUnauthorized: clientCertificates === "required",
+        handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       },
       contextOf(tls),
     );

@@ -46,6 +46,7 @@ export function openFrameTls({ service, config, nowMs }: FrameTlsOptions): Frame
     throw filesError(service, reload.problems);
   }
   const mutual = config.tlsMode === "mutual";
+  const named = isNamed(config);
   const trustDomain = config.tlsTrustDomain;
   const edge: TlsOptions = { source: files };
   return {
@@ -60,7 +61,7 @@ export function openFrameTls({ service, config, nowMs }: FrameTlsOptions): Frame
           }
         : edge,
     ops: config.tlsOps ? opsTls(files) : undefined,
-    channel: (peer) => (mutual && peer !== undefined ? { ...edge, trustDomain, peer } : edge),
+    channel: (peer) => (named && peer !== undefined ? { ...edge, trustDomain, peer } : edge),
   };
 }
 
@@ -98,12 +99,14 @@ export function followFiles(
     shared: true,
     read: () => secondsLeft(tls.files.loaded?.notAfterMs),
   });
-  metrics.gauge({
-    name: "tls_ca_expiry_seconds",
-    help: "Seconds until the first of the trusted CA certificates ends.",
-    shared: true,
-    read: () => secondsLeft(tls.files.loaded?.caNotAfterMs),
-  });
+  if (tls.files.files.caFile !== undefined) {
+    metrics.gauge({
+      name: "tls_ca_expiry_seconds",
+      help: "Seconds until the first of the trusted CA certificates ends.",
+      shared: true,
+      read: () => secondsLeft(tls.files.loaded?.caNotAfterMs),
+    });
+  }
   tls.files.watch(report);
   const stop = config.onReload(() => report(tls.files.reload()));
   return () => {
@@ -121,8 +124,13 @@ function fileSetOf(service: string, config: FrameConfig): TlsFileSet | undefined
     certFile: tlsCertFile,
     keyFile: tlsKeyFile,
     caFile: tlsCaFile,
-    name: tlsMode === "mutual" ? { trustDomain: config.tlsTrustDomain, service } : undefined,
+    name: isNamed(config) ? { trustDomain: config.tlsTrustDomain, service } : undefined,
   };
+}
+
+/** Vault's certificates name services, and hosts only where users dial; in mode `mutual` all have to. */
+function isNamed({ tlsMode, tlsIssuer }: FrameConfig): boolean {
+  return tlsMode === "mutual" || tlsIssuer === "vault";
 }
 
 function opsTls(files: TlsFiles): OpsTls {

@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { RegisterAgentRequestSchema, RegistryService } from "@nexus/proto/registry";
-import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc/client";
+import { createRpcClient, type RpcChannel } from "@nexus/rpc/client";
 import { backoffDelayMs, createLogger, type Logger, NexusError, sleep } from "@nexus/shared";
 import { type CredentialSource, createCredentialSource } from "../credentials.ts";
+import { type GatewayTls, openGatewayChannel } from "../gateway-channel.ts";
 import {
   type Capability,
   type CapabilityOptions,
@@ -22,6 +23,8 @@ export interface AgentOptions {
   readonly agentId: string;
   /** The gateway's gRPC address, `host:port`. */
   readonly gateway: string;
+  /** For a gateway that speaks TLS; left out: plaintext. */
+  readonly tls?: GatewayTls | undefined;
   /** The secret that came with the principal, or a ready-made access token. */
   readonly clientSecret?: string;
   readonly accessToken?: string;
@@ -109,7 +112,7 @@ async function start(
   const logger = (
     options.logger ?? createLogger({ service: "agent", level: "warn", destination: process.stderr })
   ).child({ agent_id: options.agentId });
-  const channel = createRpcChannel({ address: options.gateway });
+  const channel = openGatewayChannel(options.gateway, options.tls);
   try {
     const credentials = createCredentialSource({ channel, credentials: credentialsOf(options) });
     await register({ options, capabilities, channel, credentials, logger });

@@ -6,19 +6,23 @@ import { RegistryService } from "@nexus/proto/registry";
 import {
   AccessService,
   AuthService,
+  CaService,
   KeyService,
   PrincipalService,
   SecretService,
   type TokenSet,
   TransitService,
 } from "@nexus/proto/vault";
-import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc/client";
+import { createRpcClient, type RpcClient } from "@nexus/rpc/client";
 import { type CredentialSource, type Credentials, createCredentialSource } from "../credentials.ts";
+import { type GatewayTls, openGatewayChannel } from "../gateway-channel.ts";
 
 /** What createClient needs. */
 export interface ClientOptions {
   /** The gateway's gRPC address, `host:port`. */
   readonly gateway: string;
+  /** For a gateway that speaks TLS; left out: plaintext. */
+  readonly tls?: GatewayTls | undefined;
   /** Left out for calls that need no token, such as a login. */
   readonly credentials?: Credentials;
   /** Deadline of unary calls in milliseconds; default 10 000. */
@@ -30,6 +34,7 @@ export interface ClientOptions {
 /** Typed clients of everything that the gateway serves. Errors arrive as NexusError. */
 export interface NexusClient extends AsyncDisposable {
   readonly auth: RpcClient<typeof AuthService>;
+  readonly ca: RpcClient<typeof CaService>;
   readonly principals: RpcClient<typeof PrincipalService>;
   readonly access: RpcClient<typeof AccessService>;
   readonly keys: RpcClient<typeof KeyService>;
@@ -53,7 +58,7 @@ export interface NexusClient extends AsyncDisposable {
  * const { job } = await nexus.jobs.submitJob({ requestId: randomUUID(), objective: "..." });
  */
 export function createClient(options: ClientOptions): NexusClient {
-  const channel = createRpcChannel({ address: options.gateway });
+  const channel = openGatewayChannel(options.gateway, options.tls);
   const credentials =
     options.credentials === undefined
       ? undefined
@@ -68,6 +73,7 @@ export function createClient(options: ClientOptions): NexusClient {
   };
   return {
     auth: createRpcClient(AuthService, channel, common),
+    ca: createRpcClient(CaService, channel, common),
     principals: createRpcClient(PrincipalService, channel, common),
     access: createRpcClient(AccessService, channel, common),
     keys: createRpcClient(KeyService, channel, common),

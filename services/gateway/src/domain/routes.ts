@@ -7,6 +7,7 @@ import {
   AccessService,
   AuditLogService,
   AuthService,
+  CaService,
   KeyService,
   PrincipalService,
   SecretService,
@@ -23,6 +24,7 @@ export type Upstream = "registry" | "orchestrator" | "mesh-router" | "vault" | "
  * this table against all contracts, so that none is forgotten. */
 export const ROUTES: readonly { readonly desc: DescService; readonly upstream: Upstream }[] = [
   { desc: AuthService, upstream: "vault" },
+  { desc: CaService, upstream: "vault" },
   { desc: PrincipalService, upstream: "vault" },
   { desc: AccessService, upstream: "vault" },
   { desc: KeyService, upstream: "vault" },

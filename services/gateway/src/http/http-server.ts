@@ -67,6 +67,7 @@ function secureServer(tls: TlsOptions, listener: RequestListener): Http2SecureSe
   const server = createSecureServer({
     ...context(),
     allowHTTP1: true,
+    handshakeTimeout: HEADERS_TIMEOUT_MS,
     settings: { maxConcurrentStreams: STREAMS_MAX, maxHeaderListSize: HEADERS_MAX_BYTES },
   });
   // What an HTTP/1.1 server takes as options, this one reads from itself for connections that chose HTTP/1.1.

@@ -176,6 +176,26 @@ export function keyTooYoung(retryAfterMs: number): NexusError {
   });
 }
 
+/** The next authority was made and does not sign yet. */
+export function caRotationPending(retryAfterMs: number): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "CA_ROTATION_PENDING",
+    message: "The next authority was made and waits until every service trusts it.",
+    details: { retryAfterMs },
+  });
+}
+
+/** A request names somebody else. */
+export function certificateNameForbidden(name: string): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "CERTIFICATE_NAME_FORBIDDEN",
+    message: "The request asks for a name that is not the caller's.",
+    details: { metadata: { name } },
+  });
+}
+
 /** A sealed key does not open. */
 export function sealedKeyUnreadable(cause?: unknown): NexusError {
   return new NexusError({

@@ -1,5 +1,6 @@
 import type { Namespace } from "@nexus/shared";
 import type { AccessWriter } from "./access/ports.ts";
+import type { AuthorityRow, CertificateNames } from "./authority.ts";
 import type { KeyWriter } from "./keys/named-key.ts";
 import type { Page, PageOf } from "./page.ts";
 import type { PrincipalKind, PrincipalRecord, StoredPrincipal, TokenSubject } from "./principal.ts";
@@ -166,6 +167,62 @@ export interface SystemAudit {
   ): Promise<void>;
 }
 
+/** The authorities that are trusted, oldest first, and the database's time. */
+export interface ListedAuthorities {
+  readonly rows: readonly AuthorityRow[];
+  readonly nowMs: number;
+}
+
+/** Reads authorities. */
+export interface AuthorityReader {
+  list(): Promise<ListedAuthorities>;
+}
+
+/** Authorities, inside a transaction that holds their lock. */
+export interface AuthorityWriter {
+  /** Waits for every other transaction on the authorities, then reads them. */
+  lockAll(): Promise<ListedAuthorities>;
+  insert(authority: AuthorityRow): Promise<void>;
+  /** Sets when those that nothing has replaced yet leave the bundle. */
+  retireAll(atMs: number): Promise<void>;
+  /** Drops the private keys of those whose successor signs since before that moment. */
+  dropOldKeys(beforeMs: number): Promise<void>;
+  /** Removes those that are no longer trusted. */
+  deleteEnded(nowMs: number): Promise<void>;
+}
+
+/** A request for a certificate, read and proven. */
+export interface CertificateRequest {
+  /** Whatever the format needs of it. */
+  readonly publicKey: CryptoKey;
+  readonly names: CertificateNames;
+}
+
+/** An authority with its opened key. */
+export interface OpenAuthority {
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+/** The certificate format, which @nexus/pki owns. */
+export interface CertificateFormat {
+  newAuthority(wanted: {
+    readonly commonName: string;
+    readonly notBefore: Date;
+    readonly notAfter: Date;
+  }): Promise<OpenAuthority>;
+  /** Errors: invalid/CERTIFICATE_REQUEST_INVALID. */
+  readRequest(requestPem: string): Promise<CertificateRequest>;
+  issue(wanted: {
+    readonly authority: OpenAuthority;
+    readonly request: CertificateRequest;
+    readonly commonName: string;
+    readonly names: CertificateNames;
+    readonly notBefore: Date;
+    readonly notAfter: Date;
+  }): Promise<string>;
+}
+
 /** The stores of one transaction. */
 export interface Transaction {
   readonly audit: SystemAudit;
@@ -173,6 +230,7 @@ export interface Transaction {
   readonly families: FamilyWriter;
   readonly revocations: RevocationWriter;
   readonly signingKeys: SigningKeyWriter;
+  readonly authorities: AuthorityWriter;
   readonly keys: KeyWriter;
   readonly secrets: SecretWriter;
   readonly secretLeases: SecretLeaseWriter;

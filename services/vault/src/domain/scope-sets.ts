@@ -26,27 +26,28 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
   ],
 };
 
+/** What every service does with vault. */
+const EVERY_SERVICE = ["vault:revocation:watch", "vault:audit:append", "vault:certificate:issue"];
+
 /** What each NEXUS service may do when it acts for itself; vault signs its own tokens (own-tokens.ts). */
 export const SERVICE_SCOPES: Readonly<Record<string, readonly string[]>> = {
-  registry: ["vault:revocation:watch", "vault:audit:append"],
+  registry: [...EVERY_SERVICE],
   orchestrator: [
-    "vault:revocation:watch",
-    "vault:audit:append",
+    ...EVERY_SERVICE,
     "registry:agent:read",
     "registry:outcome:report",
     "mesh:dispatch:connect",
     "insight:sample:record",
   ],
   "mesh-router": [
-    "vault:revocation:watch",
-    "vault:audit:append",
+    ...EVERY_SERVICE,
     "registry:agent:read",
     "registry:presence:report",
     "orchestrator:lease:check",
   ],
   // It witnesses the audit log.
-  insight: ["vault:revocation:watch", "vault:audit:append", "vault:audit:read"],
-  gateway: ["vault:revocation:watch", "vault:audit:append", "gateway:status:read"],
+  insight: [...EVERY_SERVICE, "vault:audit:read"],
+  gateway: [...EVERY_SERVICE, "gateway:status:read"],
 };
 
 /** Longest scope in characters. With 64 scopes a token stays below the 8 KiB that many stacks allow a header. */

@@ -8,7 +8,7 @@ export interface SealedBox {
 }
 
 /** Which of vault's own tables a box lies in. */
-export type BoxPlace = "signing-key" | "digest-key";
+export type BoxPlace = "signing-key" | "digest-key" | "authority-key";
 
 /** A stored box and where it lies. */
 export interface StoredBox extends SealedBox {

@@ -5,6 +5,7 @@ import type { AuditFeed } from "../domain/audit/audit-feed.ts";
 import type { AuditLog, EntryFormat } from "../domain/audit/audit-log.ts";
 import type { AuditSigner } from "../domain/audit/audit-signer.ts";
 import type { AuthManager } from "../domain/auth-manager.ts";
+import type { CertificateAuthority } from "../domain/certificate-authority.ts";
 import type { KeyStore } from "../domain/keys/key-store.ts";
 import type { PasswordHelper } from "../domain/password-helper.ts";
 import type { AuthEvents, Mutations } from "../domain/ports.ts";
@@ -33,6 +34,7 @@ export interface AuditHandlerDeps {
 export interface VaultHandlerDeps {
   readonly auth: AuthManager;
   readonly introspector: TokenIntrospector;
+  readonly authority: CertificateAuthority;
   readonly directory: PrincipalDirectory;
   readonly accessDirectory: AccessDirectory;
   /** Answers for each resource whether the caller may. */

@@ -1,6 +1,7 @@
 import {
   type AccessService,
   type AuthService,
+  type CaService,
   KeyService,
   type PrincipalService,
   type SealService,
@@ -24,9 +25,11 @@ import { createGetRewrapProgress } from "./get-rewrap-progress.ts";
 import { createGetRole } from "./get-role.ts";
 import { createGetRootKeyStatus } from "./get-root-key-status.ts";
 import { createGetSealStatus } from "./get-seal-status.ts";
+import { createGetTrustBundle } from "./get-trust-bundle.ts";
 import { createGrantClientToken } from "./grant-client-token.ts";
 import { guardResources } from "./guard-resources.ts";
 import { createIntrospectToken } from "./introspect-token.ts";
+import { createIssueCertificate } from "./issue-certificate.ts";
 import { createListKeyVersions } from "./list-key-versions.ts";
 import { createListKeys } from "./list-keys.ts";
 import { createListPolicies } from "./list-policies.ts";
@@ -38,6 +41,7 @@ import { createPutPolicy } from "./put-policy.ts";
 import { createPutRole } from "./put-role.ts";
 import { createRefreshToken } from "./refresh-token.ts";
 import { createRevokeTokens } from "./revoke-tokens.ts";
+import { createRotateCa } from "./rotate-ca.ts";
 import { createRotateClientSecret } from "./rotate-client-secret.ts";
 import { createRotateKey } from "./rotate-key.ts";
 import { createRotateNamespaceKey } from "./rotate-namespace-key.ts";
@@ -65,6 +69,15 @@ export function createAuthHandlers(
     getJwks: createGetJwks(deps),
     rotateSigningKey: createRotateSigningKey(deps),
     watchRevocations: createWatchRevocations(deps),
+  };
+}
+
+/** Every method of CaService. */
+export function createCaHandlers(deps: VaultHandlerDeps): ServiceImplementation<typeof CaService> {
+  return {
+    issueCertificate: createIssueCertificate(deps),
+    getTrustBundle: createGetTrustBundle(deps),
+    rotateCa: createRotateCa(deps),
   };
 }
 

@@ -29,6 +29,8 @@ export interface LoopDeps {
   readonly secrets: SecretStore;
   /** Drops keys whose time in memory is over. */
   readonly sweepKeys: () => void;
+  /** Rotates and retires authorities. */
+  readonly maintainCa: () => Promise<void>;
   readonly clock: Clock;
   /** Hears of a reading that failed; the next one follows at the usual time. */
   readonly onReadFailed: (what: string, error: unknown) => void;
@@ -46,6 +48,7 @@ export const REVOCATION_BEAT_MS = 4000;
 /** How soon a key published by another replica is known here; within KEY_SPREAD_MS. */
 const KEY_RELOAD_MS = 1000;
 const KEY_MAINTENANCE_MS = 60_000;
+const CA_MAINTENANCE_MS = 60_000;
 /** How soon a seal by another replica closes this one; the contract promises a second. */
 export const SEAL_POLL_MS = 250;
 /** Keys under an older root key or tenant key are moved in small steps, so that callers do not notice. */
@@ -96,6 +99,7 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
       intervalMs: KEY_MAINTENANCE_MS,
       step: whileOpen(() => signingKeys.maintain()),
     },
+    { name: "ca-maintenance", intervalMs: CA_MAINTENANCE_MS, step: whileOpen(deps.maintainCa) },
     { name: "seal-poll", intervalMs: SEAL_POLL_MS, step: reading("seal", () => vault.follow()) },
     {
       name: "rewrap",

@@ -30,7 +30,7 @@ export function recoveryKeyReader(config: VaultConfig): () => Promise<Buffer | u
 
 /** A sidecar on this machine is called in the clear: its socket is the fence. */
 function kmsChannel(frame: ServiceFrame, endpoint: string) {
-  if (!isLocalKms(endpoint)) return frame.channel(endpoint);
+  if (!isLocalKms(endpoint)) return frame.channel(endpoint, undefined);
   const channel = createRpcChannel({ address: endpoint });
   frame.defer("channel to the KMS", () => channel.close());
   return channel;

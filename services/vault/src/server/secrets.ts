@@ -41,6 +41,9 @@ function createFence(frame: ServiceFrame, config: VaultConfig, deps: SecretsDeps
   const { keyStore } = deps;
   const ttlMs = config.accessTokenTtlMs;
   const tokens = new OwnTokens({ ...deps, nowMs: () => keyStore.nowMs, ttlMs });
-  const leases = createTaskLeases(frame.channel(config.orchestratorAddress), tokens);
+  const leases = createTaskLeases(
+    frame.channel(config.orchestratorAddress, "orchestrator"),
+    tokens,
+  );
   return new TaskFence(leases, { nowMs: () => performance.now() });
 }

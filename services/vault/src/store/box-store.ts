@@ -1,4 +1,5 @@
 import type { Pool } from "@nexus/postgres";
+import { authorityBoxName } from "../domain/authority.ts";
 import type { BoxStore, SealedBox, StoredBox } from "../domain/sealed-box.ts";
 import { signingKeyBoxName } from "../domain/signing-key.ts";
 
@@ -8,7 +9,10 @@ const LIST_STALE = `
   FROM signing_keys WHERE private_box IS NOT NULL AND box_key_version IS DISTINCT FROM $1
   UNION ALL
   SELECT 'digest-key', name, box, box_key_version
-  FROM sealed_keys WHERE box_key_version IS DISTINCT FROM $1`;
+  FROM sealed_keys WHERE box_key_version IS DISTINCT FROM $1
+  UNION ALL
+  SELECT 'authority-key', ca_id, key_box, box_key_version
+  FROM certificate_authorities WHERE key_box IS NOT NULL AND box_key_version IS DISTINCT FROM $1`;
 
 const REPLACE: Readonly<Record<StoredBox["place"], string>> = {
   "signing-key": `
@@ -16,6 +20,16 @@ const REPLACE: Readonly<Record<StoredBox["place"], string>> = {
     WHERE 'signing-key/' || kid = $1 AND private_box = $2`,
   "digest-key": `
     UPDATE sealed_keys SET box = $3, box_key_version = $4 WHERE name = $1 AND box = $2`,
+  "authority-key": `
+    UPDATE certificate_authorities SET key_box = $3, box_key_version = $4
+    WHERE 'certificate-authority/' || ca_id = $1 AND key_box = $2`,
+};
+
+/** The name of a box, by what its row is called. */
+const NAMES: Readonly<Record<StoredBox["place"], (key: string) => string>> = {
+  "signing-key": signingKeyBoxName,
+  "digest-key": (name) => name,
+  "authority-key": authorityBoxName,
 };
 
 const FIND = `SELECT box, box_key_version AS "keyVersion" FROM sealed_keys WHERE name = $1`;
@@ -48,7 +62,7 @@ export function createBoxStore(pool: Pool): BoxStore {
       return rows.map(({ place, key, ...row }) => ({
         ...toBox(row),
         place,
-        name: place === "signing-key" ? signingKeyBoxName(key) : key,
+        name: NAMES[place](key),
       }));
     },
     async replace(from, to) {

@@ -11,6 +11,7 @@ import type {
   Transactions,
 } from "../domain/ports.ts";
 import { createAccessWriter } from "./access-writer.ts";
+import { createAuthorityWriter } from "./authority-store.ts";
 import { createFamilyWriter } from "./family-store.ts";
 import { createNamedKeyWriter } from "./named-key-writer.ts";
 import { createPrincipalWriter } from "./principal-store.ts";
@@ -70,6 +71,7 @@ function bind(client: Queryable, systemEntry: SystemEntry): Transaction {
     families: createFamilyWriter(client),
     revocations: createRevocationWriter(client),
     signingKeys: createSigningKeyWriter(client),
+    authorities: createAuthorityWriter(client),
     keys: createNamedKeyWriter(client),
     secrets: createSecretWriter(client),
     secretLeases: createSecretLeaseWriter(client),
