@@ -2,6 +2,7 @@
 import { basename, dirname } from "node:path";
 import { ConfigManager, type ServiceName } from "@nexus/core";
 import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import {
   listVariables,
   loadServiceSchemas,
@@ -283,6 +284,64 @@ describe("k8s/base", () => {
     expect(pick(manifests, "Namespace", "nexus").metadata).toMatchObject({
       labels: { "pod-security.kubernetes.io/enforce": "restricted" },
     });
+  });
+});
+
+describe("k8s/components/mutual-tls", () => {
+  const folder = "k8s/components/mutual-tls";
+  const component = readYaml<{ patches: { target: { name?: string }; patch: string }[] }>(
+    `${folder}/kustomization.yaml`,
+  );
+  const { data = {} } = pick(readManifests(`${folder}/settings.yaml`), "ConfigMap", "nexus-tls");
+  const patches = component.patches.map(({ target, patch }) => ({
+    name: target.name,
+    operations: parse(patch) as { path: string; value: Record<string, unknown> }[],
+  }));
+
+  it.each(SERVICE_NAMES)("has settings with which %s starts, beside its own", (name) => {
+    const env = { ...settingsOf(name), ...secretsOf(name), ...data };
+    const config = ConfigManager.load(schemaOf(name), { env });
+    expect(config.current).toMatchObject({ tlsMode: "mutual" });
+    config.close();
+    expect(Object.keys(data).filter((key) => !listVariables(schemaOf(name)).includes(key))).toEqual(
+      [],
+    );
+  });
+
+  it("mounts the Secret of each service, for its own user, where the settings look", () => {
+    const everywhere = patches.flatMap(({ name, operations }) =>
+      name === undefined ? operations : [],
+    );
+    const mount = everywhere.find(({ path }) => path.endsWith("/volumeMounts/-"))?.value;
+    expect(mount).toEqual({ name: "tls", mountPath: "/etc/nexus/tls", readOnly: true });
+    const files = ["CERT", "KEY", "CA"].map((part) => data[`NEXUS_TLS_${part}_FILE`] ?? "");
+    expect(files.map((file) => dirname(file))).toEqual(files.map(() => mount?.["mountPath"]));
+    expect(files.map((file) => basename(file))).toEqual(["tls.crt", "tls.key", "ca.crt"]);
+    const volumes = patches.flatMap(({ name, operations }) =>
+      name === undefined ? [] : operations.map(({ path, value }) => [name, path, value]),
+    );
+    expect(volumes).toEqual(
+      SERVICE_NAMES.map((name) => [
+        name,
+        "/spec/template/spec/volumes/-",
+        { name: "tls", secret: { secretName: `${name}-tls`, defaultMode: 0o400 } },
+      ]),
+    );
+  });
+
+  it("asks cert-manager for certificates that name each service and nothing else", () => {
+    const manifests = readManifests(`${folder}/certificates.yaml`);
+    for (const name of SERVICE_NAMES) {
+      const { spec } = pick<Record<string, unknown>>(manifests, "Certificate", `${name}-tls`);
+      expect(spec).toMatchObject({
+        secretName: `${name}-tls`,
+        uris: [`spiffe://${data["NEXUS_TLS_TRUST_DOMAIN"]}/nexus/${name}`],
+        usages: ["digital signature", "server auth", "client auth"],
+        issuerRef: { name: "nexus-ca", kind: "Issuer" },
+      });
+      // Only users check hosts, and they only dial the gateway.
+      expect(spec["dnsNames"] === undefined, name).toBe(name !== "gateway");
+    }
   });
 });
 
