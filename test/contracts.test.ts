@@ -143,10 +143,12 @@ describe("contracts", () => {
   it("need no certificate only where a service comes to its first one, or a person calls directly", () => {
     const open = methods.filter((method) => getOption(method, allowed_callers).includes("anyone"));
     const byPeople = methods.filter((method) => getOption(method.parent, direct));
-    expect(open.filter((method) => !byPeople.includes(method)).map(nameOf).sort()).toEqual([
-      "AuthService.GrantClientToken",
-      "CaService.IssueCertificate",
-    ]);
+    expect(
+      open
+        .filter((method) => !byPeople.includes(method))
+        .map(nameOf)
+        .sort(),
+    ).toEqual(["AuthService.GrantClientToken", "CaService.IssueCertificate"]);
     expect(byPeople.filter((method) => !open.includes(method))).toEqual([]);
   });
 

@@ -50,7 +50,7 @@ export interface WorkerOptions {
 }
 
 /** How a fleet differs from six services on a fast and forgetful database. */
-export interface FleetOptions extends Pick<StackOptions, "orchestrators"> {
+export interface FleetOptions extends Pick<StackOptions, "orchestrators" | "tls"> {
   readonly dataDir?: string;
   readonly durable?: boolean;
   readonly env?: Exclude<StackOptions["env"], Readonly<Record<string, string>> | undefined>;
@@ -82,16 +82,18 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
     portBase: "free",
     durable: options.durable ?? false,
     orchestrators: options.orchestrators ?? 1,
+    tls: options.tls ?? false,
     env: (name, own) => ({
       NEXUS_MESH_ROUTER_LOST_AFTER_MS: String(LOST_AFTER_MS),
       NEXUS_MESH_ROUTER_HEARTBEAT_INTERVAL_MS: "500",
       ...options.env?.(name, own),
     }),
   });
-  const { gateway } = stack.info;
+  const { gateway, caFile } = stack.info;
+  const at = { gateway, ...(caFile === undefined ? {} : { tls: { caFile } }) };
   const { namespace, user: principalId, password } = stack.admin;
   const admin = createClient({
-    gateway,
+    ...at,
     credentials: { kind: "password", namespace, principalId, password },
   });
   const children: ChildProcess[] = [];
@@ -134,14 +136,14 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
         password: USER_PASSWORD,
         ...(tenant === "" ? {} : { namespace: tenant }),
       };
-      const client = createClient({ gateway, credentials });
+      const client = createClient({ ...at, credentials });
       clients.push(client);
       return { principalId: user, password: USER_PASSWORD, client };
     },
     startAgent: async (agentId, slots = 4) => {
       const identity = await createAgentIdentity(agentId);
       const begun: string[] = [];
-      const agent = await createAgent({ ...identity, gateway, slots, logger: createSilentLogger() })
+      const agent = await createAgent({ ...identity, ...at, slots, logger: createSilentLogger() })
         .capability("work.echo@1.0.0", {}, (ctx, input) => {
           begun.push(ctx.task.key);
           return { agentId, key: ctx.task.key, input, upstream: [...ctx.upstream.keys()] };

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type Stack, startStack } from "@nexus/devkit";
 import {
   AgentState,
+  type ClientOptions,
   createClient,
   fromPayload,
   JobState,
@@ -65,7 +66,8 @@ async function runWithStack(
   const screen = createScreen(performance.now());
   screen.line(`starting NEXUS: a database and six services (logs in ${workFolder})`);
   const dataDir = join(workFolder, "stack");
-  const stack = await startStack({ dataDir, portBase: "free", signal });
+  const tls = process.env["NEXUS_TLS"] === "1";
+  const stack = await startStack({ dataDir, portBase: "free", signal, tls });
   try {
     screen.line(`ready at ${stack.info.gateway}`);
     const demo = runDemo({ args, stack, screen, workFolder });
@@ -97,15 +99,16 @@ interface DemoRun {
 }
 
 async function runDemo({ args, stack, screen, workFolder }: DemoRun): Promise<number> {
-  const { gateway } = stack.info;
+  const { gateway, caFile } = stack.info;
+  const at = { gateway, ...(caFile === undefined ? {} : { tls: { caFile } }) };
   const { namespace, user: principalId, password } = stack.admin;
   await using admin = createClient({
-    gateway,
+    ...at,
     credentials: { kind: "password", namespace, principalId, password },
   });
-  await using user = await createUser(admin, gateway);
+  await using user = await createUser(admin, at);
   screen.line("logged in; starting five agents");
-  const fleet = await launchFleet(admin, gateway, workFolder);
+  const fleet = await launchFleet(admin, stack.info, workFolder);
   try {
     await waitForFleet(user, fleet);
     screen.line(`online: ${fleet.agentIds.join(", ")}`);
@@ -121,7 +124,10 @@ async function runDemo({ args, stack, screen, workFolder }: DemoRun): Promise<nu
 }
 
 /** A person without any rights of administration: the objective is theirs. */
-async function createUser(admin: NexusClient, gateway: string): Promise<NexusClient> {
+async function createUser(
+  admin: NexusClient,
+  at: Pick<ClientOptions, "gateway" | "tls">,
+): Promise<NexusClient> {
   const principalId = "demo-user";
   const password = randomBytes(18).toString("base64url");
   await admin.principals.createPrincipal({
@@ -130,7 +136,7 @@ async function createUser(admin: NexusClient, gateway: string): Promise<NexusCli
     kind: PrincipalKind.USER,
     password,
   });
-  return createClient({ gateway, credentials: { kind: "password", principalId, password } });
+  return createClient({ ...at, credentials: { kind: "password", principalId, password } });
 }
 
 async function waitForFleet(user: NexusClient, fleet: Fleet): Promise<void> {

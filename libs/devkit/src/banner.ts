@@ -45,6 +45,6 @@ function tryLines(info: StackInfo, credentialsFile: string): string[] {
     `  npx nexus login --credentials-file ${credentialsFile}${elsewhere}`,
     "  npx nexus status",
     `  npx nexus jobs submit "report on the documents" --input '{"folder":"docs"}'`,
-    `  grpcurl -plaintext ${info.gateway} list`,
+    `  grpcurl ${info.caFile === undefined ? "-plaintext" : `-cacert ${info.caFile}`} ${info.gateway} list`,
   ];
 }

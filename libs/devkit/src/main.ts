@@ -27,6 +27,7 @@ async function run(args: StartArguments): Promise<void> {
       portBase: args.portBase,
       orchestrators: args.orchestrators,
       logs: args.logs,
+      tls: args.tls || process.env["NEXUS_TLS"] === "1",
       ...(args.logLevel === undefined ? {} : { logLevel: args.logLevel }),
       signal: stopRequested,
       ...(args.logs === "prefix" ? {} : { onNotice: (notice) => console.log(notice) }),

@@ -11,13 +11,14 @@ describe("parseStartArguments", () => {
         orchestrators: 1,
         logLevel: undefined,
         logs: "prefix",
+        tls: false,
       },
     });
   });
 
   it("reads every flag", () => {
     const flags =
-      "--port-base 8400 --orchestrators 3 --data-dir other --log-level debug --logs file";
+      "--port-base 8400 --orchestrators 3 --tls --data-dir other --log-level debug --logs file";
     expect(parseStartArguments(["start", ...flags.split(" ")])).toEqual({
       kind: "start",
       start: {
@@ -26,6 +27,7 @@ describe("parseStartArguments", () => {
         orchestrators: 3,
         logLevel: "debug",
         logs: "file",
+        tls: true,
       },
     });
     expect(parseStartArguments(["start", "--port-base=free"])).toMatchObject({

@@ -16,6 +16,7 @@ Usage: npm start -- [flags]
   --port-base N    gateway's port; the others follow (HTTP N+80, services N+1..N+5,
                    further orchestrators N+12 up, Postgres N+32, ops ports +2000), or "free"   (default ${PORT_BASE_DEFAULT})
   --orchestrators N  processes of the orchestrator that share its work, up to ${ORCHESTRATORS_MAX}   (default 1)
+  --tls            TLS on every port, and mutual TLS between services, with certificates from vault; also NEXUS_TLS=1
   --data-dir D     data, secrets and logs, kept between starts   (default .nexus)
   --log-level L    ${LOG_LEVELS.join(", ")}
   --logs M         prefix: to the terminal; file: to <data-dir>/logs; quiet   (default prefix)
@@ -30,6 +31,7 @@ export interface StartArguments {
   readonly orchestrators: number;
   readonly logLevel: string | undefined;
   readonly logs: StackLogMode;
+  readonly tls: boolean;
 }
 
 /** What the command line asks for: a start, the help text, or what is wrong with it. */
@@ -63,6 +65,7 @@ export function parseStartArguments(args: readonly string[]): ParsedArguments {
       orchestrators: Number(values.orchestrators),
       logLevel: values["log-level"],
       logs: values.logs as StackLogMode,
+      tls: values.tls === true,
     },
   };
 }
@@ -77,6 +80,7 @@ function parse(args: readonly string[]) {
       "data-dir": { type: "string", default: ".nexus" },
       "log-level": { type: "string" },
       logs: { type: "string", default: "prefix" },
+      tls: { type: "boolean" },
       help: { type: "boolean", short: "h" },
     },
   });

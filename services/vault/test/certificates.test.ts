@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createCertificateRequest } from "@nexus/pki";
 import { createPool, type Pool } from "@nexus/postgres";
-import { AuthService, CaService, SealService } from "@nexus/proto/vault";
+import { AuthService, CaService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, fixedTls, type RpcChannel } from "@nexus/rpc";
 import { SYSTEM_NAMESPACE } from "@nexus/shared";
 import { createTempFolder, createTestAuthority, type TempFolder } from "@nexus/testkit";
@@ -221,8 +221,10 @@ describe("a vault that issues its own certificate", () => {
       tls: fixedTls(pair, { peer: "vault", trustDomain }),
     });
     expect((await jwks(known)).jwksJson).toContain("keys");
-    const seal = createRpcClient(SealService, known).getSealStatus({});
-    await expect(seal).rejects.toMatchObject({ reason: "CALLER_NOT_ALLOWED" });
+    const guess = { principalId: "admin", password: "guess" };
+    await expect(createRpcClient(AuthService, known).login(guess)).rejects.toMatchObject({
+      reason: "CALLER_NOT_ALLOWED",
+    });
     bare.close();
     known.close();
     await secure.stop();

@@ -2,6 +2,7 @@
 export interface AgentEnvironment {
   readonly agentId: string;
   readonly gateway: string;
+  readonly tls: { readonly caFile: string } | undefined;
   readonly clientSecret: string;
   readonly slots: number;
   readonly labels: Readonly<Record<string, string>>;
@@ -9,12 +10,14 @@ export interface AgentEnvironment {
 
 /** Reads an agent's environment; a missing variable is named.
  *
- * NEXUS_AGENT_ID, NEXUS_GATEWAY (`host:port`), NEXUS_AGENT_SECRET, and optionally NEXUS_AGENT_SLOTS (default 1) and
- * NEXUS_AGENT_LABELS (`key=value,key=value`). */
+ * NEXUS_AGENT_ID, NEXUS_GATEWAY (`host:port`), NEXUS_AGENT_SECRET, and optionally NEXUS_AGENT_SLOTS (default 1),
+ * NEXUS_AGENT_LABELS (`key=value,key=value`) and NEXUS_CA_FILE (PEM), with which the gateway is called over TLS. */
 export function readEnvironment(env: NodeJS.ProcessEnv = process.env): AgentEnvironment {
+  const caFile = env["NEXUS_CA_FILE"];
   return {
     agentId: required(env, "NEXUS_AGENT_ID"),
     gateway: required(env, "NEXUS_GATEWAY"),
+    tls: caFile === undefined || caFile === "" ? undefined : { caFile },
     clientSecret: required(env, "NEXUS_AGENT_SECRET"),
     slots: Number.parseInt(env["NEXUS_AGENT_SLOTS"] ?? "1", 10),
     labels: parseLabels(env["NEXUS_AGENT_LABELS"] ?? ""),

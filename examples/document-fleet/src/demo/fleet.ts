@@ -35,7 +35,7 @@ const STOP_TIMEOUT_MS = 8_000;
 /** Gives every agent an identity and starts its process. Its log goes to <workFolder>/<agent>.log. */
 export async function launchFleet(
   admin: NexusClient,
-  gateway: string,
+  { gateway, caFile }: { readonly gateway: string; readonly caFile?: string | undefined },
   workFolder: string,
 ): Promise<Fleet> {
   mkdirSync(workFolder, { recursive: true });
@@ -47,7 +47,12 @@ export async function launchFleet(
         principalId: spec.agentId,
         kind: PrincipalKind.AGENT,
       });
-      children.set(spec.agentId, spawnAgent(spec, gateway, clientSecret, workFolder));
+      const env = {
+        NEXUS_AGENT_SECRET: clientSecret,
+        NEXUS_GATEWAY: gateway,
+        NEXUS_CA_FILE: caFile ?? "",
+      };
+      children.set(spec.agentId, spawnAgent(spec, env, workFolder));
     }),
   );
   return {
@@ -62,8 +67,7 @@ export async function launchFleet(
 
 function spawnAgent(
   spec: AgentSpec,
-  gateway: string,
-  clientSecret: string,
+  env: Readonly<Record<string, string>>,
   workFolder: string,
 ): ChildProcess {
   const program = join(import.meta.dirname, "../agents", `${spec.program}.js`);
@@ -71,11 +75,10 @@ function spawnAgent(
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       ...process.env,
+      ...env,
       NEXUS_AGENT_ID: spec.agentId,
-      NEXUS_AGENT_SECRET: clientSecret,
       NEXUS_AGENT_SLOTS: String(spec.slots),
       NEXUS_AGENT_LABELS: spec.labels,
-      NEXUS_GATEWAY: gateway,
     },
   });
   const log = createWriteStream(join(workFolder, `${spec.agentId}.log`));

@@ -1,4 +1,5 @@
 /** The variables that each service is started with. */
+import { join } from "node:path";
 import { LOOPBACK } from "../ports.ts";
 import type { PortPlan } from "./port-plan.ts";
 import { clientSecretOf, type StackSecrets } from "./secrets.ts";
@@ -31,6 +32,8 @@ export interface EnvironmentInput {
   /** Path of the file with vault's root key. */
   readonly rootKeyFile: string;
   readonly logLevel: string | undefined;
+  /** Folder of the certificates, one within it for each process; undefined for a stack without TLS. */
+  readonly tlsFolder?: string | undefined;
   /** Further variables of a process, winning over the stack's own. */
   readonly extra: (name: InstanceName, own: Variables) => Variables;
 }
@@ -63,9 +66,29 @@ export function serviceEnvironment(
   const variables = {
     ...(Object.fromEntries(prefixed) as Record<string, string>),
     ...(name === "vault" ? vaultSecrets(input) : {}),
+    ...tlsVariables(instance, input.tlsFolder),
     NEXUS_SUPERVISED: "1",
   };
   return { ...variables, ...input.extra(instance, variables) };
+}
+
+/** The file of CA certificates that vault keeps up to date in a folder of certificates. */
+export function caFileIn(tlsFolder: string): string {
+  return join(tlsFolder, "vault", "ca.crt");
+}
+
+/** Vault issues the certificates. The others know it at their first start by the file that it wrote, which an operator would hand
+ * out elsewhere. */
+function tlsVariables(instance: InstanceName, folder: string | undefined): Record<string, string> {
+  if (folder === undefined) return {};
+  return {
+    NEXUS_TLS_MODE: "mutual",
+    NEXUS_TLS_ISSUER: "vault",
+    NEXUS_TLS_CERT_FILE: join(folder, instance, "tls.crt"),
+    NEXUS_TLS_KEY_FILE: join(folder, instance, "tls.key"),
+    NEXUS_TLS_CA_FILE: join(folder, instance, "ca.crt"),
+    NEXUS_TLS_BOOTSTRAP_CA_FILE: caFileIn(folder),
+  };
 }
 
 /** Calls to a service with several processes go to each of them in turn. */

@@ -46,10 +46,15 @@ export function openRootKeyFile(dataDir: string): string {
   return file;
 }
 
-/** Writes how to log in beside the secrets, in the form that the command line and the demo read. Mode 0600. */
-export function writeAdminCredentials(dataDir: string, secrets: StackSecrets): string {
+/** Writes how to log in beside the secrets, in the form that the command line and the demo read; with `caFile`, by which the
+ * gateway of a stack with TLS is known. Mode 0600. */
+export function writeAdminCredentials(
+  dataDir: string,
+  secrets: StackSecrets,
+  caFile?: string,
+): string {
   const file = join(dataDir, CREDENTIALS_FILE_NAME);
-  writePrivately(file, adminCredentialsOf(secrets));
+  writePrivately(file, { ...adminCredentialsOf(secrets), caFile });
   return file;
 }
 

@@ -21,7 +21,7 @@ export interface ServiceInfo {
 export interface StackInfo {
   /** host:port for gRPC clients. */
   readonly gateway: string;
-  /** http://host:port for HTTP and JSON clients. */
+  /** http://host:port, or https:// with TLS, for HTTP and JSON clients. */
   readonly http: string;
   /** By name; further orchestrators as `orchestrator-2` and so on. */
   readonly services: Readonly<Record<InstanceName, ServiceInfo>>;
@@ -30,6 +30,8 @@ export interface StackInfo {
   readonly adminCredentialsFile: string;
   readonly dataDir: string;
   readonly supervisorPid: number;
+  /** PEM file with the CA certificates by which clients know the gateway; undefined without TLS. */
+  readonly caFile?: string;
 }
 
 /** Builds the description. */
@@ -39,6 +41,7 @@ export function describeStack(input: {
   readonly postgresPid: number;
   readonly adminCredentialsFile: string;
   readonly dataDir: string;
+  readonly caFile?: string | undefined;
 }): StackInfo {
   const { ports } = input;
   const names = Object.keys(ports.grpc) as InstanceName[];
@@ -52,12 +55,13 @@ export function describeStack(input: {
   ]);
   return {
     gateway: `${LOOPBACK}:${ports.grpc.gateway}`,
-    http: `http://${LOOPBACK}:${ports.http}`,
+    http: `${input.caFile === undefined ? "http" : "https"}://${LOOPBACK}:${ports.http}`,
     services: Object.fromEntries(services) as Record<InstanceName, ServiceInfo>,
     postgres: { port: ports.postgres, pid: input.postgresPid },
     adminCredentialsFile: input.adminCredentialsFile,
     dataDir: input.dataDir,
     supervisorPid: process.pid,
+    ...(input.caFile === undefined ? {} : { caFile: input.caFile }),
   };
 }
 

@@ -1,11 +1,11 @@
 /** The whole of NEXUS on one machine: a database and the services' processes under one supervisor. */
 import { mkdirSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { devkitError } from "../devkit-error.ts";
 import { takeOwnership } from "../owner-lock.ts";
 import { type ChildGuard, startChildGuard } from "./child-guard.ts";
 import { type StackDatabase, startStackDatabase } from "./database.ts";
-import { serviceEnvironment, type Variables } from "./environment.ts";
+import { caFileIn, serviceEnvironment, type Variables } from "./environment.ts";
 import {
   assertPortsFree,
   PORT_BASE_DEFAULT,
@@ -56,6 +56,9 @@ export interface StackOptions {
   readonly durable?: boolean;
   /** Processes of the orchestrator, which share its work: `orchestrator`, `orchestrator-2` and so on. 1 to 16. @default 1 */
   readonly orchestrators?: number;
+  /** Has every port speak TLS, and the services prove themselves to each other, with certificates that vault issues. Clients need
+   * `info.caFile`. @default false */
+  readonly tls?: boolean;
   /** Further variables for every process, or for each by its name and what it gets anyway; win over the stack's own. */
   readonly env?: Variables | ((name: InstanceName, own: Variables) => Variables);
   /** Has every service write a CPU profile of its whole life to <profileDir>/<service>.cpuprofile when it stops.
@@ -137,7 +140,9 @@ async function startLocked(input: StartInput): Promise<Stack> {
   const { options, dataDir, ports } = input;
   const secrets = openSecrets(dataDir);
   const rootKeyFile = openRootKeyFile(dataDir);
-  const adminCredentialsFile = writeAdminCredentials(dataDir, secrets);
+  const tlsFolder = options.tls === true ? join(dataDir, "tls") : undefined;
+  const caFile = tlsFolder === undefined ? undefined : caFileIn(tlsFolder);
+  const adminCredentialsFile = writeAdminCredentials(dataDir, secrets, caFile);
   const log = openStackLog(options.logs ?? "file", dataDir, options.onNotice);
   const guard = startChildGuard();
   const names = instanceNames(options.orchestrators ?? 1);
@@ -150,6 +155,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
       postgresPid: database?.pid ?? 0,
       adminCredentialsFile,
       dataDir,
+      caFile,
     });
   let ready = false;
   const isReady = () => ready;
@@ -174,7 +180,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
     });
     const { logLevel, env: more = {} } = options;
     const extra = typeof more === "function" ? more : () => more;
-    const environment = { ports, secrets, rootKeyFile, logLevel, extra };
+    const environment = { ports, secrets, rootKeyFile, logLevel, tlsFolder, extra };
     // The others can do nothing before vault vouches for them, and waiting for it loudly alarms people.
     for (const part of [["vault"], names.filter((name) => name !== "vault")] as const) {
       options.signal?.throwIfAborted();
