@@ -7,6 +7,7 @@ import {
   createFleet,
   createUser,
   type Fleet,
+  KEY,
   login,
   outcome,
   type Replica,
@@ -142,5 +143,21 @@ describe("a lease that was taken for a task", () => {
     expect((await renew()).lease?.task).toMatchObject(task);
     orchestrator.holders.delete("task_4/1");
     expect(await outcome(renew())).toBe("conflict/LEASE_LOST");
+  });
+});
+
+describe("a sealed vault", () => {
+  it("says that it is sealed, though it has no token to ask the orchestrator with", async () => {
+    const path = freshPath();
+    await put(vault, admin, path);
+    // Its own token is not made yet.
+    const fresh = await fleet.start({ orchestratorAddress: `127.0.0.1:${port}` });
+    await fresh.seal.seal({}, admin);
+    const request = { path, task: { taskId: "task_5", fence: 1n } };
+    expect(await outcome(fresh.secrets.getSecret(request, agent))).toBe(
+      "precondition/VAULT_SEALED",
+    );
+    await fresh.seal.unseal({ rootKey: Buffer.from(KEY, "base64") });
+    await fresh.stop();
   });
 });

@@ -1,6 +1,7 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { LeaseService } from "@nexus/proto/orchestrator";
 import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
+import { NexusError } from "@nexus/shared";
 import { leaseUnverified } from "../domain/secrets/secret-errors.ts";
 import type { TaskLeases } from "../domain/secrets/task-fence.ts";
 
@@ -21,7 +22,9 @@ export function createTaskLeases(channel: RpcChannel, tokens: TokenSource): Task
         const { valid, reason, cacheFor } = verdict;
         return { valid, reason, cacheForMs: cacheFor === undefined ? 0 : durationMs(cacheFor) };
       } catch (error) {
-        // Whatever is wrong, nobody vouches for the claim.
+        // Vault itself cannot sign the token for the question, and could open no value either.
+        if (NexusError.is(error, "precondition", "VAULT_SEALED")) throw error;
+        // Whatever else is wrong, nobody vouches for the claim.
         throw leaseUnverified(error);
       }
     },

@@ -24,7 +24,7 @@ export interface TaskVerdict {
 
 /** The orchestrator, as far as vault needs it. */
 export interface TaskLeases {
-  /** Errors: unavailable/LEASE_UNVERIFIED, within two seconds. */
+  /** Errors: unavailable/LEASE_UNVERIFIED, within two seconds; precondition/VAULT_SEALED. */
   check(claim: TaskClaim): Promise<TaskVerdict>;
 }
 
