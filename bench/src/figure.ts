@@ -57,6 +57,18 @@ export const FIGURES = {
     unit: "1/s",
     target: "> 10 000, aim 50 000",
   },
+  mesh_ephemeral_per_second: {
+    about: "ephemeral messages of two pairs",
+    unit: "1/s",
+    target: "aim 50 000",
+  },
+  mesh_ephemeral_p95_ms: { about: "the same, to the outcome, p95", unit: "ms" },
+  mesh_durable_per_second: {
+    about: "durable messages of two pairs, each committed",
+    unit: "1/s",
+    target: "aim 15 000",
+  },
+  mesh_durable_p95_ms: { about: "the same, to the outcome, p95", unit: "ms" },
   message_p50_ms: { about: "message to its outcome, p50", unit: "ms" },
   message_p95_ms: { about: "message to its outcome, p95", unit: "ms", target: "< 20, aim < 5" },
   message_p99_ms: { about: "message to its outcome, p99", unit: "ms" },

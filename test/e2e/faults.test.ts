@@ -1,4 +1,4 @@
-import { AgentState, JobState, type NexusClient, TaskState } from "@nexus/sdk";
+import { AgentState, createAgent, JobState, type NexusClient, TaskState } from "@nexus/sdk";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
@@ -97,6 +97,36 @@ describe("a fleet under faults", () => {
     await fleet.stack.processes.kill("mesh-router");
     await expectAllDoneOnce(jobId);
   }, 150_000);
+
+  it("hands every durable message over once and in order when the mesh-router is killed", async () => {
+    const { gateway } = fleet.stack.info;
+    const handled: number[] = [];
+    const receiverId = await fleet.createAgentIdentity("mail-receiver");
+    await using receiver = await createAgent({ gateway, ...receiverId })
+      .capability("mail.take@1.0.0", {}, () => undefined)
+      .onMessage("note", ({ body }) => void handled.push(body as number))
+      .start();
+    await using sender = await createAgent({
+      gateway,
+      ...(await fleet.createAgentIdentity("mail-sender")),
+    })
+      .capability("mail.give@1.0.0", {}, () => undefined)
+      .start();
+    const sent: Promise<unknown>[] = [];
+    const send = (from: number, to: number) => {
+      for (let i = from; i < to; i += 1) {
+        const options = { durable: true, timeoutMs: 60_000 } as const;
+        sent.push(sender.send(receiver.agentId, "note", i, options));
+      }
+    };
+    send(0, 400);
+    await waitFor(() => handled.length > 50, { what: "some messages" });
+    await fleet.stack.processes.kill("mesh-router");
+    send(400, 600);
+    await Promise.all(sent);
+    await waitFor(() => handled.length >= 600, { timeoutMs: 60_000, what: "all messages" });
+    expect(handled).toEqual(Array.from({ length: 600 }, (_, i) => i));
+  }, 120_000);
 
   it("gives a killed agent's task to another one without charging the attempt", async () => {
     const doomed = await fleet.spawnAgent("doomed-1");

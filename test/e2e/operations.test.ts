@@ -131,6 +131,20 @@ describe("the nexus command", () => {
     expect(found.stdout).toMatch(/not echo-1/);
   });
 
+  it("shows routes, sends messages, and finds no dead ones", async () => {
+    const routes = await nexus("mesh", "routes", "-o", "name");
+    expect(routes.code).toBe(0);
+    const [agentId = ""] = routes.stdout.split("\n");
+    const sent = await nexus("mesh", "send", '{"a":1}', "--to", agentId, "--durable");
+    expect([sent.code, sent.stdout]).toEqual([0, expect.stringContaining("queued")]);
+    const nobody = await nexus("mesh", "send", "text", "--to", "nobody-at-all");
+    expect([nobody.code, nobody.stdout]).toEqual([7, expect.stringMatching(/no.such.agent/)]);
+    expect((await nexus("mesh", "send", "text")).code).toBe(2);
+    expect((await nexus("mesh", "dead-letters", "list", "--to", "nobody")).code).toBe(0);
+    expect((await nexus("mesh", "dead-letters", "purge")).code).toBe(2);
+    expect((await nexus("mesh", "dead-letters", "get", "999999")).code).toBe(3);
+  });
+
   it("ends with the documented code for each kind of mistake", async () => {
     expect((await nexus("jobs", "get", "job_missing")).code).toBe(3);
     expect((await nexus("jobs", "frobnicate")).code).toBe(2);

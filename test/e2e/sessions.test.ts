@@ -9,7 +9,7 @@ import {
 import { RegistryService } from "@nexus/proto/registry";
 import { AuthService, SecretService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
-import { AgentState, createAgent, JobState, TaskState } from "@nexus/sdk";
+import { AgentState, createAgent, defineTopic, JobState, TaskState } from "@nexus/sdk";
 import { type AsyncQueue, createAsyncQueue, createSilentLogger, NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -257,6 +257,62 @@ describe("agents among themselves", () => {
     expect(missing).toMatchObject({ kind: "not_found", reason: "AGENT_NOT_CONNECTED" });
     await alice.send("bob", "hello", { text: "hi" });
   });
+
+  it("publish, ask many, stream, and take requests back", async () => {
+    const { gateway } = fleet.stack.info;
+    const orders = defineTopic<{ readonly id: number }>("orders.created");
+    const seen: string[] = [];
+    let stopped: unknown;
+    const start = async (agentId: string) =>
+      createAgent({ gateway, ...(await fleet.createAgentIdentity(agentId)) })
+        .capability("talk.some@1.0.0", {}, async (ctx) => {
+          await ctx.publish(orders, { id: 7 });
+          return "published";
+        })
+        .subscribe(orders, ({ body, from }) => void seen.push(`${agentId} ${from} ${body.id}`))
+        .onMessage("who", () => agentId)
+        .onMessage("count", async function* count({ body }) {
+          for (let i = 1; i <= (body as number); i += 1) yield i;
+        })
+        .onMessage("loop", (message, ctx) => ctx.request(message.from, "who", 0))
+        .onMessage(
+          "slow",
+          (_message, ctx) =>
+            new Promise((resolve) => {
+              ctx.signal.addEventListener("abort", () => {
+                stopped = ctx.signal.reason;
+                resolve(undefined);
+              });
+            }),
+        )
+        .start();
+    await using one = await start("talk-1");
+    await using two = await start("talk-2");
+    await using three = await start("talk-3");
+    expect(await one.publish(orders, { id: 1 })).toMatchObject({ receivers: 2, missed: 0 });
+    await waitFor(() => seen.length === 2, { what: "the topic" });
+    expect(seen.sort()).toEqual(["talk-2 talk-1 1", "talk-3 talk-1 1"]);
+    const replies = await one.requestMany({ capability: "talk.some" }, "who", 0);
+    expect(replies.map(({ body }) => String(body)).sort()).toEqual(["talk-2", "talk-3"]);
+    const first = await one.requestMany({ everyone: true }, "who", 0, { until: "first" });
+    expect(first).toHaveLength(1);
+    const counted: unknown[] = [];
+    for await (const part of one.requestStream(two.agentId, "count", 5)) counted.push(part);
+    expect(counted).toEqual([1, 2, 3, 4, 5]);
+    const abort = new AbortController();
+    const slow = three.request(two.agentId, "slow", 0, { signal: abort.signal });
+    setImmediate(() => abort.abort());
+    await expect(slow).rejects.toMatchObject({ reason: "CANCELLED" });
+    const late = three.request(two.agentId, "slow", 0, { timeoutMs: 300 });
+    await expect(late).rejects.toMatchObject({ reason: "MESSAGE_EXPIRED" });
+    await waitFor(() => stopped !== undefined, { what: "the handler to be told" });
+    await expect(three.request(two.agentId, "loop", 0, { timeoutMs: 500 })).rejects.toMatchObject({
+      reason: "MESSAGE_EXPIRED",
+    });
+    const jobId = await submitTasks(user.client, [{ key: "say", capability: "talk.some" }]);
+    expect((await waitForEnd(user.client, jobId)).state).toBe(JobState.COMPLETED);
+    await waitFor(() => seen.some((line) => line.endsWith(" 7")), { what: "the task's message" });
+  }, 60_000);
 
   it("answer a caller that holds no session", async () => {
     const { createAgent, fromPayload, toPayload } = await import("@nexus/sdk");

@@ -26,6 +26,8 @@ import {
   keysRotateCommand,
 } from "./commands/keys.ts";
 import { loginCommand, logoutCommand, whoamiCommand } from "./commands/login.ts";
+import { meshRoutesCommand, meshSendCommand, meshTailCommand } from "./commands/mesh.ts";
+import { meshDeadLettersCommand } from "./commands/mesh-dead-letters.ts";
 import {
   policiesCheckCommand,
   policiesDeleteCommand,
@@ -88,6 +90,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   agentsListCommand,
   agentsGetCommand,
   agentsDiscoverCommand,
+  meshRoutesCommand,
+  meshSendCommand,
+  meshTailCommand,
+  meshDeadLettersCommand,
   principalsCreateCommand,
   principalsListCommand,
   principalsDisableCommand,
@@ -132,6 +138,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   tasks: "Find tasks, and see what they put out",
   "dead-letters": "See tasks that failed for good and run them again",
   agents: "See and find agents",
+  mesh: "See routes, send messages, and deal with those that were given up",
   principals: "Administer users and agents",
   secrets: "Store and read values that only some may see",
   keys: "Administer the keys that transit uses",

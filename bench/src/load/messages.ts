@@ -16,6 +16,8 @@ const IN_FLIGHT_MAX = 900;
 export interface MessageOptions extends Stretch {
   readonly to: string;
   readonly bodyChars: number;
+  /** Committed before the outcome. */
+  readonly durable: boolean;
 }
 
 /** Messages as fast as their outcomes come. */
@@ -38,9 +40,10 @@ export async function sendSaturated(
   options: MessageOptions & { readonly inFlight: number },
 ): Promise<MessageRate> {
   const body = "x".repeat(options.bodyChars);
-  const { latenciesMs, ...rest } = await runSaturated(options, () =>
-    agent.send(options.to, NOTE_SUBJECT, body),
-  );
+  const { durable } = options;
+  const { latenciesMs, ...rest } = await runSaturated(options, async () => {
+    await agent.send(options.to, NOTE_SUBJECT, body, { durable });
+  });
   return { ...rest, latencyMs: describeValues(latenciesMs) };
 }
 

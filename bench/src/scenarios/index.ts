@@ -4,6 +4,7 @@ import { backlogScenario } from "./backlog.ts";
 import { discoveryScenario } from "./discovery.ts";
 import { loginsScenario } from "./logins.ts";
 import { memoryScenario } from "./memory.ts";
+import { meshScenario } from "./mesh.ts";
 import { messagesScenario } from "./messages.ts";
 import { routingScenario } from "./routing.ts";
 import type { LoneScenario, Scenario } from "./scenario.ts";
@@ -19,6 +20,7 @@ export const SCENARIOS: readonly Scenario[] = [
   tasksScenario,
   assignmentScenario,
   messagesScenario,
+  meshScenario,
   tokensScenario,
   loginsScenario,
   discoveryScenario,

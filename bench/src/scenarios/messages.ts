@@ -16,7 +16,7 @@ export const messagesScenario: Scenario = {
   run: async (bed) => {
     const stretch = stretchOf(bed, { full: [1_000, 10_000], quick: [500, 1_000] });
     const [sender, receiver] = await twoAgents(bed);
-    const common = { ...stretch, to: receiver.agentId, bodyChars: BODY_CHARS };
+    const common = { ...stretch, to: receiver.agentId, bodyChars: BODY_CHARS, durable: false };
     const rate = await sender.call("sendSaturated", { ...common, inFlight: WINDOW });
     const notes = await sender.call("sendSteadily", {
       ...common,

@@ -17,9 +17,23 @@ export {
   type RunningAgent,
 } from "./agent/agent.ts";
 export type { CapabilityOptions, JsonSchema, TaskHandler } from "./agent/capability.ts";
-export type { InboundMessage, MessageHandler, MessageOptions } from "./agent/mailbox.ts";
+export type {
+  Address,
+  DurableOptions,
+  GatherOptions,
+  InboundMessage,
+  ManyAddress,
+  MessageContext,
+  MessageHandler,
+  MessageOptions,
+  Messenger,
+  Receipt,
+  Reply,
+  SubscribeOptions,
+} from "./agent/messages.ts";
 export type { SecretOptions, TaskContext, TaskInfo, TaskSecret } from "./agent/task-context.ts";
 export { TaskError, type TaskErrorInit } from "./agent/task-error.ts";
+export { defineTopic, type Topic } from "./agent/topic.ts";
 export { type ClientOptions, createClient, type NexusClient } from "./client/client.ts";
 export { type WatchTaskOptions, watchTask } from "./client/watch-task.ts";
 export type { AccessToken, CredentialSource, Credentials } from "./credentials.ts";

@@ -270,6 +270,9 @@ export const ERROR_REASONS = {
   AGENT_NOT_CONNECTED: reason("not_found", "The receiver of a message has no session."),
   AGENT_OVERLOADED: reason("exhausted", "The receiver takes no more messages; retry later."),
   MESSAGE_EXPIRED: reason("deadline", "The message or its answer did not arrive in time."),
+  MESSAGE_LOOP: reason("precondition", "Messages would cause each other without end."),
+  AGENT_SILENT: reason("unavailable", "The receiver does not acknowledge messages; retry later."),
+  SUBSCRIPTION_LIMIT: reason("exhausted", "The agent has as many subscriptions as it may."),
   MESSAGE_REFUSED: reason("invalid", "The mesh-router refused the message; it says why."),
 
   // CLI

@@ -11,11 +11,13 @@ import {
   createCapability,
   type TaskHandler,
 } from "./capability.ts";
-import { Mailbox, type MessageHandler, type MessageOptions } from "./mailbox.ts";
+import { Mailbox } from "./mailbox.ts";
+import type { MessageHandler, Messenger, SubscribeOptions } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { Session } from "./session.ts";
 import { TaskRunner } from "./task-runner.ts";
 import { createSecretReader } from "./task-secrets.ts";
+import type { Topic } from "./topic.ts";
 
 /** What createAgent needs. */
 export interface AgentOptions {
@@ -48,6 +50,12 @@ export interface AgentBuilder {
   ): AgentBuilder;
   /** Handles messages with this subject; `*` takes what nothing else does. */
   onMessage(subject: string, handler: MessageHandler): AgentBuilder;
+  /** Subscribes to a topic, or to a pattern; see Messenger.subscribe. */
+  subscribe<T>(
+    topic: string | Topic<T>,
+    handler: MessageHandler<T>,
+    options?: SubscribeOptions,
+  ): AgentBuilder;
   /** Registers the agent and opens its session; waits for the gateway if it is not there yet.
    *
    * Errors: whatever makes trying again pointless, e.g. unauthenticated/CREDENTIALS_INVALID. */
@@ -55,17 +63,10 @@ export interface AgentBuilder {
 }
 
 /** An agent that takes work. */
-export interface RunningAgent extends AsyncDisposable {
+export interface RunningAgent extends AsyncDisposable, Messenger {
   readonly agentId: string;
   /** Tasks in hand. */
   readonly running: number;
-  send(toAgentId: string, subject: string, body: unknown, options?: MessageOptions): Promise<void>;
-  request(
-    toAgentId: string,
-    subject: string,
-    body: unknown,
-    options?: MessageOptions,
-  ): Promise<unknown>;
   /** Takes nothing new, finishes what it has, gives back what is left after `graceMs`, says goodbye. */
   drain(graceMs?: number): Promise<void>;
   /** Drains on SIGTERM or SIGINT (a second signal gives everything back at once); resolves when the agent ended.
@@ -89,6 +90,7 @@ const REGISTER_RETRY = { initialMs: 200, multiplier: 2, maxMs: 5_000, jitter: 0.
 export function createAgent(options: AgentOptions): AgentBuilder {
   const capabilities = new Map<string, Capability>();
   const messageHandlers: [string, MessageHandler][] = [];
+  const subscriptions: ((messenger: Messenger) => Promise<unknown>)[] = [];
   const builder: AgentBuilder = {
     capability: (spec, capabilityOptions, handler) => {
       const capability = createCapability(spec, capabilityOptions, handler);
@@ -99,15 +101,25 @@ export function createAgent(options: AgentOptions): AgentBuilder {
       messageHandlers.push([subject, handler]);
       return builder;
     },
-    start: () => start(options, capabilities, messageHandlers),
+    subscribe: (topic, handler, how) => {
+      subscriptions.push((messenger) => messenger.subscribe(topic, handler, how));
+      return builder;
+    },
+    start: () => start(options, capabilities, { messageHandlers, subscriptions }),
   };
   return builder;
+}
+
+/** What an agent listens to. */
+interface Listeners {
+  readonly messageHandlers: readonly (readonly [string, MessageHandler])[];
+  readonly subscriptions: readonly ((messenger: Messenger) => Promise<unknown>)[];
 }
 
 async function start(
   options: AgentOptions,
   capabilities: ReadonlyMap<string, Capability>,
-  messageHandlers: readonly (readonly [string, MessageHandler])[],
+  listeners: Listeners,
 ): Promise<RunningAgent> {
   const logger = (
     options.logger ?? createLogger({ service: "agent", level: "warn", destination: process.stderr })
@@ -116,7 +128,7 @@ async function start(
   try {
     const credentials = createCredentialSource({ channel, credentials: credentialsOf(options) });
     await register({ options, capabilities, channel, credentials, logger });
-    return await connect({ options, capabilities, messageHandlers, channel, credentials, logger });
+    return await connect({ options, capabilities, ...listeners, channel, credentials, logger });
   } catch (error) {
     channel.close();
     throw error;
@@ -184,11 +196,7 @@ function schemaText(schema: Readonly<Record<string, unknown>> | undefined): stri
   return schema === undefined ? "" : JSON.stringify(schema);
 }
 
-async function connect(
-  connection: Connection & {
-    readonly messageHandlers: readonly (readonly [string, MessageHandler])[];
-  },
-): Promise<RunningAgent> {
+async function connect(connection: Connection & Listeners): Promise<RunningAgent> {
   const { options, logger } = connection;
   const outbox = new Outbox();
   const mailbox = new Mailbox({ outbox, logger });
@@ -205,7 +213,8 @@ async function connect(
     mailbox,
     slots: () => slots,
   });
-  await session.ready;
+  const subscribed = connection.subscriptions.map((subscribe) => subscribe(mailbox.messenger()));
+  await Promise.all([session.ready, ...subscribed]);
 
   let draining: Promise<void> | undefined;
   async function drain(graceMs: number): Promise<void> {
@@ -227,8 +236,7 @@ async function connect(
     get running() {
       return runner.running;
     },
-    send: (to, subject, body, how) => mailbox.send(to, subject, body, how),
-    request: (to, subject, body, how) => mailbox.request(to, subject, body, how),
+    ...mailbox.messenger(),
     drain: drainOnce,
     runUntilSignal: (graceMs) => runUntilSignal(session.ended, () => drainOnce(graceMs), runner),
     [Symbol.asyncDispose]: () => drainOnce(),

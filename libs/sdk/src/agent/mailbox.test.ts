@@ -27,26 +27,32 @@ async function waiting(): Promise<Frame[]> {
 describe("Mailbox", () => {
   it("keeps a message that breaks the contract out of the stream, which it would end", async () => {
     const refused = { kind: "invalid", reason: "REQUEST_INVALID" };
-    await expect(mailbox.send("", "s", 1)).rejects.toMatchObject(refused);
-    await expect(mailbox.request("x".repeat(129), "s", 1)).rejects.toMatchObject(refused);
-    await expect(mailbox.request("b", "s".repeat(129), 1)).rejects.toMatchObject(refused);
+    await expect(mailbox.messenger().send("", "s", 1)).rejects.toMatchObject(refused);
+    await expect(mailbox.messenger().request("x".repeat(129), "s", 1)).rejects.toMatchObject(
+      refused,
+    );
+    await expect(mailbox.messenger().request("b", "s".repeat(129), 1)).rejects.toMatchObject(
+      refused,
+    );
     for (const timeoutMs of [0, Number.NaN, 600_001]) {
-      await expect(mailbox.send("b", "s", 1, { timeoutMs })).rejects.toMatchObject(refused);
+      await expect(mailbox.messenger().send("b", "s", 1, { timeoutMs })).rejects.toMatchObject(
+        refused,
+      );
     }
     const body = new RawPayload("t".repeat(129), new Uint8Array());
-    await expect(mailbox.request("b", "s", body)).rejects.toMatchObject(refused);
+    await expect(mailbox.messenger().request("b", "s", body)).rejects.toMatchObject(refused);
     expect(await waiting()).toEqual([]);
   });
 
   it("fails everything with what ended it, now and later", async () => {
     const own = new Outbox();
     const closing = new Mailbox({ outbox: own, logger });
-    const unanswered = closing.request("b", "s", 1);
+    const unanswered = closing.messenger().request("b", "s", 1);
     const message = "Another process took the session over.";
     const error = new NexusError({ kind: "conflict", reason: "SESSION_SUPERSEDED", message });
     closing.close(error);
     await expect(unanswered).rejects.toBe(error);
-    await expect(closing.send("b", "s", 1)).rejects.toBe(error);
+    await expect(closing.messenger().send("b", "s", 1)).rejects.toBe(error);
   });
 });
 

@@ -1,102 +1,125 @@
-import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
-import type { Payload } from "@nexus/proto/common";
-import { type Delivery, DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
-import { createIds, type Logger, NexusError } from "@nexus/shared";
-import { fromPayload, toPayload } from "../payload.ts";
+import {
+  type Delivery,
+  DeliveryClass,
+  type SendOutcome,
+  type SubscriptionResult,
+} from "@nexus/proto/mesh";
+import type { Logger, NexusError } from "@nexus/shared";
+import { fromPayload } from "../payload.ts";
+import { type Cause, causeOf } from "./cause.ts";
+import { DurableInbox, Unhandled } from "./durable-inbox.ts";
+import type {
+  InboundMessage,
+  MessageContext,
+  MessageHandler,
+  Messenger,
+  SubscribeOptions,
+} from "./messages.ts";
+import { leftOf, Outbound, unsendable } from "./outbound.ts";
 import type { Outbox } from "./outbox.ts";
-import { currentTraceparent } from "./trace.ts";
+import { messageError } from "./outcome-error.ts";
+import { fitsPattern, type Topic } from "./topic.ts";
 
-/** How one message is sent. */
-export interface MessageOptions {
-  /** How long the message, and for a request the reply, may take; 1 ms to 10 minutes, default 30 s. */
-  readonly timeoutMs?: number;
-}
-
-/** A message for this agent. */
-export interface InboundMessage {
-  /** Who sent it, as its token says. */
-  readonly from: string;
-  readonly subject: string;
-  /** Decoded body. */
-  readonly body: unknown;
-  /** True when the sender waits: the handler's result is the reply. */
-  readonly expectsReply: boolean;
-  /** Epoch milliseconds after which nobody waits any more. */
-  readonly deadlineAtMs: number;
-}
-
-/** Takes in a message; its result, or what its promise resolves to, answers a request and is dropped for a plain message. */
-export type MessageHandler = (message: InboundMessage) => unknown;
-
-/** Messages that one agent may be waiting on at once. */
-export const PENDING_MESSAGES_MAX = 10_000;
 /** Deliveries granted ahead: those at the router, in a handler's hands, or done and not granted again yet. */
 export const MESSAGE_CREDIT = 1024;
-const DEFAULT_TIMEOUT_MS = 30_000;
-const TIMEOUT_MAX_MS = 600_000;
-/** Longest agent id and subject, in characters. */
-const NAME_LENGTH_MAX = 128;
-/** The router's word should come first; ours is the safety net for a broken stream. */
-const TIMEOUT_GRACE_MS = 1_000;
+/** Subscriptions of an agent; the router's own limit. */
+const SUBSCRIPTIONS_MAX = 256;
+const PATTERN = /^(([*]|[A-Za-z0-9_-]+)([.]([*]|[A-Za-z0-9_-]+)){0,14}([.]>)?|>)$/;
+const PATTERN_LENGTH_MAX = 256;
+const GROUP_LENGTH_MAX = 128;
 
-interface Waiting {
-  readonly wantsReply: boolean;
-  readonly resolve: (body: unknown) => void;
-  readonly reject: (error: NexusError) => void;
-  readonly timer: NodeJS.Timeout;
+interface LocalSubscription {
+  readonly pattern: string;
+  readonly group: string;
+  readonly durable: boolean;
+  readonly handlers: Set<MessageHandler>;
+  /** Who waits to hear that it holds. */
+  waiters: { readonly resolve: () => void; readonly reject: (error: NexusError) => void }[];
+  holds: boolean;
 }
 
 /** Sends and receives an agent's messages over its session. */
 export class Mailbox {
   readonly #outbox: Outbox;
   readonly #logger: Logger;
-  readonly #ids = createIds();
+  readonly #outbound: Outbound;
+  readonly #durable: DurableInbox;
   readonly #handlers = new Map<string, MessageHandler>();
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #subscriptions = new Map<string, LocalSubscription>();
+  /** Handlers of requests that run, by delivery. */
+  readonly #running = new Map<string, AbortController>();
   /** Counts streams: each begins with its own credit, so what an older one's handlers held is void. */
   #stream = 0;
   /** Deliveries of this stream whose handlers run. */
   #handling = 0;
   /** Deliveries of this stream that are done and whose credit was not granted again yet. */
   #done = 0;
-  #closedBy: NexusError | undefined;
 
   constructor(options: { readonly outbox: Outbox; readonly logger: Logger }) {
-    this.#outbox = options.outbox;
-    this.#logger = options.logger;
+    const { outbox, logger } = options;
+    this.#outbox = outbox;
+    this.#logger = logger;
+    this.#outbound = new Outbound(outbox);
+    this.#durable = new DurableInbox({
+      outbox,
+      logger,
+      handle: (delivery) => this.#handleDurable(delivery),
+      onDone: (stream) => this.#handled(stream),
+    });
   }
 
-  /** Resolves when the receiver took the message in. */
-  async send(to: string, subject: string, body: unknown, how?: MessageOptions): Promise<void> {
-    await this.#post(to, subject, body, { ...how, expectsReply: false });
+  /** What a piece of code can say; `cause` is what it says it for. */
+  messenger(cause?: Cause): Messenger {
+    const out = this.#outbound;
+    const order = (
+      to: Parameters<Messenger["requestMany"]>[0] | string,
+      subject: string,
+      body: unknown,
+      options = {},
+    ) => ({
+      to,
+      subject,
+      body,
+      options,
+      cause,
+    });
+    return {
+      send: async (to, subject, body, options) => out.send(order(to, subject, body, options)),
+      request: async (to, subject, body, options) => out.request(order(to, subject, body, options)),
+      requestMany: async (to, subject, body, options) =>
+        out.requestMany(order(to, subject, body, options)),
+      requestStream: (to, subject, body, options) =>
+        out.requestStream(order(to, subject, body, options)),
+      publish: async (topic, body, options) =>
+        out.send(order({ topic: topicName(topic) }, "", body, options)),
+      subscribe: (topic, handler, options) =>
+        this.#subscribe(topicName(topic), handler as MessageHandler, options),
+    };
   }
 
-  /** Resolves with the receiver's reply. */
-  async request(
-    to: string,
-    subject: string,
-    body: unknown,
-    how?: MessageOptions,
-  ): Promise<unknown> {
-    return this.#post(to, subject, body, { ...how, expectsReply: true });
-  }
-
-  /** Sets the handler of a subject; an exact subject wins over `*`. */
+  /** Adds a handler; a subject wins over `*`. */
   on(subject: string, handler: MessageHandler): void {
     this.#handlers.set(subject, handler);
   }
 
-  /** Takes in a delivery: acknowledges it and hands it to its waiter or handler. Its credit is granted again once
-   * the handler is done with it, well or not, so that nobody is sent more than it can handle. */
+  /** Takes in a delivery and hands it to its waiter or handler. Its credit is granted again once the handler is done with it, well
+   * or not, so that nobody is sent more than it can handle. */
   deliver(delivery: Delivery): void {
-    this.#outbox.ack({ deliveryId: delivery.deliveryId });
     const stream = this.#stream;
     this.#handling += 1;
-    if (delivery.inReplyTo !== "") {
-      settleReply(this.#finish(delivery.inReplyTo), delivery.payload);
-      this.#handled(stream);
+    if (delivery.deliveryClass === DeliveryClass.DURABLE) {
+      this.#durable.take(delivery, stream);
       return;
     }
+    if (delivery.inReplyTo !== "") {
+      const taken = (): void => {
+        if (stream === this.#stream) this.#outbox.ack({ deliveryId: delivery.deliveryId });
+        this.#handled(stream);
+      };
+      if (!this.#outbound.takeReply(delivery, taken)) taken();
+      return;
+    }
+    this.#outbox.ack({ deliveryId: delivery.deliveryId });
     void this.#answer(delivery)
       .catch((error: unknown) => {
         this.#logger.error({ err: error, subject: delivery.subject }, "a message handler failed");
@@ -106,12 +129,34 @@ export class Mailbox {
 
   /** Takes in the router's word on a message sent. */
   settle(outcome: SendOutcome): void {
-    const delivered = outcome.outcome === DeliveryOutcome.DELIVERED;
-    // The reply itself settles a request; the word that it was delivered may come before it.
-    if (delivered && this.#waiting.get(outcome.messageId)?.wantsReply === true) return;
-    const entry = this.#finish(outcome.messageId);
-    if (delivered) entry?.resolve(undefined);
-    else entry?.reject(outcomeError(outcome));
+    this.#outbound.settle(outcome);
+  }
+
+  /** Takes in the router's word on a subscription. */
+  subscribed({ pattern, group, reason }: SubscriptionResult): void {
+    const entry = this.#subscriptions.get(keyOf(pattern, group));
+    if (entry === undefined) return;
+    entry.holds = reason === "";
+    // What could not be stored is said again.
+    if (reason === "UNAVAILABLE") this.#say(entry);
+    if (reason === "UNAVAILABLE" && entry.waiters.length > 0) return;
+    for (const { resolve, reject } of entry.waiters.splice(0)) {
+      if (reason === "") resolve();
+      else reject(messageError("exhausted", "SUBSCRIPTION_LIMIT", `The router says ${reason}.`));
+    }
+    if (reason === "SUBSCRIPTION_LIMIT") this.#subscriptions.delete(keyOf(pattern, group));
+  }
+
+  /** Nobody waits for the reply to a delivery any more. */
+  cancelled(deliveryId: string): void {
+    const text = "The sender took its request back.";
+    this.#running.get(deliveryId)?.abort(messageError("cancelled", "CANCELLED", text));
+  }
+
+  /** A stream is open. */
+  connected(): void {
+    for (const entry of this.#subscriptions.values()) this.#say(entry);
+    this.#outbound.connected();
   }
 
   /** The stream broke: what was sent may or may not have arrived. */
@@ -119,18 +164,58 @@ export class Mailbox {
     this.#stream += 1;
     this.#handling = 0;
     this.#done = 0;
-    const text = "The connection broke; the message may or may not have arrived.";
-    this.#rejectAll(failure("unavailable", "CONNECTION_LOST", text));
+    this.#durable.connectionLost();
+    this.#outbound.connectionLost();
   }
 
   /** There will be no other stream: fails what waits, and everything from now on, with this error. */
   close(error: NexusError): void {
-    this.#closedBy ??= error;
-    this.#rejectAll(error);
+    this.#outbound.close(error);
+    for (const { waiters } of this.#subscriptions.values()) {
+      for (const { reject } of waiters.splice(0)) reject(error);
+    }
   }
 
-  #rejectAll(error: NexusError): void {
-    for (const messageId of this.#waiting.keys()) this.#finish(messageId)?.reject(error);
+  async #subscribe(
+    pattern: string,
+    handler: MessageHandler,
+    { group = "", durable = false }: SubscribeOptions = {},
+  ): Promise<() => Promise<void>> {
+    if (!PATTERN.test(pattern) || pattern.length > PATTERN_LENGTH_MAX) {
+      throw unsendable(
+        "A pattern is words with dots between them; a word may be *, the last one >.",
+      );
+    }
+    if (group.length > GROUP_LENGTH_MAX) {
+      throw unsendable(`A group has at most ${GROUP_LENGTH_MAX} characters.`);
+    }
+    const key = keyOf(pattern, group);
+    let entry = this.#subscriptions.get(key);
+    if (entry === undefined || entry.durable !== durable) {
+      if (entry === undefined && this.#subscriptions.size >= SUBSCRIPTIONS_MAX) {
+        const text = `An agent has at most ${SUBSCRIPTIONS_MAX} subscriptions.`;
+        throw messageError("exhausted", "SUBSCRIPTION_LIMIT", text);
+      }
+      const handlers = entry?.handlers ?? new Set();
+      entry = { pattern, group, durable, handlers, waiters: entry?.waiters ?? [], holds: false };
+      this.#subscriptions.set(key, entry);
+      this.#say(entry);
+    }
+    entry.handlers.add(handler);
+    await untilHolds(entry);
+    return async () => this.#unsubscribe(key, handler);
+  }
+
+  #unsubscribe(key: string, handler: MessageHandler): void {
+    const entry = this.#subscriptions.get(key);
+    if (entry?.handlers.delete(handler) !== true || entry.handlers.size > 0) return;
+    this.#subscriptions.delete(key);
+    const { pattern, group, durable } = entry;
+    this.#outbox.unsubscribe({ pattern, group, durable });
+  }
+
+  #say({ pattern, group, durable }: LocalSubscription): void {
+    this.#outbox.subscribe({ pattern, group, durable });
   }
 
   /** Grants credit again in lots: half of what no handler holds. */
@@ -143,125 +228,105 @@ export class Mailbox {
     this.#done = 0;
   }
 
-  #post(to: string, subject: string, body: unknown, how: PostOptions): Promise<unknown> {
-    if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
-    if (Math.max(this.#waiting.size, this.#outbox.sendsWaiting) >= PENDING_MESSAGES_MAX) {
-      const text = "Too many messages are unanswered.";
-      return Promise.reject(failure("exhausted", "QUEUE_FULL", text));
+  #findHandlers({ topic, subject }: Delivery): MessageHandler[] {
+    if (topic !== "") {
+      const fitting = [...this.#subscriptions.values()].filter(({ pattern }) =>
+        fitsPattern(pattern, topic),
+      );
+      return [...new Set(fitting.flatMap(({ handlers }) => [...handlers]))];
     }
-    const messageId = this.#ids.next("msg");
-    const timeoutMs = how.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    assertSendable(to, subject, timeoutMs);
-    const payload = toPayload(body);
-    return new Promise((resolve, reject) => {
-      const expire = () => {
-        const text = `No word about the message to ${to} in time.`;
-        this.#finish(messageId)?.reject(failure("deadline", "MESSAGE_EXPIRED", text));
-      };
-      const timer = setTimeout(expire, timeoutMs + TIMEOUT_GRACE_MS);
-      this.#waiting.set(messageId, { wantsReply: how.expectsReply, resolve, reject, timer });
-      this.#outbox.send({
-        messageId,
-        toAgentId: to,
-        subject,
-        payload,
-        expectsReply: how.expectsReply,
-        timeout: durationFromMs(timeoutMs),
-        traceparent: currentTraceparent(),
-      });
-    });
+    const handler = this.#handlers.get(subject) ?? this.#handlers.get("*");
+    return handler === undefined ? [] : [handler];
   }
 
-  #finish(messageId: string): Waiting | undefined {
-    const entry = this.#waiting.get(messageId);
-    if (entry === undefined) return undefined;
-    clearTimeout(entry.timer);
-    this.#waiting.delete(messageId);
-    return entry;
+  /** All of a topic's handlers have to be done with a message. */
+  async #handleDurable(delivery: Delivery): Promise<void> {
+    const handlers = this.#findHandlers(delivery);
+    if (handlers.length === 0) {
+      // A topic's handler may still be on its way; a subject without one stays so.
+      throw new Unhandled(delivery.topic === "");
+    }
+    const message = toInbound(delivery);
+    const ctx = this.#context(delivery, new AbortController().signal);
+    await Promise.all(handlers.map(async (handler) => handler(message, ctx)));
   }
 
   async #answer(delivery: Delivery): Promise<void> {
-    const handler = this.#handlers.get(delivery.subject) ?? this.#handlers.get("*");
-    if (handler === undefined) {
-      this.#logger.warn({ subject: delivery.subject }, "no handler for the message's subject");
+    const handlers = this.#findHandlers(delivery);
+    if (handlers.length === 0) {
+      const { subject, topic } = delivery;
+      this.#logger.warn({ subject, topic }, "no handler for the message");
       return;
     }
-    const leftMs = delivery.timeout ? durationMs(delivery.timeout) : DEFAULT_TIMEOUT_MS;
-    const reply = await handler({
-      from: delivery.fromPrincipalId,
-      subject: delivery.subject,
-      body: fromPayload(delivery.payload),
-      expectsReply: delivery.expectsReply,
-      deadlineAtMs: Date.now() + leftMs,
-    });
-    if (!delivery.expectsReply) return;
-    const messageId = this.#ids.next("msg");
-    const payload = toPayload(reply);
-    this.#outbox.send({ messageId, inReplyTo: delivery.deliveryId, payload });
-  }
-}
-
-interface PostOptions extends MessageOptions {
-  readonly expectsReply: boolean;
-}
-
-/** One item that breaks the contract's rules ends the whole session, so it must not get into a frame. */
-function assertSendable(to: string, subject: string, timeoutMs: number): void {
-  if (to === "" || to.length > NAME_LENGTH_MAX) {
-    throw failure(
-      "invalid",
-      "REQUEST_INVALID",
-      `An agent id has 1 to ${NAME_LENGTH_MAX} characters.`,
-    );
-  }
-  if (subject.length > NAME_LENGTH_MAX) {
-    throw failure(
-      "invalid",
-      "REQUEST_INVALID",
-      `A subject has at most ${NAME_LENGTH_MAX} characters.`,
-    );
-  }
-  if (!(timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) {
-    throw failure("invalid", "REQUEST_INVALID", "A message's timeout is 1 ms to 10 minutes.");
-  }
-}
-
-function settleReply(entry: Waiting | undefined, payload: Payload | undefined): void {
-  if (entry === undefined) return;
-  try {
-    entry.resolve(fromPayload(payload));
-  } catch (error) {
-    entry.reject(NexusError.from(error));
-  }
-}
-
-function outcomeError(outcome: SendOutcome): NexusError {
-  const text = outcome.message;
-  switch (outcome.outcome) {
-    case DeliveryOutcome.OVERLOADED: {
-      const retryAfterMs =
-        outcome.retryAfter === undefined ? 1_000 : durationMs(outcome.retryAfter);
-      const message = text || "The receiver's queue is full.";
-      return new NexusError({
-        kind: "exhausted",
-        reason: "AGENT_OVERLOADED",
-        message,
-        details: { retryAfterMs },
-      });
+    const message = toInbound(delivery);
+    const abort = new AbortController();
+    const ctx = this.#context(delivery, abort.signal);
+    if (!delivery.expectsReply) {
+      await Promise.all(handlers.map(async (handler) => handler(message, ctx)));
+      return;
     }
-    case DeliveryOutcome.EXPIRED:
-      return failure(
-        "deadline",
-        "MESSAGE_EXPIRED",
-        text || "The receiver did not take it in time.",
-      );
-    case DeliveryOutcome.NO_SUCH_AGENT:
-      return failure("not_found", "AGENT_NOT_CONNECTED", text || "No such agent has a session.");
-    default:
-      return failure("invalid", "MESSAGE_REFUSED", text || "The router refused the message.");
+    const { deliveryId } = delivery;
+    const expire = () =>
+      abort.abort(messageError("deadline", "MESSAGE_EXPIRED", "Nobody waits any more."));
+    const timer = setTimeout(expire, leftOf(delivery));
+    this.#running.set(deliveryId, abort);
+    try {
+      const [handler] = handlers;
+      await this.#reply(deliveryId, await handler?.(message, ctx), abort.signal);
+    } finally {
+      clearTimeout(timer);
+      this.#running.delete(deliveryId);
+    }
+  }
+
+  async #reply(deliveryId: string, result: unknown, signal: AbortSignal): Promise<void> {
+    if (!isAsyncIterable(result)) {
+      if (!signal.aborted) this.#outbound.reply(deliveryId, result, false);
+      return;
+    }
+    let held: { readonly body: unknown } | undefined;
+    for await (const body of result) {
+      if (signal.aborted) return;
+      if (held !== undefined) this.#outbound.reply(deliveryId, held.body, true);
+      held = { body };
+    }
+    this.#outbound.reply(deliveryId, held?.body, false);
+  }
+
+  #context(delivery: Delivery, signal: AbortSignal): MessageContext {
+    return { ...this.messenger(causeOf(delivery, Date.now())), signal };
   }
 }
 
-function failure(kind: NexusError["kind"], reason: string, message: string): NexusError {
-  return new NexusError({ kind, reason, message });
+function untilHolds(entry: LocalSubscription): Promise<void> {
+  if (entry.holds) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    entry.waiters.push({ resolve, reject });
+  });
+}
+
+function toInbound(delivery: Delivery): InboundMessage {
+  return {
+    from: delivery.fromPrincipalId,
+    subject: delivery.subject,
+    topic: delivery.topic,
+    messageId: delivery.messageId,
+    attempt: Math.max(1, delivery.attempt),
+    body: fromPayload(delivery.payload),
+    expectsReply: delivery.expectsReply,
+    deadlineAtMs: Date.now() + leftOf(delivery),
+    traceparent: delivery.traceparent,
+  };
+}
+
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
+}
+
+function topicName(topic: string | Topic<unknown>): string {
+  return typeof topic === "string" ? topic : topic.name;
+}
+
+function keyOf(pattern: string, group: string): string {
+  return `${pattern} ${group}`;
 }

@@ -5,6 +5,7 @@ import type {
   CreditSchema,
   HeartbeatSchema,
   SendSchema,
+  SubscriptionSchema,
   TaskUpdateSchema,
 } from "@nexus/proto/mesh";
 import { MiB, NexusError } from "@nexus/shared";
@@ -17,6 +18,8 @@ export type UpdateInit = MessageInit<typeof TaskUpdateSchema>;
 /** A message to send. */
 export type SendInit = MessageInit<typeof SendSchema>;
 type AckInit = MessageInit<typeof AckSchema>;
+/** An interest in a topic. */
+export type SubscriptionInit = MessageInit<typeof SubscriptionSchema>;
 type CreditInit = MessageInit<typeof CreditSchema>;
 type HeartbeatInit = MessageInit<typeof HeartbeatSchema>;
 
@@ -39,6 +42,9 @@ export class Outbox {
   #chunkBytes = 0;
   #sends: SendInit[] = [];
   #acks: AckInit[] = [];
+  #subscribes: SubscriptionInit[] = [];
+  #unsubscribes: SubscriptionInit[] = [];
+  #cancels: string[] = [];
   #heartbeat: HeartbeatInit | undefined;
   #credit: CreditInit | undefined;
   #accessToken: string | undefined;
@@ -103,6 +109,24 @@ export class Outbox {
     this.#changed();
   }
 
+  subscribe(subscription: SubscriptionInit): void {
+    this.#subscribes.push(subscription);
+    this.#changed();
+  }
+
+  unsubscribe(subscription: SubscriptionInit): void {
+    this.#unsubscribes.push(subscription);
+    this.#changed();
+  }
+
+  /** Takes a message back. One that waits here still was never sent. */
+  cancelSend(messageId: string): void {
+    const at = this.#sends.findIndex((send) => send.messageId === messageId);
+    if (at >= 0) this.#sends.splice(at, 1);
+    else this.#cancels.push(messageId);
+    this.#changed();
+  }
+
   heartbeat(heartbeat: HeartbeatInit): void {
     this.#heartbeat = heartbeat;
     this.#changed();
@@ -159,6 +183,9 @@ export class Outbox {
     this.#chunkBytes = 0;
     this.#sends = [];
     this.#acks = [];
+    this.#subscribes = [];
+    this.#unsubscribes = [];
+    this.#cancels = [];
     this.#heartbeat = undefined;
     this.#credit = undefined;
     this.#accessToken = undefined;
@@ -182,7 +209,8 @@ export class Outbox {
   }
 
   #hasItems(): boolean {
-    return this.#updates.length + this.#sends.length + this.#acks.length > 0;
+    const topics = this.#subscribes.length + this.#unsubscribes.length + this.#cancels.length;
+    return this.#updates.length + this.#sends.length + this.#acks.length + topics > 0;
   }
 
   #hasWork(): boolean {
@@ -204,6 +232,9 @@ export class Outbox {
       taskUpdates: this.#takeUpdates(),
       sends: takeBytes(this.#sends, (send) => send.payload?.data?.byteLength ?? 0),
       acks: this.#acks.splice(0, FRAME_ITEMS_MAX),
+      subscribes: this.#subscribes.splice(0, FRAME_ITEMS_MAX),
+      unsubscribes: this.#unsubscribes.splice(0, FRAME_ITEMS_MAX),
+      sendCancels: this.#cancels.splice(0, FRAME_ITEMS_MAX),
     };
     if (this.#heartbeat !== undefined) frame.heartbeat = this.#heartbeat;
     if (this.#credit !== undefined) frame.credit = this.#credit;

@@ -1,6 +1,7 @@
 import type { Assignment } from "@nexus/proto/mesh";
 import { KiB, type Logger, NexusError } from "@nexus/shared";
 import { fromPayload } from "../payload.ts";
+import { causeOfTask } from "./cause.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { Outbox } from "./outbox.ts";
 import type { TaskContext } from "./task-context.ts";
@@ -26,6 +27,7 @@ export interface TaskContextOptions {
 export function createTaskContext(options: TaskContextOptions): TaskContext {
   const { assignment, signal, outbox, mailbox } = options;
   const { taskId, jobId, fence, attempt } = assignment;
+  const deadlineAtMs = Date.now() + options.timeoutMs;
   const upstream = Object.entries(assignment.upstream).map(
     ([name, payload]) => [name, fromPayload(payload)] as const,
   );
@@ -47,7 +49,7 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
       traceparent: assignment.traceparent,
     },
     upstream: new Map(upstream),
-    deadlineAtMs: Date.now() + options.timeoutMs,
+    deadlineAtMs,
     signal,
     get log() {
       log ??= options.logger.child({ task_id: taskId, job_id: jobId, attempt });
@@ -64,8 +66,7 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
       chunks += 1n;
     },
     secret: (path, which) => options.readSecret({ taskId, fence, signal }, path, which),
-    send: (to, subject, body, how) => mailbox.send(to, subject, body, how),
-    request: (to, subject, body, how) => mailbox.request(to, subject, body, how),
+    ...mailbox.messenger(causeOfTask({ taskId, fence }, deadlineAtMs)),
   };
 }
 

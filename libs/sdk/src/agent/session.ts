@@ -168,6 +168,7 @@ export class Session {
   #welcomed(welcome: Welcome, tokenExpiresAtMs: number): void {
     this.#welcomedAtMs = performance.now();
     this.#resumeToken = welcome.resumeToken;
+    this.#options.mailbox.connected();
     if (welcome.resumed) this.#options.runner.resumed();
     else this.#options.runner.leasesLost();
     const interval = welcome.heartbeatInterval;
@@ -187,6 +188,8 @@ export class Session {
     for (const result of frame.taskUpdateResults) runner.settle(result);
     for (const outcome of frame.sendOutcomes) mailbox.settle(outcome);
     for (const delivery of frame.deliveries) mailbox.deliver(delivery);
+    for (const result of frame.subscriptionResults) mailbox.subscribed(result);
+    for (const { deliveryId } of frame.deliveryCancels) mailbox.cancelled(deliveryId);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Logger } from "@nexus/shared";
-import type { MessageOptions } from "./mailbox.ts";
+import type { Messenger } from "./messages.ts";
 
 /** Which task a handler runs. */
 export interface TaskInfo {
@@ -17,8 +17,8 @@ export interface TaskInfo {
   readonly traceparent: string;
 }
 
-/** Everything a handler may do besides computing. */
-export interface TaskContext {
+/** Everything a handler may do besides computing. Its messages are sent under the task's lease. */
+export interface TaskContext extends Messenger {
   readonly task: TaskInfo;
   /** Outputs of the tasks that this one depends on, decoded, by input name. A task that did not succeed, and whose edge
    * says CONTINUE, has no entry. */
@@ -51,15 +51,6 @@ export interface TaskContext {
    * unavailable when vault, or the orchestrator behind it, cannot be asked. When the lease is over it rejects with what
    * `signal` says. */
   secret(path: string, options?: SecretOptions): Promise<TaskSecret>;
-  /** Sends a message to another agent; resolves when the receiver took it in. */
-  send(toAgentId: string, subject: string, body: unknown, options?: MessageOptions): Promise<void>;
-  /** Sends a message and waits for the reply. */
-  request(
-    toAgentId: string,
-    subject: string,
-    body: unknown,
-    options?: MessageOptions,
-  ): Promise<unknown>;
 }
 
 /** Which version of a secret. */

@@ -1,6 +1,6 @@
 import { StatusService } from "@nexus/proto/gateway";
 import { AnalyticsService } from "@nexus/proto/insight";
-import { MessagingService } from "@nexus/proto/mesh";
+import { DeadMessageService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
@@ -43,6 +43,7 @@ export interface NexusClient extends AsyncDisposable {
   readonly registry: RpcClient<typeof RegistryService>;
   readonly jobs: RpcClient<typeof JobService>;
   readonly messaging: RpcClient<typeof MessagingService>;
+  readonly deadMessages: RpcClient<typeof DeadMessageService>;
   readonly analytics: RpcClient<typeof AnalyticsService>;
   readonly status: RpcClient<typeof StatusService>;
   /** The tokens behind the calls; undefined for a client without credentials. */
@@ -82,6 +83,7 @@ export function createClient(options: ClientOptions): NexusClient {
     registry: createRpcClient(RegistryService, channel, common),
     jobs: createRpcClient(JobService, channel, common),
     messaging: createRpcClient(MessagingService, channel, common),
+    deadMessages: createRpcClient(DeadMessageService, channel, common),
     analytics: createRpcClient(AnalyticsService, channel, common),
     status: createRpcClient(StatusService, channel, common),
     credentials,

@@ -1,0 +1,359 @@
+/** What an agent has sent and has no final word on yet. */
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import type { Payload } from "@nexus/proto/common";
+import {
+  type Delivery,
+  DeliveryClass,
+  DeliveryOutcome,
+  GatherMode,
+  type SendOutcome,
+} from "@nexus/proto/mesh";
+import { type AsyncQueue, createAsyncQueue, createIds, NexusError } from "@nexus/shared";
+import { fromPayload, toPayload } from "../payload.ts";
+import { type Cause, causeFields } from "./cause.ts";
+import type {
+  Address,
+  GatherOptions,
+  ManyAddress,
+  MessageOptions,
+  Receipt,
+  Reply,
+} from "./messages.ts";
+import type { Outbox, SendInit } from "./outbox.ts";
+import { messageError, outcomeError } from "./outcome-error.ts";
+import { currentTraceparent } from "./trace.ts";
+
+/** Messages that one agent may be waiting on at once. */
+export const PENDING_MESSAGES_MAX = 10_000;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const TIMEOUT_MAX_MS = 600_000;
+/** Longest agent id, subject and message id, in characters. */
+const NAME_LENGTH_MAX = 128;
+const MESSAGE_ID_LENGTH_MAX = 64;
+/** The router's word should come first; ours is the safety net for a broken stream. */
+const TIMEOUT_GRACE_MS = 1_000;
+/** Parts of one reply that wait for their reader. Credit bounds them first. */
+const PARTS_MAX = 10_000;
+
+/** What a message is waited for: its outcome, its reply, many replies, or a reply in parts. */
+type Wish = "outcome" | "reply" | "replies" | "parts";
+
+interface Waiting {
+  readonly wish: Wish;
+  readonly send: SendInit;
+  readonly durable: boolean;
+  readonly replies: Reply[];
+  /** How many replies the router's word says there are; it may come before the last of them. */
+  promised: number | undefined;
+  readonly parts: AsyncQueue<Part> | undefined;
+  lastPart: number;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: NexusError) => void;
+  readonly release: () => void;
+}
+
+/** A part of a reply; `taken` says that its reader has it. */
+interface Part {
+  readonly body: unknown;
+  readonly taken: () => void;
+}
+
+/** What is to be sent. */
+export interface Order {
+  readonly to: Address | ManyAddress;
+  readonly subject: string;
+  readonly body: unknown;
+  readonly options: MessageOptions & GatherOptions;
+  readonly cause: Cause | undefined;
+}
+
+/** Owns the messages that wait for a word from the router. */
+export class Outbound {
+  readonly #outbox: Outbox;
+  readonly #ids = createIds();
+  readonly #waiting = new Map<string, Waiting>();
+  #connected = false;
+  #closedBy: NexusError | undefined;
+
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox;
+  }
+
+  /** Resolves with the outcome of a message. */
+  async send(order: Order): Promise<Receipt> {
+    return (await this.#post(order, "outcome")) as Receipt;
+  }
+
+  /** Resolves with the reply. */
+  request(order: Order): Promise<unknown> {
+    return this.#post(order, "reply");
+  }
+
+  /** Resolves with the replies. */
+  async requestMany(order: Order): Promise<readonly Reply[]> {
+    return (await this.#post(order, "replies")) as readonly Reply[];
+  }
+
+  /** Yields the parts of the reply. */
+  async *requestStream(order: Order): AsyncGenerator {
+    const parts = createAsyncQueue<Part>({ max: PARTS_MAX });
+    const messageId = order.options.messageId ?? this.#ids.next("msg");
+    const named = { ...order, options: { ...order.options, messageId } };
+    const over = this.#post(named, "parts", parts).then(
+      () => parts.end(),
+      (error: unknown) => parts.fail(NexusError.from(error)),
+    );
+    try {
+      for await (const { body, taken } of parts) {
+        taken();
+        yield body;
+      }
+      await over;
+    } finally {
+      this.#cancel(messageId);
+    }
+  }
+
+  /** Answers a delivery, or gives a part of the answer. */
+  reply(deliveryId: string, body: unknown, more: boolean): void {
+    const messageId = this.#ids.next("msg");
+    this.#outbox.send({ messageId, inReplyTo: deliveryId, payload: toPayload(body), more });
+  }
+
+  /** Takes in a reply. True when it is only done with once `taken` is called. */
+  takeReply(delivery: Delivery, taken: () => void): boolean {
+    const entry = this.#waiting.get(delivery.inReplyTo);
+    if (entry === undefined) return false;
+    if (entry.parts !== undefined) {
+      const isNew = takePart(entry, entry.parts, delivery, taken);
+      if (isNew && !delivery.more) this.#finish(delivery.inReplyTo)?.resolve(undefined);
+      return isNew;
+    }
+    if (entry.wish === "replies") {
+      entry.replies.push({ from: delivery.fromPrincipalId, body: tryRead(delivery.payload) });
+      if (entry.promised === entry.replies.length) {
+        this.#finish(delivery.inReplyTo)?.resolve(entry.replies);
+      }
+    } else {
+      this.#finish(delivery.inReplyTo);
+      settleReply(entry, delivery.payload);
+    }
+    return false;
+  }
+
+  /** Takes in the router's word on a message. */
+  settle(outcome: SendOutcome): void {
+    const { messageId } = outcome;
+    const entry = this.#waiting.get(messageId);
+    if (entry === undefined) return;
+    const { DELIVERED, QUEUED } = DeliveryOutcome;
+    const isThrough = outcome.outcome === DELIVERED || outcome.outcome === QUEUED;
+    // The reply itself, or its last part, settles a request; the word that it was delivered may come before it.
+    if (isThrough && (entry.wish === "reply" || entry.wish === "parts")) return;
+    if (isThrough && entry.wish === "replies" && entry.replies.length < outcome.replies) {
+      entry.promised = outcome.replies;
+      return;
+    }
+    this.#finish(messageId);
+    if (isThrough) entry.resolve(entry.wish === "replies" ? entry.replies : toReceipt(outcome));
+    else if (isNobody(entry, outcome)) entry.resolve(toReceipt(outcome));
+    else entry.reject(outcomeError(outcome));
+  }
+
+  /** A stream is open: durable messages without a word are sent again, in order. */
+  connected(): void {
+    this.#connected = true;
+    for (const { durable, send } of this.#waiting.values()) if (durable) this.#outbox.send(send);
+  }
+
+  /** The stream broke: what was sent may or may not have arrived. What is durable is sent again; a reply in parts goes on. */
+  connectionLost(): void {
+    this.#connected = false;
+    const text = "The connection broke; the message may or may not have arrived.";
+    const error = messageError("unavailable", "CONNECTION_LOST", text);
+    for (const [messageId, { durable, lastPart }] of this.#waiting) {
+      if (!durable && lastPart === 0) this.#finish(messageId)?.reject(error);
+    }
+  }
+
+  /** There will be no other stream: fails what waits, and everything from now on, with this error. */
+  close(error: NexusError): void {
+    this.#closedBy ??= error;
+    for (const messageId of this.#waiting.keys()) this.#finish(messageId)?.reject(error);
+  }
+
+  #post(order: Order, wish: Wish, parts?: AsyncQueue<Part>): Promise<unknown> {
+    if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
+    if (Math.max(this.#waiting.size, this.#outbox.sendsWaiting) >= PENDING_MESSAGES_MAX) {
+      const text = "Too many messages are unanswered.";
+      return Promise.reject(messageError("exhausted", "QUEUE_FULL", text));
+    }
+    const { signal } = order.options;
+    if (signal?.aborted === true) return Promise.reject(cancelledError());
+    const send = toSend(order, wish, order.options.messageId ?? this.#ids.next("msg"));
+    const { messageId = "" } = send;
+    const durable = send.deliveryClass === DeliveryClass.DURABLE;
+    return new Promise((resolve, reject) => {
+      const expire = () => {
+        const text = `No word about the message in time.`;
+        this.#finish(messageId)?.reject(messageError("deadline", "MESSAGE_EXPIRED", text));
+      };
+      const timeoutMs = order.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+      const timer = setTimeout(expire, timeoutMs + TIMEOUT_GRACE_MS);
+      const onAbort = () => this.#cancel(messageId);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      const release = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const entry = { wish, send, durable, replies: [], promised: undefined, parts, lastPart: 0 };
+      this.#waiting.set(messageId, { ...entry, resolve, reject, release });
+      // Without a stream a durable message waits here for the next one.
+      if (this.#connected || !durable) this.#outbox.send(send);
+    });
+  }
+
+  #cancel(messageId: string): void {
+    const entry = this.#finish(messageId);
+    if (entry === undefined) return;
+    this.#outbox.cancelSend(messageId);
+    entry.reject(cancelledError());
+  }
+
+  #finish(messageId: string): Waiting | undefined {
+    const entry = this.#waiting.get(messageId);
+    if (entry === undefined) return undefined;
+    entry.release();
+    this.#waiting.delete(messageId);
+    return entry;
+  }
+}
+
+function toSend(order: Order, wish: Wish, messageId: string): SendInit {
+  const { to, subject, options, cause } = order;
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  assertSendable({ to, subject, timeoutMs, messageId });
+  return {
+    messageId,
+    ...toAddress(to),
+    subject,
+    payload: toPayload(order.body),
+    expectsReply: wish !== "outcome",
+    timeout: durationFromMs(timeoutMs),
+    traceparent: cause?.traceparent ?? currentTraceparent(),
+    ...toTerms(options),
+    ...(wish === "replies" ? { gather: toGather(options.until) } : {}),
+    ...causeFields(cause, Date.now()),
+  };
+}
+
+function toAddress(to: Order["to"]): Partial<SendInit> {
+  if (typeof to === "string") return { toAgentId: to };
+  if ("capability" in to) return { toCapability: to.capability };
+  return "topic" in to ? { toTopic: to.topic } : { broadcast: true };
+}
+
+function toTerms({ durable }: MessageOptions): Partial<SendInit> {
+  if (durable === undefined || durable === false) return {};
+  const { ttlMs, ackWaitMs } = durable === true ? {} : durable;
+  return {
+    deliveryClass: DeliveryClass.DURABLE,
+    ...(ttlMs === undefined ? {} : { ttl: durationFromMs(ttlMs) }),
+    ...(ackWaitMs === undefined ? {} : { ackWait: durationFromMs(ackWaitMs) }),
+  };
+}
+
+function toGather(until: GatherOptions["until"] = "all") {
+  if (until === "first") return { mode: GatherMode.FIRST };
+  if (until === "all") return { mode: GatherMode.ALL };
+  return { mode: GatherMode.QUORUM, quorum: until };
+}
+
+/** One item that breaks the contract's rules ends the whole session, so it must not get into a frame. */
+function assertSendable(wanted: {
+  readonly to: Order["to"];
+  readonly subject: string;
+  readonly timeoutMs: number;
+  readonly messageId: string;
+}): void {
+  const { to, subject, timeoutMs, messageId } = wanted;
+  const name = typeof to === "string" ? to : nameOf(to);
+  if (name === "" || name.length > 2 * NAME_LENGTH_MAX) throw unsendable("An address has a name.");
+  if (typeof to === "string" && to.length > NAME_LENGTH_MAX) {
+    throw unsendable(`An agent id has 1 to ${NAME_LENGTH_MAX} characters.`);
+  }
+  if (typeof to !== "string" && "topic" in to && !TOPIC.test(to.topic)) {
+    throw unsendable("A topic is up to 16 words of A-Z, a-z, 0-9, _ and - with dots between them.");
+  }
+  if (subject.length > NAME_LENGTH_MAX) {
+    throw unsendable(`A subject has at most ${NAME_LENGTH_MAX} characters.`);
+  }
+  if (messageId === "" || messageId.length > MESSAGE_ID_LENGTH_MAX) {
+    throw unsendable(`A message id has 1 to ${MESSAGE_ID_LENGTH_MAX} characters.`);
+  }
+  if (!(timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) {
+    throw unsendable("A message's timeout is 1 ms to 10 minutes.");
+  }
+}
+
+const TOPIC = /^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){0,15}$/;
+
+function nameOf(to: Exclude<Order["to"], string>): string {
+  if ("capability" in to) return to.capability;
+  return "topic" in to ? to.topic : "everyone";
+}
+
+/** Makes the error for what must not get into a frame. */
+export function unsendable(message: string): NexusError {
+  return messageError("invalid", "REQUEST_INVALID", message);
+}
+
+function takePart(
+  entry: Waiting,
+  parts: AsyncQueue<Part>,
+  delivery: Delivery,
+  taken: () => void,
+): boolean {
+  // A part that was not acknowledged comes again with a new stream.
+  const number = delivery.part === 0 ? entry.lastPart + 1 : delivery.part;
+  if (number <= entry.lastPart) return false;
+  entry.lastPart = number;
+  return parts.push({ body: tryRead(delivery.payload), taken });
+}
+
+/** Nobody listens to a topic: that is an answer to who publishes. */
+function isNobody({ send, wish }: Waiting, { outcome }: SendOutcome): boolean {
+  const toMany = (send.toTopic ?? "") !== "" || send.broadcast === true;
+  return wish === "outcome" && toMany && outcome === DeliveryOutcome.NO_SUCH_AGENT;
+}
+
+function toReceipt(outcome: SendOutcome): Receipt {
+  const { messageId, position, duplicate, receivers, missed } = outcome;
+  return { messageId, position: Number(position), duplicate, receivers, missed };
+}
+
+function settleReply(entry: Waiting, payload: Payload | undefined): void {
+  try {
+    entry.resolve(fromPayload(payload));
+  } catch (error) {
+    entry.reject(NexusError.from(error));
+  }
+}
+
+/** A body that cannot be read is shown as its bytes. */
+function tryRead(payload: Payload | undefined): unknown {
+  try {
+    return fromPayload(payload);
+  } catch {
+    return payload?.data;
+  }
+}
+
+function cancelledError(): NexusError {
+  return messageError("cancelled", "CANCELLED", "The message was taken back.");
+}
+
+/** How much time a delivery's sender has left. */
+export function leftOf({ timeout }: Delivery): number {
+  return timeout === undefined ? DEFAULT_TIMEOUT_MS : durationMs(timeout);
+}
