@@ -189,7 +189,7 @@ describe("a login name", () => {
     await forgetAll();
     await fail("my-secret-typed-into-the-wrong-field", 1);
     const { rows } = await pool.query<{ row: string }>(
-      "SELECT login_failures::text || convert_from(name_digest, 'LATIN1') AS row FROM login_failures",
+      "SELECT login_failures::text || encode(name_digest, 'escape') AS row FROM login_failures",
     );
     expect(rows).toHaveLength(1);
     expect(rows[0]?.row).not.toContain("secret");

@@ -198,7 +198,11 @@ describe("GrantClientToken", () => {
       principalId: "registry",
       clientSecret: REGISTRY_SECRET,
     });
-    expect(tokens?.principal?.scopes).toEqual(["vault:revocation:watch", "vault:audit:append"]);
+    expect(tokens?.principal?.scopes).toEqual([
+      "vault:revocation:watch",
+      "vault:audit:append",
+      "vault:certificate:issue",
+    ]);
     expect(tokens?.refreshToken).toBe("");
     expect(tokens?.refreshExpireTime).toBeUndefined();
   });
