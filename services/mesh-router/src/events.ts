@@ -2,9 +2,9 @@
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import { Counter } from "prom-client";
-import type { RefusalReason, UpdateKind } from "./domain/carried.ts";
-import { OUTCOMES, type Outcome } from "./domain/letter.ts";
-import type { MailEvents } from "./domain/mail-ports.ts";
+import type { MailEvents } from "./domain/mail/mail-ports.ts";
+import type { RefusalReason, UpdateKind } from "./domain/message/carried.ts";
+import { OUTCOMES, type Outcome } from "./domain/message/letter.ts";
 import type { DispatchEvents, MessageEvents, ReportEvents, SessionEvents } from "./domain/ports.ts";
 
 /** Every event of the router. */

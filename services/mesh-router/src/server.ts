@@ -24,15 +24,15 @@ import { AgentWatcher } from "./clients/agent-watcher.ts";
 import { createLeaseClient } from "./clients/lease-client.ts";
 import { createPresenceClient } from "./clients/presence-client.ts";
 import type { MeshRouterConfig } from "./config.ts";
-import type { SessionName } from "./domain/carried.ts";
-import { DispatchHub } from "./domain/dispatch-hub.ts";
+import { DispatchHub } from "./domain/dispatch/dispatch-hub.ts";
 import { SLOT_NEWS_MS, SLOT_TURN_MS } from "./domain/limits.ts";
-import { createMessageParts, type MessageParts } from "./domain/message-parts.ts";
-import { PresenceBoard } from "./domain/presence.ts";
-import { SessionDirectory } from "./domain/session-directory.ts";
-import { SessionLifecycle } from "./domain/session-lifecycle.ts";
-import { SessionOpener } from "./domain/session-opener.ts";
-import { StandingJournal } from "./domain/standing-journal.ts";
+import type { SessionName } from "./domain/message/carried.ts";
+import { createMessageParts, type MessageParts } from "./domain/message/message-parts.ts";
+import { PresenceBoard } from "./domain/session/presence.ts";
+import { SessionDirectory } from "./domain/session/session-directory.ts";
+import { SessionLifecycle } from "./domain/session/session-lifecycle.ts";
+import { SessionOpener } from "./domain/session/session-opener.ts";
+import { StandingJournal } from "./domain/topic/standing-journal.ts";
 import { createMeshEvents, createMeshGauges, type MeshEvents } from "./events.ts";
 import {
   createAgentSessionRelay,

@@ -2,7 +2,7 @@ import { createPool, type Pool } from "@nexus/postgres";
 import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { OpenRequest, SessionStore } from "../src/domain/ports.ts";
-import { hashResumeToken } from "../src/domain/resume-token.ts";
+import { hashResumeToken } from "../src/domain/session/resume-token.ts";
 import { type FakeRows, FakeSessionStore } from "../src/store/session-store.fake.ts";
 import {
   type ClosableSessionStore,

@@ -2,7 +2,7 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import { LeaseService } from "@nexus/proto/orchestrator";
 import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
 import { createBatcher } from "@nexus/shared";
-import type { LeaseAnswer, LeaseClaim, LeasePort } from "../domain/lease-gate.ts";
+import type { LeaseAnswer, LeaseClaim, LeasePort } from "../domain/message/lease-gate.ts";
 
 /** The orchestrator answers from memory; who does not get an answer has to refuse. */
 const CHECK_TIMEOUT_MS = 1_000;

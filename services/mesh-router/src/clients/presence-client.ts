@@ -1,7 +1,7 @@
 import { AgentState, PresenceService } from "@nexus/proto/registry";
 import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
 import type { PresencePort } from "../domain/ports.ts";
-import type { Presence, PresenceState } from "../domain/presence.ts";
+import type { Presence, PresenceState } from "../domain/session/presence.ts";
 
 /** The registry answers a batch in one statement; a report that takes longer is repeated. */
 const REPORT_TIMEOUT_MS = 2_000;

@@ -1,8 +1,8 @@
 /** What the domain needs from outside, small and named by role. */
-import type { RefusalReason, SessionName, UpdateKind } from "./carried.ts";
-import type { Outcome } from "./letter.ts";
-import type { Presence } from "./presence.ts";
-import type { Session } from "./session.ts";
+import type { RefusalReason, SessionName, UpdateKind } from "./message/carried.ts";
+import type { Outcome } from "./message/letter.ts";
+import type { Presence } from "./session/presence.ts";
+import type { Session } from "./session/session.ts";
 
 /** Hears about work between orchestrators and agents. */
 export interface DispatchEvents {

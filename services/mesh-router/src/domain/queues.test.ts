@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { DeadlineWheel } from "./deadline-wheel.ts";
 import { Fifo } from "./fifo.ts";
 import * as limits from "./limits.ts";
+import { DeadlineWheel } from "./message/deadline-wheel.ts";
 
 describe("Fifo", () => {
   it("behaves like an array that is shifted", () => {

@@ -5,12 +5,12 @@ import { PayloadSchema } from "@nexus/proto/common";
 import { type CallAgentRequest, DeliveryClass, type SendMessageRequest } from "@nexus/proto/mesh";
 import type { CallContext, Principal } from "@nexus/rpc";
 import { type Clock, type Ids, NexusError } from "@nexus/shared";
-import { type CallAnswer, Caller } from "../domain/caller.ts";
-import type { Target } from "../domain/letter.ts";
 import { ACK_WAIT_DEFAULT_MS, MAIL_TTL_DEFAULT_MS } from "../domain/limits.ts";
-import type { MailTerms } from "../domain/mail.ts";
-import type { MessageEngine } from "../domain/message-engine.ts";
-import type { MessageSwitch } from "../domain/message-switch.ts";
+import type { MailTerms } from "../domain/mail/mail.ts";
+import { type CallAnswer, Caller } from "../domain/message/caller.ts";
+import type { Target } from "../domain/message/letter.ts";
+import type { MessageEngine } from "../domain/message/message-engine.ts";
+import type { MessageSwitch } from "../domain/message/message-switch.ts";
 import { timeoutOf } from "./convert.ts";
 
 /** What messaging calls need. */

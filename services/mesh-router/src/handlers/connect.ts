@@ -11,9 +11,9 @@ import {
 import { NexusError, withDeadline } from "@nexus/shared";
 import { HELLO_TIMEOUT_MS, PENDING_PER_SENDER_MAX } from "../domain/limits.ts";
 import { agentIdMismatch, frameInvalid } from "../domain/mesh-errors.ts";
-import type { Session } from "../domain/session.ts";
-import type { BreakCause, HelloRequest } from "../domain/session-lifecycle.ts";
-import type { Opened, SessionOpener } from "../domain/session-opener.ts";
+import type { Session } from "../domain/session/session.ts";
+import type { BreakCause, HelloRequest } from "../domain/session/session-lifecycle.ts";
+import type { Opened, SessionOpener } from "../domain/session/session-opener.ts";
 import { FrameStream, followCall } from "./frame-stream.ts";
 import { framesOf, nextFrame } from "./read-frame.ts";
 import { applyFrame, type FrameDeps } from "./session-frames.ts";

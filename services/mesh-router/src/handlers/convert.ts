@@ -11,11 +11,11 @@ import {
   type SessionStatus,
   SessionStatusSchema,
 } from "@nexus/proto/mesh";
-import type { Refusal } from "../domain/carried.ts";
-import type { ToldSession } from "../domain/dispatch-link.ts";
-import type { Outcome, SendResult } from "../domain/letter.ts";
+import type { ToldSession } from "../domain/dispatch/dispatch-link.ts";
 import { MESSAGE_TIMEOUT_DEFAULT_MS } from "../domain/limits.ts";
-import type { SessionState as DomainState } from "../domain/session-state.ts";
+import type { Refusal } from "../domain/message/carried.ts";
+import type { Outcome, SendResult } from "../domain/message/letter.ts";
+import type { SessionState as DomainState } from "../domain/session/session-state.ts";
 
 /** The contract's number of each outcome. */
 export const OUTCOME_NUMBERS: Readonly<Record<Outcome, DeliveryOutcome>> = {

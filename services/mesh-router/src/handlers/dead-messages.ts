@@ -13,7 +13,7 @@ import type {
   DeadMessageChoice,
   DeadMessageFilter,
   DeadMessageStore,
-} from "../domain/dead-message.ts";
+} from "../domain/mail/dead-message.ts";
 
 /** What they need. */
 export interface DeadMessageDeps {

@@ -1,7 +1,7 @@
 import type { CallContext, RawRelay, WireWriter } from "@nexus/rpc";
 import { type Clock, NexusError, withDeadline } from "@nexus/shared";
-import type { DispatchHub } from "../domain/dispatch-hub.ts";
-import type { DispatchLink } from "../domain/dispatch-link.ts";
+import type { DispatchHub } from "../domain/dispatch/dispatch-hub.ts";
+import type { DispatchLink } from "../domain/dispatch/dispatch-link.ts";
 import { HELLO_TIMEOUT_MS } from "../domain/limits.ts";
 import { frameInvalid } from "../domain/mesh-errors.ts";
 import { FrameStream, followCall } from "./frame-stream.ts";

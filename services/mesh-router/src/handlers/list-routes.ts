@@ -1,9 +1,9 @@
 import type { MessagingService } from "@nexus/proto/mesh";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import type { MailDesk } from "../domain/mail-desk.ts";
+import type { MailDesk } from "../domain/mail/mail-desk.ts";
 import type { RouteStore } from "../domain/route.ts";
-import type { SessionDirectory } from "../domain/session-directory.ts";
-import type { TopicBook } from "../domain/topic-book.ts";
+import type { SessionDirectory } from "../domain/session/session-directory.ts";
+import type { TopicBook } from "../domain/topic/topic-book.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
 

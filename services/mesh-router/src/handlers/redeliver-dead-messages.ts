@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { DeadMessageService } from "@nexus/proto/mesh";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
-import type { DeadMessageChoice } from "../domain/dead-message.ts";
-import { mailKey } from "../domain/mail-key.ts";
+import type { DeadMessageChoice } from "../domain/mail/dead-message.ts";
+import { mailKey } from "../domain/mail/mail-key.ts";
 import { type DeadMessageDeps, toChoice } from "./dead-messages.ts";
 
 const REDELIVER_MAX = 100;

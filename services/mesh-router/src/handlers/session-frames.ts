@@ -1,13 +1,13 @@
 /** What an agent's frames do, one function for one frame. */
 import type { CallContext } from "@nexus/rpc";
 import type { Clock } from "@nexus/shared";
-import type { DispatchHub } from "../domain/dispatch-hub.ts";
+import type { DispatchHub } from "../domain/dispatch/dispatch-hub.ts";
 import { frameInvalid, reauthRefused } from "../domain/mesh-errors.ts";
-import type { MessageEngine } from "../domain/message-engine.ts";
-import type { MessageSwitch } from "../domain/message-switch.ts";
-import type { Session } from "../domain/session.ts";
-import type { SessionLifecycle } from "../domain/session-lifecycle.ts";
-import type { SubscriptionDesk } from "../domain/subscription-desk.ts";
+import type { MessageEngine } from "../domain/message/message-engine.ts";
+import type { MessageSwitch } from "../domain/message/message-switch.ts";
+import type { Session } from "../domain/session/session.ts";
+import type { SessionLifecycle } from "../domain/session/session-lifecycle.ts";
+import type { SubscriptionDesk } from "../domain/topic/subscription-desk.ts";
 import type { AgentFrame } from "./wire/agent-frame.ts";
 
 /** What frames act on. */

@@ -4,7 +4,7 @@ import { PayloadSchema } from "@nexus/proto/common";
 import type { MessagingService, TailTopicResponseSchema } from "@nexus/proto/mesh";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
 import { FRAME_ITEMS_MAX, WATCH_BUFFER_MAX } from "../domain/limits.ts";
-import type { Published, TopicBook } from "../domain/topic-book.ts";
+import type { Published, TopicBook } from "../domain/topic/topic-book.ts";
 
 /** What the watch needs. */
 export interface WatchDeps {

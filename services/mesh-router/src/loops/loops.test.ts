@@ -1,8 +1,8 @@
 import { createManualClock } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
-import type { SessionName } from "../domain/carried.ts";
-import { Session } from "../domain/session.ts";
-import { StandingJournal } from "../domain/standing-journal.ts";
+import type { SessionName } from "../domain/message/carried.ts";
+import { Session } from "../domain/session/session.ts";
+import { StandingJournal } from "../domain/topic/standing-journal.ts";
 import { FakeSessionStore } from "../store/session-store.fake.ts";
 import { createRouterRenewal } from "./router-renewal.ts";
 import { createStandingWriter } from "./standing-writer.ts";

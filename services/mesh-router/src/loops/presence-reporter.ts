@@ -1,9 +1,9 @@
 import { sleep } from "@nexus/shared";
 import { PRESENCE_BATCH_MAX } from "../domain/limits.ts";
 import type { PresencePort, ReportEvents } from "../domain/ports.ts";
-import type { PresenceBoard } from "../domain/presence.ts";
-import type { Session } from "../domain/session.ts";
-import type { SessionDirectory } from "../domain/session-directory.ts";
+import type { PresenceBoard } from "../domain/session/presence.ts";
+import type { Session } from "../domain/session/session.ts";
+import type { SessionDirectory } from "../domain/session/session-directory.ts";
 
 /** Changes that follow each other faster than this are reported together. */
 const CHANGE_GAP_MS = 50;

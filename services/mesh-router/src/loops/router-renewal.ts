@@ -1,4 +1,4 @@
-import type { SessionName } from "../domain/carried.ts";
+import type { SessionName } from "../domain/message/carried.ts";
 import type { ReportEvents, SessionStore } from "../domain/ports.ts";
 
 /** What the renewal works with. */

@@ -1,5 +1,5 @@
 import type { SessionStore } from "../domain/ports.ts";
-import { type StandingJournal, standingOf } from "../domain/standing-journal.ts";
+import { type StandingJournal, standingOf } from "../domain/topic/standing-journal.ts";
 
 const BATCH_MAX = 512;
 

@@ -13,8 +13,8 @@ import type {
   DeadMessageFilter,
   DeadMessageStore,
   RequestName,
-} from "../domain/dead-message.ts";
-import type { DeathReason } from "../domain/mail.ts";
+} from "../domain/mail/dead-message.ts";
+import type { DeathReason } from "../domain/mail/mail.ts";
 import { MAIL_CHANNEL } from "./mail-store.ts";
 
 const PAGE_KIND = "dead-messages";

@@ -1,5 +1,5 @@
 /** The mail store in memory, for tests of what stands on it. */
-import type { StoredMail } from "../domain/mail.ts";
+import type { StoredMail } from "../domain/mail/mail.ts";
 import {
   type InsertResult,
   type MailBatch,
@@ -7,7 +7,7 @@ import {
   type MailStore,
   nameKey,
   type ReceiverName,
-} from "../domain/mail-ports.ts";
+} from "../domain/mail/mail-ports.ts";
 
 /** A store whose rows can be looked at, and that can be away. */
 export class FakeMailStore implements MailStore {

@@ -13,7 +13,7 @@ import {
   withTransaction,
 } from "@nexus/postgres";
 import { type Clock, NexusError } from "@nexus/shared";
-import type { StoredMail } from "../domain/mail.ts";
+import type { StoredMail } from "../domain/mail/mail.ts";
 import {
   type InsertResult,
   type MailBatch,
@@ -21,7 +21,7 @@ import {
   type MailStore,
   nameKey,
   type ReceiverName,
-} from "../domain/mail-ports.ts";
+} from "../domain/mail/mail-ports.ts";
 import {
   BURY_EXPIRED,
   BURY_MAIL,

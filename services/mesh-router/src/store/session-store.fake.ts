@@ -1,6 +1,6 @@
 /** The session store in memory, for tests of what stands on it. It passes the same contract as the real one. */
 import { NexusError } from "@nexus/shared";
-import type { SessionName } from "../domain/carried.ts";
+import type { SessionName } from "../domain/message/carried.ts";
 import type {
   OpenedSession,
   OpenRequest,
@@ -8,7 +8,7 @@ import type {
   SessionStore,
   SurvivingSession,
 } from "../domain/ports.ts";
-import { sameResumeHash } from "../domain/resume-token.ts";
+import { sameResumeHash } from "../domain/session/resume-token.ts";
 
 interface Row {
   readonly namespace: string;

@@ -1,14 +1,14 @@
 /** Epochs, resume hashes and liveness in Postgres. A thousand agents that connect at once are a few statements. */
 import type { Pool } from "@nexus/postgres";
 import { type Batcher, createBatcher } from "@nexus/shared";
-import type { SessionName } from "../domain/carried.ts";
+import type { SessionName } from "../domain/message/carried.ts";
 import type {
   OpenedSession,
   OpenRequest,
   SessionStore,
   SurvivingSession,
 } from "../domain/ports.ts";
-import { sameResumeHash } from "../domain/resume-token.ts";
+import { sameResumeHash } from "../domain/session/resume-token.ts";
 import {
   CLAIM_RESUMED,
   END_ORPHANS,

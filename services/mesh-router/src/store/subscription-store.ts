@@ -5,7 +5,7 @@ import type {
   StoredSubscription,
   SubscriptionChange,
   SubscriptionStore,
-} from "../domain/subscription-desk.ts";
+} from "../domain/topic/subscription-desk.ts";
 
 /** Channel by which replicas hear of each other's changes; a notice is `namespace/agent`. */
 export const SUBSCRIPTION_CHANNEL = "mesh_subscriptions";

@@ -13,11 +13,11 @@ import {
   ReauthSchema,
 } from "@nexus/proto/mesh";
 import { LENGTH, VARINT, WireError, WireReader } from "@nexus/rpc";
-import type { CarriedUpdate } from "../../domain/carried.ts";
-import type { Letter } from "../../domain/letter.ts";
 import { FRAME_ITEMS_MAX } from "../../domain/limits.ts";
-import type { AckKind, Acknowledgement } from "../../domain/mail.ts";
-import type { SubscriptionOrder } from "../../domain/subscription-desk.ts";
+import type { AckKind, Acknowledgement } from "../../domain/mail/mail.ts";
+import type { CarriedUpdate } from "../../domain/message/carried.ts";
+import type { Letter } from "../../domain/message/letter.ts";
+import type { SubscriptionOrder } from "../../domain/topic/subscription-desk.ts";
 import { enumUpTo, expectId, expectType, id, message, text } from "./checks.ts";
 import { checkCredit, checkGoodbye, checkHeartbeat, checkHello, checkReauth } from "./rules.ts";
 import { readSend } from "./send.ts";

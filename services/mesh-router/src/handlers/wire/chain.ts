@@ -1,6 +1,6 @@
 /** Writes CausalChain into a Delivery. */
 import { fieldSize, textSize, uintSize, type WireWriter } from "@nexus/rpc";
-import type { Chain } from "../../domain/letter.ts";
+import type { Chain } from "../../domain/message/letter.ts";
 import { timeSize, toTime, writeTime } from "./time.ts";
 
 /** Field number in Delivery. */

@@ -2,7 +2,12 @@
  * its lease, and otherwise passed on as it came. */
 
 import { VARINT, WireError, WireReader } from "@nexus/rpc";
-import type { CarriedAssignment, CarriedOrder, Demand, SessionName } from "../../domain/carried.ts";
+import type {
+  CarriedAssignment,
+  CarriedOrder,
+  Demand,
+  SessionName,
+} from "../../domain/message/carried.ts";
 import { expectAtMost } from "./agent-frame.ts";
 import { expectType, id, message } from "./checks.ts";
 

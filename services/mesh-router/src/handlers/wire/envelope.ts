@@ -2,7 +2,7 @@
 import { DeliveryClass } from "@nexus/proto/mesh";
 import { WireWriter } from "@nexus/rpc";
 import { ACK_WAIT_DEFAULT_MS } from "../../domain/limits.ts";
-import type { EncodeEnvelope } from "../../domain/mail-ports.ts";
+import type { EncodeEnvelope } from "../../domain/mail/mail-ports.ts";
 import { writeChain } from "./chain.ts";
 import { toTime, writeTime } from "./time.ts";
 

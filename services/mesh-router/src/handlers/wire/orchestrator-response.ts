@@ -2,9 +2,9 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { DispatchResponseSchema, SessionRefSchema } from "@nexus/proto/mesh";
 import { fieldSize, type WireWriter } from "@nexus/rpc";
-import type { SessionName } from "../../domain/carried.ts";
-import type { OrchestratorBatch, RoutedUpdate } from "../../domain/dispatch-link.ts";
-import type { Session } from "../../domain/session.ts";
+import type { OrchestratorBatch, RoutedUpdate } from "../../domain/dispatch/dispatch-link.ts";
+import type { SessionName } from "../../domain/message/carried.ts";
+import type { Session } from "../../domain/session/session.ts";
 import { toRefusal, toSessionStatus } from "../convert.ts";
 
 /** Field number of DispatchResponse.updates, and those of RoutedUpdate. */

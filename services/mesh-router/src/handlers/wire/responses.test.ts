@@ -13,10 +13,10 @@ import {
 } from "@nexus/proto/mesh";
 import { WireWriter } from "@nexus/rpc";
 import { describe, expect, it } from "vitest";
-import { Caller } from "../../domain/caller.ts";
-import { Message } from "../../domain/message.ts";
-import type { AgentBatch } from "../../domain/outbox.ts";
-import { Session } from "../../domain/session.ts";
+import { Caller } from "../../domain/message/caller.ts";
+import { Message } from "../../domain/message/message.ts";
+import type { AgentBatch } from "../../domain/message/outbox.ts";
+import { Session } from "../../domain/session/session.ts";
 import { writeAgentFrame } from "./agent-response.ts";
 import { readOrchestratorFrame } from "./dispatch-frame.ts";
 import { writeOrchestratorFrame } from "./orchestrator-response.ts";

@@ -1,12 +1,12 @@
 /** Reads Send in place, by the contract's rules. */
 import { LENGTH, VARINT, WireError, type WireReader } from "@nexus/rpc";
-import type { Chain, GatherTerms, LeaseRef, Letter, Target } from "../../domain/letter.ts";
 import {
   ACK_WAIT_DEFAULT_MS,
   MAIL_TTL_DEFAULT_MS,
   MESSAGE_TIMEOUT_DEFAULT_MS,
 } from "../../domain/limits.ts";
-import type { MailTerms } from "../../domain/mail.ts";
+import type { MailTerms } from "../../domain/mail/mail.ts";
+import type { Chain, GatherTerms, LeaseRef, Letter, Target } from "../../domain/message/letter.ts";
 import {
   duration,
   enumUpTo,

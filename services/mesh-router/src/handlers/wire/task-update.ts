@@ -1,7 +1,7 @@
 /** Checks TaskUpdate in place and reads the fields that the router has to know. */
 
 import { FIXED64, LENGTH, WireError, type WireReader } from "@nexus/rpc";
-import type { CarriedUpdate, UpdateKind } from "../../domain/carried.ts";
+import type { CarriedUpdate, UpdateKind } from "../../domain/message/carried.ts";
 import { data, expectId, expectType, id, message, payload, positive, text } from "./checks.ts";
 
 const TASK_ID_MAX = 64;

@@ -1,0 +1,358 @@
+/** Ephemeral messages: in memory, at most once, in order per pair, with exactly one outcome each. Durable ones go to the mail. */
+
+import {
+  MESSAGE_CREDIT_MAX,
+  MESSAGE_QUEUE_MAX,
+  OVERLOADED_RETRY_MS,
+  PENDING_BYTES_MAX,
+  PENDING_MESSAGES_MAX,
+  PENDING_PER_SENDER_MAX,
+} from "../limits.ts";
+import type { Acknowledgement } from "../mail/mail.ts";
+import type { MailDesk } from "../mail/mail-desk.ts";
+import type { MailOffice } from "../mail/mail-office.ts";
+import type { MessageEvents } from "../ports.ts";
+import { Session } from "../session/session.ts";
+import type { SessionDirectory } from "../session/session-directory.ts";
+import { Caller } from "./caller.ts";
+import { detachFromFrame } from "./carried.ts";
+import { DeadlineWheel } from "./deadline-wheel.ts";
+import { Gathering } from "./gathering.ts";
+import type { Letter, Outcome, Verdict } from "./letter.ts";
+import { type Deliverable, Message, type Sender } from "./message.ts";
+import { canTake, expiryText, refused } from "./message-rules.ts";
+
+/** What the engine is made from. */
+export interface MessageEngineInit {
+  readonly directory: SessionDirectory;
+  readonly events: MessageEvents;
+  /** Where durable messages are stored, and from where they are delivered. */
+  readonly office: Pick<MailOffice, "post" | "arrived">;
+  readonly desk: Pick<MailDesk, "acknowledge" | "pump" | "restarted" | "ended">;
+  /** Unique per start of the replica: begins every delivery id. */
+  readonly idPrefix: string;
+  readonly nowMs: number;
+}
+
+/** Takes messages in, hands them over within the receiver's credit and tells every sender what became of them. */
+export class MessageEngine {
+  readonly #directory: SessionDirectory;
+  readonly #events: MessageEvents;
+  readonly #office: MessageEngineInit["office"];
+  readonly #desk: MessageEngineInit["desk"];
+  readonly #idPrefix: string;
+  readonly #deadlines: DeadlineWheel<Message>;
+  #nextId = 0;
+  #bytes = 0;
+
+  constructor(init: MessageEngineInit) {
+    this.#directory = init.directory;
+    this.#events = init.events;
+    this.#office = init.office;
+    this.#desk = init.desk;
+    this.#idPrefix = init.idPrefix;
+    this.#deadlines = new DeadlineWheel(init.nowMs);
+  }
+
+  /** Messages without an outcome. */
+  get pending(): number {
+    return this.#deadlines.size;
+  }
+
+  /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
+   * once or later. */
+  send(sender: Sender, letter: Letter, nowMs: number): void {
+    if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
+    else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
+    else if (letter.inReplyTo !== "") this.#sendReply(sender, letter, nowMs);
+    else this.#sendLetter(sender, letter, nowMs);
+  }
+
+  /** Takes one copy of a message to many in; false when there is no room for it. */
+  sendCopy(sender: Sender, letter: Letter, receiver: Session, nowMs: number): boolean {
+    if (this.#isFull(sender, letter) || whyNotTaken(receiver, nowMs) !== undefined) return false;
+    const expiresAtMs = nowMs + letter.timeoutMs;
+    this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
+    return true;
+  }
+
+  /** Takes a durable message to many in. */
+  postToMany(sender: Sender, letter: Letter, toAgentIds: readonly string[]): void {
+    if (sender.unsettled.size >= PENDING_PER_SENDER_MAX) {
+      this.#overload(sender, letter, "too many messages have no outcome yet");
+    } else this.#office.post(sender, letter, toAgentIds);
+  }
+
+  /** A message ends before it came to a receiver. */
+  answer(sender: Sender, letter: Letter, verdict: Verdict): void {
+    this.#answer(sender, letter, verdict);
+  }
+
+  /** The sender takes a message back. One that is being stored has its outcome soon, so it is left alone. */
+  cancel(sender: Sender, messageId: string): void {
+    const unsettled = sender.unsettled.get(messageId);
+    if (unsettled?.kind === "message") this.#withdraw(unsettled);
+    else if (unsettled?.kind === "gathering") unsettled.cancel();
+  }
+
+  /** Takes back what a gathering still asks. */
+  withdraw({ unsettled }: Gathering): void {
+    for (const message of [...unsettled.values()]) {
+      if (message.kind === "message") this.#withdraw(message);
+    }
+  }
+
+  #withdraw(message: Message): void {
+    const isThere = message.phase === "sent" || message.phase === "taken";
+    if (isThere && message.expectsReply) message.receiver.cancelDelivery(message.deliveryId);
+    this.#settle(message, "cancelled", "its sender took it back");
+  }
+
+  /** The receiver took a delivery in. Acks of deliveries that are settled are late and mean nothing. */
+  acknowledge(session: Session, ack: Acknowledgement, nowMs: number): void {
+    const message = session.delivered.get(ack.deliveryId);
+    if (message === undefined) this.#desk.acknowledge(session, ack, nowMs);
+    if (message?.phase !== "sent" || ack.kind !== "done") return;
+    session.breaker.reset();
+    if (message.expectsReply) message.phase = "taken";
+    else this.#deliveredAt(message, nowMs);
+  }
+
+  /** The receiver grants further deliveries. */
+  grant(session: Session, credit: number): void {
+    session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + credit);
+    this.#pump(session);
+    this.#desk.pump(session);
+  }
+
+  /** A new stream begins with its own credit: what was queued under the old one's, but not written, waits again, and parts
+   * of replies that were not acknowledged with it. */
+  restart(session: Session, credit: number): void {
+    const waiting = [...session.inbox];
+    session.inbox.clear();
+    session.breaker.reset();
+    const unwritten = new Set(session.outbox.takeBackDeliveries());
+    for (const message of [...session.delivered.values()]) {
+      const isAgain = unwritten.has(message) || (message.part > 0 && message.payload !== undefined);
+      if (message.phase !== "sent" || !isAgain) continue;
+      session.delivered.delete(message.deliveryId);
+      message.phase = "queued";
+      session.inbox.add(message);
+    }
+    for (const message of waiting) session.inbox.add(message);
+    session.credit = 0;
+    this.#desk.restarted(session);
+    this.#office.arrived(session);
+    this.grant(session, credit);
+  }
+
+  /** Deliveries were written to the stream: their bodies are let go and the next may follow. What was left out used no credit. */
+  written(session: Session, deliveries: readonly Deliverable[], leftOut: number): void {
+    for (const delivery of deliveries) {
+      // A part may have to be sent again.
+      if (delivery.kind === "message" && delivery.part === 0) this.#release(delivery);
+    }
+    session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + leftOut);
+    if (session.inbox.size > 0) this.#pump(session);
+    this.#desk.pump(session);
+  }
+
+  /** Gives up what was never written to an agent that does not read. */
+  unread(session: Session): void {
+    for (const message of session.outbox.takeBackDeliveries()) {
+      if (message.kind === "mail") continue;
+      this.#settle(message, "overloaded", "the receiver does not read");
+    }
+  }
+
+  /** Settles everything that was meant for a session that is over. */
+  ended(session: Session, onPurpose: boolean, nowMs: number): void {
+    this.#desk.ended(session, onPurpose, nowMs);
+    const unwritten = session.outbox.takeBackDeliveries().filter(isMessage);
+    for (const message of [...unwritten, ...session.inbox]) {
+      this.#settle(message, "no_such_agent", "the receiver's session ended");
+    }
+    for (const message of [...session.delivered.values()]) {
+      this.#settle(message, "expired", "the receiver's session ended before it answered");
+    }
+  }
+
+  /** Settles everything whose time has come. Returns how many. */
+  expire(nowMs: number): number {
+    const due = this.#deadlines.expire(nowMs);
+    for (const message of due) {
+      if (message.phase === "sent") message.receiver.breaker.failed(nowMs);
+      this.#settle(message, "expired", expiryText(message));
+    }
+    return due.length;
+  }
+
+  /** The sender no longer waits: what has no outcome is withdrawn. */
+  abandon(sender: Sender): void {
+    for (const messageId of [...sender.unsettled.keys()]) this.cancel(sender, messageId);
+  }
+
+  #isFull(sender: Sender, { payload }: Letter): boolean {
+    return (
+      this.#deadlines.size >= PENDING_MESSAGES_MAX ||
+      this.#bytes + payload.byteLength > PENDING_BYTES_MAX ||
+      sender.unsettled.size >= PENDING_PER_SENDER_MAX
+    );
+  }
+
+  #sendLetter(sender: Sender, letter: Letter, nowMs: number): void {
+    const receiver = this.#directory.find(sender.namespace, letter.toAgentId);
+    const verdict = whyNotTaken(receiver, nowMs);
+    if (receiver === undefined || verdict !== undefined) {
+      this.#answer(sender, letter, verdict ?? NO_SESSION);
+      return;
+    }
+    const expiresAtMs = nowMs + letter.timeoutMs;
+    this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
+  }
+
+  /** A reply goes back the way its request came, within the request's time. */
+  #sendReply(sender: Sender, letter: Letter, nowMs: number): void {
+    const request = sender instanceof Session ? sender.delivered.get(letter.inReplyTo) : undefined;
+    if (request === undefined || !request.expectsReply || request.phase === "answered") {
+      const text = "it answers no delivery that waits for a reply";
+      this.#answer(sender, letter, refused("NOT_AWAITED", text));
+      return;
+    }
+    const asker = request.sender;
+    const parts = { sender, letter, request };
+    if (asker instanceof Session) this.#replyToSession(asker, parts, nowMs);
+    else if (asker instanceof Gathering) this.#replyToSession(asker.asker, parts, nowMs);
+    else this.#replyToCaller(asker, parts);
+  }
+
+  #replyToCaller(asker: Sender, { sender, letter, request }: ReplyParts): void {
+    if (letter.more === true || request.parts > 0) {
+      this.#answer(sender, letter, refused("NOT_AWAITED", "the asker takes a reply in one piece"));
+      return;
+    }
+    if (asker instanceof Caller) asker.takeReply(letter.payload);
+    this.#settle(request, "delivered", "");
+    this.#answer(sender, letter, { outcome: "delivered", text: "" });
+  }
+
+  #replyToSession(asker: Session, { sender, letter, request }: ReplyParts, nowMs: number): void {
+    if (asker.over) {
+      const text = "the asker's session ended";
+      this.#answer(sender, letter, { outcome: "no_such_agent", text });
+    } else if (asker.inbox.size >= MESSAGE_QUEUE_MAX) {
+      this.#overload(sender, letter, "the asker's queue is full");
+    } else {
+      const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
+      const isLast = letter.more !== true;
+      if (isLast) request.phase = "answered";
+      const part = isLast && request.parts === 0 ? 0 : request.parts + 1;
+      request.parts = part;
+      const parts = { sender, letter, receiver: asker, nowMs, expiresAtMs, request, part };
+      this.#enqueue(asker, this.#accept(parts));
+    }
+  }
+
+  #accept(parts: {
+    sender: Sender;
+    letter: Letter;
+    receiver: Session;
+    nowMs: number;
+    expiresAtMs: number;
+    request?: Message;
+    part?: number;
+  }): Message {
+    const deliveryId = `${this.#idPrefix}${(this.#nextId++).toString(36)}`;
+    const inReplyTo = parts.request?.messageId ?? "";
+    const message = new Message({ ...parts, deliveryId, inReplyTo });
+    parts.sender.unsettled.set(message.unsettledKey, message);
+    this.#deadlines.add(message);
+    this.#bytes += message.sizeBytes;
+    return message;
+  }
+
+  #enqueue(receiver: Session, message: Message): void {
+    if (receiver.inbox.size === 0 && canTake(receiver)) {
+      this.#deliver(receiver, message);
+      return;
+    }
+    if (message.payload !== undefined) message.payload = detachFromFrame(message.payload);
+    receiver.inbox.add(message);
+  }
+
+  #pump(receiver: Session): void {
+    for (const message of receiver.inbox) {
+      if (!canTake(receiver)) return;
+      receiver.inbox.delete(message);
+      this.#deliver(receiver, message);
+    }
+  }
+
+  /** A request has its outcome once its reply is on the asker's stream. */
+  #deliver(receiver: Session, message: Message): void {
+    receiver.credit -= 1;
+    message.phase = "sent";
+    receiver.delivered.set(message.deliveryId, message);
+    receiver.pushDelivery(message);
+    if (message.request !== undefined && !message.more) {
+      this.#settle(message.request, "delivered", "");
+    }
+  }
+
+  #deliveredAt(message: Message, nowMs: number): void {
+    this.#events.messageDelivered(nowMs - message.acceptedAtMs);
+    this.#settle(message, "delivered", "");
+  }
+
+  #settle(message: Message, outcome: Outcome, text: string): void {
+    if (message.phase === "over") return;
+    message.phase = "over";
+    this.#deadlines.delete(message);
+    this.#release(message);
+    message.receiver.inbox.delete(message);
+    message.receiver.delivered.delete(message.deliveryId);
+    message.sender.unsettled.delete(message.unsettledKey);
+    this.#answer(message.sender, message, { outcome, text });
+  }
+
+  #release(message: Message): void {
+    if (message.payload === undefined) return;
+    message.payload = undefined;
+    this.#bytes -= message.sizeBytes;
+  }
+
+  #overload(sender: Sender, letter: Letter, text: string): void {
+    const retryAfterMs = OVERLOADED_RETRY_MS;
+    this.#answer(sender, letter, { outcome: "overloaded", text, retryAfterMs });
+  }
+
+  #answer(sender: Sender, { messageId }: { readonly messageId: string }, verdict: Verdict): void {
+    this.#events.messageSettled(verdict.outcome);
+    sender.takeResult({ messageId, ...verdict });
+  }
+}
+
+interface ReplyParts {
+  readonly sender: Sender;
+  readonly letter: Letter;
+  readonly request: Message;
+}
+
+const NO_SESSION: Verdict = { outcome: "no_such_agent", text: "the agent has no session" };
+
+/** Says why a receiver gets no further message now; undefined when it does. */
+function whyNotTaken(receiver: Session | undefined, nowMs: number): Verdict | undefined {
+  if (receiver === undefined || receiver.over) return NO_SESSION;
+  if (receiver.inbox.size >= MESSAGE_QUEUE_MAX) {
+    const text = "the receiver's queue is full";
+    return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
+  }
+  const retryAfterMs = receiver.breaker.check(nowMs);
+  if (retryAfterMs === 0) return undefined;
+  const text = "the receiver did not acknowledge the last messages in time";
+  return { outcome: "breaker_open", text, retryAfterMs };
+}
+
+function isMessage(delivery: Deliverable): delivery is Message {
+  return delivery.kind === "message";
+}

@@ -1,0 +1,65 @@
+/** What decides about a message, without anything that changes. */
+
+import { DELIVERY_BACKLOG_BYTES } from "../limits.ts";
+import { Session } from "../session/session.ts";
+import type { Letter, Verdict } from "./letter.ts";
+import type { Message, Sender } from "./message.ts";
+
+/** Says why a message is refused whatever the receiver; undefined when it is not. */
+export function whyRefused(sender: Sender, letter: Letter): Verdict | undefined {
+  if (sender.unsettled.has(letter.messageId)) {
+    return refused("MESSAGE_ID_PENDING", "a message with this id has no outcome yet");
+  }
+  if (letter.mail !== undefined && (letter.expectsReply || letter.inReplyTo !== "")) {
+    return refused("NOT_DURABLE", "a durable message neither expects a reply nor is one");
+  }
+  if (letter.inReplyTo !== "") return undefined;
+  return whyNotAddressed(sender, letter) ?? whyNotGathered(sender, letter);
+}
+
+function whyNotAddressed(sender: Sender, letter: Letter): Verdict | undefined {
+  if (letter.target !== undefined) {
+    if (letter.manyAddresses !== true && letter.toAgentId === "") return undefined;
+    return refused("MANY_ADDRESSES", "it has more than one address");
+  }
+  if (letter.toAgentId === "") return refused("NO_RECEIVER", "it names no receiver");
+  if (sender instanceof Session && letter.toAgentId === sender.agentId) {
+    return refused("SELF", "it names its sender as receiver");
+  }
+  return undefined;
+}
+
+/** Only a request to many gathers, and a request to many has to. */
+function whyNotGathered(sender: Sender, letter: Letter): Verdict | undefined {
+  const { gather, target, expectsReply } = letter;
+  if (gather === undefined) {
+    if (!expectsReply || target === undefined || target.kind === "capability") return undefined;
+    return refused("GATHER_INVALID", "a request to many has to say how many replies it wants");
+  }
+  const hasQuorum = gather.mode !== "quorum" || gather.quorum > 0;
+  const mayGather = expectsReply && target !== undefined && sender instanceof Session;
+  if (mayGather && hasQuorum) return undefined;
+  return refused("GATHER_INVALID", "gather is for an agent's requests to many, with a quorum");
+}
+
+/** Makes the answer to a message that is refused. */
+export function refused(reason: string, text: string): Verdict {
+  return { outcome: "refused", reason, text };
+}
+
+/** Says whether a session takes another delivery now: it reads, granted it, and is not behind. */
+export function canTake(receiver: Session): boolean {
+  return (
+    receiver.credit > 0 &&
+    receiver.attached &&
+    receiver.outbox.deliveryBytes < DELIVERY_BACKLOG_BYTES
+  );
+}
+
+/** Says what kept a message from its outcome in time. */
+export function expiryText({ phase, expectsReply }: Message): string {
+  if (phase === "queued") return "the receiver granted no credit in time";
+  return expectsReply && phase !== "sent"
+    ? "it was not answered in time"
+    : "it was not acknowledged in time";
+}

@@ -1,0 +1,284 @@
+/** From what a sender asks for to whom it goes: leases, chains, budgets and addresses. */
+import type { Clock } from "@nexus/shared";
+import type { AgentBook } from "../agent-book.ts";
+import { pickLeastLoaded } from "../dispatch/load-balance.ts";
+import { FANOUT_DURABLE_MAX, FANOUT_MAX } from "../limits.ts";
+import { Session } from "../session/session.ts";
+import type { SessionDirectory } from "../session/session-directory.ts";
+import type { Subscription, TopicBook } from "../topic/topic-book.ts";
+import { detachFromFrame } from "./carried.ts";
+import { continueChain, isAncestor } from "./chain.ts";
+import { CopySender } from "./copy-sender.ts";
+import { Gathering } from "./gathering.ts";
+import { LeaseGate, type LeasePort } from "./lease-gate.ts";
+import type { Letter, Target, Verdict } from "./letter.ts";
+import type { Sender } from "./message.ts";
+import type { MessageEngine } from "./message-engine.ts";
+import { refused, whyRefused } from "./message-rules.ts";
+import type { PairBudget } from "./pair-budget.ts";
+
+/** What the switch is made from. */
+export interface MessageSwitchInit {
+  readonly engine: MessageEngine;
+  readonly directory: SessionDirectory;
+  readonly agents: AgentBook;
+  readonly topics: TopicBook;
+  readonly budget: PairBudget;
+  readonly leases: LeasePort;
+  readonly clock: Clock;
+}
+
+/** Where every message comes in. */
+export class MessageSwitch {
+  readonly #init: MessageSwitchInit;
+  readonly #gate: LeaseGate;
+  /** Moves the first candidate of a group on. */
+  #turn = 0;
+
+  constructor(init: MessageSwitchInit) {
+    this.#init = init;
+    const { leases, clock, engine } = init;
+    this.#gate = new LeaseGate({
+      leases,
+      clock,
+      proceed: (sender, letter) => this.#route(sender, letter),
+      refuse: (sender, letter, verdict) => engine.answer(sender, letter, verdict),
+    });
+  }
+
+  /** Takes a message in. Its outcome goes to the sender, at once or later. */
+  send(sender: Sender, letter: Letter): void {
+    const refusal = whyRefused(sender, letter);
+    if (refusal !== undefined) this.#init.engine.answer(sender, letter, refusal);
+    else if (sender instanceof Session) this.#gate.send(sender, letter);
+    else this.#route(sender, letter);
+  }
+
+  #route(sender: Sender, letter: Letter): void {
+    const { engine, clock } = this.#init;
+    if (letter.inReplyTo !== "" || (letter.chain === undefined && letter.target === undefined)) {
+      engine.send(sender, letter, clock.nowMs());
+      return;
+    }
+    const onward = continueChain(sender.principalId, letter, clock.nowMs());
+    if ("outcome" in onward) engine.answer(sender, letter, onward);
+    else if (letter.target === undefined) this.#routeDirect(sender, letter, onward);
+    else if (letter.target.kind === "capability" && letter.gather === undefined) {
+      this.#routeToOne(sender, letter, { ...onward, target: letter.target });
+    } else this.#routeToMany(sender, letter, { ...onward, target: letter.target });
+  }
+
+  #routeDirect(sender: Sender, letter: Letter, onward: Partial<Letter>): void {
+    const { engine, clock } = this.#init;
+    const { toAgentId } = letter;
+    const stop = isAncestor(letter, toAgentId) ? LOOP : this.#spend(sender, letter, toAgentId);
+    if (stop !== undefined) engine.answer(sender, letter, stop);
+    else engine.send(sender, { ...letter, ...onward }, clock.nowMs());
+  }
+
+  /** A message that another one caused uses up the pair's budget. */
+  #spend(sender: Sender, letter: Letter, to: string): Verdict | undefined {
+    if (letter.chain === undefined) return undefined;
+    const pair = `${sender.namespace}/${sender.principalId}/${to}`;
+    const retryAfterMs = this.#init.budget.take(pair, this.#init.clock.nowMs());
+    if (retryAfterMs === 0) return undefined;
+    const text = "messages that others caused go too often from this sender to this receiver";
+    return { outcome: "overloaded", reason: "PAIR_BUDGET", text, retryAfterMs };
+  }
+
+  /** Whoever can do it and has the least to do; for a durable message also one without a session. */
+  #routeToOne(
+    sender: Sender,
+    letter: Letter,
+    onward: Partial<Letter> & { readonly target: Target },
+  ): void {
+    const { engine, clock } = this.#init;
+    const toAgentId = this.#pick(sender, letter, onward.target.name);
+    if (toAgentId === undefined) engine.answer(sender, letter, NOBODY_CAN);
+    else {
+      const stop = this.#spend(sender, letter, toAgentId);
+      if (stop !== undefined) engine.answer(sender, letter, stop);
+      else engine.send(sender, { ...letter, ...onward, toAgentId }, clock.nowMs());
+    }
+  }
+
+  #pick(sender: Sender, letter: Letter, capability: string): string | undefined {
+    const { agents, directory } = this.#init;
+    const { namespace, principalId } = sender;
+    const members = agents.members(namespace, capability);
+    const isFit = (id: string): boolean => id !== principalId && !isAncestor(letter, id);
+    this.#turn += 1;
+    const found = pickLeastLoaded(members, this.#turn, (id) =>
+      isFit(id) ? directory.find(namespace, id) : undefined,
+    );
+    if (found !== undefined) return found.member;
+    // All that have a session are full, or none has one.
+    const anyone = members.filter(isFit);
+    const there = anyone.find((id) => directory.find(namespace, id) !== undefined);
+    if (there !== undefined || letter.mail === undefined) return there;
+    return anyone[this.#turn % Math.max(1, anyone.length)];
+  }
+
+  #routeToMany(
+    sender: Sender,
+    letter: Letter,
+    onward: Partial<Letter> & { readonly target: Target },
+  ): void {
+    const { engine } = this.#init;
+    const { target } = onward;
+    const stop = this.#spend(sender, letter, `${target.kind}:${target.name}`);
+    if (stop !== undefined) {
+      engine.answer(sender, letter, stop);
+      return;
+    }
+    const copy = { ...letter, ...onward, payload: detachFromFrame(letter.payload) };
+    if (target.kind === "topic") this.#tellEars(sender, copy, target.name);
+    if (letter.mail !== undefined) this.#store(sender, copy, target);
+    else this.#copy(sender, copy, target);
+  }
+
+  #tellEars(sender: Sender, letter: Letter, topic: string): void {
+    const { ears } = this.#init.topics.match(sender.namespace, topic);
+    if (ears.length === 0) return;
+    const { subject, payload } = letter;
+    const acceptedAtMs = this.#init.clock.nowMs();
+    for (const ear of ears) {
+      ear({ topic, from: sender.principalId, subject, payload, acceptedAtMs });
+    }
+  }
+
+  #store(sender: Sender, letter: Letter, target: Target): void {
+    const { engine } = this.#init;
+    const receivers = this.#durableReceivers(sender, letter, target);
+    if (receivers.size === 0) engine.answer(sender, letter, NOBODY);
+    else if (receivers.size > FANOUT_DURABLE_MAX) engine.answer(sender, letter, TOO_MANY);
+    else engine.postToMany(sender, letter, [...receivers]);
+  }
+
+  #durableReceivers(sender: Sender, letter: Letter, target: Target): Set<string> {
+    const { directory, agents, topics } = this.#init;
+    const { namespace } = sender;
+    const found = new Set<string>();
+    if (target.kind === "all") {
+      for (const agentId of agents.agentsOf(namespace)) found.add(agentId);
+      for (const { agentId } of directory.sessionsOf(namespace)) found.add(agentId);
+    } else {
+      const { subscriptions } = topics.match(namespace, target.name);
+      for (const { agentId } of this.#onePerGroup(sender, letter, subscriptions, "absent too")) {
+        found.add(agentId);
+      }
+    }
+    found.delete(sender.principalId);
+    for (const ancestor of letter.chain?.ancestors ?? []) found.delete(ancestor);
+    return found;
+  }
+
+  #copy(sender: Sender, letter: Letter, target: Target): void {
+    const { engine } = this.#init;
+    const receivers = this.#liveReceivers(sender, letter, target);
+    if (receivers.size === 0) engine.answer(sender, letter, NOBODY);
+    else if (receivers.size > FANOUT_MAX) engine.answer(sender, letter, TOO_MANY);
+    else if (letter.gather !== undefined) this.#gather(sender as Session, letter, receivers);
+    else this.#publish(sender, letter, receivers);
+  }
+
+  #liveReceivers(sender: Sender, letter: Letter, target: Target): Set<Session> {
+    const { directory, agents, topics } = this.#init;
+    const { namespace } = sender;
+    const found = new Set<Session>();
+    const add = (session: Session | undefined): void => {
+      if (session === undefined || session.over || session.agentId === sender.principalId) return;
+      if (!isAncestor(letter, session.agentId)) found.add(session);
+    };
+    if (target.kind === "all") for (const session of directory.sessionsOf(namespace)) add(session);
+    else if (target.kind === "capability") {
+      for (const id of agents.members(namespace, target.name)) add(directory.find(namespace, id));
+    } else {
+      const { subscriptions } = topics.match(namespace, target.name);
+      for (const { agentId } of this.#onePerGroup(sender, letter, subscriptions, "present")) {
+        add(directory.find(namespace, agentId));
+      }
+    }
+    return found;
+  }
+
+  /** Of each group the least loaded member; all who are in none. */
+  #onePerGroup(
+    sender: Sender,
+    letter: Letter,
+    subscriptions: readonly Subscription[],
+    who: "present" | "absent too",
+  ): Subscription[] {
+    if (subscriptions.every(({ group }) => group === "")) return [...subscriptions];
+    const groups = new Map<string, Subscription[]>();
+    const chosen: Subscription[] = [];
+    for (const subscription of subscriptions) {
+      const { group, pattern, agentId } = subscription;
+      if (agentId === sender.principalId || isAncestor(letter, agentId)) continue;
+      if (group === "") chosen.push(subscription);
+      else {
+        const key = `${group} ${pattern}`;
+        groups.set(key, [...(groups.get(key) ?? []), subscription]);
+      }
+    }
+    this.#turn += 1;
+    for (const members of groups.values()) {
+      const found = pickLeastLoaded(members, this.#turn, ({ agentId }) =>
+        this.#init.directory.find(sender.namespace, agentId),
+      );
+      const absent = who === "present" ? undefined : members.find(({ durable }) => durable);
+      const member = found?.member ?? absent;
+      if (member !== undefined) chosen.push(member);
+    }
+    return chosen;
+  }
+
+  #publish(sender: Sender, letter: Letter, receivers: ReadonlySet<Session>): void {
+    const { engine, clock } = this.#init;
+    const copies = new CopySender(sender);
+    const nowMs = clock.nowMs();
+    let taken = 0;
+    for (const receiver of receivers) {
+      if (engine.sendCopy(copies, letter, receiver, nowMs)) taken += 1;
+    }
+    const missed = receivers.size - taken;
+    const counts = { receivers: taken, missed };
+    if (taken > 0) engine.answer(sender, letter, { outcome: "queued", text: "", ...counts });
+    else engine.answer(sender, letter, { ...ALL_FULL, ...counts });
+  }
+
+  #gather(asker: Session, letter: Letter, receivers: ReadonlySet<Session>): void {
+    const { engine, clock } = this.#init;
+    if (letter.gather === undefined) return;
+    const { messageId } = letter;
+    const gathering = new Gathering({
+      asker,
+      messageId,
+      terms: letter.gather,
+      onOver: (over, verdict) => {
+        asker.unsettled.delete(messageId);
+        engine.withdraw(over);
+        engine.answer(asker, letter, { ...verdict, ...over.counts });
+      },
+    });
+    asker.unsettled.set(messageId, gathering);
+    const nowMs = clock.nowMs();
+    for (const receiver of receivers) {
+      gathering.asked(engine.sendCopy(gathering, letter, receiver, nowMs));
+    }
+    gathering.complete();
+  }
+}
+
+const LOOP: Verdict = { outcome: "loop", text: "the receiver is among those who caused it" };
+const NOBODY: Verdict = { outcome: "no_such_agent", text: "nobody receives what is sent there" };
+const NOBODY_CAN: Verdict = {
+  outcome: "no_such_agent",
+  text: "no agent with this capability can take it",
+};
+const TOO_MANY: Verdict = refused("FANOUT_LIMIT", "it would go to more receivers than may be");
+const ALL_FULL: Verdict = {
+  outcome: "overloaded",
+  text: "every receiver's queue is full",
+  retryAfterMs: 100,
+};

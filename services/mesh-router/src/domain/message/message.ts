@@ -1,0 +1,168 @@
+/** One message on its way. */
+
+import { ITEM_OVERHEAD_BYTES } from "../limits.ts";
+import type { MailDelivery, MailTerms } from "../mail/mail.ts";
+import type { Breaker } from "./breaker.ts";
+import type { Chain, Letter, SendResult } from "./letter.ts";
+
+/** A message that was sent and has no outcome yet. */
+export type Unsettled = Message | Post | Gatherer;
+
+/** A request to many that has no outcome yet. */
+export interface Gatherer {
+  readonly kind: "gathering";
+  /** Its asker does not wait any more. */
+  cancel(): void;
+}
+
+/** What an agent's stream carries. */
+export type Deliverable = Message | MailDelivery;
+
+/** Where a message is going. */
+export interface Receiver {
+  /** Messages that wait for credit, oldest first. */
+  readonly inbox: Set<Message>;
+  /** Messages on its stream or taken in, by delivery id, until their outcome. */
+  readonly delivered: Map<string, Message>;
+  readonly breaker: Breaker;
+  /** Nobody waits for the reply to a delivery any more. */
+  cancelDelivery(deliveryId: string): void;
+}
+
+/** Whoever sent a message and learns its outcome. Its identity comes from its token. */
+export interface Sender {
+  readonly namespace: string;
+  readonly principalId: string;
+  /** True when it sends copies of one message. */
+  readonly many?: boolean;
+  /** What it sent that has no outcome yet, by its message id. */
+  readonly unsettled: Map<string, Unsettled>;
+  /** The stream that it sends by: its durable messages follow each other while it is the same. */
+  readonly stream: object | undefined;
+  /** Takes the outcome of one of its messages. */
+  takeResult(result: SendResult): void;
+}
+
+/** queued: waits for the receiver's credit. sent: on the receiver's stream. taken: acknowledged, a reply is due.
+ * answered: the reply is on its way. over: it has its outcome. */
+export type MessagePhase = "queued" | "sent" | "taken" | "answered" | "over";
+
+interface MessageInit {
+  readonly deliveryId: string;
+  readonly letter: Letter;
+  readonly sender: Sender;
+  readonly receiver: Receiver;
+  readonly nowMs: number;
+  readonly expiresAtMs: number;
+  /** For a reply: the asker's message id. */
+  readonly inReplyTo: string;
+  /** For a reply: the request that it answers. */
+  readonly request?: Message | undefined;
+  readonly part?: number;
+}
+
+/** A message that the router has accepted. */
+export class Message {
+  readonly kind = "message";
+  readonly deliveryId: string;
+  readonly messageId: string;
+  readonly sender: Sender;
+  readonly receiver: Receiver;
+  readonly subject: Uint8Array;
+  readonly expectsReply: boolean;
+  /** The message id, chosen by the receiver, that this answers; empty when it is no reply. */
+  readonly inReplyTo: string;
+  readonly traceparent: Uint8Array;
+  readonly acceptedAtMs: number;
+  readonly expiresAtMs: number;
+  readonly sizeBytes: number;
+  /** Let go once the message is written. */
+  payload: Uint8Array | undefined;
+  phase: MessagePhase = "queued";
+  /** For a reply: the request that it answers. */
+  readonly request: Message | undefined;
+  readonly topic: string;
+  readonly chain: Chain | undefined;
+  /** For a part of a reply: counts from 1. */
+  readonly part: number;
+  readonly more: boolean;
+  /** For a request: parts of the reply so far. */
+  parts = 0;
+
+  constructor(init: MessageInit) {
+    const { letter } = init;
+    this.deliveryId = init.deliveryId;
+    this.messageId = letter.messageId;
+    this.sender = init.sender;
+    this.receiver = init.receiver;
+    this.request = init.request;
+    this.subject = letter.subject;
+    this.expectsReply = letter.expectsReply;
+    this.inReplyTo = init.inReplyTo;
+    this.traceparent = letter.traceparent;
+    this.acceptedAtMs = init.nowMs;
+    this.expiresAtMs = init.expiresAtMs;
+    this.topic = letter.target?.kind === "topic" ? letter.target.name : "";
+    this.chain = letter.chain;
+    this.part = init.part ?? 0;
+    this.more = letter.more === true;
+    this.payload = letter.payload;
+    this.sizeBytes = letter.payload.byteLength + ITEM_OVERHEAD_BYTES;
+  }
+
+  /** False once it has its outcome: it is not written any more. */
+  get isDue(): boolean {
+    return this.phase === "sent";
+  }
+
+  /** Its name among its sender's unsettled messages: those of a gathering have one message id. */
+  get unsettledKey(): string {
+    return this.sender.many === true ? this.deliveryId : this.messageId;
+  }
+}
+
+/** A durable message that waits for its commit. */
+export class Post {
+  readonly kind = "post";
+  readonly messageId: string;
+  readonly sender: Sender;
+  readonly toAgentIds: readonly string[];
+  /** True for a message to many: its outcome counts them. */
+  readonly many: boolean;
+  readonly terms: MailTerms;
+  readonly key: string;
+  readonly bodyHash: bigint;
+  readonly envelope: Uint8Array;
+  /** The sender's stream as it was sent. */
+  readonly stream: object | undefined;
+  readonly expiresAtMs: number;
+  readonly sizeBytes: number;
+  /** True once it has its outcome. */
+  over = false;
+
+  constructor(init: PostInit) {
+    const { letter, sender } = init;
+    this.messageId = letter.messageId;
+    this.sender = sender;
+    this.stream = sender.stream;
+    this.toAgentIds = init.toAgentIds;
+    this.many = letter.target !== undefined && letter.target.kind !== "capability";
+    this.terms = init.terms;
+    this.key = init.key;
+    this.bodyHash = init.bodyHash;
+    this.envelope = init.envelope;
+    this.expiresAtMs = init.expiresAtMs;
+    this.sizeBytes = init.envelope.byteLength + ITEM_OVERHEAD_BYTES;
+  }
+}
+
+interface PostInit {
+  readonly sender: Sender;
+  readonly letter: Letter;
+  readonly toAgentIds: readonly string[];
+  readonly terms: MailTerms;
+  readonly key: string;
+  readonly bodyHash: bigint;
+  readonly envelope: Uint8Array;
+  readonly expiresAtMs: number;
+}

@@ -1,0 +1,108 @@
+/** What the registry is told about agents: changes at once, everything from time to time. */
+import { PRESENCE_ENDED_MAX } from "../limits.ts";
+import type { Session } from "./session.ts";
+
+/** How an agent stands, in the registry's words. */
+export type PresenceState = "online" | "busy" | "draining" | "offline" | "lost";
+
+/** One agent's presence. */
+export interface Presence {
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly epoch: bigint;
+  readonly state: PresenceState;
+  readonly slots: number;
+  readonly busySlots: number;
+}
+
+const STATE_CODES: Readonly<Record<PresenceState, number>> = {
+  online: 0,
+  busy: 1,
+  draining: 2,
+  offline: 3,
+  lost: 4,
+};
+/** More than any number of slots. */
+const SLOTS_SPAN = 4_096;
+
+/** Describes a session for the registry. A detached one can take nothing new, like one that drains. */
+export function presenceStateOf(session: Session): PresenceState {
+  switch (session.state) {
+    case "connected":
+      return session.tasks.busy >= session.slots ? "busy" : "online";
+    case "draining":
+    case "detached":
+      return "draining";
+    case "closed":
+      return "offline";
+    case "lost":
+      return "lost";
+  }
+}
+
+function presenceOf(session: Session): Presence {
+  const { namespace, agentId, epoch, slots } = session;
+  const busySlots = Math.min(session.tasks.busy, slots);
+  return { namespace, agentId, epoch, slots, busySlots, state: presenceStateOf(session) };
+}
+
+/** Collects the sessions whose presence differs from what was last taken. */
+export class PresenceBoard {
+  readonly #changed = new Set<Session>();
+  readonly #last = new WeakMap<Session, number>();
+  readonly #onChange: () => void;
+
+  /** `onChange` is called when the board was empty and no longer is. */
+  constructor(onChange: () => void) {
+    this.#onChange = onChange;
+  }
+
+  /** Sessions that wait to be reported. */
+  get size(): number {
+    return this.#changed.size;
+  }
+
+  /** Looks at a session again. Cheap: it is called for every task that comes and goes. */
+  touch(session: Session): void {
+    if (this.#last.get(session) === fingerprint(session)) this.#changed.delete(session);
+    else this.#add(session);
+  }
+
+  /** Takes up to `max` changes. */
+  takeChanges(max: number): Session[] {
+    const taken: Session[] = [];
+    for (const session of this.#changed) {
+      if (taken.length >= max) break;
+      this.#changed.delete(session);
+      taken.push(session);
+    }
+    return taken;
+  }
+
+  /** Describes sessions as they are now and remembers that they were told. */
+  describe(sessions: readonly Session[]): Presence[] {
+    for (const session of sessions) this.#last.set(session, fingerprint(session));
+    return sessions.map(presenceOf);
+  }
+
+  /** The report did not arrive: the sessions are told again. The last word about an ended session is kept as well,
+   * up to a limit; beyond it the registry's own expiry says LOST. */
+  putBack(sessions: readonly Session[]): void {
+    for (const session of sessions) {
+      this.#last.delete(session);
+      if (session.over && this.#changed.size >= PRESENCE_ENDED_MAX) continue;
+      this.#changed.add(session);
+    }
+  }
+
+  #add(session: Session): void {
+    const wasEmpty = this.#changed.size === 0;
+    this.#changed.add(session);
+    if (wasEmpty) this.#onChange();
+  }
+}
+
+/** Busy slots alone are left to the refresh: they change with every task. */
+function fingerprint(session: Session): number {
+  return STATE_CODES[presenceStateOf(session)] * SLOTS_SPAN + session.slots;
+}

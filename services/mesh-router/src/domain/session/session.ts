@@ -1,0 +1,131 @@
+import type { NexusError } from "@nexus/shared";
+import { TaskTally } from "../dispatch/task-tally.ts";
+import { sessionTooSlow } from "../mesh-errors.ts";
+import { Breaker } from "../message/breaker.ts";
+import type { CarriedOrder, SessionName } from "../message/carried.ts";
+import type { SendResult } from "../message/letter.ts";
+import type { Deliverable, Message, Receiver, Sender, Unsettled } from "../message/message.ts";
+import { type DrainNotice, type Note, Outbox } from "../message/outbox.ts";
+import { isAttached, isOver, type SessionState } from "./session-state.ts";
+
+/** The stream that serves a session now. */
+export interface SessionStream {
+  /** Something waits in the outbox. */
+  wake(): void;
+  /** Ends the stream at once, with an error. */
+  fail(error: NexusError): void;
+  /** Ends the stream with OK once the outbox is empty. */
+  finish(): void;
+}
+
+/** What a session is made from. */
+export interface SessionInit extends SessionName {
+  readonly sessionId: string;
+  readonly resumeHash: Uint8Array;
+  readonly slots: number;
+  readonly nowMs: number;
+}
+
+/** One epoch of one agent: who it is, how it stands, and everything that waits for it.
+ *
+ * Holds state and puts items on the agent's stream; the rules are in session-lifecycle, dispatch-hub and
+ * message-engine. */
+export class Session implements SessionName, Sender, Receiver {
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly epoch: bigint;
+  readonly sessionId: string;
+  readonly resumeHash: Uint8Array;
+  /** Written by the lifecycle only, by the table. */
+  state: SessionState = "detached";
+  stream: SessionStream | undefined;
+  slots: number;
+  lastFrameAtMs: number;
+  /** When a detached session is given up. */
+  detachedUntilMs = 0;
+  /** True while its end is being stored: it can no longer be resumed here. */
+  ending = false;
+  /** True once an item found no room: the stream is ending for it. */
+  overflowed = false;
+  /** When the outbox was last seen empty or being read. */
+  readAtMs: number;
+  readonly outbox = new Outbox();
+  readonly tasks = new TaskTally();
+  /** Deliveries that the agent still grants. */
+  credit = 0;
+  readonly inbox = new Set<Message>();
+  readonly delivered = new Map<string, Message>();
+  readonly unsettled = new Map<string, Unsettled>();
+  readonly breaker = new Breaker();
+
+  constructor(init: SessionInit) {
+    this.namespace = init.namespace;
+    this.agentId = init.agentId;
+    this.epoch = init.epoch;
+    this.sessionId = init.sessionId;
+    this.resumeHash = init.resumeHash;
+    this.slots = init.slots;
+    this.lastFrameAtMs = init.nowMs;
+    this.readAtMs = init.nowMs;
+  }
+
+  get principalId(): string {
+    return this.agentId;
+  }
+
+  get over(): boolean {
+    return isOver(this.state);
+  }
+
+  get attached(): boolean {
+    return isAttached(this.state);
+  }
+
+  /** Puts an assignment on the stream; false when there is no room. */
+  offerAssignment(item: CarriedOrder): boolean {
+    const queued = this.outbox.pushAssignment(item);
+    if (queued) this.stream?.wake();
+    return queued;
+  }
+
+  pushCancel(item: CarriedOrder): void {
+    this.#pushed(this.outbox.pushCancel(item));
+  }
+
+  pushResult(item: Uint8Array): void {
+    this.#pushed(this.outbox.pushResult(item));
+  }
+
+  pushDelivery(delivery: Deliverable): void {
+    this.#pushed(this.outbox.pushDelivery(delivery));
+  }
+
+  /** Says something that is no item of work. */
+  pushNote(note: Note): void {
+    if (!this.over) this.#pushed(this.outbox.pushNote(note));
+  }
+
+  cancelDelivery(deliveryId: string): void {
+    this.pushNote({ kind: "cancel", deliveryId });
+  }
+
+  pushDrain(notice: DrainNotice): void {
+    this.outbox.setDrain(notice);
+    this.stream?.wake();
+  }
+
+  /** Queues the outcome of one of its own messages. */
+  takeResult(result: SendResult): void {
+    if (!this.over) this.#pushed(this.outbox.pushOutcome(result));
+  }
+
+  /** Items that cannot be refused end the stream of an agent that leaves no room for them. */
+  #pushed(queued: boolean): void {
+    if (queued) {
+      this.stream?.wake();
+      return;
+    }
+    this.overflowed = true;
+    this.stream?.fail(sessionTooSlow());
+  }
+}
