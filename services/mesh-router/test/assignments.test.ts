@@ -1,7 +1,8 @@
 import { SessionState } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture, type RunningRouter } from "./_helpers.ts";
+import { TestOrchestrator } from "./_orchestrator.ts";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
 
 let fixture: MeshFixture;
 let router: RunningRouter;
@@ -141,7 +142,6 @@ describe("task updates", () => {
 describe("DispatchService.Dispatch", () => {
   it("refuses agents, users and forged tokens", async () => {
     const open = async (token: string) => {
-      const { TestOrchestrator } = await import("./_helpers.ts");
       const orchestrator = new TestOrchestrator(router.channel, token);
       orchestrator.send({ orchestratorId: "x" });
       return orchestrator.peer.untilEnded();

@@ -1,7 +1,8 @@
 import { SessionState } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture, outcomeName } from "./_helpers.ts";
+import { outcomeName } from "./_agent.ts";
+import { MeshFixture } from "./_router.ts";
 
 let fixture: MeshFixture;
 

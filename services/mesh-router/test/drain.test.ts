@@ -1,7 +1,7 @@
 import { SessionState } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture } from "./_helpers.ts";
+import { MeshFixture } from "./_router.ts";
 
 let fixture: MeshFixture;
 

@@ -1,6 +1,7 @@
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture, outcomeName, type RunningRouter, type TestAgent } from "./_helpers.ts";
+import { outcomeName, type TestAgent } from "./_agent.ts";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
 
 let fixture: MeshFixture;
 let first: RunningRouter;

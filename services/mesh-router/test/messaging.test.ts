@@ -1,6 +1,6 @@
 import { DeliveryOutcome } from "@nexus/proto/mesh";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture, type RunningRouter } from "./_helpers.ts";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
 
 let fixture: MeshFixture;
 let router: RunningRouter;

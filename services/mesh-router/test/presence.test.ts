@@ -4,7 +4,7 @@ import { createSilentLogger, NexusError } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
 import { freePort, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture } from "./_helpers.ts";
+import { MeshFixture } from "./_router.ts";
 
 /** A registry that only takes presence in. */
 class PresenceSink {

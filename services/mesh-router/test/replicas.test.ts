@@ -1,12 +1,9 @@
 /** Several orchestrators on one router: whose updates, and whose slots. */
 import { waitFor } from "@nexus/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import {
-  MeshFixture,
-  type RunningRouter,
-  type TestAgent,
-  type TestOrchestrator,
-} from "./_helpers.ts";
+import type { TestAgent } from "./_agent.ts";
+import type { TestOrchestrator } from "./_orchestrator.ts";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
 
 let fixture: MeshFixture;
 let router: RunningRouter;
