@@ -247,7 +247,7 @@ export class Mailbox {
       throw new Unhandled(delivery.topic === "");
     }
     const message = toInbound(delivery);
-    const ctx = this.#context(delivery, new AbortController().signal);
+    const ctx = this.#context(delivery, () => new AbortController());
     await Promise.all(handlers.map(async (handler) => handler(message, ctx)));
   }
 
@@ -259,12 +259,13 @@ export class Mailbox {
       return;
     }
     const message = toInbound(delivery);
-    const abort = new AbortController();
-    const ctx = this.#context(delivery, abort.signal);
     if (!delivery.expectsReply) {
+      const ctx = this.#context(delivery, () => new AbortController());
       await Promise.all(handlers.map(async (handler) => handler(message, ctx)));
       return;
     }
+    const abort = new AbortController();
+    const ctx = this.#context(delivery, () => abort);
     const { deliveryId } = delivery;
     const expire = () =>
       abort.abort(messageError("deadline", "MESSAGE_EXPIRED", "Nobody waits any more."));
@@ -293,8 +294,16 @@ export class Mailbox {
     this.#outbound.reply(deliveryId, held?.body, false);
   }
 
-  #context(delivery: Delivery, signal: AbortSignal): MessageContext {
-    return { ...this.messenger(causeOf(delivery, Date.now())), signal };
+  /** The signal is made at first use: making one costs as much as all else that a plain message needs here. */
+  #context(delivery: Delivery, makeAbort: () => AbortController): MessageContext {
+    let abort: AbortController | undefined;
+    return {
+      ...this.messenger(causeOf(delivery, Date.now())),
+      get signal() {
+        abort ??= makeAbort();
+        return abort.signal;
+      },
+    };
   }
 }
 
