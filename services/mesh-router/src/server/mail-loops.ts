@@ -1,0 +1,79 @@
+import { createListener } from "@nexus/postgres";
+import { createMailWriter } from "../loops/mail-writer.ts";
+import { dailyTables, keepDays } from "../store/mail-partitions.ts";
+import { MAIL_CHANNEL } from "../store/mail-store.ts";
+import { SUBSCRIPTION_CHANNEL } from "../store/subscription-store.ts";
+import type { Mesh } from "./mesh.ts";
+import type { Parts } from "./parts.ts";
+import type { MeshStores } from "./stores.ts";
+
+/** Acknowledgements ride along with other commits; when there are none, they wait this long. */
+const MAIL_STEP_MS = 20;
+const MAIL_EXPIRY_INTERVAL_MS = 5_000;
+const MAIL_EXPIRY_BATCH = 500;
+const PARTITION_INTERVAL_MS = 600_000;
+
+/** Adds the loops around durable messages, and what hears of other replicas' commits. */
+export async function addMailLoops({
+  frame,
+  config,
+  mesh,
+  stores: { pool, mail },
+}: Omit<Parts, "clock"> & { readonly mesh: Mesh; readonly stores: MeshStores }): Promise<void> {
+  const { office, desk, events, wake } = mesh;
+  const days = dailyTables(config.deadMessagesKeptMs);
+  await frame.untilUp("partitions", () => keepDays(pool, days));
+  frame.loop({
+    name: "mail-partitions",
+    intervalMs: PARTITION_INTERVAL_MS,
+    step: () => keepDays(pool, days),
+  });
+  frame.loop({
+    name: "mail-expiry",
+    intervalMs: MAIL_EXPIRY_INTERVAL_MS,
+    step: async (signal) => {
+      desk.giveUpExpired();
+      while (!signal.aborted && (await mail.buryExpired(MAIL_EXPIRY_BATCH)) === MAIL_EXPIRY_BATCH);
+    },
+  });
+  // Acknowledgements of the last moment: without them they would be delivered once more.
+  frame.defer("mail", () => office.work());
+  const writer = frame.loop({
+    name: "mail-writer",
+    intervalMs: MAIL_STEP_MS,
+    step: createMailWriter({ office, events }),
+  });
+  wake.mail = () => writer.trigger();
+  addListener({ frame, config, mesh });
+}
+
+/** Hears what other replicas wrote. Notices may be missed while the connection is away, so then everything is read again. */
+function addListener({
+  frame,
+  config,
+  mesh,
+}: Pick<Parts, "frame" | "config"> & {
+  readonly mesh: Mesh;
+}): void {
+  const { desk, book, subscriptions, events } = mesh;
+  const onFailure = (error: unknown): void => events.subscriptionsFailed(error);
+  const listener = createListener({
+    url: config.databaseUrl,
+    channels: [MAIL_CHANNEL, SUBSCRIPTION_CHANNEL],
+    onNotify: (channel, notice) => {
+      if (channel === MAIL_CHANNEL) {
+        for (const id of notice.split(",")) desk.refreshById(BigInt(id));
+      } else {
+        const [namespace = "", agentId = ""] = notice.split("/");
+        subscriptions.refresh(namespace, agentId).catch(onFailure);
+      }
+    },
+    onReconnect: () => {
+      for (const { mailbox } of book.readers()) desk.refreshById(mailbox.mailboxId);
+      subscriptions.refreshAll().catch(onFailure);
+    },
+    logger: frame.logger,
+    applicationName: "nexus-mesh-router-listener",
+  });
+  frame.defer("listener", () => listener.close());
+}

@@ -1,0 +1,51 @@
+/** Opens what the router keeps in Postgres. */
+import { fileURLToPath } from "node:url";
+import { createPool, migrate, type Pool } from "@nexus/postgres";
+import type { ServiceFrame } from "@nexus/runtime";
+import type { MeshRouterConfig } from "../config.ts";
+import { createMailStore, type PostgresMailStore } from "../store/mail-store.ts";
+import { type ClosableSessionStore, createSessionStore } from "../store/session-store.ts";
+import {
+  type ClosableSubscriptionStore,
+  createSubscriptionStore,
+} from "../store/subscription-store.ts";
+import { type Parts, ROUTER_GRACE_LOST_AFTERS } from "./parts.ts";
+
+const SCHEMA = "mesh";
+const MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url));
+
+/** Everything that outlives the process. */
+export interface MeshStores {
+  readonly pool: Pool;
+  readonly sessions: ClosableSessionStore;
+  readonly mail: PostgresMailStore;
+  readonly subscriptions: ClosableSubscriptionStore;
+}
+
+/** Opens the pool, migrates, says that this replica lives, and creates the stores. */
+export async function openStores({ frame, config, clock, routerId }: Parts): Promise<MeshStores> {
+  const pool = await openPool(frame, config);
+  const routerGraceMs = config.lostAfterMs * ROUTER_GRACE_LOST_AFTERS;
+  const sessions = createSessionStore({ pool, routerId, routerGraceMs });
+  frame.defer("session store", () => sessions.close());
+  await frame.untilUp("router", () => sessions.renewRouter());
+  const mail = createMailStore({ pool, clock });
+  const subscriptions = createSubscriptionStore(pool);
+  frame.defer("subscriptions", () => subscriptions.close());
+  return { pool, sessions, mail, subscriptions };
+}
+
+async function openPool(frame: ServiceFrame, config: MeshRouterConfig): Promise<Pool> {
+  const pool = createPool({
+    url: config.databaseUrl,
+    max: config.databasePoolMax,
+    applicationName: "nexus-mesh-router",
+    schema: SCHEMA,
+    statementTimeoutMs: config.statementTimeoutMs,
+    logger: frame.logger,
+  });
+  frame.defer("postgres", () => pool.close());
+  frame.check("postgres", () => pool.query("SELECT 1"));
+  await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+  return pool;
+}
