@@ -2,7 +2,7 @@
  *
  * unit: beside the source and the repository's own checks; no database, no network.
  * integration: `<package>/test`; one embedded Postgres per run, a cloned database per file.
- * e2e: `test/e2e`, `test/faults` and the bench's program; whole stacks of processes, after everything else. A stack that
+ * e2e: `test/e2e`, `test/faults`, the command's and the bench's program; whole stacks of processes, after everything else. A stack that
  * starts uses one core or waits, so two files at a time.
  * bench: a short run of the whole bench, which uses all cores and has them to itself.
  */
@@ -14,6 +14,8 @@ import { LongFilesFirst } from "./scripts/long-files-first.ts";
 
 const root = import.meta.dirname;
 const PACKAGES = "{libs,services,apps,examples}/*";
+/** Tests beside a package that need all services. */
+const ON_A_STACK = "apps/cli/test/**/*.test.ts";
 const EXCLUDE = ["**/dist/**", "**/node_modules/**", "**/.nexus/**"];
 const TEST_TIMEOUT_MS = 30_000;
 const STACK_TIMEOUT_MS = 180_000;
@@ -54,6 +56,7 @@ export default defineConfig({
           name: "integration",
           isolate: false,
           include: [`${PACKAGES}/test/**/*.test.ts`],
+          exclude: [...EXCLUDE, ON_A_STACK],
           globalSetup: existsSync(databaseSetup) ? [databaseSetup] : [],
           maxWorkers: MAX_WORKERS,
           sequence: { groupOrder: 1 },
@@ -63,7 +66,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "e2e",
-          include: ["test/{e2e,faults}/**/*.test.ts", "bench/test/program.test.ts"],
+          include: ["test/{e2e,faults}/**/*.test.ts", ON_A_STACK, "bench/test/program.test.ts"],
           testTimeout: STACK_TIMEOUT_MS,
           hookTimeout: STACK_TIMEOUT_MS,
           maxWorkers: MAX_WORKERS,

@@ -1,12 +1,14 @@
 import type { NexusClient } from "@nexus/sdk";
 import type { OutputFormat } from "./output.ts";
 import type { GlobalFlags } from "./session.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** What a command gets to work with. */
 export interface CommandContext {
   readonly flags: GlobalFlags;
   readonly format: OutputFormat;
   readonly env: NodeJS.ProcessEnv;
+  readonly terminal: Terminal;
   /** Connects as the logged-in principal; closed after the command. */
   client(): NexusClient;
   /** Aborts on Ctrl-C. */

@@ -30,8 +30,8 @@ export async function readInput(
 ): Promise<Buffer> {
   const file = args.text("file");
   if (file !== undefined) return readWhole(file, options);
-  if (!process.stdin.isTTY) return readStandardInput(options, ctx.signal);
-  return Buffer.from(await askHidden(capitalised(options.what), ctx.signal));
+  if (!ctx.terminal.stdin.isTTY) return readStandardInput(ctx, options);
+  return Buffer.from(await askHidden(ctx, capitalised(options.what)));
 }
 
 /** Drops the newline that `echo` and editors put behind a value. */
@@ -41,15 +41,16 @@ export function withoutNewline(bytes: Buffer): Buffer {
 }
 
 /** Asks on the terminal without showing what is typed. */
-export async function askHidden(what: string, signal: AbortSignal): Promise<string> {
+export async function askHidden(ctx: CommandContext, what: string): Promise<string> {
+  const { stdin, stderr } = ctx.terminal;
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const prompt = createInterface({ input: process.stdin, output: silent, terminal: true });
-  process.stderr.write(`${what}: `);
+  const prompt = createInterface({ input: stdin, output: silent, terminal: true });
+  stderr.write(`${what}: `);
   try {
-    return await prompt.question("", { signal });
+    return await prompt.question("", { signal: ctx.signal });
   } finally {
     prompt.close();
-    process.stderr.write("\n");
+    stderr.write("\n");
   }
 }
 
@@ -64,13 +65,20 @@ function readWhole(file: string, options: InputOptions): Buffer {
   }
 }
 
-async function readStandardInput(options: InputOptions, signal: AbortSignal): Promise<Buffer> {
+/** Reads standard input to its end.
+ *
+ * Errors: USAGE when it is larger than it may be. */
+export async function readStandardInput(
+  { terminal, signal }: CommandContext,
+  options: InputOptions,
+): Promise<Buffer> {
+  const { stdin } = terminal;
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  const stop = () => process.stdin.destroy(new Error("interrupted"));
+  const stop = () => stdin.destroy(new Error("interrupted"));
   signal.addEventListener("abort", stop, { once: true });
   try {
-    for await (const chunk of process.stdin) {
+    for await (const chunk of stdin) {
       chunks.push(chunk as Buffer);
       sizeBytes += (chunk as Buffer).byteLength;
       if (sizeBytes > options.maxBytes) throw tooLarge(options);

@@ -2,4 +2,9 @@ import { run } from "./program.ts";
 
 const interrupted = new AbortController();
 process.once("SIGINT", () => interrupted.abort());
-process.exitCode = await run(process.argv.slice(2), process.env, interrupted.signal);
+process.exitCode = await run({
+  argv: process.argv.slice(2),
+  env: process.env,
+  terminal: process,
+  signal: interrupted.signal,
+});

@@ -2,6 +2,7 @@ import { type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf"
 import { type Duration, durationMs, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { NexusError } from "@nexus/shared";
 import Table from "cli-table3";
+import type { Terminal } from "./terminal.ts";
 import { usageError } from "./usage-error.ts";
 
 /** How results are written to standard output. */
@@ -13,23 +14,36 @@ export function parseFormat(text: string): OutputFormat {
   throw usageError(`--output is one of table, json, name, not "${text}".`);
 }
 
+/** Where output goes: a command's context has it. */
+interface Writing {
+  readonly terminal: Pick<Terminal, "stdout" | "stderr">;
+}
+
 /** Writes a line of data. */
-export function writeLine(text: string): void {
-  process.stdout.write(`${text}\n`);
+export function writeLine({ terminal }: Writing, text: string): void {
+  terminal.stdout.write(`${text}\n`);
 }
 
 /** Writes a part of a task's output as it is. */
-export function writeBytes(data: Uint8Array): void {
-  process.stdout.write(data);
+export function writeBytes({ terminal }: Writing, data: Uint8Array): void {
+  terminal.stdout.write(data);
 }
 
 /** Writes a message as protobuf JSON. */
-export function writeJson<D extends DescMessage>(schema: D, message: MessageShape<D>): void {
-  writeLine(JSON.stringify(toJson(schema, message), null, 2));
+export function writeJson<D extends DescMessage>(
+  out: Writing,
+  schema: D,
+  message: MessageShape<D>,
+): void {
+  writeLine(out, JSON.stringify(toJson(schema, message), null, 2));
 }
 
 /** Writes rows in aligned columns without a frame: easy to read, easy to cut. */
-export function writeTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+export function writeTable(
+  out: Writing,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): void {
   const table = new Table({
     head: head.map((title) => title.toUpperCase()),
     style: { head: [], border: [], "padding-left": 0, "padding-right": 2 },
@@ -37,24 +51,23 @@ export function writeTable(head: readonly string[], rows: readonly (readonly str
   });
   for (const row of rows) table.push([...row]);
   const lines = table.toString().split("\n");
-  writeLine(lines.map((line) => line.trimEnd()).join("\n"));
+  writeLine(out, lines.map((line) => line.trimEnd()).join("\n"));
 }
 
-/** Writes what went wrong to standard error: for people, or as JSON under `-o json`. */
-export function writeError(error: NexusError, format: OutputFormat): void {
-  const { reason, message, details } = error;
+/** Writes what went wrong to standard error: for people, or as one line of JSON under `-o json`. */
+export function writeError({ terminal }: Writing, error: NexusError, format: OutputFormat): void {
+  const { kind, reason, message, details } = error;
+  const hint = hintOf(error);
   if (format === "json") {
-    const violations = details.fieldViolations;
-    const body = { code: error.kind, reason, message, hint: hintOf(error), violations };
-    process.stderr.write(`${JSON.stringify({ error: body })}\n`);
+    const body = { code: kind, reason, message, hint, details };
+    terminal.stderr.write(`${JSON.stringify({ error: body })}\n`);
     return;
   }
-  process.stderr.write(`error: ${message} (${reason})\n`);
+  terminal.stderr.write(`error: ${message} (${reason})\n`);
   for (const { field, description } of details.fieldViolations ?? []) {
-    process.stderr.write(`  ${field}: ${description}\n`);
+    terminal.stderr.write(`  ${field}: ${description}\n`);
   }
-  const hint = hintOf(error);
-  if (hint !== undefined) process.stderr.write(`hint: ${hint}\n`);
+  if (hint !== undefined) terminal.stderr.write(`hint: ${hint}\n`);
 }
 
 function hintOf(error: NexusError): string | undefined {

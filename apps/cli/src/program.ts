@@ -1,40 +1,74 @@
 import type { NexusClient } from "@nexus/sdk";
 import { NEXUS_VERSION, NexusError } from "@nexus/shared";
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, Option, type OutputConfiguration } from "commander";
 import { CommandArguments, type CommandContext, type CommandSpec } from "./command.ts";
 import { COMMANDS, NOUNS } from "./command-table.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
-import { type OutputFormat, parseFormat, writeError } from "./output.ts";
+import { parseFormat, writeError } from "./output.ts";
 import { connect, type GlobalFlags } from "./session.ts";
+import type { Terminal } from "./terminal.ts";
 import { usageError } from "./usage-error.ts";
 
 const DEFAULT_TIMEOUT_S = 30;
 
+/** What one run of the command is given. Nothing of it is of the process: a test brings its own. */
+export interface Invocation {
+  /** The command line without the program. */
+  readonly argv: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly terminal: Terminal;
+  /** Aborts on Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
 /** Runs one command line and returns the exit code. Nothing here ends the process. */
-export async function run(
-  argv: readonly string[],
-  env: NodeJS.ProcessEnv,
-  signal: AbortSignal,
-): Promise<number> {
+export async function run(invocation: Invocation): Promise<number> {
+  const { terminal, signal } = invocation;
   let exitCode: number = EXIT.ok;
-  const program = createProgram(async (spec, args, flags) => {
-    exitCode = await runCommand({ spec, args, flags, env, signal });
+  /** Held back: it may have to be said as JSON. */
+  let parserSaid = "";
+  const program = createProgram({
+    output: {
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => {
+        parserSaid += text;
+      },
+    },
+    action: async (spec, args, flags) => {
+      exitCode = await runCommand({ spec, args, flags, ...invocation });
+    },
   });
   try {
-    await program.parseAsync([...argv], { from: "user" });
+    await program.parseAsync([...invocation.argv], { from: "user" });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    return report(error, "table", signal);
+    // What the parser got to read of it before it stopped.
+    const format = program.opts<{ output?: string }>().output === "json" ? "json" : "table";
+    if (!(error instanceof CommanderError)) return report(error, { terminal, signal, format });
+    if (error.exitCode === 0) return EXIT.ok;
+    if (format === "table") terminal.stderr.write(parserSaid);
+    else writeError({ terminal }, usageError(messageOf(error)), format);
+    return EXIT.usage;
   }
+}
+
+function messageOf({ code, message }: CommanderError): string {
+  if (code === "commander.help") return "There is no command here; --help lists them.";
+  return message.replace(/^error: /, "");
+}
+
+interface ProgramParts {
+  readonly output: OutputConfiguration;
+  readonly action: Action;
 }
 
 type Action = (spec: CommandSpec, args: CommandArguments, flags: GlobalFlags) => Promise<void>;
 
-function createProgram(action: Action): Command {
+function createProgram({ output, action }: ProgramParts): Command {
   const program = new Command("nexus")
     .description("Talk to a NEXUS gateway: log in, submit jobs, see the fleet.")
     .exitOverride()
+    .configureOutput(output)
     .showHelpAfterError("(add --help for usage)")
     .version(NEXUS_VERSION)
     .option("--gateway <host:port>", "where the gateway is; env NEXUS_GATEWAY")
@@ -106,21 +140,21 @@ function parseTimeout(text: string): number {
   throw usageError(`--timeout is a number of seconds, not "${text}".`);
 }
 
-interface Invocation {
+interface CommandRun extends Invocation {
   readonly spec: CommandSpec;
   readonly args: CommandArguments;
   readonly flags: GlobalFlags;
-  readonly env: NodeJS.ProcessEnv;
-  readonly signal: AbortSignal;
 }
 
-async function runCommand({ spec, args, flags, env, signal }: Invocation): Promise<number> {
+async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Promise<number> {
+  const { env, terminal, signal } = invocation;
   const format = parseFormat(flags.output);
   let client: NexusClient | undefined;
   const ctx: CommandContext = {
     flags,
     format,
     env,
+    terminal,
     signal,
     client: () => {
       client ??= connect(flags, env);
@@ -130,21 +164,25 @@ async function runCommand({ spec, args, flags, env, signal }: Invocation): Promi
   try {
     return await spec.run(ctx, args);
   } catch (error) {
-    return report(error, format, signal);
+    return report(error, ctx);
   } finally {
     client?.close();
   }
 }
 
-function report(error: unknown, format: OutputFormat, signal: AbortSignal): number {
+function report(
+  error: unknown,
+  { terminal, signal, format }: Pick<CommandContext, "terminal" | "signal" | "format">,
+): number {
   if (signal.aborted) return EXIT.interrupted;
   const known = NexusError.from(error);
   if (known === error) {
-    writeError(known, format);
+    writeError({ terminal }, known, format);
     return exitCodeOf(known.kind);
   }
   // A fault of the program itself: its text is all there is to go by.
   const message = error instanceof Error ? error.message : String(error);
-  writeError(new NexusError({ kind: "internal", reason: "UNEXPECTED", message }), format);
+  const fault = new NexusError({ kind: "internal", reason: "UNEXPECTED", message });
+  writeError({ terminal }, fault, format);
   return EXIT.unexpected;
 }

@@ -26,9 +26,10 @@ export const agentsListCommand: CommandSpec = {
       labels: args.pairs("label"),
       page: { pageSize: parseLimit(args.text("limit")) },
     });
-    if (ctx.format === "json") writeJson(ListAgentsResponseSchema, response);
-    else if (ctx.format === "name") for (const { agentId } of response.agents) writeLine(agentId);
-    else writeTable(AGENT_HEAD, response.agents.map(agentRow));
+    if (ctx.format === "json") writeJson(ctx, ListAgentsResponseSchema, response);
+    else if (ctx.format === "name")
+      for (const { agentId } of response.agents) writeLine(ctx, agentId);
+    else writeTable(ctx, AGENT_HEAD, response.agents.map(agentRow));
     return EXIT.ok;
   },
 };
@@ -42,11 +43,11 @@ export const agentsGetCommand: CommandSpec = {
     const response = await ctx.client().registry.getAgent({ agentId: args.at(0) });
     const { agent } = response;
     if (ctx.format === "json" || agent === undefined) {
-      writeJson(GetAgentResponseSchema, response);
+      writeJson(ctx, GetAgentResponseSchema, response);
       return EXIT.ok;
     }
-    writeTable(AGENT_HEAD, [agentRow(agent)]);
-    writeLine("");
+    writeTable(ctx, AGENT_HEAD, [agentRow(agent)]);
+    writeLine(ctx, "");
     const rows = agent.reputations.map((one) => [
       one.capability,
       one.score.toFixed(3),
@@ -55,7 +56,11 @@ export const agentsGetCommand: CommandSpec = {
       showDuration(one.meanLatency),
       one.lastCause || "-",
     ]);
-    writeTable(["capability", "score", "lower bound", "ok/failed", "latency", "last cause"], rows);
+    writeTable(
+      ctx,
+      ["capability", "score", "lower bound", "ok/failed", "latency", "last cause"],
+      rows,
+    );
     return EXIT.ok;
   },
 };
@@ -82,9 +87,9 @@ export const agentsDiscoverCommand: CommandSpec = {
       explain: args.isSet("explain"),
     });
     if (ctx.format === "json") {
-      writeJson(DiscoverAgentsResponseSchema, response);
+      writeJson(ctx, DiscoverAgentsResponseSchema, response);
     } else if (ctx.format === "name") {
-      for (const { agent } of response.candidates) writeLine(agent?.agentId ?? "");
+      for (const { agent } of response.candidates) writeLine(ctx, agent?.agentId ?? "");
     } else {
       const rows = response.candidates.map(({ agent, capability, score, factors }) => [
         agent?.agentId ?? "",
@@ -94,9 +99,9 @@ export const agentsDiscoverCommand: CommandSpec = {
           .map(([name, value]) => `${name} ${value.toFixed(2)}`)
           .join(", "),
       ]);
-      writeTable(["agent", "capability", "score", "factors"], rows);
+      writeTable(ctx, ["agent", "capability", "score", "factors"], rows);
       const others = response.rejections.map((one) => `not ${one.agentId}: ${one.message}`);
-      if (others.length > 0) writeLine(others.join("\n"));
+      if (others.length > 0) writeLine(ctx, others.join("\n"));
     }
     return EXIT.ok;
   },

@@ -20,7 +20,7 @@ export const caInitCommand: CommandSpec = {
     const { authorities } = await ctx.client().ca.getTrustBundle({});
     const [first] = authorities;
     if (first !== undefined) {
-      writeLine(`There is one already: ${first.caId}.`);
+      writeLine(ctx, `There is one already: ${first.caId}.`);
       return EXIT.ok;
     }
     return rotate(ctx);
@@ -42,9 +42,9 @@ export const caBundleCommand: CommandSpec = {
   example: "nexus ca bundle > ca.crt",
   run: async (ctx) => {
     const { trustBundlePem, authorities } = await ctx.client().ca.getTrustBundle({});
-    if (ctx.format === "table") process.stdout.write(trustBundlePem);
-    else if (ctx.format === "name") for (const { caId } of authorities) writeLine(caId);
-    else writeLine(JSON.stringify({ trustBundlePem, authorities: authorities.map(show) }));
+    if (ctx.format === "table") ctx.terminal.stdout.write(trustBundlePem);
+    else if (ctx.format === "name") for (const { caId } of authorities) writeLine(ctx, caId);
+    else writeLine(ctx, JSON.stringify({ trustBundlePem, authorities: authorities.map(show) }));
     return EXIT.ok;
   },
 };
@@ -64,7 +64,7 @@ export const caIssueCommand: CommandSpec = {
 
 async function rotate(ctx: CommandContext): Promise<number> {
   const { authority } = await ctx.client().ca.rotateCa({ requestId: randomUUID() });
-  writeLine(`${authority?.caId} signs from ${showTime(authority?.signTime)}.`);
+  writeLine(ctx, `${authority?.caId} signs from ${showTime(authority?.signTime)}.`);
   return EXIT.ok;
 }
 
@@ -92,7 +92,10 @@ async function issue(ctx: CommandContext, args: CommandArguments): Promise<numbe
     writeWhole(join(folder, "ca.crt"), issued.trustBundlePem);
     writeWhole(join(folder, "tls.key"), keyPem, KEY_MODE);
     writeWhole(join(folder, "tls.crt"), issued.certificatePem);
-    writeLine(`${folder} has a certificate of ${service} until ${showTime(issued.expireTime)}.`);
+    writeLine(
+      ctx,
+      `${folder} has a certificate of ${service} until ${showTime(issued.expireTime)}.`,
+    );
     return EXIT.ok;
   } finally {
     client.close();

@@ -38,9 +38,9 @@ export const deadLettersListCommand: CommandSpec = {
       page: { pageSize: parseLimit(args.text("limit")) },
     });
     if (ctx.format === "json") {
-      writeJson(ListDeadLettersResponseSchema, response);
+      writeJson(ctx, ListDeadLettersResponseSchema, response);
     } else if (ctx.format === "name") {
-      for (const { taskId } of response.deadLetters) writeLine(taskId);
+      for (const { taskId } of response.deadLetters) writeLine(ctx, taskId);
     } else {
       const rows = response.deadLetters.map((letter) => [
         letter.taskId,
@@ -53,6 +53,7 @@ export const deadLettersListCommand: CommandSpec = {
         letter.redrivenJobId || "-",
       ]);
       writeTable(
+        ctx,
         ["task", "key", "capability", "reason", "agent", "attempts", "failed", "redriven as"],
         rows,
       );
@@ -79,11 +80,11 @@ export const deadLettersRedriveCommand: CommandSpec = {
       ...toChoice(args),
     });
     if (ctx.format === "json") {
-      writeJson(RedriveDeadLettersResponseSchema, response);
+      writeJson(ctx, RedriveDeadLettersResponseSchema, response);
       return EXIT.ok;
     }
     if (ctx.format === "name") {
-      for (const { jobId } of response.redrives) writeLine(jobId);
+      for (const { jobId } of response.redrives) writeLine(ctx, jobId);
       return EXIT.ok;
     }
     const rows = response.redrives.map(({ taskId, jobId, earlier }) => [
@@ -91,8 +92,8 @@ export const deadLettersRedriveCommand: CommandSpec = {
       jobId,
       earlier ? "before" : "now",
     ]);
-    writeTable(["task", "job", "redriven"], rows);
-    if (response.more) writeLine("\nMore are left: run the command again.");
+    writeTable(ctx, ["task", "job", "redriven"], rows);
+    if (response.more) writeLine(ctx, "\nMore are left: run the command again.");
     return EXIT.ok;
   },
 };

@@ -17,16 +17,16 @@ export const jobsExplainCommand: CommandSpec = {
     const taskId = await resolveTask(ctx, args.at(0));
     const response = await ctx.client().jobs.explainTask({ taskId });
     if (ctx.format === "json") {
-      writeJson(ExplainTaskResponseSchema, response);
+      writeJson(ctx, ExplainTaskResponseSchema, response);
       return EXIT.ok;
     }
-    for (const attempt of response.attempts) writeAttempt(attempt);
+    for (const attempt of response.attempts) writeAttempt(ctx, attempt);
     if (response.now !== undefined) {
-      writeLine("now:");
-      writeDecision(response.now);
+      writeLine(ctx, "now:");
+      writeDecision(ctx, response.now);
     }
     if (response.attempts.length === 0 && response.now === undefined) {
-      writeLine("The task has not been routed yet: it waits for other tasks.");
+      writeLine(ctx, "The task has not been routed yet: it waits for other tasks.");
     }
     return EXIT.ok;
   },
@@ -47,25 +47,31 @@ async function resolveTask(ctx: CommandContext, text: string): Promise<string> {
   throw usageError(`The job ${jobId} has no task "${key}".`);
 }
 
-function writeAttempt(attempt: Attempt): void {
+function writeAttempt(ctx: CommandContext, attempt: Attempt): void {
   const failure = attempt.failure === undefined ? "" : `: ${attempt.failure.reason}`;
   const outcome = attempt.outcome || "RUNNING";
-  writeLine(`attempt ${attempt.attempt} on ${attempt.agentId} ${outcome}${failure}`);
-  if (attempt.decision !== undefined) writeDecision(attempt.decision);
+  writeLine(ctx, `attempt ${attempt.attempt} on ${attempt.agentId} ${outcome}${failure}`);
+  if (attempt.decision !== undefined) writeDecision(ctx, attempt.decision);
 }
 
-function writeDecision(decision: RoutingDecision): void {
+function writeDecision(ctx: CommandContext, decision: RoutingDecision): void {
   const factors = Object.entries(decision.factors).map(
     ([name, value]) => `${name} ${value.toFixed(2)}`,
   );
   const chosen = decision.agentId || "nobody";
   const share = decision.exploration ? ", by exploration" : "";
   writeLine(
+    ctx,
     `  ${chosen} of ${decision.eligible} eligible, score ${decision.score.toFixed(3)}${share}`,
   );
-  if (factors.length > 0) writeLine(`  ${factors.join(", ")}`);
+  if (factors.length > 0) writeLine(ctx, `  ${factors.join(", ")}`);
   if (decision.fallbackAgentId !== "") {
-    writeLine(`  next best: ${decision.fallbackAgentId}, ${decision.fallbackScore.toFixed(3)}`);
+    writeLine(
+      ctx,
+      `  next best: ${decision.fallbackAgentId}, ${decision.fallbackScore.toFixed(3)}`,
+    );
   }
-  for (const { agentId, reason } of decision.rejections) writeLine(`  not ${agentId}: ${reason}`);
+  for (const { agentId, reason } of decision.rejections) {
+    writeLine(ctx, `  not ${agentId}: ${reason}`);
+  }
 }

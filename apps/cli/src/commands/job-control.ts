@@ -19,7 +19,7 @@ export const jobsPauseCommand: CommandSpec = {
   run: async (ctx, args) => {
     const request = { requestId: randomUUID(), jobId: args.at(0) };
     const response = await ctx.client().jobs.pauseJob(request);
-    if (ctx.format === "json") writeJson(PauseJobResponseSchema, response);
+    if (ctx.format === "json") writeJson(ctx, PauseJobResponseSchema, response);
     else show(ctx, response.job);
     return EXIT.ok;
   },
@@ -33,7 +33,7 @@ export const jobsResumeCommand: CommandSpec = {
   run: async (ctx, args) => {
     const request = { requestId: randomUUID(), jobId: args.at(0) };
     const response = await ctx.client().jobs.resumeJob(request);
-    if (ctx.format === "json") writeJson(ResumeJobResponseSchema, response);
+    if (ctx.format === "json") writeJson(ctx, ResumeJobResponseSchema, response);
     else show(ctx, response.job);
     return EXIT.ok;
   },
@@ -47,7 +47,7 @@ export const jobsRetryCommand: CommandSpec = {
   run: async (ctx, args) => {
     const request = { requestId: randomUUID(), jobId: args.at(0) };
     const response = await ctx.client().jobs.retryJob(request);
-    if (ctx.format === "json") writeJson(RetryJobResponseSchema, response);
+    if (ctx.format === "json") writeJson(ctx, RetryJobResponseSchema, response);
     else show(ctx, response.job);
     return EXIT.ok;
   },
@@ -61,7 +61,7 @@ export const jobsReplayCommand: CommandSpec = {
   run: async (ctx, args) => {
     const request = { requestId: randomUUID(), jobId: args.at(0), taskKey: args.at(1) };
     const response = await ctx.client().jobs.replayJob(request);
-    if (ctx.format === "json") writeJson(ReplayJobResponseSchema, response);
+    if (ctx.format === "json") writeJson(ctx, ReplayJobResponseSchema, response);
     else show(ctx, response.job);
     return EXIT.ok;
   },
@@ -69,6 +69,6 @@ export const jobsReplayCommand: CommandSpec = {
 
 function show(ctx: CommandContext, job: Job | undefined): void {
   if (job === undefined) return;
-  if (ctx.format === "name") writeLine(job.jobId);
-  else writeTable(JOB_HEAD, [jobRow(job)]);
+  if (ctx.format === "name") writeLine(ctx, job.jobId);
+  else writeTable(ctx, JOB_HEAD, [jobRow(job)]);
 }

@@ -75,11 +75,11 @@ function exitOf(state: JobState): number | undefined {
 
 function print(ctx: CommandContext, event: JobEvent): void {
   if (ctx.format === "json") {
-    writeLine(JSON.stringify(toJson(JobEventSchema, event)));
+    writeLine(ctx, JSON.stringify(toJson(JobEventSchema, event)));
     return;
   }
   const line = describe(event);
-  if (line !== undefined && ctx.format === "table") writeLine(line);
+  if (line !== undefined && ctx.format === "table") writeLine(ctx, line);
 }
 
 function describe({ event }: JobEvent): string | undefined {

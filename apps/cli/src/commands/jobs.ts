@@ -53,11 +53,11 @@ async function submit(ctx: CommandContext, args: CommandArguments): Promise<numb
   });
   const jobId = response.job?.jobId ?? "";
   if (!args.isSet("wait")) {
-    if (ctx.format === "json") writeJson(SubmitJobResponseSchema, response);
-    else writeLine(jobId);
+    if (ctx.format === "json") writeJson(ctx, SubmitJobResponseSchema, response);
+    else writeLine(ctx, jobId);
     return EXIT.ok;
   }
-  if (ctx.format === "table") writeLine(jobId);
+  if (ctx.format === "table") writeLine(ctx, jobId);
   return watchJob(ctx, jobId);
 }
 
@@ -104,13 +104,15 @@ export const jobsGetCommand: CommandSpec = {
     const response = await jobs.getJob({ jobId: args.at(0) });
     const { job } = response;
     if (ctx.format !== "table" || job === undefined) {
-      if (ctx.format === "json") writeJson(GetJobResponseSchema, response);
-      else writeLine(job?.jobId ?? "");
+      if (ctx.format === "json") writeJson(ctx, GetJobResponseSchema, response);
+      else writeLine(ctx, job?.jobId ?? "");
       return EXIT.ok;
     }
-    writeTable(JOB_HEAD, [jobRow(job)]);
-    if (job.failure !== undefined) writeLine(`\n${job.failure.reason}: ${job.failure.message}`);
-    writeLine("");
+    writeTable(ctx, JOB_HEAD, [jobRow(job)]);
+    if (job.failure !== undefined) {
+      writeLine(ctx, `\n${job.failure.reason}: ${job.failure.message}`);
+    }
+    writeLine(ctx, "");
     const { tasks } = await jobs.listTasks({ jobId: job.jobId, page: { pageSize: 1_000 } });
     const rows = tasks.map((task) => [
       task.spec?.key ?? "",
@@ -121,11 +123,11 @@ export const jobsGetCommand: CommandSpec = {
       task.failure?.reason ?? "-",
       task.taskId,
     ]);
-    writeTable(["task", "state", "capability", "attempts", "agent", "failure", "id"], rows);
+    writeTable(ctx, ["task", "state", "capability", "attempts", "agent", "failure", "id"], rows);
     for (const [key, payload] of Object.entries(job.results)) {
       const value = fromPayload(payload);
-      writeLine(`\n${key}:`);
-      writeLine(typeof value === "string" ? value : JSON.stringify(value, null, 2));
+      writeLine(ctx, `\n${key}:`);
+      writeLine(ctx, typeof value === "string" ? value : JSON.stringify(value, null, 2));
     }
     return EXIT.ok;
   },
@@ -165,9 +167,9 @@ async function list(ctx: CommandContext, args: CommandArguments): Promise<number
     return { items: response.jobs, page: response.page };
   });
   const response = create(ListJobsResponseSchema, { jobs, page });
-  if (ctx.format === "json") writeJson(ListJobsResponseSchema, response);
-  else if (ctx.format === "name") for (const { jobId } of jobs) writeLine(jobId);
-  else writeTable(JOB_HEAD, jobs.map(jobRow));
+  if (ctx.format === "json") writeJson(ctx, ListJobsResponseSchema, response);
+  else if (ctx.format === "name") for (const { jobId } of jobs) writeLine(ctx, jobId);
+  else writeTable(ctx, JOB_HEAD, jobs.map(jobRow));
   return EXIT.ok;
 }
 
@@ -191,11 +193,12 @@ export const jobsCancelCommand: CommandSpec = {
       jobId: args.at(0),
       reason: args.text("reason") ?? "",
     });
-    if (ctx.format === "json") writeJson(CancelJobResponseSchema, response);
+    if (ctx.format === "json") writeJson(ctx, CancelJobResponseSchema, response);
     else if (response.job !== undefined) {
-      writeTable(JOB_HEAD, [jobRow(response.job)]);
+      writeTable(ctx, JOB_HEAD, [jobRow(response.job)]);
       const { neverStarted, betweenAttempts, toldToStop } = response;
       writeLine(
+        ctx,
         `\ncancelled: ${neverStarted} never started, ${betweenAttempts} between attempts, ${toldToStop} told to stop`,
       );
     }

@@ -65,9 +65,9 @@ export const keysListCommand: CommandSpec = {
   run: async (ctx, args) => {
     const page = { pageSize: parseLimit(args.text("limit")) };
     const response = await ctx.client().keys.listKeys({ page });
-    if (ctx.format === "json") writeJson(ListKeysResponseSchema, response);
-    else if (ctx.format === "name") for (const { name } of response.keys) writeLine(name);
-    else writeKeys(response.keys);
+    if (ctx.format === "json") writeJson(ctx, ListKeysResponseSchema, response);
+    else if (ctx.format === "name") for (const { name } of response.keys) writeLine(ctx, name);
+    else writeKeys(ctx, response.keys);
     return EXIT.ok;
   },
 };
@@ -119,13 +119,14 @@ function requestFor(name: string) {
 
 function show(ctx: CommandContext, key: Key | undefined): number {
   if (key === undefined) throw new Error("The answer holds no key.");
-  if (ctx.format === "json") writeJson(GetKeyResponseSchema, create(GetKeyResponseSchema, { key }));
-  else if (ctx.format === "name") writeLine(key.name);
-  else writeKeys([key]);
+  if (ctx.format === "json") {
+    writeJson(ctx, GetKeyResponseSchema, create(GetKeyResponseSchema, { key }));
+  } else if (ctx.format === "name") writeLine(ctx, key.name);
+  else writeKeys(ctx, [key]);
   return EXIT.ok;
 }
 
-function writeKeys(keys: readonly Key[]): void {
+function writeKeys(ctx: CommandContext, keys: readonly Key[]): void {
   const rows = keys.map((key) => [
     key.name,
     showEnum(KeyType, key.type).replaceAll("_", "-"),
@@ -135,5 +136,5 @@ function writeKeys(keys: readonly Key[]): void {
     showTime(key.rotateTime),
     showTime(key.expireTime),
   ]);
-  writeTable(["key", "type", "state", "version", "decrypts from", "rotated", "expires"], rows);
+  writeTable(ctx, ["key", "type", "state", "version", "decrypts from", "rotated", "expires"], rows);
 }

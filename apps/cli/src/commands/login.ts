@@ -1,13 +1,15 @@
 import { readFileSync } from "node:fs";
 import { createClient } from "@nexus/sdk";
-import { DEFAULT_NAMESPACE, NexusError } from "@nexus/shared";
+import { DEFAULT_NAMESPACE, KiB, NexusError } from "@nexus/shared";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { askHidden } from "../input.ts";
+import { askHidden, readStandardInput, withoutNewline } from "../input.ts";
 import { showTime, writeLine } from "../output.ts";
 import { readProfile, removeProfile, writeProfile } from "../profile.ts";
 import { connect, gatewayOf, tlsOf, toProfile } from "../session.ts";
 import { usageError } from "../usage-error.ts";
+
+const PASSWORD_BYTES_MAX = 4 * KiB;
 
 /** Logs in and keeps the tokens. */
 export const loginCommand: CommandSpec = {
@@ -43,7 +45,7 @@ async function login(ctx: CommandContext, args: CommandArguments): Promise<numbe
     if (tokens === undefined) throw new Error("The answer holds no tokens.");
     const at = tls === undefined ? { gateway } : { gateway, tls: true, ...tls };
     writeProfile(ctx.env, toProfile(at, tokens));
-    writeLine(`Logged in to ${gateway} as ${principalId} in namespace ${namespace}.`);
+    writeLine(ctx, `Logged in to ${gateway} as ${principalId} in namespace ${namespace}.`);
     return EXIT.ok;
   } finally {
     client.close();
@@ -73,11 +75,17 @@ function readCredentials(file: string): StoredCredentials {
 async function readPassword(ctx: CommandContext, args: CommandArguments): Promise<string> {
   const given = ctx.env["NEXUS_PASSWORD"];
   if (given !== undefined && given !== "") return given;
-  if (args.isSet("passwordStdin")) return readFileSync(0, "utf8").replace(/\r?\n$/, "");
-  if (!process.stdin.isTTY) {
+  if (args.isSet("passwordStdin")) {
+    const typed = await readStandardInput(ctx, {
+      what: "the password",
+      maxBytes: PASSWORD_BYTES_MAX,
+    });
+    return withoutNewline(typed).toString();
+  }
+  if (!ctx.terminal.stdin.isTTY) {
     throw usageError("There is no terminal to ask on: use --password-stdin or NEXUS_PASSWORD.");
   }
-  return askHidden("Password", ctx.signal);
+  return askHidden(ctx, "Password");
 }
 
 /** Ends the login everywhere. */
@@ -110,11 +118,14 @@ export const whoamiCommand: CommandSpec = {
     const { principal, expireTime } = await ctx.client().auth.whoAmI({});
     if (ctx.format === "json") {
       const { principalId = "", namespace = "", scopes = [] } = principal ?? {};
-      writeLine(JSON.stringify({ principalId, namespace, scopes, expires: showTime(expireTime) }));
+      writeLine(
+        ctx,
+        JSON.stringify({ principalId, namespace, scopes, expires: showTime(expireTime) }),
+      );
     } else {
-      writeLine(`${principal?.principalId} in namespace ${principal?.namespace}`);
-      writeLine(`scopes: ${principal?.scopes.join(" ")}`);
-      writeLine(`token ends: ${showTime(expireTime)}`);
+      writeLine(ctx, `${principal?.principalId} in namespace ${principal?.namespace}`);
+      writeLine(ctx, `scopes: ${principal?.scopes.join(" ")}`);
+      writeLine(ctx, `token ends: ${showTime(expireTime)}`);
     }
     return EXIT.ok;
   },

@@ -54,37 +54,37 @@ async function list(ctx: CommandContext, args: CommandArguments): Promise<void> 
     includeRedelivered: args.isSet("redelivered"),
     page: { pageSize: parseLimit(args.text("limit")) },
   });
-  if (ctx.format === "json") writeJson(ListDeadMessagesResponseSchema, response);
+  if (ctx.format === "json") writeJson(ctx, ListDeadMessagesResponseSchema, response);
   else if (ctx.format === "name") {
-    for (const { deadMessageId } of response.deadMessages) writeLine(deadMessageId);
-  } else writeTable(HEAD, response.deadMessages.map(toRow));
+    for (const { deadMessageId } of response.deadMessages) writeLine(ctx, deadMessageId);
+  } else writeTable(ctx, HEAD, response.deadMessages.map(toRow));
 }
 
 async function get(ctx: CommandContext, args: CommandArguments): Promise<void> {
   const response = await ctx.client().deadMessages.getDeadMessage({ deadMessageId: args.at(1) });
   const { deadMessage } = response;
   if (ctx.format === "json" || deadMessage === undefined) {
-    writeJson(GetDeadMessageResponseSchema, response);
+    writeJson(ctx, GetDeadMessageResponseSchema, response);
     return;
   }
-  writeTable(HEAD, [toRow(deadMessage)]);
-  writeLine(`\n${deadMessage.message}\n${showBody(deadMessage.payload)}`);
+  writeTable(ctx, HEAD, [toRow(deadMessage)]);
+  writeLine(ctx, `\n${deadMessage.message}\n${showBody(deadMessage.payload)}`);
 }
 
 async function redeliver(ctx: CommandContext, args: CommandArguments): Promise<void> {
   const requestId = args.text("requestId") ?? randomUUID();
   const request = { requestId, ...toChoice(args) };
   const response = await ctx.client().deadMessages.redeliverDeadMessages(request);
-  if (ctx.format === "json") writeJson(RedeliverDeadMessagesResponseSchema, response);
-  else for (const id of response.deadMessageIds) writeLine(id);
+  if (ctx.format === "json") writeJson(ctx, RedeliverDeadMessagesResponseSchema, response);
+  else for (const id of response.deadMessageIds) writeLine(ctx, id);
 }
 
 async function purge(ctx: CommandContext, args: CommandArguments): Promise<void> {
   const requestId = args.text("requestId") ?? randomUUID();
   const request = { requestId, ...toChoice(args) };
   const response = await ctx.client().deadMessages.purgeDeadMessages(request);
-  if (ctx.format === "json") writeJson(PurgeDeadMessagesResponseSchema, response);
-  else writeLine(String(response.purged));
+  if (ctx.format === "json") writeJson(ctx, PurgeDeadMessagesResponseSchema, response);
+  else writeLine(ctx, String(response.purged));
 }
 
 const HEAD = ["message", "to", "from", "sender's id", "subject", "reason", "attempts", "given up"];

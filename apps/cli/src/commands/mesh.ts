@@ -24,8 +24,9 @@ export const meshRoutesCommand: CommandSpec = {
     const response = await ctx.client().messaging.listRoutes({
       page: { pageSize: parseLimit(args.text("limit")) },
     });
-    if (ctx.format === "json") writeJson(ListRoutesResponseSchema, response);
-    else if (ctx.format === "name") for (const { agentId } of response.routes) writeLine(agentId);
+    if (ctx.format === "json") writeJson(ctx, ListRoutesResponseSchema, response);
+    else if (ctx.format === "name")
+      for (const { agentId } of response.routes) writeLine(ctx, agentId);
     else {
       const rows = response.routes.map((route) => [
         route.agentId,
@@ -38,7 +39,7 @@ export const meshRoutesCommand: CommandSpec = {
         route.subscriptions.join(", ") || "-",
       ]);
       const head = ["agent", "router", "epoch", "attached", "credit", "waiting", "mail", "topics"];
-      writeTable(head, rows);
+      writeTable(ctx, head, rows);
     }
     return EXIT.ok;
   },
@@ -68,7 +69,7 @@ export const meshSendCommand: CommandSpec = {
     });
     const { outcome } = response;
     if (ctx.format === "json" || outcome === undefined) {
-      writeJson(SendMessageResponseSchema, response);
+      writeJson(ctx, SendMessageResponseSchema, response);
     } else {
       const parts = [
         showEnum(DeliveryOutcome, outcome.outcome),
@@ -78,7 +79,7 @@ export const meshSendCommand: CommandSpec = {
         outcome.position > 0n ? `position ${outcome.position}` : "",
         outcome.duplicate ? "stored before" : "",
       ];
-      writeLine(parts.filter((part) => part !== "").join(", "));
+      writeLine(ctx, parts.filter((part) => part !== "").join(", "));
     }
     const { DELIVERED, QUEUED } = DeliveryOutcome;
     const isThrough = outcome?.outcome === DELIVERED || outcome?.outcome === QUEUED;
@@ -97,13 +98,13 @@ export const meshTailCommand: CommandSpec = {
     try {
       for await (const response of stream) {
         if (ctx.format === "json" && response.messages.length > 0) {
-          writeJson(TailTopicResponseSchema, response);
+          writeJson(ctx, TailTopicResponseSchema, response);
           continue;
         }
         for (const message of response.messages) {
-          writeLine(ctx.format === "name" ? message.topic : describe(message));
+          writeLine(ctx, ctx.format === "name" ? message.topic : describe(message));
         }
-        if (response.missed > 0n) writeLine(`... ${response.missed} missed`);
+        if (response.missed > 0n) writeLine(ctx, `... ${response.missed} missed`);
       }
     } catch (error) {
       if (!ctx.signal.aborted) throw error;

@@ -24,9 +24,9 @@ export const policiesListCommand: CommandSpec = {
     const page = { pageSize: parseLimit(args.text("limit")) };
     const response = await ctx.client().access.listPolicies({ page });
     if (ctx.format === "json") {
-      writeJson(ListPoliciesResponseSchema, response);
+      writeJson(ctx, ListPoliciesResponseSchema, response);
     } else if (ctx.format === "name") {
-      for (const { name } of response.policies) writeLine(name);
+      for (const { name } of response.policies) writeLine(ctx, name);
     } else {
       const rows = response.policies.map((policy) => [
         policy.name,
@@ -34,7 +34,7 @@ export const policiesListCommand: CommandSpec = {
         showTime(policy.updateTime),
         rulesOf(policy),
       ]);
-      writeTable(["policy", "for", "changed", "rules"], rows);
+      writeTable(ctx, ["policy", "for", "changed", "rules"], rows);
     }
     return EXIT.ok;
   },
@@ -74,7 +74,7 @@ export const policiesPutCommand: CommandSpec = {
       name: args.at(0),
     });
     if (policy !== undefined) {
-      writeLine(`Policy ${policy.name} for ${subjectsOf(policy)}: ${rulesOf(policy)}`);
+      writeLine(ctx, `Policy ${policy.name} for ${subjectsOf(policy)}: ${rulesOf(policy)}`);
     }
     return EXIT.ok;
   },
@@ -87,7 +87,7 @@ export const policiesDeleteCommand: CommandSpec = {
   example: "nexus policies delete no-prod",
   run: async (ctx, args) => {
     await ctx.client().access.deletePolicy({ requestId: randomUUID(), name: args.at(0) });
-    writeLine(`Deleted ${args.at(0)}.`);
+    writeLine(ctx, `Deleted ${args.at(0)}.`);
     return EXIT.ok;
   },
 };
@@ -104,8 +104,8 @@ export const policiesCheckCommand: CommandSpec = {
       resource: args.at(2),
     });
     const why = showEnum(DecisionReason, reason);
-    if (ctx.format === "json") writeLine(JSON.stringify({ allowed, reason: why, policy }));
-    else writeLine(`${allowed ? "yes" : "no"}: ${why}${policy === "" ? "" : ` by ${policy}`}`);
+    if (ctx.format === "json") writeLine(ctx, JSON.stringify({ allowed, reason: why, policy }));
+    else writeLine(ctx, `${allowed ? "yes" : "no"}: ${why}${policy === "" ? "" : ` by ${policy}`}`);
     return EXIT.ok;
   },
 };

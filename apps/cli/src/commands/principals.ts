@@ -31,10 +31,10 @@ export const principalsCreateCommand: CommandSpec = {
     });
     const { principal, clientSecret } = response;
     if (ctx.format === "json") {
-      writeLine(JSON.stringify({ principalId: principal?.principalId, clientSecret }));
+      writeLine(ctx, JSON.stringify({ principalId: principal?.principalId, clientSecret }));
     } else {
-      writeLine(`Created ${kind} ${principal?.principalId}: ${principal?.scopes.join(" ")}`);
-      if (clientSecret !== "") writeLine(`client secret (shown once): ${clientSecret}`);
+      writeLine(ctx, `Created ${kind} ${principal?.principalId}: ${principal?.scopes.join(" ")}`);
+      if (clientSecret !== "") writeLine(ctx, `client secret (shown once): ${clientSecret}`);
     }
     return EXIT.ok;
   },
@@ -50,9 +50,9 @@ export const principalsListCommand: CommandSpec = {
     const page = { pageSize: parseLimit(args.text("limit")) };
     const response = await ctx.client().principals.listPrincipals({ page });
     if (ctx.format === "json") {
-      writeJson(ListPrincipalsResponseSchema, response);
+      writeJson(ctx, ListPrincipalsResponseSchema, response);
     } else if (ctx.format === "name") {
-      for (const { principalId } of response.principals) writeLine(principalId);
+      for (const { principalId } of response.principals) writeLine(ctx, principalId);
     } else {
       const rows = response.principals.map((one) => [
         one.principalId,
@@ -61,7 +61,7 @@ export const principalsListCommand: CommandSpec = {
         showTime(one.createTime),
         one.scopes.join(" "),
       ]);
-      writeTable(["principal", "kind", "state", "created", "scopes"], rows);
+      writeTable(ctx, ["principal", "kind", "state", "created", "scopes"], rows);
     }
     return EXIT.ok;
   },
@@ -75,7 +75,7 @@ export const principalsDisableCommand: CommandSpec = {
   run: async (ctx, args) => {
     const request = { requestId: randomUUID(), principalId: args.at(0) };
     await ctx.client().principals.disablePrincipal(request);
-    writeLine(`Disabled ${args.at(0)}.`);
+    writeLine(ctx, `Disabled ${args.at(0)}.`);
     return EXIT.ok;
   },
 };

@@ -15,16 +15,16 @@ export const rolesListCommand: CommandSpec = {
     const page = { pageSize: parseLimit(args.text("limit")) };
     const response = await ctx.client().access.listRoles({ page });
     if (ctx.format === "json") {
-      writeJson(ListRolesResponseSchema, response);
+      writeJson(ctx, ListRolesResponseSchema, response);
     } else if (ctx.format === "name") {
-      for (const { name } of response.roles) writeLine(name);
+      for (const { name } of response.roles) writeLine(ctx, name);
     } else {
       const rows = response.roles.map((role) => [
         role.name,
         showTime(role.updateTime),
         role.scopes.join(" "),
       ]);
-      writeTable(["role", "changed", "scopes"], rows);
+      writeTable(ctx, ["role", "changed", "scopes"], rows);
     }
     return EXIT.ok;
   },
@@ -46,7 +46,7 @@ export const rolesPutCommand: CommandSpec = {
       description: args.text("description") ?? "",
       scopes: [...args.texts("scope")],
     });
-    writeLine(`Role ${role?.name}: ${role?.scopes.join(" ")}`);
+    writeLine(ctx, `Role ${role?.name}: ${role?.scopes.join(" ")}`);
     return EXIT.ok;
   },
 };
@@ -58,7 +58,7 @@ export const rolesDeleteCommand: CommandSpec = {
   example: "nexus roles delete reader",
   run: async (ctx, args) => {
     await ctx.client().access.deleteRole({ requestId: randomUUID(), name: args.at(0) });
-    writeLine(`Deleted ${args.at(0)}.`);
+    writeLine(ctx, `Deleted ${args.at(0)}.`);
     return EXIT.ok;
   },
 };
@@ -75,7 +75,7 @@ export const rolesAssignCommand: CommandSpec = {
       principalId: args.at(0),
       roles: [...args.texts("role")],
     });
-    writeLine(`Roles of ${principal?.principalId}: ${principal?.roles.join(" ")}`);
+    writeLine(ctx, `Roles of ${principal?.principalId}: ${principal?.roles.join(" ")}`);
     return EXIT.ok;
   },
 };

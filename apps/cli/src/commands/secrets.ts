@@ -51,9 +51,9 @@ export const secretsPutCommand: CommandSpec = {
       ...(expectedVersion === undefined ? {} : { expectedVersion }),
       ...(ttl === undefined ? {} : { ttl }),
     });
-    if (ctx.format === "json") writeJson(PutSecretResponseSchema, response);
-    else if (ctx.format === "name") writeLine(args.at(0));
-    else writeLine(`Stored version ${response.version?.version} of ${args.at(0)}.`);
+    if (ctx.format === "json") writeJson(ctx, PutSecretResponseSchema, response);
+    else if (ctx.format === "name") writeLine(ctx, args.at(0));
+    else writeLine(ctx, `Stored version ${response.version?.version} of ${args.at(0)}.`);
     return EXIT.ok;
   },
 };
@@ -68,12 +68,12 @@ export const secretsGetCommand: CommandSpec = {
     const version = parseCount("number", args.text("number"), 1) ?? 0;
     const response = await ctx.client().secrets.getSecret({ path: args.at(0), version });
     if (ctx.format === "json") {
-      writeJson(GetSecretResponseSchema, response);
+      writeJson(ctx, GetSecretResponseSchema, response);
       return EXIT.ok;
     }
-    writeBytes(response.value);
+    writeBytes(ctx, response.value);
     // A prompt behind the value, on its line, would be copied with it.
-    if (process.stdout.isTTY) writeLine("");
+    if (ctx.terminal.stdout.isTTY) writeLine(ctx, "");
     return EXIT.ok;
   },
 };
@@ -88,9 +88,9 @@ export const secretsListCommand: CommandSpec = {
     const page = { pageSize: parseLimit(args.text("limit")) };
     const response = await ctx.client().secrets.listSecrets({ prefix: args.at(0), page });
     if (ctx.format === "json") {
-      writeJson(ListSecretsResponseSchema, response);
+      writeJson(ctx, ListSecretsResponseSchema, response);
     } else if (ctx.format === "name") {
-      for (const { path } of response.secrets) writeLine(path);
+      for (const { path } of response.secrets) writeLine(ctx, path);
     } else {
       const rows = response.secrets.map((secret) => [
         secret.path,
@@ -101,7 +101,7 @@ export const secretsListCommand: CommandSpec = {
           .map(([key, value]) => `${key}=${value}`)
           .join(" "),
       ]);
-      writeTable(["path", "version", "changed", "requires", "labels"], rows);
+      writeTable(ctx, ["path", "version", "changed", "requires", "labels"], rows);
     }
     return EXIT.ok;
   },
@@ -116,8 +116,8 @@ export const secretsVersionsCommand: CommandSpec = {
   run: async (ctx, args) => {
     const page = { pageSize: parseLimit(args.text("limit")) };
     const response = await ctx.client().secrets.listSecretVersions({ path: args.at(0), page });
-    if (ctx.format === "json") writeJson(ListSecretVersionsResponseSchema, response);
-    else writeVersions(response.versions);
+    if (ctx.format === "json") writeJson(ctx, ListSecretVersionsResponseSchema, response);
+    else writeVersions(ctx, response.versions);
     return EXIT.ok;
   },
 };
@@ -131,7 +131,7 @@ export const secretsDeleteCommand: CommandSpec = {
   run: async (ctx, args) => {
     const request = versionsRequest(args);
     const { versions } = await ctx.client().secrets.deleteSecretVersions(request);
-    writeVersions(versions);
+    writeVersions(ctx, versions);
     return EXIT.ok;
   },
 };
@@ -146,7 +146,7 @@ export const secretsUndeleteCommand: CommandSpec = {
     const request = versionsRequest(args);
     if (request.versions.length === 0) throw usageError("Say which: --number <n>.");
     const { versions } = await ctx.client().secrets.undeleteSecretVersions(request);
-    writeVersions(versions);
+    writeVersions(ctx, versions);
     return EXIT.ok;
   },
 };
@@ -165,9 +165,9 @@ export const secretsDestroyCommand: CommandSpec = {
     }
     if (args.isSet("all")) {
       await secrets.destroySecret({ requestId: randomUUID(), path: args.at(0) });
-      writeLine(`Destroyed ${args.at(0)}.`);
+      writeLine(ctx, `Destroyed ${args.at(0)}.`);
     } else {
-      writeVersions((await secrets.destroySecretVersions(request)).versions);
+      writeVersions(ctx, (await secrets.destroySecretVersions(request)).versions);
     }
     return EXIT.ok;
   },
@@ -184,7 +184,7 @@ function versionsRequest(args: CommandArguments) {
   return { requestId: randomUUID(), path: args.at(0), versions };
 }
 
-function writeVersions(versions: readonly SecretVersion[]): void {
+function writeVersions(ctx: CommandContext, versions: readonly SecretVersion[]): void {
   const rows = versions.map((one) => [
     String(one.version),
     showEnum(SecretVersionState, one.state),
@@ -193,5 +193,5 @@ function writeVersions(versions: readonly SecretVersion[]): void {
     showTime(one.createTime),
     showTime(one.expireTime),
   ]);
-  writeTable(["version", "state", "bytes", "by", "created", "expires"], rows);
+  writeTable(ctx, ["version", "state", "bytes", "by", "created", "expires"], rows);
 }

@@ -11,9 +11,9 @@ export const statusCommand: CommandSpec = {
   run: async (ctx) => {
     const response = await ctx.client().status.getStatus({});
     if (ctx.format === "json") {
-      writeJson(GetStatusResponseSchema, response);
+      writeJson(ctx, GetStatusResponseSchema, response);
     } else if (ctx.format === "name") {
-      for (const { name } of response.services) writeLine(name);
+      for (const { name } of response.services) writeLine(ctx, name);
     } else {
       const rows = response.services.map((service) => [
         service.name,
@@ -21,7 +21,7 @@ export const statusCommand: CommandSpec = {
         showDuration(service.latency),
         service.message,
       ]);
-      writeTable(["service", "health", "latency", ""], rows);
+      writeTable(ctx, ["service", "health", "latency", ""], rows);
     }
     const whole = response.services.every(({ health }) => health === ServiceHealth.SERVING);
     return whole ? EXIT.ok : EXIT.unavailable;

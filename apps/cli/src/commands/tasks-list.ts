@@ -47,9 +47,9 @@ async function list(ctx: CommandContext, args: CommandArguments): Promise<number
     return { items: response.tasks, page: response.page };
   });
   const response = create(SearchTasksResponseSchema, { tasks, page });
-  if (ctx.format === "json") writeJson(SearchTasksResponseSchema, response);
-  else if (ctx.format === "name") for (const { taskId } of tasks) writeLine(taskId);
-  else writeTable(HEAD, tasks.map(toRow));
+  if (ctx.format === "json") writeJson(ctx, SearchTasksResponseSchema, response);
+  else if (ctx.format === "name") for (const { taskId } of tasks) writeLine(ctx, taskId);
+  else writeTable(ctx, HEAD, tasks.map(toRow));
   return EXIT.ok;
 }
 

@@ -19,16 +19,16 @@ export const tasksGetCommand: CommandSpec = {
   run: async (ctx, args) => {
     const response = await ctx.client().jobs.getTask({ taskId: args.at(0) });
     const { task } = response;
-    if (ctx.format === "json") writeJson(GetTaskResponseSchema, response);
-    else if (ctx.format === "name") writeLine(task?.taskId ?? "");
-    else if (task !== undefined) show(task);
+    if (ctx.format === "json") writeJson(ctx, GetTaskResponseSchema, response);
+    else if (ctx.format === "name") writeLine(ctx, task?.taskId ?? "");
+    else if (task !== undefined) show(ctx, task);
     return EXIT.ok;
   },
 };
 
-function show(task: Task): void {
+function show(ctx: CommandContext, task: Task): void {
   const head = ["task", "state", "capability", "attempts", "agent", "progress", "created", "ended"];
-  writeTable(head, [
+  writeTable(ctx, head, [
     [
       task.spec?.key ?? "",
       showEnum(TaskState, task.state),
@@ -40,11 +40,13 @@ function show(task: Task): void {
       showTime(task.endTime),
     ],
   ]);
-  if (task.failure !== undefined) writeLine(`\n${task.failure.reason}: ${task.failure.message}`);
+  if (task.failure !== undefined) {
+    writeLine(ctx, `\n${task.failure.reason}: ${task.failure.message}`);
+  }
   if (task.output === undefined) return;
   const value = fromPayload(task.output);
-  writeLine("");
-  writeLine(typeof value === "string" ? value : JSON.stringify(value, null, 2));
+  writeLine(ctx, "");
+  writeLine(ctx, typeof value === "string" ? value : JSON.stringify(value, null, 2));
 }
 
 /** Follows one task. */
@@ -65,12 +67,12 @@ export const tasksWatchCommand: CommandSpec = {
 /** Chunks go out as they are, so that they can be piped; what is said about them goes to the other stream. */
 function print(ctx: CommandContext, stream: TaskStreamEvent): void {
   if (ctx.format === "json") {
-    writeLine(JSON.stringify(toJson(TaskStreamEventSchema, stream)));
+    writeLine(ctx, JSON.stringify(toJson(TaskStreamEventSchema, stream)));
     return;
   }
   const { event } = stream;
-  if (event.case === "chunk") writeBytes(event.value.data);
-  else if (ctx.format === "table") note(describe(stream));
+  if (event.case === "chunk") writeBytes(ctx, event.value.data);
+  else if (ctx.format === "table") note(ctx, describe(stream));
 }
 
 function describe({ event }: TaskStreamEvent): string {
@@ -95,6 +97,6 @@ function describe({ event }: TaskStreamEvent): string {
   }
 }
 
-function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+function note(ctx: CommandContext, text: string): void {
+  ctx.terminal.stderr.write(`${text}\n`);
 }

@@ -38,7 +38,7 @@ export const tokensRevokeCommand: CommandSpec = {
     const { revokeTime } = await ctx
       .client()
       .auth.revokeTokens({ requestId: randomUUID(), target });
-    writeLine(`Revoked at ${showTime(revokeTime)}.`);
+    writeLine(ctx, `Revoked at ${showTime(revokeTime)}.`);
     return EXIT.ok;
   },
 };
@@ -49,21 +49,21 @@ export const tokensIntrospectCommand: CommandSpec = {
   about: "Say whether a token, read from standard input, is good now, and what it says",
   example: "nexus tokens introspect < token.txt",
   run: async (ctx) => {
-    const token = (await text(process.stdin)).trim();
+    const token = (await text(ctx.terminal.stdin)).trim();
     if (token === "") throw usageError("Write the token to standard input.");
     const answer = await ctx.client().auth.introspectToken({ token });
     if (ctx.format === "json") {
-      writeJson(IntrospectTokenResponseSchema, answer);
+      writeJson(ctx, IntrospectTokenResponseSchema, answer);
       return EXIT.ok;
     }
     const { active, tokenUse, principal, deniedScopes, limitedScopes, expireTime } = answer;
-    writeLine(active ? `active: ${showEnum(TokenUse, tokenUse)} token` : "not active");
+    writeLine(ctx, active ? `active: ${showEnum(TokenUse, tokenUse)} token` : "not active");
     if (!active) return EXIT.ok;
-    writeLine(`${principal?.principalId} in namespace ${principal?.namespace}`);
-    writeLine(`scopes: ${principal?.scopes.join(" ")}`);
-    if (limitedScopes.length > 0) writeLine(`on some resources: ${limitedScopes.join(" ")}`);
-    if (deniedScopes.length > 0) writeLine(`denied: ${deniedScopes.join(" ")}`);
-    writeLine(`ends: ${showTime(expireTime)}`);
+    writeLine(ctx, `${principal?.principalId} in namespace ${principal?.namespace}`);
+    writeLine(ctx, `scopes: ${principal?.scopes.join(" ")}`);
+    if (limitedScopes.length > 0) writeLine(ctx, `on some resources: ${limitedScopes.join(" ")}`);
+    if (deniedScopes.length > 0) writeLine(ctx, `denied: ${deniedScopes.join(" ")}`);
+    writeLine(ctx, `ends: ${showTime(expireTime)}`);
     return EXIT.ok;
   },
 };

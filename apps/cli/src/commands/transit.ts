@@ -46,8 +46,8 @@ export const transitDecryptCommand: CommandSpec = {
     const context = contextOf(args);
     const request = { keyName: args.at(0), ciphertext: await readText(ctx, args), context };
     const response = await ctx.client().transit.decrypt(request);
-    if (ctx.format === "json") writeJson(DecryptResponseSchema, response);
-    else writeBytes(response.plaintext);
+    if (ctx.format === "json") writeJson(ctx, DecryptResponseSchema, response);
+    else writeBytes(ctx, response.plaintext);
     return EXIT.ok;
   },
 };
@@ -120,7 +120,7 @@ function writeText<D extends DescMessage>(
   response: MessageShape<D>,
   text: string,
 ): number {
-  if (ctx.format === "json") writeJson(schema, response);
-  else writeLine(text);
+  if (ctx.format === "json") writeJson(ctx, schema, response);
+  else writeLine(ctx, text);
   return EXIT.ok;
 }

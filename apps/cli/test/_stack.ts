@@ -1,0 +1,68 @@
+/** A whole stack, and the command run against it inside the test's own process: as a user's, but for its start. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Stack, startStack } from "@nexus/devkit";
+import { type AgentBuilder, createAgent, createClient, type NexusClient } from "@nexus/sdk";
+import { createSilentLogger } from "@nexus/shared";
+import { run } from "../src/program.ts";
+import { createFakeTerminal } from "../src/terminal.fake.ts";
+
+/** How a command ended. */
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A stack with a folder for one user's profile. */
+export class CommandStack implements AsyncDisposable {
+  readonly stack: Stack;
+  readonly admin: NexusClient;
+  /** Where the profile is, and files for commands to read may be. */
+  readonly home: string;
+
+  private constructor(stack: Stack, home: string) {
+    const { namespace, user: principalId, password } = stack.admin;
+    const credentials = { kind: "password" as const, namespace, principalId, password };
+    this.stack = stack;
+    this.home = home;
+    this.admin = createClient({ gateway: stack.info.gateway, credentials });
+  }
+
+  static async start(): Promise<CommandStack> {
+    const home = mkdtempSync(join(tmpdir(), "nexus-home-"));
+    const dataDir = join(home, "data");
+    return new CommandStack(await startStack({ dataDir, portBase: "free", durable: false }), home);
+  }
+
+  /** Runs one command line. */
+  readonly nexus = (...argv: string[]): Promise<Outcome> => this.nexusWith("", ...argv);
+
+  /** Runs one command line with something on its standard input. */
+  async nexusWith(input: string, ...argv: string[]): Promise<Outcome> {
+    return this.interruptible(new AbortController().signal, argv, input);
+  }
+
+  /** Runs one command line until it ends or is interrupted. */
+  async interruptible(signal: AbortSignal, argv: readonly string[], input = ""): Promise<Outcome> {
+    const { terminal, stdout, stderr } = createFakeTerminal(input);
+    const env = { NEXUS_CONFIG_DIR: this.home, NEXUS_GATEWAY: this.stack.info.gateway };
+    const code = await run({ argv, env, terminal, signal });
+    return { code, stdout: stdout(), stderr: stderr() };
+  }
+
+  /** An agent to give capabilities to; the command makes its identity. */
+  async agent(agentId: string): Promise<AgentBuilder> {
+    const { stdout } = await this.nexus("principals", "create", agentId, "-o", "json");
+    const { clientSecret } = JSON.parse(stdout) as { clientSecret: string };
+    const { gateway } = this.stack.info;
+    return createAgent({ agentId, clientSecret, gateway, logger: createSilentLogger() });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.admin.close();
+    await this.stack.stop();
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}
