@@ -27,9 +27,9 @@ export const agentsListCommand: CommandSpec = {
       page: { pageSize: parseLimit(args.text("limit")) },
     });
     if (ctx.format === "json") writeJson(ctx, ListAgentsResponseSchema, response);
-    else if (ctx.format === "name")
+    else if (ctx.format === "name") {
       for (const { agentId } of response.agents) writeLine(ctx, agentId);
-    else writeTable(ctx, AGENT_HEAD, response.agents.map(agentRow));
+    } else writeTable(ctx, AGENT_HEAD, response.agents.map(agentRow));
     return EXIT.ok;
   },
 };

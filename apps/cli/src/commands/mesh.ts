@@ -25,9 +25,9 @@ export const meshRoutesCommand: CommandSpec = {
       page: { pageSize: parseLimit(args.text("limit")) },
     });
     if (ctx.format === "json") writeJson(ctx, ListRoutesResponseSchema, response);
-    else if (ctx.format === "name")
+    else if (ctx.format === "name") {
       for (const { agentId } of response.routes) writeLine(ctx, agentId);
-    else {
+    } else {
       const rows = response.routes.map((route) => [
         route.agentId,
         route.routerId,
