@@ -1,5 +1,7 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
+import { auditExportCommand, auditListCommand, auditWatchCommand } from "./commands/audit.ts";
+import { auditVerifyCommand } from "./commands/audit-verify.ts";
 import { caBundleCommand, caInitCommand, caIssueCommand, caRotateCommand } from "./commands/ca.ts";
 import { deadLettersListCommand, deadLettersRedriveCommand } from "./commands/dead-letters.ts";
 import { jobsExplainCommand } from "./commands/explain.ts";
@@ -130,6 +132,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   caRotateCommand,
   caBundleCommand,
   caIssueCommand,
+  auditListCommand,
+  auditWatchCommand,
+  auditExportCommand,
+  auditVerifyCommand,
 ];
 
 /** What each noun is, for the help of its group. */
@@ -147,4 +153,5 @@ export const NOUNS: Readonly<Record<string, string>> = {
   policies: "Allow and deny, on resources too",
   tokens: "Take tokens back, and ask about them",
   ca: "Administer the certificates of services",
+  audit: "Read the audit log, and prove it",
 };

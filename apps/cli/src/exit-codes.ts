@@ -9,7 +9,7 @@ export const EXIT = {
   denied: 4,
   unavailable: 5,
   conflict: 6,
-  /** The answer is no: a job that failed under --wait, a signature that is not the key's. */
+  /** The answer is no: a job that failed under --wait, a signature that is not the key's, an audit log that was changed. */
   awaitedFailed: 7,
   interrupted: 130,
 } as const;

@@ -12,6 +12,7 @@ export {
 export {
   cosignedAt,
   cosignNote,
+  ed25519FromSeed,
   formatNoteKey,
   isSignedBy,
   type NoteKey,

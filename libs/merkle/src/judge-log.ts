@@ -55,6 +55,8 @@ export class LogJudge {
   readonly #leaves = new Frontier();
   #hashes: Frontier | undefined;
   #firstDifference: number | undefined;
+  /** The first place that was left out. */
+  #gap: number | undefined;
 
   constructor(checkpoints: readonly TrustedCheckpoint[]) {
     // The log's own come first: when another one of the same size differs, the leaves are not what is wrong.
@@ -71,10 +73,15 @@ export class LogJudge {
   /** Takes the next leaf. */
   add({ index, leaf, ownIndex = index, storedHash }: LoggedLeaf): void {
     if (this.isDecided) return;
+    if (this.#gap !== undefined) {
+      // What seemed to be gone stands further behind.
+      if (index === this.#gap) this.#fail({ kind: "reordered", firstBadLeaf: this.#gap });
+      return;
+    }
     const expected = this.#leaves.size;
     if (index !== expected || ownIndex !== expected) {
-      const isGap = index > expected && ownIndex === index;
-      this.#fail({ kind: isGap ? "missing" : "reordered", firstBadLeaf: expected });
+      if (index > expected && ownIndex === index) this.#gap = expected;
+      else this.#fail({ kind: "reordered", firstBadLeaf: expected });
       return;
     }
     const hash = hashLeaf(leaf);
@@ -92,6 +99,9 @@ export class LogJudge {
   /** Ends the judgement after the last leaf. */
   finish(): LogVerdict {
     const leaves = this.#leaves.size;
+    if (this.#gap !== undefined && !this.isDecided) {
+      this.#fail({ kind: "missing", firstBadLeaf: this.#gap });
+    }
     const beyond = this.#checkpoints[this.#next];
     if (!this.isDecided && beyond !== undefined) {
       this.#fail({ kind: "truncated", firstBadLeaf: leaves, source: beyond.source });

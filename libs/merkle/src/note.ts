@@ -1,4 +1,11 @@
-import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  sign,
+  verify,
+} from "node:crypto";
 
 /** Signature types of signed notes. Source: C2SP signed-note, tlog-cosignature. */
 const ED25519 = 1;
@@ -9,6 +16,7 @@ const TIME_BYTES = 8;
 const PUBLIC_KEY_BYTES = 32;
 /** SubjectPublicKeyInfo around a raw Ed25519 key (RFC 8410). */
 const PUBLIC_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
+const PRIVATE_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
 const NAME = /^[^\s+]+$/u;
 
 /** A public key of a log or a witness, by the name it signs under. */
@@ -21,6 +29,16 @@ export interface NoteKey {
 /** A key that signs. */
 export interface NoteSigner extends NoteKey {
   readonly privateKey: KeyObject;
+}
+
+/** A private key from its 32 bytes (RFC 8410). */
+export function ed25519FromSeed(seed: Uint8Array): KeyObject {
+  const key = Buffer.concat([PRIVATE_PREFIX, seed]);
+  try {
+    return createPrivateKey({ key, format: "der", type: "pkcs8" });
+  } finally {
+    key.fill(0);
+  }
 }
 
 /** The raw public half of an Ed25519 key. */

@@ -1,5 +1,13 @@
 /** Settings of insight. */
-import { type ConfigOf, defineConfig, durationMs, serviceFields } from "@nexus/core";
+import {
+  bool,
+  type ConfigOf,
+  defineConfig,
+  durationMs,
+  secret,
+  serviceFields,
+  string,
+} from "@nexus/core";
 
 const DAY_MS = 86_400_000;
 
@@ -8,6 +16,32 @@ export const schema = defineConfig({
   service: "insight",
   fields: {
     ...serviceFields("insight", { grpcPort: 7405, opsPort: 9405 }),
+    auditWitness: bool({
+      env: "NEXUS_INSIGHT_AUDIT_WITNESS",
+      default: true,
+      about: "Whether insight holds the checkpoints of vault's audit log against each other.",
+    }),
+    auditLogKey: string({
+      env: "NEXUS_INSIGHT_AUDIT_LOG_KEY",
+      optional: true,
+      example: "nexus/audit-log+0a1b2c3d+AZ...",
+      about:
+        "The audit log's public key, as `nexus audit export` shows it. Not set: the first one seen counts from then on.",
+    }),
+    witnessName: string({
+      env: "NEXUS_INSIGHT_WITNESS_NAME",
+      default: "nexus/witness",
+      pattern: /^[^\s+]{1,128}$/u,
+      about: "Name under which insight cosigns, without spaces or `+`.",
+    }),
+    witnessKey: secret({
+      env: "NEXUS_INSIGHT_WITNESS_KEY",
+      optional: true,
+      min: 44,
+      example: "(32 random bytes in base64, e.g. from `openssl rand -base64 32`)",
+      about:
+        "Private key of the witness, the same for all replicas. Not set: one is made at the first start and kept in insight's schema.",
+    }),
     sampleRetentionMs: durationMs({
       env: "NEXUS_INSIGHT_SAMPLE_RETENTION_MS",
       default: 30 * DAY_MS,

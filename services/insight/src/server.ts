@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
 import { createPool, decodePageToken, encodePageToken, migrate, type Pool } from "@nexus/postgres";
-import { AnalyticsService, MetricsService } from "@nexus/proto/insight";
+import { AnalyticsService, MetricsService, WitnessService } from "@nexus/proto/insight";
 import {
   createServiceFrame,
   type RunningService,
@@ -16,6 +16,7 @@ import { createEvents } from "./events.ts";
 import { createHandlers } from "./handlers/index.ts";
 import { keepPartitions } from "./loops/retention-loops.ts";
 import { rollUpSamples } from "./loops/rollup-loop.ts";
+import { createWitness } from "./server/witness.ts";
 import { createPackStore } from "./store/pack-store.ts";
 import { createPerformanceStore } from "./store/performance-store.ts";
 import { createRollupStore } from "./store/rollup-store.ts";
@@ -32,7 +33,7 @@ export async function startServer(
   try {
     const pool = openPool(frame, config.current);
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
-    const events = createEvents(frame.metrics);
+    const events = createEvents(frame.metrics, frame.logger);
     const packs = createPackStore(pool);
     const rollups = createRollupStore(pool);
     const partitions = [
@@ -45,9 +46,17 @@ export async function startServer(
     frame.loop(rollUpSamples(rollups, events, config.current.rollupIntervalMs));
     const analytics = createPerformanceAnalytics(createPerformanceStore(pool));
     const pageTokens = { encode: encodePageToken, decode: decodePageToken };
-    const handlers = createHandlers({ collector, analytics, clock: frame.clock, pageTokens });
+    const witness = await createWitness(frame, config.current, { pool, events });
+    const handlers = createHandlers({
+      collector,
+      analytics,
+      clock: frame.clock,
+      pageTokens,
+      ...witness,
+    });
     frame.server.add(MetricsService, handlers.metrics);
     frame.server.add(AnalyticsService, handlers.analytics);
+    frame.server.add(WitnessService, handlers.witness);
     return await frame.start();
   } catch (error) {
     await frame[Symbol.asyncDispose]();

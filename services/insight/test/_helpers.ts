@@ -91,7 +91,12 @@ const ROLLUP_INTERVAL_MS = 250;
 
 async function startReplica(databaseUrl: string, identity: TestIdentity) {
   const service = await startServer(
-    testConfig(schema, { databaseUrl, rollupIntervalMs: ROLLUP_INTERVAL_MS }),
+    testConfig(schema, {
+      databaseUrl,
+      rollupIntervalMs: ROLLUP_INTERVAL_MS,
+      // There is no vault here.
+      auditWitness: false,
+    }),
     {
       verifier: identity.verifier,
       tokens: identity.tokens({ sub: "insight", kind: "service" }),

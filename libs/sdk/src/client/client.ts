@@ -1,10 +1,11 @@
 import { StatusService } from "@nexus/proto/gateway";
-import { AnalyticsService } from "@nexus/proto/insight";
+import { AnalyticsService, WitnessService } from "@nexus/proto/insight";
 import { DeadMessageService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
   AccessService,
+  AuditLogService,
   AuthService,
   CaService,
   KeyService,
@@ -33,6 +34,8 @@ export interface ClientOptions {
 
 /** Typed clients of everything that the gateway serves. Errors arrive as NexusError. */
 export interface NexusClient extends AsyncDisposable {
+  readonly audit: RpcClient<typeof AuditLogService>;
+  readonly witness: RpcClient<typeof WitnessService>;
   readonly auth: RpcClient<typeof AuthService>;
   readonly ca: RpcClient<typeof CaService>;
   readonly principals: RpcClient<typeof PrincipalService>;
@@ -73,6 +76,8 @@ export function createClient(options: ClientOptions): NexusClient {
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
   };
   return {
+    audit: createRpcClient(AuditLogService, channel, common),
+    witness: createRpcClient(WitnessService, channel, common),
     auth: createRpcClient(AuthService, channel, common),
     ca: createRpcClient(CaService, channel, common),
     principals: createRpcClient(PrincipalService, channel, common),

@@ -1,5 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { AnalyticsService } from "@nexus/proto/insight";
+import { AnalyticsService, WitnessService } from "@nexus/proto/insight";
 import { AgentSessionService, DeadMessageService, MessagingService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
@@ -37,4 +37,5 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: MessagingService, upstream: "mesh-router" },
   { desc: DeadMessageService, upstream: "mesh-router" },
   { desc: AnalyticsService, upstream: "insight" },
+  { desc: WitnessService, upstream: "insight" },
 ];
