@@ -1,5 +1,6 @@
 /** All campaigns, in the order in which the tests play them. */
 import type { Campaign } from "./_campaign.ts";
+import { auditKill } from "./audit-kill.ts";
 import { backendKill } from "./backend-kill.ts";
 import { cancelAnyReplica } from "./cancel-any-replica.ts";
 import { clockSkew } from "./clock-skew.ts";
@@ -23,5 +24,6 @@ export const CAMPAIGNS: readonly Campaign[] = [
   backendKill,
   halfOpen,
   postgresKill,
+  auditKill,
   setAppend,
 ];
