@@ -165,7 +165,7 @@ const upkeep = {
   }),
   outboxIntervalMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_OUTBOX_INTERVAL_MS",
-    default: 250,
+    default: 1_000,
     min: 5,
     max: 60_000,
     about:

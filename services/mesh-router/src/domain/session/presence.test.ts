@@ -69,6 +69,19 @@ describe("PresenceBoard", () => {
     expect(board.size).toBe(0);
   });
 
+  it("asks for a report at once, unless an agent has only become busy or free again", () => {
+    const one = session();
+    board.touch(one);
+    board.describe(board.takeChanges(512));
+    const before = changes;
+    one.tasks.assign({ taskId: "t", fence: 1n, slots: one.slots, origin, handedAtMs: 0 });
+    board.touch(one);
+    expect([presenceStateOf(one), board.size, changes - before]).toEqual(["busy", 1, 0]);
+    one.state = "draining";
+    board.touch(one);
+    expect([board.size, changes - before]).toEqual([1, 1]);
+  });
+
   it("gives out at most what is asked for and takes back what did not arrive", () => {
     const many = Array.from({ length: 5 }, (_, i) => session(`a${i}`));
     for (const one of many) board.touch(one);

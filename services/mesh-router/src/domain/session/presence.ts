@@ -24,6 +24,8 @@ const STATE_CODES: Readonly<Record<PresenceState, number>> = {
 };
 /** More than any number of slots. */
 const SLOTS_SPAN = 4_096;
+/** Where the last slot was taken or freed, and nothing else: what an agent under load does many times a second. */
+const FLIPS: ReadonlySet<number> = new Set([STATE_CODES.online, STATE_CODES.busy]);
 
 /** Describes a session for the registry. A detached one can take nothing new, like one that drains. */
 export function presenceStateOf(session: Session): PresenceState {
@@ -46,13 +48,17 @@ function presenceOf(session: Session): Presence {
   return { namespace, agentId, epoch, slots, busySlots, state: presenceStateOf(session) };
 }
 
-/** Collects the sessions whose presence differs from what was last taken. */
+/** Collects the sessions whose presence differs from what was last taken.
+ *
+ * An agent that becomes busy, or free again, waits for the reporter's next round; every other change asks for one at once. Under
+ * load an agent does that with every task, and each report is a write of the registry's and news for all its watchers. */
 export class PresenceBoard {
   readonly #changed = new Set<Session>();
   readonly #last = new WeakMap<Session, number>();
   readonly #onChange: () => void;
+  #asked = false;
 
-  /** `onChange` is called when the board was empty and no longer is. */
+  /** `onChange` is called when something changed that should not wait, once until changes are taken. */
   constructor(onChange: () => void) {
     this.#onChange = onChange;
   }
@@ -64,12 +70,21 @@ export class PresenceBoard {
 
   /** Looks at a session again. Cheap: it is called for every task that comes and goes. */
   touch(session: Session): void {
-    if (this.#last.get(session) === fingerprint(session)) this.#changed.delete(session);
-    else this.#add(session);
+    const last = this.#last.get(session);
+    const now = fingerprint(session);
+    if (last === now) {
+      this.#changed.delete(session);
+      return;
+    }
+    this.#changed.add(session);
+    if (this.#asked || (last !== undefined && isFlip(last, now))) return;
+    this.#asked = true;
+    this.#onChange();
   }
 
   /** Takes up to `max` changes. */
   takeChanges(max: number): Session[] {
+    this.#asked = false;
     const taken: Session[] = [];
     for (const session of this.#changed) {
       if (taken.length >= max) break;
@@ -94,15 +109,17 @@ export class PresenceBoard {
       this.#changed.add(session);
     }
   }
-
-  #add(session: Session): void {
-    const wasEmpty = this.#changed.size === 0;
-    this.#changed.add(session);
-    if (wasEmpty) this.#onChange();
-  }
 }
 
 /** Busy slots alone are left to the refresh: they change with every task. */
 function fingerprint(session: Session): number {
   return STATE_CODES[presenceStateOf(session)] * SLOTS_SPAN + session.slots;
+}
+
+function isFlip(a: number, b: number): boolean {
+  return (
+    a % SLOTS_SPAN === b % SLOTS_SPAN &&
+    FLIPS.has(Math.floor(a / SLOTS_SPAN)) &&
+    FLIPS.has(Math.floor(b / SLOTS_SPAN))
+  );
 }
