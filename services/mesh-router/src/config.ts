@@ -63,7 +63,8 @@ export const meshRouterConfig = defineConfig({
       default: 5_000,
       min: 50,
       max: 60_000,
-      about: "How often every session is reported to the registry; changes are reported at once, busy or not once a second.",
+      about:
+        "How often every session is reported to the registry; changes are reported at once, busy or not once a second.",
     }),
     sessionsMax: int({
       env: "NEXUS_MESH_ROUTER_SESSIONS_MAX",

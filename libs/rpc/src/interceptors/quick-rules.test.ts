@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
-import { TaskSpecSchema } from "@nexus/proto/orchestrator";
+import { SubmitJobRequestSchema, TaskSpecSchema } from "@nexus/proto/orchestrator";
 import {
   AgentState,
   ReportOutcomesRequestSchema,
@@ -73,6 +73,17 @@ describe("surelyValid", () => {
     ["a reason that is too long", { reason: "R".repeat(129) }, false],
   ])("judges an outcome with %s in the middle of a call", (_name, change, expected) => {
     expect(judge(change)).toBe(expected);
+  });
+
+  it.each([
+    ["no objective", "", true],
+    ["an objective of the most bytes", "\u20ac".repeat(5_461), true],
+    ["one that is a byte too long", `aa${"\u20ac".repeat(5_461)}`, false],
+  ])("judges a submission with %s", (_name, objective, expected) => {
+    const tasks = [{ key: "a", capability: "text.analyse", input: { data: new Uint8Array(9) } }];
+    const message = create(SubmitJobRequestSchema, { requestId: "r", objective, tasks });
+    const isValid = validator.validate(SubmitJobRequestSchema, message).kind === "valid";
+    expect([surelyValid(SubmitJobRequestSchema, message), isValid]).toEqual([expected, expected]);
   });
 
   it.each([

@@ -107,9 +107,7 @@ function valueCheck(field: DescField): Check {
   const rules = rulesOf(field);
   const own = rules === undefined ? NOTHING : ruleCheck(rules, field);
   const inner = innerCheck(field);
-  if (inner === NOTHING) return own;
-  if (own === NOTHING) return inner;
-  return (value) => own(value) && inner(value);
+  return both(own, inner);
 }
 
 /** What is inside a message, or the messages of a list. */
@@ -131,9 +129,7 @@ function ruleCheck(rules: FieldRules, field: DescField): Check {
     case undefined:
       return NOTHING;
     case "string":
-      return setsOnly(StringRulesSchema, type.value, ["minLen", "maxLen", "pattern", "example"])
-        ? textCheck(type.value)
-        : NEVER;
+      return setsOnly(StringRulesSchema, type.value, TEXT_RULES) ? textCheck(type.value) : NEVER;
     case "bytes":
       return setsOnly(BytesRulesSchema, type.value, ["minLen", "maxLen", "example"])
         ? bytesCheck(type.value)
@@ -163,6 +159,7 @@ function ruleCheck(rules: FieldRules, field: DescField): Check {
   }
 }
 
+const TEXT_RULES = ["minLen", "maxLen", "minBytes", "maxBytes", "pattern", "example"];
 const BOUNDS = ["lt", "lte", "gt", "gte", "example"];
 
 /** Says whether rules have nothing but these, no extensions either. */
@@ -182,7 +179,7 @@ function limitOf(schema: DescMessage, rules: Message, name: string): number | un
 
 /** Lengths are in characters, of which a text has at most its number of UTF-16 units and at least half of it. */
 function textCheck(rules: StringRules): Check {
-  const length = textLengthCheck(rules);
+  const length = both(textLengthCheck(rules), textBytesCheck(rules));
   if (!isFieldSet(rules, StringRulesSchema.field.pattern)) return length;
   if (!PLAIN_PATTERN.test(rules.pattern)) return NEVER;
   const pattern = new RegExp(rules.pattern, "u");
@@ -197,6 +194,26 @@ function textLengthCheck(rules: StringRules): Check {
   const min = limitOf(StringRulesSchema, rules, "minLen") ?? 0;
   const max = limitOf(StringRulesSchema, rules, "maxLen") ?? Number.POSITIVE_INFINITY;
   return lengthCheck(Math.max(0, min * 2 - 1), max);
+}
+
+/** A UTF-16 unit takes one to three bytes in UTF-8: only a text near a limit is measured. */
+const UTF8_UNIT_BYTES_MAX = 3;
+
+function textBytesCheck(rules: StringRules): Check {
+  const min = limitOf(StringRulesSchema, rules, "minBytes") ?? 0;
+  const max = limitOf(StringRulesSchema, rules, "maxBytes") ?? Number.POSITIVE_INFINITY;
+  if (min === 0 && max === Number.POSITIVE_INFINITY) return NOTHING;
+  return (value) => {
+    const text = value as string;
+    if (text.length >= min && text.length * UTF8_UNIT_BYTES_MAX <= max) return true;
+    const bytes = Buffer.byteLength(text);
+    return bytes >= min && bytes <= max;
+  };
+}
+
+function both(first: Check, second: Check): Check {
+  if (first === NOTHING) return second;
+  return second === NOTHING ? first : (value) => first(value) && second(value);
 }
 
 function lengthCheck(min: number, max: number): Check {
