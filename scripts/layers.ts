@@ -54,7 +54,7 @@ export const SERVICE_LAYERS: Readonly<Record<string, LayerRule>> = {
   loops: LOOPS,
   clients: {
     layers: ["domain", "events"],
-    libs: ["identity", "proto", "rpc", "shared"],
+    libs: ["bus", "identity", "proto", "rpc", "shared"],
     packages: ["@bufbuild/protobuf"],
     // Which replicas a name stands for is asked here.
     node: ["node:dns/promises", ...PURE_NODE],

@@ -3,10 +3,9 @@
 import type { ChildProcess } from "node:child_process";
 import { createPool, type Pool } from "@nexus/postgres";
 import { createClient, type NexusClient } from "@nexus/sdk";
-import { waitFor } from "@nexus/testkit";
+import { TcpProxy, waitFor } from "@nexus/testkit";
 import { startFleet, type TestFleet, type WorkerOptions, type WorkerWord } from "../e2e/_fleet.ts";
 import { Agents } from "./_agents.ts";
-import { TcpProxy } from "./_tcp-proxy.ts";
 
 /** The orchestrators of a bed. */
 export const ORCHESTRATORS = ["orchestrator", "orchestrator-2", "orchestrator-3"] as const;

@@ -1,5 +1,6 @@
 /** @nexus/testkit: what tests stand on. Real Postgres, real tokens, real configuration; no mocks. */
 export { freePort } from "@nexus/devkit";
+export { TcpProxy } from "./tcp-proxy.ts";
 export { createTempFolder, type TempFolder } from "./temp-folder.ts";
 export {
   createTestAuthority,
@@ -17,5 +18,11 @@ export {
   type TestDatabaseOptions,
 } from "./test-database.ts";
 export { createTestIdentity, type TestIdentity, type TestTokenInit } from "./test-identity.ts";
+export {
+  openTestRedis,
+  startTestRedis,
+  type TestRedis,
+  type TestRedisServer,
+} from "./test-redis.ts";
 export { hasVectors, listVectors, readVectors } from "./vectors.ts";
 export { type WaitForOptions, waitFor } from "./wait-for.ts";

@@ -1,5 +1,14 @@
 /** The settings of the mesh-router. */
-import { type ConfigOf, defineConfig, durationMs, int, serviceFields, string } from "@nexus/core";
+import {
+  type ConfigOf,
+  defineConfig,
+  durationMs,
+  int,
+  oneOf,
+  secret,
+  serviceFields,
+  string,
+} from "@nexus/core";
 import {
   MAIL_ATTEMPTS_MAX,
   MAILBOX_MAX,
@@ -35,6 +44,27 @@ export const meshRouterConfig = defineConfig({
       example: "mesh-router-0",
       about:
         "Names this replica. Not set: the host's name and the gRPC port. A restarted replica must keep it to keep its sessions' grace.",
+    }),
+    busDriver: oneOf({
+      env: "NEXUS_BUS_DRIVER",
+      values: ["memory", "redis"],
+      default: "memory",
+      about:
+        "What carries signals between replicas. `memory`: there is one replica. `redis`: any number, which share NEXUS_REDIS_URL.",
+    }),
+    redisUrl: secret({
+      env: "NEXUS_REDIS_URL",
+      optional: true,
+      example: "rediss://user:password@redis:6379/0",
+      about:
+        "Redis 6.2 or newer, as `redis://` or, with TLS, `rediss://`. A signal and a cache only: losing it costs time, not data.",
+    }),
+    busDeployment: string({
+      env: "NEXUS_BUS_DEPLOYMENT",
+      default: "nexus",
+      max: 64,
+      pattern: /^[A-Za-z0-9._-]+$/,
+      about: "Names this deployment in a Redis that others use too: replicas of one name meet.",
     }),
     heartbeatIntervalMs: durationMs({
       env: "NEXUS_MESH_ROUTER_HEARTBEAT_INTERVAL_MS",
@@ -111,11 +141,29 @@ export const meshRouterConfig = defineConfig({
       about: "How long dead messages are kept; whole days are dropped.",
     }),
   },
-  check: ({ heartbeatIntervalMs, lostAfterMs }) =>
-    lostAfterMs >= heartbeatIntervalMs * LOST_AFTER_HEARTBEATS_MIN
+  check: ({ heartbeatIntervalMs, lostAfterMs, busDriver, redisUrl }) => [
+    ...(lostAfterMs >= heartbeatIntervalMs * LOST_AFTER_HEARTBEATS_MIN
       ? []
-      : [{ field: "lostAfterMs", problem: "must be at least twice the heartbeat interval" }],
+      : [
+          {
+            field: "lostAfterMs",
+            problem: "must be at least twice the heartbeat interval",
+          } as const,
+        ]),
+    ...(busDriver === "memory" || isRedisUrl(redisUrl)
+      ? []
+      : [
+          {
+            field: "redisUrl",
+            problem: "must be a redis:// or rediss:// URL for the driver redis",
+          } as const,
+        ]),
+  ],
 });
+
+function isRedisUrl(text: string | undefined): boolean {
+  return text !== undefined && /^rediss?:\/\//.test(text) && URL.canParse(text);
+}
 
 /** The values of those settings. */
 export type MeshRouterConfig = ConfigOf<typeof meshRouterConfig>;

@@ -5,6 +5,7 @@ import type { ConfigManager } from "@nexus/core";
 import { createServiceFrame, type RunningService, type ServerOverrides } from "@nexus/runtime";
 import type { Clock } from "@nexus/shared";
 import type { MeshRouterConfig } from "./config.ts";
+import { openBus } from "./server/bus.ts";
 import { addSessionLoops } from "./server/loops.ts";
 import { addMailLoops } from "./server/mail-loops.ts";
 import { createMesh } from "./server/mesh.ts";
@@ -29,7 +30,8 @@ export async function startServer(
     const routerId = current.routerId ?? `${hostname()}-${current.grpcPort}`;
     const parts: Parts = { frame, config: current, clock, routerId };
     const stores = await openStores(parts);
-    const mesh = createMesh({ ...parts, stores });
+    const bus = openBus(parts);
+    const mesh = createMesh({ ...parts, stores, bus });
     await frame.untilUp("subscriptions", () => mesh.subscriptions.refreshAll());
     addServices({ ...parts, mesh, pool: stores.pool });
     addSessionLoops({ ...parts, mesh, store: stores.sessions });

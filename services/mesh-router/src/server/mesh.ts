@@ -1,5 +1,6 @@
 /** Everything that the router holds in memory, and how it hangs together. */
 import { randomBytes } from "node:crypto";
+import type { Bus } from "@nexus/bus";
 import { createLeaseClient } from "../clients/lease-client.ts";
 import { DispatchHub } from "../domain/dispatch/dispatch-hub.ts";
 import { createMessageParts, type MessageParts } from "../domain/message/message-parts.ts";
@@ -16,6 +17,8 @@ import type { MeshStores } from "./stores.ts";
 /** Everything that holds state in memory. */
 export interface Mesh extends MessageParts {
   readonly events: MeshEvents;
+  /** Other replicas. */
+  readonly bus: Bus;
   readonly directory: SessionDirectory;
   readonly hub: DispatchHub;
   readonly board: PresenceBoard;
@@ -32,7 +35,8 @@ export function createMesh({
   config,
   clock,
   stores,
-}: Parts & { readonly stores: MeshStores }): Mesh {
+  bus,
+}: Parts & { readonly stores: MeshStores; readonly bus: Bus }): Mesh {
   const store = stores.sessions;
   const { lostAfterMs, sessionsMax } = config;
   const events = createMeshEvents(frame.metrics, frame.logger);
@@ -90,5 +94,5 @@ export function createMesh({
     mailBytes: () => desk.bytes,
     longestInbox: () => directory.longestInbox(),
   });
-  return { ...parts, events, wake, directory, hub, board, journal, lifecycle, opener };
+  return { ...parts, bus, events, wake, directory, hub, board, journal, lifecycle, opener };
 }

@@ -1,4 +1,4 @@
-/** A connection that can be made half-open: bytes stop, and neither end is told. */
+/** A connection that can be cut, or made half-open: bytes stop, and neither end is told. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { promisify } from "node:util";
 
@@ -10,6 +10,7 @@ export class TcpProxy {
   readonly #sockets = new Set<Socket>();
   #targetPort = 0;
   #silent = false;
+  #isCut = false;
 
   private constructor() {
     this.#server = createServer((client) => this.#accept(client));
@@ -24,6 +25,7 @@ export class TcpProxy {
     return proxy;
   }
 
+  /** Where it listens, on 127.0.0.1. */
   get port(): number {
     const address = this.#server.address();
     return address === null || typeof address === "string" ? 0 : address.port;
@@ -46,12 +48,29 @@ export class TcpProxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** From now on everything is refused; what is connected is cut. */
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  /** New connections get through again after a cut. */
+  heal(): void {
+    this.#isCut = false;
+  }
+
+  /** Ends everything. */
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await promisify(this.#server.close.bind(this.#server))();
   }
 
   #accept(client: Socket): void {
+    if (this.#isCut) {
+      client.on("error", () => undefined);
+      client.resetAndDestroy();
+      return;
+    }
     this.#keep(client);
     if (this.#silent) {
       hold(client);
