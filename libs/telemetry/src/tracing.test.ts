@@ -25,6 +25,10 @@ function extract(traceparent: string) {
   return propagation.extract(context.active(), { traceparent });
 }
 
+function newContext() {
+  return tracer().startSpan("work").spanContext();
+}
+
 describe("initTracing", () => {
   afterEach(async () => {
     await running?.shutdown();
@@ -92,6 +96,33 @@ describe("initTracing", () => {
     expect(span.spanContext().traceId).toBe(TRACE_ID);
     expect(span.spanContext().spanId).not.toBe(PARENT_ID);
     expect(span.spanContext().traceFlags).toBe(TraceFlags.NONE);
+  });
+
+  it("begins a trace where there is none, and follows one within the process, when nothing is exported", async () => {
+    running = await initTracing({ service: "test" });
+    const parent = tracer().startSpan("parent");
+    expect(trace.isSpanContextValid(parent.spanContext())).toBe(true);
+    const inParent = trace.setSpan(ROOT_CONTEXT, parent);
+    const child = tracer().startActiveSpan("child", {}, inParent, (span) => span.spanContext());
+    expect(child.traceId).toBe(parent.spanContext().traceId);
+    const rooted = tracer().startSpan("rooted", { root: true }, inParent).spanContext();
+    const seen = [parent.spanContext(), rooted, ...Array.from({ length: 1_000 }, newContext)];
+    expect(new Set(seen.map(({ traceId }) => traceId)).size).toBe(seen.length);
+    expect(new Set(seen.map(({ spanId }) => spanId)).size).toBe(seen.length);
+  });
+
+  it("hands on what others keep in the trace's state and in baggage when nothing is exported", async () => {
+    running = await initTracing({ service: "test" });
+    const headers = {
+      traceparent: `00-${TRACE_ID}-${PARENT_ID}-01`,
+      tracestate: "a=1",
+      baggage: "b=2",
+    };
+    const remote = propagation.extract(ROOT_CONTEXT, headers);
+    const carrier: Record<string, string> = {};
+    propagation.inject(trace.setSpan(remote, tracer().startSpan("work", {}, remote)), carrier);
+    expect(carrier).toMatchObject({ tracestate: "a=1", baggage: "b=2" });
+    expect(carrier["traceparent"]).toMatch(new RegExp(`^00-${TRACE_ID}-[0-9a-f]{16}-00$`));
   });
 
   it("lets the first call of a process win, and the second's shutdown change nothing", async () => {

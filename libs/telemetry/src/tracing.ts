@@ -1,17 +1,11 @@
 import { withDeadline } from "@nexus/shared";
-import { propagation, type Tracer, trace } from "@opentelemetry/api";
-import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
-import {
-  AlwaysOffSampler,
-  BatchSpanProcessor,
-  NodeTracerProvider,
-  ParentBasedSampler,
-  type Sampler,
-  SimpleSpanProcessor,
-  type SpanExporter,
-  type SpanProcessor,
-  TraceIdRatioBasedSampler,
-} from "@opentelemetry/sdk-trace-node";
+import { propagation, type TextMapPropagator, type Tracer, trace } from "@opentelemetry/api";
+// One by one: the package's index loads ten times as much.
+import { W3CBaggagePropagator } from "@opentelemetry/core/build/src/baggage/propagation/W3CBaggagePropagator.js";
+import { CompositePropagator } from "@opentelemetry/core/build/src/propagation/composite.js";
+import { W3CTraceContextPropagator } from "@opentelemetry/core/build/src/trace/W3CTraceContextPropagator.js";
+import type { SpanExporter } from "@opentelemetry/sdk-trace-node";
+import { createIdTracerProvider } from "./id-tracer.ts";
 
 /** What initTracing needs. */
 export interface TracingOptions {
@@ -36,66 +30,50 @@ export interface Tracing {
 /** The instrumentation name under which all NEXUS spans are made. */
 const TRACER_NAME = "nexus";
 const SHUTDOWN_TIMEOUT_MS = 3_000;
-const EXPORT_TIMEOUT_MS = 5_000;
-const SPAN_QUEUE_MAX = 2_048;
-const SPAN_BATCH_MAX = 512;
 
-/** The OpenTelemetry API holds one provider per process, so this mirrors its state: several services that run in
- * one process (tests) share the tracer of the first. */
-let registered: NodeTracerProvider | undefined;
-
-/** The exporter is loaded where it is used: it is a tenth of all code that a service loads. */
-async function processors(options: TracingOptions): Promise<SpanProcessor[]> {
-  if (options.exporter !== undefined) return [new SimpleSpanProcessor(options.exporter)];
-  if (options.otlpEndpoint === undefined) return [];
-  const url = `${options.otlpEndpoint.replace(/\/+$/, "")}/v1/traces`;
-  const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto");
-  const exporter = new OTLPTraceExporter({ url, timeoutMillis: EXPORT_TIMEOUT_MS });
-  const limits = { maxQueueSize: SPAN_QUEUE_MAX, maxExportBatchSize: SPAN_BATCH_MAX };
-  return [new BatchSpanProcessor(exporter, limits)];
-}
-
-/** Without an exporter spans only carry ids: they cost 1 us instead of 4 and record nothing.
- *
- * A remote parent that was not sampled usually comes from a process without an exporter (an agent, a CLI), so it
- * does not veto: the ratio decides by trace id, the same way in every service. */
-function sampler(exporting: boolean, ratio: number): Sampler {
-  if (!exporting) return new AlwaysOffSampler();
-  const byTraceId = new TraceIdRatioBasedSampler(ratio);
-  return new ParentBasedSampler({ root: byTraceId, remoteParentNotSampled: byTraceId });
-}
+/** What a shutdown takes down again. The OpenTelemetry API holds one provider per process, so this mirrors its state:
+ * several services that run in one process (tests) share the tracer of the first. */
+let registered: { shutdown(): Promise<void> } | undefined;
 
 /** Registers this process's tracer: W3C trace context in and out, and export by OTLP over HTTP with protobuf bodies when an
- * endpoint is given. No context manager: the trace travels in the context of each call, because one that follows async
- * calls makes every promise of the process dearer (docs/adr/0011-trace-context.md).
+ * endpoint is given; without one, spans only carry ids: they cost 1 us instead of 4 and record nothing. No context manager: the
+ * trace travels in the context of each call, because one that follows async calls makes every promise of the process
+ * dearer (docs/adr/0011-trace-context.md).
  *
  * The first call of a process counts; later ones return a handle whose shutdown does nothing. */
 export async function initTracing(options: TracingOptions): Promise<Tracing> {
-  const spanProcessors = registered === undefined ? await processors(options) : [];
+  const exporter = registered === undefined ? await exportingProvider(options) : undefined;
   if (registered !== undefined) return { exporting: false, shutdown: () => Promise.resolve() };
-  const exporting = spanProcessors.length > 0;
-  const attributes = { "service.name": `nexus-${options.service}`, "service.namespace": "nexus" };
-  const provider = new NodeTracerProvider({
-    resource: defaultResource().merge(resourceFromAttributes(attributes)),
-    sampler: sampler(exporting, options.sampleRatio ?? 1),
-    spanProcessors,
-  });
-  provider.register({ contextManager: null });
-  registered = provider;
+  trace.setGlobalTracerProvider(exporter ?? createIdTracerProvider());
+  propagation.setGlobalPropagator(createPropagator());
+  const mine = exporter ?? { shutdown: () => Promise.resolve() };
+  registered = mine;
   return {
-    exporting,
+    exporting: exporter !== undefined,
     async shutdown() {
-      if (registered !== provider) return;
+      if (registered !== mine) return;
       registered = undefined;
       trace.disable();
       propagation.disable();
       try {
-        await withDeadline(provider.shutdown(), SHUTDOWN_TIMEOUT_MS);
+        await withDeadline(mine.shutdown(), SHUTDOWN_TIMEOUT_MS);
       } catch {
         // Spans that the collector did not take in time are lost by design; the process goes down regardless.
       }
     },
   };
+}
+
+async function exportingProvider({ service, ...options }: TracingOptions) {
+  const to = options.exporter ?? options.otlpEndpoint;
+  if (to === undefined) return undefined;
+  const { createExportingProvider } = await import("./exporting-provider.ts");
+  return createExportingProvider({ service, to, sampleRatio: options.sampleRatio ?? 1 });
+}
+
+function createPropagator(): TextMapPropagator {
+  const propagators = [new W3CTraceContextPropagator(), new W3CBaggagePropagator()];
+  return new CompositePropagator({ propagators });
 }
 
 /** Returns the tracer through which interceptors make their spans; follows the registered provider. */
