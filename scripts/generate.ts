@@ -22,6 +22,12 @@ const root = join(import.meta.dirname, "..");
 const thirdParty = join(root, "third_party");
 const output = join(root, "libs/proto/src/gen");
 const stamp = join(output, ".stamp");
+/** Contracts of gRPC itself, each in the package of its reference implementation. */
+const GRPC_FILES = [
+  { source: "grpc-health-check/proto", path: "health/v1/health.proto" },
+  { source: "@grpc/reflection/build/proto/grpc", path: "reflection/v1/reflection.proto" },
+  { source: "@grpc/reflection/build/proto/grpc", path: "reflection/v1alpha/reflection.proto" },
+];
 const GOOGLE_RPC_FILES = ["code.proto", "error_details.proto", "status.proto"];
 
 const inputs = inputDigest();
@@ -42,9 +48,11 @@ function writeThirdParty(): void {
   for (const name of GOOGLE_RPC_FILES) {
     cpSync(join(root, "node_modules/google-proto-files/google/rpc", name), join(rpc, name));
   }
-  const health = join(thirdParty, "grpc/health/v1/health.proto");
-  mkdirSync(dirname(health), { recursive: true });
-  cpSync(join(root, "node_modules/grpc-health-check/proto/health/v1/health.proto"), health);
+  for (const { source, path } of GRPC_FILES) {
+    const file = join(thirdParty, "grpc", path);
+    mkdirSync(dirname(file), { recursive: true });
+    cpSync(join(root, "node_modules", source, path), file);
+  }
 }
 
 /** One module per domain, so that `@nexus/proto/registry` is all a reader has to know. */
@@ -59,6 +67,13 @@ function writeDomainIndexes(): void {
   writeFileSync(join(output, "google-rpc.ts"), googleRpc.join(""));
   const health = 'export * from "./grpc/health/v1/health_pb.ts";\n';
   writeFileSync(join(output, "grpc-health.ts"), health);
+  // Both versions have the same names.
+  const reflections = { ReflectionV1: "v1", ReflectionV1Alpha: "v1alpha" };
+  const reflection = Object.entries(reflections).map(
+    ([name, version]) =>
+      `export { ServerReflection as ${name} } from "./grpc/reflection/${version}/reflection_pb.ts";\n`,
+  );
+  writeFileSync(join(output, "grpc-reflection.ts"), reflection.join(""));
 }
 
 function inputDigest(): string {

@@ -1,13 +1,12 @@
 import type { DescService } from "@bufbuild/protobuf";
+import {
+  Health as HealthService,
+  HealthCheckResponse_ServingStatus as ServingStatus,
+} from "@nexus/proto/grpc-health";
 import { NexusError } from "@nexus/shared";
-import { service as healthDefinition } from "grpc-health-check";
 import type { CallContext } from "../call-context.ts";
-import { carriedService } from "./carried-service.ts";
 
-/** grpc.health.v1.HealthCheckResponse.ServingStatus */
-const SERVING = 1;
-const NOT_SERVING = 2;
-const SERVICE_UNKNOWN = 3;
+const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = ServingStatus;
 
 /** Name under which a liveness probe asks: serving as long as the event loop turns. */
 const LIVE = "live";
@@ -49,7 +48,7 @@ export function createHealth(serviceNames: readonly string[]): Health {
   }
 
   return {
-    desc: carriedService(healthDefinition, "grpc.health.v1.Health"),
+    desc: HealthService,
     handlers: {
       check(request: CheckRequest) {
         const status = statusOf(request.service);

@@ -1,13 +1,12 @@
 /** Server reflection over our own descriptors.
  *
- * The @grpc/reflection package supplies the two contracts (v1, v1alpha) only: its implementation re-encodes files
- * without custom options and leaves out imports that only options need, so required_scope and the validation rules
- * would be invisible and `buf curl` would miss files. */
+ * Not @grpc/reflection's: it re-encodes files without custom options and leaves out imports that only options need, so
+ * required_scope and the validation rules would be invisible and `buf curl` would miss files. Only the two contracts (v1,
+ * v1alpha) are of that package. */
 import { type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { type ServiceDefinition, status } from "@grpc/grpc-js";
-import { ReflectionService } from "@grpc/reflection";
-import { carriedService } from "./carried-service.ts";
+import { status } from "@grpc/grpc-js";
+import { ReflectionV1, ReflectionV1Alpha } from "@nexus/proto/grpc-reflection";
 import type { MethodPlan } from "./method-plan.ts";
 
 /** Requests of one reflection stream that are answered at most. */
@@ -36,15 +35,13 @@ interface ExtensionRequest {
   readonly extensionNumber: number;
 }
 
-/** The two contracts; read from disk and parsed once per process. */
-let carried: readonly DescService[] | undefined;
+/** Clients ask for the newer one first and fall back. */
+const CONTRACTS: readonly DescService[] = [ReflectionV1, ReflectionV1Alpha];
 
 /** Creates both versions of reflection for the services and everything their files import. */
 export function createReflections(services: readonly DescService[]): Reflection[] {
-  carried ??= carriedReflections();
-  const descs = carried;
-  const index = createIndex([...services, ...descs]);
-  return descs.map((desc) => ({
+  const index = createIndex([...services, ...CONTRACTS]);
+  return CONTRACTS.map((desc) => ({
     desc,
     handlers: {
       async *serverReflectionInfo(requests: AsyncIterable<ReflectionRequest>) {
@@ -57,17 +54,6 @@ export function createReflections(services: readonly DescService[]): Reflection[
       },
     },
   }));
-}
-
-/** Takes the two contracts out of the package by letting it add itself to something that only looks like a server. */
-function carriedReflections(): DescService[] {
-  const definitions: ServiceDefinition[] = [];
-  new ReflectionService({}).addToServer({ addService: (added) => void definitions.push(added) });
-  return definitions.map((definition) => {
-    const [method] = Object.values(definition);
-    const typeName = method?.path.split("/")[1] ?? "";
-    return carriedService(definition, typeName);
-  });
 }
 
 function createIndex(services: readonly DescService[]) {
