@@ -1,5 +1,5 @@
+import { createRequire } from "node:module";
 import { NexusError } from "@nexus/shared";
-import { Ajv2020 } from "ajv/dist/2020.js";
 import type { TaskContext } from "./task-context.ts";
 
 /** A JSON Schema (2020-12) as a plain object. */
@@ -57,8 +57,15 @@ export function createCapability<I, O>(
   };
 }
 
+/** Loaded by the first schema: a client, which has none, would load as much code again as it has need of. */
+function loadAjv(): typeof import("ajv/dist/2020.js").Ajv2020 {
+  const load = createRequire(import.meta.url);
+  return (load("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js")).Ajv2020;
+}
+
 function compile(schema: JsonSchema | undefined): (value: unknown) => string | undefined {
   if (schema === undefined) return () => undefined;
+  const Ajv2020 = loadAjv();
   const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: false });
   try {
     const validate = ajv.compile(schema);
