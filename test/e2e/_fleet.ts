@@ -22,6 +22,8 @@ import { waitFor } from "@nexus/testkit";
 /** Short enough for tests, long enough for a busy machine. */
 export const LOST_AFTER_MS = 3_000;
 
+/** The fewest that vault takes: a login costs a sixth of what it does elsewhere. */
+const PASSWORD_ITERATIONS = "100000";
 const USER_PASSWORD = "a password for tests";
 
 /** A running deployment and what tests need of it. */
@@ -83,7 +85,9 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
     durable: options.durable ?? false,
     orchestrators: options.orchestrators ?? 1,
     tls: options.tls ?? false,
+    sourceMaps: false,
     env: (name, own) => ({
+      NEXUS_VAULT_PASSWORD_ITERATIONS: PASSWORD_ITERATIONS,
       NEXUS_MESH_ROUTER_LOST_AFTER_MS: String(LOST_AFTER_MS),
       NEXUS_MESH_ROUTER_HEARTBEAT_INTERVAL_MS: "500",
       ...options.env?.(name, own),

@@ -33,7 +33,8 @@ export class CommandStack implements AsyncDisposable {
   static async start(): Promise<CommandStack> {
     const home = mkdtempSync(join(tmpdir(), "nexus-home-"));
     const dataDir = join(home, "data");
-    return new CommandStack(await startStack({ dataDir, portBase: "free", durable: false }), home);
+    const options = { dataDir, portBase: "free", durable: false, sourceMaps: false } as const;
+    return new CommandStack(await startStack(options), home);
   }
 
   /** Runs one command line. */

@@ -127,17 +127,13 @@ function restartDelay(
 
 function spawnChild(spec: ProcessSpec, onEnd: (how: string) => void): ChildProcess {
   const out = spec.log.open();
-  const child = spawn(
-    process.execPath,
-    [...(spec.nodeFlags ?? []), "--enable-source-maps", spec.entry],
-    {
-      env: spec.env,
-      // Ctrl-C in the terminal reaches the supervisor only, which stops the processes in order.
-      detached: true,
-      // The channel closes when the supervisor dies, which tells the process to end.
-      stdio: ["ignore", out, out, "ipc"],
-    },
-  );
+  const child = spawn(process.execPath, [...(spec.nodeFlags ?? []), spec.entry], {
+    env: spec.env,
+    // Ctrl-C in the terminal reaches the supervisor only, which stops the processes in order.
+    detached: true,
+    // The channel closes when the supervisor dies, which tells the process to end.
+    stdio: ["ignore", out, out, "ipc"],
+  });
   spec.log.started();
   spec.log.attach(child.stdout, child.stderr);
   const { pid } = child;
