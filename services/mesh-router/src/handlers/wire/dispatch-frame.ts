@@ -9,7 +9,7 @@ import type {
   SessionName,
 } from "../../domain/message/carried.ts";
 import { expectAtMost } from "./agent-frame.ts";
-import { expectType, id, message } from "./checks.ts";
+import { expectId, expectType, id, message, positive } from "./checks.ts";
 
 /** An assignment with its address. */
 export interface AddressedAssignment {
@@ -47,6 +47,7 @@ export interface OrchestratorFrame {
 
 const ID_MAX = 128;
 const NAMESPACE_MAX = 64;
+const TASK_ID_MAX = 64;
 const NOBODY: SessionName = { namespace: "", agentId: "", epoch: 0n };
 const NOTHING = Buffer.alloc(0);
 /** Field numbers of what is read of Assignment, and of TaskCancel, which has no slots. */
@@ -97,15 +98,15 @@ function readLease(reader: WireReader, fields: LeaseFields): CarriedAssignment {
   let fence = 0n;
   let slots = 1;
   const bytes = message(reader, (inner) => {
-    if (inner.field === 1) taskId = id(inner, "task_id", ID_MAX);
-    else if (inner.field === fields.fence) {
-      expectType(inner, VARINT);
-      fence = inner.int64();
-    } else if (inner.field === fields.slotCost) {
+    if (inner.field === 1) taskId = id(inner, "task_id", TASK_ID_MAX);
+    else if (inner.field === fields.fence) fence = positive(inner, "fence");
+    else if (inner.field === fields.slotCost) {
       expectType(inner, VARINT);
       slots = Math.max(1, Number(inner.int64()));
     } else inner.skip();
   });
+  expectId(taskId, "task_id");
+  expectSet(fence, "fence");
   return { taskId, fence, slots, bytes };
 }
 
@@ -145,10 +146,15 @@ function readRef(reader: WireReader): SessionName {
   message(reader, (inner) => {
     if (inner.field === 1) namespace = id(inner, "namespace", NAMESPACE_MAX);
     else if (inner.field === 2) agentId = id(inner, "agent_id", ID_MAX);
-    else if (inner.field === 3) {
-      expectType(inner, VARINT);
-      epoch = inner.int64();
-    } else inner.skip();
+    else if (inner.field === 3) epoch = positive(inner, "epoch");
+    else inner.skip();
   });
+  expectId(namespace, "namespace");
+  expectId(agentId, "agent_id");
+  expectSet(epoch, "epoch");
   return { namespace, agentId, epoch };
+}
+
+function expectSet(number: bigint, what: string): void {
+  if (number === 0n) throw new WireError(`${what} must be greater than 0`);
 }

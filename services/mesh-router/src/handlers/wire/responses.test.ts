@@ -1,4 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { createValidator } from "@bufbuild/protovalidate";
 import { PayloadSchema } from "@nexus/proto/common";
 import {
   AssignmentSchema,
@@ -23,6 +24,8 @@ import { writeOrchestratorFrame } from "./orchestrator-response.ts";
 
 const NOW_MS = 1_700_000_000_500;
 const writer = new WireWriter();
+const validator = createValidator();
+const BOB = { namespace: "default", agentId: "bob", epoch: 7n };
 const empty = (): AgentBatch => ({
   assignments: [],
   cancels: [],
@@ -212,5 +215,25 @@ describe("readOrchestratorFrame", () => {
     }
     expect(() => readOrchestratorFrame(encode({ orchestratorId: "o".repeat(129) }))).toThrow("128");
     expect(() => readOrchestratorFrame(encode({ demands: [{ held: -1 }] }))).toThrow("held");
+  });
+
+  it.each([
+    ["namespace", { session: { ...BOB, namespace: "" } }],
+    ["namespace", { session: { ...BOB, namespace: "n".repeat(65) } }],
+    ["agent_id", { session: { ...BOB, agentId: "" } }],
+    ["agent_id", { session: { ...BOB, agentId: "a".repeat(129) } }],
+    ["epoch", { session: { ...BOB, epoch: 0n } }],
+    ["epoch", { session: { ...BOB, epoch: -1n } }],
+    ["task_id", { cancel: { taskId: "", fence: 1n } }],
+    ["task_id", { cancel: { taskId: "t".repeat(65), fence: 1n } }],
+    ["fence", { cancel: { taskId: "t", fence: 0n } }],
+    ["fence", { cancel: { taskId: "t", fence: -1n } }],
+  ])("refuses a wrong %s, as the contract does: %o", (what, wrong) => {
+    const good = { session: BOB, cancel: { taskId: "t", fence: 1n } };
+    const cancels = [{ ...good, ...wrong }];
+    const frame = create(DispatchRequestSchema, { orchestratorId: "o", cancels });
+    const bytes = Buffer.from(toBinary(DispatchRequestSchema, frame));
+    expect(() => readOrchestratorFrame(bytes)).toThrow(what);
+    expect(validator.validate(DispatchRequestSchema, frame).kind).toBe("invalid");
   });
 });
