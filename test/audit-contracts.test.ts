@@ -21,12 +21,25 @@ const DOMAINS = { gateway, insight, mesh, orchestrator, registry, vault };
 /** Services whose outbox is not there yet. */
 const LATER = "its service has no outbox yet";
 
+/** Data of agents, whose every version says who wrote it and why. */
+const IN_THE_LOG =
+  "moves data between agents; each version names its writer, and the bucket keeps a log";
+
 /** Public methods that change something and leave no entry, each with its reason. */
 const NOT_AUDITED: Readonly<Record<string, string>> = {
   "TransitService.HashPassword": "uses no key of anybody's and keeps nothing",
   "TransitService.GenerateRandom": "uses no key and keeps nothing",
   "MessagingService.CallAgent": "moves data between agents; the mesh counts messages",
   "MessagingService.SendMessage": "moves data between agents; the mesh counts messages",
+  "StateService.DeleteEntry": IN_THE_LOG,
+  "StateService.IncrementEntry": IN_THE_LOG,
+  "StateService.PutEntry": IN_THE_LOG,
+  "StateService.ResolveEntry": IN_THE_LOG,
+  "StateService.Transact": IN_THE_LOG,
+  "StateService.WriteEntries": IN_THE_LOG,
+  "StateService.CreateBucket": LATER,
+  "StateService.DeleteBucket": LATER,
+  "StateService.UpdateBucket": LATER,
   "DeadMessageService.PurgeDeadMessages": LATER,
   "DeadMessageService.RedeliverDeadMessages": LATER,
   "JobService.CancelJob": LATER,

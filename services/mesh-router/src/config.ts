@@ -15,6 +15,14 @@ import {
   PAIR_CAUSED_PER_MINUTE,
   SESSIONS_MAX,
 } from "./domain/limits.ts";
+import {
+  LOG_CHANGES_MAX,
+  LOG_KEPT_MS,
+  NAMESPACE_BUCKETS_MAX,
+  NAMESPACE_BYTES_MAX,
+  NAMESPACE_KEYS_MAX,
+  TOMBSTONES_KEPT_MS,
+} from "./domain/state/state-limits.ts";
 
 /** Two lost heartbeats must not end a session. */
 const LOST_AFTER_HEARTBEATS_MIN = 2;
@@ -139,6 +147,49 @@ export const meshRouterConfig = defineConfig({
       min: 86_400_000,
       max: 366 * 86_400_000,
       about: "How long dead messages are kept; whole days are dropped.",
+    }),
+    stateTombstonesKeptMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_STATE_TOMBSTONES_KEPT_MS",
+      default: TOMBSTONES_KEPT_MS,
+      min: 100,
+      max: 30 * 86_400_000,
+      about:
+        "How long deleted keys of buckets are remembered; writes that claim to be older are refused.",
+    }),
+    stateLogKeptMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_STATE_LOG_KEPT_MS",
+      default: LOG_KEPT_MS,
+      min: 100,
+      max: 30 * 86_400_000,
+      about: "How long changes of buckets are kept for watchers that come back.",
+    }),
+    stateLogChangesMax: int({
+      env: "NEXUS_MESH_ROUTER_STATE_LOG_CHANGES_MAX",
+      default: LOG_CHANGES_MAX,
+      min: 1,
+      max: 100_000_000,
+      about: "How many changes of one bucket are kept at most.",
+    }),
+    stateBucketsMax: int({
+      env: "NEXUS_MESH_ROUTER_STATE_BUCKETS_MAX",
+      default: NAMESPACE_BUCKETS_MAX,
+      min: 0,
+      max: 100_000,
+      about: "Buckets of one namespace at most.",
+    }),
+    stateKeysMax: int({
+      env: "NEXUS_MESH_ROUTER_STATE_KEYS_MAX",
+      default: NAMESPACE_KEYS_MAX,
+      min: 0,
+      max: 1_000_000_000,
+      about: "Keys that the buckets of one namespace may have together, by their quotas.",
+    }),
+    stateBytesMax: int({
+      env: "NEXUS_MESH_ROUTER_STATE_BYTES_MAX",
+      default: NAMESPACE_BYTES_MAX,
+      min: 0,
+      max: 1_099_511_627_776,
+      about: "Bytes that the buckets of one namespace may have together, by their quotas.",
     }),
   },
   check: ({ heartbeatIntervalMs, lostAfterMs, busDriver, redisUrl }) => [

@@ -11,6 +11,7 @@ import { addMailLoops } from "./server/mail-loops.ts";
 import { createMesh } from "./server/mesh.ts";
 import type { Parts } from "./server/parts.ts";
 import { addServices } from "./server/services.ts";
+import { addState } from "./server/state.ts";
 import { openStores } from "./server/stores.ts";
 
 /** Milliseconds since the epoch that never step back: timeouts must not depend on someone setting the clock. */
@@ -34,6 +35,7 @@ export async function startServer(
     const mesh = createMesh({ ...parts, stores, bus });
     await frame.untilUp("subscriptions", () => mesh.subscriptions.refreshAll());
     addServices({ ...parts, mesh, pool: stores.pool });
+    addState({ ...parts, pool: stores.pool, leases: mesh.leases });
     addSessionLoops({ ...parts, mesh, store: stores.sessions });
     await addMailLoops({ ...parts, mesh, stores });
     mesh.lifecycle.adopt(

@@ -47,6 +47,8 @@ describe("CreatePrincipal", () => {
       "registry:agent:read",
       "insight:performance:read",
       "mesh:message:send",
+      "mesh:state:read",
+      "mesh:state:write",
       "gateway:status:read",
     ]);
     expect(principal?.createTime).toBeDefined();

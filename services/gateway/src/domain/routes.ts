@@ -1,6 +1,11 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { AnalyticsService, WitnessService } from "@nexus/proto/insight";
-import { AgentSessionService, DeadMessageService, MessagingService } from "@nexus/proto/mesh";
+import {
+  AgentSessionService,
+  DeadMessageService,
+  MessagingService,
+  StateService,
+} from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
@@ -36,6 +41,7 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: AgentSessionService, upstream: "mesh-router" },
   { desc: MessagingService, upstream: "mesh-router" },
   { desc: DeadMessageService, upstream: "mesh-router" },
+  { desc: StateService, upstream: "mesh-router" },
   { desc: AnalyticsService, upstream: "insight" },
   { desc: WitnessService, upstream: "insight" },
 ];

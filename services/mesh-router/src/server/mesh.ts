@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Bus } from "@nexus/bus";
 import { createLeaseClient } from "../clients/lease-client.ts";
 import { DispatchHub } from "../domain/dispatch/dispatch-hub.ts";
+import type { LeasePort } from "../domain/message/lease-gate.ts";
 import { createMessageParts, type MessageParts } from "../domain/message/message-parts.ts";
 import { PresenceBoard } from "../domain/session/presence.ts";
 import { SessionDirectory } from "../domain/session/session-directory.ts";
@@ -25,6 +26,7 @@ export interface Mesh extends MessageParts {
   readonly journal: StandingJournal;
   readonly lifecycle: SessionLifecycle;
   readonly opener: SessionOpener;
+  readonly leases: LeasePort;
   /** What loops start when there is news; set once they exist. */
   readonly wake: { presence: () => void; standing: () => void; mail: () => void };
 }
@@ -94,5 +96,5 @@ export function createMesh({
     mailBytes: () => desk.bytes,
     longestInbox: () => directory.longestInbox(),
   });
-  return { ...parts, bus, events, wake, directory, hub, board, journal, lifecycle, opener };
+  return { ...parts, bus, events, wake, directory, hub, board, journal, lifecycle, opener, leases };
 }

@@ -1,4 +1,4 @@
-/** Day partitions of what dies by age: ids of messages, and dead messages. */
+/** Day partitions of what dies by age: ids of messages, dead messages, and calls that changed state. */
 import type { Pool, Queryable } from "@nexus/postgres";
 
 const DAY_MS = 86_400_000;
@@ -6,23 +6,24 @@ const DAY_MS = 86_400_000;
 const LOCK_TIMEOUT_MS = 500;
 /** Key of the advisory lock that whoever makes or drops partitions takes: "NXTM". */
 const KEEPER_LOCK = 0x4e58544d;
-const NAME = /^(message_ids|dead_messages)_(\d{4})(\d{2})(\d{2})$/;
+const NAME = /^(message_ids|dead_messages|state_requests)_(\d{4})(\d{2})(\d{2})$/;
 /** Days made ahead: one more than a day's outage of every replica needs. */
 const DAYS_AHEAD = 2;
-/** Ids are looked up as far back as yesterday. */
-const MESSAGE_IDS_KEPT_MS = DAY_MS;
+/** Ids of messages and of calls are looked up as far back as yesterday. */
+const IDS_KEPT_MS = DAY_MS;
 
 /** A table that has a partition a day. */
 export interface DailyTable {
-  readonly table: "message_ids" | "dead_messages";
+  readonly table: "message_ids" | "dead_messages" | "state_requests";
   /** How long a day is kept after its end. */
   readonly keptMs: number;
 }
 
-/** The tables of mail. */
+/** The tables that have days. */
 export function dailyTables(deadMessagesKeptMs: number): readonly DailyTable[] {
   return [
-    { table: "message_ids", keptMs: MESSAGE_IDS_KEPT_MS },
+    { table: "message_ids", keptMs: IDS_KEPT_MS },
+    { table: "state_requests", keptMs: IDS_KEPT_MS },
     { table: "dead_messages", keptMs: deadMessagesKeptMs },
   ];
 }
@@ -88,7 +89,7 @@ async function makeDay(client: Queryable, table: DailyTable["table"], day: Date)
   const name = partitionName(table, day);
   const from = day.toISOString().slice(0, 10);
   const to = new Date(day.getTime() + DAY_MS).toISOString().slice(0, 10);
-  const [column, zone] = table === "message_ids" ? ["day", ""] : ["died_at", " 00:00:00+00"];
+  const [column, zone] = table === "dead_messages" ? ["died_at", " 00:00:00+00"] : ["day", ""];
   const bounds = [`'${from}${zone}'`, `'${to}${zone}'`] as const;
   await client.query(
     `BEGIN;

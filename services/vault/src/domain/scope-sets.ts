@@ -15,6 +15,8 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
     "registry:agent:read",
     "insight:performance:read",
     "mesh:message:send",
+    "mesh:state:read",
+    "mesh:state:write",
     "gateway:status:read",
   ],
   // The registry lets an agent register its own id only.
@@ -23,6 +25,8 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
     "registry:agent:read",
     "mesh:session:connect",
     "mesh:message:send",
+    "mesh:state:read",
+    "mesh:state:write",
   ],
 };
 

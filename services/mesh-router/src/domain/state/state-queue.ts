@@ -1,0 +1,153 @@
+/** Joins the calls of one moment: writes into transactions, reads into statements. Both queues are bounded. */
+import { type Batcher, type Clock, createBatcher, NexusError } from "@nexus/shared";
+import {
+  READ_BATCH,
+  READS_AT_ONCE,
+  READS_QUEUED_MAX,
+  SCANS_AT_ONCE,
+  SCANS_QUEUED_MAX,
+  WRITE_BATCH,
+  WRITE_BATCH_BYTES,
+  WRITE_BATCH_OPS,
+  WRITES_QUEUED_BYTES_MAX,
+  WRITES_QUEUED_MAX,
+} from "./state-limits.ts";
+import type { FoundKey, KeyName, ReadStore, StateEvents, WriteStore } from "./state-ports.ts";
+import type { CallResult, WriteCall } from "./write.ts";
+
+/** What the queue is made from. */
+export interface StateQueueInit {
+  readonly writes: WriteStore;
+  readonly reads: ReadStore;
+  readonly events: StateEvents;
+  readonly clock: Clock;
+}
+
+/** What an operation costs beside its value, for accounting. */
+const OP_BYTES = 256;
+const FULL_RETRY_MS = 50;
+
+/** The queues of one replica. */
+export class StateQueue {
+  readonly #init: StateQueueInit;
+  readonly #writes: Batcher<WriteCall, CallResult | Error>;
+  readonly #reads: Batcher<KeyName, FoundKey>;
+  readonly #scans: Batcher<() => Promise<unknown>, unknown>;
+  #queuedBytes = 0;
+
+  constructor(init: StateQueueInit) {
+    this.#init = init;
+    this.#writes = createBatcher({
+      name: "state write",
+      maxItems: WRITE_BATCH,
+      maxDelayMs: 0,
+      maxQueued: WRITES_QUEUED_MAX,
+      flush: (calls) => this.#commit(calls),
+    });
+    this.#reads = createBatcher({
+      name: "state read",
+      maxItems: READ_BATCH,
+      maxDelayMs: 0,
+      maxQueued: READS_QUEUED_MAX,
+      concurrency: READS_AT_ONCE,
+      flush: (names) => init.reads.read(names),
+    });
+    this.#scans = createBatcher({
+      name: "state scan",
+      maxItems: 1,
+      maxDelayMs: 0,
+      maxQueued: SCANS_QUEUED_MAX,
+      concurrency: SCANS_AT_ONCE,
+      flush: async ([scan]) => [await scan?.()],
+    });
+  }
+
+  /** Calls that wait for their commit. */
+  get queued(): number {
+    return this.#writes.queued;
+  }
+
+  /** Commits a call, together with those that came in the same moment.
+   *
+   * Errors: exhausted/QUEUE_FULL; unavailable/DATABASE_UNAVAILABLE, COMMIT_OUTCOME_UNKNOWN. */
+  async write(call: WriteCall): Promise<CallResult> {
+    const bytes = bytesOf(call);
+    if (this.#queuedBytes + bytes > WRITES_QUEUED_BYTES_MAX) throw queueFull();
+    this.#queuedBytes += bytes;
+    try {
+      const result = await this.#writes.add(call);
+      if (result instanceof Error) throw result;
+      return result;
+    } finally {
+      this.#queuedBytes -= bytes;
+    }
+  }
+
+  /** Reads a key together with those that were asked for in the same moment. */
+  read(name: KeyName): Promise<FoundKey> {
+    return this.#reads.add(name);
+  }
+
+  /** Runs a longer read when it is its turn: few at once, so that connections are left for the rest. */
+  async scan<T>(read: () => Promise<T>): Promise<T> {
+    return (await this.#scans.add(read)) as T;
+  }
+
+  /** Commits what waits, and takes nothing more. */
+  async close(): Promise<void> {
+    await Promise.all([this.#writes.close(), this.#reads.close(), this.#scans.close()]);
+  }
+
+  async #commit(calls: readonly WriteCall[]): Promise<(CallResult | Error)[]> {
+    const { writes, events, clock } = this.#init;
+    const results: (CallResult | Error)[] = [];
+    for (const part of inParts(calls)) {
+      const fromMs = clock.nowMs();
+      const answered = await writes.commit(part);
+      results.push(...answered);
+      const failure = answered.find((result) => result instanceof Error);
+      if (failure !== undefined) events.stateCommitFailed(failure);
+      const count = part.reduce((sum, { ops }) => sum + ops.length, 0);
+      events.stateCommitted(part.length, count, clock.nowMs() - fromMs);
+    }
+    return results;
+  }
+}
+
+function bytesOf({ ops }: WriteCall): number {
+  let bytes = OP_BYTES;
+  for (const op of ops) {
+    bytes += OP_BYTES + ("data" in op ? op.data.byteLength : 0);
+    if (op.kind === "resolve") bytes += op.value?.data.byteLength ?? 0;
+  }
+  return bytes;
+}
+
+/** A transaction takes so many writes and bytes, or one call. */
+function inParts(calls: readonly WriteCall[]): WriteCall[][] {
+  const parts: WriteCall[][] = [];
+  let bytes = 0;
+  let ops = 0;
+  for (const call of calls) {
+    bytes += bytesOf(call);
+    ops += call.ops.length;
+    const part = parts.at(-1);
+    if (part !== undefined && bytes <= WRITE_BATCH_BYTES && ops <= WRITE_BATCH_OPS) {
+      part.push(call);
+    } else {
+      parts.push([call]);
+      bytes = bytesOf(call);
+      ops = call.ops.length;
+    }
+  }
+  return parts;
+}
+
+function queueFull(): NexusError {
+  return new NexusError({
+    kind: "exhausted",
+    reason: "QUEUE_FULL",
+    message: "Too many bytes wait for their commit.",
+    details: { retryAfterMs: FULL_RETRY_MS },
+  });
+}

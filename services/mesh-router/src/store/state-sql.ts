@@ -1,0 +1,99 @@
+/** The statements that commit writes of state. Each takes a whole batch; time is the database's. */
+
+/** In the order of ids, so that replicas wait for each other and do not deadlock. */
+export const LOCK_BUCKETS = {
+  name: "state-lock-buckets",
+  text: `
+SELECT b.* FROM state_buckets b
+JOIN unnest($1::text[], $2::text[]) AS t(namespace, name) ON b.namespace = t.namespace AND b.name = t.name
+ORDER BY b.bucket_id
+FOR NO KEY UPDATE OF b`,
+};
+
+/** A transaction begins before it has the locks, so its own time may be of before another's commit. */
+export const READ_CLOCK = {
+  name: "state-clock",
+  text: "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms",
+};
+
+/** Values are read where the decision needs them: a VECTOR bucket keeps versions, and who is refused is shown what is stored. */
+export const FIND_ENTRIES = {
+  name: "state-find-entries",
+  text: `
+SELECT x.bucket_id, x.key, x.revision, x.meta,
+  CASE WHEN x.wanted AND x.upto <= $6::bigint THEN x.content END AS content
+FROM (
+  SELECT e.bucket_id, e.key, e.revision, e.meta, e.content, w.wanted,
+    sum(CASE WHEN w.wanted THEN e.size_bytes ELSE 0 END) OVER (ORDER BY k.position) AS upto
+  FROM unnest($3::int[], $4::text[], $5::boolean[]) WITH ORDINALITY AS k(bucket_at, key, with_value, position)
+  JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY AS t(namespace, name, at) ON t.at = k.bucket_at
+  JOIN state_buckets b ON b.namespace = t.namespace AND b.name = t.name
+  JOIN state_entries e ON e.bucket_id = b.bucket_id AND e.key = k.key
+  CROSS JOIN LATERAL (SELECT k.with_value OR b.policy = 'vector' AS wanted) w
+) x`,
+};
+
+export const FIND_REQUESTS = {
+  name: "state-find-requests",
+  text: `
+SELECT r.bucket_id, replace(r.key::text, '-', '') AS key, r.body_hash, r.results
+FROM unnest($3::int[], $4::uuid[]) AS k(bucket_at, key)
+JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY AS t(namespace, name, at) ON t.at = k.bucket_at
+JOIN state_buckets b ON b.namespace = t.namespace AND b.name = t.name
+JOIN state_requests r ON r.bucket_id = b.bucket_id AND r.key = k.key
+  AND r.day >= (now() AT TIME ZONE 'utc')::date - 1`,
+};
+
+export const PUT_ENTRIES = {
+  name: "state-put-entries",
+  text: `
+INSERT INTO state_entries (bucket_id, key, revision, meta, content, size_bytes, siblings, deleted, due_at)
+SELECT t.bucket_id, t.key, t.revision, t.meta, t.content, t.size_bytes, t.siblings, t.deleted,
+  to_timestamp(t.due_ms / 1000.0)
+FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bytea[], $6::int[], $7::smallint[],
+  $8::boolean[], $9::bigint[])
+  AS t(bucket_id, key, revision, meta, content, size_bytes, siblings, deleted, due_ms)
+ON CONFLICT (bucket_id, key) DO UPDATE SET revision = excluded.revision, meta = excluded.meta,
+  content = excluded.content, size_bytes = excluded.size_bytes, siblings = excluded.siblings,
+  deleted = excluded.deleted, due_at = excluded.due_at`,
+};
+
+export const FORGET_ENTRIES = {
+  name: "state-forget-entries",
+  text: `
+DELETE FROM state_entries e USING unnest($1::bigint[], $2::text[]) AS t(bucket_id, key)
+WHERE e.bucket_id = t.bucket_id AND e.key = t.key`,
+};
+
+export const LOG_CHANGES = {
+  name: "state-log-changes",
+  text: `
+INSERT INTO state_changes (bucket_id, first_revision, last_revision, changes, log_bytes, committed_at)
+SELECT t.bucket_id, t.first_revision, t.last_revision, t.changes, b.log_bytes + length(t.changes), clock_timestamp()
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])
+  AS t(bucket_id, first_revision, last_revision, changes)
+JOIN state_buckets b ON b.bucket_id = t.bucket_id`,
+};
+
+/** After LOG_CHANGES, which reads what is counted here. */
+export const COUNT_BUCKETS = {
+  name: "state-count-buckets",
+  text: `
+UPDATE state_buckets b
+SET revision = t.revision, keys = t.keys, tombstones = t.tombstones, bytes = t.bytes,
+  log_bytes = b.log_bytes + t.logged
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+  AS t(bucket_id, revision, keys, tombstones, bytes, logged)
+WHERE b.bucket_id = t.bucket_id`,
+};
+
+export const NOTE_REQUESTS = {
+  name: "state-note-requests",
+  text: `
+INSERT INTO state_requests (bucket_id, key, body_hash, results)
+SELECT t.bucket_id, t.key, t.body_hash, t.results
+FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[]) AS t(bucket_id, key, body_hash, results)`,
+};
+
+/** A bucket that somebody holds must not hold up the others for long. */
+export const SHORT_LOCKS = "SET LOCAL lock_timeout = 2000";

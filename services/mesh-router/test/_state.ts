@@ -1,0 +1,114 @@
+/** Callers of state, and buckets for them. */
+import { randomUUID } from "node:crypto";
+import {
+  type StateEntry,
+  type StatePolicy,
+  StateService,
+  type WatchBucketResponse,
+} from "@nexus/proto/mesh";
+import { createRpcClient, type RpcClient } from "@nexus/rpc";
+import { NexusError } from "@nexus/shared";
+import { waitFor } from "@nexus/testkit";
+import type { MeshFixture, RunningRouter } from "./_router.ts";
+
+export type StateClient = RpcClient<typeof StateService>;
+
+/** A value of the contract. */
+export function text(value: string) {
+  return { contentType: "text/plain", data: new TextEncoder().encode(value) };
+}
+
+/** What a value says. */
+export function textOf(entry: StateEntry | undefined): string[] {
+  return (entry?.versions ?? []).map(({ value }) => new TextDecoder().decode(value?.data));
+}
+
+/** The reason of a call's failure; "none" when it went well. */
+export async function reasonOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => "none",
+    (error: unknown) => NexusError.from(error).reason,
+  );
+}
+
+export const id = (): string => randomUUID();
+
+/** A caller of a replica. */
+export async function stateClient(
+  fixture: MeshFixture,
+  router: RunningRouter,
+  sub = "alice",
+  more: { ns?: string; scopes?: string[]; kind?: "user" | "agent" } = {},
+): Promise<StateClient> {
+  const token = await fixture.identity.token({ sub, ...more });
+  return createRpcClient(StateService, router.channel, { tokens: { token: async () => token } });
+}
+
+/** Makes a bucket with a name of its own. */
+export async function newBucket(
+  client: StateClient,
+  policy: StatePolicy,
+  more: Omit<Parameters<StateClient["createBucket"]>[0], "$typeName"> = {},
+): Promise<string> {
+  const bucket = `b-${randomUUID()}`;
+  await client.createBucket({ requestId: id(), bucket, policy, ...more });
+  return bucket;
+}
+
+/** A watch that remembers what it was told. */
+export class Watching {
+  readonly messages: WatchBucketResponse[] = [];
+  error: NexusError | undefined;
+  ended = false;
+  /** While true nothing more is read. */
+  paused = false;
+  readonly #abort = new AbortController();
+
+  constructor(client: StateClient, request: Parameters<StateClient["watchBucket"]>[0]) {
+    void this.#read(client.watchBucket(request, { signal: this.#abort.signal }));
+  }
+
+  async #read(stream: AsyncIterable<WatchBucketResponse>): Promise<void> {
+    try {
+      for await (const message of stream) {
+        this.messages.push(message);
+        if (this.paused) await waitFor(() => !this.paused, { what: "reading", timeoutMs: 60_000 });
+      }
+    } catch (error) {
+      this.error = NexusError.from(error);
+    } finally {
+      this.ended = true;
+    }
+  }
+
+  get changes() {
+    return this.messages.flatMap((message) => message.changes);
+  }
+
+  get entries() {
+    return this.messages.flatMap((message) => message.entries);
+  }
+
+  get revision(): bigint {
+    return this.messages.at(-1)?.revision ?? 0n;
+  }
+
+  get revisions(): bigint[] {
+    return this.changes.map(({ entry }) => entry?.revision ?? 0n);
+  }
+
+  /** Waits until the watch holds. */
+  async started(): Promise<this> {
+    await waitFor(() => this.revision > 0n || this.ended, { what: "the watch to hold" });
+    if (this.error !== undefined) throw this.error;
+    return this;
+  }
+
+  async untilChanges(count: number): Promise<void> {
+    await waitFor(() => this.changes.length >= count, { what: `${count} changes` });
+  }
+
+  stop(): void {
+    this.#abort.abort();
+  }
+}

@@ -1,0 +1,501 @@
+import { StateChangeKind, StatePolicy, StateWriteStatus } from "@nexus/proto/mesh";
+import { LeaseService } from "@nexus/proto/orchestrator";
+import { createRpcServer } from "@nexus/rpc";
+import { createSilentLogger, NexusError } from "@nexus/shared";
+import { createMetrics } from "@nexus/telemetry";
+import { freePort, waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
+import {
+  id,
+  newBucket,
+  reasonOf,
+  type StateClient,
+  stateClient,
+  text,
+  textOf,
+  Watching,
+} from "./_state.ts";
+
+const { LWW, VECTOR, CAS, COUNTER } = StatePolicy;
+const { APPLIED, SUPERSEDED, UNCHANGED, REFUSED } = StateWriteStatus;
+const SOON = { seconds: 0n, nanos: 30_000_000 };
+
+let fixture: MeshFixture;
+let router: RunningRouter;
+let alice: StateClient;
+let bob: StateClient;
+let stopOrchestrator: () => Promise<void>;
+/** The fence that holds; any other is lost. Undefined: the orchestrator is away. */
+let held: bigint | undefined = 7n;
+
+beforeAll(async () => {
+  fixture = await MeshFixture.create();
+  const port = await freePort();
+  const orchestrator = createRpcServer({
+    service: "orchestrator",
+    host: "127.0.0.1",
+    port,
+    logger: createSilentLogger(),
+    metrics: createMetrics("orchestrator"),
+    verifier: fixture.identity.verifier,
+  }).add(LeaseService, {
+    check: async ({ claims }) => {
+      if (held === undefined) {
+        throw new NexusError({ kind: "internal", reason: "INTERNAL", message: "no" });
+      }
+      return {
+        verdicts: claims.map(({ fence }) => ({
+          valid: fence === held,
+          reason: fence === held ? "" : "LEASE_LOST",
+        })),
+      };
+    },
+  });
+  await orchestrator.listen();
+  stopOrchestrator = () => orchestrator.close(200);
+  router = await fixture.start({
+    orchestratorAddress: `127.0.0.1:${port}`,
+    stateTombstonesKeptMs: 400,
+    stateBucketsMax: 60,
+    stateKeysMax: 500_000,
+  });
+  alice = await stateClient(fixture, router, "alice");
+  bob = await stateClient(fixture, router, "bob");
+});
+afterAll(async () => {
+  await fixture.close();
+  await stopOrchestrator();
+});
+
+function put(client: StateClient, bucket: string, key: string, value: string, more: object = {}) {
+  return client.putEntry({ requestId: id(), bucket, key, put: { value: text(value), ...more } });
+}
+
+async function get(bucket: string, key: string, client = alice): Promise<string[]> {
+  const { entry } = await client.getEntry({ bucket, key });
+  return textOf(entry);
+}
+
+describe("buckets", () => {
+  it("are made once, shown, listed, changed and deleted", async () => {
+    const request = { requestId: id(), bucket: `b-${id()}`, policy: LWW };
+    const { bucket: made } = await alice.createBucket(request);
+    expect(made).toMatchObject({ policy: LWW, createdBy: "alice", keys: 0n });
+    expect(made?.quota).toMatchObject({ keysMax: 10_000n, valueBytesMax: 262_144 });
+    expect((await alice.createBucket(request)).bucket).toEqual(made);
+    expect(await reasonOf(alice.createBucket({ ...request, policy: CAS }))).toBe(
+      "REQUEST_ID_REUSED",
+    );
+    expect(await reasonOf(alice.createBucket({ ...request, requestId: id() }))).toBe(
+      "STATE_BUCKET_EXISTS",
+    );
+    const change = { requestId: id(), bucket: request.bucket };
+    const { bucket: changed } = await alice.updateBucket({
+      ...change,
+      quota: { keysMax: 5n },
+      defaultTtl: { seconds: 60n },
+    });
+    expect(changed).toMatchObject({ defaultTtl: { seconds: 60n }, quota: { keysMax: 5n } });
+    const kept = await alice.updateBucket({ ...change, clearDefaultTtl: true });
+    expect(kept.bucket).toMatchObject({ quota: { keysMax: 5n } });
+    expect(kept.bucket?.defaultTtl).toBeUndefined();
+    const { buckets } = await alice.listBuckets({ page: { pageSize: 1000 } });
+    expect(buckets.map(({ name }) => name)).toContain(request.bucket);
+    expect((await alice.getBucket({ bucket: request.bucket })).bucket).toEqual(kept.bucket);
+    expect(await alice.deleteBucket(change)).toMatchObject({ deleted: true });
+    expect(await alice.deleteBucket(change)).toMatchObject({ deleted: false });
+    const gone = await Promise.all(
+      [
+        alice.getBucket({ bucket: request.bucket }),
+        alice.updateBucket(change),
+        put(alice, request.bucket, "k", "v"),
+        alice.getEntry({ bucket: request.bucket, key: "k" }),
+        alice.listEntries({ bucket: request.bucket }),
+      ].map(reasonOf),
+    );
+    expect(new Set(gone)).toEqual(new Set(["STATE_BUCKET_NOT_FOUND"]));
+  });
+
+  it("page by name", async () => {
+    const carol = await stateClient(fixture, router, "carol", { ns: "pages" });
+    for (const bucket of ["c", "a", "b"]) {
+      await carol.createBucket({ requestId: id(), bucket, policy: CAS });
+    }
+    const first = await carol.listBuckets({ page: { pageSize: 2 } });
+    expect(first.buckets.map(({ name }) => name)).toEqual(["a", "b"]);
+    const pageToken = first.page?.nextPageToken ?? "";
+    const second = await carol.listBuckets({ page: { pageSize: 2, pageToken } });
+    expect(second.buckets.map(({ name }) => name)).toEqual(["c"]);
+    expect(second.page?.nextPageToken).toBe("");
+  });
+
+  it("are those of the caller's namespace, and of its scopes", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const other = await stateClient(fixture, router, "alice", { ns: "elsewhere" });
+    expect(await reasonOf(other.getBucket({ bucket }))).toBe("STATE_BUCKET_NOT_FOUND");
+    expect(await reasonOf(put(other, bucket, "k", "v"))).toBe("STATE_BUCKET_NOT_FOUND");
+    const reader = await stateClient(fixture, router, "eve", { scopes: ["mesh:state:read"] });
+    expect(await reasonOf(reader.getBucket({ bucket }))).toBe("none");
+    expect(await reasonOf(put(reader, bucket, "k", "v"))).toBe("SCOPE_MISSING");
+    expect(await reasonOf(reader.deleteBucket({ requestId: id(), bucket }))).toBe("SCOPE_MISSING");
+    const writer = await stateClient(fixture, router, "eve", { scopes: ["mesh:state:write"] });
+    expect(await reasonOf(writer.getEntry({ bucket, key: "k" }))).toBe("SCOPE_MISSING");
+  });
+
+  it("reserve their quota in the namespace", async () => {
+    const dave = await stateClient(fixture, router, "dave", { ns: "small" });
+    const bucket = await newBucket(dave, LWW, { quota: { keysMax: 300_000n } });
+    const more = { requestId: id(), bucket: "more", policy: LWW, quota: { keysMax: 300_000n } };
+    expect(await reasonOf(dave.createBucket(more))).toBe("STATE_NAMESPACE_QUOTA");
+    const grown = { requestId: id(), bucket, quota: { keysMax: 600_000n } };
+    expect(await reasonOf(dave.updateBucket(grown))).toBe("STATE_NAMESPACE_QUOTA");
+    expect((await dave.getBucket({ bucket })).bucket?.quota?.keysMax).toBe(300_000n);
+    expect(await reasonOf(dave.createBucket({ ...more, quota: { keysMax: 200_000n } }))).toBe(
+      "none",
+    );
+  });
+});
+
+describe("an LWW bucket", () => {
+  it("keeps the last write, and forgets what was deleted after a time", async () => {
+    const bucket = await newBucket(alice, LWW);
+    await put(alice, bucket, "k", "one");
+    const { result } = await put(bob, bucket, "k", "two");
+    expect(result).toMatchObject({ status: APPLIED, versions: 1 });
+    expect(await get(bucket, "k")).toEqual(["two"]);
+    const deletion = { requestId: id(), bucket, key: "k" };
+    expect((await alice.deleteEntry(deletion)).result).toMatchObject({ status: APPLIED });
+    expect(await reasonOf(alice.getEntry({ bucket, key: "k" }))).toBe("STATE_KEY_NOT_FOUND");
+    const { entry } = await alice.getEntry({ bucket, key: "k", includeDeleted: true });
+    expect(entry).toMatchObject({ deleted: true, lastChange: { principalId: "alice" } });
+    expect((await alice.deleteEntry({ ...deletion, requestId: id() })).result?.status).toBe(
+      UNCHANGED,
+    );
+    const forgotten = async () =>
+      (await alice.getBucket({ bucket })).bucket?.tombstones === 0n &&
+      (await reasonOf(alice.getEntry({ bucket, key: "k", includeDeleted: true }))) !== "none";
+    await waitFor(forgotten, { what: "the tombstone to be forgotten" });
+  });
+
+  it("decides by the writers' time, late writes lose, also to a deletion", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const now = BigInt(Date.now());
+    const at = (physicalMs: bigint, logical = 0) => ({ time: { physicalMs, logical } });
+    await put(alice, bucket, "k", "new", at(now, 1));
+    const late = await put(bob, bucket, "k", "old", at(now, 0));
+    expect(late.result?.status).toBe(SUPERSEDED);
+    expect(textOf(late.result?.current)).toEqual(["new"]);
+    expect((await put(bob, bucket, "k", "tie", at(now, 1))).result?.status).toBe(APPLIED);
+    expect((await put(alice, bucket, "k", "tie", at(now, 1))).result?.status).toBe(SUPERSEDED);
+    const gone = { requestId: id(), bucket, key: "never", delete: at(now, 5) };
+    expect((await alice.deleteEntry(gone)).result?.status).toBe(APPLIED);
+    expect((await put(bob, bucket, "never", "late", at(now, 4))).result?.status).toBe(SUPERSEDED);
+    expect((await put(bob, bucket, "k", "now")).result?.status).toBe(APPLIED);
+    expect(await reasonOf(put(bob, bucket, "k", "x", at(now + 60_000n)))).toBe(
+      "STATE_TIME_INVALID",
+    );
+    expect(await reasonOf(put(bob, bucket, "k", "x", at(now - 60_000n)))).toBe(
+      "STATE_TIME_INVALID",
+    );
+  });
+});
+
+describe("a CAS bucket", () => {
+  it("changes what its writer has read, and shows the other value otherwise", async () => {
+    const bucket = await newBucket(alice, CAS);
+    expect(await reasonOf(put(alice, bucket, "k", "v"))).toBe("STATE_REVISION_REQUIRED");
+    const first = await put(alice, bucket, "k", "one", { expectedRevision: 0n });
+    const { revision = 0n } = first.result ?? {};
+    expect(await reasonOf(put(bob, bucket, "k", "x", { expectedRevision: 0n }))).toBe(
+      "STATE_REVISION_MISMATCH",
+    );
+    await put(bob, bucket, "k", "two", { expectedRevision: revision });
+    const writes = [
+      { key: "k", operation: { case: "put", value: { value: text("x"), expectedRevision: 1n } } },
+      { key: "n", operation: { case: "put", value: { value: text("y"), expectedRevision: 0n } } },
+    ] as const;
+    const { results } = await alice.writeEntries({ requestId: id(), bucket, writes: [...writes] });
+    expect(results.map(({ status }) => status)).toEqual([REFUSED, APPLIED]);
+    expect(results[0]).toMatchObject({ reason: "STATE_REVISION_MISMATCH" });
+    expect(textOf(results[0]?.current)).toEqual(["two"]);
+  });
+
+  it("has one winner among many at once", async () => {
+    const bucket = await newBucket(alice, CAS);
+    const writers = Array.from({ length: 40 }, (_, i) =>
+      reasonOf(put(i % 2 === 0 ? alice : bob, bucket, "lock", `${i}`, { expectedRevision: 0n })),
+    );
+    const reasons = await Promise.all(writers);
+    expect(reasons.filter((reason) => reason === "none")).toHaveLength(1);
+    expect(new Set(reasons)).toEqual(new Set(["none", "STATE_REVISION_MISMATCH"]));
+  });
+});
+
+describe("a VECTOR bucket", () => {
+  it("keeps what writers had not seen, says who wrote it, and lets somebody resolve", async () => {
+    const bucket = await newBucket(alice, VECTOR);
+    const agent = await stateClient(fixture, router, "worker", { kind: "agent" });
+    const mine = await put(alice, bucket, "k", "a1");
+    await agent.putEntry({
+      requestId: id(),
+      bucket,
+      key: "k",
+      put: { value: text("w1") },
+      task: { taskId: "task_1", fence: 7n },
+    });
+    const { entry } = await bob.getEntry({ bucket, key: "k" });
+    expect(textOf(entry)).toEqual(["a1", "w1"]);
+    expect(entry?.versions[1]?.origin).toMatchObject({
+      principalId: "worker",
+      taskId: "task_1",
+      fence: 7n,
+    });
+    // Alice writes on what she wrote, and has not seen the other's.
+    const context = mine.result?.context ?? new Uint8Array();
+    const again = await put(alice, bucket, "k", "a2", { context });
+    expect(again.result).toMatchObject({ versions: 2 });
+    expect(await get(bucket, "k")).toEqual(["w1", "a2"]);
+    const listed = await bob.listEntries({ bucket, onlyConflicts: true });
+    expect(listed.entries.map(({ key }) => key)).toEqual(["k"]);
+    const versionIds = listed.entries[0]?.versions.map(({ versionId }) => versionId) ?? [];
+    const resolve = { versionIds, value: text("both") };
+    const resolved = { requestId: id(), bucket, key: "k", resolve };
+    const answer = await bob.resolveEntry(resolved);
+    expect(answer.result).toMatchObject({ status: APPLIED, versions: 1 });
+    expect(await bob.resolveEntry(resolved)).toEqual(answer);
+    expect(await get(bucket, "k")).toEqual(["both"]);
+    expect(await reasonOf(alice.resolveEntry({ ...resolved, requestId: id() }))).toBe(
+      "STATE_VERSION_GONE",
+    );
+    // The value that stands for both has been seen by nobody but Bob.
+    await put(alice, bucket, "k", "a3", { context: again.result?.context });
+    expect(await get(bucket, "k")).toEqual(["both", "a3"]);
+  });
+
+  it("deletes what the caller had seen", async () => {
+    const bucket = await newBucket(alice, VECTOR);
+    const remove = (context?: Uint8Array) =>
+      alice.deleteEntry({
+        requestId: id(),
+        bucket,
+        key: "k",
+        delete: { context: context ?? NOTHING },
+      });
+    const NOTHING = new Uint8Array();
+    await put(alice, bucket, "k", "one");
+    expect(await reasonOf(remove())).toBe("STATE_CONTEXT_REQUIRED");
+    expect(await reasonOf(remove(new Uint8Array([1, 2, 3])))).toBe("STATE_CONTEXT_INVALID");
+    const { entry } = await alice.getEntry({ bucket, key: "k" });
+    await put(bob, bucket, "other", "x");
+    const { entry: other } = await alice.getEntry({ bucket, key: "other" });
+    expect(await reasonOf(remove(other?.context))).toBe("STATE_CONTEXT_INVALID");
+    await put(bob, bucket, "k", "two");
+    expect((await remove(entry?.context)).result).toMatchObject({ status: APPLIED, versions: 1 });
+    expect(await get(bucket, "k")).toEqual(["two"]);
+  });
+
+  it("takes no more versions than can be read", async () => {
+    const bucket = await newBucket(alice, VECTOR);
+    const write = { key: "k", operation: { case: "put", value: { value: text("v") } } } as const;
+    const writes = Array.from({ length: 65 }, () => write);
+    const { results } = await alice.writeEntries({ requestId: id(), bucket, writes });
+    expect(results.filter(({ status }) => status === APPLIED)).toHaveLength(64);
+    expect(results.at(-1)?.reason).toBe("STATE_SIBLING_LIMIT");
+  });
+});
+
+describe("a COUNTER bucket", () => {
+  it("adds up, and once for each request", async () => {
+    const bucket = await newBucket(alice, COUNTER);
+    const add = (delta: bigint, requestId = id()) =>
+      alice.incrementEntry({ requestId, bucket, key: "c", increment: { delta } });
+    const first = await add(5n, "same");
+    expect(first.result).toMatchObject({ status: APPLIED, counter: 5n });
+    expect(await add(5n, "same")).toEqual(first);
+    expect(await reasonOf(add(6n, "same"))).toBe("REQUEST_ID_REUSED");
+    expect((await add(-8n)).result?.counter).toBe(-3n);
+    expect((await alice.getEntry({ bucket, key: "c" })).entry?.counter).toBe(-3n);
+    await add(2n ** 62n);
+    expect(await reasonOf(add(2n ** 62n))).toBe("STATE_COUNTER_RANGE");
+    expect(await reasonOf(add(2n ** 62n + 1n))).toBe("REQUEST_INVALID");
+    expect(await reasonOf(put(alice, bucket, "c", "v"))).toBe("STATE_POLICY_MISMATCH");
+  });
+
+  it("is the only kind that adds", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const increment = { requestId: id(), bucket, key: "k", increment: { delta: 1n } };
+    expect(await reasonOf(alice.incrementEntry(increment))).toBe("STATE_POLICY_MISMATCH");
+    const context = { context: new Uint8Array([1]) };
+    expect(await reasonOf(put(alice, bucket, "k", "v", context))).toBe("STATE_POLICY_MISMATCH");
+  });
+});
+
+describe("a transaction", () => {
+  it("writes all or nothing, later writes see earlier ones", async () => {
+    const bucket = await newBucket(alice, CAS);
+    const write = (key: string, value: string, expectedRevision: bigint) =>
+      ({
+        key,
+        operation: { case: "put", value: { value: text(value), expectedRevision } },
+      }) as const;
+    const good = { requestId: id(), bucket, writes: [write("a", "1", 0n), write("b", "2", 0n)] };
+    const { results } = await alice.transact(good);
+    expect(results.map(({ status }) => status)).toEqual([APPLIED, APPLIED]);
+    expect((await alice.transact(good)).results).toEqual(results);
+    const revision = results[0]?.revision ?? 0n;
+    const half = [write("a", "9", revision), write("b", "9", 1n)];
+    const failed = alice.transact({ requestId: id(), bucket, writes: half });
+    await expect(failed).rejects.toMatchObject({
+      reason: "STATE_REVISION_MISMATCH",
+      details: { metadata: { write: "1" } },
+    });
+    const guarded = alice.transact({
+      requestId: id(),
+      bucket,
+      preconditions: [
+        { key: "a", revision },
+        { key: "c", revision: 3n },
+      ],
+      writes: [write("a", "9", revision)],
+    });
+    await expect(guarded).rejects.toMatchObject({ details: { metadata: { precondition: "1" } } });
+    expect(await get(bucket, "a")).toEqual(["1"]);
+    const chain = [write("n", "1", 0n), write("n", "2", revision + 2n)];
+    await alice.transact({ requestId: id(), bucket, writes: chain });
+    expect(await get(bucket, "n")).toEqual(["2"]);
+    const { bucket: counted } = await alice.getBucket({ bucket });
+    expect(counted).toMatchObject({ keys: 3n, revision: revision + 3n });
+  });
+});
+
+describe("reads", () => {
+  it("list by prefix in pages, and read many keys at once", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const keys = ["a/1", "a/2", "a/3", "b/1", "A"];
+    const writes = keys.map(
+      (key) => ({ key, operation: { case: "put", value: { value: text(key) } } }) as const,
+    );
+    await alice.writeEntries({ requestId: id(), bucket, writes });
+    const first = await alice.listEntries({ bucket, prefix: "a/", page: { pageSize: 2 } });
+    expect(first.entries.map(({ key }) => key)).toEqual(["a/1", "a/2"]);
+    const page = { pageSize: 2, pageToken: first.page?.nextPageToken ?? "" };
+    const second = await alice.listEntries({ bucket, prefix: "a/", page });
+    expect(second.entries.map(({ key }) => key)).toEqual(["a/3"]);
+    expect(second.page?.nextPageToken).toBe("");
+    expect(await reasonOf(alice.listEntries({ bucket, prefix: "b/", page }))).toBe(
+      "PAGE_TOKEN_INVALID",
+    );
+    const all = await alice.listEntries({ bucket });
+    expect(all.entries.map(({ key }) => key)).toEqual(["A", "a/1", "a/2", "a/3", "b/1"]);
+    const many = await alice.batchGetEntries({ bucket, keys: ["b/1", "nothing", "A"] });
+    expect(many.entries.map((entry) => textOf(entry))).toEqual([["A"], ["b/1"]]);
+    expect(many.unreadKeys).toEqual([]);
+  });
+
+  it("cut large answers, and say how to go on", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const value = { contentType: "application/octet-stream", data: new Uint8Array(250_000) };
+    const keys = Array.from({ length: 12 }, (_, i) => `k${String(i).padStart(2, "0")}`);
+    for (const key of keys) await alice.putEntry({ requestId: id(), bucket, key, put: { value } });
+    const many = await alice.batchGetEntries({ bucket, keys });
+    expect([...many.entries.map(({ key }) => key), ...many.unreadKeys]).toEqual(keys);
+    expect(many.unreadKeys.length).toBeGreaterThan(0);
+    const first = await alice.listEntries({ bucket });
+    const pageToken = first.page?.nextPageToken ?? "";
+    const second = await alice.listEntries({ bucket, page: { pageToken } });
+    expect([...first.entries, ...second.entries].map(({ key }) => key)).toEqual(keys);
+  });
+});
+
+describe("quotas", () => {
+  it("refuse what is beyond them, and nothing else", async () => {
+    const quota = { keysMax: 2n, bytesMax: 2_000n, valueBytesMax: 1_000 };
+    const bucket = await newBucket(alice, LWW, { quota });
+    await put(alice, bucket, "a", "1");
+    await put(alice, bucket, "b", "1");
+    expect(await reasonOf(put(alice, bucket, "c", "1"))).toBe("STATE_KEYS_QUOTA");
+    expect(await reasonOf(put(alice, bucket, "a", "x".repeat(1_001)))).toBe(
+      "STATE_VALUE_TOO_LARGE",
+    );
+    await put(alice, bucket, "a", "x".repeat(1_000));
+    expect(await reasonOf(put(alice, bucket, "b", "x".repeat(1_000)))).toBe("STATE_BYTES_QUOTA");
+    await alice.deleteEntry({ requestId: id(), bucket, key: "a" });
+    await put(alice, bucket, "c", "1");
+    // Deleted keys are remembered, and bounded too.
+    await alice.deleteEntry({ requestId: id(), bucket, key: "c" });
+    const names = ["d", "e"].map((key) => reasonOf(put(alice, bucket, key, "1")));
+    expect((await Promise.all(names)).sort()).toEqual(["STATE_KEYS_QUOTA", "none"]);
+    const counted = async () => (await alice.getBucket({ bucket })).bucket;
+    await waitFor(async () => (await counted())?.tombstones === 0n, { what: "the deleted to go" });
+    expect(await counted()).toMatchObject({ keys: 2n });
+  });
+});
+
+describe("a time to live", () => {
+  it("ends keys by database time, and says so to watchers", async () => {
+    const bucket = await newBucket(alice, LWW, { defaultTtl: SOON });
+    const watching = await new Watching(alice, { bucket }).started();
+    await put(alice, bucket, "short", "v");
+    await put(alice, bucket, "long", "v", { ttl: { seconds: 600n } });
+    await waitFor(
+      async () => (await reasonOf(alice.getEntry({ bucket, key: "short" }))) !== "none",
+      {
+        what: "the end of the key",
+      },
+    );
+    await watching.untilChanges(3);
+    const { kind, entry } = watching.changes[2] ?? {};
+    expect(kind).toBe(StateChangeKind.EXPIRE);
+    expect(entry).toMatchObject({ key: "short", deleted: true, lastChange: { principalId: "" } });
+    expect(await get(bucket, "long")).toEqual(["v"]);
+    expect((await alice.getBucket({ bucket })).bucket).toMatchObject({ keys: 1n });
+    watching.stop();
+  });
+});
+
+describe("a write in the name of a task", () => {
+  it("is refused when the task is somebody else's, and when nobody can be asked", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const write = (fence: bigint, key = "k") =>
+      reasonOf(
+        alice.putEntry({
+          requestId: id(),
+          bucket,
+          key,
+          put: { value: text(`${fence}`) },
+          task: { taskId: "task_1", fence },
+        }),
+      );
+    expect(await write(7n)).toBe("none");
+    expect(await write(6n)).toBe("LEASE_LOST");
+    held = 8n;
+    expect(await write(8n)).toBe("none");
+    held = undefined;
+    expect(await write(9n)).toBe("LEASE_UNVERIFIED");
+    // The orchestrator is wrong, or its answer is old: what a later attempt wrote stays all the same.
+    held = 7n;
+    expect(await write(7n)).toBe("LEASE_LOST");
+    expect(await write(7n, "another")).toBe("none");
+    expect(await get(bucket, "k")).toEqual(["8"]);
+  });
+});
+
+describe("a caller that gave up", () => {
+  it("finds its write done once, or not at all, when it asks again", async () => {
+    const bucket = await newBucket(alice, COUNTER);
+    const calls = Array.from({ length: 60 }, (_, i) => {
+      const abort = new AbortController();
+      const request = { requestId: `r${i}`, bucket, key: "c", increment: { delta: 1n } };
+      const call = alice.incrementEntry(request, { signal: abort.signal });
+      setImmediate(() => abort.abort());
+      return reasonOf(call);
+    });
+    await Promise.all(calls);
+    const repeats = Array.from({ length: 60 }, (_, i) =>
+      alice.incrementEntry({ requestId: `r${i}`, bucket, key: "c", increment: { delta: 1n } }),
+    );
+    await Promise.all(repeats);
+    expect((await alice.getEntry({ bucket, key: "c" })).entry?.counter).toBe(60n);
+  });
+});
