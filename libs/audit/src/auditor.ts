@@ -24,6 +24,12 @@ export interface AuditorOptions {
   readonly enter: EnterDraft;
   /** Digests values under a key of the service; undefined while, or where, there is none. */
   readonly hash?: HashValue;
+  /** Asked before a call begins: no call is served whose entry could not be written.
+   * Errors: unavailable/AUDIT_UNAVAILABLE. @default there is always room */
+  readonly assertRoom?: () => void;
+  /** True: enters only that a caller was not let in, not whatever else went wrong. For a service that passes calls on.
+   * @default false */
+  readonly denialsOnly?: boolean;
 }
 
 /** Keeps the entries of a service's calls. */
@@ -38,6 +44,7 @@ const NO_HASH: HashValue = () => undefined;
 /** Failed for what the caller named or proved: what it wrote may be anything, a password in the wrong place included. */
 const DISTRUSTED_KINDS: ReadonlySet<string> = new Set(["unauthenticated", "not_found", "invalid"]);
 const DENIED_KINDS: ReadonlySet<string> = new Set(["unauthenticated", "forbidden"]);
+const UNREACHED_KINDS: ReadonlySet<string> = new Set(["unavailable", "deadline", "cancelled"]);
 const EMPTY: Summary = { resource: "", fields: [] };
 
 type EntryInit = MessageInitShape<typeof AuditEntrySchema>;
@@ -62,7 +69,10 @@ interface CommonPart {
 export function createAuditor(options: AuditorOptions): Auditor {
   const denials = new DenialCounter<EntryInit>();
   return {
-    begin: (call) => new Entry(call, options, denials),
+    begin(call) {
+      options.assertRoom?.();
+      return new Entry(call, options, denials);
+    },
     system(action, { namespace = "", actor = "", resource = "", fields = {} }) {
       return encode({
         entryId: randomUUID(),
@@ -96,6 +106,7 @@ class Entry implements CallRecord {
   readonly #id = randomUUID();
   #facts: AuditFacts = {};
   #isStored = false;
+  #isElsewhere = false;
 
   constructor(call: AuditedCall, options: AuditorOptions, denials: DenialCounter<EntryInit>) {
     this.#call = call;
@@ -116,8 +127,12 @@ class Entry implements CallRecord {
     this.#isStored = true;
   }
 
+  servedBy(whom: "self" | "another"): void {
+    this.#isElsewhere = whom === "another";
+  }
+
   async allowed(): Promise<void> {
-    if (this.#isStored) return;
+    if (this.#isStored || this.#isElsewhere) return;
     await this.#options.enter(this.draft());
     this.#isStored = true;
   }
@@ -127,6 +142,9 @@ class Entry implements CallRecord {
     if (this.#isStored && error.kind === "cancelled") return;
     const { kind, reason } = error;
     const isDenied = DENIED_KINDS.has(kind);
+    if (this.#options.denialsOnly === true && !isDenied) return;
+    // Whoever served it has entered how it ended, unless it was never reached.
+    if (this.#isElsewhere && !UNREACHED_KINDS.has(kind)) return;
     const entry = {
       ...this.#common(DISTRUSTED_KINDS.has(kind)),
       result: isDenied ? AuditResult.DENIED : AuditResult.FAILED,

@@ -1,5 +1,6 @@
 /** @nexus/audit: entries of the audit log: what is kept of a call, and the outbox in which a service commits it. */
 export { type Auditor, type AuditorOptions, createAuditor, type EnterDraft } from "./auditor.ts";
+export { BACKLOG_MAX, type Backlog, createBacklog } from "./backlog.ts";
 export {
   auditUnavailable,
   createDraftWriter,
@@ -8,4 +9,11 @@ export {
   insertDrafts,
 } from "./draft-writer.ts";
 export { describeDraft, type EntryFacts, finishDraft, tryReadEntry } from "./entry.ts";
+export { keepRefusalAudit, type RefusalAuditOptions } from "./refusal-audit.ts";
+export {
+  type AuditHost,
+  type AuditLoop,
+  keepServiceAudit,
+  type ServiceAuditOptions,
+} from "./service-audit.ts";
 export { formatDigest, type HashValue } from "./summary.ts";

@@ -84,7 +84,8 @@ function ruleOf(field: DescField): AuditRule {
 }
 
 /** The value of a field that is there; a default is as good as nothing. */
-function valueOf(message: Message, { localName, oneof }: DescField): unknown {
+function valueOf(message: Message, field: DescField): unknown {
+  const { localName, oneof } = field;
   const holder = message as unknown as Record<string, unknown>;
   if (oneof !== undefined) {
     const chosen = holder[oneof.localName] as { case?: string; value?: unknown } | undefined;
@@ -98,8 +99,14 @@ function valueOf(message: Message, { localName, oneof }: DescField): unknown {
     value === 0n ||
     value === false ||
     (value instanceof Uint8Array && value.byteLength === 0) ||
-    (Array.isArray(value) && value.length === 0);
+    sizeOf(value, field) === 0;
   return isEmpty ? undefined : value;
+}
+
+/** Entries of a list or map; undefined for anything else. */
+function sizeOf(value: unknown, field?: DescField): number | undefined {
+  if (Array.isArray(value)) return value.length;
+  return field?.fieldKind === "map" ? Object.keys(value as object).length : undefined;
 }
 
 function nestedOf(field: DescField, rule: AuditRule, value: unknown) {
@@ -120,7 +127,8 @@ function textOf(
 ): string {
   if (rule === AuditRule.HASH) return formatDigest(hash(bytesOf(value)));
   if (rule !== AuditRule.KEEP && rule !== AuditRule.RESOURCE) {
-    return Array.isArray(value) ? `[${value.length}]` : REDACTED;
+    const size = sizeOf(value, field);
+    return size === undefined ? REDACTED : `[${size}]`;
   }
   const plain = plainText(field, value);
   if (plain === undefined) return REDACTED;

@@ -18,17 +18,23 @@ export interface CallCredentials {
   readonly verifier: TokenVerifier;
 }
 
+/** A call at the door. */
+export interface ArrivedCall extends CallCredentials {
+  readonly method: DescMethod;
+  /** Hears who calls, before it is known whether they may. */
+  readonly onIdentified?: (principal: Principal | undefined) => void;
+}
+
 const BEARER = /^Bearer +(\S+)$/i;
 
 /** Lets a call in, whatever protocol it came over: its token has to verify and to hold the scope that the method's
  * descriptor requires. The gRPC server does the same in two layers, made of the same functions.
  *
  * Errors: unauthenticated/TOKEN_MISSING and the verifier's own; forbidden/SCOPE_MISSING. */
-export async function admitCall(
-  call: CallCredentials & { readonly method: DescMethod },
-): Promise<Caller> {
+export async function admitCall(call: ArrivedCall): Promise<Caller> {
   const scope = scopeOf(call.method);
   const caller = await identifyCaller(scope, call);
+  call.onIdentified?.(caller.principal);
   const checksResource = resourceFieldOf(call.method) !== "";
   if (scope !== PUBLIC) assertScope(caller.principal, { scope, checksResource });
   return caller;

@@ -20,4 +20,7 @@ export interface AuditRecord {
   draft(): Uint8Array;
   /** To be called once the transaction that holds the draft has been committed. */
   stored(): void;
+  /** To be called before a call is handed on to another replica of the service, which enters it, and when it is served here after
+   * all. @default "self" */
+  servedBy(whom: "self" | "another"): void;
 }

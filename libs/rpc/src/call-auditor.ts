@@ -13,7 +13,7 @@ export interface CallRecord extends AuditRecord {
 
 /** What an auditor may know of a call. */
 export interface AuditedCall {
-  readonly ctx: CallContext;
+  readonly ctx: Pick<CallContext, "method" | "peer" | "principal">;
   readonly traceId: string | undefined;
   /** The decoded request; the first one of a stream; undefined before it was decoded and found valid. */
   request(): unknown;
@@ -23,6 +23,7 @@ export interface AuditedCall {
 
 /** Keeps the entries of calls of audited methods. */
 export interface CallAuditor {
-  /** Begins the record of a call, before its caller is known. */
+  /** Begins the record of a call, before its caller is known. Errors: unavailable/AUDIT_UNAVAILABLE when it is known beforehand
+   * that the entry could not be written. */
   begin(call: AuditedCall): CallRecord;
 }

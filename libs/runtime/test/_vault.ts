@@ -14,6 +14,7 @@ const NO_AUDIT: CallAuditor = {
     note: () => undefined,
     draft: () => new Uint8Array(),
     stored: () => undefined,
+    servedBy: () => undefined,
     allowed: async () => undefined,
     refused: async () => undefined,
   }),

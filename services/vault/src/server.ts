@@ -134,11 +134,11 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
     passwordIterations: config.passwordIterations,
     gate,
   });
-  const auditor = createVaultAuditor(frame, { pool, crypto });
+  const { auditor, backlog } = createVaultAuditor(frame, { pool, crypto });
   const transactions = createTransactions(pool, auditor.system);
   const mutations = createMutations(pool, auditor.system);
   const boxes = createBoxStore(pool);
-  const audit = createAuditLog(config, { pool, crypto, boxes, events });
+  const audit = createAuditLog(config, { pool, crypto, boxes, events, backlog });
   const verified = createRevocationSet();
   const shared = { transactions, mutations, crypto, events, ids, tokens: TOKEN_FORMAT };
   const identity = createIdentity(frame, config, { pool, verified, shared });
@@ -214,6 +214,7 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
     signingKeys: parts.signingKeys,
     auditLog: parts.audit.auditLog,
     auditFeed: parts.audit.auditFeed,
+    lookAtBacklog: parts.audit.lookAtBacklog,
     flushDenials: () => parts.auditor.flushDenials(),
     vault: parts.vault,
     keyStore: parts.keyStore,

@@ -8,8 +8,10 @@ type AppendEntries = MethodImplementation<typeof AuditIntakeService.method.appen
 
 /** Serves AuditIntakeService.AppendEntries. A service principal's id is the name of its service. */
 export function createAppendEntries(deps: AuditHandlerDeps): AppendEntries {
-  const { auditStore, describeDraft } = deps;
+  const { auditStore, describeDraft, assertAuditRoom } = deps;
   return async ({ stream, entries }, ctx) => {
+    // Entries wait better where they are than in a second outbox.
+    assertAuditRoom();
     const { principalId: service } = requirePrincipal(ctx);
     let before = 0n;
     for (const { position, draft } of entries) {

@@ -28,6 +28,8 @@ export interface AuditHandlerDeps {
   readonly auditSigner: Pick<AuditSigner, "key">;
   readonly digestName: DigestName;
   readonly describeDraft: EntryFormat["describe"];
+  /** Errors: unavailable/AUDIT_UNAVAILABLE while too many entries wait for their place. */
+  readonly assertAuditRoom: () => void;
 }
 
 /** What the handlers of vault work with. */

@@ -22,6 +22,8 @@ export interface LoopDeps {
   readonly vault: SecureVault;
   readonly auditLog: AuditLog;
   readonly auditFeed: AuditFeed;
+  /** Counts the entries that wait for their place. */
+  readonly lookAtBacklog: () => Promise<void>;
   /** Enters refusals that were counted. */
   readonly flushDenials: () => Promise<void>;
   readonly signingKeys: SigningKeyRing;
@@ -66,6 +68,7 @@ const AUDIT_SEQUENCE_MS = 200;
 const AUDIT_POLL_MS = 250;
 const AUDIT_BEAT_MS = 4000;
 const AUDIT_DENIALS_MS = 1000;
+const AUDIT_BACKLOG_MS = 1000;
 
 /** Lists the background work of vault.
  *
@@ -139,7 +142,7 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
 
 /** What the audit log does by itself. It keeps its pace when the database was away, as the readings do. */
 function auditLoops(deps: LoopDeps): readonly LoopSpec[] {
-  const { auditLog, auditFeed, flushDenials, onReadFailed } = deps;
+  const { auditLog, auditFeed, lookAtBacklog, flushDenials, onReadFailed } = deps;
   const trying = (what: string, work: () => Promise<void>) => () =>
     work().catch((error: unknown) => onReadFailed(what, error));
   const sequence = async (signal: AbortSignal) => {
@@ -153,6 +156,11 @@ function auditLoops(deps: LoopDeps): readonly LoopSpec[] {
     },
     { name: "audit-poll", intervalMs: AUDIT_POLL_MS, step: trying("audit log", auditFeed.refresh) },
     { name: "audit-beat", intervalMs: AUDIT_BEAT_MS, step: async () => auditFeed.beat() },
+    {
+      name: "audit-backlog",
+      intervalMs: AUDIT_BACKLOG_MS,
+      step: trying("waiting audit entries", lookAtBacklog),
+    },
     {
       name: "audit-denials",
       intervalMs: AUDIT_DENIALS_MS,

@@ -1,6 +1,8 @@
 import {
   type Auditor,
+  type Backlog,
   createAuditor,
+  createBacklog,
   createDraftWriter,
   describeDraft,
   finishDraft,
@@ -25,25 +27,34 @@ export interface AuditOptions {
   readonly crypto: CryptoManager;
   readonly boxes: BoxStore;
   readonly events: AuditLogEvents;
+  readonly backlog: Backlog;
 }
 
-/** What keeps the entries of vault's own calls. */
+/** What keeps the entries of vault's own calls. The log takes them from the outbox, which fills up only while the log stands still:
+ * sealed, or tampered with. */
 export function createVaultAuditor(
   frame: ServiceFrame,
   { pool, crypto }: Pick<AuditOptions, "pool" | "crypto">,
-): Auditor {
+): { readonly auditor: Auditor; readonly backlog: Backlog } {
   const writer = createDraftWriter(pool);
+  const backlog = createBacklog(pool);
   frame.defer("audit entries", () => writer.close());
-  return createAuditor({
+  frame.metrics.gauge({
+    name: "audit_entries_waiting",
+    help: "Entries of the audit log that have no place in it yet.",
+    read: () => backlog.waiting,
+  });
+  const auditor = createAuditor({
     service: "vault",
     enter: writer.enter,
     hash: (value) => crypto.tryDigest("audit-field", value),
   });
+  return { auditor, backlog };
 }
 
 /** The audit log of all services. */
 export function createAuditLog(config: VaultConfig, options: AuditOptions) {
-  const { pool, crypto, boxes, events } = options;
+  const { pool, crypto, boxes, events, backlog } = options;
   const auditStore = createAuditStore(pool);
   const auditSigner = new AuditSigner(config.auditOrigin, { crypto, boxes });
   return {
@@ -58,5 +69,7 @@ export function createAuditLog(config: VaultConfig, options: AuditOptions) {
     auditFeed: new AuditFeed(auditStore),
     digestName: (name: string) => formatDigest(crypto.tryDigest("audit-field", name)),
     describeDraft,
+    assertAuditRoom: () => backlog.assertRoom(),
+    lookAtBacklog: () => backlog.look(),
   };
 }

@@ -9,7 +9,9 @@ const LOCK_STREAM = `
   ON CONFLICT (service, stream) DO UPDATE SET position = s.position
   RETURNING position`;
 
-const MOVE_ON = "UPDATE audit_streams SET position = $3 WHERE service = $1 AND stream = $2";
+const MOVE_ON = `
+  UPDATE audit_streams SET position = $3, taken_at = clock_timestamp()
+  WHERE service = $1 AND stream = $2`;
 
 const TAKE = `
   INSERT INTO audit_outbox (draft, committed_at)

@@ -24,6 +24,9 @@ const ENDED: Readonly<Record<string, string>> = {
   audit_checkpoints: `signed_at < clock_timestamp() - interval '7 days' AND EXISTS (
     SELECT FROM audit_checkpoints later WHERE later.tree_size > audit_checkpoints.tree_size
       AND later.signed_at < date_trunc('hour', audit_checkpoints.signed_at) + interval '1 hour')`,
+  // Of a gateway's process, or of a database that was replaced. One that comes back after all goes on from where it was: its
+  // positions only grow.
+  audit_streams: "taken_at < clock_timestamp() - interval '30 days'",
   requests: `created_at < clock_timestamp() - interval '${REQUEST_RETENTION}'`,
 };
 
