@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import { fromBinary } from "@bufbuild/protobuf";
+import { AuditEntrySchema, AuditResult } from "@nexus/proto/common";
 import { AckKind } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -138,6 +140,32 @@ describe("DeadMessageService.PurgeDeadMessages", () => {
     expect((await admin.purgeDeadMessages(rest)).purged).toBe(1);
     const left = await admin.listDeadMessages({ filter: { toAgentId: to } });
     expect(left.deadMessages).toEqual([]);
+  });
+
+  it("leaves an entry of the audit log for each call, as redelivering does, and no message", async () => {
+    await kill("audited");
+    const filter = { toAgentId: to };
+    const redelivery = { requestId: requestId(), filter };
+    await admin.redeliverDeadMessages(redelivery);
+    await admin.redeliverDeadMessages(redelivery);
+    const purge = { requestId: requestId(), filter };
+    await admin.purgeDeadMessages(purge);
+    const asked = new Set<string>([redelivery.requestId, purge.requestId]);
+    const rows = await fixture.sql<{ draft: Buffer }>(
+      "SELECT draft FROM audit_outbox ORDER BY entry_no",
+    );
+    const entries = rows
+      .map(({ draft }) => fromBinary(AuditEntrySchema, draft))
+      .filter((entry) => asked.has(entry.requestId));
+    expect(entries.map(({ action }) => action.split("/")[1])).toEqual([
+      "RedeliverDeadMessages",
+      "RedeliverDeadMessages",
+      "PurgeDeadMessages",
+    ]);
+    for (const entry of entries) {
+      expect(entry).toMatchObject({ actor: "admin", result: AuditResult.ALLOWED });
+      expect(entry.fields).toMatchObject([{ name: "filter.to_agent_id", value: to }]);
+    }
   });
 
   it("needs its own scope, as redelivering does; reading is not enough", async () => {

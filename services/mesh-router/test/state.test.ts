@@ -1,3 +1,5 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { AuditEntrySchema } from "@nexus/proto/common";
 import { StateChangeKind, StatePolicy, StateWriteStatus } from "@nexus/proto/mesh";
 import { LeaseService } from "@nexus/proto/orchestrator";
 import { createRpcServer } from "@nexus/rpc";
@@ -78,6 +80,27 @@ async function get(bucket: string, key: string, client = alice): Promise<string[
 }
 
 describe("buckets", () => {
+  it("leaves an entry of the audit log for each change of it", async () => {
+    const bucket = "audited";
+    const request = { requestId: id(), bucket, policy: CAS };
+    await alice.createBucket(request);
+    await alice.createBucket(request);
+    await alice.updateBucket({ requestId: id(), bucket, clearDefaultTtl: true });
+    await alice.deleteBucket({ requestId: id(), bucket });
+    const rows = await fixture.sql<{ draft: Buffer }>(
+      "SELECT draft FROM audit_outbox ORDER BY entry_no",
+    );
+    const entries = rows
+      .map(({ draft }) => fromBinary(AuditEntrySchema, draft))
+      .filter(({ resource }) => resource === bucket);
+    expect(entries.map(({ action, actor }) => [action.split("/")[1], actor])).toEqual([
+      ["CreateBucket", "alice"],
+      ["CreateBucket", "alice"],
+      ["UpdateBucket", "alice"],
+      ["DeleteBucket", "alice"],
+    ]);
+  });
+
   it("are made once, shown, listed, changed and deleted", async () => {
     const request = { requestId: id(), bucket: `b-${id()}`, policy: LWW };
     const { bucket: made } = await alice.createBucket(request);

@@ -1,6 +1,7 @@
 /** Puts the orchestrator together. Reads top to bottom in the order of dependency; the frame closes in reverse. */
 import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
+import { keepServiceAudit } from "@nexus/audit";
 import type { ConfigManager } from "@nexus/core";
 import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
 import { JobService, LeaseService } from "@nexus/proto/orchestrator";
@@ -74,6 +75,7 @@ export async function startServer(
     const events = createEvents(frame.metrics, frame.logger);
     const parts: Parts = { frame, config: config.current, pool, events };
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+    keepServiceAudit(frame, { pool, vaultAddress: config.current.vaultAddress });
     const keepDays = () => keepAllPartitions(pool, config.current);
     await frame.untilUp("postgres", keepDays);
     const engine = openEngine(parts, overrides);

@@ -1,5 +1,6 @@
 /** Puts the registry together. Reads top to bottom in the order of dependency; the frame closes in reverse. */
 import { fileURLToPath } from "node:url";
+import { keepServiceAudit } from "@nexus/audit";
 import type { ConfigManager } from "@nexus/core";
 import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
 import { OutcomeService, PresenceService, RegistryService } from "@nexus/proto/registry";
@@ -42,6 +43,7 @@ export async function startServer(
   try {
     const pool = openPool(frame, config.current);
     await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+    keepServiceAudit(frame, { pool, vaultAddress: config.current.vaultAddress });
     const events = createEvents(frame.metrics, frame.logger);
     const { index, watches, follower, onChange } = openIndex(frame, pool, {
       config: config.current,

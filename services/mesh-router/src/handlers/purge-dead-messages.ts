@@ -10,6 +10,8 @@ export function createPurgeDeadMessages({
 }: DeadMessageDeps): MethodImplementation<typeof DeadMessageService.method.purgeDeadMessages> {
   return async (request, ctx) => {
     const { namespace } = requirePrincipal(ctx);
-    return { purged: await deadMessages.purge(namespace, toChoice(request), PURGE_MAX) };
+    const choice = toChoice(request);
+    const order = { namespace, choice, limit: PURGE_MAX, leaf: ctx.audit };
+    return { purged: await deadMessages.purge(order) };
   };
 }

@@ -16,7 +16,8 @@ export function createRedeliverDeadMessages({
     const choice = toChoice(request);
     const key = mailKey(namespace, principalId, request.requestId);
     const name = { key, bodyHash: hashChoice(choice) };
-    const ids = await deadMessages.redeliver(namespace, choice, name, REDELIVER_MAX);
+    const order = { namespace, choice, limit: REDELIVER_MAX, leaf: ctx.audit };
+    const ids = await deadMessages.redeliver(order, name);
     return { deadMessageIds: ids.map(String) };
   };
 }

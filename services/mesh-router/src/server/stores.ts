@@ -1,5 +1,6 @@
 /** Opens what the router keeps in Postgres. */
 import { fileURLToPath } from "node:url";
+import { keepServiceAudit } from "@nexus/audit";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import type { ServiceFrame } from "@nexus/runtime";
 import type { MeshRouterConfig } from "../config.ts";
@@ -25,6 +26,7 @@ export interface MeshStores {
 /** Opens the pool, migrates, says that this replica lives, and creates the stores. */
 export async function openStores({ frame, config, clock, routerId }: Parts): Promise<MeshStores> {
   const pool = await openPool(frame, config);
+  keepServiceAudit(frame, { pool, vaultAddress: config.vaultAddress });
   const routerGraceMs = config.lostAfterMs * ROUTER_GRACE_LOST_AFTERS;
   const sessions = createSessionStore({ pool, routerId, routerGraceMs });
   frame.defer("session store", () => sessions.close());

@@ -1,20 +1,15 @@
 /** Dead messages in Postgres. */
-import {
-  decodePageToken,
-  encodePageToken,
-  type Pool,
-  type Queryable,
-  withTransaction,
-} from "@nexus/postgres";
+import { decodePageToken, encodePageToken, type Pool, type Queryable } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import type {
   DeadMessage,
-  DeadMessageChoice,
   DeadMessageFilter,
+  DeadMessageOrder,
   DeadMessageStore,
   RequestName,
 } from "../domain/mail/dead-message.ts";
 import type { DeathReason } from "../domain/mail/mail.ts";
+import { withLeaf } from "./audited.ts";
 import { MAIL_CHANNEL } from "./mail-store.ts";
 
 const PAGE_KIND = "dead-messages";
@@ -93,30 +88,33 @@ export function createDeadMessageStore(pool: Pool): DeadMessageStore {
       const { rows } = await pool.query<DeadRow>(GET, [namespace, id.toString()]);
       return rows[0] === undefined ? undefined : toDeadMessage(rows[0]);
     },
-    redeliver: (namespace, choice, request, limit) =>
-      withTransaction(pool, (client) =>
-        redeliver(client, request, [...choiceValues(namespace, choice), limit]),
-      ),
-    purge: async (namespace, choice, limit) =>
-      (await pool.query(PURGE, [...choiceValues(namespace, choice), limit])).rowCount,
+    redeliver: (order, request) =>
+      withLeaf(pool, order.leaf, (client) => redeliver(client, order, request)),
+    purge: (order) =>
+      withLeaf(pool, order.leaf, async (client) => {
+        const { rowCount } = await client.query(PURGE, orderValues(order));
+        return { value: rowCount, isRepeat: false };
+      }),
   };
 }
 
 /** Two calls with one id come one after the other, so that the second finds what the first did. */
 async function redeliver(
   client: Queryable,
+  order: DeadMessageOrder,
   { key, bodyHash }: RequestName,
-  chosen: readonly unknown[],
-): Promise<bigint[]> {
+): Promise<{ readonly value: readonly bigint[]; readonly isRepeat: boolean }> {
   await client.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [key]);
   const earlier = await client.query<{ dead_message_id: string; redeliver_body: string }>(
     FIND_REQUEST,
     [key],
   );
   if (earlier.rows.some((row) => BigInt(row.redeliver_body) !== bodyHash)) throw reused();
-  if (earlier.rows.length > 0) return earlier.rows.map((row) => BigInt(row.dead_message_id));
+  if (earlier.rows.length > 0) {
+    return { value: earlier.rows.map((row) => BigInt(row.dead_message_id)), isRepeat: true };
+  }
   const { rows } = await client.query<{ dead_message_id: string; mailbox_id: string }>(REDELIVER, [
-    ...chosen,
+    ...orderValues(order),
     key,
     bodyHash.toString(),
   ]);
@@ -124,7 +122,8 @@ async function redeliver(
   if (mailboxes.length > 0) {
     await client.query("SELECT pg_notify($1, $2)", [MAIL_CHANNEL, mailboxes.join(",")]);
   }
-  return rows.map((row) => BigInt(row.dead_message_id)).sort((a, b) => (a < b ? -1 : 1));
+  const value = rows.map((row) => BigInt(row.dead_message_id)).sort((a, b) => (a < b ? -1 : 1));
+  return { value, isRepeat: false };
 }
 
 function reused(): NexusError {
@@ -140,9 +139,9 @@ function filterValues(namespace: string, filter: DeadMessageFilter): unknown[] {
   return [namespace, null, toAgentId ?? null, from ?? null, reason ?? null];
 }
 
-function choiceValues(namespace: string, choice: DeadMessageChoice): unknown[] {
-  if (choice.kind === "filter") return filterValues(namespace, choice.filter);
-  return [namespace, choice.ids.map(String), null, null, null];
+function orderValues({ namespace, choice, limit }: DeadMessageOrder): unknown[] {
+  if (choice.kind === "filter") return [...filterValues(namespace, choice.filter), limit];
+  return [namespace, choice.ids.map(String), null, null, null, limit];
 }
 
 function toDeadMessage(row: DeadRow): DeadMessage {

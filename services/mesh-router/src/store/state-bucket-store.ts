@@ -1,11 +1,5 @@
 /** Buckets in Postgres. Quotas are reserved when a bucket is made or changed, so that no write has to ask about its namespace. */
-import {
-  decodePageToken,
-  encodePageToken,
-  type Pool,
-  type Queryable,
-  withTransaction,
-} from "@nexus/postgres";
+import { decodePageToken, encodePageToken, type Pool, type Queryable } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import type {
   Bucket,
@@ -15,6 +9,7 @@ import type {
   NewBucket,
 } from "../domain/state/bucket.ts";
 import { noBucket, REQUEST_REUSED, toError } from "../domain/state/refusals.ts";
+import { withLeaf } from "./audited.ts";
 import { type BucketRow, toBucket } from "./state-bucket-row.ts";
 
 const PAGE_KIND = "state-buckets";
@@ -54,7 +49,8 @@ FROM gone g WHERE n.namespace = g.namespace`;
 /** Creates the store. */
 export function createBucketStore(pool: Pool, limits: NamespaceQuota): BucketStore {
   return {
-    create: (bucket) => withTransaction(pool, (client) => createBucket(client, bucket, limits)),
+    create: (bucket) =>
+      withLeaf(pool, bucket.leaf, (client) => createBucket(client, bucket, limits)),
     get: (namespace, name) => getBucket(pool, namespace, name),
     list: async ({ namespace, pageSize, pageToken }) => {
       const [after = ""] = decodePageToken(PAGE_KIND, pageToken) ?? [];
@@ -68,16 +64,17 @@ export function createBucketStore(pool: Pool, limits: NamespaceQuota): BucketSto
       return { buckets, nextPageToken: more ? encodePageToken(PAGE_KIND, [last.name]) : "" };
     },
     update: (namespace, name, change) =>
-      withTransaction(pool, async (client) => {
+      withLeaf(pool, change.leaf, async (client) => {
         await lockNamespace(client, namespace);
         const bucket = await updateBucket(client, namespace, name, change);
         await assertFits(client, namespace, limits);
-        return bucket;
+        return { value: bucket, isRepeat: false };
       }),
-    delete: (namespace, name) =>
-      withTransaction(pool, async (client) => {
+    delete: (namespace, name, leaf) =>
+      withLeaf(pool, leaf, async (client) => {
         await lockNamespace(client, namespace);
-        return (await client.query(DELETE, [namespace, name])).rowCount > 0;
+        const { rowCount } = await client.query(DELETE, [namespace, name]);
+        return { value: rowCount > 0, isRepeat: false };
       }),
   };
 }
@@ -95,7 +92,7 @@ async function createBucket(
   client: Queryable,
   bucket: NewBucket,
   limits: NamespaceQuota,
-): Promise<Bucket> {
+): Promise<{ readonly value: Bucket; readonly isRepeat: boolean }> {
   const { namespace, name, quota, request } = bucket;
   await lockNamespace(client, namespace);
   const { rows: taken } = await client.query<
@@ -105,7 +102,7 @@ async function createBucket(
   if (row !== undefined) {
     if (row.create_request.replaceAll("-", "") !== request.key) throw bucketExists(name);
     if (BigInt(row.create_body) !== request.bodyHash) throw toError(REQUEST_REUSED);
-    return toBucket(row);
+    return { value: toBucket(row), isRepeat: true };
   }
   const { rows } = await client.query<BucketRow>(INSERT, [
     namespace,
@@ -121,7 +118,7 @@ async function createBucket(
     request.bodyHash,
   ]);
   await assertFits(client, namespace, limits);
-  return toBucket(rows[0] as BucketRow);
+  return { value: toBucket(rows[0] as BucketRow), isRepeat: false };
 }
 
 async function getBucket(pool: Queryable, namespace: string, name: string): Promise<Bucket> {

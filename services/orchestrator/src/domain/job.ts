@@ -30,6 +30,19 @@ export interface Dispositions {
   readonly toldToStop: number;
 }
 
+/** The entry of a call in the audit log, which commits with what the call changes. */
+export interface AuditLeaf {
+  /** Adds what only the engine knows. */
+  note(facts: {
+    readonly resource?: string;
+    readonly fields?: Readonly<Record<string, string>>;
+  }): void;
+  /** The encoded entry. */
+  draft(): Uint8Array;
+  /** To be called once the transaction that holds it has been committed. */
+  stored(): void;
+}
+
 /** What a user submits, checked and with defaults filled in. */
 export interface JobSubmission {
   readonly namespace: string;
@@ -45,6 +58,7 @@ export interface JobSubmission {
   readonly planning: boolean;
   /** W3C trace context of the submitter, so that every later span joins its trace; may be empty. */
   readonly traceparent: string;
+  readonly leaf?: AuditLeaf | undefined;
 }
 
 /** The planner's material of an objective, as kept in the planning task's input. */

@@ -26,6 +26,7 @@ interface Flushed {
   readonly dispositions: Dispositions;
   readonly cancelled: CancelledJob | undefined;
   readonly events: readonly JobEvent[];
+  readonly isRepeat: boolean;
 }
 
 /** What the canceller needs beside the shared parts. */
@@ -64,7 +65,7 @@ export class Canceller {
         if (!this.#parts.ledger.owns(order.jobId)) throw notOwner("Another replica owns the job.");
         const state = await holdJob(client, order.namespace, order.jobId);
         if (state === undefined) throw jobNotFound();
-        await recordOnce(client, "CancelJob", order);
+        const earlier = await recordOnce(client, "CancelJob", order);
         const open = !isTerminalJobState(state);
         const message = order.reason === "" ? "The job was cancelled." : order.reason;
         const cancelled = open
@@ -74,9 +75,12 @@ export class Canceller {
         const dispositions = await readDispositions(client, order.jobId);
         const job = await readJob(client, order.namespace, order.jobId);
         if (job === undefined) throw jobNotFound();
-        return { job, dispositions, cancelled, events };
+        return { job, dispositions, cancelled, events, isRepeat: earlier !== undefined };
       },
-      (flushed) => this.#apply(order.namespace, flushed),
+      (flushed) => {
+        if (!flushed.isRepeat) order.leaf?.stored();
+        this.#apply(order.namespace, flushed);
+      },
     );
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#parts.events.flushed("cancel", 1, seconds);

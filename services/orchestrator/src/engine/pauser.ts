@@ -19,6 +19,7 @@ interface Flushed<T> {
   readonly job: JobView;
   readonly events: readonly JobEvent[];
   readonly moved: readonly T[];
+  readonly isRepeat: boolean;
 }
 
 /** What the pauser needs beside the shared parts. */
@@ -98,9 +99,10 @@ export class Pauser {
           done === undefined ? [] : await appendEvents(client, [{ ...change, state: done.state }]);
         const job = await readJob(client, namespace, jobId);
         if (job === undefined) throw jobNotFound();
-        return { job, events, moved: done?.moved ?? [] };
+        return { job, events, moved: done?.moved ?? [], isRepeat: earlier !== undefined };
       },
-      ({ events, moved }) => {
+      ({ events, moved, isRepeat }) => {
+        if (!isRepeat) order.leaf?.stored();
         if (events.length === 0) return;
         apply(moved);
         publish(this.#parts, events);

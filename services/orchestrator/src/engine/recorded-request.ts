@@ -1,8 +1,10 @@
 /** Mutations of one job that are idempotent by their request id. */
 import type { Queryable } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
+import type { AuditLeaf } from "../domain/job.ts";
 import {
   type EarlierRequest,
+  enterLeaves,
   type RequestMethod,
   recordRequests,
   requestKey,
@@ -15,9 +17,12 @@ export interface JobOrder {
   readonly requestId: string;
   readonly bodyHash: Uint8Array;
   readonly jobId: string;
+  readonly leaf?: AuditLeaf | undefined;
 }
 
-/** Records a request in the transaction that serves it; returns the earlier one when this is its repeat.
+/** Records a request in the transaction that serves it, with its entry in the audit log; returns the earlier one when this is its
+ * repeat. Of a repeat the entry is left to the server, as of any call that changes nothing; of a first one the caller says
+ * that it is stored, after the commit.
  *
  * Errors: conflict/REQUEST_ID_REUSED when the id was used for anything else. */
 export async function recordOnce(
@@ -25,10 +30,13 @@ export async function recordOnce(
   method: RequestMethod,
   order: JobOrder,
 ): Promise<EarlierRequest | undefined> {
-  const { namespace, principalId, requestId, bodyHash, jobId } = order;
+  const { namespace, principalId, requestId, bodyHash, jobId, leaf } = order;
   const record = { namespace, principalId, requestId, method, bodyHash, jobId };
   const earlier = (await recordRequests(client, [record])).get(requestKey(record));
-  if (earlier === undefined) return undefined;
+  if (earlier === undefined) {
+    await enterLeaves(client, [leaf]);
+    return undefined;
+  }
   if (earlier.method === method && Buffer.compare(earlier.bodyHash, bodyHash) === 0) return earlier;
   throw new NexusError({
     kind: "conflict",

@@ -7,6 +7,7 @@ import {
   redriveLabels,
   redriveSpec,
 } from "../domain/dead-letter.ts";
+import type { AuditLeaf } from "../domain/job.ts";
 import type { JobEvent } from "../domain/job-event.ts";
 import { newJobProgress } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
@@ -36,6 +37,7 @@ export interface RedriveOrder {
   readonly bodyHash: Uint8Array;
   readonly choice: RedriveChoice;
   readonly traceparent: string;
+  readonly leaf?: AuditLeaf | undefined;
 }
 
 /** What a call did. */
@@ -61,6 +63,7 @@ interface Flushed extends RedriveResult {
   readonly drafts: readonly Draft[];
   readonly createdAt: ReadonlyMap<string, Date>;
   readonly events: readonly JobEvent[];
+  readonly isRepeat: boolean;
 }
 
 /** Owns the redriving of dead letters. */
@@ -80,7 +83,10 @@ export class Redriver {
   async redrive(order: RedriveOrder): Promise<RedriveResult> {
     const { redrives, more } = await this.#parts.ledger.run(
       (client) => this.#write(client, order),
-      (flushed) => this.#apply(flushed, order),
+      (flushed) => {
+        if (!flushed.isRepeat) order.leaf?.stored();
+        this.#apply(flushed, order);
+      },
     );
     return { redrives, more };
   }
@@ -119,7 +125,7 @@ export class Redriver {
     );
     const redrives = await readRedriven(client, order, choice);
     const more = await hasMore(client, namespace, choice);
-    return { drafts, createdAt, events, redrives, more };
+    return { drafts, createdAt, events, redrives, more, isRepeat: earlier !== undefined };
   }
 
   #draft(letter: HeldLetter, order: RedriveOrder): Draft {

@@ -82,7 +82,9 @@ export class Replayer {
         return this.#make(client, order);
       },
       (made) => {
-        if (!("earlier" in made)) this.#apply(made, order);
+        if ("earlier" in made) return;
+        order.leaf?.stored();
+        this.#apply(made, order);
       },
     );
     return "earlier" in made ? made.earlier : made.job;
@@ -97,6 +99,7 @@ export class Replayer {
     if (prior === undefined) throw jobNotFound();
     const jobId = toShard(this.#parts.ids.next("job"), shardOf(order.jobId));
     const method = order.fromKey === undefined ? "RetryJob" : "ReplayJob";
+    order.leaf?.note({ fields: { new_job_id: jobId } });
     const earlier = await recordOnce(client, method, { ...order, jobId });
     if (earlier !== undefined) {
       const job = await readJob(client, namespace, earlier.jobId);

@@ -8,7 +8,12 @@ import type { NewTask } from "../domain/task-plan.ts";
 import type { GrantedLease } from "../store/claim-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { insertJobs } from "../store/job-insert.ts";
-import { type EarlierRequest, recordRequests, requestKey } from "../store/request-store.ts";
+import {
+  type EarlierRequest,
+  enterLeaves,
+  recordRequests,
+  requestKey,
+} from "../store/request-store.ts";
 import { insertLeasedTasks, insertTasks } from "../store/task-insert.ts";
 import { type ClaimOrder, jobEventOf, movedByClaim } from "./lease-orders.ts";
 
@@ -65,7 +70,7 @@ export function firstOfEach(drafts: readonly Draft[]): Map<string, Draft> {
 
 /** Inserts what is not known to be a repeat of an earlier request.
  *
- * Cost: 4 to 7 statements in one round trip, whatever the number of submissions; one more when some turn out to be repeats. */
+ * Cost: 5 to 8 statements in one round trip, whatever the number of submissions; one more when some turn out to be repeats. */
 export async function writeSubmissions(
   client: Queryable,
   drafts: readonly Draft[],
@@ -94,6 +99,10 @@ export async function writeSubmissions(
     ),
     insertLeasedTasks(client, leased),
     appendEvents(client, births.flatMap(changesOf)),
+    enterLeaves(
+      client,
+      births.map(({ draft }) => draft.submission.leaf),
+    ),
   );
   const made = new Map<Draft, MadeJob>();
   const told = byJob(events);

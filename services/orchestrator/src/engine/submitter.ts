@@ -106,7 +106,8 @@ export class Submitter {
     const shard = this.#parts.ledger.pickShard();
     if (shard === undefined) throw notOwner("This replica owns no jobs at the moment; try again.");
     const jobId = toShard(this.#parts.ids.next("job"), shard);
-    const { namespace, priority, planning } = submission;
+    const { namespace, priority, planning, leaf } = submission;
+    leaf?.note({ resource: jobId });
     const home = { jobId, namespace, priority, firstOrdinal: 0, planning };
     const tasks = planTasks(submission.tasks, home, () =>
       inShardOf(this.#parts.ids.next("task"), jobId),
@@ -167,6 +168,9 @@ export class Submitter {
         this.#parts.ledger.reload();
       }
       throw error;
+    }
+    for (const [index, { submission }] of drafts.entries()) {
+      if (written.outcomes[index]?.kind === "made") submission.leaf?.stored();
     }
     // Where the holding is over, whoever has taken the shards since has read the tasks from the tables.
     const isCurrent = this.#parts.ledger.isCurrent(holding);

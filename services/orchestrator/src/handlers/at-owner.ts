@@ -86,6 +86,8 @@ class Search {
     engine.assertServing();
     this.#abandoned = false;
     const here = call.id === undefined ? engine.ownsAny : engine.owns(call.id);
+    // Whoever serves the call enters it into the audit log.
+    this.#ctx.audit?.servedBy(here ? "self" : "another");
     if (here) return call.local();
     const { ring } = engine;
     const address = call.id === undefined ? ring.anyOther() : ring.addressOf(call.id);

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CancelJobResponseSchema, JobService } from "@nexus/proto/orchestrator";
-import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import type { MethodImplementation } from "@nexus/rpc";
 import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
@@ -12,7 +12,7 @@ export function createCancelJob(
 ): MethodImplementation<typeof JobService.method.cancelJob> {
   return async (request, ctx) => {
     const { jobId, reason } = request;
-    const order = { ...toJobOrder(request, requirePrincipal(ctx), { reason }), reason };
+    const order = { ...toJobOrder(request, ctx, { reason }), reason };
     return atOwner<MessageInitShape<typeof CancelJobResponseSchema>>(deps, ctx, {
       id: jobId,
       local: async () => {

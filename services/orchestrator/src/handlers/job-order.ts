@@ -1,5 +1,5 @@
 /** Reads what all mutations of one job have in common. */
-import type { Principal } from "@nexus/rpc";
+import { type CallContext, requirePrincipal } from "@nexus/rpc";
 import { isJobId } from "../domain/public-ids.ts";
 import { toStorableText } from "../domain/settlement.ts";
 import { jobNotFound } from "../engine/canceller.ts";
@@ -11,15 +11,17 @@ import { hashBody } from "./body-hash.ts";
  * Errors: not_found/JOB_NOT_FOUND for what cannot be a job's id. */
 export function toJobOrder(
   { jobId, requestId }: { readonly jobId: string; readonly requestId: string },
-  { namespace, principalId }: Principal,
+  ctx: CallContext,
   rest: Readonly<Record<string, string>> = {},
 ): JobOrder {
   if (!isJobId(jobId)) throw jobNotFound();
+  const { namespace, principalId } = requirePrincipal(ctx);
   return {
     namespace,
     principalId,
     requestId: toStorableText(requestId),
     bodyHash: hashBody({ jobId, ...rest }),
     jobId,
+    leaf: ctx.audit,
   };
 }

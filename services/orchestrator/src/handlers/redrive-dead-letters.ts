@@ -30,6 +30,7 @@ export function createRedriveDeadLetters(
       bodyHash: hashBody(bodyOf(choice)),
       choice,
       traceparent: traceparentOf(ctx),
+      leaf: ctx.audit,
     };
     return atOwner<MessageInitShape<typeof RedriveDeadLettersResponseSchema>>(deps, ctx, {
       id: undefined,

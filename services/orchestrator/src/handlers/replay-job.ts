@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobService, ReplayJobResponseSchema } from "@nexus/proto/orchestrator";
-import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import type { MethodImplementation } from "@nexus/rpc";
 import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
@@ -13,7 +13,7 @@ export function createReplayJob(
 ): MethodImplementation<typeof JobService.method.replayJob> {
   return async (request, ctx) => {
     const { taskKey } = request;
-    const job = toJobOrder(request, requirePrincipal(ctx), { taskKey });
+    const job = toJobOrder(request, ctx, { taskKey });
     const order = { ...job, fromKey: taskKey, traceparent: traceparentOf(ctx) };
     return atOwner<MessageInitShape<typeof ReplayJobResponseSchema>>(deps, ctx, {
       id: request.jobId,

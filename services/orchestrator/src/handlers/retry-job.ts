@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobService, RetryJobResponseSchema } from "@nexus/proto/orchestrator";
-import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import type { MethodImplementation } from "@nexus/rpc";
 import { atOwner } from "./at-owner.ts";
 import { fromJob } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
@@ -12,7 +12,7 @@ export function createRetryJob(
   deps: HandlerDeps,
 ): MethodImplementation<typeof JobService.method.retryJob> {
   return async (request, ctx) => {
-    const job = toJobOrder(request, requirePrincipal(ctx));
+    const job = toJobOrder(request, ctx);
     const order = { ...job, fromKey: undefined, traceparent: traceparentOf(ctx) };
     return atOwner<MessageInitShape<typeof RetryJobResponseSchema>>(deps, ctx, {
       id: request.jobId,

@@ -12,7 +12,8 @@ export function createSubmitJob(
   deps: HandlerDeps,
 ): MethodImplementation<typeof JobService.method.submitJob> {
   return async (request, ctx) => {
-    const submission = toSubmission(request, requirePrincipal(ctx), traceparentOf(ctx));
+    const read = toSubmission(request, requirePrincipal(ctx), traceparentOf(ctx));
+    const submission = { ...read, leaf: ctx.audit };
     return atOwner<MessageInitShape<typeof SubmitJobResponseSchema>>(deps, ctx, {
       id: undefined,
       local: async () => ({ job: fromJob(await deps.engine.submit(submission)) }),

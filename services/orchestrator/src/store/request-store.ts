@@ -1,5 +1,7 @@
 /** Idempotency of mutations: which request made what, for 24 hours. */
+import { insertDrafts } from "@nexus/audit";
 import type { Queryable } from "@nexus/postgres";
+import type { AuditLeaf } from "../domain/job.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
 import { toBuffer } from "./task-insert.ts";
 
@@ -111,6 +113,19 @@ async function findRequests(
       rowKey(row),
       { method: row.method, bodyHash: row.body_hash, jobId: toJobId(row.job_id) },
     ]),
+  );
+}
+
+/** Enters what requests do into the audit log, in the transaction that does it.
+ *
+ * Cost: 1 statement, none for no entries. */
+export async function enterLeaves(
+  client: Queryable,
+  leaves: readonly (AuditLeaf | undefined)[],
+): Promise<void> {
+  await insertDrafts(
+    client,
+    leaves.flatMap((leaf) => (leaf === undefined ? [] : [leaf.draft()])),
   );
 }
 

@@ -124,11 +124,12 @@ function keyOf(caller: Caller, agentId: string): AgentKey {
 }
 
 function stamp(
-  { namespace, principalId }: Caller,
+  { namespace, principalId, leaf }: Caller,
   requestId: string,
   request: { readonly method: string } & Readonly<Record<string, RequestValue>>,
 ): RequestStamp {
-  return { namespace, principalId, requestId, fingerprint: fingerprintOf(request.method, request) };
+  const fingerprint = fingerprintOf(request.method, request);
+  return { namespace, principalId, requestId, fingerprint, leaf };
 }
 
 function updateRequest({ agentId, expectedRevision, patch }: UpdateCommand) {

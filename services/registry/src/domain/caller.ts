@@ -1,11 +1,14 @@
 /** Who calls, and what follows from it. */
 import { NexusError } from "@nexus/shared";
+import type { AuditLeaf } from "./ports.ts";
 
 /** The part of a principal that decides here. */
 export interface Caller {
   readonly namespace: string;
   readonly principalId: string;
   readonly kind: "user" | "agent" | "service";
+  /** The entry of the call in the audit log, where it is kept. */
+  readonly leaf?: AuditLeaf | undefined;
 }
 
 /** Refuses an agent that acts for another id than its own. Errors: forbidden/AGENT_ID_MISMATCH. */

@@ -18,6 +18,14 @@ export interface AgentChange extends AgentKey {
   readonly part: AgentPart;
 }
 
+/** The entry of a call in the audit log, which commits with what the call changes. */
+export interface AuditLeaf {
+  /** The encoded entry. */
+  draft(): Uint8Array;
+  /** To be called once the transaction that holds it has been committed. */
+  stored(): void;
+}
+
 /** Makes a mutation safe to repeat. */
 export interface RequestStamp {
   readonly namespace: string;
@@ -25,6 +33,7 @@ export interface RequestStamp {
   readonly requestId: string;
   /** Of everything else the request says. */
   readonly fingerprint: Uint8Array;
+  readonly leaf?: AuditLeaf | undefined;
 }
 
 /** What a mutation of a record did. */

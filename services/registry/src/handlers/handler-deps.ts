@@ -23,5 +23,5 @@ export interface HandlerDeps {
 /** Reads the caller from a call. */
 export function callerOf(ctx: CallContext): Caller {
   const { namespace, principalId, kind } = requirePrincipal(ctx);
-  return { namespace, principalId, kind };
+  return { namespace, principalId, kind, leaf: ctx.audit };
 }

@@ -1,14 +1,14 @@
 /** Records of agents: the one place that writes `agents` and `capabilities`. */
 import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
-import type { Agent, AgentContent, AgentKey } from "../domain/agent.ts";
+import type { Agent, AgentContent, AgentKey, AgentRecord } from "../domain/agent.ts";
 import { contentHashOf } from "../domain/agent-content.ts";
 import { agentNotFound } from "../domain/agent-registry.ts";
 import { approximateBytesOf } from "../domain/agent-size.ts";
-import type { AgentStore, ChangedAgents, RequestStamp, StoredAgent } from "../domain/ports.ts";
+import type { AgentStore, ChangedAgents, StoredAgent } from "../domain/ports.ts";
 import { listAgents } from "./agent-list.ts";
 import { selectAgent } from "./agent-rows.ts";
 import { appendChanges } from "./change-feed.ts";
-import { claimRequest } from "./request-store.ts";
+import { runRequest } from "./request-store.ts";
 
 /** Creates the store. */
 export function createAgentStore(pool: Pool): AgentStore {
@@ -16,42 +16,48 @@ export function createAgentStore(pool: Pool): AgentStore {
     get: (key) => selectAgent(pool, key),
     list: (query) => listAgents(pool, query),
     register: (key, content, request) =>
-      withTransaction(pool, (tx) => register(tx, { key, content, request })),
+      runRequest(pool, request, {
+        fresh: (tx) => register(tx, key, content),
+        repeated: (tx) => repeated(tx, key),
+      }),
     update: (key, change, request) =>
-      withTransaction(pool, async (tx) => {
-        if (!(await claimRequest(tx, request))) return repeated(tx, key);
-        await tx.query("SELECT 1 FROM agents WHERE namespace = $1 AND agent_id = $2 FOR UPDATE", [
-          key.namespace,
-          key.agentId,
-        ]);
-        const current = await selectAgent(tx, key);
-        if (current === undefined) throw agentNotFound(key);
-        const content = change(current.record);
-        const changed = await replaceContent(tx, key, content);
-        return stored(tx, key, changed ? "changed" : "unchanged");
+      runRequest(pool, request, {
+        fresh: (tx) => update(tx, key, change),
+        repeated: (tx) => repeated(tx, key),
       }),
     remove: (key, request) =>
-      withTransaction(pool, async (tx) => {
-        if (!(await claimRequest(tx, request))) return undefined;
-        const { rowCount } = await tx.query(
-          "DELETE FROM agents WHERE namespace = $1 AND agent_id = $2",
-          [key.namespace, key.agentId],
-        );
-        return rowCount === 0 ? undefined : appendChanges(tx, [key], "record");
+      runRequest<number | undefined>(pool, request, {
+        fresh: (tx) => remove(tx, key),
+        repeated: async () => undefined,
       }),
     removeExpired: (limit) => removeExpired(pool, limit),
   };
 }
 
-interface Registration {
-  readonly key: AgentKey;
-  readonly content: AgentContent;
-  readonly request: RequestStamp;
+async function update(
+  tx: Queryable,
+  key: AgentKey,
+  change: (current: AgentRecord) => AgentContent,
+): Promise<StoredAgent> {
+  await tx.query("SELECT 1 FROM agents WHERE namespace = $1 AND agent_id = $2 FOR UPDATE", [
+    key.namespace,
+    key.agentId,
+  ]);
+  const current = await selectAgent(tx, key);
+  if (current === undefined) throw agentNotFound(key);
+  const changed = await replaceContent(tx, key, change(current.record));
+  return stored(tx, key, changed ? "changed" : "unchanged");
 }
 
-async function register(tx: Queryable, registration: Registration): Promise<StoredAgent> {
-  const { key, content, request } = registration;
-  if (!(await claimRequest(tx, request))) return repeated(tx, key);
+async function remove(tx: Queryable, key: AgentKey): Promise<number | undefined> {
+  const { rowCount } = await tx.query("DELETE FROM agents WHERE namespace = $1 AND agent_id = $2", [
+    key.namespace,
+    key.agentId,
+  ]);
+  return rowCount === 0 ? undefined : appendChanges(tx, [key], "record");
+}
+
+async function register(tx: Queryable, key: AgentKey, content: AgentContent): Promise<StoredAgent> {
   const created = await insertAgent(tx, key, content);
   if (created !== undefined) {
     await insertCapabilities(tx, key, content);

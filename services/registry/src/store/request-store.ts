@@ -1,5 +1,6 @@
 /** Which requests were carried out, so that a repetition does nothing. */
-import type { Pool, Queryable } from "@nexus/postgres";
+import { insertDrafts } from "@nexus/audit";
+import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import type { RequestStamp } from "../domain/ports.ts";
 
@@ -8,11 +9,37 @@ export const REQUEST_MEMORY_MS = 86_400_000;
 
 const PRUNE_ROWS_MAX = 10_000;
 
+/** What a request does when it is new, and what it answers when it was carried out before. */
+export interface RequestWork<T> {
+  readonly fresh: (tx: Queryable) => Promise<T>;
+  readonly repeated: (tx: Queryable) => Promise<T>;
+}
+
+/** Carries a request out in one transaction with its entry in the audit log. Of a repetition the entry is left to the server, as of
+ * any call that changes nothing.
+ *
+ * Errors: conflict/REQUEST_ID_REUSED when the id was used for something else; those of the work. */
+export async function runRequest<T>(
+  pool: Pool,
+  request: RequestStamp,
+  { fresh, repeated }: RequestWork<T>,
+): Promise<T> {
+  const { leaf } = request;
+  const { value, isNew } = await withTransaction(pool, async (tx) => {
+    if (!(await claimRequest(tx, request))) return { value: await repeated(tx), isNew: false };
+    const value = await fresh(tx);
+    if (leaf !== undefined) await insertDrafts(tx, [leaf.draft()]);
+    return { value, isNew: true };
+  });
+  if (isNew) leaf?.stored();
+  return value;
+}
+
 /** Notes a request inside the transaction that carries it out; false when it was carried out before.
  *
  * A repetition that runs at the same time waits here for the first one to commit or roll back.
  * Errors: conflict/REQUEST_ID_REUSED when the id was used for something else. */
-export async function claimRequest(tx: Queryable, request: RequestStamp): Promise<boolean> {
+async function claimRequest(tx: Queryable, request: RequestStamp): Promise<boolean> {
   const { namespace, principalId, requestId, fingerprint } = request;
   const { rowCount } = await tx.query({
     name: "claim-request",

@@ -1,4 +1,5 @@
 /** Durable messages that were given up, as operators see them. */
+import type { AuditLeaf } from "../audit-leaf.ts";
 import type { DeathReason } from "./mail.ts";
 
 /** Chooses dead messages; what is undefined does not count. */
@@ -41,6 +42,14 @@ export interface RequestName {
   readonly bodyHash: bigint;
 }
 
+/** What is chosen, at most how many, and the entry of the call that asks. */
+export interface DeadMessageOrder {
+  readonly namespace: string;
+  readonly choice: DeadMessageChoice;
+  readonly limit: number;
+  readonly leaf?: AuditLeaf | undefined;
+}
+
 /** Where dead messages live. */
 export interface DeadMessageStore {
   /** Lists the latest first. Errors: invalid/PAGE_TOKEN_INVALID. */
@@ -55,12 +64,7 @@ export interface DeadMessageStore {
   /** Puts up to `limit` back into their mailboxes and returns their ids, the oldest first. The same request again returns the same ids.
    *
    * Errors: conflict/REQUEST_ID_REUSED. */
-  redeliver(
-    namespace: string,
-    choice: DeadMessageChoice,
-    request: RequestName,
-    limit: number,
-  ): Promise<readonly bigint[]>;
+  redeliver(order: DeadMessageOrder, request: RequestName): Promise<readonly bigint[]>;
   /** Deletes up to `limit`. Returns how many. */
-  purge(namespace: string, choice: DeadMessageChoice, limit: number): Promise<number>;
+  purge(order: DeadMessageOrder): Promise<number>;
 }

@@ -1,4 +1,5 @@
 /** Buckets: what they are bounded by, and what is counted. */
+import type { AuditLeaf } from "../audit-leaf.ts";
 import { BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_MAX, WATCHERS_DEFAULT } from "./state-limits.ts";
 import type { Policy } from "./write.ts";
 
@@ -45,6 +46,7 @@ export interface NewBucket {
   readonly defaultTtlMs: number | undefined;
   readonly createdBy: string;
   readonly request: { readonly key: string; readonly bodyHash: bigint };
+  readonly leaf?: AuditLeaf | undefined;
 }
 
 /** What may change of a bucket; undefined: stays. */
@@ -52,6 +54,7 @@ export interface BucketChange {
   readonly quota: Quota | undefined;
   /** Null: keys live for ever. */
   readonly defaultTtlMs: number | null | undefined;
+  readonly leaf?: AuditLeaf | undefined;
 }
 
 /** What the quotas of a namespace's buckets may add up to. */
@@ -75,7 +78,7 @@ export interface BucketStore {
   /** Errors: not_found/STATE_BUCKET_NOT_FOUND; exhausted/STATE_NAMESPACE_QUOTA. */
   update(namespace: string, name: string, change: BucketChange): Promise<Bucket>;
   /** False when there was none. */
-  delete(namespace: string, name: string): Promise<boolean>;
+  delete(namespace: string, name: string, leaf?: AuditLeaf): Promise<boolean>;
 }
 
 /** Fills in what the maker of a bucket left open; 0 stands for the default. */

@@ -19,6 +19,7 @@ export function createCreateBucket({
       quota: toQuota(quota),
       defaultTtlMs: toTtl(defaultTtl),
       createdBy: principal.principalId,
+      leaf: ctx.audit,
       request: {
         key: callKey(principal, requestId),
         bodyHash: hashOf(toBinary(CreateBucketRequestSchema, request)),

@@ -8,6 +8,6 @@ export function createDeleteBucket({
 }: StateDeps): MethodImplementation<typeof StateService.method.deleteBucket> {
   return async ({ bucket }, ctx) => {
     const { namespace } = requirePrincipal(ctx);
-    return { deleted: await buckets.delete(namespace, bucket) };
+    return { deleted: await buckets.delete(namespace, bucket, ctx.audit) };
   };
 }

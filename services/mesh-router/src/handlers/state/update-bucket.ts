@@ -14,6 +14,7 @@ export function createUpdateBucket({
     const bucket = await buckets.update(namespace, name, {
       quota: quota === undefined ? undefined : toQuota(quota),
       defaultTtlMs: toDefaultTtl(request),
+      leaf: ctx.audit,
     });
     return { bucket: fromBucket(bucket) };
   };
