@@ -19,6 +19,8 @@ export interface GatewayEvents {
   rateLimited(by: Limited): void;
   /** The keys that verify tokens could not be fetched for somebody who asked. */
   keysUnavailable(error: unknown): void;
+  /** Refusals were not entered into the audit log, as vault has been away for too long. */
+  refusalsNotEntered(count: number): void;
 }
 
 const CLASSES: Readonly<Record<ErrorKind, CodeClass>> = {
@@ -61,11 +63,19 @@ export function createGatewayEvents(metrics: Metrics, logger: Logger): GatewayEv
     help: "Calls refused for their caller's rate, by what was counted.",
     labels: ["by"],
   });
+  const notEntered = metrics.counter({
+    name: "refusals_not_entered_total",
+    help: "Refusals that are not in the audit log: too many waited for vault, and the oldest gave way.",
+  });
   return {
     callEnded: (upstream, error) => calls.inc({ upstream, code_class: codeClassOf(error) }),
     streamOpened: (upstream) => streams.inc({ upstream }),
     streamClosed: (upstream) => streams.dec({ upstream }),
     rateLimited: (by) => limited.inc({ by }),
     keysUnavailable: (error) => logger.warn({ err: error }, "the keys could not be fetched"),
+    refusalsNotEntered(count) {
+      notEntered.inc(count);
+      logger.error({ count }, "refusals were not entered into the audit log");
+    },
   };
 }

@@ -1,4 +1,5 @@
 /** Builds a gateway from its configuration. Reads top to bottom in the order of dependence. */
+import { type Auditor, keepRefusalAudit } from "@nexus/audit";
 import type { ConfigManager } from "@nexus/core";
 import { StatusService } from "@nexus/proto/gateway";
 import { AuthService } from "@nexus/proto/vault";
@@ -37,7 +38,12 @@ export async function startServer(
   const upstreams = openUpstreams(frame, config.current);
   const limits = createLimits(frame, config, events);
   const readStatus = createStatusReader(upstreams);
-  const parts = { frame, config: config.current, upstreams, events, limits, readStatus };
+  const auditor = keepRefusalAudit(frame, {
+    vaultAddress: config.current.vaultAddress,
+    nowMs: () => frame.clock.nowMs(),
+    onDropped: (count) => events.refusalsNotEntered(count),
+  });
+  const parts = { frame, config: config.current, upstreams, events, limits, readStatus, auditor };
 
   addServices(parts);
   const http = await openHttp(parts);
@@ -55,6 +61,7 @@ interface Parts {
   readonly events: GatewayEvents;
   readonly limits: RateLimits;
   readonly readStatus: StatusReader;
+  readonly auditor: Auditor;
 }
 
 function openUpstreams(frame: ServiceFrame, config: GatewayConfig): Map<Upstream, RpcChannel> {
@@ -114,7 +121,7 @@ async function openHttp(parts: Parts): Promise<HttpServer> {
 }
 
 function createHttpListener(parts: Parts) {
-  const { frame, config, limits, events, readStatus } = parts;
+  const { frame, config, limits, events, readStatus, auditor } = parts;
   const auth = createRpcClient(AuthService, channelOf(parts, "vault"));
   const own = {
     desc: StatusService,
@@ -130,6 +137,7 @@ function createHttpListener(parts: Parts) {
     routes: [own, ...relayed],
     guard: {
       verifier: frame.verifier,
+      auditor,
       limits,
       events,
       logger: frame.logger,

@@ -2,8 +2,10 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import {
   admitCall,
+  type CallAuditor,
   type CallOptions,
   DEADLINE_MARGIN_MS,
+  type Principal,
   startServerSpan,
   type TokenVerifier,
   toPublicError,
@@ -18,6 +20,8 @@ import { toConnectError } from "./connect-errors.ts";
 /** What every HTTP call goes through, in this order: trace, count, token and scope, rate. */
 export interface HttpGuard {
   readonly verifier: TokenVerifier;
+  /** Enters who was not let in. */
+  readonly auditor: CallAuditor;
   readonly limits: RateLimits;
   readonly events: GatewayEvents;
   readonly logger: Logger;
@@ -58,8 +62,7 @@ export function serveCall(
   const call: ServedCall = {
     async run(make) {
       if (guard.shutdown.aborted) throw draining();
-      const authorization = context.requestHeader.get("authorization") ?? undefined;
-      const caller = await admitCall({ method, authorization, verifier: guard.verifier });
+      const caller = await admit(guard, { method, context, address, traceId: span.traceId });
       guard.limits.count(caller.principal, address);
       const timeoutMs = timeoutOf(context, isStream ? undefined : guard.requestTimeoutMs);
       const { signal } = ended;
@@ -88,6 +91,34 @@ export function serveCall(
   if (context.signal.aborted) call.end(reasonOf(context.signal));
   else context.signal.addEventListener("abort", () => call.end(reasonOf(context.signal)));
   return call;
+}
+
+interface Arrival {
+  readonly method: DescMethod;
+  readonly context: HandlerContext;
+  readonly address: string;
+  readonly traceId: string | undefined;
+}
+
+/** Lets a caller in, or enters into the audit log that it was not. Errors: those of admitCall(). */
+async function admit(
+  { verifier, auditor }: HttpGuard,
+  { method, context, address, traceId }: Arrival,
+) {
+  const authorization = context.requestHeader.get("authorization") ?? undefined;
+  let principal: Principal | undefined;
+  const onIdentified = (found: Principal | undefined) => {
+    principal = found;
+  };
+  try {
+    return await admitCall({ method, authorization, verifier, onIdentified });
+  } catch (error) {
+    const ctx = { method, peer: address, principal };
+    const nothing = () => undefined;
+    const record = auditor.begin({ ctx, traceId, request: nothing, answer: nothing });
+    await record.refused(NexusError.from(error), false);
+    throw error;
+  }
 }
 
 /** A signal that aborts with the caller's, and for streams with the shutdown, each with its own reason. */
