@@ -217,8 +217,12 @@ function silentChanges(stored: readonly StoredKey[], entries: readonly AuditEntr
 
 /** What an auditor finds from outside, by the command and the witness. */
 async function unproved({ admin, stack }: Bed["fleet"]): Promise<string[]> {
-  const { checkpoint } = await admin.audit.getCheckpoint({});
-  const size = BigInt(tryParseCheckpoint(checkpoint)?.size ?? 0);
+  // The gateway waits a while before it tries the killed one's port again.
+  const newest = await waitFor(() => admin.audit.getCheckpoint({}).catch(() => undefined), {
+    timeoutMs: LIVENESS_MS,
+    what: "the gateway to reach vault",
+  });
+  const size = BigInt(tryParseCheckpoint(newest.checkpoint)?.size ?? 0);
   await waitFor(
     async () => {
       const { checkpoints } = await admin.witness.listWitnessedCheckpoints({});

@@ -1,6 +1,7 @@
 /** All campaigns, in the order in which the tests play them. */
 import type { Campaign } from "./_campaign.ts";
 import { auditKill } from "./audit-kill.ts";
+import { auditOutboxKill } from "./audit-outbox-kill.ts";
 import { backendKill } from "./backend-kill.ts";
 import { cancelAnyReplica } from "./cancel-any-replica.ts";
 import { clockSkew } from "./clock-skew.ts";
@@ -25,5 +26,6 @@ export const CAMPAIGNS: readonly Campaign[] = [
   halfOpen,
   postgresKill,
   auditKill,
+  auditOutboxKill,
   setAppend,
 ];
