@@ -33,6 +33,8 @@ const KEY_BYTES = 32;
 const LONG_SECRET = "s".repeat(64);
 /** What keeps no state, or keeps it in Postgres and follows it there, may have replicas; the others may not. */
 const SCALABLE: readonly ServiceName[] = ["gateway", "registry", "vault", "orchestrator"];
+/** May have replicas with the bus between them, which production has. */
+const SCALABLE_WITH_BUS: readonly ServiceName[] = ["mesh-router"];
 /** Whose replicas call each other. */
 const CALLS_ITSELF: readonly ServiceName[] = ["orchestrator"];
 /** Its number of replicas is the autoscaler's business. */
@@ -361,9 +363,18 @@ describe("k8s/overlays", () => {
     const manifests = renderOverlay("k8s/overlays/production");
     for (const name of SERVICE_NAMES) {
       const { replicas, template } = pick<DeploymentSpec>(manifests, "Deployment", name).spec;
-      const several = SCALABLE.includes(name) ? 2 : 1;
+      const several = [...SCALABLE, ...SCALABLE_WITH_BUS].includes(name) ? 2 : 1;
       expect(replicas, name).toBe(AUTOSCALED.includes(name) ? undefined : several);
       expect(template.spec.containers[0]?.image).toMatch(/:\d+\.\d+\.\d+$/);
+    }
+    for (const name of SCALABLE_WITH_BUS) {
+      const { data } = pick<{ data: Record<string, string> }>(
+        manifests,
+        "ConfigMap",
+        name,
+      ) as never;
+      expect(data).toMatchObject({ NEXUS_BUS_DRIVER: "redis" });
+      expect(data).not.toHaveProperty("NEXUS_MESH_ROUTER_ID");
     }
     for (const name of AUTOSCALED) {
       const scaler = pick<{ minReplicas: number }>(manifests, "HorizontalPodAutoscaler", name);

@@ -1,5 +1,6 @@
 /** A real Redis for tests: one that is given, or this machine's own program, or a container. Never none without a word. */
 import { randomBytes } from "node:crypto";
+import { connect } from "node:net";
 import { findRedisServer, startLocalRedis } from "@nexus/devkit";
 import { createTempFolder } from "./temp-folder.ts";
 
@@ -9,6 +10,7 @@ const CONTAINER_IMAGE = "redis:7";
 const CONTAINER_PORT = 6379;
 const CONTAINER_START_TIMEOUT_MS = 120_000;
 const NAME_BYTES = 6;
+const COMMAND_TIMEOUT_MS = 5_000;
 
 /** A server to work with, which others may use too. */
 export interface TestRedis {
@@ -26,6 +28,8 @@ export interface TestRedisServer extends TestRedis {
   kill(): Promise<void>;
   /** Starts it again, empty, at the same address. */
   restart(): Promise<void>;
+  /** Deletes everything that it holds. */
+  flush(): Promise<void>;
 }
 
 /** Opens the Redis that the environment gives, or starts one.
@@ -52,6 +56,7 @@ export async function startTestRedis(): Promise<TestRedisServer> {
     deployment: newDeployment(),
     kill: () => redis.kill(),
     restart: () => redis.restart(),
+    flush: () => flushAll(redis.url),
     close: async () => {
       await redis.stop();
       await folder.remove();
@@ -78,6 +83,17 @@ async function startContainer(): Promise<TestRedis> {
   } catch (error) {
     throw noRedis("a Redis", error);
   }
+}
+
+/** Says two inline commands, which needs no client. */
+async function flushAll(url: string): Promise<void> {
+  const { hostname, port, password } = new URL(url);
+  const socket = connect({ host: hostname, port: Number(port), timeout: COMMAND_TIMEOUT_MS });
+  socket.on("timeout", () => socket.destroy(new Error("Redis does not answer")));
+  socket.write(`AUTH ${password}\r\nFLUSHALL\r\nQUIT\r\n`);
+  let answer = "";
+  for await (const chunk of socket) answer += String(chunk);
+  if (!answer.startsWith("+OK\r\n+OK\r\n")) throw new Error(`Redis was not flushed: ${answer}`);
 }
 
 function newDeployment(): string {

@@ -74,6 +74,13 @@ export const meshRouterConfig = defineConfig({
       pattern: /^[A-Za-z0-9._-]+$/,
       about: "Names this deployment in a Redis that others use too: replicas of one name meet.",
     }),
+    busLostAfterMs: durationMs({
+      env: "NEXUS_BUS_LOST_AFTER_MS",
+      default: 5_000,
+      min: 500,
+      max: 60_000,
+      about: "Replicas that the bus carries nothing from for this long are taken for lost.",
+    }),
     heartbeatIntervalMs: durationMs({
       env: "NEXUS_MESH_ROUTER_HEARTBEAT_INTERVAL_MS",
       default: 5_000,

@@ -25,6 +25,8 @@ export interface MeshReadings {
   readonly mailWaiting: () => number;
   readonly mailUnacknowledged: () => number;
   readonly mailBytes: () => number;
+  readonly remoteAgents: () => number;
+  readonly soughtAgents: () => number;
   readonly longestInbox: () => number;
 }
 
@@ -62,6 +64,16 @@ export function createMeshGauges(metrics: Metrics, readings: MeshReadings): void
     name: "mail_unacknowledged_messages",
     help: "Deliveries of durable messages that wait for their receivers' word.",
     read: readings.mailUnacknowledged,
+  });
+  metrics.gauge({
+    name: "routes_elsewhere",
+    help: "Agents known to have their sessions at other replicas.",
+    read: readings.remoteAgents,
+  });
+  metrics.gauge({
+    name: "routes_sought",
+    help: "Agents that are being looked for, because their route was unknown or stale.",
+    read: readings.soughtAgents,
   });
   metrics.gauge({
     name: "mail_memory_bytes",
@@ -234,6 +246,10 @@ function reportEvents(metrics: Metrics, logger: Logger): ReportEvents {
     subscriptionsFailed(error) {
       failures.inc({ to: "subscriptions" });
       logger.warn({ err: error }, "subscriptions could not be read; they are read again");
+    },
+    locateFailed(error) {
+      failures.inc({ to: "routes" });
+      logger.warn({ err: error }, "it could not be found out where agents are");
     },
     mailWriteFailed(error) {
       failures.inc({ to: "mail" });

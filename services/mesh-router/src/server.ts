@@ -10,6 +10,7 @@ import { addSessionLoops } from "./server/loops.ts";
 import { addMailLoops } from "./server/mail-loops.ts";
 import { createMesh } from "./server/mesh.ts";
 import type { Parts } from "./server/parts.ts";
+import { addReplicas } from "./server/replicas.ts";
 import { addServices } from "./server/services.ts";
 import { addState } from "./server/state.ts";
 import { openStores } from "./server/stores.ts";
@@ -36,6 +37,7 @@ export async function startServer(
     await frame.untilUp("subscriptions", () => mesh.subscriptions.refreshAll());
     addServices({ ...parts, mesh, pool: stores.pool });
     addState({ ...parts, pool: stores.pool, leases: mesh.leases });
+    addReplicas({ ...parts, mesh });
     addSessionLoops({ ...parts, mesh, store: stores.sessions });
     await addMailLoops({ ...parts, mesh, stores });
     mesh.lifecycle.adopt(

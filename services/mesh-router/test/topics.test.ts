@@ -1,13 +1,9 @@
 import { randomUUID } from "node:crypto";
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { DeliveryClass } from "@nexus/proto/mesh";
-import { RegistryService, type WatchAgentsResponseSchema } from "@nexus/proto/registry";
-import { createRpcServer, type ServiceImplementation } from "@nexus/rpc";
-import { createSilentLogger, NexusError } from "@nexus/shared";
-import { createMetrics } from "@nexus/telemetry";
-import { freePort, waitFor } from "@nexus/testkit";
+import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { outcomeName, type TestAgent } from "./_agent.ts";
+import { startRegistry } from "./_registry.ts";
 import { MeshFixture, type RunningRouter } from "./_router.ts";
 
 let fixture: MeshFixture;
@@ -24,54 +20,14 @@ const SKILLS: Readonly<Record<string, string>> = {
 
 beforeAll(async () => {
   fixture = await MeshFixture.create();
-  const port = await freePort();
-  const registry = createRpcServer({
-    service: "registry",
-    host: "127.0.0.1",
-    port,
-    logger: createSilentLogger(),
-    metrics: createMetrics("registry"),
-    verifier: fixture.identity.verifier,
-  }).add(RegistryService, registryThatOnlyShows());
-  await registry.listen();
-  stopRegistry = () => registry.close(200);
-  router = await fixture.start({ registryAddress: `127.0.0.1:${port}` });
+  const registry = await startRegistry(fixture, SKILLS);
+  stopRegistry = registry.stop;
+  router = await fixture.start({ registryAddress: registry.address });
 });
 afterAll(async () => {
   await fixture.close();
   await stopRegistry();
 });
-
-function registryThatOnlyShows(): ServiceImplementation<typeof RegistryService> {
-  const never = async (): Promise<never> => {
-    throw new NexusError({
-      kind: "unimplemented",
-      reason: "METHOD_NOT_FOUND",
-      message: "not here",
-    });
-  };
-  return {
-    registerAgent: never,
-    getAgent: never,
-    listAgents: never,
-    updateAgent: never,
-    deregisterAgent: never,
-    discoverAgents: never,
-    watchAgents: async function* watchAgents(_request, ctx) {
-      yield snapshot();
-      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
-    },
-  };
-}
-
-function snapshot(): MessageInitShape<typeof WatchAgentsResponseSchema> {
-  const agents = Object.entries(SKILLS).map(([agentId, name]) => ({
-    namespace: "default",
-    agentId,
-    capabilities: [{ name, version: "1.0.0" }],
-  }));
-  return { agents, snapshotComplete: true };
-}
 
 const tag = () => randomUUID().slice(0, 8);
 const durable = { deliveryClass: DeliveryClass.DURABLE };

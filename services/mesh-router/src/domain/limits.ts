@@ -158,3 +158,18 @@ export const TOPIC_MATCHES_KEPT = 10_000;
 
 /** Published messages that wait for one watcher, and items in one answer. */
 export const WATCH_BUFFER_MAX = 1_024;
+
+/** Changes in one word of a roster, and words that wait for the whole roster of their replica. */
+export const ROSTER_CHANGES_MAX = 1_000;
+export const ROSTER_NEWS_WAITING_MAX = 1_000;
+
+/** How long a whole roster is kept for others, and what one part of it holds. */
+export const ROSTER_KEPT_MS = 60_000;
+export const ROSTER_PART_CHANGES = 10_000;
+
+/** Agents whose replica one statement looks up, and agents that are looked for at once. */
+export const SEEK_BATCH = 512;
+export const SOUGHT_MAX = 10_000;
+
+/** Messages of other replicas that have no outcome yet. */
+export const REMOTE_SENDERS_MAX = 100_000;

@@ -85,6 +85,8 @@ export interface SessionStore {
 export interface SessionObserver {
   /** State or slots changed; also the first and the last change. */
   sessionChanged(session: Session): void;
+  /** It is over here, and may be elsewhere: others need not be told. */
+  sessionMoved?(session: Session): void;
 }
 
 /** Tells the registry who is connected. */
@@ -101,4 +103,6 @@ export interface ReportEvents {
   mailWriteFailed(error: unknown): void;
   agentWatchFailed(error: unknown): void;
   subscriptionsFailed(error: unknown): void;
+  /** It could not be found out where agents are. */
+  locateFailed(error: unknown): void;
 }

@@ -30,6 +30,7 @@ describe("the renewal of a replica", () => {
         mailWriteFailed: () => undefined,
         agentWatchFailed: () => undefined,
         subscriptionsFailed: () => undefined,
+        locateFailed: () => undefined,
         renewalFailed: () => {
           failures += 1;
         },

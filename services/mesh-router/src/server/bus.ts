@@ -6,6 +6,9 @@ import type { Parts } from "./parts.ts";
 /** Seconds on a bus that is idle, busy, or behind. */
 const LAG_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30];
 
+/** A few lost heartbeats must not make a replica lost. */
+const HEARTBEATS_PER_LOST_AFTER = 5;
+
 /** Opens what carries signals between the replicas. It need not be there for the service to start, or to be ready. */
 export function openBus({ frame, config, routerId }: Omit<Parts, "clock">): Bus {
   const events = createBusEvents(frame.metrics, frame.logger);
@@ -15,6 +18,8 @@ export function openBus({ frame, config, routerId }: Omit<Parts, "clock">): Bus 
           replicaId: routerId,
           url: config.redisUrl,
           deployment: config.busDeployment,
+          lostAfterMs: config.busLostAfterMs,
+          heartbeatIntervalMs: config.busLostAfterMs / HEARTBEATS_PER_LOST_AFTER,
           events,
         })
       : createMemoryBus({ replicaId: routerId, events });

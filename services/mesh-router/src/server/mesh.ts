@@ -1,7 +1,9 @@
 /** Everything that the router holds in memory, and how it hangs together. */
 import { randomBytes } from "node:crypto";
 import type { Bus } from "@nexus/bus";
+import type { ServiceFrame } from "@nexus/runtime";
 import { createLeaseClient } from "../clients/lease-client.ts";
+import { createReplicaLink } from "../clients/replica-link.ts";
 import { DispatchHub } from "../domain/dispatch/dispatch-hub.ts";
 import type { LeasePort } from "../domain/message/lease-gate.ts";
 import { createMessageParts, type MessageParts } from "../domain/message/message-parts.ts";
@@ -12,6 +14,7 @@ import { SessionOpener } from "../domain/session/session-opener.ts";
 import { StandingJournal } from "../domain/topic/standing-journal.ts";
 import { createMeshEvents, createMeshGauges, type MeshEvents } from "../events.ts";
 import { createEnvelopeEncoder } from "../handlers/index.ts";
+import { createLocator } from "../store/route-store.ts";
 import type { Parts } from "./parts.ts";
 import type { MeshStores } from "./stores.ts";
 
@@ -28,7 +31,15 @@ export interface Mesh extends MessageParts {
   readonly opener: SessionOpener;
   readonly leases: LeasePort;
   /** What loops start when there is news; set once they exist. */
-  readonly wake: { presence: () => void; standing: () => void; mail: () => void };
+  readonly wake: Wake;
+}
+
+/** Each is called when its loop has something to do. */
+interface Wake {
+  presence: () => void;
+  standing: () => void;
+  mail: () => void;
+  roster: () => void;
 }
 
 /** Creates the parts and ties them together. */
@@ -38,11 +49,13 @@ export function createMesh({
   clock,
   stores,
   bus,
+  routerId,
 }: Parts & { readonly stores: MeshStores; readonly bus: Bus }): Mesh {
   const store = stores.sessions;
   const { lostAfterMs, sessionsMax } = config;
   const events = createMeshEvents(frame.metrics, frame.logger);
-  const wake = { presence: () => undefined, standing: () => undefined, mail: () => undefined };
+  const idle = (): void => undefined;
+  const wake: Wake = { presence: idle, standing: idle, mail: idle, roster: idle };
   const directory = new SessionDirectory();
   const board = new PresenceBoard(() => wake.presence());
   const journal = new StandingJournal(() => wake.standing());
@@ -52,6 +65,12 @@ export function createMesh({
   });
   frame.defer("lease checks", () => leases.close());
   const parts = createMessageParts({
+    replicaId: routerId,
+    isAlone: config.busDriver === "memory",
+    link: createReplicaLink(bus, clock),
+    locator: createLocator(stores.pool),
+    onLocateFailed: (error) => events.locateFailed(error),
+    wakeRoster: () => wake.roster(),
     directory,
     mail: stores.mail,
     subscriptionStore: stores.subscriptions,
@@ -63,7 +82,7 @@ export function createMesh({
     encodeEnvelope: createEnvelopeEncoder(),
     wakeMail: () => wake.mail(),
   });
-  const { engine, office, desk } = parts;
+  const { engine, exchange } = parts;
   const hub = new DispatchHub({ directory, events, onTally: (session) => board.touch(session) });
   const observers = [hub, { sessionChanged: board.touch.bind(board) }, ...parts.observers];
   const lifecycle = new SessionLifecycle({
@@ -77,6 +96,7 @@ export function createMesh({
     clock,
     lostAfterMs,
   });
+  exchange.bind(engine, (session) => lifecycle.moved(session));
   const opener = new SessionOpener({
     directory,
     lifecycle,
@@ -87,6 +107,14 @@ export function createMesh({
     ids: frame.ids,
     sessionsMax,
   });
+  const own = { bus, events, wake, directory, hub, board, journal, lifecycle, opener, leases };
+  const mesh = { ...parts, ...own };
+  exportReadings(frame, mesh);
+  return mesh;
+}
+
+function exportReadings(frame: ServiceFrame, mesh: Mesh): void {
+  const { directory, hub, engine, office, desk, exchange } = mesh;
   createMeshGauges(frame.metrics, {
     sessions: () => directory.size,
     orchestrators: () => hub.links,
@@ -94,7 +122,8 @@ export function createMesh({
     mailWaiting: () => office.waiting,
     mailUnacknowledged: () => desk.unacknowledged,
     mailBytes: () => desk.bytes,
+    remoteAgents: () => exchange.rosters.size,
+    soughtAgents: () => exchange.seeking,
     longestInbox: () => directory.longestInbox(),
   });
-  return { ...parts, bus, events, wake, directory, hub, board, journal, lifecycle, opener, leases };
 }

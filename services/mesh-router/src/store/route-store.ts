@@ -1,6 +1,9 @@
 /** Where agents have their sessions, over all replicas. */
 import { decodePageToken, encodePageToken, type Pool } from "@nexus/postgres";
+import { nameKey } from "../domain/mail/mail-ports.ts";
+import type { Locator } from "../domain/remote/remote-ports.ts";
 import type { RoutePage, RouteQuery, RouteStore } from "../domain/route.ts";
+import { LOCATE_SESSIONS } from "./session-sql.ts";
 
 const PAGE_KIND = "routes";
 
@@ -16,6 +19,31 @@ interface Row {
   readonly router_id: string;
   readonly epoch: string;
   readonly attached: boolean;
+}
+
+/** Creates what says where sessions are. */
+export function createLocator(pool: Pool): Locator {
+  return {
+    locate: async (names) => {
+      const { rows } = await pool.query<LocatedRow>(LOCATE_SESSIONS, [
+        names.map(({ namespace }) => namespace),
+        names.map(({ agentId }) => agentId),
+      ]);
+      return new Map(
+        rows.map((row) => [
+          nameKey(row.namespace, row.agent_id),
+          { routerId: row.router_id, epoch: BigInt(row.epoch) },
+        ]),
+      );
+    },
+  };
+}
+
+interface LocatedRow {
+  readonly namespace: string;
+  readonly agent_id: string;
+  readonly router_id: string;
+  readonly epoch: string;
 }
 
 /** Creates the store. */

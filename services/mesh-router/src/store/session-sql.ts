@@ -91,3 +91,10 @@ WHERE r.renewed_at < now() - interval '1 day'
 export const RENEW_ROUTER = `
 INSERT INTO routers (router_id, renewed_at) VALUES ($1, now())
 ON CONFLICT (router_id) DO UPDATE SET renewed_at = now()`;
+
+/** Which replica has whose session. */
+export const LOCATE_SESSIONS = `
+SELECT s.namespace, s.agent_id, s.router_id, s.epoch
+FROM sessions s
+JOIN unnest($1::text[], $2::text[]) AS t(namespace, agent_id) USING (namespace, agent_id)
+WHERE s.live AND (s.expires_at IS NULL OR s.expires_at > now())`;

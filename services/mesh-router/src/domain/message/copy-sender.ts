@@ -15,7 +15,7 @@ export class CopySender implements Sender {
   readonly stream = undefined;
   readonly unsettled = new NoUnsettled();
 
-  constructor({ namespace, principalId }: Sender) {
+  constructor({ namespace, principalId }: Pick<Sender, "namespace" | "principalId">) {
     this.namespace = namespace;
     this.principalId = principalId;
   }

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { MESSAGE_QUEUE_MAX, PENDING_PER_SENDER_MAX } from "../limits.ts";
 import { NO_MAIL } from "../mail/mail.fake.ts";
+import { aloneOutward } from "../remote/outward.fake.ts";
 import { Session } from "../session/session.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
 import { Caller } from "./caller.ts";
@@ -24,7 +25,13 @@ beforeEach(() => {
     messageSettled: () => undefined,
     messageDelivered: (ms: number) => void latencies.push(ms),
   };
-  engine = new MessageEngine({ directory, events, ...NO_MAIL, idPrefix: "p.", nowMs });
+  engine = new MessageEngine({
+    outward: aloneOutward(directory),
+    events,
+    ...NO_MAIL,
+    idPrefix: "p.",
+    nowMs,
+  });
 });
 
 function agent(agentId: string, credit = 10_000): Session {

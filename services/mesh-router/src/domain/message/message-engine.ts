@@ -12,19 +12,31 @@ import type { Acknowledgement } from "../mail/mail.ts";
 import type { MailDesk } from "../mail/mail-desk.ts";
 import type { MailOffice } from "../mail/mail-office.ts";
 import type { MessageEvents } from "../ports.ts";
+import type { Outward } from "../remote/outward.ts";
+import { RemoteSender } from "../remote/remote-sender.ts";
 import { Session } from "../session/session.ts";
-import type { SessionDirectory } from "../session/session-directory.ts";
 import { Caller } from "./caller.ts";
 import { detachFromFrame } from "./carried.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import { Gathering } from "./gathering.ts";
 import type { Letter, Outcome, Verdict } from "./letter.ts";
-import { type Deliverable, Message, type Sender } from "./message.ts";
-import { canTake, expiryText, refused } from "./message-rules.ts";
+import { type Deliverable, Message, type Receiver, type Sender } from "./message.ts";
+import {
+  ASKER_GONE,
+  canTake,
+  expiryText,
+  isMessage,
+  NO_SESSION,
+  NOT_AWAITED,
+  refused,
+  requestOf,
+  whyNotTaken,
+} from "./message-rules.ts";
 
 /** What the engine is made from. */
 export interface MessageEngineInit {
-  readonly directory: SessionDirectory;
+  /** Where agents are, and the way to other replicas. */
+  readonly outward: Outward;
   readonly events: MessageEvents;
   /** Where durable messages are stored, and from where they are delivered. */
   readonly office: Pick<MailOffice, "post" | "arrived">;
@@ -36,7 +48,7 @@ export interface MessageEngineInit {
 
 /** Takes messages in, hands them over within the receiver's credit and tells every sender what became of them. */
 export class MessageEngine {
-  readonly #directory: SessionDirectory;
+  readonly #outward: Outward;
   readonly #events: MessageEvents;
   readonly #office: MessageEngineInit["office"];
   readonly #desk: MessageEngineInit["desk"];
@@ -46,7 +58,7 @@ export class MessageEngine {
   #bytes = 0;
 
   constructor(init: MessageEngineInit) {
-    this.#directory = init.directory;
+    this.#outward = init.outward;
     this.#events = init.events;
     this.#office = init.office;
     this.#desk = init.desk;
@@ -64,16 +76,30 @@ export class MessageEngine {
   send(sender: Sender, letter: Letter, nowMs: number): void {
     if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
     else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
-    else if (letter.inReplyTo !== "") this.#sendReply(sender, letter, nowMs);
+    else if (letter.inReplyTo !== "") this.reply(sender, letter, requestOf(sender, letter), nowMs);
     else this.#sendLetter(sender, letter, nowMs);
   }
 
+  /** Takes a message in for a receiver that is known; undefined: it is not, and there is none. */
+  sendTo(sender: Sender, letter: Letter, receiver: Receiver | undefined, nowMs: number): void {
+    const verdict = whyNotTaken(receiver, nowMs);
+    if (receiver === undefined || verdict !== undefined) {
+      this.answer(sender, letter, verdict ?? NO_SESSION);
+      return;
+    }
+    this.#take(sender, letter, receiver, nowMs);
+  }
+
   /** Takes one copy of a message to many in; false when there is no room for it. */
-  sendCopy(sender: Sender, letter: Letter, receiver: Session, nowMs: number): boolean {
+  sendCopy(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): boolean {
     if (this.#isFull(sender, letter) || whyNotTaken(receiver, nowMs) !== undefined) return false;
-    const expiresAtMs = nowMs + letter.timeoutMs;
-    this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
+    this.#take(sender, letter, receiver, nowMs);
     return true;
+  }
+
+  #take(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): void {
+    const expiresAtMs = nowMs + letter.timeoutMs;
+    this.enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
   }
 
   /** Takes a durable message to many in. */
@@ -81,11 +107,6 @@ export class MessageEngine {
     if (sender.unsettled.size >= PENDING_PER_SENDER_MAX) {
       this.#overload(sender, letter, "too many messages have no outcome yet");
     } else this.#office.post(sender, letter, toAgentIds);
-  }
-
-  /** A message ends before it came to a receiver. */
-  answer(sender: Sender, letter: Letter, verdict: Verdict): void {
-    this.#answer(sender, letter, verdict);
   }
 
   /** The sender takes a message back. One that is being stored has its outcome soon, so it is left alone. */
@@ -104,7 +125,8 @@ export class MessageEngine {
 
   #withdraw(message: Message): void {
     const isThere = message.phase === "sent" || message.phase === "taken";
-    if (isThere && message.expectsReply) message.receiver.cancelDelivery(message.deliveryId);
+    const { receiver, deliveryId, expectsReply } = message;
+    if (isThere && (expectsReply || receiver.isRemote)) receiver.cancelDelivery(deliveryId);
     this.#settle(message, "cancelled", "its sender took it back");
   }
 
@@ -165,6 +187,18 @@ export class MessageEngine {
     }
   }
 
+  /** The session is at another replica now: what it was not given goes there. */
+  moved(session: Session): void {
+    const unwritten = session.outbox.takeBackDeliveries().filter(isMessage);
+    for (const message of [...unwritten, ...session.inbox]) {
+      if (message.phase === "over") continue;
+      session.inbox.delete(message);
+      session.delivered.delete(message.deliveryId);
+      message.phase = "queued";
+      this.#outward.redirect(message);
+    }
+  }
+
   /** Settles everything that was meant for a session that is over. */
   ended(session: Session, onPurpose: boolean, nowMs: number): void {
     this.#desk.ended(session, onPurpose, nowMs);
@@ -200,63 +234,74 @@ export class MessageEngine {
     );
   }
 
+  /** Whoever is being looked for is found in a moment: what follows waits behind what came first. */
   #sendLetter(sender: Sender, letter: Letter, nowMs: number): void {
-    const receiver = this.#directory.find(sender.namespace, letter.toAgentId);
-    const verdict = whyNotTaken(receiver, nowMs);
-    if (receiver === undefined || verdict !== undefined) {
-      this.#answer(sender, letter, verdict ?? NO_SESSION);
-      return;
-    }
-    const expiresAtMs = nowMs + letter.timeoutMs;
-    this.#enqueue(receiver, this.#accept({ sender, letter, receiver, nowMs, expiresAtMs }));
+    const { namespace } = sender;
+    const { toAgentId } = letter;
+    const known =
+      this.#outward.findSought(namespace, toAgentId) ?? this.#outward.find(namespace, toAgentId);
+    this.sendTo(sender, letter, known ?? this.#outward.seek(namespace, toAgentId), nowMs);
   }
 
   /** A reply goes back the way its request came, within the request's time. */
-  #sendReply(sender: Sender, letter: Letter, nowMs: number): void {
-    const request = sender instanceof Session ? sender.delivered.get(letter.inReplyTo) : undefined;
+  reply(sender: Sender, letter: Letter, request: Message | undefined, nowMs: number): void {
     if (request === undefined || !request.expectsReply || request.phase === "answered") {
-      const text = "it answers no delivery that waits for a reply";
-      this.#answer(sender, letter, refused("NOT_AWAITED", text));
+      this.answer(sender, letter, NOT_AWAITED);
       return;
     }
     const asker = request.sender;
     const parts = { sender, letter, request };
     if (asker instanceof Session) this.#replyToSession(asker, parts, nowMs);
     else if (asker instanceof Gathering) this.#replyToSession(asker.asker, parts, nowMs);
+    else if (asker instanceof RemoteSender) this.#replyToReplica(asker, parts, nowMs);
     else this.#replyToCaller(asker, parts);
   }
 
   #replyToCaller(asker: Sender, { sender, letter, request }: ReplyParts): void {
     if (letter.more === true || request.parts > 0) {
-      this.#answer(sender, letter, refused("NOT_AWAITED", "the asker takes a reply in one piece"));
+      this.answer(sender, letter, refused("NOT_AWAITED", "the asker takes a reply in one piece"));
       return;
     }
     if (asker instanceof Caller) asker.takeReply(letter.payload);
     this.#settle(request, "delivered", "");
-    this.#answer(sender, letter, { outcome: "delivered", text: "" });
+    this.answer(sender, letter, { outcome: "delivered", text: "" });
   }
 
   #replyToSession(asker: Session, { sender, letter, request }: ReplyParts, nowMs: number): void {
     if (asker.over) {
-      const text = "the asker's session ended";
-      this.#answer(sender, letter, { outcome: "no_such_agent", text });
+      this.answer(sender, letter, ASKER_GONE);
     } else if (asker.inbox.size >= MESSAGE_QUEUE_MAX) {
       this.#overload(sender, letter, "the asker's queue is full");
     } else {
-      const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
-      const isLast = letter.more !== true;
-      if (isLast) request.phase = "answered";
-      const part = isLast && request.parts === 0 ? 0 : request.parts + 1;
-      request.parts = part;
-      const parts = { sender, letter, receiver: asker, nowMs, expiresAtMs, request, part };
-      this.#enqueue(asker, this.#accept(parts));
+      const message = this.#acceptReply({ sender, letter, request }, asker, nowMs);
+      if (!message.more) request.phase = "answered";
+      this.enqueue(asker, message);
     }
+  }
+
+  /** The request has its outcome there, with the reply; here it is over once that is on its way. */
+  #replyToReplica(asker: RemoteSender, parts: ReplyParts, nowMs: number): void {
+    const { request } = parts;
+    const message = this.#acceptReply(parts, asker.peer.askers, nowMs);
+    if (!this.#outward.reply(asker, message)) request.parts -= 1;
+    else if (!message.more) this.#settle(request, "delivered", "");
+  }
+
+  #acceptReply(
+    { sender, letter, request }: ReplyParts,
+    receiver: Receiver,
+    nowMs: number,
+  ): Message {
+    const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
+    const part = letter.more !== true && request.parts === 0 ? 0 : request.parts + 1;
+    request.parts = part;
+    return this.#accept({ sender, letter, receiver, nowMs, expiresAtMs, request, part });
   }
 
   #accept(parts: {
     sender: Sender;
     letter: Letter;
-    receiver: Session;
+    receiver: Receiver;
     nowMs: number;
     expiresAtMs: number;
     request?: Message;
@@ -271,13 +316,15 @@ export class MessageEngine {
     return message;
   }
 
-  #enqueue(receiver: Session, message: Message): void {
-    if (receiver.inbox.size === 0 && canTake(receiver)) {
+  /** Hands a message to its receiver's queue, here or elsewhere. */
+  enqueue(receiver: Receiver, message: Message): void {
+    if (!(receiver instanceof Session)) this.#outward.enqueue(receiver, message);
+    else if (receiver.inbox.size === 0 && canTake(receiver)) {
       this.#deliver(receiver, message);
-      return;
+    } else {
+      if (message.payload !== undefined) message.payload = detachFromFrame(message.payload);
+      receiver.inbox.add(message);
     }
-    if (message.payload !== undefined) message.payload = detachFromFrame(message.payload);
-    receiver.inbox.add(message);
   }
 
   #pump(receiver: Session): void {
@@ -305,6 +352,11 @@ export class MessageEngine {
   }
 
   #settle(message: Message, outcome: Outcome, text: string): void {
+    this.conclude(message, { outcome, text });
+  }
+
+  /** A message has its outcome, unless it had one. */
+  conclude(message: Message, verdict: Verdict): void {
     if (message.phase === "over") return;
     message.phase = "over";
     this.#deadlines.delete(message);
@@ -312,7 +364,13 @@ export class MessageEngine {
     message.receiver.inbox.delete(message);
     message.receiver.delivered.delete(message.deliveryId);
     message.sender.unsettled.delete(message.unsettledKey);
-    this.#answer(message.sender, message, { outcome, text });
+    this.answer(message.sender, message, verdict);
+  }
+
+  /** Another replica acknowledged a message. */
+  deliveredThere(message: Message, nowMs: number): void {
+    message.receiver.breaker.reset();
+    this.#deliveredAt(message, nowMs);
   }
 
   #release(message: Message): void {
@@ -323,11 +381,12 @@ export class MessageEngine {
 
   #overload(sender: Sender, letter: Letter, text: string): void {
     const retryAfterMs = OVERLOADED_RETRY_MS;
-    this.#answer(sender, letter, { outcome: "overloaded", text, retryAfterMs });
+    this.answer(sender, letter, { outcome: "overloaded", text, retryAfterMs });
   }
 
-  #answer(sender: Sender, { messageId }: { readonly messageId: string }, verdict: Verdict): void {
-    this.#events.messageSettled(verdict.outcome);
+  /** Tells a sender what became of a message, which has no outcome yet. */
+  answer(sender: Sender, { messageId }: { readonly messageId: string }, verdict: Verdict): void {
+    if (sender.isRemote !== true) this.#events.messageSettled(verdict.outcome);
     sender.takeResult({ messageId, ...verdict });
   }
 }
@@ -336,23 +395,4 @@ interface ReplyParts {
   readonly sender: Sender;
   readonly letter: Letter;
   readonly request: Message;
-}
-
-const NO_SESSION: Verdict = { outcome: "no_such_agent", text: "the agent has no session" };
-
-/** Says why a receiver gets no further message now; undefined when it does. */
-function whyNotTaken(receiver: Session | undefined, nowMs: number): Verdict | undefined {
-  if (receiver === undefined || receiver.over) return NO_SESSION;
-  if (receiver.inbox.size >= MESSAGE_QUEUE_MAX) {
-    const text = "the receiver's queue is full";
-    return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
-  }
-  const retryAfterMs = receiver.breaker.check(nowMs);
-  if (retryAfterMs === 0) return undefined;
-  const text = "the receiver did not acknowledge the last messages in time";
-  return { outcome: "breaker_open", text, retryAfterMs };
-}
-
-function isMessage(delivery: Deliverable): delivery is Message {
-  return delivery.kind === "message";
 }

@@ -4,6 +4,9 @@ import { AgentBook } from "../agent-book.ts";
 import { createMail, type MailParts } from "../mail/mail-parts.ts";
 import type { EncodeEnvelope, MailEvents, MailStore } from "../mail/mail-ports.ts";
 import type { MessageEvents, SessionObserver } from "../ports.ts";
+import { Exchange } from "../remote/exchange.ts";
+import type { Locator, ReplicaLink } from "../remote/remote-ports.ts";
+import { RosterJournal } from "../remote/roster-journal.ts";
 import type { SessionDirectory } from "../session/session-directory.ts";
 import { SubscriptionDesk, type SubscriptionStore } from "../topic/subscription-desk.ts";
 import { TopicBook } from "../topic/topic-book.ts";
@@ -14,6 +17,14 @@ import { PairBudget } from "./pair-budget.ts";
 
 /** What messages are made from. */
 export interface MessageInit {
+  /** This replica, and whether there can be another one. */
+  readonly replicaId: string;
+  readonly isAlone: boolean;
+  readonly link: ReplicaLink;
+  readonly locator: Locator;
+  readonly onLocateFailed: (error: unknown) => void;
+  /** There is something to tell the other replicas. */
+  readonly wakeRoster: () => void;
   readonly directory: SessionDirectory;
   readonly mail: MailStore;
   readonly subscriptionStore: SubscriptionStore;
@@ -38,6 +49,10 @@ export interface MessageParts extends MailParts {
   readonly agents: AgentBook;
   readonly topics: TopicBook;
   readonly subscriptions: SubscriptionDesk;
+  /** What is under way between replicas. */
+  readonly exchange: Exchange;
+  /** What this replica tells of itself. */
+  readonly roster: RosterJournal;
   readonly engine: MessageEngine;
   readonly messages: MessageSwitch;
   /** Who has to hear of sessions. */
@@ -46,9 +61,11 @@ export interface MessageParts extends MailParts {
 
 /** Creates the parts. */
 export function createMessageParts(init: MessageInit): MessageParts {
-  const { directory, events, clock, idPrefix, limits, leases } = init;
+  const { events, clock, idPrefix, limits, leases } = init;
   const agents = new AgentBook();
-  const topics = new TopicBook();
+  const roster = new RosterJournal(init.wakeRoster);
+  const topics = new TopicBook(roster);
+  const exchange = new Exchange({ ...init, topics });
   const subscriptions = new SubscriptionDesk(topics, init.subscriptionStore);
   const mail = createMail({
     store: init.mail,
@@ -60,17 +77,18 @@ export function createMessageParts(init: MessageInit): MessageParts {
     redeliveryInitialMs: limits.redeliveryInitialMs,
     encodeEnvelope: init.encodeEnvelope,
     isKnown: (namespace, agentId) =>
-      agents.has(namespace, agentId) || directory.find(namespace, agentId) !== undefined,
+      agents.has(namespace, agentId) || exchange.find(namespace, agentId) !== undefined,
     wake: init.wakeMail,
   });
   const nowMs = clock.nowMs();
-  const engine = new MessageEngine({ directory, events, ...mail, idPrefix, nowMs });
+  const engine = new MessageEngine({ outward: exchange, events, ...mail, idPrefix, nowMs });
   const budget = new PairBudget(limits.pairCausedPerMinute);
-  const books = { directory, agents, topics };
+  const books = { exchange, agents, topics };
   const messages = new MessageSwitch({ ...books, engine, budget, leases, clock });
-  const observers = [
+  const observers: SessionObserver[] = [
+    roster,
     { sessionChanged: mail.desk.sessionChanged.bind(mail.desk) },
-    { sessionChanged: subscriptions.sessionChanged.bind(subscriptions) },
+    subscriptions,
   ];
-  return { ...mail, agents, topics, subscriptions, engine, messages, observers };
+  return { ...mail, agents, topics, subscriptions, exchange, roster, engine, messages, observers };
 }

@@ -1,9 +1,9 @@
 /** What decides about a message, without anything that changes. */
 
-import { DELIVERY_BACKLOG_BYTES } from "../limits.ts";
+import { DELIVERY_BACKLOG_BYTES, MESSAGE_QUEUE_MAX, OVERLOADED_RETRY_MS } from "../limits.ts";
 import { Session } from "../session/session.ts";
 import type { Letter, Verdict } from "./letter.ts";
-import type { Message, Sender } from "./message.ts";
+import type { Deliverable, Message, Receiver, Sender } from "./message.ts";
 
 /** Says why a message is refused whatever the receiver; undefined when it is not. */
 export function whyRefused(sender: Sender, letter: Letter): Verdict | undefined {
@@ -62,4 +62,39 @@ export function expiryText({ phase, expectsReply }: Message): string {
   return expectsReply && phase !== "sent"
     ? "it was not answered in time"
     : "it was not acknowledged in time";
+}
+
+/** The answer for an agent that is nowhere. */
+export const NO_SESSION: Verdict = { outcome: "no_such_agent", text: "the agent has no session" };
+
+/** Says why a receiver gets no further message now; undefined when it does. */
+export function whyNotTaken(receiver: Receiver | undefined, nowMs: number): Verdict | undefined {
+  if (receiver === undefined || receiver.over) return NO_SESSION;
+  if (receiver.inbox.size >= MESSAGE_QUEUE_MAX) {
+    const text = "the receiver's queue is full";
+    return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
+  }
+  const retryAfterMs = receiver.breaker.check(nowMs);
+  if (retryAfterMs === 0) return undefined;
+  const text = "the receiver did not acknowledge the last messages in time";
+  return { outcome: "breaker_open", text, retryAfterMs };
+}
+
+/** Says whether a delivery is no mail. */
+export function isMessage(delivery: Deliverable): delivery is Message {
+  return delivery.kind === "message";
+}
+
+/** The answer to a reply that nobody waits for. */
+export const NOT_AWAITED: Verdict = refused(
+  "NOT_AWAITED",
+  "it answers no delivery that waits for a reply",
+);
+
+/** The answer to a reply whose asker is gone. */
+export const ASKER_GONE: Verdict = { outcome: "no_such_agent", text: "the asker's session ended" };
+
+/** The delivery that a reply of this replica answers. */
+export function requestOf(sender: Sender, { inReplyTo }: Letter): Message | undefined {
+  return sender instanceof Session ? sender.delivered.get(inReplyTo) : undefined;
 }

@@ -3,8 +3,10 @@ import type { Clock } from "@nexus/shared";
 import type { AgentBook } from "../agent-book.ts";
 import { pickLeastLoaded } from "../dispatch/load-balance.ts";
 import { FANOUT_DURABLE_MAX, FANOUT_MAX } from "../limits.ts";
+import type { Exchange } from "../remote/exchange.ts";
+import { isHere, type Place } from "../remote/places.ts";
+import type { RemotePeer } from "../remote/remote-agent.ts";
 import { Session } from "../session/session.ts";
-import type { SessionDirectory } from "../session/session-directory.ts";
 import type { Subscription, TopicBook } from "../topic/topic-book.ts";
 import { detachFromFrame } from "./carried.ts";
 import { continueChain, isAncestor } from "./chain.ts";
@@ -20,7 +22,8 @@ import type { PairBudget } from "./pair-budget.ts";
 /** What the switch is made from. */
 export interface MessageSwitchInit {
   readonly engine: MessageEngine;
-  readonly directory: SessionDirectory;
+  /** Where agents are, and the way to other replicas. */
+  readonly exchange: Pick<Exchange, "places" | "sendCopies">;
   readonly agents: AgentBook;
   readonly topics: TopicBook;
   readonly budget: PairBudget;
@@ -103,18 +106,19 @@ export class MessageSwitch {
   }
 
   #pick(sender: Sender, letter: Letter, capability: string): string | undefined {
-    const { agents, directory } = this.#init;
+    const { agents, exchange } = this.#init;
+    const { places } = exchange;
     const { namespace, principalId } = sender;
     const members = agents.members(namespace, capability);
     const isFit = (id: string): boolean => id !== principalId && !isAncestor(letter, id);
     this.#turn += 1;
     const found = pickLeastLoaded(members, this.#turn, (id) =>
-      isFit(id) ? directory.find(namespace, id) : undefined,
+      isFit(id) ? places.find(namespace, id) : undefined,
     );
     if (found !== undefined) return found.member;
     // All that have a session are full, or none has one.
     const anyone = members.filter(isFit);
-    const there = anyone.find((id) => directory.find(namespace, id) !== undefined);
+    const there = anyone.find((id) => places.find(namespace, id) !== undefined);
     if (there !== undefined || letter.mail === undefined) return there;
     return anyone[this.#turn % Math.max(1, anyone.length)];
   }
@@ -138,11 +142,11 @@ export class MessageSwitch {
   }
 
   #tellEars(sender: Sender, letter: Letter, topic: string): void {
-    const { ears } = this.#init.topics.match(sender.namespace, topic);
-    if (ears.length === 0) return;
+    const { ears, farEars } = this.#init.topics.match(sender.namespace, topic);
+    if (ears.length + farEars.length === 0) return;
     const { subject, payload } = letter;
     const acceptedAtMs = this.#init.clock.nowMs();
-    for (const ear of ears) {
+    for (const ear of [...ears, ...farEars]) {
       ear({ topic, from: sender.principalId, subject, payload, acceptedAtMs });
     }
   }
@@ -156,12 +160,12 @@ export class MessageSwitch {
   }
 
   #durableReceivers(sender: Sender, letter: Letter, target: Target): Set<string> {
-    const { directory, agents, topics } = this.#init;
+    const { exchange, agents, topics } = this.#init;
     const { namespace } = sender;
     const found = new Set<string>();
     if (target.kind === "all") {
       for (const agentId of agents.agentsOf(namespace)) found.add(agentId);
-      for (const { agentId } of directory.sessionsOf(namespace)) found.add(agentId);
+      for (const { agentId } of exchange.places.of(namespace)) found.add(agentId);
     } else {
       const { subscriptions } = topics.match(namespace, target.name);
       for (const { agentId } of this.#onePerGroup(sender, letter, subscriptions, "absent too")) {
@@ -182,21 +186,22 @@ export class MessageSwitch {
     else this.#publish(sender, letter, receivers);
   }
 
-  #liveReceivers(sender: Sender, letter: Letter, target: Target): Set<Session> {
-    const { directory, agents, topics } = this.#init;
+  #liveReceivers(sender: Sender, letter: Letter, target: Target): Set<Place> {
+    const { agents, topics } = this.#init;
+    const { places } = this.#init.exchange;
     const { namespace } = sender;
-    const found = new Set<Session>();
-    const add = (session: Session | undefined): void => {
+    const found = new Set<Place>();
+    const add = (session: Place | undefined): void => {
       if (session === undefined || session.over || session.agentId === sender.principalId) return;
       if (!isAncestor(letter, session.agentId)) found.add(session);
     };
-    if (target.kind === "all") for (const session of directory.sessionsOf(namespace)) add(session);
+    if (target.kind === "all") for (const place of places.of(namespace)) add(place);
     else if (target.kind === "capability") {
-      for (const id of agents.members(namespace, target.name)) add(directory.find(namespace, id));
+      for (const id of agents.members(namespace, target.name)) add(places.find(namespace, id));
     } else {
       const { subscriptions } = topics.match(namespace, target.name);
       for (const { agentId } of this.#onePerGroup(sender, letter, subscriptions, "present")) {
-        add(directory.find(namespace, agentId));
+        add(places.find(namespace, agentId));
       }
     }
     return found;
@@ -224,7 +229,7 @@ export class MessageSwitch {
     this.#turn += 1;
     for (const members of groups.values()) {
       const found = pickLeastLoaded(members, this.#turn, ({ agentId }) =>
-        this.#init.directory.find(sender.namespace, agentId),
+        this.#init.exchange.places.find(sender.namespace, agentId),
       );
       const absent = who === "present" ? undefined : members.find(({ durable }) => durable);
       const member = found?.member ?? absent;
@@ -233,21 +238,41 @@ export class MessageSwitch {
     return chosen;
   }
 
-  #publish(sender: Sender, letter: Letter, receivers: ReadonlySet<Session>): void {
+  #publish(sender: Sender, letter: Letter, receivers: ReadonlySet<Place>): void {
     const { engine, clock } = this.#init;
     const copies = new CopySender(sender);
     const nowMs = clock.nowMs();
+    const far = new Map<RemotePeer, string[]>();
     let taken = 0;
     for (const receiver of receivers) {
-      if (engine.sendCopy(copies, letter, receiver, nowMs)) taken += 1;
+      if (!isHere(receiver)) {
+        const ids = far.get(receiver.peer);
+        if (ids === undefined) far.set(receiver.peer, [receiver.agentId]);
+        else ids.push(receiver.agentId);
+      } else if (engine.sendCopy(copies, letter, receiver, nowMs)) taken += 1;
     }
+    taken += this.#publishFar(sender, letter, far);
     const missed = receivers.size - taken;
     const counts = { receivers: taken, missed };
     if (taken > 0) engine.answer(sender, letter, { outcome: "queued", text: "", ...counts });
     else engine.answer(sender, letter, { ...ALL_FULL, ...counts });
   }
 
-  #gather(asker: Session, letter: Letter, receivers: ReadonlySet<Session>): void {
+  /** One message for each replica. Whom it takes them in for, it does not say: they count as taken in. */
+  #publishFar(
+    { namespace, principalId: from }: Sender,
+    letter: Letter,
+    far: ReadonlyMap<RemotePeer, readonly string[]>,
+  ): number {
+    let taken = 0;
+    for (const [peer, toAgentIds] of far) {
+      const copies = { namespace, from, toAgentIds, letter };
+      if (this.#init.exchange.sendCopies(peer, copies)) taken += toAgentIds.length;
+    }
+    return taken;
+  }
+
+  #gather(asker: Session, letter: Letter, receivers: ReadonlySet<Place>): void {
     const { engine, clock } = this.#init;
     if (letter.gather === undefined) return;
     const { messageId } = letter;

@@ -20,6 +20,10 @@ export type Deliverable = Message | MailDelivery;
 
 /** Where a message is going. */
 export interface Receiver {
+  /** True when its queue is at another replica, which says what becomes of its messages. */
+  readonly isRemote: boolean;
+  /** True once it takes nothing any more. */
+  readonly over: boolean;
   /** Messages that wait for credit, oldest first. */
   readonly inbox: Set<Message>;
   /** Messages on its stream or taken in, by delivery id, until their outcome. */
@@ -35,6 +39,8 @@ export interface Sender {
   readonly principalId: string;
   /** True when it sends copies of one message. */
   readonly many?: boolean;
+  /** True when it is at another replica, which counts what becomes of its messages. */
+  readonly isRemote?: boolean;
   /** What it sent that has no outcome yet, by its message id. */
   readonly unsettled: Map<string, Unsettled>;
   /** The stream that it sends by: its durable messages follow each other while it is the same. */
@@ -67,7 +73,8 @@ export class Message {
   readonly deliveryId: string;
   readonly messageId: string;
   readonly sender: Sender;
-  readonly receiver: Receiver;
+  /** Another one once it turns out that the agent is elsewhere. */
+  receiver: Receiver;
   readonly subject: Uint8Array;
   readonly expectsReply: boolean;
   /** The message id, chosen by the receiver, that this answers; empty when it is no reply. */
@@ -88,6 +95,8 @@ export class Message {
   readonly more: boolean;
   /** For a request: parts of the reply so far. */
   parts = 0;
+  /** True once it was sent to a replica where its receiver was not. */
+  isAstray = false;
 
   constructor(init: MessageInit) {
     const { letter } = init;

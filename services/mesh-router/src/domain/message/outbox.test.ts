@@ -27,6 +27,8 @@ function delivery(id: string, size = 10): Message {
     },
     sender: new Caller("default", "ursula"),
     receiver: {
+      isRemote: false,
+      over: false,
       inbox: new Set(),
       delivered: new Map(),
       breaker: new Breaker(),

@@ -4,6 +4,7 @@ import { type FakeRows, FakeSessionStore } from "../../store/session-store.fake.
 import { DispatchHub } from "../dispatch/dispatch-hub.ts";
 import { NO_MAIL } from "../mail/mail.fake.ts";
 import { MessageEngine } from "../message/message-engine.ts";
+import { aloneOutward } from "../remote/outward.fake.ts";
 import { StandingJournal, standingOf } from "../topic/standing-journal.ts";
 import type { Session, SessionStream } from "./session.ts";
 import { SessionDirectory } from "./session-directory.ts";
@@ -44,7 +45,13 @@ function createWorld(routerId = "a", rows: FakeRows = new Map()) {
     sessionEnded: () => undefined,
   };
   const nowMs = clock.nowMs();
-  const engine = new MessageEngine({ directory, events: quiet, ...NO_MAIL, idPrefix: "p.", nowMs });
+  const engine = new MessageEngine({
+    outward: aloneOutward(directory),
+    events: quiet,
+    ...NO_MAIL,
+    idPrefix: "p.",
+    nowMs,
+  });
   const hub = new DispatchHub({ directory, events: quiet, onTally: () => undefined });
   const journal = new StandingJournal(() => undefined);
   const observer = {

@@ -192,10 +192,17 @@ export class SessionLifecycle {
       this.#transition(session, "expire");
       this.#finish(session, "expired");
       this.#changed(session);
-    } else {
-      this.#transition(session, "supersede");
-      this.#finish(session, "moved");
-    }
+    } else this.moved(session);
+  }
+
+  /** The table says that the session is another replica's: its agent came back there. */
+  moved(session: Session): void {
+    const { stream } = session;
+    if (!this.#transition(session, "supersede")) return;
+    this.#init.engine.moved(session);
+    this.#finish(session, "moved");
+    for (const observer of this.#init.observers) observer.sessionMoved?.(session);
+    stream?.fail(sessionSuperseded());
   }
 
   /** Ends a session by its own agent's doing: told at once, stored after. */

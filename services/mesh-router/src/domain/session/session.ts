@@ -31,6 +31,7 @@ export interface SessionInit extends SessionName {
  * Holds state and puts items on the agent's stream; the rules are in session-lifecycle, dispatch-hub and
  * message-engine. */
 export class Session implements SessionName, Sender, Receiver {
+  readonly isRemote = false;
   readonly namespace: string;
   readonly agentId: string;
   readonly epoch: bigint;
@@ -79,6 +80,11 @@ export class Session implements SessionName, Sender, Receiver {
 
   get attached(): boolean {
     return isAttached(this.state);
+  }
+
+  /** Messages that it has in hand or before it. */
+  get waiting(): number {
+    return this.inbox.size + this.delivered.size + this.outbox.items;
   }
 
   /** Puts an assignment on the stream; false when there is no room. */

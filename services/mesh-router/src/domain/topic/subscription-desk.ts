@@ -80,6 +80,11 @@ export class SubscriptionDesk {
     }
   }
 
+  /** What its agent subscribed to with this session, it says again at the other replica. */
+  sessionMoved(session: Session): void {
+    this.sessionChanged(session);
+  }
+
   /** Another replica changed what an agent has stored. */
   async refresh(namespace: string, agentId: string): Promise<void> {
     this.#replace(namespace, agentId, await this.#store.load(namespace, agentId));

@@ -8,6 +8,8 @@ export interface Subscription {
   /** Empty when every subscriber gets each message. */
   readonly group: string;
   readonly durable: boolean;
+  /** The replica that it lives at; undefined: this one, or in the table. */
+  readonly origin?: string;
 }
 
 /** What is published, for those who only watch. */
@@ -24,59 +26,85 @@ export interface Published {
 /** Someone who watches and is no receiver. */
 export type Ear = (published: Published) => void;
 
+/** Where someone watches. */
+export type EarPlace = "here" | "elsewhere";
+
+/** Hears of what lives at this replica. */
+export interface TopicObserver {
+  subscriptionChanged(namespace: string, subscription: Subscription, gone: boolean): void;
+  watchChanged(namespace: string, pattern: string, gone: boolean): void;
+}
+
 /** Everyone whose pattern fits a topic. */
 export interface Match {
   readonly subscriptions: readonly Subscription[];
   readonly ears: readonly Ear[];
+  /** Those at other replicas, each once. */
+  readonly farEars: readonly Ear[];
 }
 
 interface Node {
   readonly children: Map<string, Node>;
-  /** By agent and group. */
+  /** By agent, group and origin. */
   readonly subscriptions: Map<string, Subscription>;
   readonly ears: Set<Ear>;
+  readonly farEars: Set<Ear>;
 }
 
 interface Namespace {
   readonly root: Node;
   /** Of topics that were asked for since the last change. */
   readonly matches: Map<string, Match>;
-  /** Of each agent, by pattern and group. */
+  /** Of each agent, by pattern, group and origin. */
   readonly byAgent: Map<string, Map<string, Subscription>>;
 }
 
 const ANY_WORD = "*";
 const ANY_WORDS = ">";
 const SEPARATOR = "\u0000";
-const NOTHING: Match = { subscriptions: [], ears: [] };
+const NOTHING: Match = { subscriptions: [], ears: [], farEars: [] };
 
 /** Keeps subscriptions and finds those that fit. */
 export class TopicBook {
   readonly #namespaces = new Map<string, Namespace>();
+  readonly #observer: TopicObserver | undefined;
+
+  constructor(observer?: TopicObserver) {
+    this.#observer = observer;
+  }
 
   /** Adds a subscription, or changes whether it is durable. */
   add(namespace: string, subscription: Subscription): void {
     const found = this.#namespace(namespace);
-    const { agentId, pattern, group } = subscription;
+    const { agentId, pattern, origin } = subscription;
     this.#change(found, pattern, (node) =>
-      node.subscriptions.set(agentId + SEPARATOR + group, subscription),
+      node.subscriptions.set(agentId + SEPARATOR + tail(subscription), subscription),
     );
     const own = found.byAgent.get(agentId) ?? new Map<string, Subscription>();
-    found.byAgent.set(agentId, own.set(pattern + SEPARATOR + group, subscription));
+    found.byAgent.set(agentId, own.set(pattern + SEPARATOR + tail(subscription), subscription));
+    if (origin === undefined) this.#observer?.subscriptionChanged(namespace, subscription, false);
   }
 
   /** Takes a subscription back. Idempotent. */
-  remove(namespace: string, { agentId, pattern, group }: Omit<Subscription, "durable">): void {
+  remove(namespace: string, subscription: Omit<Subscription, "durable">): void {
+    const { agentId, pattern, origin } = subscription;
     const found = this.#namespaces.get(namespace);
     const own = found?.byAgent.get(agentId);
-    if (found === undefined || own?.delete(pattern + SEPARATOR + group) !== true) return;
+    const key = pattern + SEPARATOR + tail(subscription);
+    const known = own?.get(key);
+    if (found === undefined || own === undefined || known === undefined) return;
+    own.delete(key);
     if (own.size === 0) found.byAgent.delete(agentId);
-    this.#change(found, pattern, (node) => node.subscriptions.delete(agentId + SEPARATOR + group));
+    this.#change(found, pattern, (node) =>
+      node.subscriptions.delete(agentId + SEPARATOR + tail(subscription)),
+    );
+    if (origin === undefined) this.#observer?.subscriptionChanged(namespace, known, true);
   }
 
-  /** The subscriptions of an agent. */
+  /** The subscriptions of an agent that live here or in the table. */
   of(namespace: string, agentId: string): readonly Subscription[] {
-    return [...(this.#namespaces.get(namespace)?.byAgent.get(agentId)?.values() ?? [])];
+    const all = this.#namespaces.get(namespace)?.byAgent.get(agentId)?.values() ?? [];
+    return [...all].filter(({ origin }) => origin === undefined);
   }
 
   /** Everyone who has a subscription. */
@@ -87,10 +115,17 @@ export class TopicBook {
   }
 
   /** Watches a pattern until the returned function is called. */
-  listen(namespace: string, pattern: string, ear: Ear): () => void {
+  listen(namespace: string, pattern: string, ear: Ear, place: EarPlace = "here"): () => void {
     const found = this.#namespace(namespace);
-    this.#change(found, pattern, (node) => node.ears.add(ear));
-    return () => this.#change(found, pattern, (node) => node.ears.delete(ear));
+    const earsOf = (node: Node) => (place === "here" ? node.ears : node.farEars);
+    const isFirst = this.#change(found, pattern, (node) => earsOf(node).add(ear).size === 1);
+    if (isFirst && place === "here") this.#observer?.watchChanged(namespace, pattern, false);
+    return () => {
+      const isLast = this.#change(found, pattern, (node) => {
+        return earsOf(node).delete(ear) && earsOf(node).size === 0;
+      });
+      if (isLast && place === "here") this.#observer?.watchChanged(namespace, pattern, true);
+    };
   }
 
   /** Everyone whose pattern fits. */
@@ -99,8 +134,11 @@ export class TopicBook {
     if (found === undefined) return NOTHING;
     const known = found.matches.get(topic);
     if (known !== undefined) return known;
-    const match = { subscriptions: [] as Subscription[], ears: [] as Ear[] };
-    collect(found.root, topic.split("."), 0, match);
+    const subscriptions: Subscription[] = [];
+    const ears: Ear[] = [];
+    const farEars = new Set<Ear>();
+    collect(found.root, topic.split("."), 0, { subscriptions, ears, farEars });
+    const match = { subscriptions, ears, farEars: [...farEars] };
     if (found.matches.size >= TOPIC_MATCHES_KEPT) found.matches.clear();
     found.matches.set(topic, match);
     return match;
@@ -116,7 +154,7 @@ export class TopicBook {
   }
 
   /** Changes the node of a pattern, and forgets the way to it when nothing is left there. */
-  #change(found: Namespace, pattern: string, change: (node: Node) => void): void {
+  #change<T>(found: Namespace, pattern: string, change: (node: Node) => T): T {
     found.matches.clear();
     const words = pattern.split(".");
     const path = [found.root];
@@ -126,28 +164,46 @@ export class TopicBook {
       parent.children.set(word, child);
       path.push(child);
     }
-    change(path.at(-1) as Node);
-    for (let depth = words.length; depth > 0; depth -= 1) {
-      const { children, subscriptions, ears } = path[depth] as Node;
-      if (children.size + subscriptions.size + ears.size > 0) return;
+    const result = change(path.at(-1) as Node);
+    for (let depth = words.length; depth > 0 && isEmpty(path[depth] as Node); depth -= 1) {
       path[depth - 1]?.children.delete(words[depth - 1] as string);
     }
+    return result;
   }
 }
 
+/** What tells the subscriptions of one agent to one pattern apart. */
+function tail({ group, origin = "" }: Pick<Subscription, "group" | "origin">): string {
+  return group + SEPARATOR + origin;
+}
+
+function isEmpty({ children, subscriptions, ears, farEars }: Node): boolean {
+  return children.size + subscriptions.size + ears.size + farEars.size === 0;
+}
+
 function createNode(): Node {
-  return { children: new Map(), subscriptions: new Map(), ears: new Set() };
+  return {
+    children: new Map(),
+    subscriptions: new Map(),
+    ears: new Set(),
+    farEars: new Set(),
+  };
 }
 
 function collect(
   node: Node,
   words: readonly string[],
   at: number,
-  match: { readonly subscriptions: Subscription[]; readonly ears: Ear[] },
+  match: {
+    readonly subscriptions: Subscription[];
+    readonly ears: Ear[];
+    readonly farEars: Set<Ear>;
+  },
 ): void {
   if (at === words.length) {
     match.subscriptions.push(...node.subscriptions.values());
     match.ears.push(...node.ears);
+    for (const ear of node.farEars) match.farEars.add(ear);
     return;
   }
   const rest = node.children.get(ANY_WORDS);

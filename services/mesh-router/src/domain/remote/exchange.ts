@@ -1,0 +1,337 @@
+/** Messages between this replica and the others: each has one queue, at its receiver's replica, and one outcome, at its sender's. */
+import type { Clock } from "@nexus/shared";
+import { OVERLOADED_RETRY_MS, REMOTE_SENDERS_MAX } from "../limits.ts";
+import { detachFromFrame } from "../message/carried.ts";
+import { CopySender } from "../message/copy-sender.ts";
+import type { Letter, Verdict } from "../message/letter.ts";
+import type { Message, Receiver } from "../message/message.ts";
+import type { MessageEngine } from "../message/message-engine.ts";
+import { NO_SESSION } from "../message/message-rules.ts";
+import type { Session } from "../session/session.ts";
+import type { SessionDirectory } from "../session/session-directory.ts";
+import type { TopicBook } from "../topic/topic-book.ts";
+import type { Outward } from "./outward.ts";
+import { Places } from "./places.ts";
+import { RemoteAgent, type RemotePeer } from "./remote-agent.ts";
+import {
+  isNotHere,
+  type Locator,
+  NOT_HERE,
+  type RelayedCopies,
+  type RelayedItem,
+  type RelayedMessage,
+  type RelayedOutcome,
+  type RelayedReply,
+  type ReplicaLink,
+  type Whereabouts,
+} from "./remote-ports.ts";
+import { RemoteSender } from "./remote-sender.ts";
+import { RosterBook } from "./roster-book.ts";
+import { Seeker, type SoughtAgent } from "./seeker.ts";
+
+/** What the exchange is made from. */
+export interface ExchangeInit {
+  /** This replica. */
+  readonly replicaId: string;
+  /** True when there can be no other replica. */
+  readonly isAlone: boolean;
+  readonly directory: SessionDirectory;
+  readonly topics: TopicBook;
+  readonly link: ReplicaLink;
+  readonly locator: Locator;
+  readonly clock: Clock;
+  readonly onLocateFailed: (error: unknown) => void;
+}
+
+/** Owns what is under way between replicas. */
+export class Exchange implements Outward {
+  readonly rosters: RosterBook;
+  readonly places: Places;
+  readonly #init: ExchangeInit;
+  readonly #seeker: Seeker;
+  #engine: MessageEngine | undefined;
+  /** Ends a session that is at another replica by now. */
+  #onMoved: (session: Session) => void = () => undefined;
+  readonly #disputed = new Set<Session>();
+
+  constructor(init: ExchangeInit) {
+    this.#init = init;
+    const { link, topics, locator } = init;
+    this.rosters = new RosterBook({ link, topics, onSession: (agent) => this.#compare(agent) });
+    this.places = new Places(init.directory, this.rosters);
+    this.#seeker = new Seeker({
+      locator,
+      onFound: (sought, whereabouts) => this.#found(sought, whereabouts),
+      onUnknown: (sought) => this.#refuseAll(sought, UNKNOWN),
+      onFailed: init.onLocateFailed,
+    });
+  }
+
+  /** Ties the knot: both need each other. */
+  bind(engine: MessageEngine, onMoved: (session: Session) => void): void {
+    this.#engine = engine;
+    this.#onMoved = onMoved;
+  }
+
+  /** Agents that are being looked for. */
+  get seeking(): number {
+    return this.#seeker.size;
+  }
+
+  find(namespace: string, agentId: string): Session | RemoteAgent | undefined {
+    return this.places.find(namespace, agentId);
+  }
+
+  findSought(namespace: string, agentId: string): Receiver | undefined {
+    return this.#seeker.find(namespace, agentId);
+  }
+
+  seek(namespace: string, agentId: string): Receiver | undefined {
+    return this.#init.isAlone ? undefined : this.#seeker.seek(namespace, agentId);
+  }
+
+  enqueue(receiver: Receiver, message: Message): void {
+    if (receiver instanceof RemoteAgent) this.#handOver(receiver, message);
+    else {
+      if (message.payload !== undefined) message.payload = detachFromFrame(message.payload);
+      receiver.inbox.add(message);
+    }
+  }
+
+  reply(asker: RemoteSender, message: Message): boolean {
+    const { peer, deliveryId: requestId } = asker;
+    const { deliveryId } = message;
+    this.#markSent(message);
+    const reply = {
+      deliveryId,
+      requestId,
+      from: message.sender.principalId,
+      letter: this.#letter(message),
+    };
+    if (peer.link.send(peer.replicaId, { kind: "reply", reply })) return true;
+    this.#conclude(message, UNREACHABLE);
+    return false;
+  }
+
+  redirect(message: Message): void {
+    // A reply's way is its request's; a message of another replica is that one's to send on.
+    if (message.request !== undefined) this.#conclude(message, NO_SESSION);
+    else if (message.sender.isRemote === true) this.#conclude(message, NOBODY_HERE);
+    else {
+      const { agentId } = message.receiver as Session | RemoteAgent;
+      const sought = this.seek(message.sender.namespace, agentId);
+      if (sought === undefined) this.#conclude(message, NO_SESSION);
+      else {
+        message.receiver = sought;
+        this.enqueue(sought, message);
+      }
+    }
+  }
+
+  /** Sends a message to many of one other replica; false when it was not taken. */
+  sendCopies(peer: RemotePeer, copies: RelayedCopies): boolean {
+    return peer.link.send(peer.replicaId, { kind: "copies", copies });
+  }
+
+  /** There is another replica. */
+  peerJoined(replicaId: string): void {
+    this.rosters.joined(replicaId);
+  }
+
+  /** A replica is gone: what it had in hand may have come through or not, and nobody there waits any more. */
+  peerLost(replicaId: string): void {
+    const peer = this.rosters.lost(replicaId);
+    if (peer === undefined) return;
+    for (const message of [...peer.delivered.values()]) this.#conclude(message, LOST);
+    for (const sender of [...peer.waiting.values()]) this.#engine?.abandon(sender);
+  }
+
+  /** Another replica sent something. */
+  take(from: string, item: RelayedItem): void {
+    const peer = this.rosters.joined(from);
+    if (item.kind === "message") this.#takeMessage(peer, item.message);
+    else if (item.kind === "copies") this.#takeCopies(item.copies);
+    else if (item.kind === "reply") this.#takeReply(peer, item.reply);
+    else if (item.kind === "outcome") this.#takeOutcome(peer, item.outcome);
+    else if (item.kind === "cancel") this.#takeCancel(peer, item.deliveryId);
+    else {
+      const { published, namespace } = item;
+      const { ears } = this.#init.topics.match(namespace, published.topic);
+      for (const ear of ears) ear(published);
+    }
+  }
+
+  #takeMessage(peer: RemotePeer, message: RelayedMessage): void {
+    const { deliveryId, namespace, from, toAgentId, letter } = message;
+    const { expectsReply } = letter;
+    const session = this.#init.directory.find(namespace, toAgentId);
+    const isFull = peer.waiting.size >= REMOTE_SENDERS_MAX;
+    const sender = new RemoteSender({
+      namespace,
+      principalId: from,
+      peer,
+      deliveryId,
+      expectsReply,
+    });
+    if (isFull) this.#engine?.answer(sender, letter, FULL);
+    else if (session === undefined || session.over) {
+      this.#engine?.answer(sender, letter, NOBODY_HERE);
+    } else this.#engine?.sendTo(sender, letter, session, this.#init.clock.nowMs());
+  }
+
+  #takeCopies({ namespace, from, toAgentIds, letter }: RelayedCopies): void {
+    const nowMs = this.#init.clock.nowMs();
+    const copies = new CopySender({ namespace, principalId: from });
+    for (const agentId of toAgentIds) {
+      const session = this.#init.directory.find(namespace, agentId);
+      if (session !== undefined) this.#engine?.sendCopy(copies, letter, session, nowMs);
+    }
+  }
+
+  /** Only whom a request was sent to can answer it. */
+  #takeReply(peer: RemotePeer, { deliveryId, requestId, from, letter }: RelayedReply): void {
+    const request = peer.delivered.get(requestId);
+    const { receiver } = request ?? {};
+    const isAwaited = receiver instanceof RemoteAgent && receiver.agentId === from;
+    const namespace = request?.sender.namespace ?? "";
+    const init = { namespace, principalId: from, peer, deliveryId, expectsReply: false };
+    const sender = new RemoteSender(init);
+    this.#engine?.reply(sender, letter, isAwaited ? request : undefined, this.#init.clock.nowMs());
+  }
+
+  #takeOutcome(peer: RemotePeer, { deliveryId, verdict }: RelayedOutcome): void {
+    const message = peer.delivered.get(deliveryId);
+    if (message === undefined) return;
+    if (verdict.outcome === "delivered") {
+      this.#engine?.deliveredThere(message, this.#init.clock.nowMs());
+    } else if (!isNotHere(verdict)) this.#conclude(message, verdict);
+    else if (message.isAstray || !(message.receiver instanceof RemoteAgent)) {
+      this.#conclude(message, NO_SESSION);
+    } else {
+      // What was known of the agent is wrong: the table says where it is, once.
+      message.isAstray = true;
+      message.phase = "queued";
+      message.receiver.delivered.delete(deliveryId);
+      this.rosters.notThere(message.receiver);
+      this.redirect(message);
+    }
+  }
+
+  #takeCancel(peer: RemotePeer, deliveryId: string): void {
+    const sender = peer.waiting.get(deliveryId);
+    if (sender !== undefined) this.#engine?.abandon(sender);
+  }
+
+  #handOver(agent: RemoteAgent, message: Message): void {
+    const { peer, namespace, agentId: toAgentId } = agent;
+    const { deliveryId } = message;
+    this.#markSent(message);
+    const relayed = {
+      deliveryId,
+      namespace,
+      from: message.sender.principalId,
+      toAgentId,
+      letter: this.#letter(message),
+    };
+    const isTaken = peer.link.send(peer.replicaId, { kind: "message", message: relayed });
+    if (!isTaken) this.#conclude(message, UNREACHABLE);
+  }
+
+  #markSent(message: Message): void {
+    message.phase = "sent";
+    message.receiver.delivered.set(message.deliveryId, message);
+  }
+
+  #letter(message: Message): Letter {
+    const { messageId, subject, expectsReply, traceparent, chain, topic, more } = message;
+    return {
+      messageId,
+      toAgentId: "",
+      payload: message.payload ?? NOTHING,
+      subject,
+      expectsReply,
+      inReplyTo: "",
+      timeoutMs: Math.max(1, message.expiresAtMs - this.#init.clock.nowMs()),
+      traceparent,
+      chain,
+      target: topic === "" ? undefined : { kind: "topic", name: topic },
+      more,
+    };
+  }
+
+  #found(sought: SoughtAgent, whereabouts: Whereabouts | undefined): void {
+    const place = this.#placeOf(sought, whereabouts);
+    if (whereabouts === undefined) this.#refuseAll(sought, NO_SESSION);
+    else if (place === undefined) this.#refuseAll(sought, AWAY);
+    else {
+      for (const message of [...sought.inbox]) {
+        sought.inbox.delete(message);
+        message.receiver = place;
+        this.#engine?.enqueue(place, message);
+      }
+    }
+  }
+
+  #placeOf(
+    { namespace, agentId }: SoughtAgent,
+    whereabouts: Whereabouts | undefined,
+  ): Session | RemoteAgent | undefined {
+    if (whereabouts === undefined) return undefined;
+    const { routerId, epoch } = whereabouts;
+    if (routerId === this.#init.replicaId) return this.#init.directory.find(namespace, agentId);
+    return this.rosters.learned(routerId, { namespace, agentId, epoch, attached: true });
+  }
+
+  #refuseAll(sought: SoughtAgent, verdict: Verdict): void {
+    for (const message of [...sought.inbox]) this.#conclude(message, verdict);
+  }
+
+  /** Another replica says that it has a session which is also here: the table says whose it is. */
+  #compare(agent: RemoteAgent): void {
+    const { namespace, agentId } = agent;
+    const here = this.#init.directory.find(namespace, agentId);
+    if (here === undefined || here.over || here.epoch > agent.epoch) return;
+    if (here.epoch === agent.epoch && !agent.attached) return;
+    void this.#judge(here);
+  }
+
+  async #judge(session: Session): Promise<void> {
+    if (this.#disputed.has(session)) return;
+    this.#disputed.add(session);
+    const { namespace, agentId } = session;
+    try {
+      const [whereabouts] = (await this.#init.locator.locate([{ namespace, agentId }])).values();
+      const isOurs =
+        whereabouts === undefined ||
+        (whereabouts.routerId === this.#init.replicaId && whereabouts.epoch <= session.epoch);
+      if (!isOurs && !session.over) this.#onMoved(session);
+    } catch (error) {
+      // The session's own end asks the table again.
+      this.#init.onLocateFailed(error);
+    } finally {
+      this.#disputed.delete(session);
+    }
+  }
+
+  #conclude(message: Message, verdict: Verdict): void {
+    this.#engine?.conclude(message, verdict);
+  }
+}
+
+const NOTHING = new Uint8Array();
+const RETRY = { outcome: "overloaded", retryAfterMs: OVERLOADED_RETRY_MS } as const;
+const FULL: Verdict = { ...RETRY, text: "the receiver's replica is full" };
+const UNREACHABLE: Verdict = {
+  ...RETRY,
+  text: "the receiver's replica cannot be told at the moment",
+};
+const UNKNOWN: Verdict = { ...RETRY, text: "it cannot be found out where the receiver is" };
+const AWAY: Verdict = {
+  outcome: "no_such_agent",
+  text: "the replica that has the agent's session cannot be reached",
+};
+const LOST: Verdict = {
+  outcome: "expired",
+  text: "the receiver's replica was lost before it said what became of it",
+};
+const NOBODY_HERE: Verdict = { outcome: "no_such_agent", reason: NOT_HERE, text: "not here" };

@@ -1,0 +1,96 @@
+/** Agents whose sessions are at other replicas, as receivers of messages. */
+import { Breaker } from "../message/breaker.ts";
+import type { Message, Receiver, Sender } from "../message/message.ts";
+import type { ReplicaLink } from "./remote-ports.ts";
+
+/** Another replica. */
+export class RemotePeer {
+  readonly replicaId: string;
+  readonly link: ReplicaLink;
+  /** Messages and replies that were handed to it and have no outcome yet, by delivery id. */
+  readonly delivered = new Map<string, Message>();
+  /** Who waits there for what becomes of messages that came from there, by delivery id. */
+  readonly waiting = new Map<string, Sender>();
+  /** Takes replies to those. */
+  readonly askers: RemoteReceiver;
+
+  constructor(replicaId: string, link: ReplicaLink) {
+    this.replicaId = replicaId;
+    this.link = link;
+    this.askers = new RemoteReceiver(this);
+  }
+
+  cancel(deliveryId: string): void {
+    this.link.send(this.replicaId, { kind: "cancel", deliveryId });
+  }
+}
+
+/** Keeps what one receiver has, and with it what its replica has. */
+class DeliveredThere extends Map<string, Message> {
+  readonly #peer: RemotePeer;
+
+  constructor(peer: RemotePeer) {
+    super();
+    this.#peer = peer;
+  }
+
+  override set(deliveryId: string, message: Message): this {
+    this.#peer.delivered.set(deliveryId, message);
+    return super.set(deliveryId, message);
+  }
+
+  override delete(deliveryId: string): boolean {
+    this.#peer.delivered.delete(deliveryId);
+    return super.delete(deliveryId);
+  }
+}
+
+/** A receiver at another replica, which has the queue; here is only what waits for its outcome. */
+export class RemoteReceiver implements Receiver {
+  readonly isRemote = true;
+  readonly over = false;
+  readonly peer: RemotePeer;
+  readonly inbox = new Set<Message>();
+  readonly delivered: Map<string, Message>;
+  readonly breaker = new Breaker();
+
+  constructor(peer: RemotePeer) {
+    this.peer = peer;
+    this.delivered = new DeliveredThere(peer);
+  }
+
+  cancelDelivery(deliveryId: string): void {
+    this.peer.cancel(deliveryId);
+  }
+}
+
+/** An agent at another replica, as that one tells of it. */
+export class RemoteAgent extends RemoteReceiver {
+  readonly namespace: string;
+  readonly agentId: string;
+  readonly epoch: bigint;
+  readonly attached: boolean;
+  /** Unknown here; its replica has the truth and says OVERLOADED. */
+  readonly credit = 1;
+
+  constructor(
+    peer: RemotePeer,
+    init: {
+      readonly namespace: string;
+      readonly agentId: string;
+      readonly epoch: bigint;
+      readonly attached: boolean;
+    },
+  ) {
+    super(peer);
+    this.namespace = init.namespace;
+    this.agentId = init.agentId;
+    this.epoch = init.epoch;
+    this.attached = init.attached;
+  }
+
+  /** What this replica sent it. One more, so that of two idle agents the near one is chosen. */
+  get waiting(): number {
+    return this.delivered.size + 1;
+  }
+}

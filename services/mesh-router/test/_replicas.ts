@@ -1,0 +1,82 @@
+/** Several routers on one database and one Redis, and ways to keep one of them from Redis. */
+import { startTestRedis, TcpProxy, type TestRedisServer, waitFor } from "@nexus/testkit";
+import { type RunningRegistry, type Skills, startRegistry } from "./_registry.ts";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
+
+/** Short, so that a lost replica is noticed within a test. */
+const LOST_AFTER_MS = 800;
+
+/** Routers that know each other. */
+export class ReplicaFixture {
+  readonly mesh: MeshFixture;
+  readonly redis: TestRedisServer;
+  readonly routers: RunningRouter[] = [];
+  /** Each router's way to Redis. */
+  readonly proxies: TcpProxy[] = [];
+  readonly #registry: RunningRegistry;
+
+  private constructor(mesh: MeshFixture, redis: TestRedisServer, registry: RunningRegistry) {
+    this.mesh = mesh;
+    this.redis = redis;
+    this.#registry = registry;
+  }
+
+  /** Starts so many. */
+  static async create(count: number, skills: Skills): Promise<ReplicaFixture> {
+    const mesh = await MeshFixture.create();
+    const registry = await startRegistry(mesh, skills);
+    const fixture = new ReplicaFixture(mesh, await startTestRedis(), registry);
+    for (let i = 0; i < count; i += 1) await fixture.#start(`replica-${i}`);
+    await fixture.untilMet();
+    return fixture;
+  }
+
+  async #start(routerId: string): Promise<void> {
+    const proxy = await TcpProxy.listen();
+    proxy.aim(this.redis.port);
+    this.proxies.push(proxy);
+    const url = new URL(this.redis.url);
+    url.port = String(proxy.port);
+    const router = await this.mesh.start({
+      routerId,
+      registryAddress: this.#registry.address,
+      busDriver: "redis",
+      redisUrl: url.toString(),
+      busDeployment: this.redis.deployment,
+      busLostAfterMs: LOST_AFTER_MS,
+    });
+    this.routers.push(router);
+  }
+
+  /** Waits until every router hears every other one. */
+  async untilMet(): Promise<void> {
+    const peers = this.routers.length - 1;
+    for (const router of this.routers) await untilMetric(router, "bus_peers", peers);
+  }
+
+  async close(): Promise<void> {
+    await this.mesh.close();
+    for (const proxy of this.proxies) await proxy.close();
+    await this.redis.close();
+    await this.#registry.stop();
+  }
+}
+
+/** Reads a figure that has no labels. */
+export async function metric({ service }: RunningRouter, name: string): Promise<number> {
+  const answer = await fetch(`http://${service.opsAddress}/metrics`);
+  const pattern = new RegExp(`^nexus_mesh_router_${name} (.+)$`, "m");
+  return Number(pattern.exec(await answer.text())?.[1] ?? Number.NaN);
+}
+
+/** Waits until a figure has a value. */
+export async function untilMetric(
+  router: RunningRouter,
+  name: string,
+  value: number,
+): Promise<void> {
+  await waitFor(async () => (await metric(router, name)) === value, {
+    what: `${name} of ${value}`,
+    timeoutMs: 20_000,
+  });
+}

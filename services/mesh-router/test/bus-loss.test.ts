@@ -1,0 +1,107 @@
+/** What the loss of Redis, or of the way to it, does to messages between replicas. */
+import { randomUUID } from "node:crypto";
+import { waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { outcomeName, type TestAgent } from "./_agent.ts";
+import { ReplicaFixture, untilMetric } from "./_replicas.ts";
+import type { RunningRouter } from "./_router.ts";
+
+let fixture: ReplicaFixture;
+let first: RunningRouter;
+let second: RunningRouter;
+let third: RunningRouter;
+
+beforeAll(async () => {
+  fixture = await ReplicaFixture.create(3, {});
+  [first, second, third] = fixture.routers as [RunningRouter, RunningRouter, RunningRouter];
+});
+afterAll(() => fixture.close());
+
+const tag = () => randomUUID().slice(0, 8);
+
+async function outcome(agent: TestAgent, messageId: string): Promise<string> {
+  return outcomeName(await agent.outcomeOf(messageId));
+}
+
+/** Sends until a message comes through. */
+async function untilDelivered(from: TestAgent, to: string): Promise<void> {
+  await waitFor(
+    async () => {
+      const id = `probe-${tag()}`;
+      from.post(id, to, { timeout: { seconds: 2n, nanos: 0 } });
+      return (await outcome(from, id)) === "DELIVERED";
+    },
+    { what: `a message to ${to}`, timeoutMs: 20_000 },
+  );
+}
+
+async function obliging(router: RunningRouter, agentId: string, more = {}): Promise<TestAgent> {
+  const agent = await router.agent(agentId, more);
+  agent.autoAck = true;
+  return agent;
+}
+
+describe("messages between replicas", () => {
+  it("go on after everything in Redis was deleted", async () => {
+    const t = tag();
+    const alice = await first.agent(`alice-${t}`);
+    const bob = await obliging(second, `bob-${t}`);
+    await untilDelivered(alice, `bob-${t}`);
+    await fixture.redis.flush();
+    for (let i = 0; i < 20; i += 1) alice.mail(`d${i}`, `bob-${t}`);
+    alice.post("m1", `bob-${t}`);
+    expect(await outcome(alice, "m1")).toBe("DELIVERED");
+    await waitFor(() => bob.mailIds.length === 20, { what: "the durable ones" });
+    await fixture.mesh.untilMail(0);
+  });
+
+  it("that are durable come through while Redis is away, the others when it is back", async () => {
+    const t = tag();
+    const alice = await first.agent(`alice-${t}`);
+    const near = await obliging(first, `near-${t}`);
+    const bob = await obliging(second, `bob-${t}`);
+    await untilDelivered(alice, `bob-${t}`);
+    await fixture.redis.kill();
+    for (const router of fixture.routers) await untilMetric(router, "bus_connected", 0);
+    alice.post("near", `near-${t}`);
+    expect(await outcome(alice, "near")).toBe("DELIVERED");
+    for (let i = 0; i < 20; i += 1) alice.mail(`d${i}`, `bob-${t}`);
+    await waitFor(() => bob.mailIds.length === 20, { what: "the durable ones" });
+    await fixture.mesh.untilMail(0);
+    alice.post("far", `bob-${t}`);
+    expect(["OVERLOADED", "NO_SUCH_AGENT"]).toContain(await outcome(alice, "far"));
+    await fixture.redis.restart();
+    await untilDelivered(alice, `bob-${t}`);
+    expect(near.deliveries).toHaveLength(1);
+    await fixture.untilMet();
+  });
+
+  it("to a replica that is cut off end in time, and find one truth when it is back", async () => {
+    const t = tag();
+    const alice = await first.agent(`alice-${t}`);
+    const silent = await third.agent(`silent-${t}`);
+    const before = await third.agent(`moves-${t}`);
+    before.autoAck = true;
+    await untilDelivered(alice, `moves-${t}`);
+    alice.post("open", `silent-${t}`, { timeout: { seconds: 60n, nanos: 0 } });
+    await silent.delivery();
+    fixture.proxies[2]?.cut();
+    // Long before its own time is over: its replica is lost.
+    expect(await outcome(alice, "open")).toBe("EXPIRED");
+    alice.post("m1", `moves-${t}`);
+    expect(await outcome(alice, "m1")).toBe("NO_SUCH_AGENT");
+    // The agent goes where it is heard; the replica that is cut off cannot know.
+    const after = await obliging(second, `moves-${t}`, { resumeToken: before.resumeToken });
+    expect(after.epoch).toBe(before.epoch);
+    await untilDelivered(alice, `moves-${t}`);
+    expect(before.peer.ended).toBe(false);
+    fixture.proxies[2]?.heal();
+    expect((await before.peer.untilEnded())?.reason).toBe("SESSION_SUPERSEDED");
+    await fixture.untilMet();
+    const carol = await third.agent(`carol-${t}`);
+    await untilDelivered(carol, `moves-${t}`);
+    const heard = after.deliveries.length;
+    await untilDelivered(alice, `moves-${t}`);
+    expect(after.deliveries.length).toBeGreaterThan(heard);
+  });
+});
