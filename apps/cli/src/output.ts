@@ -55,9 +55,13 @@ export function writeTable(
 }
 
 /** Writes what went wrong to standard error: for people, or as one line of JSON under `-o json`. */
-export function writeError({ terminal }: Writing, error: NexusError, format: OutputFormat): void {
+export function writeError(
+  { terminal, gateway }: Writing & { readonly gateway?: string | undefined },
+  error: NexusError,
+  format: OutputFormat,
+): void {
   const { kind, reason, message, details } = error;
-  const hint = hintOf(error);
+  const hint = hintOf(error, gateway);
   if (format === "json") {
     const body = { code: kind, reason, message, hint, details };
     terminal.stderr.write(`${JSON.stringify({ error: body })}\n`);
@@ -70,9 +74,12 @@ export function writeError({ terminal }: Writing, error: NexusError, format: Out
   if (hint !== undefined) terminal.stderr.write(`hint: ${hint}\n`);
 }
 
-function hintOf(error: NexusError): string | undefined {
+function hintOf(error: NexusError, gateway: string | undefined): string | undefined {
   if (error.reason.startsWith("TOKEN_")) return "Run `nexus login`.";
-  if (error.kind === "unavailable") return "Is NEXUS running? `npm start` starts it.";
+  if (error.kind === "unavailable") {
+    const where = gateway === undefined ? "" : ` at ${gateway}`;
+    return `Is NEXUS running${where}? \`npm start\` starts it.`;
+  }
   const { retryAfterMs } = error.details;
   return retryAfterMs === undefined ? undefined : `Try again in ${Math.ceil(retryAfterMs)} ms.`;
 }

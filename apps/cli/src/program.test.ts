@@ -56,6 +56,11 @@ describe("the command line", () => {
     ["a state that there is not", ["jobs", "list", "--state", "nonsense"], /is no state of a job/],
     ["a time that is none", ["tasks", "list", "--since", "yesterday"], /--since is/],
     ["tasks that are no JSON", ["jobs", "submit", "--tasks", "{"], /This is not JSON/],
+    [
+      "a gateway without a port",
+      ["--gateway", "nonsense", "status"],
+      /is host:port, not "nonsense"/,
+    ],
     ["a message to nobody", ["mesh", "send", "text"], /--to/],
   ])("ends with 2 for %s, and says so on standard error only", async (_what, argv, text) => {
     const { code, stdout, stderr } = await nexus(...argv);
@@ -75,7 +80,7 @@ describe("the command line", () => {
   it("ends with 5 when the gateway does not answer, and says what to do", async () => {
     const { code, stdout, stderr } = await nexus("--timeout", "2", "status");
     expect([code, stdout]).toEqual([5, ""]);
-    expect(stderr).toContain("hint: Is NEXUS running?");
+    expect(stderr).toContain(`hint: Is NEXUS running at ${NO_GATEWAY}?`);
   });
 
   it("ends with 130 and no word when it is interrupted", async () => {

@@ -5,7 +5,7 @@ import { CommandArguments, type CommandContext, type CommandSpec } from "./comma
 import { COMMANDS, NOUNS } from "./command-table.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import { parseFormat, writeError } from "./output.ts";
-import { connect, type GlobalFlags } from "./session.ts";
+import { connect, type GlobalFlags, gatewayOf } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
 import { usageError } from "./usage-error.ts";
 
@@ -150,6 +150,7 @@ async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Pro
   const { env, terminal, signal } = invocation;
   const format = parseFormat(flags.output);
   let client: NexusClient | undefined;
+  let asked: string | undefined;
   const ctx: CommandContext = {
     flags,
     format,
@@ -157,6 +158,7 @@ async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Pro
     terminal,
     signal,
     client: () => {
+      asked = gatewayOf(flags, env);
       client ??= connect(flags, env);
       return client;
     },
@@ -164,20 +166,22 @@ async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Pro
   try {
     return await spec.run(ctx, args);
   } catch (error) {
-    return report(error, ctx);
+    return report(error, { ...ctx, gateway: asked });
   } finally {
     client?.close();
   }
 }
 
-function report(
-  error: unknown,
-  { terminal, signal, format }: Pick<CommandContext, "terminal" | "signal" | "format">,
-): number {
+interface Failing extends Pick<CommandContext, "terminal" | "signal" | "format"> {
+  /** Which gateway was asked, if one was. */
+  readonly gateway?: string | undefined;
+}
+
+function report(error: unknown, { terminal, signal, format, gateway }: Failing): number {
   if (signal.aborted) return EXIT.interrupted;
   const known = NexusError.from(error);
   if (known === error) {
-    writeError({ terminal }, known, format);
+    writeError({ terminal, gateway }, known, format);
     return exitCodeOf(known.kind);
   }
   // A fault of the program itself: its text is all there is to go by.

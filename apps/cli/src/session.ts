@@ -4,6 +4,7 @@ import type { TokenSet } from "@nexus/proto/vault";
 import { type Credentials, createClient, type GatewayTls, type NexusClient } from "@nexus/sdk";
 import { NexusError } from "@nexus/shared";
 import { type Profile, readProfile, writeProfile } from "./profile.ts";
+import { usageError } from "./usage-error.ts";
 
 /** Flags that every command takes. */
 export interface GlobalFlags {
@@ -20,9 +21,14 @@ export interface GlobalFlags {
 /** Where the gateway is when nothing says otherwise. */
 export const DEFAULT_GATEWAY = "127.0.0.1:7400";
 
-/** The gateway's address: flag, then NEXUS_GATEWAY, then the login's, then the default. */
+/** The gateway's address: flag, then NEXUS_GATEWAY, then the login's, then the default.
+ *
+ * Errors: USAGE when it names no port. */
 export function gatewayOf(flags: GlobalFlags, env: NodeJS.ProcessEnv): string {
-  return flags.gateway ?? env["NEXUS_GATEWAY"] ?? readProfile(env)?.gateway ?? DEFAULT_GATEWAY;
+  const address =
+    flags.gateway ?? env["NEXUS_GATEWAY"] ?? readProfile(env)?.gateway ?? DEFAULT_GATEWAY;
+  if (/[^/]:\d{1,5}$/.test(address)) return address;
+  throw usageError(`The gateway is host:port, not "${address}".`);
 }
 
 /** How the gateway is called: over TLS by the flags, then NEXUS_CA_FILE and NEXUS_TLS, then as the login did; otherwise in plaintext. */
