@@ -22,7 +22,8 @@ describe("renderBanner", () => {
       ".nexus/admin-credentials.json",
       "npx nexus login --credentials-file .nexus/admin-credentials.json\n",
       "npx nexus status",
-      "npx nexus jobs submit",
+      "npx nexus principals create",
+      "npm run demo",
       "grpcurl -plaintext 127.0.0.1:7400 list",
     ]) {
       expect(text).toContain(part);

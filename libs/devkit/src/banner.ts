@@ -32,6 +32,8 @@ export function renderBanner(info: StackInfo, elapsedMs: number, workingDir: str
     "Try, in another terminal:",
     ...tryLines(info, near(info.adminCredentialsFile)),
     "",
+    "Agents do the work: README.md says how to write one, `npm run demo` shows a fleet of them.",
+    "",
     "Ctrl-C stops everything and keeps the data.",
   ].join("\n");
 }
@@ -44,7 +46,7 @@ function tryLines(info: StackInfo, credentialsFile: string): string[] {
   return [
     `  npx nexus login --credentials-file ${credentialsFile}${elsewhere}`,
     "  npx nexus status",
-    `  npx nexus jobs submit "report on the documents" --input '{"folder":"docs"}'`,
+    "  npx nexus principals create my-agent",
     `  grpcurl ${info.caFile === undefined ? "-plaintext" : `-cacert ${info.caFile}`} ${info.gateway} list`,
   ];
 }

@@ -184,15 +184,13 @@ async function startLocked(input: StartInput): Promise<Stack> {
     const { logLevel, env: more = {} } = options;
     const extra = typeof more === "function" ? more : () => more;
     const environment = { ports, secrets, rootKeyFile, logLevel, tlsFolder, extra };
-    // The others can do nothing before vault vouches for them, and waiting for it loudly alarms people.
-    for (const part of [["vault"], names.filter((name) => name !== "vault")] as const) {
-      options.signal?.throwIfAborted();
-      for (const name of part) {
-        const env = { ...process.env, ...serviceEnvironment(name, environment) };
-        services.set(name, startService(name, { options, env, log, guard, publish, isReady }));
-      }
-      await allReady(services, describe(), options.signal);
+    options.signal?.throwIfAborted();
+    // Vault first, for the others can do nothing before it vouches for them; together, for loading is most of a start.
+    for (const name of ["vault", ...names.filter((name) => name !== "vault")] as const) {
+      const env = { ...process.env, ...serviceEnvironment(name, environment) };
+      services.set(name, startService(name, { options, env, log, guard, publish, isReady }));
     }
+    await allReady(services, describe(), options.signal);
   } catch (error) {
     await stop();
     throw error;
