@@ -1,14 +1,15 @@
 /** Semver ranges as discovery asks for them. */
-import { createLruCache, NexusError } from "@nexus/shared";
+import { createLfuCache, NexusError } from "@nexus/shared";
 import { parse, Range, type SemVer } from "semver";
 
-/** Parsed ranges kept, since the same few are asked for again and again. */
+/** Parsed ranges kept: the same few are asked for again and again, and a caller that makes up a new one for each call must not push
+ * them out, so those asked for least often go first. Ranges do not age, nor do the counts. */
 const RANGES_MAX = 1_000;
 
 /** A parsed range; undefined means any version. */
 export type VersionRange = Range | undefined;
 
-/** Parses ranges, remembering the last RANGES_MAX of them. */
+/** Parses ranges, remembering RANGES_MAX of them. */
 export interface VersionRangeParser {
   /** The empty text means any version, also prereleases, which other ranges leave out unless they name one.
    *
@@ -18,7 +19,7 @@ export interface VersionRangeParser {
 
 /** Creates a parser with a cache of its own. */
 export function createVersionRangeParser(): VersionRangeParser {
-  const cache = createLruCache<string, Range>({ max: RANGES_MAX });
+  const cache = createLfuCache<string, Range>({ max: RANGES_MAX });
   return {
     parse: (text) => {
       if (text.trim() === "") return undefined;
