@@ -41,6 +41,8 @@ describe("the nexus command", () => {
     for (const name of ["gateway", "insight", "mesh-router", "orchestrator", "registry", "vault"]) {
       expect(stdout).toMatch(new RegExp(`^${name} +serving`, "m"));
     }
+    expect(stdout).toMatch(/^availability +99\.9 % +\d+ +0 +100 % +0\.0 +0\.0$/m);
+    expect(stdout).toMatch(/^latency +99 % +\d+ /m);
   });
 
   it("gives roles and policies, says what they allow, and takes tokens back", async () => {

@@ -1,7 +1,9 @@
 import {
   type ConfigOf,
   defineConfig,
+  durationMs,
   type Fields,
+  float,
   int,
   port,
   serviceFields,
@@ -51,6 +53,29 @@ const fields = {
     max: 1_000_000,
     dynamic: true,
     about: "The same for calls without a token, such as logins, counted by the caller's address.",
+  }),
+  availabilityObjective: float({
+    env: "NEXUS_GATEWAY_AVAILABILITY_OBJECTIVE",
+    default: 0.999,
+    min: 0.5,
+    max: 0.99999,
+    about:
+      "Share of calls that shall be answered, by whatever is not a fault of ours; the rest is the error budget.",
+  }),
+  latencyObjective: float({
+    env: "NEXUS_GATEWAY_LATENCY_OBJECTIVE",
+    default: 0.99,
+    min: 0.5,
+    max: 0.99999,
+    about:
+      "Share of unary calls that shall be answered in time; those to agents have no such promise.",
+  }),
+  latencyMaxMs: durationMs({
+    env: "NEXUS_GATEWAY_LATENCY_MAX_MS",
+    default: 1_000,
+    min: 1,
+    max: 60_000,
+    about: "What in time means.",
   }),
 } satisfies Fields;
 

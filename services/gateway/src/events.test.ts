@@ -1,7 +1,16 @@
-import { createSilentLogger, ERROR_KINDS, type ErrorKind, NexusError } from "@nexus/shared";
+import {
+  createSilentLogger,
+  ERROR_KINDS,
+  type ErrorKind,
+  NexusError,
+  systemClock,
+} from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
 import { describe, expect, it } from "vitest";
+import { Objectives } from "./domain/objectives.ts";
 import { codeClassOf, createGatewayEvents } from "./events.ts";
+
+const PROMISED = { availability: 0.5, latency: 0.5, latencyMaxMs: 1_000 };
 
 function failed(kind: ErrorKind): NexusError {
   return new NexusError({ kind, reason: "TEST", message: "No." });
@@ -25,7 +34,8 @@ describe("codeClassOf", () => {
 describe("createGatewayEvents", () => {
   it("counts calls, open streams and refusals under the names of the service", async () => {
     const metrics = createMetrics("gateway");
-    const events = createGatewayEvents(metrics, createSilentLogger());
+    const objectives = new Objectives({ ...PROMISED, clock: systemClock });
+    const events = createGatewayEvents({ metrics, logger: createSilentLogger(), objectives });
     events.callEnded("registry");
     events.callEnded("registry", failed("not_found"));
     events.callEnded("vault", failed("unavailable"));
@@ -33,14 +43,25 @@ describe("createGatewayEvents", () => {
     events.streamOpened("mesh-router");
     events.streamClosed("mesh-router");
     events.rateLimited("address");
+    events.callEnded("vault", undefined, 2_000);
+    events.callEnded("mesh-router", undefined, 2_000);
     const lines = (await metrics.text())
       .split("\n")
       .filter((line) => line.startsWith("nexus_gateway"));
     expect(lines.sort()).toEqual([
+      "nexus_gateway_availability_budget_remaining_ratio 0.6",
+      "nexus_gateway_availability_burn_rate_1h_ratio 0.4",
+      "nexus_gateway_availability_burn_rate_5m_ratio 0.4",
+      "nexus_gateway_latency_budget_remaining_ratio -1",
+      "nexus_gateway_latency_burn_rate_1h_ratio 2",
+      "nexus_gateway_latency_burn_rate_5m_ratio 2",
       'nexus_gateway_open_streams{upstream="mesh-router"} 1',
       'nexus_gateway_rate_limited_total{by="address"} 1',
+      "nexus_gateway_refusals_not_entered_total 0",
+      'nexus_gateway_relayed_calls_total{upstream="mesh-router",code_class="ok"} 1',
       'nexus_gateway_relayed_calls_total{upstream="registry",code_class="caller"} 1',
       'nexus_gateway_relayed_calls_total{upstream="registry",code_class="ok"} 1',
+      'nexus_gateway_relayed_calls_total{upstream="vault",code_class="ok"} 1',
       'nexus_gateway_relayed_calls_total{upstream="vault",code_class="server"} 1',
     ]);
   });

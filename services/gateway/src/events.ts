@@ -1,18 +1,16 @@
 /** What happened at the edge, as metrics. Labels are closed sets; the log has a line per failed call already. */
 import { type ErrorKind, type Logger, NexusError } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
+import type { CodeClass, ObjectiveName, Objectives } from "./domain/objectives.ts";
 import type { Upstream } from "./domain/routes.ts";
 
 /** Whom a limit was counted against. */
 export type Limited = "principal" | "address";
 
-/** How a call ended: well, by the caller's fault, by ours, or by the caller's leaving. */
-export type CodeClass = "ok" | "caller" | "server" | "cancelled";
-
 /** Every event of the gateway. */
 export interface GatewayEvents {
-  /** A call that was passed on ended, whatever port it came to. No error: it went well. */
-  callEnded(upstream: Upstream, error?: unknown): void;
+  /** A call that was passed on ended, whatever port it came to. No error: it went well. `tookMs` is of unary calls. */
+  callEnded(upstream: Upstream, error?: unknown, tookMs?: number): void;
   streamOpened(upstream: Upstream): void;
   streamClosed(upstream: Upstream): void;
   /** A call was refused for its caller's rate. */
@@ -46,8 +44,20 @@ export function codeClassOf(error: unknown): CodeClass {
   return error === undefined ? "ok" : CLASSES[NexusError.from(error).kind];
 }
 
+/** A call that an agent answers takes as long as the agent does. */
+const ANSWERED_BY_AGENTS: Upstream = "mesh-router";
+
+/** What events are told to. */
+export interface GatewayEventsParts {
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly objectives: Objectives;
+}
+
 /** Creates the events of one gateway. */
-export function createGatewayEvents(metrics: Metrics, logger: Logger): GatewayEvents {
+export function createGatewayEvents(parts: GatewayEventsParts): GatewayEvents {
+  const { metrics, logger, objectives } = parts;
+  exportObjectives(metrics, objectives);
   const calls = metrics.counter({
     name: "relayed_calls_total",
     help: "Calls passed on, by owner and by how they ended: ok, caller, server, cancelled.",
@@ -68,7 +78,11 @@ export function createGatewayEvents(metrics: Metrics, logger: Logger): GatewayEv
     help: "Refusals that are not in the audit log: too many waited for vault, and the oldest gave way.",
   });
   return {
-    callEnded: (upstream, error) => calls.inc({ upstream, code_class: codeClassOf(error) }),
+    callEnded: (upstream, error, tookMs) => {
+      const end = codeClassOf(error);
+      calls.inc({ upstream, code_class: end });
+      objectives.callEnded(end, upstream === ANSWERED_BY_AGENTS ? undefined : tookMs);
+    },
     streamOpened: (upstream) => streams.inc({ upstream }),
     streamClosed: (upstream) => streams.dec({ upstream }),
     rateLimited: (by) => limited.inc({ by }),
@@ -78,4 +92,26 @@ export function createGatewayEvents(metrics: Metrics, logger: Logger): GatewayEv
       logger.error({ count }, "refusals were not entered into the audit log");
     },
   };
+}
+
+/** Gauges that are worked out when they are read. */
+function exportObjectives(metrics: Metrics, objectives: Objectives): void {
+  const of = (name: ObjectiveName) => objectives.report().find((report) => report.name === name);
+  for (const name of ["availability", "latency"] as const) {
+    metrics.gauge({
+      name: `${name}_budget_remaining_ratio`,
+      help: `Share of the day's error budget of ${name} that is left; negative: overspent.`,
+      read: () => of(name)?.budgetRemaining ?? 1,
+    });
+    metrics.gauge({
+      name: `${name}_burn_rate_1h_ratio`,
+      help: `How fast the error budget of ${name} was spent in the last hour; 1 spends it in a day.`,
+      read: () => of(name)?.burnRateHour ?? 0,
+    });
+    metrics.gauge({
+      name: `${name}_burn_rate_5m_ratio`,
+      help: `The same of the last five minutes.`,
+      read: () => of(name)?.burnRateMinutes ?? 0,
+    });
+  }
 }

@@ -13,6 +13,7 @@ import {
 } from "@nexus/runtime";
 import type { GatewayConfig } from "./config.ts";
 import { addressOfPeer } from "./domain/caller-address.ts";
+import { Objectives } from "./domain/objectives.ts";
 import { createRateLimiter } from "./domain/rate-limiter.ts";
 import { ROUTES, type Upstream } from "./domain/routes.ts";
 import { createGatewayEvents, type GatewayEvents } from "./events.ts";
@@ -34,10 +35,11 @@ export async function startServer(
   overrides?: ServerOverrides,
 ): Promise<RunningGateway> {
   const frame = await createServiceFrame({ service: "gateway", config, overrides });
-  const events = createGatewayEvents(frame.metrics, frame.logger);
+  const objectives = createObjectives(frame, config.current);
+  const events = createGatewayEvents({ metrics: frame.metrics, logger: frame.logger, objectives });
   const upstreams = openUpstreams(frame, config.current);
   const limits = createLimits(frame, config, events);
-  const readStatus = createStatusReader(upstreams);
+  const readStatus = createStatusReader(upstreams, objectives);
   const auditor = keepRefusalAudit(frame, {
     vaultAddress: config.current.vaultAddress,
     nowMs: () => frame.clock.nowMs(),
@@ -72,6 +74,12 @@ function openUpstreams(frame: ServiceFrame, config: GatewayConfig): Map<Upstream
     ["vault", frame.channel(config.vaultAddress, "vault")],
     ["insight", frame.channel(config.insightAddress, "insight")],
   ]);
+}
+
+function createObjectives({ clock }: ServiceFrame, config: GatewayConfig): Objectives {
+  const { availabilityObjective, latencyObjective, latencyMaxMs } = config;
+  const promised = { availability: availabilityObjective, latency: latencyObjective, latencyMaxMs };
+  return new Objectives({ ...promised, clock });
 }
 
 function createLimits(

@@ -16,6 +16,7 @@ import {
   type RpcClient,
 } from "@nexus/rpc";
 import { NEXUS_VERSION, NexusError } from "@nexus/shared";
+import type { ObjectiveReport, Objectives } from "../domain/objectives.ts";
 
 /** How long a service may take to say how it is. */
 const CHECK_TIMEOUT_MS = 2_000;
@@ -28,7 +29,10 @@ type HealthClient = RpcClient<typeof Health>;
 export type StatusReader = (options: CallOptions) => Promise<GetStatusResponse>;
 
 /** Creates the reader of the services' health. */
-export function createStatusReader(upstreams: ReadonlyMap<string, RpcChannel>): StatusReader {
+export function createStatusReader(
+  upstreams: ReadonlyMap<string, RpcChannel>,
+  objectives: Objectives,
+): StatusReader {
   const clients = [...upstreams].map(
     ([name, channel]) => [name, createRpcClient(Health, channel)] as const,
   );
@@ -45,7 +49,27 @@ export function createStatusReader(upstreams: ReadonlyMap<string, RpcChannel>): 
     };
     const services = [own, ...(await Promise.all(checks))];
     services.sort((a, b) => a.name.localeCompare(b.name));
-    return create(GetStatusResponseSchema, { version: NEXUS_VERSION, services });
+    const objectivesNow = objectives.report().map(toObjective);
+    return create(GetStatusResponseSchema, {
+      version: NEXUS_VERSION,
+      services,
+      objectives: objectivesNow,
+    });
+  };
+}
+
+function toObjective(report: ObjectiveReport) {
+  const { name, objective, met, budgetRemaining, burnRateHour, burnRateMinutes } = report;
+  return {
+    name,
+    objective,
+    window: durationFromMs(report.windowMs),
+    calls: BigInt(report.total),
+    badCalls: BigInt(report.bad),
+    met,
+    budgetRemaining,
+    burnRateHour,
+    burnRateMinutes,
   };
 }
 

@@ -57,6 +57,7 @@ export function serveCall(
   const isStream = method.methodKind !== "unary";
   const span = startServerSpan(method, (name) => context.requestHeader.get(name) ?? undefined);
   const ended = endSignal(context.signal, isStream ? guard.shutdown : undefined);
+  const startedAtMs = performance.now();
   let over = false;
   if (isStream && upstream !== undefined) guard.events.streamOpened(upstream);
   const call: ServedCall = {
@@ -83,7 +84,8 @@ export function serveCall(
       ended.release();
       span.end(error);
       if (upstream === undefined) return;
-      guard.events.callEnded(upstream, error);
+      const tookMs = isStream ? undefined : performance.now() - startedAtMs;
+      guard.events.callEnded(upstream, error, tookMs);
       if (isStream) guard.events.streamClosed(upstream);
     },
   };

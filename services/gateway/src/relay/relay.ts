@@ -41,13 +41,15 @@ export function createRelay(options: RelayOptions): RawRelay {
 
 async function passUnary(call: RawCall, { upstream, channel, events }: RelayOptions) {
   const { ctx, method } = call;
+  const startedAtMs = performance.now();
+  const tookMs = () => performance.now() - startedAtMs;
   try {
     const answer = await rawUnary(channel, pathOf(method), requestOf(call), callOptions(ctx));
-    events.callEnded(upstream);
+    events.callEnded(upstream, undefined, tookMs());
     return answer;
   } catch (thrown) {
     const error = toCallerError(thrown, upstream, ctx.signal.aborted);
-    events.callEnded(upstream, error);
+    events.callEnded(upstream, error, tookMs());
     throw error;
   }
 }
