@@ -1,9 +1,11 @@
+import { StatePolicy } from "@nexus/proto/mesh";
 import { AgentState, createAgent, JobState, type NexusClient, TaskState } from "@nexus/sdk";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
 
 const TASKS = 80;
+const WRITES_AT_ONCE = 8;
 
 let fleet: TestFleet;
 let user: TestUser;
@@ -166,4 +168,60 @@ describe("a fleet under faults", () => {
     }
     await expectAllDoneOnce(jobId);
   }, 180_000);
+
+  it("counts each write of state once, and misses no change, when mesh-router and Postgres are killed", async () => {
+    const { admin, stack } = fleet;
+    const bucket = "sums";
+    await admin.state.createBucket({ requestId: "make", bucket, policy: StatePolicy.COUNTER });
+    const stop = new AbortController();
+    const revisions: bigint[] = [];
+    const watching = (async () => {
+      for await (const event of admin.bucket(bucket).watch({ signal: stop.signal })) {
+        if ("revision" in event) revisions.push(event.revision);
+      }
+    })();
+    const answers = new Map<string, bigint>();
+    const increments = Array.from({ length: TASKS }, (_, at) => ({
+      requestId: `r${at}`,
+      bucket,
+      key: "k",
+      increment: { delta: 1n },
+    }));
+    const writing = increments.map(async (increment, at) => {
+      // Some at a time, so that each kill finds writes under way.
+      await waitFor(() => answers.size >= at - WRITES_AT_ONCE, {
+        what: "a turn",
+        timeoutMs: 60_000,
+      });
+      const answer = await waitFor(() => admin.state.incrementEntry(increment), {
+        what: "the answer to a write",
+        timeoutMs: 60_000,
+      });
+      answers.set(increment.requestId, answer.result?.counter ?? 0n);
+    });
+    const untilAnswered = (count: number) =>
+      waitFor(() => answers.size >= count, { what: `${count} answers`, timeoutMs: 60_000 });
+    await untilAnswered(10);
+    await stack.processes.kill("mesh-router");
+    await untilAnswered(30);
+    await stack.processes.kill("postgres");
+    await untilAnswered(50);
+    await stack.processes.kill("mesh-router");
+    await Promise.all(writing);
+    const { entry } = await admin.state.getEntry({ bucket, key: "k" });
+    expect(entry?.counter).toBe(BigInt(TASKS));
+    // Each write has its own place in the sum, and keeps it when it is asked for again.
+    const sums = [...answers.values()].sort((a, b) => Number(a - b));
+    expect(sums).toEqual(increments.map((_, at) => BigInt(at + 1)));
+    for (const increment of increments.slice(0, 10)) {
+      const { result } = await admin.state.incrementEntry(increment);
+      expect(result?.counter).toBe(answers.get(increment.requestId));
+    }
+    const last = entry?.revision ?? 0n;
+    await waitFor(() => revisions.at(-1) === last, { what: "the last change", timeoutMs: 30_000 });
+    const [from = 0n] = revisions;
+    expect(revisions).toEqual(Array.from({ length: TASKS + 1 }, (_, at) => from + BigInt(at)));
+    stop.abort();
+    await watching;
+  });
 });

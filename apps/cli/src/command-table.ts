@@ -56,6 +56,21 @@ import {
   secretsUndeleteCommand,
   secretsVersionsCommand,
 } from "./commands/secrets.ts";
+import {
+  stateConflictsCommand,
+  stateDeleteCommand,
+  stateGetCommand,
+  stateIncrementCommand,
+  stateListCommand,
+  statePutCommand,
+  stateResolveCommand,
+} from "./commands/state.ts";
+import {
+  stateBucketsCommand,
+  stateCreateCommand,
+  stateDropCommand,
+} from "./commands/state-buckets.ts";
+import { stateWatchCommand } from "./commands/state-watch.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tasksGetCommand, tasksWatchCommand } from "./commands/tasks.ts";
 import { tasksListCommand } from "./commands/tasks-list.ts";
@@ -96,6 +111,17 @@ export const COMMANDS: readonly CommandSpec[] = [
   meshSendCommand,
   meshTailCommand,
   meshDeadLettersCommand,
+  stateCreateCommand,
+  stateBucketsCommand,
+  stateDropCommand,
+  stateGetCommand,
+  statePutCommand,
+  stateDeleteCommand,
+  stateIncrementCommand,
+  stateListCommand,
+  stateWatchCommand,
+  stateConflictsCommand,
+  stateResolveCommand,
   principalsCreateCommand,
   principalsListCommand,
   principalsDisableCommand,
@@ -145,6 +171,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   "dead-letters": "See tasks that failed for good and run them again",
   agents: "See and find agents",
   mesh: "See routes, send messages, and deal with those that were given up",
+  state: "Keep what agents share in buckets of keys",
   principals: "Administer users and agents",
   secrets: "Store and read values that only some may see",
   keys: "Administer the keys that transit uses",

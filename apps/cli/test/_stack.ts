@@ -47,10 +47,16 @@ export class CommandStack implements AsyncDisposable {
 
   /** Runs one command line until it ends or is interrupted. */
   async interruptible(signal: AbortSignal, argv: readonly string[], input = ""): Promise<Outcome> {
+    return this.follow(signal, argv, input).outcome;
+  }
+
+  /** Begins one command line, and shows what it has printed so far. */
+  follow(signal: AbortSignal, argv: readonly string[], input = "") {
     const { terminal, stdout, stderr } = createFakeTerminal(input);
     const env = { NEXUS_CONFIG_DIR: this.home, NEXUS_GATEWAY: this.stack.info.gateway };
-    const code = await run({ argv, env, terminal, signal });
-    return { code, stdout: stdout(), stderr: stderr() };
+    const ended = run({ argv, env, terminal, signal });
+    const outcome = ended.then((code): Outcome => ({ code, stdout: stdout(), stderr: stderr() }));
+    return { stdout, outcome };
   }
 
   /** An agent to give capabilities to; the command makes its identity. */

@@ -52,3 +52,18 @@ export {
   readPlanRequest,
   toTaskSpec,
 } from "./plan.ts";
+export {
+  type Bucket,
+  type DeleteOptions,
+  type ListOptions,
+  type PutOptions,
+  type State,
+  StateConflict,
+  type StateEntry,
+  type StateEvent,
+  type StateOrigin,
+  type StateVersion,
+  type StateWrite,
+  type StateWritten,
+  type WatchOptions,
+} from "./state/state.ts";

@@ -127,7 +127,7 @@ export function showBody(payload: Payload | undefined): string {
 }
 
 /** JSON where it is JSON, else the text itself. */
-function parseBody(text: string): unknown {
+export function parseBody(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

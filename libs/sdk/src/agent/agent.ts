@@ -5,6 +5,8 @@ import { createRpcClient, type RpcChannel } from "@nexus/rpc/client";
 import { backoffDelayMs, createLogger, type Logger, NexusError, sleep } from "@nexus/shared";
 import { type CredentialSource, createCredentialSource } from "../credentials.ts";
 import { type GatewayTls, openGatewayChannel } from "../gateway-channel.ts";
+import { createStateAccess } from "../state/bucket.ts";
+import type { State } from "../state/state.ts";
 import {
   type Capability,
   type CapabilityOptions,
@@ -65,6 +67,8 @@ export interface AgentBuilder {
 /** An agent that takes work. */
 export interface RunningAgent extends AsyncDisposable, Messenger {
   readonly agentId: string;
+  /** Shared state. In a task use the task's own one. */
+  readonly state: State;
   /** Tasks in hand. */
   readonly running: number;
   /** Takes nothing new, finishes what it has, gives back what is left after `graceMs`, says goodbye. */
@@ -202,7 +206,8 @@ async function connect(connection: Connection & Listeners): Promise<RunningAgent
   const mailbox = new Mailbox({ outbox, logger });
   for (const [subject, handler] of connection.messageHandlers) mailbox.on(subject, handler);
   const readSecret = createSecretReader(connection.channel, connection.credentials);
-  const runner = new TaskRunner({ ...connection, outbox, mailbox, readSecret });
+  const stateOf = createStateAccess(connection.channel, connection.credentials);
+  const runner = new TaskRunner({ ...connection, outbox, mailbox, readSecret, stateOf });
   let slots = options.slots ?? 1;
   const { agentId } = options;
   const session = new Session({
@@ -233,6 +238,7 @@ async function connect(connection: Connection & Listeners): Promise<RunningAgent
 
   return {
     agentId,
+    state: stateOf(),
     get running() {
       return runner.running;
     },

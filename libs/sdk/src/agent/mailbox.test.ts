@@ -119,6 +119,9 @@ describe("createTaskContext", () => {
       outbox,
       mailbox,
       readSecret: () => Promise.reject(new Error("there are no secrets here")),
+      stateOf: () => {
+        throw new Error("there is no state here");
+      },
       logger,
     });
     ctx.progress(Number.NaN, "counting");

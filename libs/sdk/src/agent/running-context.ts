@@ -1,6 +1,7 @@
 import type { Assignment } from "@nexus/proto/mesh";
 import { KiB, type Logger, NexusError } from "@nexus/shared";
 import { fromPayload } from "../payload.ts";
+import type { StateAccess } from "../state/bucket.ts";
 import { causeOfTask } from "./cause.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { Outbox } from "./outbox.ts";
@@ -20,6 +21,7 @@ export interface TaskContextOptions {
   readonly outbox: Outbox;
   readonly mailbox: Mailbox;
   readonly readSecret: ReadSecret;
+  readonly stateOf: StateAccess;
   readonly logger: Logger;
 }
 
@@ -51,6 +53,9 @@ export function createTaskContext(options: TaskContextOptions): TaskContext {
     upstream: new Map(upstream),
     deadlineAtMs,
     signal,
+    get state() {
+      return options.stateOf({ taskId, fence, signal });
+    },
     get log() {
       log ??= options.logger.child({ task_id: taskId, job_id: jobId, attempt });
       return log;

@@ -1,4 +1,5 @@
 import type { Logger } from "@nexus/shared";
+import type { State } from "../state/state.ts";
 import type { Messenger } from "./messages.ts";
 
 /** Which task a handler runs. */
@@ -28,6 +29,8 @@ export interface TaskContext extends Messenger {
   /** Aborts when the lease is over (cancelled, lost, deadline) or a drain ran out of patience. Stop then: the
    * result would be refused. */
   readonly signal: AbortSignal;
+  /** Shared state. What is written here is written under the task's lease, and refused once the task is somebody else's. */
+  readonly state: State;
   /** Writes structured lines that carry the task's ids. */
   readonly log: Logger;
   /** Says how far the task is, 0 to 1. Cheap; at most one a task waits to be sent, the latest wins. */

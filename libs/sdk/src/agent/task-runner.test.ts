@@ -19,6 +19,9 @@ function createRunner(): TaskRunner {
     outbox,
     mailbox: new Mailbox({ outbox, logger }),
     readSecret: () => Promise.reject(new Error("there are no secrets here")),
+    stateOf: () => {
+      throw new Error("there is no state here");
+    },
     logger,
   });
 }

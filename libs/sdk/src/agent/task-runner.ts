@@ -2,6 +2,7 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Assignment, TaskCancel, TaskUpdateResult } from "@nexus/proto/mesh";
 import type { Logger } from "@nexus/shared";
 import { fromPayload, toPayload } from "../payload.ts";
+import type { StateAccess } from "../state/bucket.ts";
 import type { Capability } from "./capability.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { Outbox, UpdateInit } from "./outbox.ts";
@@ -27,6 +28,7 @@ export interface TaskRunnerOptions {
   readonly outbox: Outbox;
   readonly mailbox: Mailbox;
   readonly readSecret: ReadSecret;
+  readonly stateOf: StateAccess;
   readonly logger: Logger;
 }
 

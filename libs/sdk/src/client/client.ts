@@ -1,6 +1,6 @@
 import { StatusService } from "@nexus/proto/gateway";
 import { AnalyticsService, WitnessService } from "@nexus/proto/insight";
-import { DeadMessageService, MessagingService } from "@nexus/proto/mesh";
+import { DeadMessageService, MessagingService, StateService } from "@nexus/proto/mesh";
 import { JobService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
@@ -17,6 +17,8 @@ import {
 import { createRpcClient, type RpcClient } from "@nexus/rpc/client";
 import { type CredentialSource, type Credentials, createCredentialSource } from "../credentials.ts";
 import { type GatewayTls, openGatewayChannel } from "../gateway-channel.ts";
+import { createState } from "../state/bucket.ts";
+import type { State } from "../state/state.ts";
 
 /** What createClient needs. */
 export interface ClientOptions {
@@ -47,6 +49,10 @@ export interface NexusClient extends AsyncDisposable {
   readonly jobs: RpcClient<typeof JobService>;
   readonly messaging: RpcClient<typeof MessagingService>;
   readonly deadMessages: RpcClient<typeof DeadMessageService>;
+  /** The contract itself; `bucket` is the way for programs. */
+  readonly state: RpcClient<typeof StateService>;
+  /** Names a bucket of shared state, with the type of its values. */
+  readonly bucket: State["bucket"];
   readonly analytics: RpcClient<typeof AnalyticsService>;
   readonly status: RpcClient<typeof StatusService>;
   /** The tokens behind the calls; undefined for a client without credentials. */
@@ -75,6 +81,7 @@ export function createClient(options: ClientOptions): NexusClient {
     ...(credentials === undefined ? {} : { tokens: credentials }),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
   };
+  const state = createRpcClient(StateService, channel, common);
   return {
     audit: createRpcClient(AuditLogService, channel, common),
     witness: createRpcClient(WitnessService, channel, common),
@@ -89,6 +96,8 @@ export function createClient(options: ClientOptions): NexusClient {
     jobs: createRpcClient(JobService, channel, common),
     messaging: createRpcClient(MessagingService, channel, common),
     deadMessages: createRpcClient(DeadMessageService, channel, common),
+    state,
+    bucket: createState(state).bucket,
     analytics: createRpcClient(AnalyticsService, channel, common),
     status: createRpcClient(StatusService, channel, common),
     credentials,

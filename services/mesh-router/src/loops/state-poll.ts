@@ -9,30 +9,56 @@ export interface StatePollInit {
   readonly nowMs: () => number;
   /** Watchers are woken this often, so that none is silent for longer. */
   readonly aliveMs: number;
+  /** True while other replicas tell of their commits: then nobody has to be asked all the time. */
+  readonly isTold: () => boolean;
+  /** How often they are asked all the same. */
+  readonly askMs: number;
+}
+
+/** What starts the poll's next step, and makes it ask. */
+export interface StatePoll {
+  step(signal: AbortSignal): Promise<void>;
+  /** There may be changes of other replicas: the next step asks. */
+  hear(): void;
 }
 
 /** Pages of the log that one step reads of one bucket; a bucket that is further behind goes on with the next. */
 const PAGES_MAX = 8;
 
 /** Brings the changes that other replicas committed to those who watch here. */
-export function createStatePoll({ tails, reads, events, nowMs, aliveMs }: StatePollInit) {
+export function createStatePoll(init: StatePollInit): StatePoll {
+  const { tails, reads, events, nowMs, aliveMs, isTold, askMs } = init;
   let aliveAtMs = nowMs();
-  return async (signal: AbortSignal): Promise<void> => {
-    if (nowMs() - aliveAtMs >= aliveMs) {
-      aliveAtMs = nowMs();
-      tails.wakeEverybody();
+  let askedAtMs = Number.NEGATIVE_INFINITY;
+  let heard = true;
+  const isDue = (): boolean => heard || !isTold() || nowMs() - askedAtMs >= askMs;
+  const ask = async (signal: AbortSignal): Promise<void> => {
+    askedAtMs = nowMs();
+    heard = false;
+    const { moved, gone } = await reads.moved(tails.positions());
+    for (const bucketId of gone) tails.end(bucketId);
+    for (const bucketId of moved) {
+      if (!signal.aborted) await readOn(tails, reads, bucketId);
     }
-    if (tails.size === 0) return;
-    try {
-      const { moved, gone } = await reads.moved(tails.positions());
-      for (const bucketId of gone) tails.end(bucketId);
-      for (const bucketId of moved) {
-        if (!signal.aborted) await readOn(tails, reads, bucketId);
+  };
+  return {
+    step: async (signal) => {
+      if (nowMs() - aliveAtMs >= aliveMs) {
+        aliveAtMs = nowMs();
+        tails.wakeEverybody();
       }
-    } catch (error) {
-      events.statePollFailed(error);
-      throw error;
-    }
+      if (tails.size === 0 || !isDue()) return;
+      try {
+        await ask(signal);
+      } catch (error) {
+        heard = true;
+        events.statePollFailed(error);
+        throw error;
+      }
+    },
+    hear: () => {
+      heard = true;
+    },
   };
 }
 

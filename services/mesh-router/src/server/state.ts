@@ -1,10 +1,11 @@
 /** State: what agents share, from its stores to its service and its loops. */
-
+import type { Bus } from "@nexus/bus";
 import type { Pool } from "@nexus/postgres";
 import { StateService } from "@nexus/proto/mesh";
 import type { LeasePort } from "../domain/message/lease-gate.ts";
 import { WatchRegister } from "../domain/state/bucket-watch.ts";
 import { ChangeTails } from "../domain/state/change-tail.ts";
+import type { ChangeGroup, ReadStore, StateEvents } from "../domain/state/state-ports.ts";
 import { StateQueue } from "../domain/state/state-queue.ts";
 import { sweepDropped, sweepKeys, sweepLogs } from "../domain/state/sweep.ts";
 import { TaskFence } from "../domain/state/task-fence.ts";
@@ -17,21 +18,42 @@ import { createSweepStore } from "../store/state-sweep-store.ts";
 import { createWriteStore } from "../store/state-write-store.ts";
 import type { Parts } from "./parts.ts";
 
-/** How long a change of another replica may go unnoticed. */
+/** How long a change of another replica may go unnoticed while replicas tell each other nothing. */
 const POLL_INTERVAL_MS = 20;
+/** The same while they do: what was told is read at once, and this is for what was lost. */
+const ASK_INTERVAL_MS = 500;
+/** What replicas tell each other: buckets in which something was committed. */
+const NEWS = "state";
 /** The contract promises a sign of life every 5 s. */
 const ALIVE_MS = 4_000;
 const SWEEP_INTERVAL_MS = 1_000;
 const TRIM_INTERVAL_MS = 5_000;
 
+type StateParts = Parts & {
+  readonly pool: Pool;
+  readonly leases: LeasePort;
+  readonly bus: Bus;
+};
+
+/** What the service and the loops share. */
+interface StateCore {
+  readonly events: StateEvents;
+  readonly tails: ChangeTails;
+  readonly reads: ReadStore;
+  readonly queue: StateQueue;
+  /** Set once the loop exists. */
+  readonly wake: { poll: () => void };
+}
+
 /** Adds StateService and the loops behind it. */
-export function addState({
-  frame,
-  config,
-  clock,
-  pool,
-  leases,
-}: Parts & { readonly pool: Pool; readonly leases: LeasePort }): void {
+export function addState(parts: StateParts): void {
+  const core = createCore(parts);
+  addService(parts, core);
+  addPoll(parts, core);
+  addSweeps(parts, core);
+}
+
+function createCore({ frame, config, clock, pool, bus }: StateParts): StateCore {
   const events = createStateEvents(frame.metrics, frame.logger);
   const wake = { poll: (): void => undefined };
   const tails = new ChangeTails(() => wake.poll());
@@ -41,10 +63,18 @@ export function addState({
     rememberedMs: config.stateTombstonesKeptMs,
     onCommitted: (groups) => {
       for (const group of groups) tails.push(group);
+      if (groups.length > 0) bus.broadcast(NEWS, encodeNews(groups));
     },
   });
   const queue = new StateQueue({ writes, reads, events, clock });
   frame.defer("state", () => queue.close());
+  return { events, tails, reads, queue, wake };
+}
+
+function addService(
+  { frame, config, clock, pool, leases }: StateParts,
+  { events, tails, reads, queue }: StateCore,
+): void {
   const register = new WatchRegister();
   createStateGauges(frame.metrics, {
     queued: () => queue.queued,
@@ -62,18 +92,43 @@ export function addState({
     StateService,
     createStateHandlers({ buckets, reads, queue, tails, register, fence, events, onResync }),
   );
-  const store = createSweepStore(pool, {
-    keptMs: config.stateLogKeptMs,
-    changesMax: config.stateLogChangesMax,
+}
+
+/** Changes of other replicas: read when they tell of them, and asked for in case they could not. */
+function addPoll(
+  { frame, clock, bus }: StateParts,
+  { tails, reads, events, wake }: StateCore,
+): void {
+  const poll = createStatePoll({
+    tails,
+    reads,
+    events,
+    nowMs: () => clock.nowMs(),
+    aliveMs: ALIVE_MS,
+    isTold: () => bus.isConnected && bus.peers.length > 0,
+    askMs: ASK_INTERVAL_MS,
   });
-  const deps = { store, queue, events };
-  const nowMs = (): number => clock.nowMs();
-  const poll = frame.loop({
+  const loop = frame.loop({
     name: "state-poll",
     intervalMs: POLL_INTERVAL_MS,
-    step: createStatePoll({ tails, reads, events, nowMs, aliveMs: ALIVE_MS }),
+    step: (signal) => poll.step(signal),
   });
-  wake.poll = () => poll.trigger();
+  wake.poll = () => {
+    poll.hear();
+    loop.trigger();
+  };
+  const unsubscribe = bus.subscribe(NEWS, {
+    onMessage: ({ body }) => {
+      if (decodeNews(body).some((bucketId) => tails.has(bucketId))) wake.poll();
+    },
+    onGap: () => wake.poll(),
+  });
+  frame.defer("state news", unsubscribe);
+}
+
+function addSweeps({ frame, config, pool }: StateParts, { queue, events }: StateCore): void {
+  const { stateLogKeptMs: keptMs, stateLogChangesMax: changesMax } = config;
+  const deps = { store: createSweepStore(pool, { keptMs, changesMax }), queue, events };
   frame.loop({
     name: "state-sweep",
     intervalMs: SWEEP_INTERVAL_MS,
@@ -81,10 +136,24 @@ export function addState({
   });
   frame.loop({
     name: "state-trim",
-    intervalMs: Math.min(TRIM_INTERVAL_MS, config.stateLogKeptMs),
+    intervalMs: Math.min(TRIM_INTERVAL_MS, keptMs),
     step: async (signal) => {
       await sweepLogs(deps, signal);
       await sweepDropped(deps, signal);
     },
   });
+}
+
+const ID_BYTES = 8;
+
+function encodeNews(groups: readonly ChangeGroup[]): Uint8Array {
+  const body = Buffer.alloc(groups.length * ID_BYTES);
+  for (const [at, { bucketId }] of groups.entries()) body.writeBigInt64BE(bucketId, at * ID_BYTES);
+  return body;
+}
+
+function decodeNews(body: Uint8Array): bigint[] {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const count = Math.floor(bytes.length / ID_BYTES);
+  return Array.from({ length: count }, (_, at) => bytes.readBigInt64BE(at * ID_BYTES));
 }

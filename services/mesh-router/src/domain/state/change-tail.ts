@@ -51,6 +51,11 @@ export class ChangeTails {
     return this.#tails.size;
   }
 
+  /** Says whether somebody watches the bucket here. */
+  has(bucketId: bigint): boolean {
+    return this.#tails.has(bucketId);
+  }
+
   get bytes(): number {
     return this.#bytes;
   }

@@ -1,0 +1,66 @@
+import {
+  StateChangeKind,
+  type WatchBucketResponse,
+  WatchBucketResponseSchema,
+} from "@nexus/proto/mesh";
+import type { CommandContext, CommandSpec } from "../command.ts";
+import { EXIT } from "../exit-codes.ts";
+import { showEnum, showTime, writeJson, writeLine } from "../output.ts";
+import { usageError } from "../usage-error.ts";
+import { showValue } from "./state.ts";
+
+/** Follows a bucket. */
+export const stateWatchCommand: CommandSpec = {
+  usage: "state watch <bucket>",
+  about: "Print keys as they are, then their changes, until interrupted",
+  example: "nexus state watch plans --prefix 2026-11/",
+  flags: [
+    { flags: "--prefix <text>", about: "only keys that begin with this" },
+    { flags: "--after <revision>", about: "only changes behind this revision" },
+  ],
+  run: async (ctx, args) => {
+    const after = args.text("after");
+    if (after !== undefined && !/^\d{1,18}$/.test(after)) {
+      throw usageError(`--after is a revision, not "${after}".`);
+    }
+    const request = {
+      bucket: args.at(0),
+      prefix: args.text("prefix") ?? "",
+      ...(after === undefined ? {} : { resumeRevision: BigInt(after) }),
+    };
+    const stream = ctx.client().state.watchBucket(request, { signal: ctx.signal });
+    try {
+      for await (const message of stream) write(ctx, message);
+    } catch (error) {
+      if (!ctx.signal.aborted) throw error;
+    }
+    return EXIT.ok;
+  },
+};
+
+function write(ctx: CommandContext, message: WatchBucketResponse): void {
+  const { entries, changes, resync } = message;
+  const isNews = entries.length + changes.length > 0 || resync !== undefined;
+  if (ctx.format === "json") {
+    if (isNews) writeJson(ctx, WatchBucketResponseSchema, message);
+    return;
+  }
+  if (ctx.format === "name") {
+    for (const { key } of entries) writeLine(ctx, key);
+    for (const { entry } of changes) writeLine(ctx, entry?.key ?? "");
+    return;
+  }
+  if (resync !== undefined) writeLine(ctx, "... changes are missing; all keys follow");
+  for (const entry of entries) {
+    writeLine(ctx, `${entry.revision}  ${entry.key}  ${showValue(entry)}`);
+  }
+  for (const { kind, entry } of changes) {
+    if (entry === undefined) continue;
+    const { principalId = "", writeTime } = entry.lastChange ?? {};
+    const what = kind === StateChangeKind.PUT ? showValue(entry) : showEnum(StateChangeKind, kind);
+    writeLine(
+      ctx,
+      `${entry.revision}  ${entry.key}  ${what}  ${principalId}  ${showTime(writeTime)}`,
+    );
+  }
+}
