@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { create, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AttemptOutcomeSchema } from "@nexus/proto/common";
 import { ConnectResponseSchema } from "@nexus/proto/mesh";
@@ -12,7 +13,9 @@ const RUNS = 60;
 
 function expectSame(schema: DescMessage, bytes: Buffer): void {
   const decoded = tryDecodePlain(schema, bytes);
-  expect(decoded).toEqual(fromBinary(schema, bytes, { readUnknownFields: false }));
+  const generated = fromBinary(schema, bytes, { readUnknownFields: false });
+  // Equal in the strictest sense is equal; only what is not is left to the slow comparison, which explains itself.
+  if (!isDeepStrictEqual(decoded, generated)) expect(decoded).toEqual(generated);
 }
 
 const plain = contractMessages().filter(
