@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { SealService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import { NexusError } from "@nexus/shared";
@@ -72,6 +73,16 @@ describe("the nexus command as a process", () => {
     watching.kill("SIGINT");
     expect(await ended).toEqual([130, null]);
     await fleet.admin.jobs.cancelJob({ requestId: randomUUID(), jobId });
+  });
+
+  it("ends without a word when nobody reads on", async () => {
+    const helping = spawn(process.execPath, [program, "--help"], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const ended = once(helping, "close");
+    helping.stdout.destroy();
+    expect(await text(helping.stderr)).toBe("");
+    expect(await ended).toEqual([141, null]);
   });
 });
 

@@ -12,6 +12,8 @@ export const EXIT = {
   /** The answer is no: a job that failed under --wait, a signature that is not the key's, an audit log that was changed. */
   awaitedFailed: 7,
   interrupted: 130,
+  /** Nobody reads what it writes any more; the code of a program that SIGPIPE ends. */
+  unread: 141,
 } as const;
 
 const BY_KIND: Readonly<Record<ErrorKind, number>> = {
