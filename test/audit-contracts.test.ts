@@ -34,6 +34,7 @@ const NOT_AUDITED: Readonly<Record<string, string>> = {
   "StateService.ResolveEntry": IN_THE_LOG,
   "StateService.Transact": IN_THE_LOG,
   "StateService.WriteEntries": IN_THE_LOG,
+  "PayloadService.FindPayload": "changes only how long a body is kept",
 };
 
 /** Names of fields that hold secrets, or may. */

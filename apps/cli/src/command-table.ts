@@ -30,6 +30,7 @@ import {
 import { loginCommand, logoutCommand, whoamiCommand } from "./commands/login.ts";
 import { meshRoutesCommand, meshSendCommand, meshTailCommand } from "./commands/mesh.ts";
 import { meshDeadLettersCommand } from "./commands/mesh-dead-letters.ts";
+import { payloadsDownloadCommand, payloadsUploadCommand } from "./commands/payloads.ts";
 import {
   policiesCheckCommand,
   policiesDeleteCommand,
@@ -107,6 +108,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   agentsListCommand,
   agentsGetCommand,
   agentsDiscoverCommand,
+  payloadsUploadCommand,
+  payloadsDownloadCommand,
   meshRoutesCommand,
   meshSendCommand,
   meshTailCommand,
@@ -170,6 +173,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   tasks: "Find tasks, and see what they put out",
   "dead-letters": "See tasks that failed for good and run them again",
   agents: "See and find agents",
+  payloads: "Store bodies that are too large for a message, and read them",
   mesh: "See routes, send messages, and deal with those that were given up",
   state: "Keep what agents share in buckets of keys",
   principals: "Administer users and agents",

@@ -120,6 +120,24 @@ describe("the nexus command", () => {
     expect(found.stdout).toMatch(/not echo-1/);
   });
 
+  it("hands a task an input too large for a message, and gets such an output back", async () => {
+    const input = "a large body, ".repeat(30_000);
+    const jobId = await submit([{ key: "a", capability: "work.echo", input }]);
+    expect((await nexus("jobs", "watch", jobId)).code).toBe(0);
+    const { stdout } = await nexus("jobs", "get", jobId, "-o", "json");
+    const { job } = JSON.parse(stdout) as {
+      job: { results: { a: { reference: { sha256: string } } } };
+    };
+    const sha256 = Buffer.from(job.results.a.reference.sha256, "base64").toString("hex");
+    const body = await nexus("payloads", "download", sha256);
+    expect([body.code, JSON.parse(body.stdout)]).toEqual([0, input]);
+    const again = await nexusWith(body.stdout, "payloads", "upload");
+    expect(again.stdout.trim()).toBe(sha256);
+    expect((await nexus("payloads", "download", "0".repeat(64))).code).toBe(3);
+    expect((await nexus("payloads", "download", "beef")).code).toBe(2);
+    expect((await nexus("payloads", "upload")).code).toBe(2);
+  });
+
   it("shows routes, sends messages, and finds no dead ones", async () => {
     const routes = await nexus("mesh", "routes", "-o", "name");
     expect(routes.code).toBe(0);

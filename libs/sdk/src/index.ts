@@ -43,6 +43,8 @@ export {
   JSON_CONTENT_TYPE,
   PAYLOAD_BYTES_MAX,
   RawPayload,
+  StoredPayload,
+  type StoredReference,
   toPayload,
 } from "./payload.ts";
 export {
@@ -67,3 +69,12 @@ export {
   type StateWritten,
   type WatchOptions,
 } from "./state/state.ts";
+
+export {
+  downloadPayload,
+  fetchPayload,
+  type PayloadClient,
+  STORED_PAYLOAD_BYTES_MAX,
+  toStoredPayload,
+  uploadPayload,
+} from "./stored-payload.ts";

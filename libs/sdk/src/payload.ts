@@ -28,11 +28,38 @@ export class RawPayload {
   }
 }
 
+/** Names a stored body. */
+export interface StoredReference {
+  /** 32 bytes. */
+  readonly sha256: Uint8Array<ArrayBuffer>;
+  readonly sizeBytes: bigint;
+}
+
+/** A payload that refers to a stored body: used as it is. */
+export class StoredPayload {
+  readonly contentType: string;
+  readonly reference: StoredReference;
+
+  constructor(contentType: string, reference: StoredReference) {
+    this.contentType = contentType;
+    this.reference = reference;
+  }
+}
+
 /** Turns a value into a payload: bytes stay bytes, a RawPayload keeps its media type, all else becomes JSON.
  *
- * Errors: invalid/PAYLOAD_TOO_LARGE above 256 KiB; invalid/REQUEST_INVALID for a media type of more than 128
- * characters; invalid/PAYLOAD_NOT_JSON for values JSON cannot express. */
+ * Errors: invalid/PAYLOAD_TOO_LARGE above 256 KiB, for which there is toStoredPayload(); invalid/REQUEST_INVALID for a media
+ * type of more than 128 characters; invalid/PAYLOAD_NOT_JSON for values JSON cannot express. */
 export function toPayload(value: unknown): PayloadInit {
+  const payload = encodePayload(value);
+  if (payload.data.byteLength > PAYLOAD_BYTES_MAX) {
+    throw payloadTooLarge(payload.data.byteLength, PAYLOAD_BYTES_MAX);
+  }
+  return payload;
+}
+
+/** As toPayload(), of any size. */
+export function encodePayload(value: unknown): PayloadInit {
   const payload = encode(value);
   if (payload.contentType.length > CONTENT_TYPE_LENGTH_MAX) {
     throw new NexusError({
@@ -41,14 +68,16 @@ export function toPayload(value: unknown): PayloadInit {
       message: `A media type has at most ${CONTENT_TYPE_LENGTH_MAX} characters.`,
     });
   }
-  if (payload.data.byteLength > PAYLOAD_BYTES_MAX) {
-    throw new NexusError({
-      kind: "invalid",
-      reason: "PAYLOAD_TOO_LARGE",
-      message: `The payload has ${payload.data.byteLength} bytes, the limit is ${PAYLOAD_BYTES_MAX}.`,
-    });
-  }
   return payload;
+}
+
+/** Makes the error for a body beyond a limit. */
+export function payloadTooLarge(bytes: number, limit: number): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason: "PAYLOAD_TOO_LARGE",
+    message: `The payload has ${bytes} bytes, the limit is ${limit}.`,
+  });
 }
 
 function encode(value: unknown): PayloadInit {
@@ -68,11 +97,13 @@ function encode(value: unknown): PayloadInit {
   return { contentType: JSON_CONTENT_TYPE, data };
 }
 
-/** Reads a payload: JSON becomes a value, text a string, anything else its bytes; an absent one is undefined.
+/** Reads a payload: JSON becomes a value, text a string, anything else its bytes; an absent one is undefined, and one that only
+ * refers to its body is returned as it is, for fetchPayload().
  *
  * Errors: invalid/PAYLOAD_NOT_JSON when the media type says JSON and the body is none. */
 export function fromPayload(payload: Payload | undefined): unknown {
   if (payload === undefined) return undefined;
+  if (payload.reference !== undefined) return payload;
   const type = payload.contentType.toLowerCase();
   if (type.startsWith(JSON_CONTENT_TYPE)) return parseJson(payload.data);
   if (type === TEXT_CONTENT_TYPE || type.startsWith("text/")) {

@@ -6,12 +6,12 @@ import {
   type TaskSpecSchema,
 } from "@nexus/proto/orchestrator";
 import type { MessageInit } from "./message-init.ts";
-import { RawPayload, toPayload } from "./payload.ts";
+import { RawPayload, StoredPayload, toPayload } from "./payload.ts";
 
 /** The capability that makes an agent a planner. */
 export const PLAN_CAPABILITY = "nexus.plan";
 
-/** One task of a plan, its input as a plain value. */
+/** One task of a plan, its input as a plain value, or as toStoredPayload() made it. */
 export interface PlannedTask extends Omit<MessageInit<typeof TaskSpecSchema>, "input"> {
   readonly key: string;
   readonly capability: string;
@@ -28,7 +28,8 @@ export function createPlan(tasks: readonly PlannedTask[], summary = ""): RawPayl
 /** Turns a task with a plain input into the contract's form, for createPlan and for SubmitJob. */
 export function toTaskSpec(task: PlannedTask): MessageInit<typeof TaskSpecSchema> {
   const { input, ...spec } = task;
-  return input === undefined ? spec : { ...spec, input: toPayload(input) };
+  if (input === undefined) return spec;
+  return { ...spec, input: input instanceof StoredPayload ? input : toPayload(input) };
 }
 
 /** Reads the input of a planner's handler. */

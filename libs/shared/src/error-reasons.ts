@@ -234,6 +234,12 @@ export const ERROR_REASONS = {
   OBJECTIVE_MISSING: reason("invalid", "A job needs tasks, or an objective to plan them from."),
   INPUT_NOT_ALLOWED: reason("invalid", "A job with tasks takes no input: each task has its own."),
   PLAN_INPUT_TOO_LARGE: reason("invalid", "Objective and input do not fit into a planner's input."),
+  PAYLOAD_NOT_FOUND: reason("not_found", "No body of this SHA-256 and size is stored."),
+  PAYLOAD_MISMATCH: reason("invalid", "A body is not what its upload announced."),
+  PAYLOAD_AMBIGUOUS: reason("invalid", "A payload has a body and a reference to one."),
+  PAYLOAD_QUOTA: reason("exhausted", "The namespace stores as many bytes of bodies as it may."),
+  PAYLOAD_UPLOADS_BUSY: reason("exhausted", "The replica takes as many uploads as it may."),
+  UPLOAD_EXPIRED: reason("conflict", "An upload took so long that it was removed; begin anew."),
   LEASE_LOST: reason("conflict", "The lease is over; somebody else has or had the task."),
   NOT_OWNER: reason(
     "unavailable",

@@ -87,5 +87,5 @@ export {
 } from "./slo-tracker.ts";
 export { TASK_FAILURE_REASONS, type TaskFailureReason } from "./task-failure-reasons.ts";
 export { type BackoffPolicy, backoffDelayMs, sleep, withDeadline } from "./timing.ts";
-export { KiB, MiB } from "./units.ts";
+export { GiB, KiB, MiB } from "./units.ts";
 export { NEXUS_VERSION } from "./version.ts";

@@ -26,6 +26,8 @@ export const TASK_FAILURE_REASONS = {
   OUTPUT_INVALID: failure("never", "The output breaks the schema that the capability declares."),
   INPUT_TOO_LARGE: failure("never", "The outputs passed to the task are larger than the limit."),
   OUTPUT_TOO_LARGE: failure("never", "The agent's output is larger than the limit."),
+  INPUT_NOT_STORED: failure("never", "A body that the task is given is no longer stored."),
+  OUTPUT_NOT_STORED: failure("never", "The output refers to a body that is not stored."),
   NO_AGENT_IN_TIME: failure("never", "No agent took the task within schedule_to_start."),
   SCHEDULE_TO_CLOSE: failure("never", "The task was not done within schedule_to_close."),
   PLAN_REJECTED: failure("never", "The planner's answer is no plan that may run; it says why."),

@@ -9,6 +9,7 @@ import {
   serviceFields,
   string,
 } from "@nexus/core";
+import { GiB } from "@nexus/shared";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -200,6 +201,21 @@ const upkeep = {
     min: HOUR_MS,
     max: 7 * DAY_MS,
     about: "How long request ids are remembered.",
+  }),
+  payloadRetentionMs: durationMs({
+    env: "NEXUS_ORCHESTRATOR_PAYLOAD_RETENTION_MS",
+    default: 7 * DAY_MS,
+    min: 2 * HOUR_MS,
+    max: 24 * DAY_MS,
+    about:
+      "How long a stored body is kept after it was last uploaded or referred to, when no open job refers to it.",
+  }),
+  payloadNamespaceMaxBytes: int({
+    env: "NEXUS_ORCHESTRATOR_PAYLOAD_NAMESPACE_MAX_BYTES",
+    default: 16 * GiB,
+    min: 1,
+    max: 1_024 * GiB,
+    about: "Most bytes of stored bodies that one namespace has; uploads under way may exceed it.",
   }),
   watchHeartbeatMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_WATCH_HEARTBEAT_MS",

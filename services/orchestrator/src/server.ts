@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { keepServiceAudit } from "@nexus/audit";
 import type { ConfigManager } from "@nexus/core";
 import { createListener, createPool, migrate, type Pool } from "@nexus/postgres";
-import { JobService, LeaseService } from "@nexus/proto/orchestrator";
+import { JobService, LeaseService, PayloadService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import { createRpcClient } from "@nexus/rpc";
 import {
@@ -21,7 +21,7 @@ import { ReplicaClients } from "./clients/replica-clients.ts";
 import type { OrchestratorConfig } from "./config.ts";
 import { Engine } from "./engine/engine.ts";
 import { createEvents, type OrchestratorEvents } from "./events.ts";
-import { createHandlers, createLeaseHandlers } from "./handlers/index.ts";
+import { createHandlers, createLeaseHandlers, createPayloadHandlers } from "./handlers/index.ts";
 import { createPlanCodec } from "./handlers/plan-codec.ts";
 import { OutboxSender } from "./loops/outbox-sender.ts";
 import {
@@ -34,11 +34,17 @@ import {
   reapSilent,
   reapWaiting,
   refreshRouters,
+  removePayloads,
   renewLease,
   sweep,
 } from "./loops/upkeep-loops.ts";
 import { deleteOutbox, readOrphans, readOutbox, readOutboxSpan } from "./store/outbox-store.ts";
 import { keepPartitions } from "./store/partition-store.ts";
+import {
+  createPayloadStore,
+  removeBrokenUploads,
+  removeUnusedPayloads,
+} from "./store/payload-store.ts";
 import { createReader } from "./store/reader.ts";
 import { RING_CHANNEL } from "./store/replica-store.ts";
 import { deleteOldRequests } from "./store/request-store.ts";
@@ -88,6 +94,9 @@ export async function startServer(
     const peer = (address: string) => peers.at(address);
     frame.server.add(JobService, createHandlers({ engine, reader, watchHeartbeatMs, peer }));
     frame.server.add(LeaseService, createLeaseHandlers({ engine }));
+    const payloads = createPayloadStore(pool);
+    const { payloadNamespaceMaxBytes } = config.current;
+    frame.server.add(PayloadService, createPayloadHandlers({ payloads, payloadNamespaceMaxBytes }));
     const service = await frame.start();
     engine.start(config.current.advertiseAddress ?? reachable(service.address));
     return service;
@@ -225,6 +234,12 @@ function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
   frame.loop(sweep(engine));
   const age = config.requestRetentionMs;
   frame.loop(forgetRequests((limit) => deleteOldRequests(pool, age, limit)));
+  frame.loop(
+    removePayloads({
+      unused: (limit) => removeUnusedPayloads(pool, config.payloadRetentionMs, limit),
+      broken: (limit) => removeBrokenUploads(pool, limit),
+    }),
+  );
 }
 
 function openOutbox({ frame, config, pool, events }: Parts, engine: Engine): void {

@@ -1,5 +1,6 @@
 /** A mesh-router for tests: a small real gRPC server that speaks DispatchService and plays the agents behind it. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { PayloadSchema } from "@nexus/proto/common";
 import {
   type Assignment,
   type DispatchRequest,
@@ -148,12 +149,15 @@ export class FakeRouter {
     this.#update(agentId, epoch, assignment, { case: "chunk", value });
   }
 
-  complete(
+  complete(received: Received, text: string, contentType = "text/plain"): void {
+    this.putOut(received, { contentType, data: Buffer.from(text) });
+  }
+
+  /** Completes with a payload of any kind. */
+  putOut(
     { agentId, epoch, assignment }: Received,
-    text: string,
-    contentType = "text/plain",
+    output: MessageInitShape<typeof PayloadSchema>,
   ): void {
-    const output = { contentType, data: Buffer.from(text) };
     this.#update(agentId, epoch, assignment, { case: "completed", value: { output } });
   }
 

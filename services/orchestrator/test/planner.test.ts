@@ -41,6 +41,8 @@ function jsonPlan(init: MessageInitShape<typeof PlanSchema>) {
   return { contentType: "application/json; charset=utf-8", data };
 }
 
+const ABSENT = { sha256: new Uint8Array(32).fill(7), sizeBytes: 300_000n };
+
 const GOOD = {
   summary: "Works, then reports.",
   tasks: [
@@ -149,6 +151,19 @@ describe("a plan", () => {
       "with a version that no live agent has",
       () => binaryPlan({ tasks: [{ key: "a", capability: "work", versionRange: "^2.0.0" }] }),
       /no live agent has work@\^2\.0\.0/,
+    ],
+    [
+      "with an input that is not stored",
+      () => jsonPlan({ tasks: [{ key: "a", capability: "work", input: { reference: ABSENT } }] }),
+      /not stored/,
+    ],
+    [
+      "with an input that is there twice",
+      () => {
+        const input = { reference: ABSENT, data: new Uint8Array(1) };
+        return jsonPlan({ tasks: [{ key: "a", capability: "work", input }] });
+      },
+      /not both/,
     ],
     [
       "with text that cannot be stored",

@@ -44,6 +44,7 @@ describe("CreatePrincipal", () => {
       "orchestrator:job:read",
       "orchestrator:job:cancel",
       "orchestrator:job:control",
+      "orchestrator:payload:*",
       "registry:agent:read",
       "insight:performance:read",
       "mesh:message:send",
@@ -87,7 +88,7 @@ describe("CreatePrincipal", () => {
 
   it("keeps request ids of different callers apart", async () => {
     const creator = await createUser(vault, admin, {
-      scopes: ["vault:principal:*", "registry:*:*", "mesh:*:*"],
+      scopes: ["vault:principal:*", "registry:*:*", "mesh:*:*", "orchestrator:payload:*"],
     });
     const id = requestId();
     const create = (principalId: string, caller: Session) =>
@@ -146,7 +147,7 @@ describe("CreatePrincipal in another namespace", () => {
   it("is refused without the right, to every tenant, and for the services' namespace", async () => {
     const tenant = await createUser(vault, admin, { namespace: "team-c", scopes: ["*"] });
     const creator = await createUser(vault, admin, {
-      scopes: ["vault:principal:create", "registry:*:*", "mesh:*:*"],
+      scopes: ["vault:principal:create", "registry:*:*", "mesh:*:*", "orchestrator:payload:*"],
     });
     const create = (namespace: string, caller: Session) =>
       outcome(

@@ -10,7 +10,7 @@ import {
   TaskSpecSchema,
   TaskState,
 } from "@nexus/proto/orchestrator";
-import { fromPayload, toPayload, toTaskSpec } from "@nexus/sdk";
+import { fromPayload, type PlannedTask, toPayload, toStoredPayload, toTaskSpec } from "@nexus/sdk";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { showEnum, writeJson, writeLine, writeTable } from "../output.ts";
@@ -46,7 +46,7 @@ async function submit(ctx: CommandContext, args: CommandArguments): Promise<numb
   const response = await jobs.submitJob({
     requestId: args.text("requestId") ?? randomUUID(),
     objective: args.at(0),
-    tasks: tasks === undefined ? [] : readTasks(tasks),
+    tasks: tasks === undefined ? [] : await readTasks(ctx, tasks),
     ...(input === undefined ? {} : { input: toPayload(readJson(input)) }),
     priority: Number(args.text("priority") ?? 0),
     labels: args.pairs("label"),
@@ -78,20 +78,28 @@ function readFile(path: string): string {
   }
 }
 
-/** Tasks as protobuf JSON, except that `input` is a plain value instead of base64. */
-function readTasks(text: string) {
+/** Tasks as protobuf JSON, except that `input` is a plain value instead of base64; a large one is stored first. */
+async function readTasks(ctx: CommandContext, text: string) {
   const value = readJson(text);
   if (!Array.isArray(value)) throw usageError("--tasks is a JSON list of tasks.");
-  return value.map((entry, index) => {
-    const { input, ...spec } = entry as { input?: unknown } & Record<string, JsonValue>;
-    try {
-      const { $typeName: _, input: _none, ...known } = fromJson(TaskSpecSchema, spec);
-      return toTaskSpec({ ...known, input });
-    } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
-      throw usageError(`Task ${index + 1}: ${problem}`);
-    }
-  });
+  const tasks = value.map(readTask);
+  const { payloads } = ctx.client();
+  for (const task of tasks) {
+    if (task.input === undefined) continue;
+    task.input = await toStoredPayload(payloads, task.input, { signal: ctx.signal });
+  }
+  return tasks.map(toTaskSpec);
+}
+
+function readTask(entry: unknown, index: number): PlannedTask & { input?: unknown } {
+  const { input, ...spec } = entry as { input?: unknown } & Record<string, JsonValue>;
+  try {
+    const { $typeName: _, input: _none, ...known } = fromJson(TaskSpecSchema, spec);
+    return { ...known, input };
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    throw usageError(`Task ${index + 1}: ${problem}`);
+  }
 }
 
 /** Shows one job. */

@@ -87,6 +87,18 @@ describe("surelyValid", () => {
   });
 
   it.each([
+    ["a SHA-256", 32, true],
+    ["31 bytes", 31, false],
+    ["33 bytes", 33, false],
+  ])("judges an input that refers to %s", (_name, length, expected) => {
+    const reference = { sha256: new Uint8Array(length), sizeBytes: 1n };
+    const tasks = [{ key: "a", capability: "text.analyse", input: { reference } }];
+    const message = create(SubmitJobRequestSchema, { requestId: "r", tasks });
+    const isValid = validator.validate(SubmitJobRequestSchema, message).kind === "valid";
+    expect([surelyValid(SubmitJobRequestSchema, message), isValid]).toEqual([expected, expected]);
+  });
+
+  it.each([
     ["a key", "part-1.a", true],
     ["the longest key", "k".repeat(128), true],
     ["a key that is too long", "k".repeat(129), false],

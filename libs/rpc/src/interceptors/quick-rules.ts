@@ -131,7 +131,7 @@ function ruleCheck(rules: FieldRules, field: DescField): Check {
     case "string":
       return setsOnly(StringRulesSchema, type.value, TEXT_RULES) ? textCheck(type.value) : NEVER;
     case "bytes":
-      return setsOnly(BytesRulesSchema, type.value, ["minLen", "maxLen", "example"])
+      return setsOnly(BytesRulesSchema, type.value, ["len", "minLen", "maxLen", "example"])
         ? bytesCheck(type.value)
         : NEVER;
     case "int32":
@@ -224,8 +224,10 @@ function lengthCheck(min: number, max: number): Check {
 }
 
 function bytesCheck(rules: Message): Check {
-  const max = limitOf(BytesRulesSchema, rules, "maxLen") ?? Number.POSITIVE_INFINITY;
-  return lengthCheck(limitOf(BytesRulesSchema, rules, "minLen") ?? 0, max);
+  const exact = limitOf(BytesRulesSchema, rules, "len");
+  const min = exact ?? limitOf(BytesRulesSchema, rules, "minLen") ?? 0;
+  const max = exact ?? limitOf(BytesRulesSchema, rules, "maxLen") ?? Number.POSITIVE_INFINITY;
+  return lengthCheck(min, max);
 }
 
 /** Bounds of a number or a duration. */

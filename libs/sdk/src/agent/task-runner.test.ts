@@ -22,6 +22,10 @@ function createRunner(): TaskRunner {
     stateOf: () => {
       throw new Error("there is no state here");
     },
+    payloads: {
+      fetch: () => Promise.reject(new Error("nothing is stored here")),
+      store: () => Promise.reject(new Error("nothing is stored here")),
+    },
     logger,
   });
 }

@@ -1,13 +1,14 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Assignment, TaskCancel, TaskUpdateResult } from "@nexus/proto/mesh";
 import type { Logger } from "@nexus/shared";
-import { fromPayload, toPayload } from "../payload.ts";
+import { fromPayload } from "../payload.ts";
 import type { StateAccess } from "../state/bucket.ts";
 import type { Capability } from "./capability.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { Outbox, UpdateInit } from "./outbox.ts";
 import { createTaskContext } from "./running-context.ts";
 import { TaskError } from "./task-error.ts";
+import { hasReferences, type TaskPayloads, toOutput } from "./task-payloads.ts";
 import type { ReadSecret } from "./task-secrets.ts";
 import { inTaskSpan } from "./trace.ts";
 
@@ -29,6 +30,7 @@ export interface TaskRunnerOptions {
   readonly mailbox: Mailbox;
   readonly readSecret: ReadSecret;
   readonly stateOf: StateAccess;
+  readonly payloads: TaskPayloads;
   readonly logger: Logger;
 }
 
@@ -167,7 +169,10 @@ function keyOf(lease: { readonly taskId: string; readonly fence: bigint }): stri
 }
 
 async function runHandler(options: TaskRunnerOptions, lease: Lease, timeoutMs: number) {
-  const { assignment } = lease;
+  const { signal } = lease.abort;
+  const assignment = hasReferences(lease.assignment)
+    ? await options.payloads.fetch(lease.assignment, signal)
+    : lease.assignment;
   const capability = options.capabilities.get(
     `${assignment.capability}@${assignment.capabilityVersion}`,
   );
@@ -177,10 +182,10 @@ async function runHandler(options: TaskRunnerOptions, lease: Lease, timeoutMs: n
   }
   const input = fromPayload(assignment.input);
   reject("INPUT_INVALID", capability.checkInput(input));
-  const ctx = createTaskContext({ ...options, assignment, signal: lease.abort.signal, timeoutMs });
+  const ctx = createTaskContext({ ...options, assignment, signal, timeoutMs });
   const output = await inTaskSpan(assignment, async () => capability.handler(ctx, input));
   reject("OUTPUT_INVALID", capability.checkOutput(output));
-  return toPayload(output);
+  return toOutput(output, options.payloads, signal);
 }
 
 function reject(reason: string, problem: string | undefined): void {

@@ -1,7 +1,7 @@
 import { StatusService } from "@nexus/proto/gateway";
 import { AnalyticsService, WitnessService } from "@nexus/proto/insight";
 import { DeadMessageService, MessagingService, StateService } from "@nexus/proto/mesh";
-import { JobService } from "@nexus/proto/orchestrator";
+import { JobService, PayloadService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
   AccessService,
@@ -47,6 +47,7 @@ export interface NexusClient extends AsyncDisposable {
   readonly secrets: RpcClient<typeof SecretService>;
   readonly registry: RpcClient<typeof RegistryService>;
   readonly jobs: RpcClient<typeof JobService>;
+  readonly payloads: RpcClient<typeof PayloadService>;
   readonly messaging: RpcClient<typeof MessagingService>;
   readonly deadMessages: RpcClient<typeof DeadMessageService>;
   /** The contract itself; `bucket` is the way for programs. */
@@ -94,6 +95,7 @@ export function createClient(options: ClientOptions): NexusClient {
     secrets: createRpcClient(SecretService, channel, common),
     registry: createRpcClient(RegistryService, channel, common),
     jobs: createRpcClient(JobService, channel, common),
+    payloads: createRpcClient(PayloadService, channel, common),
     messaging: createRpcClient(MessagingService, channel, common),
     deadMessages: createRpcClient(DeadMessageService, channel, common),
     state,

@@ -6,7 +6,7 @@ import {
   MessagingService,
   StateService,
 } from "@nexus/proto/mesh";
-import { JobService } from "@nexus/proto/orchestrator";
+import { JobService, PayloadService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
   AccessService,
@@ -38,6 +38,7 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: AuditLogService, upstream: "vault" },
   { desc: RegistryService, upstream: "registry" },
   { desc: JobService, upstream: "orchestrator" },
+  { desc: PayloadService, upstream: "orchestrator" },
   { desc: AgentSessionService, upstream: "mesh-router" },
   { desc: MessagingService, upstream: "mesh-router" },
   { desc: DeadMessageService, upstream: "mesh-router" },

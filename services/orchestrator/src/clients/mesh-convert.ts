@@ -43,6 +43,7 @@ export function toRefusal(refusal: AssignmentRefusal): Refusal | undefined {
 export function toOutput(payload: Payload | undefined): Payload {
   const contentType = toStorableText(payload?.contentType ?? "").slice(0, CONTENT_TYPE_MAX_CHARS);
   return {
+    ...payload,
     contentType: contentType === "" ? DEFAULT_CONTENT_TYPE : contentType,
     data: payload?.data ?? new Uint8Array(),
   };

@@ -13,6 +13,14 @@ export const GRAPH_FAN_OUT_MAX = 1_000;
 export const MAP_ITEMS_MAX = 1_000;
 /** Largest payload. */
 export const PAYLOAD_MAX_BYTES = 256 * KiB;
+/** Largest body that is stored apart. */
+export const STORED_PAYLOAD_MAX_BYTES = 64 * MiB;
+/** A stored body lies in parts of this size: one row, one round trip, and what an upload or a download holds in memory. */
+export const PAYLOAD_PART_BYTES = 1 * MiB;
+/** Uploads that one replica takes at the same time. */
+export const PAYLOAD_UPLOADS_MAX = 32;
+/** How long an upload may bring nothing. */
+export const UPLOAD_SILENCE_MAX_MS = 30_000;
 /** Most bytes of upstream outputs handed to one task. */
 export const UPSTREAM_MAX_BYTES = 2 * MiB;
 /** Most bytes of results that GetJob returns. */

@@ -22,9 +22,10 @@ export function readItems(
   { source, maxItems }: MapSpec,
   room: number,
 ): Items {
-  const list = output === undefined || !isJson(output) ? undefined : tryParse(output);
+  const isReadable = output !== undefined && output.storedBytes === undefined && isJson(output);
+  const list = isReadable ? tryParse(output) : undefined;
   if (!Array.isArray(list)) {
-    const message = `The output of "${source}" is no JSON list.`;
+    const message = `The output of "${source}" is no JSON list, or too large to be one.`;
     return { ok: false, reason: "MAP_SOURCE_INVALID", message };
   }
   const most = Math.min(maxItems, room);
@@ -39,7 +40,7 @@ export function readItems(
 export const EMPTY_LIST: Payload = { contentType: JSON_TYPE, data: Buffer.from("[]") };
 
 /** Writes outputs as one JSON list, in their order: JSON as it is, text as a string, anything else as an object with its
- * content type and base64. Undefined when the list exceeds a payload. */
+ * content type and base64, and one that is stored apart with its content type, SHA-256 in hex and size. Undefined when the list exceeds a payload. */
 export function joinOutputs(outputs: readonly Payload[]): Payload | undefined {
   const text = `[${outputs.map(toJson).join(",")}]`;
   const data = Buffer.from(text);
@@ -47,11 +48,15 @@ export function joinOutputs(outputs: readonly Payload[]): Payload | undefined {
 }
 
 function toJson(output: Payload): string {
+  const { contentType, data, storedBytes } = output;
+  if (storedBytes !== undefined) {
+    const sha256 = Buffer.from(data).toString("hex");
+    return JSON.stringify({ contentType, sha256, sizeBytes: storedBytes });
+  }
   const text = () => Buffer.from(output.data).toString();
   if (isJson(output) && tryParse(output) !== undefined) return text();
   if (mediaTypeOf(output).startsWith("text/")) return JSON.stringify(text());
-  const base64 = Buffer.from(output.data).toString("base64");
-  return JSON.stringify({ contentType: output.contentType, base64 });
+  return JSON.stringify({ contentType, base64: Buffer.from(data).toString("base64") });
 }
 
 function mediaTypeOf({ contentType }: Payload): string {

@@ -8,7 +8,10 @@ import type { TaskState } from "./task-state.ts";
 /** An opaque body with its media type. */
 export interface Payload {
   readonly contentType: string;
+  /** The body, or the SHA-256 of one that is stored apart. */
   readonly data: Uint8Array;
+  /** Set for a body that is stored apart: its size. */
+  readonly storedBytes?: number;
 }
 
 /** An edge: the task waits for the named one, and receives its output when `inputName` is not empty. */

@@ -5,7 +5,7 @@ import type { SessionRef } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
 import { type Payload, slotCostOf } from "../domain/task.ts";
 import { readItemMaterial } from "../store/map-store.ts";
-import { readMaterial, type TaskMaterial } from "../store/payload-store.ts";
+import { readMaterial, type TaskMaterial } from "../store/material-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 

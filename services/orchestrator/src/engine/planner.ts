@@ -1,10 +1,14 @@
 /** Admits plans: what a planner agent answered becomes tasks only if the whole of it can run. */
+import { NexusError } from "@nexus/shared";
 import { findGraphProblems } from "../domain/graph.ts";
 import { PLAN_TASK_KEY } from "../domain/limits.ts";
+import type { LiveTask } from "../domain/live-task.ts";
 import type { PlanReading, SessionRef } from "../domain/ports.ts";
 import { inShardOf } from "../domain/shards.ts";
+import { usesOf } from "../domain/stored-payload.ts";
 import type { Payload, TaskSpec } from "../domain/task.ts";
 import { planTasks } from "../domain/task-plan.ts";
+import { usePayloads } from "../store/payload-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { AdmittedPlan, WordOutcome } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
@@ -26,12 +30,11 @@ export class Planner {
   }
 
   /** Ends a planning task: its tasks are inserted in the same transaction, or it fails with PLAN_REJECTED for good. */
-  complete(live: LiveLease, by: SessionRef, output: Payload): Promise<WordOutcome> {
+  async complete(live: LiveLease, by: SessionRef, output: Payload): Promise<WordOutcome> {
     const { lease } = live;
-    const { taskId, namespace } = lease.task;
-    const order = { taskId, fence: lease.fence, by };
+    const order = { taskId: lease.task.taskId, fence: lease.fence, by };
     const reading = this.#parts.plans.readPlan(output);
-    const problems = this.#findProblems(namespace, reading);
+    const problems = await this.#findProblems(lease.task, reading);
     if (!reading.ok || problems.length > 0) {
       return this.#settler.end({
         ...order,
@@ -47,13 +50,26 @@ export class Planner {
     return this.#settler.end({ ...order, ending: { kind: "COMPLETED", output }, plan });
   }
 
-  #findProblems(namespace: string, reading: PlanReading): string[] {
+  async #findProblems(job: LiveTask, reading: PlanReading): Promise<string[]> {
     if (!reading.ok) return [...reading.problems];
     const { specs } = reading;
     const graph = findGraphProblems(specs, RESERVED_KEYS).map(
       ({ reason, field, description }) => `${field}: ${reason}: ${description}`,
     );
-    return [...graph, ...this.#findUnservable(namespace, specs)];
+    const problems = [...graph, ...this.#findUnservable(job.namespace, specs)];
+    return problems.length > 0 ? problems : this.#bindInputs(job, specs);
+  }
+
+  /** Inputs that are stored apart are bound to the job, which is open. */
+  async #bindInputs(job: LiveTask, specs: readonly TaskSpec[]): Promise<string[]> {
+    const inputs = specs.map(({ input }) => input);
+    try {
+      await usePayloads(this.#parts.pool, usesOf(job, inputs));
+      return [];
+    } catch (error) {
+      if (!NexusError.is(error, "not_found")) throw error;
+      return [`tasks: an input is not stored: ${error.message}`];
+    }
   }
 
   /** Every capability needs an agent that is connected now, or the plan could only wait. */

@@ -15,6 +15,7 @@ import { inShardOf, toShard } from "../domain/shards.ts";
 import { type NewTask, readyTasks } from "../domain/task-plan.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { insertJobs, type NewJob } from "../store/job-insert.ts";
+import { inheritPayloads } from "../store/payload-store.ts";
 import {
   copyMaterial,
   type HeldLetter,
@@ -117,6 +118,10 @@ export class Redriver {
     }));
     if (made.length > 0) {
       await copyMaterial(client, made);
+      await inheritPayloads(
+        client,
+        made.map(({ jobId }) => jobId),
+      );
       await markRedriven(client, made, order);
     }
     const events = await appendEvents(

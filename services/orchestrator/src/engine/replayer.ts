@@ -27,6 +27,7 @@ import {
 import { insertJobs } from "../store/job-insert.ts";
 import { readJob } from "../store/job-reader.ts";
 import { copyItems } from "../store/map-store.ts";
+import { inheritPayloads } from "../store/payload-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
 import { notOwner } from "../store/writer-session.ts";
 import { jobNotFound } from "./canceller.ts";
@@ -157,6 +158,7 @@ export class Replayer {
     }));
     await copyInputs(client, again);
     await copyItems(client, itemCopies([...keeps, ...again]));
+    await inheritPayloads(client, [jobId]);
   }
 
   #apply({ job, tasks, effects, events }: Made, { traceparent }: ReplayOrder): void {

@@ -4,10 +4,12 @@ import type { JobSubmission } from "../domain/job.ts";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
 import { applyJobDelta, type JobProgress, newJobProgress } from "../domain/job-state.ts";
+import { type PayloadUse, usesOf } from "../domain/stored-payload.ts";
 import type { NewTask } from "../domain/task-plan.ts";
 import type { GrantedLease } from "../store/claim-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { insertJobs } from "../store/job-insert.ts";
+import { usePayloads } from "../store/payload-store.ts";
 import {
   type EarlierRequest,
   enterLeaves,
@@ -70,7 +72,8 @@ export function firstOfEach(drafts: readonly Draft[]): Map<string, Draft> {
 
 /** Inserts what is not known to be a repeat of an earlier request.
  *
- * Cost: 5 to 8 statements in one round trip, whatever the number of submissions; one more when some turn out to be repeats. */
+ * Cost: 5 to 9 statements in one round trip, whatever the number of submissions; one more when some turn out to be repeats.
+ * Errors: not_found/PAYLOAD_NOT_FOUND when an input refers to what is not stored. */
 export async function writeSubmissions(
   client: Queryable,
   drafts: readonly Draft[],
@@ -103,6 +106,10 @@ export async function writeSubmissions(
       client,
       births.map(({ draft }) => draft.submission.leaf),
     ),
+    usePayloads(
+      client,
+      births.flatMap(({ draft }) => usesOfDraft(draft)),
+    ),
   );
   const made = new Map<Draft, MadeJob>();
   const told = byJob(events);
@@ -122,6 +129,14 @@ export async function writeSubmissions(
     return made.get(draft) ?? { kind: "repeat", earlier: earlier.get(key) ?? same };
   });
   return { outcomes, repeated, leases };
+}
+
+function usesOfDraft({ jobId, submission, tasks }: Draft): PayloadUse[] {
+  const { namespace } = submission;
+  return usesOf(
+    { namespace, jobId },
+    tasks.map(({ input }) => input),
+  );
 }
 
 function byJob(events: readonly JobEvent[]): Map<string, JobEvent[]> {

@@ -3,6 +3,8 @@ import { NexusError } from "@nexus/shared";
 import { PAYLOAD_MAX_BYTES } from "../domain/limits.ts";
 import type { AgentSaying, AgentUpdate } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
+import { usesOf } from "../domain/stored-payload.ts";
+import { usePayloads } from "../store/payload-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
@@ -119,12 +121,33 @@ export class UpdateIntake {
       const plan = live?.lease.task.planning === true && saying.kind === "COMPLETED";
       const outcome = plan
         ? await this.#deps.planner.complete(live, session, saying.output)
-        : await this.#deps.settler.end({ ...order, ending: endingOf(saying) });
+        : await this.#deps.settler.end({ ...order, ending: await this.#endingOf(saying, live) });
       if (outcome === "ELSEWHERE") return;
       this.#parts.dispatch.answer(router, session, { taskId, fence, outcome });
     } catch (error) {
       // Not answered, so the agent will say it again.
       this.#drop(error);
+    }
+  }
+
+  /** An output must fit, or be stored: it then is bound to the job, which is open until this very end. */
+  async #endingOf(saying: TerminalSaying, live: LiveLease | undefined): Promise<Ending> {
+    if (saying.kind !== "COMPLETED") return saying;
+    const { data, storedBytes } = saying.output;
+    if (data.byteLength > PAYLOAD_MAX_BYTES) {
+      return rejected(
+        "OUTPUT_TOO_LARGE",
+        `The output has ${data.byteLength} bytes; at most ${PAYLOAD_MAX_BYTES} are kept.`,
+      );
+    }
+    // A lease that is not live is answered by what ended it, whatever the output.
+    if (storedBytes === undefined || live === undefined) return saying;
+    try {
+      await usePayloads(this.#parts.pool, usesOf(live.lease.task, [saying.output]));
+      return saying;
+    } catch (error) {
+      if (!NexusError.is(error, "not_found")) throw error;
+      return rejected("OUTPUT_NOT_STORED", error.message);
     }
   }
 
@@ -145,14 +168,6 @@ function isTerminal(saying: AgentSaying): saying is TerminalSaying {
   return saying.kind === "COMPLETED" || saying.kind === "FAILED" || saying.kind === "RELEASED";
 }
 
-function endingOf(saying: TerminalSaying): Ending {
-  if (saying.kind !== "COMPLETED" || saying.output.data.byteLength <= PAYLOAD_MAX_BYTES) {
-    return saying;
-  }
-  return {
-    kind: "REJECTED",
-    reason: "OUTPUT_TOO_LARGE",
-    message: `The output has ${saying.output.data.byteLength} bytes; at most ${PAYLOAD_MAX_BYTES} are kept.`,
-    word: "COMPLETED",
-  };
+function rejected(reason: "OUTPUT_TOO_LARGE" | "OUTPUT_NOT_STORED", message: string): Ending {
+  return { kind: "REJECTED", reason, message, word: "COMPLETED" };
 }

@@ -1,6 +1,7 @@
 /** Orchestrator contracts to and from domain types. Total both ways; defaults are filled in here. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { Payload as WirePayload } from "@nexus/proto/common";
 import {
   type AttemptSchema,
   type DependencySchema,
@@ -17,12 +18,14 @@ import {
   type TaskSpec as WireTaskSpec,
   TaskState as WireTaskState,
 } from "@nexus/proto/orchestrator";
+import { NexusError } from "@nexus/shared";
 import { DEFAULT_EDGE_POLICY, type EdgePolicy } from "../domain/edge-policy.ts";
 import type { JobView } from "../domain/job.ts";
 import type { JobState } from "../domain/job-state.ts";
 import { MAP_ITEMS_MAX } from "../domain/limits.ts";
 import type { MapSpec } from "../domain/map-spec.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
+import type { PayloadReference } from "../domain/stored-payload.ts";
 import {
   type AttemptView,
   DEFAULT_RETRY,
@@ -95,16 +98,33 @@ export function toTaskStates(states: readonly WireTaskState[]): TaskState[] {
   return states.flatMap((state) => (TASK_STATE_OF.get(state) as TaskState | undefined) ?? []);
 }
 
-/** Reads a payload; an empty media type means bytes. */
-export function toPayload(payload: Payload | undefined): Payload | undefined {
+/** Reads a payload; an empty media type means bytes. Errors: invalid/PAYLOAD_AMBIGUOUS. */
+export function toPayload(payload: WirePayload | undefined): Payload | undefined {
   if (payload === undefined) return undefined;
-  const { contentType, data } = payload;
-  return { contentType: contentType === "" ? DEFAULT_CONTENT_TYPE : contentType, data };
+  const { data, reference } = payload;
+  const contentType = payload.contentType === "" ? DEFAULT_CONTENT_TYPE : payload.contentType;
+  if (reference === undefined) return { contentType, data };
+  if (data.byteLength > 0) throw payloadAmbiguous();
+  return { contentType, data: reference.sha256, storedBytes: Number(reference.sizeBytes) };
+}
+
+function payloadAmbiguous(): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason: "PAYLOAD_AMBIGUOUS",
+    message: "A payload has its body or a reference to it, not both.",
+  });
+}
+
+/** Writes a reference to a body that is stored apart. */
+export function fromReference({ sha256, sizeBytes }: PayloadReference) {
+  return { sha256: sha256 as Uint8Array<ArrayBuffer>, sizeBytes: BigInt(sizeBytes) };
 }
 
 /** Writes a payload. */
-export function fromPayload({ contentType, data }: Payload) {
-  return { contentType, data: data as Uint8Array<ArrayBuffer> };
+export function fromPayload({ contentType, data, storedBytes }: Payload) {
+  if (storedBytes === undefined) return { contentType, data: data as Uint8Array<ArrayBuffer> };
+  return { contentType, reference: fromReference({ sha256: data, sizeBytes: storedBytes }) };
 }
 
 /** Reads a task's spec and fills in defaults. */

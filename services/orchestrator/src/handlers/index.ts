@@ -1,10 +1,12 @@
 /** Every method of the orchestrator, in one screen. */
-import type { JobService, LeaseService } from "@nexus/proto/orchestrator";
+import type { JobService, LeaseService, PayloadService } from "@nexus/proto/orchestrator";
 import type { ServiceImplementation } from "@nexus/rpc";
 import { createCancelJob } from "./cancel-job.ts";
 import { createCheck } from "./check.ts";
-import type { HandlerDeps } from "./deps.ts";
+import type { HandlerDeps, PayloadHandlerDeps } from "./deps.ts";
+import { createDownloadPayload } from "./download-payload.ts";
 import { createExplainTask } from "./explain-task.ts";
+import { createFindPayload } from "./find-payload.ts";
 import { createGetJob } from "./get-job.ts";
 import { createGetTask } from "./get-task.ts";
 import { createListDeadLetters } from "./list-dead-letters.ts";
@@ -17,6 +19,7 @@ import { createResumeJob } from "./resume-job.ts";
 import { createRetryJob } from "./retry-job.ts";
 import { createSearchTasks } from "./search-tasks.ts";
 import { createSubmitJob } from "./submit-job.ts";
+import { createUploadPayload } from "./upload-payload.ts";
 import { createWatchJob } from "./watch-job.ts";
 import { createWatchTask } from "./watch-task.ts";
 
@@ -47,4 +50,15 @@ export function createLeaseHandlers(
   deps: Pick<HandlerDeps, "engine">,
 ): ServiceImplementation<typeof LeaseService> {
   return { check: createCheck(deps) };
+}
+
+/** Builds the route table of PayloadService. */
+export function createPayloadHandlers(
+  deps: PayloadHandlerDeps,
+): ServiceImplementation<typeof PayloadService> {
+  return {
+    findPayload: createFindPayload(deps),
+    uploadPayload: createUploadPayload(deps),
+    downloadPayload: createDownloadPayload(deps),
+  };
 }

@@ -2,6 +2,7 @@
 import { create, fromBinary, fromJsonString, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { type Plan, PlanRequestSchema, PlanSchema } from "@nexus/proto/orchestrator";
+import { NexusError } from "@nexus/shared";
 import { PLAN_CAPABILITIES_MAX_BYTES } from "../domain/limits.ts";
 import type { PlanCodec, PlanReading } from "../domain/ports.ts";
 import { findNul } from "../domain/storable.ts";
@@ -30,13 +31,23 @@ export function createPlanCodec(): PlanCodec {
 }
 
 function toReading(plan: Plan): PlanReading {
+  try {
+    return toStorableReading(plan);
+  } catch (error) {
+    if (!NexusError.is(error, "invalid")) throw error;
+    return { ok: false, problems: [error.message] };
+  }
+}
+
+function toStorableReading(plan: Plan): PlanReading {
   const specs = plan.tasks.map(toTaskSpec);
   const nul = findNul({ tasks: specs, summary: plan.summary });
   if (nul !== undefined) return { ok: false, problems: [`${nul}: holds a NUL character`] };
   return { ok: true, specs, summary: plan.summary };
 }
 
-function tryParse({ contentType, data }: Payload): Plan | string {
+function tryParse({ contentType, data, storedBytes }: Payload): Plan | string {
+  if (storedBytes !== undefined) return "A plan is sent in the output itself, not by reference.";
   const mediaType = contentType.split(";")[0]?.trim().toLowerCase();
   try {
     if (mediaType === "application/protobuf") return fromBinary(PlanSchema, data);

@@ -84,6 +84,11 @@ function toPlanningTask(request: SubmitJobRequest): TaskSpec {
       { field: "objective", description: "must not be empty when there are no tasks" },
     ]);
   }
+  if (request.input?.reference !== undefined) {
+    throw invalid("PLAN_INPUT_TOO_LARGE", "A planner's input travels with the question.", [
+      { field: "input.reference", description: "must not be set: give the planner less, or tasks" },
+    ]);
+  }
   const question = storePlanQuestion(request.objective, toPayload(request.input));
   if (writePlanRequest(question, []).data.byteLength > PLAN_REQUEST_MAX_BYTES) {
     throw invalid(

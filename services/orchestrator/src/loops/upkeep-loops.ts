@@ -13,6 +13,8 @@ const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 const ROUTER_LOOKUP_INTERVAL_MS = 5_000;
 const REQUEST_BATCH_ROWS = 5_000;
+/** Each may have 64 parts of 1 MiB. */
+const PAYLOAD_BATCH_ROWS = 16;
 
 /** Repeats a bounded step while it finds full batches, so that a backlog is worked off at once. */
 async function drain(step: () => Promise<number>, batchMax: number, signal: AbortSignal) {
@@ -83,6 +85,21 @@ export function forgetRequests(remove: (limit: number) => Promise<number>): Loop
     name: "forget-requests",
     intervalMs: MINUTE_MS,
     step: (signal) => drain(() => remove(REQUEST_BATCH_ROWS), REQUEST_BATCH_ROWS, signal),
+  };
+}
+
+/** Removes stored bodies whose time is over, and what broken uploads left behind. */
+export function removePayloads(remove: {
+  unused(limit: number): Promise<number>;
+  broken(limit: number): Promise<number>;
+}): LoopSpec {
+  return {
+    name: "remove-payloads",
+    intervalMs: MINUTE_MS,
+    step: async (signal) => {
+      await drain(() => remove.broken(PAYLOAD_BATCH_ROWS), PAYLOAD_BATCH_ROWS, signal);
+      await drain(() => remove.unused(PAYLOAD_BATCH_ROWS), PAYLOAD_BATCH_ROWS, signal);
+    },
   };
 }
 

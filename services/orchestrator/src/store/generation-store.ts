@@ -120,7 +120,7 @@ export async function keepTasks(
 const COPY_INPUTS = {
   name: "generation-copy-inputs",
   text: `
-    UPDATE tasks t SET input_type = p.input_type, input = p.input
+    UPDATE tasks t SET input_type = p.input_type, input = p.input, input_stored_bytes = p.input_stored_bytes
       FROM unnest($1::uuid[], $2::uuid[]) AS i(prior_id, task_id) JOIN tasks p ON p.task_id = i.prior_id
      WHERE t.task_id = i.task_id`,
 };

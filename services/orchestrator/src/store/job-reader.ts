@@ -5,6 +5,7 @@ import { isTerminalJobState, type JobState } from "../domain/job-state.ts";
 import { RESULTS_MAX_BYTES } from "../domain/limits.ts";
 import type { Payload } from "../domain/task.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
+import { type PayloadRow, toPayload } from "./payload-row.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
 
 /** Select list for JobRow. */
@@ -92,18 +93,16 @@ const RESULTS = {
         JOIN task_outputs o ON o.task_id = coalesce(r.source_id, t.task_id)
        WHERE t.job_id = $1 AND t.sink AND NOT t.planning
     )
-    SELECT s.task_key, o.content_type, o.data
+    SELECT s.task_key, o.content_type, o.data, o.stored_bytes
       FROM sinks s JOIN task_outputs o USING (task_id)
      WHERE s.bytes <= $2`,
 };
 
 /** Reads the outputs of tasks that no other task depends on, by key; none when they exceed RESULTS_MAX_BYTES. */
 export async function readResults(client: Queryable, jobId: string): Promise<Map<string, Payload>> {
-  const { rows } = await client.query<{ task_key: string; content_type: string; data: Buffer }>(
-    RESULTS,
-    [jobUuid(jobId), RESULTS_MAX_BYTES],
-  );
-  return new Map(
-    rows.map((row) => [row.task_key, { contentType: row.content_type, data: row.data }]),
-  );
+  const { rows } = await client.query<PayloadRow & { readonly task_key: string }>(RESULTS, [
+    jobUuid(jobId),
+    RESULTS_MAX_BYTES,
+  ]);
+  return new Map(rows.map((row) => [row.task_key, toPayload(row)]));
 }

@@ -5,7 +5,8 @@ import type { LiveTask } from "../domain/live-task.ts";
 import type { Failure, Payload, StoredTaskSpec } from "../domain/task.ts";
 import { statesThatAllow } from "../domain/task-state.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
-import { readMaterial, type TaskMaterial } from "./payload-store.ts";
+import { readMaterial, type TaskMaterial } from "./material-store.ts";
+import { type PayloadRow, toPayload } from "./payload-row.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
 import { toBuffer } from "./task-insert.ts";
 
@@ -69,7 +70,7 @@ export async function findDueMaps(
 const SOURCE = {
   name: "map-source",
   text: `
-    SELECT o.content_type, o.data
+    SELECT o.content_type, o.data, o.stored_bytes
       FROM edges e JOIN task_outputs o ON o.task_id = e.parent_id
      WHERE e.child_id = $1 AND e.ordinal = $2`,
 };
@@ -80,18 +81,14 @@ export async function readDependencyOutput(
   taskId: string,
   position: number,
 ): Promise<Payload | undefined> {
-  const { rows } = await client.query<{ content_type: string; data: Buffer }>(SOURCE, [
-    taskUuid(taskId),
-    position,
-  ]);
-  const row = rows[0];
-  return row === undefined ? undefined : { contentType: row.content_type, data: row.data };
+  const { rows } = await client.query<PayloadRow>(SOURCE, [taskUuid(taskId), position]);
+  return rows[0] === undefined ? undefined : toPayload(rows[0]);
 }
 
 const OUTPUTS = {
   name: "map-outputs",
   text: `
-    SELECT o.content_type, o.data
+    SELECT o.content_type, o.data, o.stored_bytes
       FROM map_items i
       LEFT JOIN output_refs r USING (task_id)
       JOIN task_outputs o ON o.task_id = coalesce(r.source_id, i.task_id)
@@ -117,10 +114,8 @@ export async function readItemOutputs(
 ): Promise<Payload[] | undefined> {
   const size = await client.query<{ bytes: number }>(OUTPUT_BYTES, [taskUuid(taskId)]);
   if ((size.rows[0]?.bytes ?? 0) > maxBytes) return undefined;
-  const { rows } = await client.query<{ content_type: string; data: Buffer }>(OUTPUTS, [
-    taskUuid(taskId),
-  ]);
-  return rows.map((row) => ({ contentType: row.content_type, data: row.data }));
+  const { rows } = await client.query<PayloadRow>(OUTPUTS, [taskUuid(taskId)]);
+  return rows.map(toPayload);
 }
 
 const EXPAND = {
@@ -214,7 +209,7 @@ export async function readItemMaterial(
   return new Map(
     rows.map((row) => {
       const { input, upstream, tooLarge } = shared.get(toTaskId(row.parent_id)) as TaskMaterial;
-      const item = { contentType: "application/json", data: row.data };
+      const item: Payload = { contentType: "application/json", data: row.data };
       const own = new Map([...upstream, [row.item_name, item] as const]);
       return [toTaskId(row.task_id), { input, upstream: own, tooLarge }];
     }),

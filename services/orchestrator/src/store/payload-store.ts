@@ -1,86 +1,238 @@
-/** Reads the payloads that assignments carry: inputs, and outputs of upstream tasks. */
-import { type Queryable, uuidArray } from "@nexus/postgres";
-import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
-import type { Payload } from "../domain/task.ts";
-import { taskUuid, toTaskId } from "./row-ids.ts";
+/** Bodies that are stored apart: their parts, who refers to them, and when they go. */
+import { randomUUID } from "node:crypto";
+import {
+  byteaArray,
+  int8Array,
+  type Pool,
+  type Queryable,
+  textArray,
+  uuidArray,
+  withTransaction,
+} from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
+import {
+  type PayloadReference,
+  type PayloadStore,
+  type PayloadUpload,
+  type PayloadUse,
+  payloadNotFound,
+} from "../domain/stored-payload.ts";
+import { jobUuid } from "./row-ids.ts";
 
-const INPUTS = {
-  name: "payloads-inputs",
-  text: "SELECT task_id, content_type, data FROM task_inputs WHERE task_id = ANY($1::uuid[])",
+/** A body that is looked for or referred to is kept for the retention from then on; written once an hour, not once a use. */
+const TOUCH = "SET touched_at = now() WHERE p.touched_at < now() - interval '1 hour'";
+/** An upload takes no longer, or is taken for broken. */
+const UPLOAD_AGE_MAX = "1 hour";
+
+const FIND = {
+  name: "payload-find",
+  text: `
+    WITH found AS (
+      SELECT namespace, sha256, size_bytes FROM payloads WHERE namespace = $1 AND sha256 = $2 FOR KEY SHARE
+    ), touched AS (
+      UPDATE payloads p ${TOUCH} AND (p.namespace, p.sha256) IN (SELECT namespace, sha256 FROM found)
+    )
+    SELECT size_bytes FROM found`,
 };
 
-/** Sizes first: outputs that together exceed the limit are never read. */
-const UPSTREAM = {
-  name: "payloads-upstream",
+const READ_PART = {
+  name: "payload-read-part",
+  text: `
+    SELECT p.upload_id, part.data
+      FROM payloads p LEFT JOIN payload_parts part ON part.upload_id = p.upload_id AND part.position = $3
+     WHERE p.namespace = $1 AND p.sha256 = $2`,
+};
+
+/** Creates the store. */
+export function createPayloadStore(pool: Pool): PayloadStore {
+  return {
+    find: async (namespace, sha256) => {
+      const { rows } = await pool.query<{ size_bytes: string }>(FIND, [namespace, toBytea(sha256)]);
+      return rows[0] === undefined ? undefined : { sha256, sizeBytes: Number(rows[0].size_bytes) };
+    },
+    usedBytes: async (namespace) => {
+      const { rows } = await pool.query<{ used: string }>(
+        "SELECT coalesce(sum(size_bytes), 0) AS used FROM payloads WHERE namespace = $1",
+        [namespace],
+      );
+      return Number(rows[0]?.used ?? 0);
+    },
+    beginUpload: async () => {
+      const uploadId = randomUUID();
+      await pool.query("INSERT INTO payload_uploads (upload_id) VALUES ($1)", [uploadId]);
+      return uploadOf(pool, uploadId);
+    },
+    readPart: async (namespace, sha256, position) => {
+      const values = [namespace, toBytea(sha256), position];
+      const { rows } = await pool.query<{ data: Buffer | null }>(READ_PART, values);
+      if (rows[0] === undefined) throw payloadNotFound();
+      return rows[0].data ?? undefined;
+    },
+  };
+}
+
+function uploadOf(pool: Pool, uploadId: string): PayloadUpload {
+  let position = 0;
+  return {
+    append: async (part) => {
+      await pool.query(
+        "INSERT INTO payload_parts (upload_id, position, data) VALUES ($1, $2, $3)",
+        [uploadId, position, part],
+      );
+      position += 1;
+    },
+    commit: (namespace, reference) =>
+      withTransaction(pool, (tx) => commitUpload(tx, uploadId, namespace, reference)),
+    abandon: async () => {
+      await pool.query(
+        `WITH ended AS (DELETE FROM payload_uploads WHERE upload_id = $1)
+         DELETE FROM payload_parts WHERE upload_id = $1`,
+        [uploadId],
+      );
+    },
+  };
+}
+
+/** Where the same body was stored meanwhile, that one stays and these parts go. */
+async function commitUpload(
+  tx: Queryable,
+  uploadId: string,
+  namespace: string,
+  { sha256, sizeBytes }: PayloadReference,
+): Promise<void> {
+  const ended = await tx.query(
+    "DELETE FROM payload_uploads WHERE upload_id = $1 RETURNING upload_id",
+    [uploadId],
+  );
+  if (ended.rows.length === 0) throw uploadExpired();
+  const { rows } = await tx.query<{ upload_id: string }>(
+    `INSERT INTO payloads (namespace, sha256, size_bytes, upload_id) VALUES ($1, $2, $3, $4)
+     ON CONFLICT ON CONSTRAINT payloads_key DO UPDATE SET touched_at = now()
+     RETURNING upload_id`,
+    [namespace, toBytea(sha256), sizeBytes, uploadId],
+  );
+  if (rows[0]?.upload_id === uploadId) return;
+  await tx.query("DELETE FROM payload_parts WHERE upload_id = $1", [uploadId]);
+}
+
+function uploadExpired(): NexusError {
+  return new NexusError({
+    kind: "conflict",
+    reason: "UPLOAD_EXPIRED",
+    message: `An upload ends within ${UPLOAD_AGE_MAX}; begin it anew.`,
+  });
+}
+
+/** Holding the row keeps it from being removed before the commit; many may hold it at once. */
+const USE = {
+  name: "payload-use",
   text: `
     WITH wanted AS (
-      SELECT e.child_id, e.input_name, e.parent_id,
-             sum(octet_length(o.data)) OVER (PARTITION BY e.child_id) AS total
-        FROM edges e JOIN task_outputs o ON o.task_id = e.parent_id
-       WHERE e.child_id = ANY($1::uuid[]) AND e.input_name <> ''
+      SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::uuid[]) AS w(namespace, sha256, size_bytes, job_id)
+    ), held AS MATERIALIZED (
+      SELECT p.namespace, p.sha256, w.job_id
+        FROM wanted w JOIN payloads p USING (namespace, sha256, size_bytes)
+       ORDER BY p.namespace, p.sha256
+         FOR KEY SHARE OF p
+    ), touched AS (
+      UPDATE payloads p ${TOUCH} AND (p.namespace, p.sha256) IN (SELECT namespace, sha256 FROM held)
+    ), used AS (
+      INSERT INTO payload_refs (namespace, sha256, job_id) SELECT namespace, sha256, job_id FROM held
+      ON CONFLICT ON CONSTRAINT payload_refs_key DO NOTHING
     )
-    SELECT w.child_id, w.input_name, w.total > $2 AS too_large,
-           CASE WHEN w.total <= $2 THEN o.content_type END AS content_type,
-           CASE WHEN w.total <= $2 THEN o.data END AS data
-      FROM wanted w JOIN task_outputs o ON o.task_id = w.parent_id`,
+    SELECT count(*)::int AS held FROM held`,
 };
 
-/** What one task receives. */
-export interface TaskMaterial {
-  readonly input: Payload | undefined;
-  readonly upstream: ReadonlyMap<string, Payload>;
-  /** The upstream outputs exceed UPSTREAM_MAX_BYTES and were not read. */
-  readonly tooLarge: boolean;
-}
-
-interface Draft {
-  input: Payload | undefined;
-  upstream: Map<string, Payload>;
-  tooLarge: boolean;
-}
-
-/** Reads the material of tasks; every id is present in the answer.
+/** Binds bodies to jobs that refer to them (each pair once): they stay for as long as the jobs are open.
  *
- * Cost: 1 statement, 2 when some have upstream tasks, none for no tasks. */
-export async function readMaterial(
-  client: Queryable,
-  taskIds: readonly string[],
-  withUpstream: readonly string[],
-): Promise<Map<string, TaskMaterial>> {
-  const byTask = new Map<string, Draft>(
-    taskIds.map((id) => [id, { input: undefined, upstream: new Map(), tooLarge: false }]),
-  );
-  if (taskIds.length === 0) return byTask;
-  const { rows } = await client.query<{ task_id: string; content_type: string; data: Buffer }>(
-    INPUTS,
-    [uuidArray(taskIds.map(taskUuid))],
-  );
-  for (const row of rows) {
-    const draft = byTask.get(toTaskId(row.task_id));
-    if (draft !== undefined) draft.input = { contentType: row.content_type, data: row.data };
-  }
-  if (withUpstream.length > 0) await addUpstream(client, withUpstream, byTask);
-  return byTask;
+ * Cost: 1 statement, none when there are no uses. Errors: not_found/PAYLOAD_NOT_FOUND when one is not stored. */
+export async function usePayloads(client: Queryable, uses: readonly PayloadUse[]): Promise<void> {
+  if (uses.length === 0) return;
+  const { rows } = await client.query<{ held: number }>(USE, [
+    textArray(uses.map(({ namespace }) => namespace)),
+    byteaArray(uses.map(({ sha256 }) => sha256)),
+    int8Array(uses.map(({ sizeBytes }) => sizeBytes)),
+    uuidArray(uses.map(({ jobId }) => jobUuid(jobId))),
+  ]);
+  if (rows[0]?.held !== uses.length) throw payloadNotFound();
 }
 
-async function addUpstream(
-  client: Queryable,
-  taskIds: readonly string[],
-  byTask: ReadonlyMap<string, Draft>,
-): Promise<void> {
-  const { rows } = await client.query<{
-    child_id: string;
-    input_name: string;
-    too_large: boolean;
-    content_type: string | null;
-    data: Buffer | null;
-  }>(UPSTREAM, [taskIds.map(taskUuid), UPSTREAM_MAX_BYTES]);
-  for (const row of rows) {
-    const draft = byTask.get(toTaskId(row.child_id));
-    if (draft === undefined) continue;
-    if (row.data === null) draft.tooLarge = true;
-    else {
-      draft.upstream.set(row.input_name, { contentType: row.content_type ?? "", data: row.data });
-    }
-  }
+/** What jobs made of others refer to: inputs of its tasks, outputs that it keeps, and outputs of other jobs that its tasks receive. */
+const INHERIT = {
+  name: "payload-inherit",
+  text: `
+    WITH wanted AS (
+      SELECT t.job_id, t.namespace, t.input AS sha256
+        FROM tasks t WHERE t.job_id = ANY($1::uuid[]) AND t.input_stored_bytes IS NOT NULL
+       UNION
+      SELECT t.job_id, t.namespace, o.output
+        FROM tasks t JOIN output_refs r USING (task_id) JOIN task_states o ON o.task_id = r.source_id
+       WHERE t.job_id = ANY($1::uuid[]) AND o.output_stored_bytes IS NOT NULL
+       UNION
+      SELECT t.job_id, t.namespace, o.output
+        FROM tasks t JOIN edges e ON e.child_id = t.task_id JOIN task_states o ON o.task_id = e.parent_id
+       WHERE t.job_id = ANY($1::uuid[]) AND o.output_stored_bytes IS NOT NULL
+    ), held AS MATERIALIZED (
+      SELECT p.namespace, p.sha256, w.job_id FROM wanted w JOIN payloads p USING (namespace, sha256)
+       ORDER BY p.namespace, p.sha256
+         FOR KEY SHARE OF p
+    ), touched AS (
+      UPDATE payloads p ${TOUCH} AND (p.namespace, p.sha256) IN (SELECT namespace, sha256 FROM held)
+    )
+    INSERT INTO payload_refs (namespace, sha256, job_id) SELECT namespace, sha256, job_id FROM held
+    ON CONFLICT ON CONSTRAINT payload_refs_key DO NOTHING`,
+};
+
+/** Binds to inserted jobs what they take over from earlier ones and is still stored; what is gone, their agents will miss. */
+export async function inheritPayloads(client: Queryable, jobIds: readonly string[]): Promise<void> {
+  await client.query(INHERIT, [uuidArray(jobIds.map(jobUuid))]);
+}
+
+const REMOVE_UNUSED = `
+  WITH old AS (
+    SELECT p.namespace, p.sha256 FROM payloads p
+     WHERE p.touched_at < now() - $1 * interval '1 millisecond'
+       AND NOT EXISTS (SELECT FROM payload_refs r JOIN jobs j USING (job_id)
+                        WHERE r.namespace = p.namespace AND r.sha256 = p.sha256 AND j.ended_at IS NULL)
+     ORDER BY p.touched_at LIMIT $2
+       FOR UPDATE OF p SKIP LOCKED
+  ), removed AS (
+    DELETE FROM payloads p USING old WHERE p.namespace = old.namespace AND p.sha256 = old.sha256
+    RETURNING p.upload_id
+  ), parts AS (
+    DELETE FROM payload_parts WHERE upload_id IN (SELECT upload_id FROM removed)
+  ), refs AS (
+    DELETE FROM payload_refs r USING old WHERE r.namespace = old.namespace AND r.sha256 = old.sha256
+  )
+  SELECT count(*)::int AS removed FROM removed`;
+
+/** Removes bodies that nobody has touched for `retentionMs` and no open job refers to, at most `limit`; returns how many. */
+export async function removeUnusedPayloads(
+  pool: Queryable,
+  retentionMs: number,
+  limit: number,
+): Promise<number> {
+  const { rows } = await pool.query<{ removed: number }>(REMOVE_UNUSED, [retentionMs, limit]);
+  return rows[0]?.removed ?? 0;
+}
+
+const REMOVE_BROKEN = `
+  WITH broken AS (
+    DELETE FROM payload_uploads WHERE upload_id IN (
+      SELECT upload_id FROM payload_uploads WHERE started_at < now() - interval '${UPLOAD_AGE_MAX}'
+       ORDER BY started_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+    RETURNING upload_id
+  ), parts AS (
+    DELETE FROM payload_parts WHERE upload_id IN (SELECT upload_id FROM broken)
+  )
+  SELECT count(*)::int AS removed FROM broken`;
+
+/** Removes what broken uploads left behind, of at most `limit`; returns of how many. */
+export async function removeBrokenUploads(pool: Queryable, limit: number): Promise<number> {
+  const { rows } = await pool.query<{ removed: number }>(REMOVE_BROKEN, [limit]);
+  return rows[0]?.removed ?? 0;
+}
+
+function toBytea(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

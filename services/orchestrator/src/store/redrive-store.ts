@@ -111,7 +111,7 @@ export interface RedrivenTask {
 const COPY_INPUTS = {
   name: "redrive-copy-inputs",
   text: `
-    UPDATE tasks t SET input_type = l.input_type, input = l.input
+    UPDATE tasks t SET input_type = l.input_type, input = l.input, input_stored_bytes = l.input_stored_bytes
       FROM unnest($1::uuid[], $2::uuid[]) AS n(letter_id, task_id) JOIN tasks l ON l.task_id = n.letter_id
      WHERE t.task_id = n.task_id`,
 };

@@ -19,14 +19,14 @@ const SETTLE = {
   text: `
     WITH input AS (
       SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
-                           $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[])
+                           $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bigint[])
         AS i(task_id, fence, to_state, outcome, word, charged, reason, message, started_ago_ms, delay_ms, wait_ms,
-             content_type, output)
+             content_type, output, stored_bytes)
     ), ended AS (
       DELETE FROM leases l USING input i WHERE l.task_id = i.task_id AND l.fence = i.fence
       RETURNING l.task_id, l.shard, l.job_id, l.fence, l.namespace, l.agent_id, l.agent_epoch, l.attempt,
                 l.leased_at, l.decision, i.to_state, i.outcome, i.word, i.charged AS costs, i.reason, i.message,
-                i.started_ago_ms, i.delay_ms, i.wait_ms, i.content_type, i.output
+                i.started_ago_ms, i.delay_ms, i.wait_ms, i.content_type, i.output, i.stored_bytes
     ), moved AS (
       UPDATE task_states s
          SET state = e.to_state, charged = s.charged + e.costs::int, fence = 0,
@@ -35,9 +35,9 @@ const SETTLE = {
                              ELSE s.ready_at END,
              ended_at = CASE WHEN e.to_state <> 'READY' THEN now() END,
              failure_reason = e.reason, failure_message = e.message, failure_task_key = NULL,
-             output_type = e.content_type, output = e.output
+             output_type = e.content_type, output = e.output, output_stored_bytes = e.stored_bytes
         FROM ended e
-       WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($14::task_state[])
+       WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($15::task_state[])
       RETURNING s.task_id, s.started_at, s.ready_at, e.shard, e.fence, e.agent_id, e.agent_epoch, e.attempt, e.leased_at,
                 e.decision, e.to_state, e.outcome, e.word, e.costs, e.reason, e.message, e.wait_ms
     ), history AS (
@@ -119,6 +119,7 @@ export async function settleLeases(
     int8Array(ends.map((end) => end.scheduleToStartMs)),
     textArray(outputs.map((output) => output?.contentType ?? null)),
     byteaArray(outputs.map((output) => output?.data ?? null)),
+    int8Array(outputs.map((output) => output?.storedBytes ?? null)),
     ENDING_STATES,
   ]);
   const settled = new Map<string, SettledLease>();

@@ -20,15 +20,15 @@ import { jobUuid, taskUuid, toTaskId } from "./row-ids.ts";
 
 /** What `columnsOf` gives. */
 const COLUMNS = `$1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::int[], $6::text[], $7::text[], $8::smallint[],
-                           $9::bool[], $10::bool[], $11::bool[], $12::json[], $13::text[], $14::bytea[]`;
+                           $9::bool[], $10::bool[], $11::bool[], $12::json[], $13::text[], $14::bytea[], $15::bigint[]`;
 const COLUMN_NAMES = `task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning, sink,
-             has_upstream, spec, input_type, input`;
+             has_upstream, spec, input_type, input, input_stored_bytes`;
 
 const INSERT_TASKS = {
   name: "tasks-insert",
   text: `
     WITH input AS (
-      SELECT * FROM unnest(${COLUMNS}, $15::int[], $16::bigint[])
+      SELECT * FROM unnest(${COLUMNS}, $16::int[], $17::bigint[])
         AS i(${COLUMN_NAMES}, pending, wait_ms)
     ), specs AS (
       INSERT INTO tasks (${COLUMN_NAMES}) SELECT ${COLUMN_NAMES} FROM input
@@ -48,7 +48,7 @@ const INSERT_LEASED = {
   text: `
     WITH input AS (
       SELECT *, nextval('fence_seq') AS fence
-        FROM unnest(${COLUMNS}, $15::text[], $16::bigint[], $17::text[], $18::json[], $19::bigint[])
+        FROM unnest(${COLUMNS}, $16::text[], $17::bigint[], $18::text[], $19::json[], $20::bigint[])
           AS i(${COLUMN_NAMES}, agent_id, agent_epoch, capability_version, decision, start_to_close_ms)
     ), specs AS (
       INSERT INTO tasks (${COLUMN_NAMES}) SELECT ${COLUMN_NAMES} FROM input
@@ -108,6 +108,7 @@ function columnsOf(tasks: readonly NewTask[]): unknown[] {
     jsonArray(tasks.map((task) => JSON.stringify(task.spec))),
     textArray(tasks.map((task) => task.input?.contentType ?? null)),
     byteaArray(tasks.map((task) => task.input?.data ?? null)),
+    int8Array(tasks.map((task) => task.input?.storedBytes ?? null)),
   ];
 }
 

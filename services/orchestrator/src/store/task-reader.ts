@@ -2,9 +2,16 @@
 import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
 import type { TaskFilter, TaskPage } from "../domain/reader.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
-import type { AttemptOutcome, AttemptView, StoredTaskSpec, TaskView } from "../domain/task.ts";
+import type {
+  AttemptOutcome,
+  AttemptView,
+  Payload,
+  StoredTaskSpec,
+  TaskView,
+} from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
+import { toPayload } from "./payload-row.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
 
 /** Select list for TaskRow, over TASK_TABLES. */
@@ -39,8 +46,10 @@ export interface TaskRow extends FailureColumns {
 interface PayloadColumns {
   readonly input_type: string | null;
   readonly input_data: Buffer | null;
+  readonly input_stored_bytes: string | null;
   readonly output_type: string | null;
   readonly output_data: Buffer | null;
+  readonly output_stored_bytes: string | null;
 }
 
 /** Makes the view of a row, with payloads when they were read. */
@@ -49,8 +58,8 @@ export function toTaskView(row: TaskRow, payloads?: PayloadColumns): TaskView {
     taskId: toTaskId(row.task_id),
     jobId: toJobId(row.job_id),
     spec: row.spec,
-    input: toPayload(payloads?.input_type, payloads?.input_data),
-    output: toPayload(payloads?.output_type, payloads?.output_data),
+    input: inputOf(payloads),
+    output: outputOf(payloads),
     state: row.state,
     attempts: row.attempts,
     charged: row.charged,
@@ -66,15 +75,31 @@ export function toTaskView(row: TaskRow, payloads?: PayloadColumns): TaskView {
   };
 }
 
-function toPayload(contentType: string | null | undefined, data: Buffer | null | undefined) {
-  return data == null ? undefined : { contentType: contentType ?? "", data };
+function inputOf(row: PayloadColumns | undefined): Payload | undefined {
+  if (row === undefined || row.input_data === null) return undefined;
+  const { input_type, input_data, input_stored_bytes } = row;
+  return toPayload({
+    content_type: input_type,
+    data: input_data,
+    stored_bytes: input_stored_bytes,
+  });
+}
+
+function outputOf(row: PayloadColumns | undefined): Payload | undefined {
+  if (row === undefined || row.output_data === null) return undefined;
+  const { output_type, output_data, output_stored_bytes } = row;
+  return toPayload({
+    content_type: output_type,
+    data: output_data,
+    stored_bytes: output_stored_bytes,
+  });
 }
 
 const GET = {
   name: "task-get",
   text: `
-    SELECT ${TASK_COLUMNS}, i.content_type AS input_type, i.data AS input_data, o.content_type AS output_type,
-           o.data AS output_data
+    SELECT ${TASK_COLUMNS}, i.content_type AS input_type, i.data AS input_data, i.stored_bytes AS input_stored_bytes,
+           o.content_type AS output_type, o.data AS output_data, o.stored_bytes AS output_stored_bytes
       FROM ${TASK_TABLES}
       LEFT JOIN map_items m ON m.task_id = coalesce(r.source_id, t.task_id)
       LEFT JOIN task_inputs i ON i.task_id = coalesce(m.parent_id, r.source_id, t.task_id)

@@ -12,6 +12,7 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
     "orchestrator:job:read",
     "orchestrator:job:cancel",
     "orchestrator:job:control",
+    "orchestrator:payload:*",
     "registry:agent:read",
     "insight:performance:read",
     "mesh:message:send",
@@ -27,6 +28,7 @@ export const DEFAULT_SCOPES: Readonly<Record<"user" | "agent", readonly string[]
     "mesh:message:send",
     "mesh:state:read",
     "mesh:state:write",
+    "orchestrator:payload:*",
   ],
 };
 

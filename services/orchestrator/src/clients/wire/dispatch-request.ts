@@ -145,14 +145,29 @@ function writeRef(
   writer.uint64(3, epoch);
 }
 
-function payloadSize({ contentType, data }: Payload): number {
-  return textSize(contentType) + fieldSizeIfAny(data.length);
+function payloadSize({ contentType, data, storedBytes }: Payload): number {
+  const body =
+    storedBytes === undefined
+      ? fieldSizeIfAny(data.length)
+      : fieldSize(referenceSize(data, storedBytes));
+  return textSize(contentType) + body;
+}
+
+function referenceSize(sha256: Uint8Array, storedBytes: number): number {
+  return fieldSize(sha256.length) + uintSize(storedBytes);
 }
 
 function writePayload(writer: WireWriter, field: number, payload: Payload): void {
   writer.open(field, payloadSize(payload));
-  writer.text(1, payload.contentType);
-  writer.bytesIfAny(2, payload.data);
+  const { contentType, data, storedBytes } = payload;
+  writer.text(1, contentType);
+  if (storedBytes === undefined) {
+    writer.bytesIfAny(2, data);
+    return;
+  }
+  writer.open(3, referenceSize(data, storedBytes));
+  writer.bytes(1, data);
+  writer.uint(2, storedBytes);
 }
 
 function upstreamSize(name: string, payload: Payload): number {

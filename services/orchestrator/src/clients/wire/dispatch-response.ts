@@ -159,12 +159,26 @@ function readCompleted(reader: WireReader): AgentSaying {
 function readPayload(reader: WireReader): Payload {
   let contentType = "";
   let data: Uint8Array = NO_BYTES;
+  let reference: Pick<Payload, "data" | "storedBytes"> | undefined;
   within(reader, () => {
     if (reader.field === 1) contentType = text(reader);
     else if (reader.field === 2) data = bytes(reader);
+    else if (reader.field === 3) reference = readReference(reader);
     else reader.skip();
   });
-  return { contentType, data };
+  return { contentType, data, ...reference };
+}
+
+/** What is no SHA-256 is found in no store, and its task is told so. */
+function readReference(reader: WireReader): Pick<Payload, "data" | "storedBytes"> {
+  let data: Uint8Array = NO_BYTES;
+  let storedBytes = 0;
+  within(reader, () => {
+    if (reader.field === 1) data = bytes(reader);
+    else if (reader.field === 2) storedBytes = Number(int64(reader));
+    else reader.skip();
+  });
+  return { data, storedBytes };
 }
 
 function readFailed(reader: WireReader): AgentSaying {
