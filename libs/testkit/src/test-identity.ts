@@ -35,6 +35,8 @@ export interface TestIdentity {
   readonly verifier: TokenVerifier;
   /** The public half of its key, as vault publishes its own. */
   readonly jwks: JSONWebKeySet;
+  /** Its key as a text: createTestIdentity makes the same issuer of it in another process. */
+  readonly key: string;
   token(init: TestTokenInit): Promise<string>;
   /** A source that always gives a token of this principal. */
   tokens(init: TestTokenInit): TokenSource;
@@ -42,10 +44,10 @@ export interface TestIdentity {
   revoke(tokenOrId: string): void;
 }
 
-/** Creates an issuer with a key of its own: its tokens are forgeries to every other one. */
-export function createTestIdentity(): TestIdentity {
-  const kid = randomUUID();
-  const { publicJwk, privateJwk } = makeKey(kid);
+/** Creates an issuer with a key of its own: its tokens are forgeries to every other one. With the key of another one it is that one,
+ * but for what that one revoked. */
+export function createTestIdentity(key: string = makeKey(randomUUID())): TestIdentity {
+  const { kid, publicJwk, privateJwk } = JSON.parse(key) as IssuerKey;
   const jwks: JSONWebKeySet = { keys: [publicJwk] };
   const publicKeys = importJwks(JSON.stringify(jwks));
   const privateKey = importSigningJwk(privateJwk);
@@ -63,6 +65,7 @@ export function createTestIdentity(): TestIdentity {
   return {
     verifier,
     jwks,
+    key,
     token,
     tokens: (init) => ({ token: () => token(init) }),
     revoke: (tokenOrId) => {
@@ -93,12 +96,20 @@ function principalOf(init: TestTokenInit): Principal {
   };
 }
 
+interface IssuerKey {
+  readonly kid: string;
+  readonly publicJwk: JWK;
+  readonly privateJwk: JWK;
+}
+
 /** Made synchronously, so that a test can build its identity outside of a hook. */
-function makeKey(kid: string): { publicJwk: JWK; privateJwk: JWK } {
+function makeKey(kid: string): string {
   const pair = generateKeyPairSync("ed25519");
   const labels = { kid, alg: TOKEN_ALGORITHM, use: "sig" };
-  return {
+  const key: IssuerKey = {
+    kid,
     publicJwk: { ...(pair.publicKey.export({ format: "jwk" }) as JWK), ...labels },
     privateJwk: { ...(pair.privateKey.export({ format: "jwk" }) as JWK), ...labels },
   };
+  return JSON.stringify(key);
 }
