@@ -11,6 +11,7 @@ import {
 import {
   type Clock,
   createIds,
+  createPerformanceTimers,
   type Ids,
   type Logger,
   NexusError,
@@ -56,6 +57,8 @@ export class Frame implements ServiceFrame {
   readonly #checks: ReadinessChecks = createReadinessChecks();
   readonly #channels = new Map<string, RpcChannel>();
   readonly #loops: Loop[] = [];
+  /** Of the steps of the start, waits for others included. */
+  readonly #timers = createPerformanceTimers();
   #certificates: CertificateAgent | undefined;
   #ops: OpsServer | undefined;
   #phase: Phase = "starting";
@@ -163,17 +166,18 @@ export class Frame implements ServiceFrame {
   }
 
   untilUp<T>(what: string, fn: () => Promise<T>): Promise<T> {
-    return retryUntilUp({ what, fn, signal: this.signal, logger: this.logger });
+    const { signal, logger } = this;
+    return this.#timers.time(what, () => retryUntilUp({ what, fn, signal, logger }));
   }
 
   async start(): Promise<RunningService> {
     try {
-      await this.#certificates?.ensure(this.signal);
-      const address = await this.#listen();
+      await this.#timers.time("certificates", () => this.#certificates?.ensure(this.signal));
+      const address = await this.#timers.time("listen", () => this.#listen());
       for (const loop of this.#loops) loop.start();
       this.#phase = "serving";
       const opsAddress = this.#ops?.address ?? "";
-      this.logger.info({ address, opsAddress }, "service started");
+      this.logger.info({ address, opsAddress, tookMs: this.#tookMs() }, "service started");
       return { address, opsAddress, [Symbol.asyncDispose]: () => this[Symbol.asyncDispose]() };
     } catch (error) {
       await this[Symbol.asyncDispose]();
@@ -185,6 +189,15 @@ export class Frame implements ServiceFrame {
     this.#phase = "draining";
     this.#stopping.abort();
     return this.#stack[Symbol.asyncDispose]();
+  }
+
+  /** What the start took, by step; `all` is from the start of the process, most of it the loading of code. */
+  #tookMs(): Record<string, number> {
+    const steps = Object.entries(this.#timers.snapshot());
+    const named = steps.map(
+      ([what, { meanMs, count }]) => [what, Math.round(meanMs * count)] as const,
+    );
+    return { all: Math.round(process.uptime() * 1_000), ...Object.fromEntries(named) };
   }
 
   async #listen(): Promise<string> {

@@ -67,6 +67,8 @@ describe("runService", () => {
       for (const signal of signals) child.kill(signal);
       expect(await exit).toEqual({ code: 0, signal: null });
       expect(output.out).toContain("service stopped");
+      // What the start took, by step: where to look when it takes long.
+      expect(output.out).toMatch(/"tookMs":\{"all":\d+,.*"listen":\d+\}/);
       expect(output.out).not.toContain("hunter2");
     }
   });
