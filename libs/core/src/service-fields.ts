@@ -91,6 +91,13 @@ function rpcFields(service: ServiceName) {
       max: 64 * MiB,
       about: "Largest gRPC message in either direction.",
     }),
+    channelConnections: int({
+      env: `${env}CHANNEL_CONNECTIONS`,
+      default: 1,
+      min: 1,
+      max: 16,
+      about: "gRPC connections to each address of another service; calls take them in turn.",
+    }),
     maxConnectionAgeMs: durationMs({
       env: `${env}MAX_CONNECTION_AGE_MS`,
       default: 600_000,

@@ -1,6 +1,5 @@
 import type { ConfigManager } from "@nexus/core";
 import {
-  createRpcChannel,
   createRpcServer,
   type RpcChannel,
   type RpcServer,
@@ -28,6 +27,7 @@ import type {
 } from "./frame-contract.ts";
 import { createFrameIdentity, type FrameIdentity } from "./frame-identity.ts";
 import { createLoop, type Loop, type LoopOptions } from "./loop.ts";
+import { OpenChannels } from "./pools.ts";
 import { portError } from "./port-error.ts";
 import { createReadinessChecks, type ReadinessCheck, type ReadinessChecks } from "./readiness.ts";
 import { retryUntilUp } from "./retry-until-up.ts";
@@ -56,6 +56,7 @@ export class Frame implements ServiceFrame {
   readonly #stack: DisposeStack = createDisposeStack();
   readonly #checks: ReadinessChecks = createReadinessChecks();
   readonly #channels = new Map<string, RpcChannel>();
+  readonly #openChannels: OpenChannels;
   readonly #loops: Loop[] = [];
   /** Of the steps of the start, waits for others included. */
   readonly #timers = createPerformanceTimers();
@@ -68,6 +69,7 @@ export class Frame implements ServiceFrame {
     this.service = options.service;
     this.logger = logger;
     this.metrics = createMetrics(options.service);
+    this.#openChannels = new OpenChannels(this.metrics);
     this.clock = overrides.clock ?? systemClock;
     this.ids = overrides.ids ?? createIds(this.clock);
     this.#config = config;
@@ -135,8 +137,9 @@ export class Frame implements ServiceFrame {
 
   openChannel(address: string, peer: string | undefined): RpcChannel {
     const tls = this.#tls === undefined ? {} : { tls: this.#tls.channel(peer) };
-    const { messageMaxBytes } = this.#config.current;
-    return createRpcChannel({ address, maxMessageBytes: messageMaxBytes, ...tls });
+    const { messageMaxBytes, channelConnections: connections } = this.#config.current;
+    const options = { address, maxMessageBytes: messageMaxBytes, connections, ...tls };
+    return this.#openChannels.open(options);
   }
 
   loop(options: Omit<LoopOptions, "logger">): Loop {

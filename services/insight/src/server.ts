@@ -8,6 +8,7 @@ import {
   type RunningService,
   type ServerOverrides,
   type ServiceFrame,
+  usePool,
 } from "@nexus/runtime";
 import type { InsightConfig } from "./config.ts";
 import { createMetricsCollector } from "./domain/metrics-collector.ts";
@@ -73,7 +74,6 @@ function openPool(frame: ServiceFrame, config: InsightConfig): Pool {
     statementTimeoutMs: config.statementTimeoutMs,
     logger: frame.logger,
   });
-  frame.defer("postgres", () => pool.close());
-  frame.check("postgres", () => pool.query("SELECT 1"));
+  usePool(frame, pool);
   return pool;
 }

@@ -12,6 +12,7 @@ import {
   type RunningService,
   type ServerOverrides,
   type ServiceFrame,
+  usePool,
 } from "@nexus/runtime";
 import { AgentWatcher } from "./clients/agent-watcher.ts";
 import { DispatchClient } from "./clients/dispatch-client.ts";
@@ -132,8 +133,7 @@ function openPool(frame: ServiceFrame, config: OrchestratorConfig): Pool {
     idleInTransactionTimeoutMs: config.leaseMs,
     logger: frame.logger,
   });
-  frame.defer("postgres", () => pool.close());
-  frame.check("postgres", () => pool.query("SELECT 1"));
+  usePool(frame, pool);
   return pool;
 }
 

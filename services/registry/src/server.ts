@@ -9,6 +9,7 @@ import {
   type RunningService,
   type ServerOverrides,
   type ServiceFrame,
+  usePool,
 } from "@nexus/runtime";
 import type { RegistryConfig } from "./config.ts";
 import { createAgentDiscovery } from "./domain/agent-discovery.ts";
@@ -67,8 +68,7 @@ function openPool(frame: ServiceFrame, config: RegistryConfig): Pool {
     statementTimeoutMs: config.statementTimeoutMs,
     logger: frame.logger,
   });
-  frame.defer("postgres", () => pool.close());
-  frame.check("postgres", () => pool.query("SELECT 1"));
+  usePool(frame, pool);
   return pool;
 }
 

@@ -24,6 +24,7 @@ import {
   type RunningService,
   type ServerOverrides,
   type ServiceFrame,
+  usePool,
 } from "@nexus/runtime";
 import type { VaultConfig } from "./config.ts";
 import { AdmissionGate } from "./domain/admission-gate.ts";
@@ -117,8 +118,7 @@ async function openDatabase(frame: ServiceFrame, config: VaultConfig): Promise<P
     statementTimeoutMs: config.statementTimeoutMs,
     logger: frame.logger,
   });
-  frame.defer("postgres", () => pool.close());
-  frame.check("postgres", () => pool.query("SELECT 1"));
+  usePool(frame, pool);
   await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
   return pool;
 }

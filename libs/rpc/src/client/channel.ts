@@ -17,6 +17,9 @@ export interface RpcChannelOptions {
   readonly address: string;
   readonly tls?: TlsOptions;
   readonly maxMessageBytes?: number;
+  /** Connections to each address; calls and streams take them in turn. One carries many calls at once, but its flow control is
+   * one window for all of them. @default 1 */
+  readonly connections?: number;
   /** Ping also while no call is open; only for a process that lives by its stream, e.g. an agent. Default false. */
   readonly keepaliveWithoutCalls?: boolean;
 }
@@ -24,7 +27,7 @@ export interface RpcChannelOptions {
 /** Connections to one service, shared by all clients of it. Connects at the first call and reconnects on its own. */
 export interface RpcChannel {
   readonly address: string;
-  /** For this library only. */
+  /** For this library only: the connections in turn. */
   readonly transport: Client;
   /** Ends the connections; open calls fail with CANCELLED or UNAVAILABLE. */
   close(): void;
@@ -55,10 +58,23 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
     "grpc.enable_channelz": 0,
     "grpc.enable_http_proxy": 0,
   };
-  const transport = new Client(
-    options.address,
-    clientCredentials(options.tls, options.address),
-    channelOptions,
+  const { address, connections = 1 } = options;
+  const credentials = clientCredentials(options.tls, address);
+  // Clients of one address would share their connections.
+  const pooled = connections > 1 ? { "grpc.use_local_subchannel_pool": 1 } : {};
+  const transports = Array.from(
+    { length: connections },
+    () => new Client(address, credentials, { ...channelOptions, ...pooled }),
   );
-  return { address: options.address, transport, close: () => transport.close() };
+  let turn = 0;
+  return {
+    address,
+    get transport() {
+      turn = (turn + 1) % transports.length;
+      return transports[turn] as Client;
+    },
+    close: () => {
+      for (const transport of transports) transport.close();
+    },
+  };
 }

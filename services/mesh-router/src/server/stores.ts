@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { keepServiceAudit } from "@nexus/audit";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
-import type { ServiceFrame } from "@nexus/runtime";
+import { type ServiceFrame, usePool } from "@nexus/runtime";
 import type { MeshRouterConfig } from "../config.ts";
 import { createMailStore, type PostgresMailStore } from "../store/mail-store.ts";
 import { type ClosableSessionStore, createSessionStore } from "../store/session-store.ts";
@@ -46,8 +46,7 @@ async function openPool(frame: ServiceFrame, config: MeshRouterConfig): Promise<
     statementTimeoutMs: config.statementTimeoutMs,
     logger: frame.logger,
   });
-  frame.defer("postgres", () => pool.close());
-  frame.check("postgres", () => pool.query("SELECT 1"));
+  usePool(frame, pool);
   await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
   return pool;
 }

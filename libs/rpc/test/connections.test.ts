@@ -1,0 +1,56 @@
+import { connect, createServer, type Socket } from "node:net";
+import { JobService } from "@nexus/proto/orchestrator";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createRpcChannel, createRpcClient } from "../src/index.ts";
+import { jobHandlers } from "./_handlers.ts";
+import { type Rig, startRig } from "./_harness.ts";
+
+const JOB_ID = "job_0198a0000000700080000000000000aa";
+
+let rig: Rig;
+let address = "";
+const sockets = new Set<Socket>();
+/** Counts the connections on their way to the server. */
+const counter = createServer((near) => {
+  const far = connect(Number(rig.address.split(":")[1]), "127.0.0.1");
+  for (const socket of [near, far]) socket.on("error", () => undefined);
+  near.pipe(far).pipe(near);
+  sockets.add(near);
+  near.on("close", () => sockets.delete(near));
+});
+
+beforeAll(async () => {
+  rig = await startRig((server) =>
+    server.add(JobService, jobHandlers({ getJob: async () => ({}) })),
+  );
+  await new Promise<void>((resolve) => {
+    counter.listen(0, "127.0.0.1", resolve);
+  });
+  address = `127.0.0.1:${(counter.address() as { port: number }).port}`;
+});
+afterAll(async () => {
+  counter.close();
+  await rig.close();
+});
+
+describe("a channel", () => {
+  it.each([
+    [undefined, 1],
+    [3, 3],
+  ])("of %s connections carries calls over %i, and closes all", async (connections, expected) => {
+    const channel = createRpcChannel({
+      address,
+      ...(connections === undefined ? {} : { connections }),
+    });
+    const token = rig.verifier.token("ann");
+    const jobs = createRpcClient(JobService, channel);
+    for (let i = 0; i < 7; i += 1) await jobs.getJob({ jobId: JOB_ID }, { token });
+    expect(sockets.size).toBe(expected);
+    const closed = [...sockets].map(
+      (socket) => new Promise((resolve) => socket.once("close", resolve)),
+    );
+    channel.close();
+    await Promise.all(closed);
+    expect(sockets.size).toBe(0);
+  });
+});
