@@ -3,15 +3,19 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { SERVICE_HEAP_MIB } from "@nexus/devkit";
 import { type Bed, openBed } from "./bed/bed.ts";
 import { describeMachine } from "./bed/machine.ts";
 import type { Figure } from "./figure.ts";
 import { ratiosOf } from "./ratios.ts";
 import { type RunReport, renderJson, renderTable } from "./report.ts";
 import { parseRunArguments, type RunArguments, renderUsage } from "./run-arguments.ts";
+import { backlogScenario } from "./scenarios/backlog.ts";
 import { LONE_SCENARIOS, planScenarios, SCENARIOS } from "./scenarios/index.ts";
 import type { LoneScenario, Scenario, Step } from "./scenarios/scenario.ts";
 
+/** A million waiting tasks are more than a deployment of the usual size takes in. */
+const BACKLOG_HEAP_MIB = 1_536;
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
@@ -65,7 +69,8 @@ async function runAll(
   const lone = LONE_SCENARIOS.filter(({ name }) => scenarios.includes(name));
   const alone = await Promise.race([measureLone(lone, quick), untilAborted(signal)]);
   const wanted = planScenarios(SCENARIOS, scenarios);
-  const options = { dataDir, quick, profileDir, signal, progress };
+  const heapMib = wanted.includes(backlogScenario) ? BACKLOG_HEAP_MIB : SERVICE_HEAP_MIB;
+  const options = { dataDir, quick, profileDir, heapMib, signal, progress };
   const onStack = wanted.length === 0 ? NOTHING : await measureOnStack(wanted, options);
   const measured: Measured = {
     figures: [...onStack.figures, ...alone.figures],

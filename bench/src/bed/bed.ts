@@ -70,19 +70,22 @@ export interface BedOptions {
   readonly dataDir: string;
   readonly quick: boolean;
   readonly profileDir: string | undefined;
+  /** The heap of each service, in MiB. */
+  readonly heapMib: number;
   readonly signal: AbortSignal;
   readonly progress: (text: string) => void;
 }
 
 /** Starts a stack on free ports with a durable database. Logs go to files, as a service's would. */
 export async function openBed(options: BedOptions): Promise<Bed> {
-  const { dataDir, quick, profileDir, signal, progress } = options;
+  const { dataDir, quick, profileDir, heapMib, signal, progress } = options;
   const stack = await startStack({
     dataDir,
     portBase: "free",
     logs: "file",
     durable: true,
     env: ENVIRONMENT,
+    heapMib,
     ...(profileDir === undefined ? {} : { profileDir }),
     signal,
     onNotice: progress,

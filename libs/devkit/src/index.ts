@@ -23,4 +23,9 @@ export {
 export type { ServiceInfo, StackInfo } from "./stack/stack-info.ts";
 export type { StackLogMode } from "./stack/stack-log.ts";
 export type { StackProcesses } from "./stack/stack-processes.ts";
-export { type Stack, type StackOptions, startStack } from "./stack/start-stack.ts";
+export {
+  SERVICE_HEAP_MIB,
+  type Stack,
+  type StackOptions,
+  startStack,
+} from "./stack/start-stack.ts";

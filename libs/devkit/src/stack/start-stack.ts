@@ -36,6 +36,9 @@ import { openStackLog, type StackLog, type StackLogMode } from "./stack-log.ts";
 import { createStackProcesses, type StackProcesses } from "./stack-processes.ts";
 import { type SupervisedProcess, superviseProcess } from "./supervised-process.ts";
 
+/** The heap of a service, in MiB, as its manifest in k8s/base gives it. Without a limit Node goes by the memory of the machine, and
+ * a service that was busy for a minute keeps twice what it needs. */
+export const SERVICE_HEAP_MIB = 384;
 const READY_TIMEOUT_MS = 120_000;
 /** After a supervisor that was killed, its processes need this long at most to see it and leave their ports. */
 const TAKE_OVER_PATIENCE_MS = 20_000;
@@ -68,6 +71,8 @@ export interface StackOptions {
   /** Has stack traces in logs name the lines of the TypeScript. Without, a service reads no source maps, which is a
    * fifteenth of its start. @default true */
   readonly sourceMaps?: boolean;
+  /** The heap of each service, in MiB. @default SERVICE_HEAP_MIB */
+  readonly heapMib?: number;
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal;
   /** The program of each service. @default services/<name>/dist/main.js of this repository */
@@ -245,8 +250,12 @@ function startService(name: InstanceName, start: ServiceStart): SupervisedProces
   return child;
 }
 
-function nodeFlags(name: InstanceName, { sourceMaps = true, profileDir }: StackOptions): string[] {
-  const flags = sourceMaps ? ["--enable-source-maps"] : [];
+function nodeFlags(name: InstanceName, options: StackOptions): string[] {
+  const { sourceMaps = true, heapMib = SERVICE_HEAP_MIB, profileDir } = options;
+  const flags = [
+    `--max-old-space-size=${heapMib}`,
+    ...(sourceMaps ? ["--enable-source-maps"] : []),
+  ];
   if (profileDir === undefined) return flags;
   const file = `${name}.cpuprofile`;
   return [
