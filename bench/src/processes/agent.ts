@@ -10,8 +10,18 @@ import {
   sendSaturated,
   sendSteadily,
 } from "../load/messages.ts";
+import {
+  getSaturated,
+  putSaturated,
+  putSteadily,
+  type StateLatency,
+  type StateOptions,
+  type StateRate,
+  StateWatch,
+} from "../load/state.ts";
 import { CAPABILITY, CAPABILITY_VERSION } from "../load/tasks.ts";
 import { monotonicMs } from "../machine-clock.ts";
+import type { Distribution } from "../statistics.ts";
 import { serveCommands } from "./command-channel.ts";
 
 /** Arrivals kept; a measurement of more is cut, and the bench notices that some are missing. */
@@ -44,6 +54,13 @@ export interface AgentCommands {
   sendSteadily(
     options: MessageOptions & { readonly perSecond: number; readonly what: "note" | "request" },
   ): Promise<MessageLatency>;
+  putSaturated(options: StateOptions & { readonly inFlight: number }): Promise<StateRate>;
+  putSteadily(options: StateOptions & { readonly perSecond: number }): Promise<StateLatency>;
+  getSaturated(options: StateOptions & { readonly inFlight: number }): Promise<StateRate>;
+  /** Begins to follow a bucket. */
+  watchState(bucket: string): Promise<void>;
+  /** Says how old changes were when they came, in milliseconds. */
+  endWatch(args: null): Promise<Distribution>;
   /** CPU seconds of this process since its start. */
   cpuSeconds(args: null): Promise<number>;
   /** Closes the session. */
@@ -51,6 +68,7 @@ export interface AgentCommands {
 }
 
 let agent: RunningAgent | undefined;
+let watch: StateWatch | undefined;
 let arrivals: { taskIds: string[]; atMs: number[] } | undefined;
 
 function running(): RunningAgent {
@@ -82,6 +100,16 @@ serveCommands<AgentCommands>({
   },
   sendSaturated: (options) => sendSaturated(running(), options),
   sendSteadily: (options) => sendSteadily(running(), options),
+  putSaturated: (options) => putSaturated(running(), options),
+  putSteadily: (options) => putSteadily(running(), options),
+  getSaturated: (options) => getSaturated(running(), options),
+  watchState: async (bucket) => {
+    watch = new StateWatch(running(), bucket);
+  },
+  endWatch: async () => {
+    if (watch === undefined) throw new Error("no bucket is followed");
+    return watch.end();
+  },
   cpuSeconds: async () => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1e6;

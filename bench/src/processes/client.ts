@@ -16,6 +16,7 @@ import {
   type TaskCount,
 } from "../load/job-stream.ts";
 import { type HashOptions, hashPasswords, type LoginOptions, logIn } from "../load/logins.ts";
+import { createStateBucket } from "../load/state.ts";
 import {
   readTaskTimes,
   type SteadyJobs,
@@ -58,6 +59,7 @@ export interface ClientCommands {
   readTaskTimes(jobIds: readonly string[]): Promise<readonly TaskTimes[]>;
   registerAgents(options: RegisterOptions): Promise<number>;
   discoverSteadily(options: DiscoverOptions): Promise<DiscoveryLatency>;
+  createStateBucket(bucket: string): Promise<void>;
   grantTokens(options: GrantOptions): Promise<Grants>;
   checkTokens(options: CheckOptions): Promise<TokenChecks>;
   logIn(options: LoginOptions): Promise<SaturateResult>;
@@ -95,6 +97,7 @@ serveCommands<ClientCommands>({
   readTaskTimes: (jobIds) => readTaskTimes(connected(), jobIds),
   registerAgents: (options) => registerAgents(connected(), options),
   discoverSteadily: (options) => discoverSteadily(connected(), options),
+  createStateBucket: (bucket) => createStateBucket(connected(), bucket),
   grantTokens: (options) => grantTokens(connected(), options),
   checkTokens: (options) => checkTokens(connected(), options),
   logIn: (options) => logIn(connected(), options),

@@ -8,6 +8,7 @@ import { meshScenario } from "./mesh.ts";
 import { messagesScenario } from "./messages.ts";
 import { routingScenario } from "./routing.ts";
 import type { LoneScenario, Scenario } from "./scenario.ts";
+import { stateScenario } from "./state.ts";
 import { tasksScenario } from "./tasks.ts";
 import { tokensScenario } from "./tokens.ts";
 import { waitingScenario } from "./waiting.ts";
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   assignmentScenario,
   messagesScenario,
   meshScenario,
+  stateScenario,
   tokensScenario,
   loginsScenario,
   discoveryScenario,

@@ -1,4 +1,5 @@
 export type { Latency } from "@nexus/proto/insight";
+export { StatePolicy } from "@nexus/proto/mesh";
 export {
   EdgePolicy,
   type Job,

@@ -1,8 +1,18 @@
+import { createPool } from "@nexus/postgres";
 import { StateChangeKind, StatePolicy, StateResyncReason } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MeshFixture, type RunningRouter } from "./_router.ts";
-import { id, newBucket, type StateClient, stateClient, text, textOf, Watching } from "./_state.ts";
+import {
+  id,
+  newBucket,
+  reasonOf,
+  type StateClient,
+  stateClient,
+  text,
+  textOf,
+  Watching,
+} from "./_state.ts";
 
 const { LWW, VECTOR, CAS, COUNTER } = StatePolicy;
 
@@ -221,5 +231,24 @@ describe("two replicas on one database", () => {
       await put(alice, bucket, "k", value);
       expect(textOf((await bob.getEntry({ bucket, key: "k" })).entry)).toEqual([value]);
     }
+  });
+
+  it("are held up by a bucket that somebody holds, and by no other", async () => {
+    const [stuck, free] = [await newBucket(alice, LWW), await newBucket(alice, LWW)];
+    const { adminUrl, schema } = fixture.database;
+    const pool = createPool({ url: adminUrl, max: 1, applicationName: "holder", schema });
+    const holder = await pool.connect();
+    await holder.query("BEGIN");
+    await holder.query("SELECT FROM state_buckets WHERE name = $1 FOR UPDATE", [stuck]);
+    const writes = [
+      put(alice, stuck, "k", "v"),
+      put(alice, free, "k", "v"),
+      put(bob, free, "l", "v"),
+    ];
+    expect(await Promise.all(writes.map(reasonOf))).toEqual(["LOCK_NOT_AVAILABLE", "none", "none"]);
+    await holder.query("ROLLBACK");
+    holder.release();
+    await pool.close();
+    expect(await reasonOf(put(alice, stuck, "k", "v"))).toBe("none");
   });
 });

@@ -2,6 +2,26 @@
 import type { Bucket } from "../domain/state/bucket.ts";
 import type { Policy } from "../domain/state/write.ts";
 
+/** What is read of a row: named, since a prepared `*` breaks when a column is added. */
+export const BUCKET_COLUMNS = [
+  "bucket_id",
+  "namespace",
+  "name",
+  "policy",
+  "keys_max",
+  "bytes_max",
+  "value_bytes_max",
+  "watchers_max",
+  "default_ttl_ms",
+  "revision",
+  "trimmed_revision",
+  "keys",
+  "tombstones",
+  "bytes",
+  "created_at",
+  "created_by",
+].join(", ");
+
 /** A row of state_buckets; int8 columns are texts. */
 export interface BucketRow {
   readonly bucket_id: string;

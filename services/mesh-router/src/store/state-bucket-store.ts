@@ -10,7 +10,7 @@ import type {
 } from "../domain/state/bucket.ts";
 import { noBucket, REQUEST_REUSED, toError } from "../domain/state/refusals.ts";
 import { withLeaf } from "./audited.ts";
-import { type BucketRow, toBucket } from "./state-bucket-row.ts";
+import { BUCKET_COLUMNS, type BucketRow, toBucket } from "./state-bucket-row.ts";
 
 const PAGE_KIND = "state-buckets";
 const NAMED = "namespace = $1 AND name = $2";
@@ -26,7 +26,7 @@ INSERT INTO state_buckets (namespace, name, policy, keys_max, bytes_max, value_b
   default_ttl_ms, revision, trimmed_revision, created_by, create_request, create_body)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, n.revision_floor + 1, n.revision_floor + 1, $9, $10::uuid, $11
 FROM state_namespaces n WHERE n.namespace = $1
-RETURNING *`;
+RETURNING ${BUCKET_COLUMNS}`;
 
 const UPDATE = `
 UPDATE state_buckets SET
@@ -34,7 +34,7 @@ UPDATE state_buckets SET
   value_bytes_max = coalesce($5, value_bytes_max), watchers_max = coalesce($6, watchers_max),
   default_ttl_ms = CASE WHEN $8::boolean THEN NULL ELSE coalesce($7, default_ttl_ms) END
 WHERE ${NAMED}
-RETURNING *`;
+RETURNING ${BUCKET_COLUMNS}`;
 
 /** Its rows are removed by the sweep. */
 const DELETE = `
@@ -55,7 +55,7 @@ export function createBucketStore(pool: Pool, limits: NamespaceQuota): BucketSto
     list: async ({ namespace, pageSize, pageToken }) => {
       const [after = ""] = decodePageToken(PAGE_KIND, pageToken) ?? [];
       const { rows } = await pool.query<BucketRow>(
-        "SELECT * FROM state_buckets WHERE namespace = $1 AND name > $2 ORDER BY name LIMIT $3",
+        `SELECT ${BUCKET_COLUMNS} FROM state_buckets WHERE namespace = $1 AND name > $2 ORDER BY name LIMIT $3`,
         [namespace, after, pageSize + 1],
       );
       const buckets = rows.slice(0, pageSize).map(toBucket);
@@ -97,7 +97,10 @@ async function createBucket(
   await lockNamespace(client, namespace);
   const { rows: taken } = await client.query<
     BucketRow & { create_request: string; create_body: string }
-  >(`SELECT * FROM state_buckets WHERE ${NAMED}`, [namespace, name]);
+  >(`SELECT ${BUCKET_COLUMNS}, create_request, create_body FROM state_buckets WHERE ${NAMED}`, [
+    namespace,
+    name,
+  ]);
   const [row] = taken;
   if (row !== undefined) {
     if (row.create_request.replaceAll("-", "") !== request.key) throw bucketExists(name);
@@ -123,7 +126,10 @@ async function createBucket(
 
 async function getBucket(pool: Queryable, namespace: string, name: string): Promise<Bucket> {
   const { rows } = await pool.query<BucketRow>(
-    { name: "state-get-bucket", text: `SELECT * FROM state_buckets WHERE ${NAMED}` },
+    {
+      name: "state-get-bucket",
+      text: `SELECT ${BUCKET_COLUMNS} FROM state_buckets WHERE ${NAMED}`,
+    },
     [namespace, name],
   );
   if (rows[0] === undefined) throw toError(noBucket(name));

@@ -39,6 +39,7 @@ LEFT JOIN state_buckets b ON b.namespace = k.namespace AND b.name = k.bucket
 LEFT JOIN LATERAL (
   SELECT e.revision, e.meta, e.content FROM state_entries e
   WHERE e.bucket_id = b.bucket_id AND e.key = k.key AND (${SHOWN} OR (k.include_deleted AND e.deleted))
+  LIMIT 1
 ) e ON true
 ORDER BY k.position`,
 };

@@ -1,13 +1,15 @@
 /** The statements that commit writes of state. Each takes a whole batch; time is the database's. */
 
+import { BUCKET_COLUMNS } from "./state-bucket-row.ts";
+
 /** In the order of ids, so that replicas wait for each other and do not deadlock. */
 export const LOCK_BUCKETS = {
   name: "state-lock-buckets",
   text: `
-SELECT b.* FROM state_buckets b
-JOIN unnest($1::text[], $2::text[]) AS t(namespace, name) ON b.namespace = t.namespace AND b.name = t.name
+SELECT ${BUCKET_COLUMNS} FROM state_buckets b
+WHERE (b.namespace, b.name) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 ORDER BY b.bucket_id
-FOR NO KEY UPDATE OF b`,
+FOR NO KEY UPDATE`,
 };
 
 /** A transaction begins before it has the locks, so its own time may be of before another's commit. */
@@ -16,19 +18,24 @@ export const READ_CLOCK = {
   text: "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms",
 };
 
-/** Values are read where the decision needs them: a VECTOR bucket keeps versions, and who is refused is shown what is stored. */
+/** A new bucket looks empty to the planner for a while, and any order of joins good; LIMIT makes it look keys up one by one.
+ *
+ * Values are read where the decision needs them: a VECTOR bucket keeps versions, and who is refused is shown what is stored. */
 export const FIND_ENTRIES = {
   name: "state-find-entries",
   text: `
 SELECT x.bucket_id, x.key, x.revision, x.meta,
   CASE WHEN x.wanted AND x.upto <= $6::bigint THEN x.content END AS content
 FROM (
-  SELECT e.bucket_id, e.key, e.revision, e.meta, e.content, w.wanted,
+  SELECT b.bucket_id, k.key, e.revision, e.meta, e.content, w.wanted,
     sum(CASE WHEN w.wanted THEN e.size_bytes ELSE 0 END) OVER (ORDER BY k.position) AS upto
   FROM unnest($3::int[], $4::text[], $5::boolean[]) WITH ORDINALITY AS k(bucket_at, key, with_value, position)
   JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY AS t(namespace, name, at) ON t.at = k.bucket_at
   JOIN state_buckets b ON b.namespace = t.namespace AND b.name = t.name
-  JOIN state_entries e ON e.bucket_id = b.bucket_id AND e.key = k.key
+  CROSS JOIN LATERAL (
+    SELECT e.revision, e.meta, e.content, e.size_bytes FROM state_entries e
+    WHERE e.bucket_id = b.bucket_id AND e.key = k.key LIMIT 1
+  ) e
   CROSS JOIN LATERAL (SELECT k.with_value OR b.policy = 'vector' AS wanted) w
 ) x`,
 };
@@ -40,8 +47,11 @@ SELECT r.bucket_id, replace(r.key::text, '-', '') AS key, r.body_hash, r.results
 FROM unnest($3::int[], $4::uuid[]) AS k(bucket_at, key)
 JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY AS t(namespace, name, at) ON t.at = k.bucket_at
 JOIN state_buckets b ON b.namespace = t.namespace AND b.name = t.name
-JOIN state_requests r ON r.bucket_id = b.bucket_id AND r.key = k.key
-  AND r.day >= (now() AT TIME ZONE 'utc')::date - 1`,
+CROSS JOIN LATERAL (
+  SELECT r.bucket_id, r.key, r.body_hash, r.results FROM state_requests r
+  WHERE r.bucket_id = b.bucket_id AND r.key = k.key
+    AND r.day >= (now() AT TIME ZONE 'utc')::date - 1 LIMIT 1
+) r`,
 };
 
 export const PUT_ENTRIES = {

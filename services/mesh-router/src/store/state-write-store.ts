@@ -78,7 +78,7 @@ async function commitSome(
     const postponed = await commitOrRetry(init, calls, results);
     for (const call of postponed) await commitSome(init, [call], results);
   } catch (error) {
-    const parts = isAway(error) ? [calls] : partsOf(calls);
+    const parts = partsOf(calls, error);
     if (parts.length > 1) for (const part of parts) await commitSome(init, part, results);
     else for (const call of calls) results.set(call, NexusError.from(error));
   }
@@ -88,9 +88,18 @@ function isAway(error: unknown): boolean {
   return NexusError.is(error, "unavailable");
 }
 
-function partsOf(calls: readonly WriteCall[]): readonly (readonly WriteCall[])[] {
+/** A bucket that is held up holds up only its own calls; of those of one bucket, what the database refuses is one's own. */
+function partsOf(calls: readonly WriteCall[], error: unknown): readonly (readonly WriteCall[])[] {
+  if (isAway(error)) return [calls];
   const byBucket = groupBy(calls, bucketKey);
-  return byBucket.size > 1 ? [...byBucket.values()] : calls.map((call) => [call]);
+  if (byBucket.size > 1) return [...byBucket.values()];
+  return isRefusal(error) ? calls.map((call) => [call]) : [calls];
+}
+
+/** Says whether the database refuses what it was given, whatever its own state. */
+function isRefusal(error: unknown): boolean {
+  const { kind } = NexusError.from(error);
+  return kind === "invalid" || kind === "internal" || kind === "precondition";
 }
 
 /** Safe after a commit of which nobody knows: calls have names, and a sweep that repeats itself finds nothing. */
