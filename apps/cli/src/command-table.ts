@@ -1,5 +1,10 @@
 import type { CommandSpec } from "./command.ts";
 import { agentsDiscoverCommand, agentsGetCommand, agentsListCommand } from "./commands/agents.ts";
+import {
+  alertsAcknowledgeCommand,
+  alertsListCommand,
+  alertsWatchCommand,
+} from "./commands/alerts.ts";
 import { auditExportCommand, auditListCommand, auditWatchCommand } from "./commands/audit.ts";
 import { auditVerifyCommand } from "./commands/audit-verify.ts";
 import { caBundleCommand, caInitCommand, caIssueCommand, caRotateCommand } from "./commands/ca.ts";
@@ -165,6 +170,9 @@ export const COMMANDS: readonly CommandSpec[] = [
   auditWatchCommand,
   auditExportCommand,
   auditVerifyCommand,
+  alertsListCommand,
+  alertsWatchCommand,
+  alertsAcknowledgeCommand,
 ];
 
 /** What each noun is, for the help of its group. */
@@ -185,4 +193,5 @@ export const NOUNS: Readonly<Record<string, string>> = {
   tokens: "Take tokens back, and ask about them",
   ca: "Administer the certificates of services",
   audit: "Read the audit log, and prove it",
+  alerts: "See what is unusual in the audit log",
 };

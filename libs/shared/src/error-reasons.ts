@@ -170,6 +170,8 @@ export const ERROR_REASONS = {
     "unavailable",
     "The call's entry in the audit log cannot be written, so nothing of it was answered.",
   ),
+  ALERT_NOT_FOUND: reason("not_found", "There is no such alert, or not for this caller."),
+  ALERT_WATCHES_FULL: reason("exhausted", "As many watch alerts as may at a time."),
   AUDIT_EMPTY: reason("precondition", "The audit log has no checkpoint yet."),
   AUDIT_RANGE_INVALID: reason("invalid", "The audit log has no such leaf or size."),
   AUDIT_ENTRY_INVALID: reason("invalid", "A service told an entry that it may not make."),

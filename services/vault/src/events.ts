@@ -1,5 +1,6 @@
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
+import type { AnomalyEvents } from "./domain/anomaly/anomaly-desk.ts";
 import type { AuditLogEvents } from "./domain/audit/audit-log.ts";
 import type { BootstrapEvents } from "./domain/bootstrap.ts";
 import type { CaEvents } from "./domain/certificate-authority.ts";
@@ -19,6 +20,7 @@ export interface VaultEvents
     SecretEvents,
     SecretLeaseEvents,
     SealEvents,
+    AnomalyEvents,
     AuditLogEvents {
   /** The periodic reading of revocations or keys failed. */
   readFailed(what: string, error: unknown): void;
@@ -33,6 +35,7 @@ export function createVaultEvents(metrics: Metrics, logger: Logger): VaultEvents
     ...createSecretEvents(metrics, logger),
     ...createSealEvents(metrics, logger),
     ...createAuditEvents(metrics, logger),
+    ...createAnomalyEvents(metrics, logger),
     ...createUpkeepEvents(metrics, logger),
   };
 }
@@ -264,6 +267,31 @@ function createUpkeepEvents(
     },
     serviceReady(name, change) {
       logger.info({ principal_id: name, change }, "service principal ready");
+    },
+  };
+}
+
+function createAnomalyEvents(metrics: Metrics, logger: Logger): AnomalyEvents {
+  const findings = metrics.counter({
+    name: "anomalies_total",
+    help: "What detectors found in the audit log, by kind and severity.",
+    labels: ["kind", "severity"],
+  });
+  const dropped = metrics.counter({
+    name: "anomalies_dropped_total",
+    help: "What detectors found and is in no alert, as too many are open.",
+  });
+  return {
+    alertRaised({ alertId, severity, evidence, namespace, principalId, count }) {
+      const kind = evidence.detector;
+      findings.inc({ kind, severity });
+      if (count > 1) return;
+      const about = { namespace, principal_id: principalId };
+      logger.warn({ alert_id: alertId, kind, severity, ...about }, "alert raised");
+    },
+    findingsDropped(count) {
+      dropped.inc(count);
+      logger.error({ count }, "too many alerts are open: findings were dropped");
     },
   };
 }

@@ -9,6 +9,7 @@ import {
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import {
   AccessService,
+  AnomalyService,
   AuditIntakeService,
   AuditLogService,
   AuthService,
@@ -33,6 +34,7 @@ import { PasswordHelper } from "./domain/password-helper.ts";
 import type { TokenFormat } from "./domain/ports.ts";
 import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
+import { createAnomalyHandlers } from "./handlers/alerts.ts";
 import { createAuditIntakeHandlers, createAuditLogHandlers } from "./handlers/audit.ts";
 import {
   createAccessHandlers,
@@ -45,6 +47,7 @@ import {
 import { createSecretHandlers } from "./handlers/secrets.ts";
 import { createTransitHandlers } from "./handlers/transit.ts";
 import { vaultLoops } from "./loops/index.ts";
+import { createAnomalies } from "./server/anomalies.ts";
 import { createAuditLog, createVaultAuditor } from "./server/audit.ts";
 import { createCertificates } from "./server/certificates.ts";
 import { addGauges } from "./server/gauges.ts";
@@ -97,6 +100,7 @@ export async function startServer(
     frame.server.add(SecretService, createSecretHandlers(parts));
     frame.server.add(AuditLogService, createAuditLogHandlers(parts.audit));
     frame.server.add(AuditIntakeService, createAuditIntakeHandlers(parts.audit));
+    frame.server.add(AnomalyService, createAnomalyHandlers(parts));
     frame.server.useAuditor(parts.auditor);
     addLoops(frame, pool, parts);
   } catch (error) {
@@ -159,6 +163,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   return {
     auditor,
     audit,
+    ...createAnomalies({ pool, ids, log: audit.auditStore, events }),
     ...identity,
     vault,
     keyStore,
@@ -214,6 +219,7 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
     signingKeys: parts.signingKeys,
     auditLog: parts.audit.auditLog,
     auditFeed: parts.audit.auditFeed,
+    anomalyDesk: parts.anomalyDesk,
     lookAtBacklog: parts.audit.lookAtBacklog,
     flushDenials: () => parts.auditor.flushDenials(),
     vault: parts.vault,

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { Health, HealthCheckResponse_ServingStatus } from "@nexus/proto/grpc-health";
 import {
   AccessService,
+  AnomalyService,
   AuditIntakeService,
   AuditLogService,
   AuthService,
@@ -37,6 +38,7 @@ export interface Replica {
   readonly transit: RpcClient<typeof TransitService>;
   readonly secrets: RpcClient<typeof SecretService>;
   readonly audit: RpcClient<typeof AuditLogService>;
+  readonly anomalies: RpcClient<typeof AnomalyService>;
   readonly intake: RpcClient<typeof AuditIntakeService>;
   stop(): Promise<void>;
 }
@@ -91,6 +93,7 @@ async function connect(service: RunningService): Promise<Replica> {
     transit: createRpcClient(TransitService, channel),
     secrets: createRpcClient(SecretService, channel),
     audit: createRpcClient(AuditLogService, channel),
+    anomalies: createRpcClient(AnomalyService, channel),
     intake: createRpcClient(AuditIntakeService, channel),
     stop() {
       stopped ??= (async () => {

@@ -5,6 +5,7 @@ import { JobService, PayloadService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
   AccessService,
+  AnomalyService,
   AuditLogService,
   AuthService,
   CaService,
@@ -37,6 +38,7 @@ export interface ClientOptions {
 /** Typed clients of everything that the gateway serves. Errors arrive as NexusError. */
 export interface NexusClient extends AsyncDisposable {
   readonly audit: RpcClient<typeof AuditLogService>;
+  readonly anomalies: RpcClient<typeof AnomalyService>;
   readonly witness: RpcClient<typeof WitnessService>;
   readonly auth: RpcClient<typeof AuthService>;
   readonly ca: RpcClient<typeof CaService>;
@@ -85,6 +87,7 @@ export function createClient(options: ClientOptions): NexusClient {
   const state = createRpcClient(StateService, channel, common);
   return {
     audit: createRpcClient(AuditLogService, channel, common),
+    anomalies: createRpcClient(AnomalyService, channel, common),
     witness: createRpcClient(WitnessService, channel, common),
     auth: createRpcClient(AuthService, channel, common),
     ca: createRpcClient(CaService, channel, common),

@@ -10,6 +10,7 @@ import { JobService, PayloadService } from "@nexus/proto/orchestrator";
 import { RegistryService } from "@nexus/proto/registry";
 import {
   AccessService,
+  AnomalyService,
   AuditLogService,
   AuthService,
   CaService,
@@ -36,6 +37,7 @@ export const ROUTES: readonly { readonly desc: DescService; readonly upstream: U
   { desc: TransitService, upstream: "vault" },
   { desc: SecretService, upstream: "vault" },
   { desc: AuditLogService, upstream: "vault" },
+  { desc: AnomalyService, upstream: "vault" },
   { desc: RegistryService, upstream: "registry" },
   { desc: JobService, upstream: "orchestrator" },
   { desc: PayloadService, upstream: "orchestrator" },

@@ -1,5 +1,6 @@
 import type { Namespace } from "@nexus/shared";
 import type { AccessWriter } from "./access/ports.ts";
+import type { AlertWriter } from "./anomaly/alert-ports.ts";
 import type { AuthorityRow, CertificateNames } from "./authority.ts";
 import type { KeyWriter } from "./keys/named-key.ts";
 import type { Page, PageOf } from "./page.ts";
@@ -234,6 +235,7 @@ export interface Transaction {
   readonly keys: KeyWriter;
   readonly secrets: SecretWriter;
   readonly secretLeases: SecretLeaseWriter;
+  readonly alerts: AlertWriter;
   readonly access: AccessWriter;
 }
 

@@ -1,5 +1,6 @@
 import type { AccessDirectory } from "../domain/access/access-directory.ts";
 import type { PolicyBook } from "../domain/access/policy-book.ts";
+import type { AlertReader } from "../domain/anomaly/alert-ports.ts";
 import type { AuditStore } from "../domain/audit/audit-entries.ts";
 import type { AuditFeed } from "../domain/audit/audit-feed.ts";
 import type { AuditLog, EntryFormat } from "../domain/audit/audit-log.ts";
@@ -53,5 +54,12 @@ export interface VaultHandlerDeps {
   readonly mutations: Mutations;
   readonly revocations: RevocationLog;
   readonly events: AuthEvents;
+  readonly digestBody: DigestBody;
+}
+
+/** What the handlers of alerts work with. */
+export interface AlertHandlerDeps {
+  readonly alerts: AlertReader;
+  readonly mutations: Mutations;
   readonly digestBody: DigestBody;
 }

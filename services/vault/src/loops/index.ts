@@ -1,5 +1,6 @@
 import type { Clock } from "@nexus/shared";
 import type { PolicyBook } from "../domain/access/policy-book.ts";
+import type { AnomalyDesk } from "../domain/anomaly/anomaly-desk.ts";
 import type { AuditFeed } from "../domain/audit/audit-feed.ts";
 import type { AuditLog } from "../domain/audit/audit-log.ts";
 import type { KeyStore } from "../domain/keys/key-store.ts";
@@ -22,6 +23,7 @@ export interface LoopDeps {
   readonly vault: SecureVault;
   readonly auditLog: AuditLog;
   readonly auditFeed: AuditFeed;
+  readonly anomalyDesk: AnomalyDesk;
   /** Counts the entries that wait for their place. */
   readonly lookAtBacklog: () => Promise<void>;
   /** Enters refusals that were counted. */
@@ -69,6 +71,8 @@ const AUDIT_POLL_MS = 250;
 const AUDIT_BEAT_MS = 4000;
 const AUDIT_DENIALS_MS = 1000;
 const AUDIT_BACKLOG_MS = 1000;
+/** How soon a leaf is examined once it has its place. */
+const ANOMALY_MS = 1000;
 
 /** Lists the background work of vault.
  *
@@ -142,11 +146,14 @@ export function vaultLoops(deps: LoopDeps): readonly LoopSpec[] {
 
 /** What the audit log does by itself. It keeps its pace when the database was away, as the readings do. */
 function auditLoops(deps: LoopDeps): readonly LoopSpec[] {
-  const { auditLog, auditFeed, lookAtBacklog, flushDenials, onReadFailed } = deps;
+  const { auditLog, auditFeed, anomalyDesk, lookAtBacklog, flushDenials, onReadFailed } = deps;
   const trying = (what: string, work: () => Promise<void>) => () =>
     work().catch((error: unknown) => onReadFailed(what, error));
   const sequence = async (signal: AbortSignal) => {
     while ((await auditLog.sequence()) && !signal.aborted);
+  };
+  const examine = async (signal: AbortSignal) => {
+    while ((await anomalyDesk.step()) && !signal.aborted);
   };
   return [
     {
@@ -156,6 +163,11 @@ function auditLoops(deps: LoopDeps): readonly LoopSpec[] {
     },
     { name: "audit-poll", intervalMs: AUDIT_POLL_MS, step: trying("audit log", auditFeed.refresh) },
     { name: "audit-beat", intervalMs: AUDIT_BEAT_MS, step: async () => auditFeed.beat() },
+    {
+      name: "anomalies",
+      intervalMs: ANOMALY_MS,
+      step: (signal) => trying("anomalies", () => examine(signal))(),
+    },
     {
       name: "audit-backlog",
       intervalMs: AUDIT_BACKLOG_MS,

@@ -27,6 +27,10 @@ const ENDED: Readonly<Record<string, string>> = {
   // Of a gateway's process, or of a database that was replaced. One that comes back after all goes on from where it was: its
   // positions only grow.
   audit_streams: "taken_at < clock_timestamp() - interval '30 days'",
+  anomaly_known: "last_at < clock_timestamp() - interval '90 days'",
+  // Those that nobody looked at for a year will not be looked at.
+  anomaly_alerts: `coalesce(acknowledged_at + interval '90 days', last_at + interval '365 days')
+    < clock_timestamp()`,
   requests: `created_at < clock_timestamp() - interval '${REQUEST_RETENTION}'`,
 };
 

@@ -11,6 +11,7 @@ import type {
   Transactions,
 } from "../domain/ports.ts";
 import { createAccessWriter } from "./access-writer.ts";
+import { createAlertWriter } from "./alert-store.ts";
 import { createAuthorityWriter } from "./authority-store.ts";
 import { createFamilyWriter } from "./family-store.ts";
 import { createNamedKeyWriter } from "./named-key-writer.ts";
@@ -76,6 +77,7 @@ function bind(client: Queryable, systemEntry: SystemEntry): Transaction {
     secrets: createSecretWriter(client),
     secretLeases: createSecretLeaseWriter(client),
     access: createAccessWriter(client),
+    alerts: createAlertWriter(client),
   };
 }
 
