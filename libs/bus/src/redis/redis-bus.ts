@@ -256,7 +256,7 @@ class RedisBus implements Bus {
 
   #readHeartbeat(from: string, body: Uint8Array, isBehind: boolean): void {
     if (isBehind) return;
-    const written: unknown = JSON.parse(Buffer.from(body).toString());
+    const written = tryParse(body);
     if (typeof written !== "object" || written === null) return;
     const toThis = (written as Record<string, unknown>)[this.replicaId];
     if (typeof toThis === "number") this.#peers.told(from, toThis);
@@ -266,5 +266,14 @@ class RedisBus implements Bus {
     const incarnation = randomBytes(INCARNATION_BYTES).toString("base64url");
     this.#ownIncarnations.add(incarnation);
     return incarnation;
+  }
+}
+
+function tryParse(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(body).toString());
+  } catch {
+    // Written by somebody else: it says nothing, and the next heartbeat follows.
+    return undefined;
   }
 }

@@ -1,6 +1,7 @@
 /** Messages between this replica and the others: each has one queue, at its receiver's replica, and one outcome, at its sender's. */
 import type { Clock } from "@nexus/shared";
-import { OVERLOADED_RETRY_MS, REMOTE_SENDERS_MAX } from "../limits.ts";
+import { OVERLOADED_RETRY_MS, REMOTE_SENDERS_MAX, SEEK_BATCH } from "../limits.ts";
+import { nameKey } from "../mail/mail-ports.ts";
 import { detachFromFrame } from "../message/carried.ts";
 import { CopySender } from "../message/copy-sender.ts";
 import type { Letter, Verdict } from "../message/letter.ts";
@@ -52,7 +53,9 @@ export class Exchange implements Outward {
   #engine: MessageEngine | undefined;
   /** Ends a session that is at another replica by now. */
   #onMoved: (session: Session) => void = () => undefined;
+  /** Sessions that another replica claims, too. */
   readonly #disputed = new Set<Session>();
+  #isJudging = false;
 
   constructor(init: ExchangeInit) {
     this.#init = init;
@@ -292,24 +295,36 @@ export class Exchange implements Outward {
     const here = this.#init.directory.find(namespace, agentId);
     if (here === undefined || here.over || here.epoch > agent.epoch) return;
     if (here.epoch === agent.epoch && !agent.attached) return;
-    void this.#judge(here);
+    this.#disputed.add(here);
+    if (!this.#isJudging) void this.#judgeAll();
   }
 
-  async #judge(session: Session): Promise<void> {
-    if (this.#disputed.has(session)) return;
-    this.#disputed.add(session);
-    const { namespace, agentId } = session;
+  /** One statement at a time: after a partition there may be thousands. */
+  async #judgeAll(): Promise<void> {
+    this.#isJudging = true;
     try {
-      const [whereabouts] = (await this.#init.locator.locate([{ namespace, agentId }])).values();
-      const isOurs =
-        whereabouts === undefined ||
-        (whereabouts.routerId === this.#init.replicaId && whereabouts.epoch <= session.epoch);
-      if (!isOurs && !session.over) this.#onMoved(session);
+      await Promise.resolve();
+      while (this.#disputed.size > 0) {
+        await this.#judgeSome([...this.#disputed].slice(0, SEEK_BATCH));
+      }
     } catch (error) {
-      // The session's own end asks the table again.
+      // A session that is not judged now ends by itself: its end asks the table, too.
+      this.#disputed.clear();
       this.#init.onLocateFailed(error);
     } finally {
+      this.#isJudging = false;
+    }
+  }
+
+  async #judgeSome(sessions: readonly Session[]): Promise<void> {
+    const whereabouts = await this.#init.locator.locate(sessions);
+    for (const session of sessions) {
       this.#disputed.delete(session);
+      const found = whereabouts.get(nameKey(session.namespace, session.agentId));
+      const isOurs =
+        found === undefined ||
+        (found.routerId === this.#init.replicaId && found.epoch <= session.epoch);
+      if (!isOurs && !session.over) this.#onMoved(session);
     }
   }
 

@@ -68,18 +68,23 @@ export class Seeker {
 
   async #seekAll(): Promise<void> {
     this.#isSeeking = true;
-    // Whoever asks in the same moment is looked up with the first.
-    await Promise.resolve();
-    while (this.#sought.size > 0) {
-      const batch = [...this.#sought].slice(0, SEEK_BATCH);
-      const found = await this.#locate(batch.map(([, sought]) => sought));
-      for (const [key, sought] of batch) {
-        this.#sought.delete(key);
-        if (found === undefined) this.#init.onUnknown(sought);
-        else this.#init.onFound(sought, found.get(key));
-      }
+    try {
+      // Whoever asks in the same moment is looked up with the first.
+      await Promise.resolve();
+      while (this.#sought.size > 0) await this.#seekSome();
+    } finally {
+      this.#isSeeking = false;
     }
-    this.#isSeeking = false;
+  }
+
+  async #seekSome(): Promise<void> {
+    const batch = [...this.#sought].slice(0, SEEK_BATCH);
+    const found = await this.#locate(batch.map(([, sought]) => sought));
+    for (const [key, sought] of batch) {
+      this.#sought.delete(key);
+      if (found === undefined) this.#init.onUnknown(sought);
+      else this.#init.onFound(sought, found.get(key));
+    }
   }
 
   async #locate(
