@@ -59,6 +59,12 @@ export class CommandStack implements AsyncDisposable {
     return { stdout, outcome };
   }
 
+  /** Submits tasks and says the job's id. */
+  async submit(tasks: readonly object[]): Promise<string> {
+    const { stdout } = await this.nexus("jobs", "submit", "--tasks", JSON.stringify(tasks));
+    return stdout.trim();
+  }
+
   /** An agent to give capabilities to; the command makes its identity. */
   async agent(agentId: string): Promise<AgentBuilder> {
     const { stdout } = await this.nexus("principals", "create", agentId, "-o", "json");

@@ -1,10 +1,11 @@
 /** Every command against a real stack: what it prints, with which code it ends, and what it refuses. */
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { TaskError } from "@nexus/sdk";
-import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CommandStack, type Outcome } from "./_stack.ts";
+import { testStateCommands } from "./_state-commands.ts";
+import { testTaskCommands } from "./_task-commands.ts";
+import { testVaultCommands } from "./_vault-commands.ts";
 
 let stack: CommandStack;
 let home: string;
@@ -22,12 +23,6 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(() => stack[Symbol.asyncDispose](), 60_000);
-
-/** Submits tasks and says the job's id. */
-async function submit(tasks: readonly object[]): Promise<string> {
-  const { stdout } = await nexus("jobs", "submit", "--tasks", JSON.stringify(tasks));
-  return stdout.trim();
-}
 
 describe("the nexus command", () => {
   it("logs in with the credentials file and keeps the tokens private", async () => {
@@ -87,7 +82,7 @@ describe("the nexus command", () => {
   });
 
   it("cancels a job that waits for an agent, and --wait of it ends with 7", async () => {
-    const jobId = await submit([{ key: "a", capability: "work.nobody" }]);
+    const jobId = await stack.submit([{ key: "a", capability: "work.nobody" }]);
     const watching = nexus("jobs", "watch", jobId);
     const { code, stdout } = await nexus("jobs", "cancel", jobId, "--reason", "test");
     expect(code).toBe(0);
@@ -96,7 +91,7 @@ describe("the nexus command", () => {
   });
 
   it("ends with 130 when the watch of a job is interrupted, and the job goes on", async () => {
-    const jobId = await submit([{ key: "a", capability: "work.nobody" }]);
+    const jobId = await stack.submit([{ key: "a", capability: "work.nobody" }]);
     const interrupted = new AbortController();
     const watching = stack.interruptible(interrupted.signal, ["jobs", "watch", jobId]);
     interrupted.abort();
@@ -122,7 +117,7 @@ describe("the nexus command", () => {
 
   it("hands a task an input too large for a message, and gets such an output back", async () => {
     const input = "a large body, ".repeat(30_000);
-    const jobId = await submit([{ key: "a", capability: "work.echo", input }]);
+    const jobId = await stack.submit([{ key: "a", capability: "work.echo", input }]);
     expect((await nexus("jobs", "watch", jobId)).code).toBe(0);
     const { stdout } = await nexus("jobs", "get", jobId, "-o", "json");
     const { job } = JSON.parse(stdout) as {
@@ -172,280 +167,6 @@ describe("the nexus command", () => {
   });
 });
 
-describe("the nexus command on secrets", () => {
-  const PATH = "app/cli";
-  const secrets = (...args: string[]) => nexus("secrets", ...args);
-  const put = (input: string, ...flags: string[]) =>
-    nexusWith(input, "secrets", "put", PATH, ...flags);
-
-  it("stores what it reads from standard input or a file, and prints it and nothing else", async () => {
-    const first = await put("one\n", "--expect", "0");
-    expect([first.code, first.stdout]).toEqual([0, `Stored version 1 of ${PATH}.\n`]);
-    const file = join(home, "value");
-    writeFileSync(file, "two\n");
-    expect((await put("", "--file", file)).code).toBe(0);
-    expect((await put("three\n", "--raw")).code).toBe(0);
-    const [newest, one, two, names, table] = await Promise.all([
-      secrets("get", PATH, "-o", "json"),
-      secrets("get", PATH, "--number", "1"),
-      secrets("get", PATH, "--number", "2"),
-      secrets("list", "app/", "-o", "name"),
-      secrets("list"),
-    ]);
-    const value = Buffer.from("three\n").toString("base64");
-    expect(JSON.parse(newest.stdout)).toMatchObject({ value, version: { version: 3 } });
-    expect([one.stdout, two.stdout]).toEqual(["one", "two\n"]);
-    expect(names.stdout).toContain(`${PATH}\n`);
-    expect(table.stdout).toMatch(/app\/cli +3 /);
-  });
-
-  it("deletes, brings back and destroys versions", async () => {
-    expect((await secrets("delete", PATH)).stdout).toMatch(/^3 +deleted/m);
-    expect((await secrets("get", PATH)).code).toBe(6);
-    expect((await secrets("undelete", PATH, "--number", "3")).stdout).toMatch(/^3 +active/m);
-    await secrets("destroy", PATH, "--number", "1", "--number", "2");
-    const { stdout } = await secrets("versions", PATH);
-    expect(stdout).toMatch(/^3 +active[^]*^2 +destroyed[^]*^1 +destroyed/m);
-    expect((await secrets("destroy", PATH, "--all")).code).toBe(0);
-    expect((await secrets("get", PATH)).code).toBe(3);
-  });
-
-  it("ends with the documented code for each kind of mistake, and shows no value", async () => {
-    const mistakes = await Promise.all([
-      put("hush", "--expect", "7"),
-      put("hush".repeat(20_000)),
-      put("hush", "--ttl", "soon"),
-      put("", "--file", join(home, "none")),
-      secrets("destroy", PATH),
-    ]);
-    expect(mistakes.map(({ code }) => code)).toEqual([6, 2, 2, 2, 2]);
-    for (const { stdout, stderr } of mistakes) expect(stdout + stderr).not.toContain("hush");
-  });
-});
-
-describe("the nexus command on keys", () => {
-  const keys = (...args: string[]) => nexus("keys", ...args);
-
-  it("makes, shows, turns, switches and destroys keys", async () => {
-    const line = async (...args: string[]) => (await keys(...args)).stdout;
-    expect(await line("create", "cli-key")).toMatch(/^cli-key +envelope +active +1 /m);
-    expect(await line("rotate", "cli-key")).toMatch(/^cli-key +envelope +active +2 /m);
-    expect(await line("disable", "cli-key")).toMatch(/^cli-key +envelope +disabled/m);
-    expect(await line("enable", "cli-key")).toMatch(/^cli-key +envelope +active/m);
-    const [shown, names, twice, odd, kept, none] = await Promise.all([
-      keys("get", "cli-key", "-o", "json"),
-      keys("list", "-o", "name"),
-      keys("create", "cli-key"),
-      keys("create", "odd", "--type", "rsa"),
-      keys("destroy", "cli-key"),
-      keys("get", "none"),
-    ]);
-    expect(JSON.parse(shown.stdout)).toMatchObject({ key: { name: "cli-key", latestVersion: 2 } });
-    expect(names.stdout).toContain("cli-key\n");
-    expect([twice, odd, kept, none].map(({ code }) => code)).toEqual([6, 2, 6, 3]);
-    expect(await line("destroy", "cli-key", "--allow")).toMatch(/^cli-key +envelope +destroyed/m);
-  });
-
-  it("encrypts, decrypts, rewraps, signs and verifies what it reads", async () => {
-    const requestId = "cli-box";
-    await stack.admin.keys.createKey({ requestId, name: "cli-box" });
-    await keys("create", "cli-pen", "--type", "ed25519");
-    const transit = (input: string, ...args: string[]) => nexusWith(input, "transit", ...args);
-    const box = ["cli-box", "--resource", "order/7"];
-    const sealed = (await transit("hush\n", "encrypt", ...box)).stdout;
-    expect(sealed).toMatch(/^nxv:v1:/);
-    await stack.admin.keys.rotateKey({ requestId: `${requestId}-2`, name: "cli-box" });
-    const moved = (await transit(sealed, "rewrap", ...box)).stdout;
-    expect(moved).toMatch(/^nxv:v2:/);
-    const signature = (await transit("text", "sign", "cli-pen")).stdout.trim();
-    const [opened, wrong, nowhere, valid, forged] = await Promise.all([
-      transit(moved, "decrypt", ...box),
-      transit(moved, "decrypt", "cli-box", "--resource", "order/8"),
-      transit("x", "encrypt", "cli-box"),
-      transit("text", "verify", "cli-pen", signature),
-      transit("text!", "verify", "cli-pen", signature),
-    ]);
-    expect(opened).toMatchObject({ code: 0, stdout: "hush\n" });
-    expect(wrong).toMatchObject({ code: 2, stdout: "" });
-    expect(nowhere.code).toBe(2);
-    expect(valid).toMatchObject({ code: 0, stdout: "valid\n" });
-    expect(forged).toMatchObject({ code: 7, stdout: "not valid\n" });
-  });
-});
-
-describe("the nexus command on tasks", () => {
-  const MOOD = "work.moody";
-  let good: string;
-  let bad: string;
-  /** Turns the agent's mood, so that what failed succeeds when it is run again. */
-  let cheerful = false;
-
-  beforeAll(async () => {
-    const builder = await stack.agent("moody-1");
-    const moody = await builder
-      .capability<{ fail: boolean }>(`${MOOD}@1.0.0`, {}, (ctx, { fail }) => {
-        ctx.stream("do re mi");
-        if (fail && !cheerful) throw new TaskError({ reason: "MOOD", message: "Not today." });
-        return "sung";
-      })
-      .start();
-    const jobId = await submit([
-      { key: "good", capability: MOOD, input: { fail: false } },
-      { key: "bad", capability: MOOD, input: { fail: true } },
-    ]);
-    expect((await nexus("jobs", "watch", jobId)).code).toBe(7);
-    const { tasks } = await stack.admin.jobs.listTasks({ jobId });
-    const idOf = (key: string) => tasks.find(({ spec }) => spec?.key === key)?.taskId ?? "";
-    good = idOf("good");
-    bad = idOf("bad");
-    return () => moody.drain(0);
-  });
-
-  it("finds tasks across jobs by what they need, how they stand, and when they came", async () => {
-    const found = async (...flags: string[]) => {
-      const { stdout } = await nexus("tasks", "list", "-o", "name", "--capability", MOOD, ...flags);
-      return stdout.split("\n").filter((line) => line !== "");
-    };
-    expect((await found("--since", "1h")).sort()).toEqual([bad, good].sort());
-    expect(await found("--state", "succeeded", "--agent", "moody-1")).toEqual([good]);
-    expect(await found("--reason", "MOOD")).toEqual([bad]);
-    expect(await found("--until", "1h")).toEqual([]);
-    const { stdout } = await nexus("tasks", "list", "--reason", "MOOD");
-    expect(stdout).toMatch(new RegExp(`^bad +failed +${MOOD} +moody-1 +1 .* MOOD +${bad}$`, "m"));
-    expect((await nexus("tasks", "list", "--state", "nonsense")).code).toBe(2);
-    expect((await nexus("tasks", "list", "--since", "yesterday")).stderr).toContain("--since is");
-  });
-
-  it("shows a task and what came out of it, and ends with 3 for one that is not there", async () => {
-    const shown = await nexus("tasks", "get", good);
-    expect(shown.stdout).toMatch(new RegExp(`^good +succeeded +${MOOD} +1 +moody-1 `, "m"));
-    expect(shown.stdout).toMatch(/^sung$/m);
-    expect((await nexus("tasks", "get", bad)).stdout).toMatch(/^MOOD: Not today\.$/m);
-    const json = await nexus("tasks", "get", bad, "-o", "json");
-    expect(JSON.parse(json.stdout)).toMatchObject({
-      task: { state: "TASK_STATE_FAILED", failure: { reason: "MOOD" } },
-    });
-    expect((await nexus("tasks", "get", "task_missing")).code).toBe(3);
-  });
-
-  it("prints what a task put out and nothing else, and ends with 7 when it failed", async () => {
-    const sung = await nexus("tasks", "watch", good);
-    expect(sung).toMatchObject({ code: 0, stdout: "do re mi" });
-    expect(sung.stderr).toContain("succeeded on moody-1");
-    const failed = await nexus("tasks", "watch", bad);
-    expect(failed.code).toBe(7);
-    expect(failed.stderr).toContain("failed on moody-1: MOOD Not today.");
-  });
-
-  it("lists what failed for good, by filter", async () => {
-    const { stdout } = await nexus("dead-letters", "list", "--capability", MOOD);
-    expect(stdout).toMatch(new RegExp(`^${bad} +bad +${MOOD} +MOOD +moody-1 +1 .* -$`, "m"));
-    const named = await nexus("dead-letters", "list", "-o", "name", "--since", "1h");
-    expect(named.stdout).toBe(`${bad}\n`);
-    expect((await nexus("dead-letters", "list", "-o", "name", "--before", "1h")).stdout).toBe("");
-    expect((await nexus("dead-letters", "list", "--before", "soon")).code).toBe(2);
-  });
-
-  it("refuses a redrive that does not say of what, says it twice, or is too large", async () => {
-    const filter = ["--capability", MOOD];
-    for (const flags of [[], ["--task", bad, "--all"], ["--task", bad, ...filter]]) {
-      const { code, stderr } = await nexus("dead-letters", "redrive", ...flags);
-      expect(code).toBe(2);
-      expect(stderr).toContain("Give one of --task, --all");
-    }
-    const large = await nexus("dead-letters", "redrive", ...filter, "--limit", "101");
-    expect(large).toMatchObject({ code: 2, stdout: "" });
-    expect((await nexus("dead-letters", "redrive", "--task", "task_missing")).code).toBe(3);
-  });
-
-  it("runs what failed again, once, and says so when it is asked again", async () => {
-    cheerful = true;
-    const filter = ["--capability", MOOD, "--reason", "MOOD"];
-    const first = await nexus("dead-letters", "redrive", ...filter, "-o", "name");
-    expect(first.code).toBe(0);
-    const jobId = first.stdout.trim();
-    expect((await nexus("jobs", "watch", jobId)).code).toBe(0);
-    expect((await stack.admin.jobs.getJob({ jobId })).job?.tasks?.succeeded).toBe(1);
-    const again = await nexus("dead-letters", "redrive", "--task", bad);
-    expect(again.stdout).toMatch(new RegExp(`^${bad} +${jobId} +before$`, "m"));
-    expect((await nexus("dead-letters", "list", "-o", "name", ...filter)).stdout).toBe("");
-    const all = await nexus("dead-letters", "list", "--redriven", ...filter);
-    expect(all.stdout).toMatch(new RegExp(`^${bad} .* ${jobId}$`, "m"));
-  });
-});
-
-describe("shared state", () => {
-  it("is kept in buckets, shown, changed and deleted by commands", async () => {
-    const made = await nexus("state", "create", "plans", "--policy", "cas", "--keys", "5");
-    expect(made).toMatchObject({ code: 0, stdout: "Made the bucket plans.\n" });
-    const put = await nexus("state", "put", "plans", "today", '{"steps":1}', "--expect", "0");
-    expect(put.stdout).toMatch(/^applied today, revision \d+\n$/);
-    expect((await nexus("state", "get", "plans", "today")).stdout).toBe('{"steps":1}\n');
-    const lost = await nexus("state", "put", "plans", "today", "2", "--expect", "0");
-    expect(lost.stderr).toContain("STATE_REVISION_MISMATCH");
-    expect((await nexus("state", "list", "plans")).stdout).toMatch(
-      /^today .* admin .*\{"steps":1\}$/m,
-    );
-    expect((await nexus("state", "buckets")).stdout).toMatch(/^plans +cas +\d+ +1\/5 /m);
-    const listed = JSON.parse((await nexus("state", "list", "plans", "-o", "json")).stdout);
-    expect(listed).toMatchObject({ entries: [{ key: "today", versions: [{}] }] });
-    const revision = listed.entries[0].revision as string;
-    const gone = await nexus(
-      "state",
-      "delete",
-      "plans",
-      "today",
-      "--expect",
-      revision,
-      "-o",
-      "json",
-    );
-    expect(JSON.parse(gone.stdout)).toMatchObject({ status: "STATE_WRITE_STATUS_APPLIED" });
-    expect((await nexus("state", "drop", "plans")).stdout).toBe("Deleted plans.\n");
-    expect((await nexus("state", "list", "plans")).stderr).toContain("STATE_BUCKET_NOT_FOUND");
-    expect((await nexus("state", "create", "x", "--policy", "best")).code).toBe(2);
-  });
-
-  it("counts, and follows changes until interrupted", async () => {
-    await nexus("state", "create", "tokens", "--policy", "counter");
-    expect((await nexus("state", "increment", "tokens", "used", "5")).stdout).toBe("5\n");
-    const interrupted = new AbortController();
-    const watching = stack.follow(interrupted.signal, ["state", "watch", "tokens"]);
-    const shows = (text: string) =>
-      waitFor(() => watching.stdout().includes(text), { what: `the watch to show ${text}` });
-    await shows("used  5");
-    expect(await stack.admin.bucket("tokens").increment("used", -2)).toBe(3n);
-    await shows("used  3  admin");
-    interrupted.abort();
-    expect(await watching.outcome).toMatchObject({ code: 0, stderr: "" });
-  });
-
-  it("keeps both values of agents that did not know of each other, until somebody resolves", async () => {
-    await nexus("state", "create", "notes", "--policy", "vector");
-    const writer = await stack.agent("writer-1");
-    const running = await writer
-      .capability("note.write@1.0.0", {}, async (ctx, text) => {
-        const { versions } = await ctx.state.bucket("notes").put("k", text);
-        return versions;
-      })
-      .start();
-    const tasks = ["one", "two"].map((text) => ({
-      key: text,
-      capability: "note.write",
-      input: text,
-    }));
-    await submit(tasks);
-    const notes = running.state.bucket<string>("notes");
-    for await (const event of notes.watch()) {
-      if ("entry" in event && event.entry.versions.length === 2) break;
-    }
-    const { stdout } = await nexus("state", "conflicts", "notes");
-    expect(stdout).toMatch(/^k +\d+ +writer-1 +task_\S+ .*(one|two)$/m);
-    const [version] = (await notes.get("k"))?.versions ?? [];
-    const resolved = await nexus("state", "resolve", "notes", "k", "--keep", String(version?.id));
-    expect(resolved.stdout).toMatch(/^applied k, revision \d+\n$/);
-    expect((await notes.get("k"))?.versions.map(({ value }) => value)).toEqual([version?.value]);
-    expect((await nexus("state", "conflicts", "notes", "-o", "name")).stdout).toBe("");
-    await running.drain(0);
-  });
-});
+testVaultCommands(() => stack);
+testTaskCommands(() => stack);
+testStateCommands(() => stack);

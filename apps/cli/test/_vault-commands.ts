@@ -1,0 +1,114 @@
+/** What the commands on secrets and keys print, with which code they end, and what they refuse. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { CommandStack } from "./_stack.ts";
+
+/** Tests them on a stack of the caller's, which is there when they run. */
+export function testVaultCommands(stack: () => CommandStack): void {
+  const nexus = (...argv: string[]) => stack().nexus(...argv);
+  const nexusWith = (input: string, ...argv: string[]) => stack().nexusWith(input, ...argv);
+
+  describe("the nexus command on secrets", () => {
+    const PATH = "app/cli";
+    const secrets = (...args: string[]) => nexus("secrets", ...args);
+    const put = (input: string, ...flags: string[]) =>
+      nexusWith(input, "secrets", "put", PATH, ...flags);
+
+    it("stores what it reads from standard input or a file, and prints it and nothing else", async () => {
+      const first = await put("one\n", "--expect", "0");
+      expect([first.code, first.stdout]).toEqual([0, `Stored version 1 of ${PATH}.\n`]);
+      const file = join(stack().home, "value");
+      writeFileSync(file, "two\n");
+      expect((await put("", "--file", file)).code).toBe(0);
+      expect((await put("three\n", "--raw")).code).toBe(0);
+      const [newest, one, two, names, table] = await Promise.all([
+        secrets("get", PATH, "-o", "json"),
+        secrets("get", PATH, "--number", "1"),
+        secrets("get", PATH, "--number", "2"),
+        secrets("list", "app/", "-o", "name"),
+        secrets("list"),
+      ]);
+      const value = Buffer.from("three\n").toString("base64");
+      expect(JSON.parse(newest.stdout)).toMatchObject({ value, version: { version: 3 } });
+      expect([one.stdout, two.stdout]).toEqual(["one", "two\n"]);
+      expect(names.stdout).toContain(`${PATH}\n`);
+      expect(table.stdout).toMatch(/app\/cli +3 /);
+    });
+
+    it("deletes, brings back and destroys versions", async () => {
+      expect((await secrets("delete", PATH)).stdout).toMatch(/^3 +deleted/m);
+      expect((await secrets("get", PATH)).code).toBe(6);
+      expect((await secrets("undelete", PATH, "--number", "3")).stdout).toMatch(/^3 +active/m);
+      await secrets("destroy", PATH, "--number", "1", "--number", "2");
+      const { stdout } = await secrets("versions", PATH);
+      expect(stdout).toMatch(/^3 +active[^]*^2 +destroyed[^]*^1 +destroyed/m);
+      expect((await secrets("destroy", PATH, "--all")).code).toBe(0);
+      expect((await secrets("get", PATH)).code).toBe(3);
+    });
+
+    it("ends with the documented code for each kind of mistake, and shows no value", async () => {
+      const mistakes = await Promise.all([
+        put("hush", "--expect", "7"),
+        put("hush".repeat(20_000)),
+        put("hush", "--ttl", "soon"),
+        put("", "--file", join(stack().home, "none")),
+        secrets("destroy", PATH),
+      ]);
+      expect(mistakes.map(({ code }) => code)).toEqual([6, 2, 2, 2, 2]);
+      for (const { stdout, stderr } of mistakes) expect(stdout + stderr).not.toContain("hush");
+    });
+  });
+
+  describe("the nexus command on keys", () => {
+    const keys = (...args: string[]) => nexus("keys", ...args);
+
+    it("makes, shows, turns, switches and destroys keys", async () => {
+      const line = async (...args: string[]) => (await keys(...args)).stdout;
+      expect(await line("create", "cli-key")).toMatch(/^cli-key +envelope +active +1 /m);
+      expect(await line("rotate", "cli-key")).toMatch(/^cli-key +envelope +active +2 /m);
+      expect(await line("disable", "cli-key")).toMatch(/^cli-key +envelope +disabled/m);
+      expect(await line("enable", "cli-key")).toMatch(/^cli-key +envelope +active/m);
+      const [shown, names, twice, odd, kept, none] = await Promise.all([
+        keys("get", "cli-key", "-o", "json"),
+        keys("list", "-o", "name"),
+        keys("create", "cli-key"),
+        keys("create", "odd", "--type", "rsa"),
+        keys("destroy", "cli-key"),
+        keys("get", "none"),
+      ]);
+      expect(JSON.parse(shown.stdout)).toMatchObject({
+        key: { name: "cli-key", latestVersion: 2 },
+      });
+      expect(names.stdout).toContain("cli-key\n");
+      expect([twice, odd, kept, none].map(({ code }) => code)).toEqual([6, 2, 6, 3]);
+      expect(await line("destroy", "cli-key", "--allow")).toMatch(/^cli-key +envelope +destroyed/m);
+    });
+
+    it("encrypts, decrypts, rewraps, signs and verifies what it reads", async () => {
+      const requestId = "cli-box";
+      await stack().admin.keys.createKey({ requestId, name: "cli-box" });
+      await keys("create", "cli-pen", "--type", "ed25519");
+      const transit = (input: string, ...args: string[]) => nexusWith(input, "transit", ...args);
+      const box = ["cli-box", "--resource", "order/7"];
+      const sealed = (await transit("hush\n", "encrypt", ...box)).stdout;
+      expect(sealed).toMatch(/^nxv:v1:/);
+      await stack().admin.keys.rotateKey({ requestId: `${requestId}-2`, name: "cli-box" });
+      const moved = (await transit(sealed, "rewrap", ...box)).stdout;
+      expect(moved).toMatch(/^nxv:v2:/);
+      const signature = (await transit("text", "sign", "cli-pen")).stdout.trim();
+      const [opened, wrong, nowhere, valid, forged] = await Promise.all([
+        transit(moved, "decrypt", ...box),
+        transit(moved, "decrypt", "cli-box", "--resource", "order/8"),
+        transit("x", "encrypt", "cli-box"),
+        transit("text", "verify", "cli-pen", signature),
+        transit("text!", "verify", "cli-pen", signature),
+      ]);
+      expect(opened).toMatchObject({ code: 0, stdout: "hush\n" });
+      expect(wrong).toMatchObject({ code: 2, stdout: "" });
+      expect(nowhere.code).toBe(2);
+      expect(valid).toMatchObject({ code: 0, stdout: "valid\n" });
+      expect(forged).toMatchObject({ code: 7, stdout: "not valid\n" });
+    });
+  });
+}
