@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Payload } from "@nexus/proto/common";
 import type { PayloadService } from "@nexus/proto/orchestrator";
 import type { RpcClient } from "@nexus/rpc/client";
-import { MiB, NexusError } from "@nexus/shared";
+import { MiB, NexusError, sleep } from "@nexus/shared";
 import {
   encodePayload,
   PAYLOAD_BYTES_MAX,
@@ -20,6 +20,8 @@ export const STORED_PAYLOAD_BYTES_MAX = 64 * MiB;
 const TRANSFER_TIMEOUT_MS = 120_000;
 /** Times in a row that a transfer which broke is taken up again without having come on. */
 const RESUMES_MAX = 3;
+/** Between two tries while too many bodies are under way, when the store names no time. */
+const BUSY_WAIT_MS = 1_000;
 
 /** The store behind the gateway: `createClient(...).payloads`. */
 export type PayloadClient = RpcClient<typeof PayloadService>;
@@ -54,7 +56,8 @@ export async function fetchPayload(
 
 /** Stores a body, 1 byte to 64 MiB, and returns what a payload refers to it by.
  *
- * Errors: invalid/PAYLOAD_TOO_LARGE; exhausted/PAYLOAD_QUOTA, exhausted/PAYLOAD_UPLOADS_BUSY; those of the call. */
+ * Errors: invalid/PAYLOAD_TOO_LARGE; exhausted/PAYLOAD_QUOTA, exhausted/PAYLOAD_STREAMS_BUSY when it stays so for the time
+ * of a transfer; those of the call. */
 export async function uploadPayload(
   client: PayloadClient,
   data: Uint8Array,
@@ -67,8 +70,15 @@ export async function uploadPayload(
   const reference = { sha256, sizeBytes: BigInt(data.byteLength) };
   const options = { timeoutMs: TRANSFER_TIMEOUT_MS, ...(signal && { signal }) };
   if (await isStored(client, sha256, options)) return reference;
-  await client.uploadPayload(framesOf(reference, data), options);
-  return reference;
+  const deadlineAtMs = Date.now() + TRANSFER_TIMEOUT_MS;
+  for (;;) {
+    try {
+      await client.uploadPayload(framesOf(reference, data), options);
+      return reference;
+    } catch (error) {
+      await untilLessBusy(error, deadlineAtMs, signal);
+    }
+  }
 }
 
 /** Fetches a stored body and checks that it is the one.
@@ -95,11 +105,24 @@ export async function downloadPayload(
       await takeIn(arriving, pieces);
     } catch (error) {
       broken = arriving.offset > from ? 0 : broken + 1;
-      if (!NexusError.is(error, "unavailable") || broken > RESUMES_MAX) throw error;
+      if (NexusError.is(error, "exhausted")) await untilLessBusy(error, deadlineAtMs, signal);
+      else if (!NexusError.is(error, "unavailable") || broken > RESUMES_MAX) throw error;
     }
   }
   if (!createHash("sha256").update(arriving.body).digest().equals(sha256)) throw mismatch();
   return arriving.body;
+}
+
+/** Waits as long as the store asks for; throws what it cannot wait for. */
+async function untilLessBusy(
+  error: unknown,
+  deadlineAtMs: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!NexusError.is(error, "exhausted", "PAYLOAD_STREAMS_BUSY")) throw error;
+  const waitMs = error.details.retryAfterMs ?? BUSY_WAIT_MS;
+  if (Date.now() + waitMs > deadlineAtMs) throw error;
+  await sleep(waitMs, signal);
 }
 
 /** A body of which the first bytes have come. */

@@ -240,7 +240,7 @@ export const ERROR_REASONS = {
   PAYLOAD_MISMATCH: reason("invalid", "A body is not what its upload announced."),
   PAYLOAD_AMBIGUOUS: reason("invalid", "A payload has a body and a reference to one."),
   PAYLOAD_QUOTA: reason("exhausted", "The namespace stores as many bytes of bodies as it may."),
-  PAYLOAD_UPLOADS_BUSY: reason("exhausted", "The replica takes as many uploads as it may."),
+  PAYLOAD_STREAMS_BUSY: reason("exhausted", "As many bodies are under way as may be; try again."),
   UPLOAD_EXPIRED: reason("conflict", "An upload took so long that it was removed; begin anew."),
   LEASE_LOST: reason("conflict", "The lease is over; somebody else has or had the task."),
   NOT_OWNER: reason(

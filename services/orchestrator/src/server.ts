@@ -23,6 +23,7 @@ import type { OrchestratorConfig } from "./config.ts";
 import { Engine } from "./engine/engine.ts";
 import { createEvents, type OrchestratorEvents } from "./events.ts";
 import { createHandlers, createLeaseHandlers, createPayloadHandlers } from "./handlers/index.ts";
+import { PayloadStreams } from "./handlers/payload-streams.ts";
 import { createPlanCodec } from "./handlers/plan-codec.ts";
 import { OutboxSender } from "./loops/outbox-sender.ts";
 import {
@@ -43,6 +44,7 @@ import { deleteOutbox, readOrphans, readOutbox, readOutboxSpan } from "./store/o
 import { keepPartitions } from "./store/partition-store.ts";
 import {
   createPayloadStore,
+  forgetUses,
   removeBrokenUploads,
   removeUnusedPayloads,
 } from "./store/payload-store.ts";
@@ -97,7 +99,11 @@ export async function startServer(
     frame.server.add(LeaseService, createLeaseHandlers({ engine }));
     const payloads = createPayloadStore(pool);
     const { payloadNamespaceMaxBytes } = config.current;
-    frame.server.add(PayloadService, createPayloadHandlers({ payloads, payloadNamespaceMaxBytes }));
+    const streams = new PayloadStreams();
+    frame.server.add(
+      PayloadService,
+      createPayloadHandlers({ payloads, streams, payloadNamespaceMaxBytes }),
+    );
     const service = await frame.start();
     engine.start(config.current.advertiseAddress ?? reachable(service.address));
     return service;
@@ -238,6 +244,7 @@ function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
     removePayloads({
       unused: (limit) => removeUnusedPayloads(pool, config.payloadRetentionMs, limit),
       broken: (limit) => removeBrokenUploads(pool, limit),
+      uses: (limit) => forgetUses(pool, limit),
     }),
   );
 }

@@ -7,7 +7,13 @@ import type { RunningService } from "@nexus/runtime";
 import { KiB, MiB } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { removeBrokenUploads, removeUnusedPayloads } from "../src/store/payload-store.ts";
+import { PayloadStreams } from "../src/handlers/payload-streams.ts";
+import {
+  createPayloadStore,
+  forgetUses,
+  removeBrokenUploads,
+  removeUnusedPayloads,
+} from "../src/store/payload-store.ts";
 import { expectError } from "./_expect.ts";
 import { Harness } from "./_harness.ts";
 import type { Behaviour } from "./_router.ts";
@@ -187,6 +193,33 @@ describe("PayloadService", () => {
     await expectNothingUnderWay();
   });
 
+  it("is not harmed by an answer that was lost: what is committed stays whole", async () => {
+    const body = newBody(300 * KiB);
+    const { sha256 } = referenceTo(body);
+    const store = createPayloadStore(pool);
+    const lost = await store.beginUpload();
+    await lost.append(body);
+    await lost.commit("default", { sha256, sizeBytes: body.byteLength });
+    await lost.abandon();
+    expect((await download(new Uint8Array(sha256))).equals(body)).toBe(true);
+    await harness.db.query(
+      "DELETE FROM payload_parts WHERE upload_id = (SELECT upload_id FROM payloads WHERE sha256 = $1)",
+      [Buffer.from(sha256)],
+    );
+    await expectError(download(new Uint8Array(sha256)), "internal", "INTERNAL");
+  });
+
+  it("gives a namespace its share of what may be under way, and the place back", async () => {
+    const streams = new PayloadStreams();
+    const places = Array.from({ length: 16 }, () => streams.open("default"));
+    expect(() => streams.open("default")).toThrow(/at most 16/);
+    for (let i = 0; i < 48; i += 1) streams.open(`other-${i % 4}`);
+    expect(() => streams.open("one-more")).toThrow(/all have 64/);
+    places[0]?.();
+    streams.open("one-more")();
+    streams.open("default");
+  });
+
   it("removes what an upload left that broke, and tells the one that took too long", async () => {
     let goOn = (): void => undefined;
     const held = new Promise<void>((resolve) => {
@@ -280,6 +313,27 @@ describe("a task with a stored payload", () => {
     await harness.untilState(sound, JobState.COMPLETED);
   });
 
+  it("fails when what it would be given is more than an agent can hold", async () => {
+    const made = await upload(newBody(320 * KiB));
+    harness.agent({ agentId: "giver", capabilities: ["give"], behaviour: putsOut(made) });
+    const jobId = await harness.submit({
+      tasks: [
+        { key: "a", capability: "give" },
+        { key: "b", capability: "take", dependencies: [{ taskKey: "a", inputName: "from" }] },
+      ],
+    });
+    const sized = () =>
+      harness.db.query(
+        `UPDATE task_states SET output_stored_bytes = $1
+          WHERE output_stored_bytes IS NOT NULL AND job_id = $2 AND state = 'SUCCEEDED'`,
+        [257 * MiB, jobId.slice(4)],
+      );
+    await waitFor(async () => (await sized()).rowCount === 1, { what: "the output" });
+    harness.agent({ agentId: "taker", capabilities: ["take"], behaviour: putsOut(made) });
+    const { failure } = await harness.untilState(jobId, JobState.FAILED);
+    expect(failure).toMatchObject({ reason: "INPUT_TOO_LARGE", taskKey: "b" });
+  });
+
   it("cannot be the list that another is mapped over", async () => {
     const list = await upload(Buffer.from(JSON.stringify(Array.from({ length: 9 }, (_, i) => i))));
     harness.agent({ agentId: "lister", capabilities: ["list"], behaviour: putsOut(list) });
@@ -306,6 +360,10 @@ describe("a task with a stored payload", () => {
     expect(await removeUnusedPayloads(pool, 7 * DAY_MS, 10)).toBe(0);
     await harness.client.cancelJob({ jobId, requestId: "cancel-later" });
     await harness.untilState(jobId, JobState.CANCELLED);
+    const uses = `payload_refs WHERE job_id = '${jobId.slice(4)}'`;
+    expect(await harness.count(uses)).toBe(1);
+    expect(await forgetUses(pool, 1_000)).toBeGreaterThan(0);
+    expect(await harness.count(uses)).toBe(0);
     await payloads.findPayload({ sha256: body.sha256 });
     expect(await removeUnusedPayloads(pool, 7 * DAY_MS, 10)).toBe(0);
     await age(body.sha256, 8 * DAY_MS);

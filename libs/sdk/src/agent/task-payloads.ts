@@ -21,18 +21,14 @@ export function createTaskPayloads(channel: RpcChannel, tokens: TokenSource): Ta
   return {
     fetch: async (assignment, signal) => {
       try {
-        const { input, upstream } = assignment;
-        const fetched = await Promise.all(
-          Object.entries(upstream).map(
-            async ([name, payload]) =>
-              [name, await fetchPayload(client, payload, { signal })] as const,
-          ),
-        );
-        return {
-          ...assignment,
-          input: input === undefined ? undefined : await fetchPayload(client, input, { signal }),
-          upstream: Object.fromEntries(fetched),
-        };
+        const { input } = assignment;
+        const upstream: Assignment["upstream"] = {};
+        // One after the other: they may be large.
+        for (const [name, payload] of Object.entries(assignment.upstream)) {
+          upstream[name] = await fetchPayload(client, payload, { signal });
+        }
+        const fetched = input === undefined ? input : await fetchPayload(client, input, { signal });
+        return { ...assignment, input: fetched, upstream };
       } catch (error) {
         if (!NexusError.is(error, "not_found")) throw error;
         const { message } = error;

@@ -17,12 +17,20 @@ export const PAYLOAD_MAX_BYTES = 256 * KiB;
 export const STORED_PAYLOAD_MAX_BYTES = 64 * MiB;
 /** A stored body lies in parts of this size: one row, one round trip, and what an upload or a download holds in memory. */
 export const PAYLOAD_PART_BYTES = 1 * MiB;
-/** Uploads that one replica takes at the same time. */
-export const PAYLOAD_UPLOADS_MAX = 32;
+/** What the smallest stored body counts for in its namespace's quota: a row and its index entries are not free. */
+export const PAYLOAD_QUOTA_BYTES_MIN = 64 * KiB;
+/** Uploads, and downloads, that one replica serves at the same time: each holds one part in memory. */
+export const PAYLOAD_STREAMS_MAX = 64;
+/** Of these, for one namespace. */
+export const PAYLOAD_STREAMS_NAMESPACE_MAX = 16;
 /** How long an upload may bring nothing. */
 export const UPLOAD_SILENCE_MAX_MS = 30_000;
+/** How long an upload may take in all. */
+export const UPLOAD_TIME_MAX_MS = 300_000;
 /** Most bytes of upstream outputs handed to one task. */
 export const UPSTREAM_MAX_BYTES = 2 * MiB;
+/** Most bytes of upstream outputs that are stored apart, in all: an agent may hold them at once. */
+export const STORED_UPSTREAM_MAX_BYTES = 256 * MiB;
 /** Most bytes of results that GetJob returns. */
 export const RESULTS_MAX_BYTES = 1 * MiB;
 /** Largest planner input before the list of live capabilities is added to it. */

@@ -131,7 +131,8 @@ export async function writeSubmissions(
   return { outcomes, repeated, leases };
 }
 
-function usesOfDraft({ jobId, submission, tasks }: Draft): PayloadUse[] {
+/** The stored bodies that a draft's tasks refer to. */
+export function usesOfDraft({ jobId, submission, tasks }: Draft): PayloadUse[] {
   const { namespace } = submission;
   return usesOf(
     { namespace, jobId },

@@ -7,6 +7,7 @@ import type { LiveTask } from "../domain/live-task.ts";
 import { inShardOf, shardOf, toShard } from "../domain/shards.ts";
 import { planTasks, readyTasks } from "../domain/task-plan.ts";
 import { readJob } from "../store/job-reader.ts";
+import { assertStored } from "../store/payload-store.ts";
 import type { EarlierRequest } from "../store/request-store.ts";
 import { type Holding, isHolding, notOwner } from "../store/writer-session.ts";
 import type { Claimer } from "./claimer.ts";
@@ -19,6 +20,7 @@ import {
   type MadeJob,
   type Outcome,
   type Placed,
+  usesOfDraft,
   type Written,
   writeSubmissions,
 } from "./submission-writer.ts";
@@ -65,10 +67,12 @@ export class Submitter {
 
   /** Commits a job and returns it; a repeated request returns the job that the first one made.
    *
-   * Errors: exhausted/QUEUE_FULL; conflict/REQUEST_ID_REUSED; unavailable/NOT_OWNER when this replica has no shard for it;
+   * Errors: exhausted/QUEUE_FULL; not_found/PAYLOAD_NOT_FOUND; conflict/REQUEST_ID_REUSED; unavailable/NOT_OWNER when this replica has no shard for it;
    * unavailable when the database is away. */
   async submit(submission: JobSubmission): Promise<JobView> {
     const draft = this.#draft(submission);
+    // Asked for each submission by itself: in the transaction that many share, one that cannot be stored spoils all.
+    await assertStored(this.#parts.pool, usesOfDraft(draft));
     const { backlog } = this.#parts;
     backlog.reserve(submission.namespace, draft.tasks.length);
     try {

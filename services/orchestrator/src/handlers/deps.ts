@@ -4,6 +4,7 @@ import type { RpcClient } from "@nexus/rpc";
 import type { Reader } from "../domain/reader.ts";
 import type { PayloadStore } from "../domain/stored-payload.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { PayloadStreams } from "./payload-streams.ts";
 
 /** Another replica. */
 export type Peer = RpcClient<typeof JobService>;
@@ -11,6 +12,7 @@ export type Peer = RpcClient<typeof JobService>;
 /** What the handlers of payloads need. */
 export interface PayloadHandlerDeps {
   readonly payloads: PayloadStore;
+  readonly streams: PayloadStreams;
   /** Most bytes that a namespace stores. */
   readonly payloadNamespaceMaxBytes: number;
 }

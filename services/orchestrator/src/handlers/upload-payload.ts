@@ -1,7 +1,11 @@
 import type { PayloadService, UploadPayloadRequest } from "@nexus/proto/orchestrator";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
 import { NexusError, withDeadline } from "@nexus/shared";
-import { PAYLOAD_UPLOADS_MAX, UPLOAD_SILENCE_MAX_MS } from "../domain/limits.ts";
+import {
+  PAYLOAD_QUOTA_BYTES_MIN,
+  UPLOAD_SILENCE_MAX_MS,
+  UPLOAD_TIME_MAX_MS,
+} from "../domain/limits.ts";
 import {
   cutIntoParts,
   type PayloadReference,
@@ -15,21 +19,20 @@ type Frames = AsyncIterator<UploadPayloadRequest>;
 /** Serves PayloadService.UploadPayload. Holds one part of the body, and takes the next chunk when that is stored. */
 export function createUploadPayload({
   payloads,
+  streams,
   payloadNamespaceMaxBytes,
 }: PayloadHandlerDeps): MethodImplementation<typeof PayloadService.method.uploadPayload> {
-  let uploads = 0;
-
   async function receive(frames: Frames, namespace: string): Promise<PayloadReference> {
     const reference = await takeStart(frames);
     const known = await payloads.find(namespace, reference.sha256);
     if (known?.sizeBytes === reference.sizeBytes) return reference;
     const used = await payloads.usedBytes(namespace);
-    if (used + reference.sizeBytes > payloadNamespaceMaxBytes) {
+    if (used + Math.max(reference.sizeBytes, PAYLOAD_QUOTA_BYTES_MIN) > payloadNamespaceMaxBytes) {
       throw quotaReached(payloadNamespaceMaxBytes);
     }
     const upload = await payloads.beginUpload();
     try {
-      await appendAll(upload, frames, reference);
+      await withDeadline(appendAll(upload, frames, reference), UPLOAD_TIME_MAX_MS);
       await upload.commit(namespace, reference);
     } catch (error) {
       // What cannot be removed now is removed by its age.
@@ -40,14 +43,13 @@ export function createUploadPayload({
   }
 
   return async (requests, ctx) => {
-    if (uploads >= PAYLOAD_UPLOADS_MAX) throw uploadsBusy();
-    uploads += 1;
+    const { namespace } = requirePrincipal(ctx);
+    const close = streams.open(namespace);
     try {
       const frames = requests[Symbol.asyncIterator]();
-      const reference = await receive(frames, requirePrincipal(ctx).namespace);
-      return { reference: fromReference(reference) };
+      return { reference: fromReference(await receive(frames, namespace)) };
     } finally {
-      uploads -= 1;
+      close();
     }
   };
 }
@@ -89,14 +91,5 @@ function quotaReached(maxBytes: number): NexusError {
     kind: "exhausted",
     reason: "PAYLOAD_QUOTA",
     message: `A namespace stores at most ${maxBytes} bytes of payloads; they go some days after their last use.`,
-  });
-}
-
-function uploadsBusy(): NexusError {
-  return new NexusError({
-    kind: "exhausted",
-    reason: "PAYLOAD_UPLOADS_BUSY",
-    message: `At most ${PAYLOAD_UPLOADS_MAX} uploads are taken at the same time; try again.`,
-    details: { retryAfterMs: 1_000 },
   });
 }

@@ -92,11 +92,13 @@ export function forgetRequests(remove: (limit: number) => Promise<number>): Loop
 export function removePayloads(remove: {
   unused(limit: number): Promise<number>;
   broken(limit: number): Promise<number>;
+  uses(limit: number): Promise<number>;
 }): LoopSpec {
   return {
     name: "remove-payloads",
     intervalMs: MINUTE_MS,
     step: async (signal) => {
+      await drain(() => remove.uses(REQUEST_BATCH_ROWS), REQUEST_BATCH_ROWS, signal);
       await drain(() => remove.broken(PAYLOAD_BATCH_ROWS), PAYLOAD_BATCH_ROWS, signal);
       await drain(() => remove.unused(PAYLOAD_BATCH_ROWS), PAYLOAD_BATCH_ROWS, signal);
     },

@@ -1,6 +1,6 @@
 /** Reads the payloads that assignments carry: inputs, and outputs of upstream tasks. */
 import { type Queryable, uuidArray } from "@nexus/postgres";
-import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
+import { STORED_UPSTREAM_MAX_BYTES, UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { Payload } from "../domain/task.ts";
 import { type PayloadRow, toPayload } from "./payload-row.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
@@ -16,13 +16,14 @@ const UPSTREAM = {
   text: `
     WITH wanted AS (
       SELECT e.child_id, e.input_name, e.parent_id,
-             sum(octet_length(o.data)) OVER (PARTITION BY e.child_id) AS total
+             sum(octet_length(o.data)) OVER (PARTITION BY e.child_id) AS total,
+             sum(coalesce(o.stored_bytes, 0)) OVER (PARTITION BY e.child_id) AS stored
         FROM edges e JOIN task_outputs o ON o.task_id = e.parent_id
        WHERE e.child_id = ANY($1::uuid[]) AND e.input_name <> ''
     )
-    SELECT w.child_id, w.input_name, w.total > $2 AS too_large,
-           CASE WHEN w.total <= $2 THEN o.content_type END AS content_type,
-           CASE WHEN w.total <= $2 THEN o.data END AS data, o.stored_bytes
+    SELECT w.child_id, w.input_name, w.total > $2 OR w.stored > $3 AS too_large,
+           CASE WHEN w.total <= $2 AND w.stored <= $3 THEN o.content_type END AS content_type,
+           CASE WHEN w.total <= $2 AND w.stored <= $3 THEN o.data END AS data, o.stored_bytes
       FROM wanted w JOIN task_outputs o ON o.task_id = w.parent_id`,
 };
 
@@ -30,7 +31,7 @@ const UPSTREAM = {
 export interface TaskMaterial {
   readonly input: Payload | undefined;
   readonly upstream: ReadonlyMap<string, Payload>;
-  /** The upstream outputs exceed UPSTREAM_MAX_BYTES and were not read. */
+  /** The upstream outputs exceed UPSTREAM_MAX_BYTES, or what is stored of them STORED_UPSTREAM_MAX_BYTES, and were not read. */
   readonly tooLarge: boolean;
 }
 
@@ -75,7 +76,7 @@ async function addUpstream(
     content_type: string | null;
     data: Buffer | null;
     stored_bytes: string | null;
-  }>(UPSTREAM, [taskIds.map(taskUuid), UPSTREAM_MAX_BYTES]);
+  }>(UPSTREAM, [taskIds.map(taskUuid), UPSTREAM_MAX_BYTES, STORED_UPSTREAM_MAX_BYTES]);
   for (const row of rows) {
     const draft = byTask.get(toTaskId(row.child_id));
     if (draft === undefined) continue;

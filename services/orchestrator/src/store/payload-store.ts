@@ -10,6 +10,7 @@ import {
   withTransaction,
 } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
+import { PAYLOAD_PART_BYTES, PAYLOAD_QUOTA_BYTES_MIN } from "../domain/limits.ts";
 import {
   type PayloadReference,
   type PayloadStore,
@@ -38,7 +39,7 @@ const FIND = {
 const READ_PART = {
   name: "payload-read-part",
   text: `
-    SELECT p.upload_id, part.data
+    SELECT p.size_bytes, part.data
       FROM payloads p LEFT JOIN payload_parts part ON part.upload_id = p.upload_id AND part.position = $3
      WHERE p.namespace = $1 AND p.sha256 = $2`,
 };
@@ -52,8 +53,8 @@ export function createPayloadStore(pool: Pool): PayloadStore {
     },
     usedBytes: async (namespace) => {
       const { rows } = await pool.query<{ used: string }>(
-        "SELECT coalesce(sum(size_bytes), 0) AS used FROM payloads WHERE namespace = $1",
-        [namespace],
+        "SELECT coalesce(sum(greatest(size_bytes, $2)), 0) AS used FROM payloads WHERE namespace = $1",
+        [namespace, PAYLOAD_QUOTA_BYTES_MIN],
       );
       return Number(rows[0]?.used ?? 0);
     },
@@ -64,31 +65,47 @@ export function createPayloadStore(pool: Pool): PayloadStore {
     },
     readPart: async (namespace, sha256, position) => {
       const values = [namespace, toBytea(sha256), position];
-      const { rows } = await pool.query<{ data: Buffer | null }>(READ_PART, values);
-      if (rows[0] === undefined) throw payloadNotFound();
-      return rows[0].data ?? undefined;
+      const { rows } = await pool.query<{ size_bytes: string; data: Buffer | null }>(
+        READ_PART,
+        values,
+      );
+      const [row] = rows;
+      if (row === undefined) throw payloadNotFound();
+      if (row.data !== null) return row.data;
+      if (position * PAYLOAD_PART_BYTES < Number(row.size_bytes)) {
+        throw new Error(`part ${position} of a stored payload is missing`);
+      }
+      return undefined;
     },
   };
 }
+
+/** Only into an upload that is under way: what is appended to one that was removed nobody would find again. */
+const APPEND_PART = {
+  name: "payload-append-part",
+  text: `
+    INSERT INTO payload_parts (upload_id, position, data)
+    SELECT u.upload_id, $2, $3 FROM payload_uploads u WHERE u.upload_id = $1 FOR KEY SHARE
+    RETURNING position`,
+};
+
+/** Only of an upload that is under way: a commit whose answer was lost may have made a payload of it. */
+const ABANDON = `
+  WITH ended AS (DELETE FROM payload_uploads WHERE upload_id = $1 RETURNING upload_id)
+  DELETE FROM payload_parts WHERE upload_id IN (SELECT upload_id FROM ended)`;
 
 function uploadOf(pool: Pool, uploadId: string): PayloadUpload {
   let position = 0;
   return {
     append: async (part) => {
-      await pool.query(
-        "INSERT INTO payload_parts (upload_id, position, data) VALUES ($1, $2, $3)",
-        [uploadId, position, part],
-      );
+      const { rows } = await pool.query(APPEND_PART, [uploadId, position, part]);
+      if (rows.length === 0) throw uploadExpired();
       position += 1;
     },
     commit: (namespace, reference) =>
       withTransaction(pool, (tx) => commitUpload(tx, uploadId, namespace, reference)),
     abandon: async () => {
-      await pool.query(
-        `WITH ended AS (DELETE FROM payload_uploads WHERE upload_id = $1)
-         DELETE FROM payload_parts WHERE upload_id = $1`,
-        [uploadId],
-      );
+      await pool.query(ABANDON, [uploadId]);
     },
   };
 }
@@ -157,6 +174,27 @@ export async function usePayloads(client: Queryable, uses: readonly PayloadUse[]
   if (rows[0]?.held !== uses.length) throw payloadNotFound();
 }
 
+/** Looks whether bodies are stored, before a transaction that others share relies on it. What goes meanwhile, usePayloads() finds.
+ *
+ * Cost: 1 statement, none when there are no uses. Errors: not_found/PAYLOAD_NOT_FOUND. */
+export async function assertStored(client: Queryable, uses: readonly PayloadUse[]): Promise<void> {
+  if (uses.length === 0) return;
+  const { rows } = await client.query<{ stored: number }>(COUNT_STORED, [
+    textArray(uses.map(({ namespace }) => namespace)),
+    byteaArray(uses.map(({ sha256 }) => sha256)),
+    int8Array(uses.map(({ sizeBytes }) => sizeBytes)),
+  ]);
+  if (rows[0]?.stored !== uses.length) throw payloadNotFound();
+}
+
+const COUNT_STORED = {
+  name: "payload-count-stored",
+  text: `
+    SELECT count(*)::int AS stored
+      FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS w(namespace, sha256, size_bytes)
+      JOIN payloads p USING (namespace, sha256, size_bytes)`,
+};
+
 /** What jobs made of others refer to: inputs of its tasks, outputs that it keeps, and outputs of other jobs that its tasks receive. */
 const INHERIT = {
   name: "payload-inherit",
@@ -213,6 +251,24 @@ export async function removeUnusedPayloads(
   limit: number,
 ): Promise<number> {
   const { rows } = await pool.query<{ removed: number }>(REMOVE_UNUSED, [retentionMs, limit]);
+  return rows[0]?.removed ?? 0;
+}
+
+/** A body that every job uses would collect a row for each. */
+const FORGET_USES = `
+  WITH over AS (
+    SELECT r.namespace, r.sha256, r.job_id FROM payload_refs r JOIN jobs j USING (job_id)
+     WHERE j.ended_at IS NOT NULL LIMIT $1
+  ), forgotten AS (
+    DELETE FROM payload_refs r USING over o
+     WHERE r.namespace = o.namespace AND r.sha256 = o.sha256 AND r.job_id = o.job_id
+    RETURNING r.job_id
+  )
+  SELECT count(*)::int AS removed FROM forgotten`;
+
+/** Forgets at most `limit` uses by jobs that have ended; returns how many. */
+export async function forgetUses(pool: Queryable, limit: number): Promise<number> {
+  const { rows } = await pool.query<{ removed: number }>(FORGET_USES, [limit]);
   return rows[0]?.removed ?? 0;
 }
 
