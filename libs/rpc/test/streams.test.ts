@@ -54,6 +54,17 @@ describe("a server stream", () => {
     );
   });
 
+  it("fails to its reader, and to nobody else, when its channel was closed before it began", async () => {
+    const { rig, client, token } = await watchRig(async function* () {
+      yield { revision: 1n };
+    });
+    const stream = client.watchRevocations({}, { token });
+    rig.channel.close();
+    const { items, error } = await drainAll(stream);
+    expect(items).toEqual([]);
+    expect(String(error)).toContain("shut down");
+  });
+
   it("delivers what came before an error, then the error", async () => {
     const { client, token } = await watchRig(async function* () {
       yield { revision: 1n };

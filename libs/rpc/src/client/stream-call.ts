@@ -33,12 +33,12 @@ export function openStream<T>(spec: StreamCall<T>): InboundStream<T> {
     release?.();
     spec.onEnd?.(end === "failed" ? error : undefined);
   });
-  spec.outgoing.then(
-    (outgoing) => {
+  spec.outgoing
+    .then((outgoing) => {
       if (inbound.end === undefined) release = start(spec, outgoing, inbound);
-    },
-    (error: unknown) => inbound.fail(error),
-  );
+    })
+    // The call may have no token, or no channel any more: it was closed meanwhile.
+    .catch((error: unknown) => inbound.fail(error));
   return inbound;
 }
 
