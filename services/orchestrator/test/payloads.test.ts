@@ -7,7 +7,6 @@ import type { RunningService } from "@nexus/runtime";
 import { KiB, MiB } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { PayloadStreams } from "../src/handlers/payload-streams.ts";
 import {
   createPayloadStore,
   forgetUses,
@@ -207,17 +206,6 @@ describe("PayloadService", () => {
       [Buffer.from(sha256)],
     );
     await expectError(download(new Uint8Array(sha256)), "internal", "INTERNAL");
-  });
-
-  it("gives a namespace its share of what may be under way, and the place back", async () => {
-    const streams = new PayloadStreams();
-    const places = Array.from({ length: 16 }, () => streams.open("default"));
-    expect(() => streams.open("default")).toThrow(/at most 16/);
-    for (let i = 0; i < 48; i += 1) streams.open(`other-${i % 4}`);
-    expect(() => streams.open("one-more")).toThrow(/all have 64/);
-    places[0]?.();
-    streams.open("one-more")();
-    streams.open("default");
   });
 
   it("removes what an upload left that broke, and tells the one that took too long", async () => {
