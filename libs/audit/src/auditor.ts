@@ -171,7 +171,9 @@ class Entry implements CallRecord {
     const { namespace, actor, actorKind, resource, fields = {} } = this.#facts;
     const { request, answer } = this.#summaries(distrusted);
     const requestId = requestIdOf(this.#call.request());
-    const noted = Object.entries(fields).map(([name, value]) => ({ name, value: cut(value) }));
+    const noted = Object.entries(fields)
+      .filter(([, value]) => value !== "")
+      .map(([name, value]) => ({ name, value: cut(value) }));
     return {
       entryId: this.#id,
       service: this.#options.service,

@@ -8,7 +8,7 @@ export interface AuditFacts {
   readonly actorKind?: string;
   /** What it was done on, when no field of the request says. */
   readonly resource?: string;
-  /** More to keep: names and values that are no secret. */
+  /** More to keep: names and values that are no secret. An empty value is not kept, and takes back one of before. */
   readonly fields?: Readonly<Record<string, string>>;
 }
 

@@ -5,7 +5,7 @@ import { JobState } from "@nexus/proto/orchestrator";
 import { createIds } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { Harness } from "./_harness.ts";
+import { Harness, textOf } from "./_harness.ts";
 
 const ids = createIds();
 const LEASE_MS = 600;
@@ -63,16 +63,51 @@ describe("changes of jobs", () => {
 
   it("keep no objective and no input", async () => {
     const secret = "canary-5d1f";
-    const input = { contentType: "text/plain", body: { case: "data", value: Buffer.from(secret) } };
+    const input = { contentType: "text/plain", data: Buffer.from(secret) };
     await harness.client.submitJob({ requestId: ids.next(), objective: secret });
-    await harness.client.submitJob({
+    const { job } = await harness.client.submitJob({
       requestId: ids.next(),
       labels: { note: secret },
-      tasks: [{ key: "only", capability: "never-there", input: input as never }],
+      tasks: [{ key: "only", capability: "never-there", input }],
     });
+    const { tasks } = await harness.client.listTasks({ jobId: job?.jobId ?? "" });
+    const { task } = await harness.client.getTask({ taskId: tasks[0]?.taskId ?? "" });
+    expect(textOf(task?.spec?.input)).toBe(secret);
     const { rows } = await harness.db.query<{ draft: Buffer }>("SELECT draft FROM audit_outbox");
     expect(rows.length).toBe(2);
     for (const { draft } of rows) expect(draft.includes(secret)).toBe(false);
+  });
+
+  it("of a repetition name the job that there is, of a failure none", async () => {
+    const { client } = harness;
+    const tasks = [{ key: "only", capability: "never-there" }];
+    const submit = { requestId: ids.next(), tasks };
+    const { job } = await client.submitJob(submit);
+    await client.submitJob(submit);
+    const other = { requestId: submit.requestId, tasks, objective: "another" };
+    await expect(client.submitJob(other)).rejects.toMatchObject({ reason: "REQUEST_ID_REUSED" });
+    const jobId = job?.jobId ?? "";
+    await expect(client.retryJob({ requestId: ids.next(), jobId })).rejects.toMatchObject({
+      reason: "JOB_NOT_ENDED",
+    });
+    await client.cancelJob({ requestId: ids.next(), jobId });
+    const retry = { requestId: ids.next(), jobId };
+    const again = (await client.retryJob(retry)).job?.jobId;
+    await client.retryJob(retry);
+    const found = (await entries()).filter((entry) => methodOf(entry) !== "CancelJob");
+    expect(
+      found.map(({ resource, fields }) => [
+        resource,
+        fields.find(({ name }) => name === "new_job_id")?.value,
+      ]),
+    ).toEqual([
+      [jobId, undefined],
+      [jobId, undefined],
+      ["", undefined],
+      [jobId, undefined],
+      [jobId, again],
+      [jobId, again],
+    ]);
   });
 
   it("leave an entry of a repetition, and of a call that fails", async () => {

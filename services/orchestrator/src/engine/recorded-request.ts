@@ -44,3 +44,8 @@ export async function recordOnce(
     message: "The request id was used before with another body.",
   });
 }
+
+/** Returns whether what failed with this error may have been committed all the same. */
+export function mayBeStored(error: unknown): boolean {
+  return NexusError.is(error, "unavailable", "COMMIT_OUTCOME_UNKNOWN");
+}

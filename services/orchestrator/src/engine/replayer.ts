@@ -34,7 +34,7 @@ import { jobNotFound } from "./canceller.ts";
 import type { FreedTask } from "./freed-tasks.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
-import { type JobOrder, recordOnce } from "./recorded-request.ts";
+import { type JobOrder, mayBeStored, recordOnce } from "./recorded-request.ts";
 import { taskIdsOf } from "./task-ids.ts";
 
 /** Which job to run again, and from where. */
@@ -77,6 +77,15 @@ export class Replayer {
    * Errors: not_found/JOB_NOT_FOUND, not_found/TASK_NOT_FOUND; precondition/JOB_NOT_ENDED, precondition/NOTHING_TO_RETRY;
    * exhausted/QUEUE_FULL; conflict/REQUEST_ID_REUSED; unavailable/NOT_OWNER. */
   async replay(order: ReplayOrder): Promise<JobView> {
+    try {
+      return await this.#replay(order);
+    } catch (error) {
+      if (!mayBeStored(error)) noteMade(order, "");
+      throw error;
+    }
+  }
+
+  async #replay(order: ReplayOrder): Promise<JobView> {
     const made = await this.#parts.ledger.run(
       async (client) => {
         if (!this.#parts.ledger.owns(order.jobId)) throw notOwner("Another replica owns the job.");
@@ -100,11 +109,12 @@ export class Replayer {
     if (prior === undefined) throw jobNotFound();
     const jobId = toShard(this.#parts.ids.next("job"), shardOf(order.jobId));
     const method = order.fromKey === undefined ? "RetryJob" : "ReplayJob";
-    order.leaf?.note({ fields: { new_job_id: jobId } });
+    noteMade(order, jobId);
     const earlier = await recordOnce(client, method, { ...order, jobId });
     if (earlier !== undefined) {
       const job = await readJob(client, namespace, earlier.jobId);
       if (job === undefined) throw jobNotFound();
+      noteMade(order, job.jobId);
       return { earlier: job };
     }
     assertMayReplay(prior, order.fromKey);
@@ -178,6 +188,11 @@ interface NewGeneration {
   readonly jobId: string;
   readonly generation: Generation;
   readonly tasks: readonly NewTask[];
+}
+
+/** Names the job that was made in the entry of the call; an empty name takes it back. */
+function noteMade({ leaf }: ReplayOrder, jobId: string): void {
+  leaf?.note({ fields: { new_job_id: jobId } });
 }
 
 function assertMayReplay({ state }: JobView, fromKey: string | undefined): void {

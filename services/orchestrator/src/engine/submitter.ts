@@ -13,6 +13,7 @@ import { type Holding, isHolding, notOwner } from "../store/writer-session.ts";
 import type { Claimer } from "./claimer.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
+import { mayBeStored } from "./recorded-request.ts";
 import type { Placement } from "./scheduler.ts";
 import {
   type Draft,
@@ -75,11 +76,16 @@ export class Submitter {
     await assertStored(this.#parts.pool, usesOfDraft(draft));
     const { backlog } = this.#parts;
     backlog.reserve(submission.namespace, draft.tasks.length);
+    submission.leaf?.note({ resource: draft.jobId });
     try {
       const outcome = await this.#add(draft);
       if (outcome.kind === "made") return viewOf(draft, outcome);
       if (outcome.kind === "refused") throw outcome.error;
       return await this.#findEarlier(submission, outcome.earlier);
+    } catch (error) {
+      // Of a job that may have been stored all the same, the entry says the name.
+      if (!mayBeStored(error)) submission.leaf?.note({ resource: "" });
+      throw error;
     } finally {
       backlog.release(submission.namespace, draft.tasks.length);
     }
@@ -110,8 +116,7 @@ export class Submitter {
     const shard = this.#parts.ledger.pickShard();
     if (shard === undefined) throw notOwner("This replica owns no jobs at the moment; try again.");
     const jobId = toShard(this.#parts.ids.next("job"), shard);
-    const { namespace, priority, planning, leaf } = submission;
-    leaf?.note({ resource: jobId });
+    const { namespace, priority, planning } = submission;
     const home = { jobId, namespace, priority, firstOrdinal: 0, planning };
     const tasks = planTasks(submission.tasks, home, () =>
       inShardOf(this.#parts.ids.next("task"), jobId),
@@ -125,7 +130,10 @@ export class Submitter {
     const job = same
       ? await readJob(this.#parts.pool, submission.namespace, earlier.jobId)
       : undefined;
-    if (job !== undefined) return job;
+    if (job !== undefined) {
+      submission.leaf?.note({ resource: job.jobId });
+      return job;
+    }
     throw new NexusError({
       kind: "conflict",
       reason: "REQUEST_ID_REUSED",
@@ -168,9 +176,7 @@ export class Submitter {
     } catch (error) {
       this.#parts.events.flushFailed("submit", error);
       // It may have been stored all the same: then its tasks are in the tables and must come into memory.
-      if (NexusError.is(error, "unavailable", "COMMIT_OUTCOME_UNKNOWN")) {
-        this.#parts.ledger.reload();
-      }
+      if (mayBeStored(error)) this.#parts.ledger.reload();
       throw error;
     }
     for (const [index, { submission }] of drafts.entries()) {
