@@ -109,6 +109,15 @@ export class StreamReader {
         if (batch !== undefined) this.#init.onBatch(batch, way, isBehind);
       }
     }
+    if (byKey.has(streams.own)) this.#trim(lastIds.own);
+  }
+
+  /** Nobody else reads this replica's own stream, so what was read takes no room. The last entry stays: by it the stream is
+   * known again after a loss. */
+  #trim(lastId: string): void {
+    const { redis, streams } = this.#init;
+    // It goes ahead of the next read. What is not trimmed now is with the next.
+    redis.xtrim(streams.own, "MINID", lastId).catch(() => undefined);
   }
 }
 
