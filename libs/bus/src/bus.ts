@@ -51,6 +51,7 @@ export interface BusEvents {
   received(messages: number): void;
   gap(gap: BusGap): void;
   connected(again: boolean): void;
+  /** Nothing is carried any more, or the first try to connect failed. The error holds no password and nothing that was said. */
   disconnected(error: unknown): void;
   /** Milliseconds from the publisher's clock to this one's. */
   lag(lagMs: number): void;

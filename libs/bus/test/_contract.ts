@@ -20,6 +20,8 @@ export class TestBus {
   readonly gaps: BusGap[] = [];
   readonly peerWords: string[] = [];
   readonly failures: string[] = [];
+  /** Why nothing was carried. */
+  readonly losses: unknown[] = [];
   readonly counts = { published: 0, refused: 0, received: 0, connected: 0, again: 0 };
 
   constructor(open: (replicaId: string, events: BusEvents) => Bus, replicaId: string) {
@@ -30,7 +32,7 @@ export class TestBus {
       received: (messages) => (counts.received += messages),
       gap: () => undefined,
       connected: (again) => (again ? (counts.again += 1) : (counts.connected += 1)),
-      disconnected: () => undefined,
+      disconnected: (error) => this.losses.push(error),
       lag: () => undefined,
       subscriberFailed: (kind) => this.failures.push(kind),
     });

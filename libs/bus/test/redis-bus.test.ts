@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { type BusEvents, createRedisBus } from "@nexus/bus";
 import { startTestRedis, TcpProxy, type TestRedisServer, waitFor } from "@nexus/testkit";
 import { Redis } from "ioredis";
@@ -185,6 +186,34 @@ describe("the redis bus", () => {
     await waitFor(async () => (await admin.xlen(ownStream("b"))) === 1, { what: "the trim" });
     expect(b.gaps.length).toBe(gaps);
     await close(a, b);
+  });
+
+  it("is not connected while Redis refuses to write, and says why", async () => {
+    const [a, b] = await openMet();
+    await admin.config("SET", "maxmemory", "1");
+    try {
+      await waitFor(() => !a.bus.isConnected, { what: "the refusal" });
+      expect(String(a.losses.at(-1))).toMatch(/OOM/);
+      expect(a.losses.at(-1)).not.toHaveProperty("command");
+    } finally {
+      await admin.config("SET", "maxmemory", "0");
+    }
+    await waitFor(() => a.bus.isConnected && b.bus.isConnected, { what: "the return" });
+    await close(a, b);
+  });
+
+  it("says why it cannot begin, without the password", async () => {
+    const url = new URL(server.url);
+    url.username = "nobody";
+    url.password = "not-the-password";
+    const open = (replicaId: string, events: BusEvents) =>
+      createRedisBus({ replicaId, url: url.toString(), deployment, events });
+    const bus = new TestBus(open, "a");
+    await waitFor(() => bus.losses.length > 0, { what: "the refusal" });
+    expect(String(bus.losses[0])).toMatch(/WRONGPASS/);
+    expect(inspect(bus.losses, { depth: 9, showHidden: true })).not.toContain("not-the-password");
+    expect(bus.bus.isConnected).toBe(false);
+    await close(bus);
   });
 
   it("does not take more than may wait", async () => {

@@ -1,6 +1,6 @@
 /** A connection to Redis that comes back by itself and never lets commands pile up. */
 import { backoffDelayMs } from "@nexus/shared";
-import { Redis } from "ioredis";
+import { Redis, ReplyError } from "ioredis";
 
 const RECONNECT_BACKOFF = { initialMs: 50, multiplier: 2, maxMs: 2_000, jitter: 0.3 };
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -30,6 +30,17 @@ export function openConnection({ url, name, commandTimeoutMs }: ConnectionOption
     maxRetriesPerRequest: 0,
     retryStrategy: (attempt) => backoffDelayMs(attempt, RECONNECT_BACKOFF),
   });
+}
+
+/** Takes the command out of an error: the arguments of AUTH are a password, and those of XADD what somebody said. */
+export function withoutCommand(error: unknown): unknown {
+  if (error instanceof Error && "command" in error) delete error.command;
+  return error;
+}
+
+/** Says whether Redis itself said no: the connection is well, and yet nothing is carried. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof ReplyError;
 }
 
 /** Replaces a connection that does not answer, which is no better than none. What waited for an answer fails. */

@@ -6,7 +6,7 @@ import type { Batch, BatchItem } from "../batch.ts";
 import { BODY_BYTES_MAX, type Bus, type BusEvents, NAME_BYTES_MAX } from "../bus.ts";
 import { PeerBook, type Way } from "../peer-book.ts";
 import { Subscribers } from "../subscribers.ts";
-import { openConnection, replaceConnection } from "./connection.ts";
+import { isRefusal, openConnection, replaceConnection, withoutCommand } from "./connection.ts";
 import { createKeys, EVERYONE, type Keys } from "./keys.ts";
 import { StreamReader } from "./stream-reader.ts";
 import { StreamWriter } from "./stream-writer.ts";
@@ -17,6 +17,8 @@ const READ_TIMEOUT_MS = 4_000;
 const HEARTBEAT_INTERVAL_MS = 1_000;
 const LOST_AFTER_MS = 5_000;
 const GOODBYE_TIMEOUT_MS = 500;
+/** A bus that was refused a write counts as away for so long at least. */
+const REFUSED_FOR_MS = 1_000;
 const STREAM_ENTRIES_MAX = 2_048;
 const WAITING_BYTES_MAX = 16 * MiB;
 const INCARNATION_BYTES = 9;
@@ -40,8 +42,9 @@ export interface RedisBusOptions {
   readonly lostAfterMs?: number;
   /** Bytes that may wait to be written; beyond it messages are not taken. @default 16 MiB */
   readonly waitingBytesMax?: number;
-  /** Entries that a stream keeps, about; a replica that is further behind misses some. With full batches the default takes
-   * 128 MiB. @default 2_048 */
+  /** Entries that a stream keeps, about; a replica that is further behind misses some. Its reader takes what it read out of
+   * its own stream, so only the common one and that of a replica which does not read come near it: with full batches the
+   * default takes 128 MiB, with the largest messages more. @default 2_048 */
   readonly streamEntriesMax?: number;
   /** Milliseconds that never step back. @default performance.now */
   readonly nowMs?: () => number;
@@ -70,7 +73,10 @@ class RedisBus implements Bus {
   /** All names that this start had: what they said comes back. */
   readonly #ownIncarnations = new Set<string>();
   #isListening = false;
-  #wasConnected = false;
+  /** Undefined until it is known. */
+  #wasConnected: boolean | undefined;
+  /** When Redis last refused a write; undefined once it took one a while after. */
+  #refusedAtMs: number | undefined;
   #hasListened = false;
   #isBeating = false;
   #closing: Promise<void> | undefined;
@@ -102,7 +108,7 @@ class RedisBus implements Bus {
       newIncarnation: () => this.#newIncarnation(),
       waitingBytesMax,
       streamEntriesMax: options.streamEntriesMax ?? STREAM_ENTRIES_MAX,
-      onFailed: (messages) => events.refused(messages),
+      onWritten: (failed, error) => this.#written(failed, error),
     });
     this.#reader = this.#openReader(url, `${name}-reader`);
     this.#heartbeat = setInterval(
@@ -113,7 +119,8 @@ class RedisBus implements Bus {
   }
 
   get isConnected(): boolean {
-    return this.#isListening && this.#redis.status === "ready";
+    const isRefused = this.#refusedAtMs !== undefined;
+    return this.#isListening && this.#redis.status === "ready" && !isRefused;
   }
 
   get peers(): readonly string[] {
@@ -197,13 +204,27 @@ class RedisBus implements Bus {
     this.#beat();
   }
 
-  /** Reports when the bus begins or ceases to carry. */
+  /** Reports when the bus begins or ceases to carry, and why it does not begin. */
   #noteState(error: unknown): void {
     const { isConnected } = this;
     if (isConnected === this.#wasConnected || this.#closing !== undefined) return;
+    // Before the first connection only a failure is news.
+    if (this.#wasConnected === undefined && !isConnected && error === undefined) return;
     this.#wasConnected = isConnected;
     if (isConnected) this.#events.connected(this.#hasListened);
-    else this.#events.disconnected(error);
+    else this.#events.disconnected(withoutCommand(error));
+  }
+
+  /** Redis took a write, or did not. One that is full or read-only answers every heartbeat and carries nothing; where it takes
+   * some and refuses others, that is told once in a while, not with each. */
+  #written(failed: number, error: unknown): void {
+    const nowMs = this.#nowMs();
+    if (failed > 0) this.#events.refused(failed);
+    if (isRefusal(error)) this.#refusedAtMs = nowMs;
+    else if (failed === 0 && nowMs - (this.#refusedAtMs ?? nowMs) >= REFUSED_FOR_MS) {
+      this.#refusedAtMs = undefined;
+    }
+    this.#noteState(error);
   }
 
   #write(to: string, item: BatchItem): boolean {

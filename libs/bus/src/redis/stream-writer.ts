@@ -18,8 +18,8 @@ export interface StreamWriterInit {
   readonly newIncarnation: () => string;
   readonly waitingBytesMax: number;
   readonly streamEntriesMax: number;
-  /** So many messages were not carried after all. */
-  readonly onFailed: (messages: number, error: unknown) => void;
+  /** A pipeline was written. So many of its messages were not carried after all, for this reason; 0: all were. */
+  readonly onWritten: (failed: number, error: unknown) => void;
 }
 
 interface Target {
@@ -107,18 +107,21 @@ export class StreamWriter {
       }
     }
     this.#waitingBytes = 0;
+    let failed = 0;
+    let reason: unknown;
     try {
       const results = (await pipeline.exec()) ?? [];
       for (const [index, count] of counts.entries()) {
         const error = results[index]?.[0];
-        if (error != null) this.#init.onFailed(count, error);
+        if (error == null) continue;
+        failed += count;
+        reason ??= error;
       }
     } catch (error) {
-      this.#init.onFailed(
-        counts.reduce((sum, count) => sum + count, 0),
-        error,
-      );
+      failed = counts.reduce((sum, count) => sum + count, 0);
+      reason = error;
     }
+    this.#init.onWritten(failed, reason);
   }
 
   /** Lets the streams that were written to live on, and finds out whether Redis answers. Errors: whatever it says. */
