@@ -17,6 +17,9 @@ const NOTHING = new Uint8Array();
 /** Creates what sends messages. */
 export function createReplicaLink(bus: Bus, clock: Clock): ReplicaLink {
   return {
+    get isConnected() {
+      return bus.isConnected;
+    },
     send: (replicaId, item) => bus.publish(replicaId, ITEM, encodeItem(item, clock.nowMs())),
   };
 }
@@ -46,7 +49,7 @@ export class ReplicaTeller {
       exchange.rosters.doubt(from);
       wake();
     };
-    // A lost message has its outcome by its deadline; there is nothing to read anew for it.
+    // Whoever still wants to know asks again.
     const ignoreGap = (): void => undefined;
     this.#leave = [
       bus.watchPeers({
@@ -61,7 +64,8 @@ export class ReplicaTeller {
           const item = decodeItem(body, clock.nowMs());
           if (item !== undefined) exchange.take(from, item);
         },
-        onGap: ignoreGap,
+        // A lost message has its outcome by its deadline; a lost publication nobody else tells of.
+        onGap: () => exchange.missed(),
       }),
       bus.subscribe(NEWS, {
         onMessage: ({ from, body }) => {

@@ -19,6 +19,7 @@ export function createTailTopic({
     const { namespace } = requirePrincipal(ctx);
     const heard = new Heard();
     const stop = topics.listen(namespace, pattern, (published) => heard.push(published));
+    const stopLoss = topics.listenForLoss(() => heard.miss());
     const onAbort = (): void => heard.end();
     ctx.signal.addEventListener("abort", onAbort, { once: true });
     try {
@@ -28,6 +29,7 @@ export function createTailTopic({
     } finally {
       ctx.signal.removeEventListener("abort", onAbort);
       stop();
+      stopLoss();
     }
   };
 }
@@ -45,6 +47,12 @@ class Heard {
     this.#wake?.();
   }
 
+  /** Some did not come here: at least one. */
+  miss(): void {
+    this.#missed += 1;
+    this.#wake?.();
+  }
+
   end(): void {
     this.#over = true;
     this.#wake?.();
@@ -52,7 +60,7 @@ class Heard {
 
   /** Resolves with false at the end. */
   async wait(): Promise<boolean> {
-    if (this.#messages.length === 0 && !this.#over) {
+    if (this.#messages.length === 0 && this.#missed === 0 && !this.#over) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

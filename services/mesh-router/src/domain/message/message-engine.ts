@@ -74,7 +74,7 @@ export class MessageEngine {
   /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
    * once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    if (this.#isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
+    if (this.isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
     else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
     else if (letter.inReplyTo !== "") this.reply(sender, letter, requestOf(sender, letter), nowMs);
     else this.#sendLetter(sender, letter, nowMs);
@@ -92,7 +92,7 @@ export class MessageEngine {
 
   /** Takes one copy of a message to many in; false when there is no room for it. */
   sendCopy(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): boolean {
-    if (this.#isFull(sender, letter) || whyNotTaken(receiver, nowMs) !== undefined) return false;
+    if (this.isFull(sender, letter) || whyNotTaken(receiver, nowMs) !== undefined) return false;
     this.#take(sender, letter, receiver, nowMs);
     return true;
   }
@@ -226,7 +226,8 @@ export class MessageEngine {
     for (const messageId of [...sender.unsettled.keys()]) this.cancel(sender, messageId);
   }
 
-  #isFull(sender: Sender, { payload }: Letter): boolean {
+  /** Says whether there is no room for what a sender sends. */
+  isFull(sender: Sender, { payload }: Letter): boolean {
     return (
       this.#deadlines.size >= PENDING_MESSAGES_MAX ||
       this.#bytes + payload.byteLength > PENDING_BYTES_MAX ||

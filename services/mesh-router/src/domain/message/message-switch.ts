@@ -2,7 +2,7 @@
 import type { Clock } from "@nexus/shared";
 import type { AgentBook } from "../agent-book.ts";
 import { pickLeastLoaded } from "../dispatch/load-balance.ts";
-import { FANOUT_DURABLE_MAX, FANOUT_MAX } from "../limits.ts";
+import { FANOUT_DURABLE_MAX, FANOUT_MAX, OVERLOADED_RETRY_MS } from "../limits.ts";
 import type { Exchange } from "../remote/exchange.ts";
 import { isHere, type Place } from "../remote/places.ts";
 import type { RemotePeer } from "../remote/remote-agent.ts";
@@ -23,7 +23,7 @@ import type { PairBudget } from "./pair-budget.ts";
 export interface MessageSwitchInit {
   readonly engine: MessageEngine;
   /** Where agents are, and the way to other replicas. */
-  readonly exchange: Pick<Exchange, "places" | "sendCopies">;
+  readonly exchange: Pick<Exchange, "places" | "sendCopies" | "knowsAll">;
   readonly agents: AgentBook;
   readonly topics: TopicBook;
   readonly budget: PairBudget;
@@ -97,7 +97,7 @@ export class MessageSwitch {
   ): void {
     const { engine, clock } = this.#init;
     const toAgentId = this.#pick(sender, letter, onward.target.name);
-    if (toAgentId === undefined) engine.answer(sender, letter, NOBODY_CAN);
+    if (toAgentId === undefined) engine.answer(sender, letter, this.#nobody(NOBODY_CAN));
     else {
       const stop = this.#spend(sender, letter, toAgentId);
       if (stop !== undefined) engine.answer(sender, letter, stop);
@@ -154,7 +154,7 @@ export class MessageSwitch {
   #store(sender: Sender, letter: Letter, target: Target): void {
     const { engine } = this.#init;
     const receivers = this.#durableReceivers(sender, letter, target);
-    if (receivers.size === 0) engine.answer(sender, letter, NOBODY);
+    if (receivers.size === 0) engine.answer(sender, letter, this.#nobody(NOBODY));
     else if (receivers.size > FANOUT_DURABLE_MAX) engine.answer(sender, letter, TOO_MANY);
     else engine.postToMany(sender, letter, [...receivers]);
   }
@@ -180,10 +180,17 @@ export class MessageSwitch {
   #copy(sender: Sender, letter: Letter, target: Target): void {
     const { engine } = this.#init;
     const receivers = this.#liveReceivers(sender, letter, target);
-    if (receivers.size === 0) engine.answer(sender, letter, NOBODY);
+    if (receivers.size === 0) engine.answer(sender, letter, this.#nobody(NOBODY));
     else if (receivers.size > FANOUT_MAX) engine.answer(sender, letter, TOO_MANY);
-    else if (letter.gather !== undefined) this.#gather(sender as Session, letter, receivers);
+    else if (letter.gather?.mode === "all" && !this.#init.exchange.knowsAll) {
+      engine.answer(sender, letter, NOT_ALL_KNOWN);
+    } else if (letter.gather !== undefined) this.#gather(sender as Session, letter, receivers);
     else this.#publish(sender, letter, receivers);
+  }
+
+  /** Nobody was found: there is nobody, or it is not known who is at the other replicas. */
+  #nobody(verdict: Verdict): Verdict {
+    return this.#init.exchange.knowsAll ? verdict : NOT_ALL_KNOWN;
   }
 
   #liveReceivers(sender: Sender, letter: Letter, target: Target): Set<Place> {
@@ -252,7 +259,9 @@ export class MessageSwitch {
       } else if (engine.sendCopy(copies, letter, receiver, nowMs)) taken += 1;
     }
     taken += this.#publishFar(sender, letter, far);
-    const missed = receivers.size - taken;
+    // Whoever is not known is not told: at least one, so that nobody takes it for complete.
+    const unknown = this.#init.exchange.knowsAll ? 0 : 1;
+    const missed = receivers.size - taken + unknown;
     const counts = { receivers: taken, missed };
     if (taken > 0) engine.answer(sender, letter, { outcome: "queued", text: "", ...counts });
     else engine.answer(sender, letter, { ...ALL_FULL, ...counts });
@@ -300,6 +309,11 @@ const NOBODY: Verdict = { outcome: "no_such_agent", text: "nobody receives what 
 const NOBODY_CAN: Verdict = {
   outcome: "no_such_agent",
   text: "no agent with this capability can take it",
+};
+const NOT_ALL_KNOWN: Verdict = {
+  outcome: "overloaded",
+  text: "it is not known at the moment who is at the other replicas",
+  retryAfterMs: OVERLOADED_RETRY_MS,
 };
 const TOO_MANY: Verdict = refused("FANOUT_LIMIT", "it would go to more receivers than may be");
 const ALL_FULL: Verdict = {

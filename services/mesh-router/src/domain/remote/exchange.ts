@@ -81,6 +81,12 @@ export class Exchange implements Outward {
     return this.#seeker.size;
   }
 
+  /** True while it is known who is at the other replicas; otherwise nobody found does not mean that there is nobody. */
+  get knowsAll(): boolean {
+    const { isAlone, link } = this.#init;
+    return isAlone || (link.isConnected && this.rosters.unknown.length === 0);
+  }
+
   find(namespace: string, agentId: string): Session | RemoteAgent | undefined {
     return this.places.find(namespace, agentId);
   }
@@ -143,10 +149,16 @@ export class Exchange implements Outward {
 
   /** A replica is gone: what it had in hand may have come through or not, and nobody there waits any more. */
   peerLost(replicaId: string): void {
+    this.missed();
     const peer = this.rosters.lost(replicaId);
     if (peer === undefined) return;
     for (const message of [...peer.delivered.values()]) this.#conclude(message, LOST);
     for (const sender of [...peer.waiting.values()]) this.#engine?.abandon(sender);
+  }
+
+  /** Something of another replica may have been lost. What it was nobody knows, so whoever watches a topic is told. */
+  missed(): void {
+    this.#init.topics.tellLoss();
   }
 
   /** Another replica sent something. */
@@ -176,8 +188,9 @@ export class Exchange implements Outward {
       deliveryId,
       expectsReply,
     });
-    if (isFull) this.#engine?.answer(sender, letter, FULL);
-    else if (session === undefined || session.over) {
+    if (isFull || this.#engine?.isFull(sender, letter)) {
+      this.#engine?.answer(sender, letter, FULL);
+    } else if (session === undefined || session.over) {
       this.#engine?.answer(sender, letter, NOBODY_HERE);
     } else this.#engine?.sendTo(sender, letter, session, this.#init.clock.nowMs());
   }
@@ -199,7 +212,11 @@ export class Exchange implements Outward {
     const namespace = request?.sender.namespace ?? "";
     const init = { namespace, principalId: from, peer, deliveryId, expectsReply: false };
     const sender = new RemoteSender(init);
-    this.#engine?.reply(sender, letter, isAwaited ? request : undefined, this.#init.clock.nowMs());
+    if (this.#engine?.isFull(sender, letter)) this.#engine.answer(sender, letter, FULL);
+    else {
+      const nowMs = this.#init.clock.nowMs();
+      this.#engine?.reply(sender, letter, isAwaited ? request : undefined, nowMs);
+    }
   }
 
   #takeOutcome(peer: RemotePeer, { deliveryId, verdict }: RelayedOutcome): void {
@@ -342,7 +359,7 @@ const UNREACHABLE: Verdict = {
 };
 const UNKNOWN: Verdict = { ...RETRY, text: "it cannot be found out where the receiver is" };
 const AWAY: Verdict = {
-  outcome: "no_such_agent",
+  ...RETRY,
   text: "the replica that has the agent's session cannot be reached",
 };
 const LOST: Verdict = {

@@ -45,6 +45,8 @@ export type RelayedItem =
 
 /** Carries items to other replicas. False when an item was not taken: nothing is kept waiting. */
 export interface ReplicaLink {
+  /** False while nothing is carried. */
+  readonly isConnected: boolean;
   send(replicaId: string, item: RelayedItem): boolean;
 }
 

@@ -21,7 +21,7 @@ function setUp() {
   const sent: string[] = [];
   const book = new RosterBook({
     topics,
-    link: { send: (to, item) => sent.push(`${to} ${item.kind}`) > 0 },
+    link: { isConnected: true, send: (to, item) => sent.push(`${to} ${item.kind}`) > 0 },
     onSession: ({ agentId, peer }) => claims.push(`${agentId}@${peer.replicaId}`),
   });
   const at = (agentId: string) => book.find(NS, agentId)?.peer.replicaId;

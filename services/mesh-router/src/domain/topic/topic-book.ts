@@ -68,6 +68,7 @@ const NOTHING: Match = { subscriptions: [], ears: [], farEars: [] };
 export class TopicBook {
   readonly #namespaces = new Map<string, Namespace>();
   readonly #observer: TopicObserver | undefined;
+  readonly #lossEars = new Set<() => void>();
 
   constructor(observer?: TopicObserver) {
     this.#observer = observer;
@@ -126,6 +127,17 @@ export class TopicBook {
       });
       if (isLast && place === "here") this.#observer?.watchChanged(namespace, pattern, true);
     };
+  }
+
+  /** Hears, until the returned function is called, that publications of other replicas may have been lost. */
+  listenForLoss(ear: () => void): () => void {
+    this.#lossEars.add(ear);
+    return () => this.#lossEars.delete(ear);
+  }
+
+  /** Publications of other replicas may have been lost, whatever their topic. */
+  tellLoss(): void {
+    for (const ear of this.#lossEars) ear();
   }
 
   /** Everyone whose pattern fits. */
