@@ -26,7 +26,7 @@ export interface AuditorOptions {
   readonly hash?: HashValue;
   /** Asked before a call begins: no call is served whose entry could not be written.
    * Errors: unavailable/AUDIT_UNAVAILABLE. @default there is always room */
-  readonly assertRoom?: () => void;
+  readonly assertRoom?: (call: AuditedCall) => void;
   /** True: enters only that a caller was not let in, not whatever else went wrong. For a service that passes calls on.
    * @default false */
   readonly denialsOnly?: boolean;
@@ -70,7 +70,7 @@ export function createAuditor(options: AuditorOptions): Auditor {
   const denials = new DenialCounter<EntryInit>();
   return {
     begin(call) {
-      options.assertRoom?.();
+      options.assertRoom?.(call);
       return new Entry(call, options, denials);
     },
     system(action, { namespace = "", actor = "", resource = "", fields = {} }) {

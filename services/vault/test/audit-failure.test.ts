@@ -1,10 +1,16 @@
 /** A log that cannot be written: nothing is answered, nothing is changed, and nobody waits for ever. */
+import { randomUUID } from "node:crypto";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { BACKLOG_MAX } from "@nexus/audit";
 import { createPool, type Pool } from "@nexus/postgres";
+import { AuditEntrySchema } from "@nexus/proto/common";
+import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exported, judge, sequenced } from "./_audit.ts";
 import {
   createFleet,
   type Fleet,
+  KEY,
   login,
   outcome,
   type Replica,
@@ -139,5 +145,33 @@ describe("an audit log that hangs", () => {
     expect(
       await outcome(vault.transit.decrypt({ keyName, ciphertext, context: CONTEXT }, admin)),
     ).toBe("ok");
+  });
+});
+
+describe("an audit log that stands still for too long", () => {
+  it("makes audited calls UNAVAILABLE, but not the one that unseals, and is over with it", async () => {
+    await vault.seal.seal({}, admin);
+    const entry = create(AuditEntrySchema, { service: "vault", action: "told" });
+    const insert = () => {
+      const draft = toBinary(AuditEntrySchema, { ...entry, entryId: randomUUID() });
+      return pool.query("INSERT INTO audit_outbox (draft) VALUES ($1)", [Buffer.from(draft)]);
+    };
+    await insert();
+    const { rows } = await pool.query<{ last: string }>(
+      "SELECT max(entry_no) AS last FROM audit_outbox",
+    );
+    const next = Number(rows[0]?.last) + BACKLOG_MAX;
+    await pool.query(`ALTER TABLE audit_outbox ALTER COLUMN entry_no RESTART WITH ${next}`);
+    await insert();
+    const change = () => outcome(calls()["createPrincipal"]?.() ?? Promise.resolve());
+    await waitFor(async () => (await change()) === "unavailable/AUDIT_UNAVAILABLE", {
+      what: "the outbox to be seen to be full",
+    });
+    expect(await outcome(login(vault))).toBe("precondition/VAULT_SEALED");
+    await vault.seal.unseal({ rootKey: Buffer.from(KEY, "base64") });
+    await sequenced(pool);
+    await waitFor(async () => (await change()) !== "unavailable/AUDIT_UNAVAILABLE", {
+      what: "the outbox to be seen to have room",
+    });
   });
 });

@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type Auditor,
   type Backlog,
@@ -9,6 +10,7 @@ import {
   formatDigest,
 } from "@nexus/audit";
 import type { Pool } from "@nexus/postgres";
+import { AuthService, SealService } from "@nexus/proto/vault";
 import type { ServiceFrame } from "@nexus/runtime";
 import type { VaultConfig } from "../config.ts";
 import { AuditFeed } from "../domain/audit/audit-feed.ts";
@@ -30,8 +32,14 @@ export interface AuditOptions {
   readonly backlog: Backlog;
 }
 
+/** Served however many entries wait: what gets the log going again must not wait for it. */
+const ALWAYS_SERVED: ReadonlySet<DescMethod> = new Set([
+  ...SealService.methods,
+  AuthService.method.login,
+]);
+
 /** What keeps the entries of vault's own calls. The log takes them from the outbox, which fills up only while the log stands still:
- * sealed, or tampered with. */
+ * sealed, or tampered with. When it is full, calls are refused as by any other service. */
 export function createVaultAuditor(
   frame: ServiceFrame,
   { pool, crypto }: Pick<AuditOptions, "pool" | "crypto">,
@@ -47,6 +55,9 @@ export function createVaultAuditor(
   const auditor = createAuditor({
     service: "vault",
     enter: writer.enter,
+    assertRoom: ({ ctx }) => {
+      if (!ALWAYS_SERVED.has(ctx.method)) backlog.assertRoom();
+    },
     hash: (value) => crypto.tryDigest("audit-field", value),
   });
   return { auditor, backlog };
