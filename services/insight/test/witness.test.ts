@@ -17,6 +17,7 @@ import { FakeAuditLog, newSigner } from "./_audit-log.ts";
 
 const identity = createTestIdentity();
 const log = new FakeAuditLog();
+const ORIGIN = log.signer.name;
 let database: TestDatabase;
 let insight: RunningService;
 
@@ -43,7 +44,7 @@ async function witnessed(scopes = ["insight:witness:read"]) {
   try {
     const tokens = identity.tokens({ sub: "ada", scopes });
     const client = createRpcClient(WitnessService, channel, { tokens });
-    return await client.listWitnessedCheckpoints({ origin: log.signer.name });
+    return await client.listWitnessedCheckpoints({ origin: ORIGIN });
   } finally {
     channel.close();
   }
@@ -117,5 +118,23 @@ describe("the witness", () => {
     await waitForRefusal(/not signed by the log's key/);
     log.signer = honest;
     await waitForSize(302);
+  });
+
+  it("refuses a log that is empty, once it was not", async () => {
+    const whole = log.leaves;
+    log.leaves = [];
+    await waitForRefusal(/empty, and had 302/);
+    log.leaves = whole;
+    grow(303);
+    await waitForSize(303);
+  });
+
+  it("refuses a log under another name, also with a key of its own", async () => {
+    const honest = log.signer;
+    log.signer = newSigner("nexus/another-log");
+    grow(304);
+    await waitForRefusal(/another log is in its place: nexus\/another-log/);
+    log.signer = honest;
+    await waitForSize(304);
   });
 });

@@ -15,7 +15,8 @@ export function createAuditLogClient(channel: RpcChannel, tokens: TokenSource): 
         const { checkpoint, key } = await client.getCheckpoint({});
         return { note: checkpoint, key };
       } catch (error) {
-        // Before its first entry, or sealed: then nothing is signed either.
+        if (NexusError.is(error, "precondition", "AUDIT_EMPTY")) return "empty";
+        // Sealed: then nothing is signed either.
         if (NexusError.is(error, "precondition")) return undefined;
         throw error;
       }

@@ -19,6 +19,7 @@ export interface SeenCheckpoint {
 
 /** What is known of a log. */
 export interface KnownLog {
+  readonly origin: string;
   /** As it was first seen, or configured. */
   readonly key: string;
   readonly last: SeenCheckpoint | undefined;
@@ -26,7 +27,8 @@ export interface KnownLog {
 
 /** What the witness has kept; nobody takes anything back from it. */
 export interface WitnessStore {
-  find(origin: string): Promise<KnownLog | undefined>;
+  /** Every log that was seen: one, unless the deployment pinned the key of another. */
+  known(): Promise<readonly KnownLog[]>;
   /** Keeps the key of a log that is new; the first one stays. */
   pin(origin: string, key: string): Promise<void>;
   /** Keeps a checkpoint, if the largest one is still the one it was checked against; false when it is not. */
@@ -36,10 +38,16 @@ export interface WitnessStore {
   nowS(): Promise<number>;
 }
 
+/** A checkpoint as the log shows it. */
+export interface ShownCheckpoint {
+  readonly note: string;
+  readonly key: string;
+}
+
 /** The log, as it shows itself. */
 export interface WitnessedLog {
-  /** Undefined while it has no checkpoint. */
-  latest(): Promise<{ readonly note: string; readonly key: string } | undefined>;
+  /** Its newest checkpoint; "empty" when it has none, undefined while it cannot say. */
+  latest(): Promise<ShownCheckpoint | "empty" | undefined>;
   consistencyProof(firstSize: number, secondSize: number): Promise<readonly Uint8Array[]>;
 }
 
@@ -62,7 +70,8 @@ export interface WitnessOptions {
 
 /** Holds each checkpoint of the audit log against the one before, and keeps only what goes on from it.
  *
- * Source: C2SP tlog-witness; it asks instead of being told, so a log that stops telling is noticed as well. */
+ * Source: C2SP tlog-witness; it asks instead of being told, so a log that has lost everything, or has another name, is noticed as
+ * well. One that gives no answer is an error of the loop; one that is sealed is waited for. */
 export class Witness {
   readonly #options: WitnessOptions;
 
@@ -73,8 +82,16 @@ export class Witness {
   /** Takes the newest checkpoint, or refuses it. For a loop. */
   async step(): Promise<void> {
     const { log, store, events, pinnedKey } = this.#options;
+    // Before the log is asked: what another replica keeps meanwhile may be newer than the answer.
+    const logs = await store.known();
     const latest = await log.latest();
     if (latest === undefined) return;
+    if (latest === "empty") {
+      for (const { origin, last } of logs) {
+        if (last !== undefined) await this.#refuse(origin, `it is empty, and had ${last.size}`);
+      }
+      return;
+    }
     const shown = tryParseNoteKey(pinnedKey ?? latest.key);
     const checkpoint = tryParseCheckpoint(latest.note);
     if (shown === undefined || checkpoint === undefined) {
@@ -82,17 +99,36 @@ export class Witness {
       return;
     }
     const { origin } = checkpoint;
-    await store.pin(origin, pinnedKey ?? latest.key);
-    const known = await store.find(origin);
+    const known = logs.find((one) => one.origin === origin);
+    if (known === undefined) {
+      await this.#meet(origin, pinnedKey ?? latest.key, logs);
+      return;
+    }
     const seen = { ...checkpoint, root: Buffer.from(checkpoint.root), note: latest.note };
     const why = await this.#objection(seen, known);
     if (why !== undefined) {
-      await store.refuse(origin, why);
-      events.checkpointRefused(origin, why);
+      await this.#refuse(origin, why);
       return;
     }
-    if (seen.size === known?.last?.size) return;
-    await this.#keep(seen, known?.last?.size ?? 0);
+    if (seen.size === known.last?.size) return;
+    await this.#keep(seen, known.last?.size ?? 0);
+  }
+
+  /** Keeps the key of a log that is new; its checkpoint is for the next step. Without a pinned key only the first log is taken: a second
+   * one is the first under another name. */
+  async #meet(origin: string, key: string, logs: readonly KnownLog[]): Promise<void> {
+    const { store, pinnedKey } = this.#options;
+    if (logs.length === 0 || tryParseNoteKey(pinnedKey ?? "")?.name === origin) {
+      await store.pin(origin, key);
+      return;
+    }
+    const why = `another log is in its place: ${origin}`;
+    for (const one of logs) await this.#refuse(one.origin, why);
+  }
+
+  async #refuse(origin: string, why: string): Promise<void> {
+    await this.#options.store.refuse(origin, why);
+    this.#options.events.checkpointRefused(origin, why);
   }
 
   async #keep(seen: SeenCheckpoint, after: number): Promise<void> {
@@ -102,12 +138,12 @@ export class Witness {
   }
 
   /** Why a checkpoint is refused; undefined when it goes on from the last one. */
-  async #objection(seen: SeenCheckpoint, known: KnownLog | undefined): Promise<string | undefined> {
-    const key: NoteKey | undefined = tryParseNoteKey(known?.key ?? "");
+  async #objection(seen: SeenCheckpoint, known: KnownLog): Promise<string | undefined> {
+    const key: NoteKey | undefined = tryParseNoteKey(known.key);
     if (key?.name !== seen.origin || !isSignedBy(seen.note, key)) {
       return "it is not signed by the log's key";
     }
-    const last = known?.last;
+    const { last } = known;
     if (last === undefined) return undefined;
     if (seen.size < last.size) return `it has ${seen.size} leaves, and had ${last.size}`;
     if (seen.size === last.size) {

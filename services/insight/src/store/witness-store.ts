@@ -6,11 +6,11 @@ const ENSURE_SEED =
   "INSERT INTO witness_keys (seed) VALUES ($1) ON CONFLICT (singleton) DO NOTHING";
 const SEED = "SELECT seed FROM witness_keys";
 
-const FIND = `
-  SELECT l.log_key AS key, c.tree_size AS size, c.root, c.note
+const KNOWN = `
+  SELECT l.origin, l.log_key AS key, c.tree_size AS size, c.root, c.note
   FROM witness_logs l LEFT JOIN LATERAL (
     SELECT * FROM witness_checkpoints c WHERE c.origin = l.origin ORDER BY c.tree_size DESC LIMIT 1
-  ) c ON true WHERE l.origin = $1`;
+  ) c ON true ORDER BY l.origin`;
 
 const PIN =
   "INSERT INTO witness_logs (origin, log_key) VALUES ($1, $2) ON CONFLICT (origin) DO NOTHING";
@@ -42,7 +42,8 @@ const PRUNE = `
     SELECT FROM witness_checkpoints later WHERE later.origin = c.origin AND later.tree_size > c.tree_size
       AND later.seen_at < date_trunc('hour', c.seen_at) + interval '1 hour')`;
 
-interface FoundRow {
+interface KnownRow {
+  readonly origin: string;
   readonly key: string;
   readonly size: string | null;
   readonly root: Buffer;
@@ -67,14 +68,13 @@ export async function ensureWitnessSeed(pool: Pool, fresh: Buffer): Promise<Buff
 /** Creates the store of what was witnessed. */
 export function createWitnessStore(pool: Pool) {
   const store: WitnessStore = {
-    async find(origin) {
-      const { rows } = await pool.query<FoundRow>(FIND, [origin]);
-      const [row] = rows;
-      if (row === undefined) return undefined;
-      const { key, size, root, note } = row;
-      const last: SeenCheckpoint | undefined =
-        size === null ? undefined : { origin, size: Number(size), root, note };
-      return { key, last };
+    async known() {
+      const { rows } = await pool.query<KnownRow>(KNOWN);
+      return rows.map(({ origin, key, size, root, note }) => {
+        const last: SeenCheckpoint | undefined =
+          size === null ? undefined : { origin, size: Number(size), root, note };
+        return { origin, key, last };
+      });
     },
     async pin(origin, key) {
       await pool.query(PIN, [origin, key]);
