@@ -87,8 +87,14 @@ export function createAuditor(options: AuditorOptions): Auditor {
       });
     },
     async flushDenials() {
-      for (const { count, entry } of denials.takeCounted()) {
-        await options.enter(encode({ ...entry, entryId: randomUUID(), count }));
+      const counted = denials.takeCounted();
+      for (const [index, { count, entry }] of counted.entries()) {
+        try {
+          await options.enter(encode({ ...entry, entryId: randomUUID(), count }));
+        } catch (error) {
+          denials.putBack(counted.slice(index));
+          throw error;
+        }
       }
     },
   };

@@ -10,7 +10,7 @@ describe("DenialCounter", () => {
     expect(counter.note(denial("x"), "second")).toBe("counted");
     expect(counter.note(denial("y"), "other")).toBe("enter");
     expect(counter.note(denial("x"), "third")).toBe("counted");
-    expect(counter.takeCounted()).toEqual([{ count: 2, entry: "second" }]);
+    expect(counter.takeCounted()).toMatchObject([{ count: 2, entry: "second" }]);
     expect(counter.takeCounted()).toEqual([]);
     expect(counter.note(denial("x"), "fourth")).toBe("enter");
   });
@@ -23,6 +23,17 @@ describe("DenialCounter", () => {
     }
     const counted = counter.takeCounted();
     expect(entered).toBe(64);
-    expect(counted).toEqual([{ count: 10_000 - 64, entry: "e" }]);
+    expect(counted).toMatchObject([{ count: 10_000 - 64, entry: "e" }]);
+  });
+
+  it("counts once more what could not be entered, with what came since", () => {
+    const counter = new DenialCounter<string>();
+    for (const text of ["first", "second", "third"]) counter.note(denial("x"), text);
+    const taken = counter.takeCounted();
+    counter.note(denial("x"), "fourth");
+    counter.note(denial("x"), "fifth");
+    counter.putBack(taken);
+    expect(counter.takeCounted()).toMatchObject([{ count: 3 }]);
+    expect(counter.takeCounted()).toEqual([]);
   });
 });

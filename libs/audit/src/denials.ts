@@ -14,6 +14,13 @@ export interface Denial {
 /** What is to be done about a refusal. */
 export type DenialVerdict = "enter" | "counted";
 
+/** Refusals of one kind that were counted in a window. */
+export interface CountedDenial<E> {
+  readonly key: string;
+  readonly count: number;
+  readonly entry: E;
+}
+
 interface Counted<E> {
   count: number;
   readonly entry: E;
@@ -42,10 +49,19 @@ export class DenialCounter<E> {
   }
 
   /** Ends the window: returns what was counted, and enters the next of each kind at once again. */
-  takeCounted(): readonly { readonly count: number; readonly entry: E }[] {
-    const counted = [...this.#counted.values()];
+  takeCounted(): readonly CountedDenial<E>[] {
+    const counted = [...this.#counted].map(([key, { count, entry }]) => ({ key, count, entry }));
     this.#counted = new Map();
     this.#entered.clear();
     return counted;
+  }
+
+  /** Counts once more what was taken and could not be entered. */
+  putBack(denials: readonly CountedDenial<E>[]): void {
+    for (const { key, count, entry } of denials) {
+      const counted = this.#counted.get(key);
+      if (counted !== undefined) counted.count += count;
+      else this.#counted.set(key, { count, entry });
+    }
   }
 }

@@ -7,6 +7,8 @@ import { type AuditHost, DENIALS_INTERVAL_MS, TELL_INTERVAL_MS } from "./service
 
 /** Entries that wait for vault in memory, some 5 MB; beyond it the oldest are dropped, and counted. */
 export const REFUSALS_QUEUED_MAX = 10_000;
+/** How long a stop waits for vault to take the last refusals. */
+const LAST_TELL_MS = 1000;
 const MICROS_PER_MS = 1000;
 
 /** What a service without a database needs to have its refusals entered. */
@@ -28,8 +30,8 @@ interface Waiting {
 
 /** Keeps the audit of a service without a database: it decides nothing but who is not let in, and vault is told of that.
  *
- * Nobody waits for it, because a refusal gives nothing away: a kill loses the refusals of the last moment, a vault that is away
- * for long the oldest, which is counted. Each process has a stream of its own. */
+ * Nobody waits for it, because a refusal gives nothing away: a kill loses the refusals of the last moment; a vault that is away
+ * for long the oldest, or at a stop all that wait, which is counted. Each process has a stream of its own. */
 export function keepRefusalAudit(host: AuditHost, options: RefusalAuditOptions): Auditor {
   const queue = new RefusalQueue(options);
   const auditor = createAuditor({
@@ -43,17 +45,24 @@ export function keepRefusalAudit(host: AuditHost, options: RefusalAuditOptions):
     timeoutMs: TELL_TIMEOUT_MS,
   });
   const stream = randomUUID();
+  const tell = async (signal: AbortSignal) => {
+    while (queue.size > 0 && !signal.aborted) {
+      const entries = queue.oldest(TELL_MAX);
+      const { position } = await intake.appendEntries({ stream, entries }, { signal });
+      queue.forget(position);
+    }
+  };
   host.server.useAuditor(auditor);
+  // After the loops, before the channel is closed.
+  host.defer("last refusals", async () => {
+    await auditor.flushDenials();
+    await tell(AbortSignal.timeout(LAST_TELL_MS)).catch(() => undefined);
+    if (queue.size > 0) options.onDropped(queue.size);
+  });
   host.loop({
     name: "audit-teller",
     intervalMs: TELL_INTERVAL_MS,
-    async step(signal) {
-      while (queue.size > 0 && !signal.aborted) {
-        const entries = queue.oldest(TELL_MAX);
-        const { position } = await intake.appendEntries({ stream, entries }, { signal });
-        queue.forget(position);
-      }
-    },
+    step: tell,
   });
   host.loop({
     name: "audit-denials",

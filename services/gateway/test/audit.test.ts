@@ -100,6 +100,18 @@ describe("a refusal at the gateway", () => {
     expect(positions).toEqual([...new Set(positions)].sort((a, b) => Number(a - b)));
   });
 
+  it("is told at a stop, those that were only counted as well", async () => {
+    const { rig, told } = await startRig();
+    const jobs = rig.client(JobService);
+    const token = await rig.token(["orchestrator:job:read"], "mallory");
+    const CALLS = 20;
+    for (let index = 0; index < CALLS; index++) {
+      await jobs.cancelJob(cancel, { token }).catch(() => undefined);
+    }
+    await rig.gateway[Symbol.asyncDispose]();
+    expect(told.reduce((total, { entry }) => total + Math.max(1, entry.count), 0)).toBe(CALLS);
+  });
+
   it("is no entry when the caller was let in and something else went wrong", async () => {
     const { rig, told } = await startRig();
     const jobs = rig.client(JobService);
