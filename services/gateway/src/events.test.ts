@@ -31,7 +31,28 @@ describe("codeClassOf", () => {
   });
 });
 
+describe("codeClassOf an exhausted limit", () => {
+  it("is ours when the service is full, the caller's when it is the caller's own", () => {
+    const exhausted = (reason: string) =>
+      new NexusError({ kind: "exhausted", reason, message: "" });
+    expect(codeClassOf(exhausted("QUEUE_FULL"))).toBe("server");
+    expect(codeClassOf(exhausted("RATE_LIMITED"))).toBe("caller");
+    expect(codeClassOf(exhausted("PAYLOAD_QUOTA"))).toBe("caller");
+  });
+});
+
 describe("createGatewayEvents", () => {
+  it("promises nothing to who gave less time than is promised", () => {
+    const objectives = new Objectives({ ...PROMISED, clock: systemClock });
+    const metrics = createMetrics("gateway");
+    const events = createGatewayEvents({ metrics, logger: createSilentLogger(), objectives });
+    const late = new NexusError({ kind: "deadline", reason: "DEADLINE_EXCEEDED", message: "" });
+    events.callEnded("registry", late, 50);
+    expect(objectives.report()[0]).toMatchObject({ total: 0, bad: 0 });
+    events.callEnded("registry", late, 1_000);
+    expect(objectives.report()[0]).toMatchObject({ total: 1, bad: 1 });
+  });
+
   it("counts calls, open streams and refusals under the names of the service", async () => {
     const metrics = createMetrics("gateway");
     const objectives = new Objectives({ ...PROMISED, clock: systemClock });

@@ -39,9 +39,27 @@ const CLASSES: Readonly<Record<ErrorKind, CodeClass>> = {
   cancelled: "cancelled",
 };
 
+/** Limits of a service as a whole, not of its caller: whoever meets them did nothing wrong. */
+const OVERLOADS: ReadonlySet<string> = new Set([
+  "QUEUE_FULL",
+  "LOGIN_BUSY",
+  "ALERT_WATCHES_FULL",
+  "PAYLOAD_STREAMS_BUSY",
+  "SESSION_LIMIT",
+  "DISPATCH_LIMIT",
+  "EXHAUSTED",
+]);
+
 /** Sorts an end of a call by whose doing it was. */
 export function codeClassOf(error: unknown): CodeClass {
-  return error === undefined ? "ok" : CLASSES[NexusError.from(error).kind];
+  if (error === undefined) return "ok";
+  const { kind, reason } = NexusError.from(error);
+  return kind === "exhausted" && OVERLOADS.has(reason) ? "server" : CLASSES[kind];
+}
+
+/** Whether the time that the caller gave was over. */
+function isDeadline(error: unknown): boolean {
+  return NexusError.is(error, "deadline", "DEADLINE_EXCEEDED");
 }
 
 /** A call that an agent answers takes as long as the agent does. */
@@ -81,6 +99,7 @@ export function createGatewayEvents(parts: GatewayEventsParts): GatewayEvents {
     callEnded: (upstream, error, tookMs) => {
       const end = codeClassOf(error);
       calls.inc({ upstream, code_class: end });
+      if (isDeadline(error) && objectives.isEarly(tookMs)) return;
       objectives.callEnded(end, upstream === ANSWERED_BY_AGENTS ? undefined : tookMs);
     },
     streamOpened: (upstream) => streams.inc({ upstream }),

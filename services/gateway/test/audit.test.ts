@@ -79,6 +79,8 @@ describe("a refusal at the gateway", () => {
       });
     }
     expect(new Set(told.map(({ stream }) => stream)).size).toBe(1);
+    // Who was not let in was not passed on: such calls say nothing of how well calls are served.
+    expect(await rig.metrics("nexus_gateway_relayed_calls_total{")).toEqual([]);
   });
 
   it("is counted when it is one of many, and kept while vault is away", async () => {
@@ -109,7 +111,9 @@ describe("a refusal at the gateway", () => {
       await jobs.cancelJob(cancel, { token }).catch(() => undefined);
     }
     await rig.gateway[Symbol.asyncDispose]();
-    expect(told.reduce((total, { entry }) => total + Math.max(1, entry.count), 0)).toBe(CALLS);
+    // A call that the stop cut off is made again: vault takes each position once.
+    const taken = new Map(told.map(({ position, entry }) => [position, Math.max(1, entry.count)]));
+    expect([...taken.values()].reduce((total, count) => total + count, 0)).toBe(CALLS);
   });
 
   it("is no entry when the caller was let in and something else went wrong", async () => {

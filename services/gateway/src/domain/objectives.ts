@@ -60,6 +60,11 @@ export class Objectives {
     this.#trackers.get("latency")?.record(tookMs <= this.#latencyMaxMs);
   }
 
+  /** Says whether an end so early breaks no promise: a caller that gave less time than is promised chose that itself. */
+  isEarly(tookMs: number | undefined): boolean {
+    return tookMs !== undefined && tookMs < this.#latencyMaxMs;
+  }
+
   /** How every objective stands now. */
   report(): ObjectiveReport[] {
     return [...this.#trackers].map(([name, tracker]) => {

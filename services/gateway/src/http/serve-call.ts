@@ -59,12 +59,14 @@ export function serveCall(
   const ended = endSignal(context.signal, isStream ? guard.shutdown : undefined);
   const startedAtMs = performance.now();
   let over = false;
+  let passedOn = false;
   if (isStream && upstream !== undefined) guard.events.streamOpened(upstream);
   const call: ServedCall = {
     async run(make) {
       if (guard.shutdown.aborted) throw draining();
       const caller = await admit(guard, { method, context, address, traceId: span.traceId });
       guard.limits.count(caller.principal, address);
+      passedOn = true;
       const timeoutMs = timeoutOf(context, isStream ? undefined : guard.requestTimeoutMs);
       const { signal } = ended;
       return make({ token: caller.token, signal, timeoutMs, traceContext: span.context });
@@ -84,9 +86,11 @@ export function serveCall(
       ended.release();
       span.end(error);
       if (upstream === undefined) return;
+      if (isStream) guard.events.streamClosed(upstream);
+      // Who was not let in was not served, well or badly; on the gRPC port it is not counted either.
+      if (!passedOn) return;
       const tookMs = isStream ? undefined : performance.now() - startedAtMs;
       guard.events.callEnded(upstream, error, tookMs);
-      if (isStream) guard.events.streamClosed(upstream);
     },
   };
   // A caller that stops reading is never written to again, so its stream's own end may never be reached.
