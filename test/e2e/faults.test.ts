@@ -180,6 +180,8 @@ describe("a fleet under faults", () => {
         if ("revision" in event) revisions.push(event.revision);
       }
     })();
+    // A change that is committed while the watch still reads the keys is told with its key, and not again as a change.
+    await waitFor(() => revisions.length > 0, { what: "the watch to hold", timeoutMs: 30_000 });
     const answers = new Map<string, bigint>();
     const increments = Array.from({ length: TASKS }, (_, at) => ({
       requestId: `r${at}`,
