@@ -66,5 +66,9 @@ export function createStateEvents(metrics: Metrics, logger: Logger): StateEvents
       failures.inc({ step: "poll" });
       logger.warn({ err: error }, "changes of other replicas could not be read; it is repeated");
     },
+    stateSweepFailed(error) {
+      failures.inc({ step: "sweep" });
+      logger.warn({ err: error }, "keys whose time is over could not be ended; it is repeated");
+    },
   };
 }

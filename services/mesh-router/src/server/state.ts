@@ -7,7 +7,7 @@ import { WatchRegister } from "../domain/state/bucket-watch.ts";
 import { ChangeTails } from "../domain/state/change-tail.ts";
 import type { ChangeGroup, ReadStore, StateEvents } from "../domain/state/state-ports.ts";
 import { StateQueue } from "../domain/state/state-queue.ts";
-import { sweepDropped, sweepKeys, sweepLogs } from "../domain/state/sweep.ts";
+import { createKeySweep, sweepDropped, sweepLogs } from "../domain/state/sweep.ts";
 import { TaskFence } from "../domain/state/task-fence.ts";
 import { createStateEvents, createStateGauges } from "../events/state-events.ts";
 import { createStateHandlers } from "../handlers/state/index.ts";
@@ -132,7 +132,7 @@ function addSweeps({ frame, config, pool }: StateParts, { queue, events }: State
   frame.loop({
     name: "state-sweep",
     intervalMs: SWEEP_INTERVAL_MS,
-    step: (signal) => sweepKeys(deps, signal),
+    step: createKeySweep(deps),
   });
   frame.loop({
     name: "state-trim",

@@ -1,7 +1,7 @@
 /** What the sweep of state reads and removes. Several replicas may sweep at once: they do the same, or wait for each other. */
 import { int8Array, type Pool, withTransaction } from "@nexus/postgres";
 import { LOG_BYTES_MAX, LOG_TRIM_ROWS } from "../domain/state/state-limits.ts";
-import type { DueKey, SweepStore } from "../domain/state/sweep.ts";
+import type { DueKey, DuePlace, SweepStore } from "../domain/state/sweep.ts";
 
 /** How much of the log is kept. */
 export interface LogLimits {
@@ -10,10 +10,11 @@ export interface LogLimits {
 }
 
 const DUE = `
-SELECT b.namespace, b.name AS bucket, e.key, e.deleted
+SELECT b.namespace, b.name AS bucket, e.key, e.deleted, e.due_at::text AS "dueAt", e.bucket_id AS "bucketId"
 FROM state_entries e JOIN state_buckets b USING (bucket_id)
-WHERE e.due_at <= clock_timestamp()
-ORDER BY e.due_at LIMIT $1`;
+WHERE e.due_at <= clock_timestamp() AND (e.due_at, e.bucket_id, e.key) > ($1::timestamptz, $2::bigint, $3::text)
+ORDER BY e.due_at, e.bucket_id, e.key LIMIT $4`;
+const FIRST: DuePlace = { dueAt: "-infinity", bucketId: "0", key: "" };
 
 const BUCKETS = `
 SELECT b.bucket_id FROM state_buckets b
@@ -66,7 +67,10 @@ WHERE NOT EXISTS (SELECT FROM state_entries e WHERE e.bucket_id = d.bucket_id)
 /** Creates the store. */
 export function createSweepStore(pool: Pool, limits: LogLimits): SweepStore {
   return {
-    due: async (limit) => (await pool.query<DueKey>(DUE, [limit])).rows,
+    due: async (after, limit) => {
+      const { dueAt, bucketId, key } = after ?? FIRST;
+      return (await pool.query<DueKey>(DUE, [dueAt, bucketId, key, limit])).rows;
+    },
     trim: (after, buckets) => trim(pool, limits, after, buckets),
     drop: async (limit) => {
       const entries = await pool.query(DROP_ENTRIES, [limit]);

@@ -89,11 +89,17 @@ export class Ledger {
     return result;
   }
 
-  /** Says whether the call can be decided on: a VECTOR bucket keeps versions, so it has to know them. */
+  /** Says whether the call can be decided on: a VECTOR bucket keeps versions, so it has to know them. What ends a key keeps none. */
   canApply({ ops }: WriteCall): boolean {
     const { rules, entries } = this.#init;
     if (rules.policy !== "vector") return true;
-    return ops.every(({ key }) => this.#rows.has(key) || entries.get(key)?.partial !== true);
+    return ops.every(
+      ({ kind, key }) =>
+        kind === "expire" ||
+        kind === "purge" ||
+        this.#rows.has(key) ||
+        entries.get(key)?.partial !== true,
+    );
   }
 
   #applyEach(call: WriteCall): CallResult {
@@ -215,7 +221,7 @@ function refused(refusal: Refusal): WriteResult {
 }
 
 const NOTHING_LEFT: WriteResult = {
-  status: "unchanged",
+  status: "applied",
   revision: 0n,
   context: undefined,
   sum: 0n,

@@ -88,4 +88,6 @@ export interface StateEvents {
   stateResynced(reason: string): void;
   stateSwept(kind: "expired" | "purged" | "trimmed" | "dropped", count: number): void;
   statePollFailed(error: unknown): void;
+  /** Keys whose time is over could not be ended. */
+  stateSweepFailed(error: unknown): void;
 }

@@ -34,25 +34,8 @@ export class FakeBucket {
 
   /** Commits one call. */
   commit(ops: readonly Op[], more: Partial<WriteCall> = {}): CallResult {
-    const ledger = new Ledger({
-      rules: this.bucket,
-      counts: this.bucket,
-      entries: this.entries,
-      known: this.#known,
-      nowMs: this.nowMs,
-      rememberedMs: 10_000,
-    });
-    const result = ledger.apply({
-      namespace: "default",
-      bucket: "fake",
-      name: undefined,
-      writer: { principalId: "alice", taskId: "", fence: 0n, traceId: "" },
-      preconditions: [],
-      atomic: false,
-      isGivenUp: () => false,
-      ops,
-      ...more,
-    });
+    const ledger = this.#ledger();
+    const result = ledger.apply(callOf(ops, more));
     const { counts, rows, changes, calls } = ledger.outcome;
     this.bucket = { ...this.bucket, ...counts };
     for (const [key, entry] of rows) {
@@ -62,6 +45,22 @@ export class FakeBucket {
     this.log.push(...changes);
     for (const { key, ...call } of calls) this.#known.set(key, call);
     return result;
+  }
+
+  /** Says whether what was read is enough to decide on. */
+  canCommit(ops: readonly Op[]): boolean {
+    return this.#ledger().canApply(callOf(ops, {}));
+  }
+
+  #ledger(): Ledger {
+    return new Ledger({
+      rules: this.bucket,
+      counts: this.bucket,
+      entries: this.entries,
+      known: this.#known,
+      nowMs: this.nowMs,
+      rememberedMs: 10_000,
+    });
   }
 
   /** Forgets the log up to a revision. */
@@ -94,6 +93,20 @@ export class FakeBucket {
       moved: async () => ({ moved: [], gone: [] }),
     };
   }
+}
+
+function callOf(ops: readonly Op[], more: Partial<WriteCall>): WriteCall {
+  return {
+    namespace: "default",
+    bucket: "fake",
+    name: undefined,
+    writer: { principalId: "alice", taskId: "", fence: 0n, traceId: "" },
+    preconditions: [],
+    atomic: false,
+    isGivenUp: () => false,
+    ops,
+    ...more,
+  };
 }
 
 /** Sets a value. */
