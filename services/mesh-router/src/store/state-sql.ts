@@ -105,5 +105,5 @@ SELECT t.bucket_id, t.key, t.body_hash, t.results
 FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[]) AS t(bucket_id, key, body_hash, results)`,
 };
 
-/** A bucket that somebody holds must not hold up the others for long. */
+/** A bucket that somebody holds holds up the others of its batch for so long, and once more while its own calls are tried apart. */
 export const SHORT_LOCKS = "SET LOCAL lock_timeout = 2000";

@@ -13,7 +13,7 @@ import {
   withTransaction,
 } from "@nexus/postgres";
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
-import type { Entry } from "../domain/state/entry.ts";
+import { type Entry, forgottenAtMs } from "../domain/state/entry.ts";
 import {
   packChanges,
   packEntry,
@@ -22,7 +22,7 @@ import {
   unpackResults,
 } from "../domain/state/entry-codec.ts";
 import { type KnownCall, Ledger, type LedgerOutcome } from "../domain/state/ledger.ts";
-import { CALL_TOO_LARGE, noBucket } from "../domain/state/refusals.ts";
+import { CALL_TOO_LARGE, GIVEN_UP, noBucket } from "../domain/state/refusals.ts";
 import { STORED_BYTES_MAX } from "../domain/state/state-limits.ts";
 import type { ChangeGroup, WriteStore } from "../domain/state/state-ports.ts";
 import type { CallResult, Op, WriteCall } from "../domain/state/write.ts";
@@ -74,14 +74,29 @@ async function commitSome(
   calls: readonly WriteCall[],
   results: Results,
 ): Promise<void> {
+  const wanted = leaveOut(calls, results);
+  if (wanted.length === 0) return;
   try {
-    const postponed = await commitOrRetry(init, calls, results);
+    const postponed = await commitOrRetry(init, wanted, results);
     for (const call of postponed) await commitSome(init, [call], results);
   } catch (error) {
-    const parts = partsOf(calls, error);
+    const parts = partsOf(wanted, error);
     if (parts.length > 1) for (const part of parts) await commitSome(init, part, results);
-    else for (const call of calls) results.set(call, NexusError.from(error));
+    else for (const call of wanted) results.set(call, NexusError.from(error));
   }
+}
+
+/** Answers calls for which nobody waits before any lock is waited for; the others. */
+function leaveOut(calls: readonly WriteCall[], results: Results): readonly WriteCall[] {
+  return calls.filter((call) => {
+    const isGivenUp = call.isGivenUp();
+    if (isGivenUp) results.set(call, { kind: "refused", refusal: GIVEN_UP });
+    return !isGivenUp;
+  });
+}
+
+function isOutcomeUnknown(error: unknown): boolean {
+  return NexusError.from(error).reason === "COMMIT_OUTCOME_UNKNOWN";
 }
 
 function isAway(error: unknown): boolean {
@@ -102,17 +117,20 @@ function isRefusal(error: unknown): boolean {
   return kind === "invalid" || kind === "internal" || kind === "precondition";
 }
 
-/** Safe after a commit of which nobody knows: calls have names, and a sweep that repeats itself finds nothing. */
+/** Safe after a commit of which nobody knows: calls have names, and a sweep that repeats itself finds nothing. What fails after such a
+ * commit may be done all the same, so its callers are told that, and not why the repeat failed. */
 async function commitOrRetry(
   init: WriteStoreInit,
   calls: readonly WriteCall[],
   results: Results,
 ): Promise<readonly WriteCall[]> {
+  let unknown: unknown;
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await commitTogether(init, calls, results);
     } catch (error) {
-      if (!isAway(error) || attempt >= ATTEMPTS_MAX) throw error;
+      if (isOutcomeUnknown(error)) unknown = error;
+      if (!isAway(error) || attempt >= ATTEMPTS_MAX) throw unknown ?? error;
     }
     await sleep(backoffDelayMs(attempt, RETRY));
   }
@@ -331,7 +349,7 @@ function putEntries(
 }
 
 function dueOf(entry: Entry, rememberedMs: number): number | undefined {
-  return entry.deleted ? entry.origin.atMs + rememberedMs : entry.expiresAtMs;
+  return entry.deleted ? forgottenAtMs(entry, rememberedMs) : entry.expiresAtMs;
 }
 
 function forgetEntries(client: Queryable, outcomes: readonly LedgerOutcome[]): Promise<unknown> {

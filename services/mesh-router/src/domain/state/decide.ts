@@ -12,6 +12,7 @@ import {
   createEntry,
   type Entry,
   type EntryInit,
+  forgottenAtMs,
   isExpired,
   isLive,
   type Origin,
@@ -75,7 +76,7 @@ function refuse(refusal: Refusal): Decision {
 /** Decides one write. */
 export function decide(moment: Moment, op: Op): Decision {
   const { stored, origin } = moment;
-  if (stored !== undefined && isOvertaken(stored.origin, origin)) return refuse(TASK_OVERTAKEN);
+  if (stored !== undefined && isOvertaken(stored, origin)) return refuse(TASK_OVERTAKEN);
   switch (op.kind) {
     case "put":
       return decidePut(moment, op);
@@ -92,9 +93,12 @@ export function decide(moment: Moment, op: Op): Decision {
   }
 }
 
-/** The fence grows with each attempt of a task, so an earlier one can be told for certain, however late its write comes. */
-function isOvertaken(stored: Origin, writer: Origin): boolean {
-  return writer.taskId !== "" && stored.taskId === writer.taskId && stored.fence > writer.fence;
+/** The fence grows with each attempt of a task, so an earlier one can be told for certain from whatever of a later one still stands:
+ * its versions, or the key's last change. */
+function isOvertaken({ origin, versions }: Entry, { taskId, fence }: Origin): boolean {
+  if (taskId === "") return false;
+  const isLaterAttempt = (by: Origin): boolean => by.taskId === taskId && by.fence > fence;
+  return isLaterAttempt(origin) || versions.some((version) => isLaterAttempt(version.origin));
 }
 
 function decidePut(moment: Moment, op: PutOp): Decision {
@@ -169,7 +173,8 @@ function putBeside(moment: Moment, op: PutOp, version: Version): Decision {
   const versions = [...unseen, version];
   if (isTooMuch(versions)) return refuse(SIBLING_LIMIT);
   const context = contextAfter(seen, moment.revision, unseen.length);
-  return changed(moment, "put", { versions, expiresAtMs: expiry(moment, op.ttlMs) }, context);
+  const expiresAtMs = expiryBeside(moment, unseen, op.ttlMs);
+  return changed(moment, "put", { versions, expiresAtMs }, context);
 }
 
 /** An entry must stay small enough to be read as a whole. */
@@ -248,24 +253,39 @@ function decideResolve(moment: Moment, { versionIds, value, ttlMs }: ResolveOp):
   const kept = value === undefined ? left : [...left, versionOf(moment, value)];
   // Who names some of the versions need not have seen the others: only what it wrote is sure.
   const context = contextAfter(NOTHING_SEEN, moment.revision, left.length);
-  return changed(moment, "delete", { versions: kept, expiresAtMs: expiry(moment, ttlMs) }, context);
+  const expiresAtMs = expiryBeside(moment, left, ttlMs);
+  return changed(moment, "delete", { versions: kept, expiresAtMs }, context);
 }
 
 function decideExpiry(moment: Moment): Decision {
   const { rules, stored, nowMs, origin } = moment;
   if (stored === undefined || !isExpired(stored, nowMs)) return UNCHANGED;
   if (rules.policy !== "lww") return changed(moment, "expire", NOTHING);
-  return changed(moment, "expire", { time: nextTime(stored.time, nowMs, origin.principalId) });
+  // Of when its time was over, not of when somebody looked: a write of between the two is after it.
+  const endMs = stored.expiresAtMs ?? nowMs;
+  return changed(moment, "expire", { time: nextTime(stored.time, endMs, origin.principalId) });
 }
 
 function decidePurge({ stored, nowMs, rememberedMs }: Moment): Decision {
   if (stored === undefined || !stored.deleted) return UNCHANGED;
-  return stored.origin.atMs + rememberedMs <= nowMs ? { kind: "forget" } : UNCHANGED;
+  return forgottenAtMs(stored, rememberedMs) <= nowMs ? { kind: "forget" } : UNCHANGED;
 }
 
 function expiry({ rules, nowMs }: Moment, ttlMs: number | undefined): number | undefined {
   const lifeMs = ttlMs ?? rules.defaultTtlMs;
   return lifeMs === undefined ? undefined : nowMs + lifeMs;
+}
+
+/** A key has one time for all its versions, so nobody shortens that of versions that it had not seen. */
+function expiryBeside(
+  moment: Moment,
+  unseen: readonly Version[],
+  ttlMs: number | undefined,
+): number | undefined {
+  const own = expiry(moment, ttlMs);
+  if (unseen.length === 0) return own;
+  const before = moment.stored?.expiresAtMs;
+  return own === undefined || before === undefined ? undefined : Math.max(own, before);
 }
 
 /** The key after the change; what has neither a version nor a sum is remembered as deleted. */

@@ -79,6 +79,15 @@ export function isExpired({ expiresAtMs, deleted }: Entry, nowMs: number): boole
   return !deleted && expiresAtMs !== undefined && expiresAtMs <= nowMs;
 }
 
+/** When a deleted key may be forgotten: writes of before its deletion are then too old to be taken. That deletion may be ahead of the
+ * database. */
+export function forgottenAtMs(
+  { origin, time }: Pick<Entry, "origin" | "time">,
+  rememberedMs: number,
+): number {
+  return Math.max(origin.atMs, time?.physicalMs ?? 0) + rememberedMs;
+}
+
 /** What happened to a key. */
 export type ChangeKind = "put" | "delete" | "expire";
 

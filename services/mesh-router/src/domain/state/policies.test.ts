@@ -67,6 +67,29 @@ describe("LWW", () => {
     expect(valuesOf(fake.entries.get("k"))).toEqual(["after"]);
   });
 
+  it("ends a key when its time was over, not when somebody looked", () => {
+    const fake = new FakeBucket("lww");
+    resultOf(fake, putOp("k", "short", { ttlMs: 100 }));
+    fake.nowMs += 1_000;
+    const between = { time: { physicalMs: fake.nowMs - 500, logical: 0 } };
+    resultOf(fake, { kind: "expire", key: "k" });
+    expect(resultOf(fake, putOp("k", "after its end", between)).status).toBe("applied");
+  });
+
+  it("remembers a deletion until writes of before it are too old", () => {
+    const fake = new FakeBucket("lww");
+    const time = { physicalMs: fake.nowMs + 5_000, logical: 0 };
+    resultOf(fake, { kind: "delete", key: "k", time });
+    fake.nowMs += 12_000;
+    expect(resultOf(fake, { kind: "purge", key: "k" }).status).toBe("unchanged");
+    const before = { time: { ...time, physicalMs: time.physicalMs - 1 } };
+    expect(resultOf(fake, putOp("k", "before", before)).status).toBe("superseded");
+    fake.nowMs += 3_000;
+    expect(resultOf(fake, { kind: "purge", key: "k" }).status).toBe("applied");
+    const tooOld = resultOf(fake, putOp("k", "before", before));
+    expect(tooOld.refusal?.reason).toBe("STATE_TIME_INVALID");
+  });
+
   it("orders moments in one way, and finds one after each", () => {
     const time = fc.record({
       physicalMs: fc.integer({ min: 0, max: 5 }),
@@ -167,6 +190,35 @@ describe("VECTOR", () => {
         expect(ends[0]).toEqual(ends[1]);
       }),
     );
+  });
+
+  it("shortens no life of versions that a writer had not seen", () => {
+    const fake = new FakeBucket("vector");
+    const first = resultOf(fake, putOp("k", "stays"));
+    resultOf(fake, putOp("k", "short", { ttlMs: 100 }));
+    expect(fake.entries.get("k")?.expiresAtMs).toBeUndefined();
+    const value = { contentType: "x", data: Buffer.from("both") };
+    const shorter: Op = { kind: "resolve", key: "k", versionIds: [3n], value, ttlMs: 100 };
+    expect(resultOf(fake, shorter).status).toBe("applied");
+    expect(fake.entries.get("k")?.expiresAtMs).toBeUndefined();
+    const { entries } = fake;
+    const seen = encodeContext({ base: fake.bucket.revision, dots: [] }, 1n, "k");
+    resultOf(fake, putOp("k", "all seen", { ttlMs: 100, context: seen }));
+    expect([first.status, entries.get("k")?.expiresAtMs]).toEqual(["applied", fake.nowMs + 100]);
+    resultOf(fake, putOp("k", "shorter still", { ttlMs: 10 }));
+    expect(entries.get("k")?.expiresAtMs).toBe(fake.nowMs + 100);
+  });
+
+  it("refuses an attempt of a task while a version of a later one stands", () => {
+    const fake = new FakeBucket("vector");
+    const attempt = (fence: bigint) => ({
+      writer: { principalId: "agent", taskId: "task_1", fence, traceId: "" },
+    });
+    resultOf(fake, putOp("k", "second"), attempt(2n));
+    resultOf(fake, putOp("k", "another's"), writerOf("bob"));
+    const late = resultOf(fake, putOp("k", "first"), attempt(1n));
+    expect(late.refusal?.reason).toBe("LEASE_LOST");
+    expect(resultOf(fake, putOp("k", "third"), attempt(3n)).status).toBe("applied");
   });
 
   it("knows its own contexts, and no others", () => {
