@@ -267,6 +267,7 @@ export const ERROR_REASONS = {
   STATE_KEY_NOT_FOUND: reason("not_found", "The key has no value, or it was deleted, or expired."),
   STATE_KEYS_QUOTA: reason("exhausted", "The bucket has as many keys as it may."),
   STATE_BYTES_QUOTA: reason("exhausted", "The bucket would hold more bytes than it may."),
+  STATE_VALUE_REFERENCE: reason("invalid", "A bucket keeps values itself, not references."),
   STATE_VALUE_TOO_LARGE: reason("exhausted", "The value is larger than one of the bucket may be."),
   STATE_CALL_TOO_LARGE: reason(
     "exhausted",

@@ -431,6 +431,53 @@ describe("reads", () => {
   });
 });
 
+describe("a value", () => {
+  it("is kept by the bucket itself: a reference is refused, and leaves nothing", async () => {
+    const bucket = await newBucket(alice, VECTOR);
+    const reference = { sha256: new Uint8Array(32), sizeBytes: 1n };
+    const value = { contentType: "text/plain", reference };
+    const { bucket: before } = await alice.getBucket({ bucket });
+    const request = { requestId: id(), bucket, key: "k" };
+    const answers = [
+      alice.putEntry({ ...request, put: { value } }),
+      alice.resolveEntry({ ...request, resolve: { versionIds: [1n], value } }),
+      alice.transact({
+        requestId: id(),
+        bucket,
+        writes: [{ key: "k", operation: { case: "put", value: { value } } }],
+      }),
+    ];
+    const reasons = await Promise.all(answers.map(reasonOf));
+    expect(reasons).toEqual(answers.map(() => "STATE_VALUE_REFERENCE"));
+    expect((await alice.getBucket({ bucket })).bucket).toEqual(before);
+  });
+});
+
+describe("a bucket that somebody holds", () => {
+  it("fails its own calls together, and keeps none of the others from their commit", async () => {
+    const [bucket, other] = [await newBucket(alice, LWW), await newBucket(alice, LWW)];
+    const hold = fixture.sql(`
+      DO $$ BEGIN
+        PERFORM 1 FROM state_buckets WHERE name = '${bucket}' FOR UPDATE;
+        PERFORM pg_sleep(60);
+      END $$`);
+    const isHeld = async () => {
+      const rows = await fixture.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+      return rows.length > 0;
+    };
+    await waitFor(isHeld, { what: "the bucket to be held" });
+    const held = Array.from({ length: 50 }, (_, i) => reasonOf(put(alice, bucket, `k${i}`, "v")));
+    const free = reasonOf(put(alice, other, "k", "v"));
+    expect(new Set(await Promise.all(held))).toEqual(new Set(["LOCK_NOT_AVAILABLE"]));
+    expect(await free).toBe("none");
+    await fixture.sql(
+      "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
+    );
+    expect(await reasonOf(hold)).toBe("DATABASE_TIMEOUT");
+    expect(await reasonOf(put(alice, bucket, "k", "v"))).toBe("none");
+  });
+});
+
 describe("quotas", () => {
   it("refuse what is beyond them, and nothing else", async () => {
     const quota = { keysMax: 2n, bytesMax: 2_000n, valueBytesMax: 1_000 };

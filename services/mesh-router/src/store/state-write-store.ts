@@ -95,10 +95,6 @@ function leaveOut(calls: readonly WriteCall[], results: Results): readonly Write
   });
 }
 
-function isOutcomeUnknown(error: unknown): boolean {
-  return NexusError.from(error).reason === "COMMIT_OUTCOME_UNKNOWN";
-}
-
 function isAway(error: unknown): boolean {
   return NexusError.is(error, "unavailable");
 }
@@ -129,7 +125,7 @@ async function commitOrRetry(
     try {
       return await commitTogether(init, calls, results);
     } catch (error) {
-      if (isOutcomeUnknown(error)) unknown = error;
+      if (NexusError.from(error).reason === "COMMIT_OUTCOME_UNKNOWN") unknown = error;
       if (!isAway(error) || attempt >= ATTEMPTS_MAX) throw unknown ?? error;
     }
     await sleep(backoffDelayMs(attempt, RETRY));

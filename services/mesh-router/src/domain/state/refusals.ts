@@ -38,6 +38,13 @@ export const CONTEXT_INVALID: Refusal = {
   message: "The context was not given out for this key of this bucket.",
 };
 
+/** The value lies elsewhere. */
+export const VALUE_REFERENCE: Refusal = {
+  kind: "invalid",
+  reason: "STATE_VALUE_REFERENCE",
+  message: "A bucket keeps values itself: put the value, or the reference as a value of its own.",
+};
+
 /** Nobody resolves the key. */
 export const SIBLING_LIMIT: Refusal = {
   kind: "exhausted",

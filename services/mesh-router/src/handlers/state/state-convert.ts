@@ -21,9 +21,11 @@ import {
   type StateWriteResultSchema,
   StateWriteStatus,
 } from "@nexus/proto/mesh";
+import { detachFromFrame } from "../../domain/message/carried.ts";
 import { type Bucket, type Quota, quotaOf } from "../../domain/state/bucket.ts";
 import { encodeContext } from "../../domain/state/causal-context.ts";
 import { type ChangeKind, type Entry, type Origin, sumOf } from "../../domain/state/entry.ts";
+import { toError, VALUE_REFERENCE } from "../../domain/state/refusals.ts";
 import type { Op, Policy, WriteResult, WriteStatus } from "../../domain/state/write.ts";
 
 /** The bucket, as far as its entries need it. */
@@ -95,14 +97,15 @@ export function fromBucket(bucket: Bucket): MessageInitShape<typeof StateBucketS
   };
 }
 
-/** Reads a put of a key. */
+/** Reads a put of a key. Errors: invalid/STATE_VALUE_REFERENCE. Its value is kept in memory for watchers, the request around it is not. */
 export function toPut(key: string, put: StatePut): Op {
   const { value, expectedRevision, context, time, ttl } = put;
+  assertNoReference(value);
   return {
     kind: "put",
     key,
     contentType: contentTypeOf(value),
-    data: value?.data ?? new Uint8Array(0),
+    data: detachFromFrame(value?.data ?? new Uint8Array(0)),
     expectedRevision,
     context,
     time: toTime(time),
@@ -121,17 +124,23 @@ export function toIncrement(key: string, { delta, ttl }: StateIncrement): Op {
   return { kind: "increment", key, delta, ttlMs: toTtl(ttl) };
 }
 
-/** Reads a resolution of a key. */
+/** Reads a resolution of a key. Errors: invalid/STATE_VALUE_REFERENCE. */
 export function toResolve(key: string, { versionIds, value, ttl }: StateResolve): Op {
+  assertNoReference(value);
   const contentType = contentTypeOf(value);
   const data = value?.data;
   return {
     kind: "resolve",
     key,
     versionIds,
-    value: data === undefined ? undefined : { contentType, data },
+    value: data === undefined ? undefined : { contentType, data: detachFromFrame(data) },
     ttlMs: toTtl(ttl),
   };
+}
+
+/** Nobody would keep what the reference names for as long as the bucket keeps it. */
+function assertNoReference(value: StatePut["value"]): void {
+  if (value?.reference !== undefined) throw toError(VALUE_REFERENCE);
 }
 
 /** The contract's default for what says nothing. */
@@ -139,7 +148,7 @@ function contentTypeOf(value: StatePut["value"]): string {
   return value === undefined || value.contentType === "" ? NO_CONTENT_TYPE : value.contentType;
 }
 
-/** Reads any write; the contract's rules let none through that says nothing. */
+/** Reads any write. Errors: invalid/STATE_VALUE_REFERENCE. The contract's rules let none through that says nothing. */
 export function toOp({ key, operation }: StateWrite): Op {
   switch (operation.case) {
     case "put":
