@@ -456,13 +456,16 @@ describe("a value", () => {
 describe("a bucket that somebody holds", () => {
   it("fails its own calls together, and keeps none of the others from their commit", async () => {
     const [bucket, other] = [await newBucket(alice, LWW), await newBucket(alice, LWW)];
+    // Other tests share the server, with databases of their own.
+    const holder =
+      "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
     const hold = fixture.sql(`
       DO $$ BEGIN
         PERFORM 1 FROM state_buckets WHERE name = '${bucket}' FOR UPDATE;
         PERFORM pg_sleep(60);
       END $$`);
     const isHeld = async () => {
-      const rows = await fixture.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+      const rows = await fixture.sql(`SELECT 1 ${holder}`);
       return rows.length > 0;
     };
     await waitFor(isHeld, { what: "the bucket to be held" });
@@ -470,9 +473,7 @@ describe("a bucket that somebody holds", () => {
     const free = reasonOf(put(alice, other, "k", "v"));
     expect(new Set(await Promise.all(held))).toEqual(new Set(["LOCK_NOT_AVAILABLE"]));
     expect(await free).toBe("none");
-    await fixture.sql(
-      "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
-    );
+    await fixture.sql(`SELECT pg_cancel_backend(pid) ${holder}`);
     expect(await reasonOf(hold)).toBe("DATABASE_TIMEOUT");
     expect(await reasonOf(put(alice, bucket, "k", "v"))).toBe("none");
   });
