@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
+  BatchGetEntriesResponseSchema,
   StateChangeKind,
   type StateService,
   StateWriteStatus,
@@ -95,6 +96,23 @@ describe("a bucket's writes", () => {
     abort.abort(new Error("the lease is over"));
     await expect(bucket.put("a", 2)).rejects.toThrow("the lease is over");
     expect(calls).toHaveLength(1);
+  });
+});
+
+describe("a bucket's reads", () => {
+  it("of one moment travel in one call, and go on until all were read", async () => {
+    const asked: (readonly string[])[] = [];
+    const client = {
+      batchGetEntries: async ({ keys }: { keys: readonly string[] }) => {
+        asked.push(keys);
+        const [first = "", ...unreadKeys] = keys.filter((key) => key !== "none");
+        return create(BatchGetEntriesResponseSchema, { entries: [{ key: first }], unreadKeys });
+      },
+    } as unknown as Client;
+    const bucket = createState(client).bucket("b");
+    const read = await Promise.all(["a", "none", "b", "a"].map((key) => bucket.get(key)));
+    expect(read.map((entry) => entry?.key)).toEqual(["a", undefined, "b", "a"]);
+    expect(asked).toEqual([["a", "none", "b"], ["b"]]);
   });
 });
 

@@ -44,6 +44,10 @@ const WRITE_OVERHEAD_BYTES = 1_280;
 /** Bytes of one call: below the limit of a message. */
 const CALL_BYTES_MAX = 2 * MiB;
 const WRITES_QUEUED_MAX = 10_000;
+/** Keys of one call, the contract's limit; reads that wait, and calls at once. */
+const READS_MAX = 256;
+const READS_QUEUED_MAX = 10_000;
+const READS_AT_ONCE = 4;
 /** One call of an agent, its repetitions included. */
 const CALL_TIMEOUT_MS = 10_000;
 const UPDATES_MAX = 20;
@@ -68,7 +72,8 @@ class RemoteBucket<T> implements Bucket<T> {
   readonly name: string;
   readonly #client: RpcClient<typeof StateService>;
   readonly #task: WritingTask | undefined;
-  // Made at first use: most programs only read.
+  // Made at first use.
+  #reads: Batcher<string, StateEntry<T> | undefined> | undefined;
   #writes: Batcher<WriteInit, StateWriteResult | Error> | undefined;
 
   constructor(client: RpcClient<typeof StateService>, name: string, task: WritingTask | undefined) {
@@ -77,14 +82,19 @@ class RemoteBucket<T> implements Bucket<T> {
     this.#task = task;
   }
 
-  async get(key: string): Promise<StateEntry<T> | undefined> {
-    try {
-      const { entry } = await this.#client.getEntry({ bucket: this.name, key });
-      return entry === undefined ? undefined : toEntry(entry);
-    } catch (error) {
-      if (NexusError.is(error, "not_found", "STATE_KEY_NOT_FOUND")) return undefined;
-      throw error;
-    }
+  get(key: string): Promise<StateEntry<T> | undefined> {
+    this.#reads ??= createBatcher({
+      name: "state read",
+      maxItems: READS_MAX,
+      maxDelayMs: 0,
+      maxQueued: READS_QUEUED_MAX,
+      concurrency: READS_AT_ONCE,
+      flush: async (keys) => {
+        const found = await this.getMany([...new Set(keys)]);
+        return keys.map((one) => found.get(one));
+      },
+    });
+    return this.#reads.add(key);
   }
 
   async getMany(keys: readonly string[]): Promise<ReadonlyMap<string, StateEntry<T>>> {

@@ -118,7 +118,7 @@ export type StateEvent<T> =
 /** Keys with one policy. */
 export interface Bucket<T> {
   readonly name: string;
-  /** Reads a key as it is committed now; undefined when it has no value. */
+  /** Reads a key as it is committed now; undefined when it has no value. Reads of one moment travel together. */
   get(key: string): Promise<StateEntry<T> | undefined>;
   /** Reads many keys of one moment; those without a value are left out. At most 256. */
   getMany(keys: readonly string[]): Promise<ReadonlyMap<string, StateEntry<T>>>;
