@@ -18,6 +18,12 @@ type Client = RpcClient<typeof StateService>;
 type Message = MessageInitShape<typeof WatchBucketResponseSchema>;
 
 const AWAY = new NexusError({ kind: "unavailable", reason: "UNAVAILABLE", message: "away" });
+const LATER = new NexusError({
+  kind: "exhausted",
+  reason: "RATE_LIMITED",
+  message: "too many calls",
+  details: { retryAfterMs: 5 },
+});
 const GONE = new NexusError({
   kind: "not_found",
   reason: "STATE_BUCKET_NOT_FOUND",
@@ -153,6 +159,7 @@ describe("a watch of a bucket", () => {
     const { client, asked } = watching([
       { messages: [{ revision: 4n, snapshotComplete: true }, change(5n)], error: AWAY },
       { messages: [change(6n), { revision: 9n }], error: AWAY },
+      { error: LATER },
       { messages: [change(10n, "k", StateChangeKind.EXPIRE)] },
     ]);
     expect(await eventsOf(client)).toEqual([
@@ -162,7 +169,7 @@ describe("a watch of a bucket", () => {
       "expire 10",
       "STATE_BUCKET_NOT_FOUND",
     ]);
-    expect(asked).toEqual([undefined, 5n, 9n]);
+    expect(asked).toEqual([undefined, 5n, 9n, 9n]);
   });
 
   it("tells a change once that the keys at the beginning show already", async () => {

@@ -38,6 +38,7 @@ export async function* watchBucket<T>(
     // Keys that were told by a stream that broke before it told all of them may be gone.
     if (!place.isFirst && place.after === undefined) yield forget(place);
     place.isFirst = false;
+    let pauseMs = 0;
     const request = {
       bucket,
       prefix,
@@ -51,15 +52,19 @@ export async function* watchBucket<T>(
     } catch (error) {
       if (isOver()) return;
       place.failures += 1;
-      if (place.failures >= FAILURES_MAX || !isWorthAnother(NexusError.from(error))) throw error;
+      const failure = NexusError.from(error);
+      if (place.failures >= FAILURES_MAX || !isWorthAnother(failure)) throw error;
+      pauseMs = failure.details.retryAfterMs ?? 0;
     }
     const delayMs = backoffDelayMs(Math.max(1, place.failures), RECONNECT);
-    await sleep(delayMs, signal).catch(() => undefined);
+    await sleep(Math.max(delayMs, pauseMs), signal).catch(() => undefined);
   }
 }
 
-function isWorthAnother({ kind }: NexusError): boolean {
-  return kind === "unavailable" || kind === "deadline" || kind === "unauthenticated";
+/** Also when the caller makes too many calls for the moment, and is told when to come again. */
+function isWorthAnother({ kind, details }: NexusError): boolean {
+  const isAway = kind === "unavailable" || kind === "deadline" || kind === "unauthenticated";
+  return isAway || details.retryAfterMs !== undefined;
 }
 
 function forget(place: Place): StateEvent<never> {
