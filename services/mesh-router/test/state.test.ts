@@ -459,11 +459,13 @@ describe("a bucket that somebody holds", () => {
     // Other tests share the server, with databases of their own.
     const holder =
       "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
-    const hold = fixture.sql(`
+    const hold = reasonOf(
+      fixture.sql(`
       DO $$ BEGIN
         PERFORM 1 FROM state_buckets WHERE name = '${bucket}' FOR UPDATE;
         PERFORM pg_sleep(60);
-      END $$`);
+      END $$`),
+    );
     const isHeld = async () => {
       const rows = await fixture.sql(`SELECT 1 ${holder}`);
       return rows.length > 0;
@@ -474,7 +476,7 @@ describe("a bucket that somebody holds", () => {
     expect(new Set(await Promise.all(held))).toEqual(new Set(["LOCK_NOT_AVAILABLE"]));
     expect(await free).toBe("none");
     await fixture.sql(`SELECT pg_cancel_backend(pid) ${holder}`);
-    expect(await reasonOf(hold)).toBe("DATABASE_TIMEOUT");
+    expect(await hold).toBe("DATABASE_TIMEOUT");
     expect(await reasonOf(put(alice, bucket, "k", "v"))).toBe("none");
   });
 });
