@@ -100,7 +100,6 @@ export interface AuditStore {
     filter: EntryFilter,
     range: { readonly from: number; readonly to: number; readonly limit: number },
   ): Promise<readonly Leaf[]>;
-  /** Takes what is behind the last position; returns how far the stream is taken now. Takes nothing and returns a position behind all
-   * of them when the entry at the last position taken is another one than before. */
+  /** Takes what is behind the last position; returns how far the stream is taken now. */
   take(told: ToldEntries): Promise<bigint>;
 }
