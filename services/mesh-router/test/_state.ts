@@ -6,9 +6,11 @@ import {
   StateService,
   type WatchBucketResponse,
 } from "@nexus/proto/mesh";
-import { createRpcClient, type RpcClient } from "@nexus/rpc";
-import { NexusError } from "@nexus/shared";
-import { waitFor } from "@nexus/testkit";
+import { LeaseService } from "@nexus/proto/orchestrator";
+import { createRpcClient, createRpcServer, type RpcClient } from "@nexus/rpc";
+import { createSilentLogger, NexusError } from "@nexus/shared";
+import { createMetrics } from "@nexus/telemetry";
+import { freePort, waitFor } from "@nexus/testkit";
 import type { MeshFixture, RunningRouter } from "./_router.ts";
 
 export type StateClient = RpcClient<typeof StateService>;
@@ -111,4 +113,41 @@ export class Watching {
   stop(): void {
     this.#abort.abort();
   }
+}
+
+/** An orchestrator that only judges leases. */
+export interface Leases {
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** Starts one for which `held` says the fence that holds; any other is lost, and undefined plays that it cannot say. */
+export async function startLeases(
+  fixture: MeshFixture,
+  held: () => bigint | undefined,
+): Promise<Leases> {
+  const port = await freePort();
+  const server = createRpcServer({
+    service: "orchestrator",
+    host: "127.0.0.1",
+    port,
+    logger: createSilentLogger(),
+    metrics: createMetrics("orchestrator"),
+    verifier: fixture.identity.verifier,
+  }).add(LeaseService, {
+    check: async ({ claims }) => {
+      const live = held();
+      if (live === undefined) {
+        throw new NexusError({ kind: "internal", reason: "INTERNAL", message: "no" });
+      }
+      return {
+        verdicts: claims.map(({ fence }) => ({
+          valid: fence === live,
+          reason: fence === live ? "" : "LEASE_LOST",
+        })),
+      };
+    },
+  });
+  await server.listen();
+  return { address: `127.0.0.1:${port}`, close: () => server.close(200) };
 }
