@@ -146,12 +146,13 @@ async function judge({ tables }: Bed, { run, answered, kills }: Played): Promise
   return { counts, problems: [...belowMinimum(counts, minimums), ...problems] };
 }
 
-/** Entries that were taken more than once. */
+/** Entries that were taken more than once. A call that failed although its change was stored has two that share an id. */
 function twice(entries: readonly AuditEntry[]): string[] {
   const seen = new Set<string>();
   return entries
-    .filter(({ entryId }) => seen.size === seen.add(entryId).size)
-    .map(({ entryId, action }) => `twice: ${action} ${entryId}`);
+    .map(({ entryId, action, result }) => `${action} ${entryId} ${AuditResult[result]}`)
+    .filter((entry) => seen.size === seen.add(entry).size)
+    .map((entry) => `twice: ${entry}`);
 }
 
 /** Requests whose change was answered, or is stored, and has no entry with its caller. */
