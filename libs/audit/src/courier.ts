@@ -34,8 +34,8 @@ const FORGET = `
   DELETE FROM audit_outbox o USING audit_stream s
   WHERE s.stream = $1 AND s.position >= $2 AND o.position <= $2`;
 
-// Vault has taken more of the stream than was ever given a position: the database is an older copy of itself, and what has
-// these positions here was never told. It begins again under another name.
+// Vault answers with a position that was never given here: it has taken more of the stream, or other entries at these positions.
+// The database is an older copy of itself, and what has these positions was never told. It begins again under another name.
 const BEGIN_ANEW = `
   WITH renamed AS (
     UPDATE audit_stream SET stream = gen_random_uuid()::text, position = 0

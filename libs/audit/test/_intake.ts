@@ -1,4 +1,4 @@
-/** Vault, as far as a courier sees it: takes each position of a stream once, and can fail. */
+/** Vault, as far as a courier sees it: takes each position of a stream once, finds out other entries, and can fail. */
 import { AuditIntakeService } from "@nexus/proto/vault";
 import { createRpcServer } from "@nexus/rpc";
 import { createSilentLogger, NexusError } from "@nexus/shared";
@@ -14,6 +14,7 @@ export class TestIntake {
   readonly taken: string[] = [];
   readonly positions = new Map<string, bigint>();
   calls = 0;
+  readonly #last = new Map<string, string>();
 
   async listen({ verifier }: TestIdentity) {
     const server = createRpcServer({
@@ -28,9 +29,15 @@ export class TestIntake {
       appendEntries: ({ stream, entries }) => {
         this.calls++;
         if (this.mood === "away") throw unavailable();
+        const before = this.positions.get(stream) ?? 0n;
+        const same = entries.find(({ position }) => position === before);
+        if (same !== undefined && Buffer.from(same.draft).toString() !== this.#last.get(stream)) {
+          return { position: (entries.at(-1)?.position ?? 0n) + 1n };
+        }
         for (const { position, draft } of entries) {
           if (position <= (this.positions.get(stream) ?? 0n)) continue;
           this.positions.set(stream, position);
+          this.#last.set(stream, Buffer.from(draft).toString());
           this.taken.push(Buffer.from(draft).toString());
         }
         if (this.mood === "lost") throw unavailable();

@@ -132,6 +132,21 @@ describe("a courier", () => {
     expect(intake.positions.size).toBe(2);
     expect(await waiting()).toBe(0);
   });
+
+  it.each([3, 5])(
+    "loses none when such a copy has %i new entries, as many as it lags or more",
+    async (count) => {
+      await enter("a", "b", "c");
+      await courier.tell(signal);
+      await pool.query("UPDATE audit_stream SET position = position - 3");
+      const fresh = Array.from({ length: count }, (_, index) => `new ${index}`);
+      await enter(...fresh);
+      await courier.tell(signal);
+      await courier.tell(signal);
+      expect(intake.taken).toEqual(["a", "b", "c", ...fresh]);
+      expect(await waiting()).toBe(0);
+    },
+  );
 });
 
 describe("a backlog", () => {

@@ -100,6 +100,7 @@ export interface AuditStore {
     filter: EntryFilter,
     range: { readonly from: number; readonly to: number; readonly limit: number },
   ): Promise<readonly Leaf[]>;
-  /** Takes what is behind the last position; returns how far the stream is taken now. */
+  /** Takes what is behind the last position; returns how far the stream is taken now. Takes nothing and returns a position behind all
+   * of them when the entry at the last position taken is another one than before. */
   take(told: ToldEntries): Promise<bigint>;
 }
