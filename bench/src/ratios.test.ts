@@ -23,6 +23,14 @@ describe("ratiosOf", () => {
     ]);
   });
 
+  it("sets logins beside the bare hash", () => {
+    const logins: Figure = { key: "logins_per_second", value: 9, load: "4 in flight" };
+    const hashes: Figure = { key: "bare_hashes_per_second", value: 10, load: "2 at once" };
+    expect(ratiosOf([logins, hashes])).toEqual([
+      { key: "ratio_of_logins", value: 0.9, load: "this run" },
+    ]);
+  });
+
   it("has nothing to say without a rate of our own", () => {
     expect(ratiosOf([GRAPHILE, NO_REDIS])).toEqual([]);
     expect(ratiosOf([])).toEqual([]);

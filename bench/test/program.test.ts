@@ -21,6 +21,7 @@ describe("npm run bench", () => {
         "tasks",
         "assignment",
         "messages",
+        "vault",
         "tokens",
         "discovery",
         "routing",

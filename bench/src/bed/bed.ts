@@ -1,6 +1,6 @@
 /** Everything that a run stands on: a stack of its own, and worker processes that are started when first needed. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { type Stack, type StackInfo, startStack } from "@nexus/devkit";
+import { type ServiceName, type Stack, type StackInfo, startStack } from "@nexus/devkit";
 import { createClient, type NexusClient, PrincipalKind } from "@nexus/sdk";
 import type { AgentCommands } from "../processes/agent.ts";
 import type { ClientCommands } from "../processes/client.ts";
@@ -63,6 +63,10 @@ export interface Bed extends AsyncDisposable {
   /** A principal of the usual scopes that nothing else uses. */
   createAgentPrincipal(): Promise<{ principalId: string; clientSecret: string }>;
   createUser(): Promise<{ principalId: string; password: string }>;
+  /** A token of the administrator, for a program that is given one. */
+  adminToken(): Promise<string>;
+  /** What a service proves itself to vault with. */
+  clientSecretOf(service: ServiceName): string;
 }
 
 /** What openBed needs. */
@@ -79,12 +83,16 @@ export interface BedOptions {
 /** Starts a stack on free ports with a durable database. Logs go to files, as a service's would. */
 export async function openBed(options: BedOptions): Promise<Bed> {
   const { dataDir, quick, profileDir, heapMib, signal, progress } = options;
+  const clientSecrets = new Map<string, string>();
   const stack = await startStack({
     dataDir,
     portBase: "free",
     logs: "file",
     durable: true,
-    env: ENVIRONMENT,
+    env: (name, own) => {
+      clientSecrets.set(name, own[clientSecretVariable(name)] ?? "");
+      return ENVIRONMENT;
+    },
     heapMib,
     ...(profileDir === undefined ? {} : { profileDir }),
     signal,
@@ -126,12 +134,18 @@ export async function openBed(options: BedOptions): Promise<Bed> {
     },
     createAgentPrincipal: () => createAgentPrincipal(admin, `bench-agent-${randomUUID()}`),
     createUser: () => createUser(admin),
+    adminToken: async () => (await admin.credentials?.token()) ?? "",
+    clientSecretOf: (service) => clientSecrets.get(service) ?? "",
     [Symbol.asyncDispose]: async () => {
       await Promise.all(workers.map((worker) => worker.stop()));
       admin.close();
       await stack.stop();
     },
   };
+}
+
+function clientSecretVariable(name: string): string {
+  return `NEXUS_${name.toUpperCase().replaceAll("-", "_")}_CLIENT_SECRET`;
 }
 
 async function settle(stack: Stack, { quick, progress }: BedOptions): Promise<void> {

@@ -1,6 +1,14 @@
 /** A user's program, as a process of its own: submits, asks, logs in. */
 import process from "node:process";
 import { createClient, type NexusClient } from "@nexus/sdk";
+import {
+  type AppendOptions,
+  type Appends,
+  appendEntries,
+  type ProofChecks,
+  type ProofOptions,
+  proveLeaves,
+} from "../load/audit.ts";
 import { type Backlog, type BacklogOptions, fillBacklog } from "../load/backlog.ts";
 import {
   type DiscoverOptions,
@@ -32,6 +40,14 @@ import {
   grantTokens,
   type TokenChecks,
 } from "../load/tokens.ts";
+import {
+  type BareCipherOptions,
+  createTransitKey,
+  encryptBare,
+  type TransitOptions,
+  type TransitRate,
+  useTransitKey,
+} from "../load/transit.ts";
 import type { SaturateResult } from "../pace.ts";
 import { serveCommands } from "./command-channel.ts";
 
@@ -64,6 +80,12 @@ export interface ClientCommands {
   checkTokens(options: CheckOptions): Promise<TokenChecks>;
   logIn(options: LoginOptions): Promise<SaturateResult>;
   hashPasswords(options: HashOptions): Promise<SaturateResult>;
+  /** Returns the name of the new key. */
+  createTransitKey(args: null): Promise<string>;
+  useTransitKey(options: TransitOptions): Promise<TransitRate>;
+  encryptBare(options: BareCipherOptions): Promise<number>;
+  appendEntries(options: AppendOptions): Promise<Appends>;
+  proveLeaves(options: ProofOptions): Promise<ProofChecks>;
   /** CPU seconds of this process since its start. */
   cpuSeconds(args: null): Promise<number>;
 }
@@ -102,6 +124,11 @@ serveCommands<ClientCommands>({
   checkTokens: (options) => checkTokens(connected(), options),
   logIn: (options) => logIn(connected(), options),
   hashPasswords,
+  createTransitKey: () => createTransitKey(connected()),
+  useTransitKey: (options) => useTransitKey(connected(), options),
+  encryptBare,
+  appendEntries: (options) => appendEntries(connected(), options),
+  proveLeaves: (options) => proveLeaves(connected(), options),
   cpuSeconds: async () => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1e6;

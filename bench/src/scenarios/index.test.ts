@@ -8,6 +8,8 @@ describe("planScenarios", () => {
   it("measures a part once: where the whole is wanted too, as a part of it", () => {
     expect(names(["tasks", "assignment", "memory"])).toEqual(["tasks", "memory"]);
     expect(names(["assignment", "memory"])).toEqual(["assignment", "memory"]);
+    expect(names(["tokens", "vault", "logins"])).toEqual(["vault"]);
+    expect(names(["tokens"])).toEqual(["tokens"]);
   });
 
   it("runs what fills the queues last", () => {

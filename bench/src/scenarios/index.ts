@@ -11,6 +11,7 @@ import type { LoneScenario, Scenario } from "./scenario.ts";
 import { stateScenario } from "./state.ts";
 import { tasksScenario } from "./tasks.ts";
 import { tokensScenario } from "./tokens.ts";
+import { vaultScenario } from "./vault.ts";
 import { waitingScenario } from "./waiting.ts";
 
 /** Scenarios that need no stack; they run before it is started. */
@@ -23,6 +24,7 @@ export const SCENARIOS: readonly Scenario[] = [
   messagesScenario,
   meshScenario,
   stateScenario,
+  vaultScenario,
   tokensScenario,
   loginsScenario,
   discoveryScenario,

@@ -10,6 +10,7 @@ const LOGINS_IN_FLIGHT = LOGIN_CONCURRENCY * 2;
 export const loginsScenario: Scenario = {
   name: "logins",
   about: "password logins a second, beside the bare PBKDF2 rate of the machine",
+  partOf: "vault",
   run: async (bed) => {
     const stretch = stretchOf(bed, { full: [1_000, 10_000], quick: [0, 2_000] });
     const [client, user] = await Promise.all([bed.client(), bed.createUser()]);

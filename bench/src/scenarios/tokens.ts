@@ -9,6 +9,7 @@ const CHECKS_IN_FLIGHT = 32;
 export const tokensScenario: Scenario = {
   name: "tokens",
   about: "tokens granted for client secrets, and token checks a second",
+  partOf: "vault",
   run: async (bed) => {
     const stretch = stretchOf(bed, { full: [1_000, 5_000], quick: [300, 1_000] });
     const measureMs = bed.quick ? 400 : 3_000;
