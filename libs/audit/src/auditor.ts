@@ -6,11 +6,12 @@ import {
   type MessageInitShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { AuditEntrySchema, AuditResult } from "@nexus/proto/common";
+import { AuditEntrySchema, AuditFieldSchema, AuditResult } from "@nexus/proto/common";
 import type { AuditedCall, AuditFacts, CallAuditor, CallRecord } from "@nexus/rpc";
 import { methodPath } from "@nexus/rpc";
 import type { NexusError } from "@nexus/shared";
 import { DenialCounter } from "./denials.ts";
+import { ENTRY_BYTES_MAX } from "./quarantine.ts";
 import { cut, formatDigest, type HashValue, type Summary, summarise } from "./summary.ts";
 
 /** Where entries go that no transaction of the call has stored: resolves when durable.
@@ -101,7 +102,14 @@ export function createAuditor(options: AuditorOptions): Auditor {
 }
 
 function encode(init: EntryInit): Uint8Array {
-  return toBinary(AuditEntrySchema, create(AuditEntrySchema, init));
+  const entry = create(AuditEntrySchema, init);
+  const draft = toBinary(AuditEntrySchema, entry);
+  if (draft.byteLength <= ENTRY_BYTES_MAX) return draft;
+  // Vault would not take it. Who did what counts more than the fields.
+  const value = `[${entry.fields.length}]`;
+  entry.fields = [create(AuditFieldSchema, { name: "left_out", value })];
+  entry.resource = cut(entry.resource);
+  return toBinary(AuditEntrySchema, entry);
 }
 
 /** The entry of one call. */

@@ -1,9 +1,12 @@
 import { type Pool, withTransaction } from "@nexus/postgres";
 import { AuditIntakeService } from "@nexus/proto/vault";
 import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc";
+import { ENTRY_BYTES_MAX, encodeQuarantineNotice } from "./quarantine.ts";
 
 /** Entries in one call; the contract takes no more. */
 export const TELL_MAX = 512;
+/** Bytes of drafts in one call, beyond which the rest has to wait for the next: half of what a message may have. */
+export const TELL_BYTES_MAX = 2 * 1024 * 1024;
 /** How long one call may take. */
 export const TELL_TIMEOUT_MS = 5000;
 /** Advisory lock of whoever gives positions in a schema: "NXAO". */
@@ -27,7 +30,10 @@ const GIVE_POSITIONS = `
   FROM (SELECT max(position) AS position FROM numbered) newest WHERE newest.position IS NOT NULL`;
 
 const TO_TELL = `
-  SELECT s.stream, o.position, o.draft, (extract(epoch FROM o.committed_at) * 1000000)::bigint AS "timeUs"
+  SELECT s.stream, o.position, (extract(epoch FROM o.committed_at) * 1000000)::bigint AS "timeUs",
+    octet_length(o.draft) AS "sizeBytes",
+    CASE WHEN octet_length(o.draft) <= $2 THEN o.draft END AS draft,
+    CASE WHEN octet_length(o.draft) > $2 THEN sha256(o.draft) END AS digest
   FROM audit_outbox o, audit_stream s WHERE o.position IS NOT NULL ORDER BY o.position LIMIT $1`;
 
 const FORGET = `
@@ -45,11 +51,15 @@ const BEGIN_ANEW = `
 
 /** What a courier needs. */
 export interface CourierOptions {
+  /** NEXUS service name. */
+  readonly service: string;
   readonly pool: Pool;
   /** Of vault. */
   readonly channel: RpcChannel;
   /** The service's own. */
   readonly tokens: TokenSource;
+  /** Hears of entries that are too large for vault: it was told of each that there was one. */
+  readonly onTooLarge?: (count: number) => void;
 }
 
 /** Tells vault what a service has committed to its outbox. */
@@ -61,12 +71,16 @@ export interface Courier {
 interface Row {
   readonly stream: string;
   readonly position: string;
-  readonly draft: Buffer;
   readonly timeUs: string;
+  readonly sizeBytes: number;
+  /** null: it is too large, and this is its digest. */
+  readonly draft: Buffer | null;
+  readonly digest: Buffer | null;
 }
 
 /** Creates the courier of a service's outbox. */
-export function createCourier({ pool, channel, tokens }: CourierOptions): Courier {
+export function createCourier(options: CourierOptions): Courier {
+  const { service, pool, channel, tokens, onTooLarge } = options;
   const intake = createRpcClient(AuditIntakeService, channel, {
     tokens,
     timeoutMs: TELL_TIMEOUT_MS,
@@ -79,19 +93,22 @@ export function createCourier({ pool, channel, tokens }: CourierOptions): Courie
       if (rows[0]?.mine !== true) return false;
       return (await client.query(GIVE_POSITIONS, [TELL_MAX])).rowCount > 0;
     });
-    const { rows } = await pool.query<Row>(TO_TELL, [TELL_MAX]);
+    const { rows: waiting } = await pool.query<Row>(TO_TELL, [TELL_MAX, ENTRY_BYTES_MAX]);
+    const rows = firstThatFit(waiting);
     const stream = rows[0]?.stream;
     if (stream === undefined) return false;
-    const entries = rows.map(({ position, draft, timeUs }) => ({
-      position: BigInt(position),
-      draft,
-      timeUs: BigInt(timeUs),
+    const entries = rows.map((row) => ({
+      position: BigInt(row.position),
+      draft: row.draft ?? noticeOf(service, row),
+      timeUs: BigInt(row.timeUs),
     }));
     const { position } = await intake.appendEntries({ stream, entries }, { signal });
     const forgotten = await pool.query(FORGET, [stream, position]);
     if (forgotten.rowCount === 0) await pool.query(BEGIN_ANEW, [stream, position]);
+    const tooLarge = rows.filter(({ draft }) => draft === null).length;
+    if (tooLarge > 0 && forgotten.rowCount > 0) onTooLarge?.(tooLarge);
     // What had its positions from before may have kept others waiting for theirs.
-    return !gave || rows.length === TELL_MAX;
+    return !gave || rows.length < waiting.length || rows.length === TELL_MAX;
   }
 
   return {
@@ -100,4 +117,27 @@ export function createCourier({ pool, channel, tokens }: CourierOptions): Courie
       while (more && !signal.aborted) more = await tellSome(signal);
     },
   };
+}
+
+/** The first of them, as many as one message holds. */
+function firstThatFit(rows: readonly Row[]): readonly Row[] {
+  let bytes = 0;
+  const end = rows.findIndex(({ draft }) => {
+    bytes += draft?.byteLength ?? 0;
+    return bytes > TELL_BYTES_MAX;
+  });
+  return end < 0 ? rows : rows.slice(0, end);
+}
+
+/** What is told in the place of an entry that is too large. */
+function noticeOf(service: string, row: Row): Uint8Array {
+  const { stream, sizeBytes, digest } = row;
+  return encodeQuarantineNotice(service, {
+    service,
+    stream,
+    position: BigInt(row.position),
+    problem: "too large",
+    sizeBytes,
+    digest: digest ?? Buffer.alloc(0),
+  });
 }

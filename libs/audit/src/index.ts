@@ -9,6 +9,13 @@ export {
   insertDrafts,
 } from "./draft-writer.ts";
 export { describeDraft, type EntryFacts, finishDraft, tryReadEntry } from "./entry.ts";
+export {
+  ENTRY_BYTES_MAX,
+  type EntryProblem,
+  encodeQuarantineNotice,
+  findEntryProblem,
+  type RefusedEntry,
+} from "./quarantine.ts";
 export { keepRefusalAudit, type RefusalAuditOptions } from "./refusal-audit.ts";
 export {
   type AuditHost,

@@ -19,6 +19,9 @@ export interface AuditHost {
   readonly tokens: TokenSource;
   readonly server: { useAuditor(auditor: CallAuditor): unknown };
   readonly metrics: {
+    counter(options: { readonly name: string; readonly help: string }): {
+      inc(by?: number): void;
+    };
     gauge(options: {
       readonly name: string;
       readonly help: string;
@@ -52,7 +55,17 @@ export function keepServiceAudit(host: AuditHost, options: ServiceAuditOptions):
   const { pool, vaultAddress, backlogMax } = options;
   const writer = createDraftWriter(pool);
   const channel = host.channel(vaultAddress, "vault");
-  const courier = createCourier({ pool, channel, tokens: host.tokens });
+  const tooLarge = host.metrics.counter({
+    name: "audit_entries_too_large_total",
+    help: "Entries of the outbox that the audit log has a notice of, as they are larger than it takes. Any is a fault.",
+  });
+  const courier = createCourier({
+    service: host.service,
+    pool,
+    channel,
+    tokens: host.tokens,
+    onTooLarge: (count) => tooLarge.inc(count),
+  });
   const backlog = createBacklog(pool, backlogMax);
   const auditor = createAuditor({
     service: host.service,

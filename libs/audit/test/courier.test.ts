@@ -1,4 +1,5 @@
 /** The way of an entry from a service's own transaction to vault: once, whatever fails between. */
+import { createHash } from "node:crypto";
 import { createPool, type Pool, withTransaction } from "@nexus/postgres";
 import { createRpcChannel, type RpcChannel } from "@nexus/rpc";
 import { createTestDatabase, createTestIdentity, type TestDatabase } from "@nexus/testkit";
@@ -6,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createBacklog } from "../src/backlog.ts";
 import { type Courier, createCourier, TELL_MAX } from "../src/courier.ts";
 import { insertDrafts } from "../src/draft-writer.ts";
+import { ENTRY_BYTES_MAX } from "../src/quarantine.ts";
 import { TestIntake } from "./_intake.ts";
 
 const identity = createTestIdentity();
@@ -15,6 +17,7 @@ let pool: Pool;
 let channel: RpcChannel;
 let intake: TestIntake;
 let courier: Courier;
+let tooLarge = 0;
 let closeIntake: () => Promise<void>;
 
 beforeAll(async () => {
@@ -46,7 +49,10 @@ afterAll(async () => {
 
 function newCourier(): Courier {
   const tokens = identity.tokens({ sub: "registry", kind: "service" });
-  return createCourier({ pool, channel, tokens });
+  const onTooLarge = (count: number) => {
+    tooLarge += count;
+  };
+  return createCourier({ service: "registry", pool, channel, tokens, onTooLarge });
 }
 
 const enter = (...texts: string[]) =>
@@ -147,6 +153,37 @@ describe("a courier", () => {
       expect(await waiting()).toBe(0);
     },
   );
+});
+
+describe("an entry that vault would not take", () => {
+  it("is told by its digest alone when it is too large, once, and holds up none behind it", async () => {
+    const large = "x".repeat(ENTRY_BYTES_MAX + 1);
+    await enter("before", large, "x".repeat(ENTRY_BYTES_MAX));
+    intake.mood = "lost";
+    await expect(courier.tell(signal)).rejects.toMatchObject({ kind: "unavailable" });
+    intake.mood = "well";
+    await enter("behind");
+    await newCourier().tell(signal);
+    const [before, notice, largest, ...behind] = intake.taken;
+    expect([before, largest?.length, ...behind]).toEqual(["before", ENTRY_BYTES_MAX, "behind"]);
+    const sha256 = createHash("sha256").update(large).digest("hex");
+    expect(notice).toContain("registry:quarantined-entry");
+    expect(notice).toContain(sha256);
+    expect(intake.positions.size).toBe(1);
+    expect(await waiting()).toBe(0);
+    expect(tooLarge).toBe(1);
+  });
+
+  it("is not among entries that together are more than a message holds", async () => {
+    const texts = Array.from({ length: 200 }, (_, index) =>
+      `${index} `.repeat(8000).slice(0, 30_000),
+    );
+    await enter(...texts);
+    await courier.tell(signal);
+    expect(intake.taken).toEqual(texts);
+    expect(intake.calls).toBe(3);
+    expect(await waiting()).toBe(0);
+  });
 });
 
 describe("a backlog", () => {

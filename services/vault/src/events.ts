@@ -227,6 +227,11 @@ function createAuditEvents(metrics: Metrics, logger: Logger): AuditLogEvents {
     name: "audit_entries_total",
     help: "Entries of the audit log that this replica gave a place.",
   });
+  const quarantined = metrics.counter({
+    name: "audit_entries_quarantined_total",
+    help: "Entries of other services that could not be taken as they are; the log has a notice of each. Any is a fault or an attack.",
+    labels: ["service"],
+  });
   const tampered = metrics.counter({
     name: "audit_tampered_total",
     help: "Times that this replica refused to go on from a changed audit log. Any is an alarm.",
@@ -235,6 +240,10 @@ function createAuditEvents(metrics: Metrics, logger: Logger): AuditLogEvents {
     auditSequenced(count, size) {
       sequenced.inc(count);
       logger.debug({ count, size }, "audit entries sequenced");
+    },
+    auditEntriesQuarantined(service, count) {
+      quarantined.inc({ service }, count);
+      logger.error({ from: service, count }, "audit entries quarantined");
     },
     auditTampered(error) {
       tampered.inc();

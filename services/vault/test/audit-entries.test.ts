@@ -1,6 +1,8 @@
 /** What a call leaves in the audit log, and what of it nobody may read there. */
+import { createHash, randomBytes } from "node:crypto";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { createPool, type Pool } from "@nexus/postgres";
-import { AuditResult } from "@nexus/proto/common";
+import { AuditEntrySchema, AuditResult } from "@nexus/proto/common";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ACTION, entriesOf, fieldsOf, sequenced } from "./_audit.ts";
 import {
@@ -239,18 +241,17 @@ describe("ListEntries", () => {
   });
 });
 
+function encodeDraft(init: MessageInitShape<typeof AuditEntrySchema>): Uint8Array {
+  return toBinary(AuditEntrySchema, create(AuditEntrySchema, init));
+}
+
 describe("AppendEntries", () => {
   it("takes each entry once, in order, and only what a service says of itself", async () => {
     const registry = await grant(vault, "registry", REGISTRY_SECRET, "nexus-system");
-    const { create, toBinary } = await import("@bufbuild/protobuf");
-    const { AuditEntrySchema } = await import("@nexus/proto/common");
     const told = (position: bigint, service = "registry", resource = String(position)) => ({
       position,
       timeUs: 1_700_000_000_000_000n,
-      draft: toBinary(
-        AuditEntrySchema,
-        create(AuditEntrySchema, { service, action: "told", resource }),
-      ),
+      draft: encodeDraft({ service, action: "told", resource }),
     });
     const append = (...entries: ReturnType<typeof told>[]) =>
       vault.intake.appendEntries({ stream: "s", entries }, registry);
@@ -264,10 +265,80 @@ describe("AppendEntries", () => {
     expect((await append(other(4n), other(6n))).position).toBe(7n);
     expect((await append(other(5n))).position).toBe(6n);
     expect(await outcome(append(told(7n), told(6n)))).toBe("invalid/AUDIT_ENTRY_INVALID");
-    expect(await outcome(append(told(8n, "vault")))).toBe("invalid/AUDIT_ENTRY_INVALID");
     await sequenced(pool);
     const entries = await entriesOf(vault, admin, { action: "told" });
     expect(entries.map(({ resource }) => resource)).toEqual(["5", "2", "1"]);
     expect(entries[0]?.time?.seconds).toBe(1_700_000_000n);
+  });
+
+  it("takes a notice for what a service may not say, and everything behind it", async () => {
+    const registry = await grant(vault, "registry", REGISTRY_SECRET, "nexus-system");
+    const forged = encodeDraft({ service: "vault", action: "forged", actor: "admin" });
+    const drafts = [
+      encodeDraft({ service: "registry", action: "kept", resource: "first" }),
+      forged,
+      Buffer.from("no entry"),
+      Buffer.of(),
+      encodeDraft({ service: "registry", action: "kept", resource: "x".repeat(40_000) }),
+      encodeDraft({ service: "registry", action: "kept", resource: "last" }),
+    ];
+    const entries = drafts.map((draft, index) => ({
+      position: BigInt(index + 1),
+      draft,
+      timeUs: 1_700_000_000_000_000n,
+    }));
+    const append = () => vault.intake.appendEntries({ stream: "bad", entries }, registry);
+    const answers = await Promise.all([append(), append()]);
+    expect(answers.map(({ position }) => position)).toEqual([6n, 6n]);
+    await sequenced(pool);
+    const kept = await entriesOf(vault, admin, { action: "kept" });
+    expect(kept.map(({ resource }) => resource)).toEqual(["last", "first"]);
+    expect(await entriesOf(vault, admin, { action: "forged" })).toEqual([]);
+    const notices = await entriesOf(vault, admin, { action: "vault:quarantined-entry" });
+    expect(notices.map(({ resource }) => resource)).toEqual(
+      ["5", "4", "3", "2"].map((position) => `registry/bad/${position}`),
+    );
+    expect(notices.map((notice) => fieldsOf(notice)["problem"])).toEqual([
+      "too large",
+      "unreadable",
+      "unreadable",
+      "of another service",
+    ]);
+    expect(notices.at(-1)).toMatchObject({ service: "vault", actor: "registry" });
+    expect(fieldsOf(notices.at(-1))).toMatchObject({
+      sha256: createHash("sha256").update(forged).digest("hex"),
+      claimed_action: "forged",
+      claimed_actor: "admin",
+    });
+    const { rows } = await pool.query<{ draft: Buffer }>(
+      "SELECT draft FROM audit_quarantine WHERE stream = 'bad' ORDER BY position",
+    );
+    expect(rows[0]?.draft).toEqual(Buffer.from(forged));
+    expect(rows.length).toBe(4);
+    const metrics = await (await fetch(`http://${vault.service.opsAddress}/metrics`)).text();
+    expect(metrics).toMatch(/audit_entries_quarantined_total{.*service="registry".*} 4/);
+  });
+
+  it("keeps the log going over texts that no index takes, and times that no clock shows", async () => {
+    const registry = await grant(vault, "registry", REGISTRY_SECRET, "nexus-system");
+    const actor = randomBytes(10_000).toString("base64url");
+    const entries = [
+      {
+        position: 1n,
+        draft: encodeDraft({ service: "registry", action: "long", actor }),
+        timeUs: 1n,
+      },
+      {
+        position: 2n,
+        draft: encodeDraft({ service: "registry", action: "long" }),
+        timeUs: 2n ** 63n - 1n,
+      },
+    ];
+    await vault.intake.appendEntries({ stream: "odd", entries }, registry);
+    await sequenced(pool);
+    const found = await entriesOf(vault, admin, { action: "long" });
+    expect(found.map((entry) => entry.actor)).toEqual([actor]);
+    const [notice] = await entriesOf(vault, admin, { resource: "registry/odd/2" });
+    expect(fieldsOf(notice)["problem"]).toBe("of no time");
   });
 });

@@ -1,9 +1,9 @@
 import type { AccessDirectory } from "../domain/access/access-directory.ts";
 import type { PolicyBook } from "../domain/access/policy-book.ts";
 import type { AlertReader } from "../domain/anomaly/alert-ports.ts";
-import type { AuditStore } from "../domain/audit/audit-entries.ts";
+import type { AuditStore, JudgeEntry } from "../domain/audit/audit-entries.ts";
 import type { AuditFeed } from "../domain/audit/audit-feed.ts";
-import type { AuditLog, EntryFormat } from "../domain/audit/audit-log.ts";
+import type { AuditLog, AuditLogEvents } from "../domain/audit/audit-log.ts";
 import type { AuditSigner } from "../domain/audit/audit-signer.ts";
 import type { AuthManager } from "../domain/auth-manager.ts";
 import type { CertificateAuthority } from "../domain/certificate-authority.ts";
@@ -28,7 +28,8 @@ export interface AuditHandlerDeps {
   readonly auditFeed: AuditFeed;
   readonly auditSigner: Pick<AuditSigner, "key">;
   readonly digestName: DigestName;
-  readonly describeDraft: EntryFormat["describe"];
+  readonly judgeEntry: JudgeEntry;
+  readonly auditEvents: Pick<AuditLogEvents, "auditEntriesQuarantined">;
   /** Errors: unavailable/AUDIT_UNAVAILABLE while too many entries wait for their place. */
   readonly assertAuditRoom: () => void;
 }

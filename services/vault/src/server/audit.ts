@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type Auditor,
@@ -6,6 +7,8 @@ import {
   createBacklog,
   createDraftWriter,
   describeDraft,
+  encodeQuarantineNotice,
+  findEntryProblem,
   finishDraft,
   formatDigest,
 } from "@nexus/audit";
@@ -13,6 +16,7 @@ import type { Pool } from "@nexus/postgres";
 import { AuthService, SealService } from "@nexus/proto/vault";
 import type { ServiceFrame } from "@nexus/runtime";
 import type { VaultConfig } from "../config.ts";
+import type { JudgeEntry } from "../domain/audit/audit-entries.ts";
 import { AuditFeed } from "../domain/audit/audit-feed.ts";
 import { AuditLog, type AuditLogEvents, type EntryFormat } from "../domain/audit/audit-log.ts";
 import { AuditSigner } from "../domain/audit/audit-signer.ts";
@@ -22,6 +26,14 @@ import { createAuditStore } from "../store/audit-store.ts";
 
 /** How the contract encodes an entry. */
 const ENTRY_FORMAT: EntryFormat = { finish: finishDraft, describe: describeDraft };
+
+const judgeEntry: JudgeEntry = ({ draft, ...told }) => {
+  const problem = findEntryProblem(told.service, { draft, ...told });
+  if (problem === undefined) return undefined;
+  const digest = createHash("sha256").update(draft).digest();
+  const refused = { ...told, draft, digest, sizeBytes: draft.byteLength, problem };
+  return { problem, notice: encodeQuarantineNotice("vault", refused) };
+};
 
 /** What the audit log is made of. */
 export interface AuditOptions {
@@ -79,7 +91,8 @@ export function createAuditLog(config: VaultConfig, options: AuditOptions) {
     }),
     auditFeed: new AuditFeed(auditStore),
     digestName: (name: string) => formatDigest(crypto.tryDigest("audit-field", name)),
-    describeDraft,
+    judgeEntry,
+    auditEvents: events,
     assertAuditRoom: () => backlog.assertRoom(),
     lookAtBacklog: () => backlog.look(),
   };

@@ -74,8 +74,25 @@ export interface ToldEntries {
     readonly position: bigint;
     readonly draft: Uint8Array;
     readonly timeUs: bigint;
+    /** Set for one that is not taken as it is. */
+    readonly refusal?: EntryRefusal | undefined;
   }[];
 }
+
+/** Why an entry is not taken as it is, and the draft that says so in its place. */
+export interface EntryRefusal {
+  readonly problem: string;
+  readonly notice: Uint8Array;
+}
+
+/** Judges an entry that a service tells; undefined when it is taken as it is. */
+export type JudgeEntry = (entry: {
+  readonly service: string;
+  readonly stream: string;
+  readonly position: bigint;
+  readonly draft: Uint8Array;
+  readonly timeUs: bigint;
+}) => EntryRefusal | undefined;
 
 /** The stored log. */
 export interface AuditStore {
@@ -100,7 +117,7 @@ export interface AuditStore {
     filter: EntryFilter,
     range: { readonly from: number; readonly to: number; readonly limit: number },
   ): Promise<readonly Leaf[]>;
-  /** Takes what is behind the last position; returns how far the stream is taken now. Takes nothing and returns a position behind all
-   * of them when the entry at the last position taken is another one than before. */
-  take(told: ToldEntries): Promise<bigint>;
+  /** Takes what is behind the last position; returns how far the stream is taken now, and how many entries notices were taken for.
+   * Takes nothing and returns a position behind all of them when the entry at the last position taken is another one than before. */
+  take(told: ToldEntries): Promise<{ readonly position: bigint; readonly quarantined: number }>;
 }

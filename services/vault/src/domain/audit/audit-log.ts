@@ -26,6 +26,8 @@ export interface EntryFormat {
 /** What the log reports. */
 export interface AuditLogEvents {
   auditSequenced(count: number, size: number): void;
+  /** Entries of a service are in the log as notices alone. */
+  auditEntriesQuarantined(service: string, count: number): void;
   /** Somebody changed what is stored: the log stands still until a person has looked. */
   auditTampered(error: unknown): void;
 }
