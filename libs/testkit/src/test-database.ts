@@ -29,6 +29,8 @@ export interface TestDatabaseOptions {
   readonly migrated?: boolean;
   /** @default services/<service>/migrations */
   readonly migrationsDirectory?: string;
+  /** @default the one that all files of the run share */
+  readonly server?: TestServer;
 }
 
 /** A database that belongs to the caller. */
@@ -50,7 +52,7 @@ export async function createTestDatabase(
   service: StoreService,
   options: TestDatabaseOptions = {},
 ): Promise<TestDatabase> {
-  const server = currentTestServer();
+  const server = options.server ?? currentTestServer();
   const migrated = options.migrated ?? true;
   const directory = migrated ? migrationsDirectory(service, options) : undefined;
   const role = roleOf(server, service);

@@ -18,7 +18,12 @@ import type { RpcChannel, RpcClient } from "@nexus/rpc";
 import { createRpcChannel, createRpcClient } from "@nexus/rpc";
 import type { RunningService } from "@nexus/runtime";
 import { type Logger, NexusError } from "@nexus/shared";
-import { createTestDatabase, type TestDatabase, testConfig } from "@nexus/testkit";
+import {
+  createTestDatabase,
+  type TestDatabase,
+  type TestDatabaseOptions,
+  testConfig,
+} from "@nexus/testkit";
 import { type VaultConfig, vaultSchema } from "../src/config.ts";
 import { startServer } from "../src/server.ts";
 
@@ -58,8 +63,8 @@ const TEST_VALUES: Partial<VaultConfig> = {
   passwordIterations: 100_000,
 };
 
-export async function createFleet(): Promise<Fleet> {
-  const database = await createTestDatabase("vault");
+export async function createFleet(options?: TestDatabaseOptions): Promise<Fleet> {
+  const database = await createTestDatabase("vault", options);
   const replicas: Replica[] = [];
   return {
     database,

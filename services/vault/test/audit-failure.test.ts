@@ -8,6 +8,14 @@ import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exported, judge, sequenced } from "./_audit.ts";
 import {
+  ANSWER_MAX_MS,
+  callsOf,
+  KEY_USES,
+  outcomesOf,
+  storedChanges,
+  unavailable,
+} from "./_audit-calls.ts";
+import {
   createFleet,
   type Fleet,
   KEY,
@@ -18,9 +26,6 @@ import {
   type Session,
 } from "./_helpers.ts";
 import { CONTEXT, createKey, encrypt } from "./_transit.ts";
-
-/** An entry has 2 s, and the client tries what changes nothing four times. Below the 30 s that a call has without a deadline. */
-const ANSWER_MAX_MS = 25_000;
 
 let fleet: Fleet;
 let vault: Replica;
@@ -43,69 +48,12 @@ afterAll(async () => {
   await fleet.close();
 });
 
-/** Every way to get something out of vault, or to change it. */
-function calls(): Record<string, () => Promise<unknown>> {
-  const { transit, keys, auth, principals } = vault;
-  const context = CONTEXT;
-  const items = [{ ciphertext, context }];
-  return {
-    decrypt: () => transit.decrypt({ keyName, ciphertext, context }, admin),
-    decryptBatch: () => transit.decryptBatch({ keyName, items }, admin),
-    decryptStream: () => firstAnswer(),
-    encrypt: () => transit.encrypt({ keyName, plaintext: Buffer.from("x"), context }, admin),
-    generateDataKey: () => transit.generateDataKey({ keyName, context }, admin),
-    createKey: () => keys.createKey({ requestId: requestId(), name: "never" }, admin),
-    rotateKey: () => keys.rotateKey({ requestId: requestId(), name: keyName }, admin),
-    login: () => login(vault),
-    refresh: () => auth.refreshToken({ refreshToken: admin.refreshToken }),
-    createPrincipal: () =>
-      principals.createPrincipal({ requestId: requestId(), principalId: "never", kind: 2 }, admin),
-    refused: () => keys.rotateKey({ requestId: requestId(), name: "no-such-key" }, admin),
-  };
-}
-
-async function firstAnswer(): Promise<unknown> {
-  async function* requests() {
-    yield {
-      frame: { case: "start", value: { keyName, keyVersion: 1, context: CONTEXT } },
-    } as const;
-    yield { frame: { case: "chunk", value: Buffer.alloc(100_000) } } as const;
-  }
-  for await (const answer of vault.transit.encryptStream(encryptRequests(), admin)) return answer;
-  for await (const answer of vault.transit.decryptStream(requests(), admin)) return answer;
-  return undefined;
-}
-
-async function* encryptRequests() {
-  yield { frame: { case: "start", value: { keyName, context: CONTEXT } } } as const;
-}
-
-async function outcomes(): Promise<Record<string, string>> {
-  const results = Object.entries(calls()).map(async ([name, call]) => {
-    const startedAt = performance.now();
-    const result = await outcome(call());
-    const inTime = performance.now() - startedAt < ANSWER_MAX_MS;
-    return [name, inTime ? result : `${result}, late`] as const;
-  });
-  return Object.fromEntries(await Promise.all(results));
-}
-
-const unavailable = () => expect.stringMatching(/^unavailable\/(AUDIT|DATABASE)_UNAVAILABLE$/);
-
-async function changes(): Promise<unknown> {
-  const { rows } = await pool.query(
-    `SELECT (SELECT sum(latest_version) FROM named_keys) AS versions,
-       (SELECT count(*) FROM principals) AS principals, (SELECT count(*) FROM token_families) AS families,
-       (SELECT count(*) FROM spent_refresh_tokens) AS spent,
-       (SELECT count(*) FROM audit_entries) + (SELECT count(*) FROM audit_outbox) AS entries`,
-  );
-  return rows[0];
-}
+const calls = () => callsOf({ vault, admin, keyName, ciphertext });
 
 describe("a full disk under the audit log", () => {
   it("makes every audited call UNAVAILABLE, changes nothing, and is over when there is room", async () => {
     await sequenced(pool);
-    const before = await changes();
+    const before = await storedChanges(pool);
     await pool.query(`
       CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$`);
@@ -113,8 +61,8 @@ describe("a full disk under the audit log", () => {
       CREATE TRIGGER no_room BEFORE INSERT ON audit_outbox EXECUTE FUNCTION no_room()`);
     const names = Object.keys(calls());
     const expected = Object.fromEntries(names.map((name) => [name, unavailable()]));
-    expect(await outcomes()).toEqual(expected);
-    expect(await changes()).toEqual(before);
+    expect(await outcomesOf(calls())).toEqual(expected);
+    expect(await storedChanges(pool)).toEqual(before);
     await pool.query("DROP TRIGGER no_room ON audit_outbox");
     expect(
       await outcome(vault.transit.decrypt({ keyName, ciphertext, context: CONTEXT }, admin)),
@@ -131,9 +79,8 @@ describe("an audit log that hangs", () => {
     await client.query("BEGIN");
     await client.query("LOCK TABLE audit_outbox IN ACCESS EXCLUSIVE MODE");
     const startedAt = performance.now();
-    const reads = ["decrypt", "decryptBatch", "encrypt", "generateDataKey", "decryptStream"];
     const results = await Promise.all(
-      reads.map((name) => outcome(calls()[name]?.() ?? Promise.resolve())),
+      KEY_USES.map((name) => outcome(calls()[name]?.() ?? Promise.resolve())),
     );
     expect(new Set(results)).toEqual(new Set(["unavailable/AUDIT_UNAVAILABLE"]));
     expect(performance.now() - startedAt).toBeLessThan(ANSWER_MAX_MS);

@@ -65,6 +65,9 @@ export interface EmbeddedPostgres {
   stop(): Promise<void>;
   /** Kills the server as a power cut would. restart() recovers it; so does a new start after stop(). */
   kill(): Promise<void>;
+  /** Freezes the server with every session (SIGSTOP) until resume(): nothing answers, and no connection is closed. */
+  pause(): void;
+  resume(): void;
   /** Stops, if it runs, and starts again on the same port. */
   restart(): Promise<void>;
 }
@@ -180,6 +183,8 @@ async function run(running: Running): Promise<EmbeddedPostgres> {
       asked = true;
       await postmaster.kill();
     },
+    pause: () => postmaster.pause(),
+    resume: () => postmaster.resume(),
     restart: async () => {
       asked = true;
       await postmaster.stop();

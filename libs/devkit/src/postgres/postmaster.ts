@@ -27,6 +27,10 @@ export interface Postmaster {
   stop(): Promise<void>;
   /** SIGKILL to the server and all its children at one moment, as a power cut would. */
   kill(): Promise<void>;
+  /** SIGSTOP to the server and all its children: nothing answers, and no connection is closed. */
+  pause(): void;
+  /** Lets it go on. Does nothing to a server that was not paused. */
+  resume(): void;
 }
 
 /** What to start. */
@@ -98,6 +102,8 @@ function toPostmaster(child: ChildProcess, exited: Promise<void>): Postmaster {
     stop: async () => {
       if (isOver()) return;
       child.ref();
+      // Paused, it would not hear.
+      resumeWithChildren(pid);
       child.kill("SIGINT");
       if (await endsWithin(FAST_STOP_TIMEOUT_MS)) return;
       child.kill("SIGQUIT");
@@ -112,6 +118,12 @@ function toPostmaster(child: ChildProcess, exited: Promise<void>): Postmaster {
       await exited;
       await waitUntilGone(family);
     },
+    pause: () => {
+      if (!isOver()) stopWithChildren(pid);
+    },
+    resume: () => {
+      if (!isOver()) resumeWithChildren(pid);
+    },
   };
 }
 
@@ -121,6 +133,15 @@ function killWithChildren(pid: number): number[] {
   const children = childProcesses(pid);
   for (const member of [pid, ...children]) signal(member, "SIGKILL");
   return children;
+}
+
+function stopWithChildren(pid: number): void {
+  signal(pid, "SIGSTOP");
+  for (const child of childProcesses(pid)) signal(child, "SIGSTOP");
+}
+
+function resumeWithChildren(pid: number): void {
+  for (const member of [...childProcesses(pid), pid]) signal(member, "SIGCONT");
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {
