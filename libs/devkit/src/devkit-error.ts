@@ -7,6 +7,8 @@ export type DevkitReason =
   | "POSTGRES_START_FAILED"
   | "DATA_DIR_IN_USE"
   | "DATA_DIR_UNSAFE"
+  | "NATS_MISSING"
+  | "NATS_START_FAILED"
   | "PORT_IN_USE"
   | "REDIS_MISSING"
   | "REDIS_START_FAILED"

@@ -1,5 +1,12 @@
-/** @nexus/devkit: an embedded Postgres, a local Redis and a supervised stack of all services, for development and tests. */
+/** @nexus/devkit: an embedded Postgres, a local Redis or NATS and a supervised stack of all services, for development and tests. */
 
+export {
+  findNatsServer,
+  type JetStreamSync,
+  type LocalNats,
+  type LocalNatsOptions,
+  startLocalNats,
+} from "./nats/local-nats.ts";
 export { freePort, freePorts, isPortFree } from "./ports.ts";
 export {
   type EmbeddedPostgres,

@@ -321,6 +321,11 @@ export const ERROR_REASONS = {
     "precondition",
     "The local Redis did not start; its last words are in the message.",
   ),
+  NATS_MISSING: reason("precondition", "No nats-server is on the PATH."),
+  NATS_START_FAILED: reason(
+    "precondition",
+    "The local NATS server did not start; its last words are in the message.",
+  ),
   DATA_DIR_IN_USE: reason("precondition", "Another live process uses the data directory."),
   DATA_DIR_UNSAFE: reason(
     "precondition",
