@@ -7,6 +7,24 @@ interface FigureInfo {
   readonly target?: string;
 }
 
+const QUANTILES = ["p50", "p95", "p99"] as const;
+
+type FlowKey<N extends string> =
+  | `${N}_messages_per_second`
+  | `${N}_message_${(typeof QUANTILES)[number]}_ms`;
+
+/** The figures of one flow of messages: a rate, and three quantiles of the time to the outcome. */
+function flow<N extends string>(name: N, about: string, target?: string) {
+  const rate = { about, unit: "1/s", ...(target === undefined ? {} : { target }) };
+  return Object.fromEntries([
+    [`${name}_messages_per_second`, rate],
+    ...QUANTILES.map((quantile) => [
+      `${name}_message_${quantile}_ms`,
+      { about: `${about}, to the outcome, ${quantile}`, unit: "ms" },
+    ]),
+  ]) as Readonly<Record<FlowKey<N>, FigureInfo>>;
+}
+
 /** Every single figure by its key in the JSON file. Keys are stable: graphs over many runs are drawn by them. */
 export const FIGURES = {
   tasks_per_second: {
@@ -57,6 +75,46 @@ export const FIGURES = {
     unit: "1/s",
     target: "> 10 000, aim 50 000",
   },
+  ...flow("ephemeral", "ephemeral messages", "aim 50 000"),
+  ...flow("durable", "durable messages, each committed", "aim 15 000"),
+  ...flow("fanout_ephemeral", "ephemeral messages to many, taken in"),
+  ...flow("fanout_durable", "durable messages to many, taken in"),
+  ...flow("queue_ephemeral", "ephemeral messages to any one of many"),
+  ...flow("queue_durable", "durable messages to any one of many"),
+  steady_ephemeral_message_p50_ms: { about: "ephemeral message at 10 000/s, p50", unit: "ms" },
+  steady_ephemeral_message_p95_ms: {
+    about: "ephemeral message at 10 000/s, p95",
+    unit: "ms",
+    target: "aim < 5",
+  },
+  steady_ephemeral_message_p99_ms: { about: "ephemeral message at 10 000/s, p99", unit: "ms" },
+  steady_durable_message_p50_ms: { about: "durable message at 10 000/s, p50", unit: "ms" },
+  steady_durable_message_p95_ms: {
+    about: "durable message at 10 000/s, p95",
+    unit: "ms",
+    target: "aim < 5",
+  },
+  steady_durable_message_p99_ms: { about: "durable message at 10 000/s, p99", unit: "ms" },
+  ...flow("jetstream", "peer JetStream"),
+  ...flow("jetstream_fanout", "peer JetStream, to many, taken in"),
+  ...flow("jetstream_queue", "peer JetStream, to any one of many"),
+  ...flow("jetstream_always", "peer JetStream, sync always"),
+  ...flow("nats_request", "peer NATS request/reply"),
+  ...flow("nats_request_queue", "peer NATS request/reply, to any one of many"),
+  ...flow("redis_streams", "peer Redis Streams"),
+  ...flow("redis_streams_fanout", "peer Redis Streams, to many, taken in"),
+  ...flow("redis_streams_queue", "peer Redis Streams, to any one of many"),
+  ...flow("redis_streams_always", "peer Redis Streams, fsync always"),
+  ratio_to_jetstream: { about: "durable / JetStream", unit: "x", target: "aim > 1" },
+  ratio_to_jetstream_fanout: { about: "durable / JetStream, to many", unit: "x" },
+  ratio_to_jetstream_queue: { about: "durable / JetStream, to any one", unit: "x" },
+  ratio_to_jetstream_always: { about: "durable / JetStream, sync always", unit: "x" },
+  ratio_to_nats_request: { about: "ephemeral / NATS request/reply", unit: "x", target: "aim > 1" },
+  ratio_to_nats_request_queue: { about: "ephemeral / NATS request/reply, any one", unit: "x" },
+  ratio_to_redis_streams: { about: "durable / Redis Streams", unit: "x", target: "aim > 1" },
+  ratio_to_redis_streams_fanout: { about: "durable / Redis Streams, to many", unit: "x" },
+  ratio_to_redis_streams_queue: { about: "durable / Redis Streams, to any one", unit: "x" },
+  ratio_to_redis_streams_always: { about: "durable / Redis Streams, fsync always", unit: "x" },
   mesh_ephemeral_per_second: {
     about: "ephemeral messages of two pairs",
     unit: "1/s",
@@ -143,6 +201,16 @@ export const FIGURES = {
 
 /** The key of one figure. */
 export type FigureKey = keyof typeof FIGURES;
+
+/** The name of a flow of messages. */
+export type FlowName = FigureKey extends infer K
+  ? K extends `${infer N}_messages_per_second`
+    ? N
+    : never
+  : never;
+
+/** One of a peer. */
+export type PeerFlowName = Extract<FlowName, `${"jetstream" | "nats" | "redis"}${string}`>;
 
 /** Figures that exist once per service: in the JSON file an object by service. */
 export const SERVICE_FIGURES = {

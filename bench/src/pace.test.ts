@@ -1,4 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
+import { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { monotonicMs } from "./machine-clock.ts";
 import { type Planned, runSaturated, runSteadily } from "./pace.ts";
@@ -81,6 +82,23 @@ describe("runSaturated", () => {
     );
     expect(result).toMatchObject({ failed: 1, failure: "refused" });
     expect(result.latenciesMs.length).toBeGreaterThan(0);
+  });
+});
+
+describe("a refusal that says when to come back", () => {
+  it("is believed, but not beyond the end", async () => {
+    const details = { retryAfterMs: 60_000 };
+    const full = new NexusError({ kind: "exhausted", reason: "FULL", message: "full", details });
+    let refusals = 0;
+    const startedAtMs = monotonicMs();
+    await runSaturated({ warmUpMs: 0, measureMs: 100, inFlight: 2 }, async (index) => {
+      await wait(1);
+      if (index !== 0) return;
+      refusals += 1;
+      throw full;
+    });
+    expect(refusals).toBe(1);
+    expect(monotonicMs() - startedAtMs).toBeLessThan(30_000);
   });
 });
 

@@ -1,5 +1,6 @@
 /** The two ways to put load on something: at a fixed rate whatever happens, or as fast as it answers. */
 import { setTimeout as wait } from "node:timers/promises";
+import { NexusError } from "@nexus/shared";
 import { monotonicMs } from "./machine-clock.ts";
 
 /** A stretch of load; what happens in the warm-up is not counted. */
@@ -115,7 +116,7 @@ export async function runSaturated(
         tally.failure ??= describeFailure(error);
         tally.failed += 1;
         // A refusal at once must not turn the lane into a busy loop.
-        await wait(FAILURE_PAUSE_MS);
+        await wait(Math.min(pauseAfter(error), Math.max(0, untilMs - monotonicMs())));
       }
     }
   };
@@ -128,6 +129,12 @@ export async function runSaturated(
 }
 
 const FAILURE_PAUSE_MS = 10;
+
+/** As long as the refusal says, so that what is measured is a sender that does as it is told. */
+function pauseAfter(error: unknown): number {
+  const told = error instanceof NexusError ? error.details.retryAfterMs : undefined;
+  return told ?? FAILURE_PAUSE_MS;
+}
 
 /** Resolves at once for a time that is past, so that a late loop catches up instead of shifting its plan. */
 async function waitUntil(atMs: number): Promise<void> {

@@ -17,6 +17,26 @@ describe("ratiosOf", () => {
     ]);
   });
 
+  it("divides durable messages by those of a peer that stores them, ephemeral ones by requests", () => {
+    const rates = {
+      durable_messages_per_second: 6_000,
+      ephemeral_messages_per_second: 30_000,
+      fanout_durable_messages_per_second: 4_000,
+      jetstream_messages_per_second: 3_000,
+      jetstream_fanout_messages_per_second: 8_000,
+      nats_request_messages_per_second: 20_000,
+    } as const;
+    const figures = Object.entries(rates).map(([key, value]): Figure => {
+      return { key: key as keyof typeof rates, value, load: "" };
+    });
+    const ratios = ratiosOf(figures).map(({ key, value }) => [key, value]);
+    expect(ratios).toEqual([
+      ["ratio_to_jetstream", 2],
+      ["ratio_to_jetstream_fanout", 0.5],
+      ["ratio_to_nats_request", 1.5],
+    ]);
+  });
+
   it("says of a peer that was not measured why there is no ratio", () => {
     expect(ratiosOf([NO_REDIS, OWN])).toEqual([
       { key: "ratio_to_bullmq", value: null, load: "not measured: no Redis" },

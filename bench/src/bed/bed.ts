@@ -127,7 +127,7 @@ export async function openBed(options: BedOptions): Promise<Bed> {
         numbers.map((number) => {
           const agentId = `bench-worker-${number}`;
           const worker = keep(forkWorker<AgentCommands>("agent", { name: agentId, profileDir }));
-          return startAgent({ admin, gateway, agentId, worker });
+          return startAgent({ admin, gateway, agentId, worker, listens: number > AGENTS / 2 });
         }),
       );
       return agents;
@@ -180,11 +180,13 @@ interface AgentStart {
   readonly gateway: string;
   readonly agentId: string;
   readonly worker: Worker<AgentCommands>;
+  readonly listens: boolean;
 }
 
-async function startAgent({ admin, gateway, agentId, worker }: AgentStart): Promise<AgentWorker> {
+async function startAgent(start: AgentStart): Promise<AgentWorker> {
+  const { admin, gateway, agentId, worker, listens } = start;
   const { clientSecret } = await createAgentPrincipal(admin, agentId);
-  await worker.call("start", { gateway, agentId, clientSecret, slots: SLOTS });
+  await worker.call("start", { gateway, agentId, clientSecret, slots: SLOTS, listens });
   return { ...worker, agentId };
 }
 

@@ -4,6 +4,8 @@ import { type PlannedTask, toTaskSpec } from "@nexus/sdk";
 /** What the bench's agents can do. */
 export const CAPABILITY = "bench.nothing";
 export const CAPABILITY_VERSION = "1.0.0";
+/** What a part of them can do besides: take messages for any one of them. */
+export const LISTENER = "bench.listen";
 
 /** A task in the contract's form. */
 export type TaskInit = ReturnType<typeof toTaskSpec>;

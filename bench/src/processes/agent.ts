@@ -19,7 +19,7 @@ import {
   type StateRate,
   StateWatch,
 } from "../load/state.ts";
-import { CAPABILITY, CAPABILITY_VERSION } from "../load/tasks.ts";
+import { CAPABILITY, CAPABILITY_VERSION, LISTENER } from "../load/tasks.ts";
 import { monotonicMs } from "../machine-clock.ts";
 import type { Distribution } from "../statistics.ts";
 import { serveCommands } from "./command-channel.ts";
@@ -33,6 +33,8 @@ export interface AgentIdentity {
   readonly agentId: string;
   readonly clientSecret: string;
   readonly slots: number;
+  /** One of those who take messages for any one of them. */
+  readonly listens: boolean;
 }
 
 /** When tasks arrived. */
@@ -40,6 +42,12 @@ export interface Arrivals {
   readonly taskIds: readonly string[];
   /** By monotonicMs(), as the handler began. */
   readonly atMs: readonly number[];
+}
+
+/** A topic to follow. */
+export interface TopicWish {
+  readonly topic: string;
+  readonly durable: boolean;
 }
 
 /** What an agent process can be told. */
@@ -50,6 +58,10 @@ export interface AgentCommands {
   noteArrivals(args: null): Promise<void>;
   /** Returns what was noted and stops noting. */
   takeArrivals(args: null): Promise<Arrivals>;
+  /** Subscribes for as long as the process lives: what is in the mailbox at the end of a measurement has a handler then. */
+  followTopic(wish: TopicWish): Promise<void>;
+  /** How many notes the handlers of this process took in. */
+  takenIn(args: null): Promise<number>;
   sendSaturated(options: MessageOptions & { readonly inFlight: number }): Promise<MessageRate>;
   sendSteadily(
     options: MessageOptions & { readonly perSecond: number; readonly what: "note" | "request" },
@@ -69,7 +81,12 @@ export interface AgentCommands {
 
 let agent: RunningAgent | undefined;
 let watch: StateWatch | undefined;
+let notes = 0;
 let arrivals: { taskIds: string[]; atMs: number[] } | undefined;
+
+function takeNote(): void {
+  notes += 1;
+}
 
 function running(): RunningAgent {
   if (agent === undefined) throw new Error("the agent was not started");
@@ -77,8 +94,8 @@ function running(): RunningAgent {
 }
 
 serveCommands<AgentCommands>({
-  start: async ({ gateway, agentId, clientSecret, slots }) => {
-    agent = await createAgent({ gateway, agentId, clientSecret, slots })
+  start: async ({ gateway, agentId, clientSecret, slots, listens }) => {
+    const builder = createAgent({ gateway, agentId, clientSecret, slots })
       .capability(`${CAPABILITY}@${CAPABILITY_VERSION}`, {}, (ctx) => {
         if (arrivals !== undefined && arrivals.atMs.length < ARRIVALS_MAX) {
           arrivals.atMs.push(monotonicMs());
@@ -86,9 +103,10 @@ serveCommands<AgentCommands>({
         }
         return { done: true };
       })
-      .onMessage(NOTE_SUBJECT, () => undefined)
-      .onMessage(REQUEST_SUBJECT, ({ body }) => body)
-      .start();
+      .onMessage(NOTE_SUBJECT, takeNote)
+      .onMessage(REQUEST_SUBJECT, ({ body }) => body);
+    if (listens) builder.capability(`${LISTENER}@1.0.0`, {}, () => ({ done: true }));
+    agent = await builder.start();
   },
   noteArrivals: async () => {
     arrivals = { taskIds: [], atMs: [] };
@@ -98,6 +116,10 @@ serveCommands<AgentCommands>({
     arrivals = undefined;
     return taken;
   },
+  followTopic: async ({ topic, durable }) => {
+    await running().subscribe(topic, takeNote, { durable });
+  },
+  takenIn: async () => notes,
   sendSaturated: (options) => sendSaturated(running(), options),
   sendSteadily: (options) => sendSteadily(running(), options),
   putSaturated: (options) => putSaturated(running(), options),

@@ -1,51 +1,173 @@
-/** What the mesh carries when two pairs of agents say as much as they can. */
+/** What the mesh carries, in every shape and class, beside what others carry of the same. */
+import { randomUUID } from "node:crypto";
 import type { AgentWorker, Bed } from "../bed/bed.ts";
-import { formatValue } from "../report.ts";
+import type { Figure } from "../figure.ts";
+import { type Flow, measureFlow } from "../load/flow.ts";
+import type { MessageTarget } from "../load/messages.ts";
+import { LISTENER } from "../load/tasks.ts";
+import { formatCount, formatValue } from "../report.ts";
+import { BODY_CHARS, bodySize, FLOW_DURATIONS, flowFigures, windowOf } from "./flows.ts";
+import { MESSAGE_PEER_STEPS } from "./message-peers.ts";
 import { type Scenario, seconds, shortfall, stretchOf } from "./scenario.ts";
+import { measureState } from "./state.ts";
 
-/** For each pair. Below what a receiver's queue holds, 1 000, and what its mailbox holds, 10 000. */
-const EPHEMERAL_WINDOW = 900;
-const DURABLE_WINDOW = 2_000;
-const BODY_CHARS = 128;
+const STEADY_PER_SECOND = 10_000;
+/** Bodies of the two pairs, as they have been measured from the beginning. */
+const PAIR_BODY_CHARS = 128;
 
-/** Four agent processes: two speak, each to one of the others. */
+/** One to one, one to all who subscribed, many to any one of a group, two pairs; a steady rate; shared state; the peers. */
 export const meshScenario: Scenario = {
   name: "mesh",
-  about: "ephemeral and durable messages a second, two pairs of agents at once",
-  run: async (bed) => {
-    const [ephemeral, durable] = [await measure(bed, false), await measure(bed, true)];
-    return [
-      { key: "mesh_ephemeral_per_second", value: ephemeral.perSecond, load: ephemeral.load },
-      { key: "mesh_ephemeral_p95_ms", value: ephemeral.p95, load: ephemeral.load },
-      { key: "mesh_durable_per_second", value: durable.perSecond, load: durable.load },
-      { key: "mesh_durable_p95_ms", value: durable.p95, load: durable.load },
-    ];
-  },
+  about:
+    "messages of 1 KiB a second, ephemeral and durable, in three shapes, and state; beside the peers",
+  run: (bed) => measureShape(bed, "ephemeral", direct, false),
+  further: [
+    (bed) => measureShape(bed, "durable", direct, true),
+    (bed) => measureShape(bed, "fanout_ephemeral", fanout, false),
+    (bed) => measureShape(bed, "fanout_durable", fanout, true),
+    (bed) => measureShape(bed, "queue_ephemeral", queue, false),
+    (bed) => measureShape(bed, "queue_durable", queue, true),
+    (bed) => measureSteady(bed, "steady_ephemeral", false),
+    (bed) => measureSteady(bed, "steady_durable", true),
+    (bed) => measurePairs(bed, "ephemeral"),
+    (bed) => measurePairs(bed, "durable"),
+    measureState,
+    ...MESSAGE_PEER_STEPS,
+  ],
 };
 
-async function measure(bed: Bed, durable: boolean) {
-  const stretch = stretchOf(bed, { full: [2_000, 10_000], quick: [500, 1_000] });
-  const inFlight = durable ? DURABLE_WINDOW : EPHEMERAL_WINDOW;
-  const options = { ...stretch, bodyChars: BODY_CHARS, durable, inFlight };
-  const rates = await Promise.all(
-    (await pairsOf(bed)).map(([sender, receiver]) =>
-      sender.call("sendSaturated", { ...options, to: receiver.agentId }),
-    ),
-  );
-  const perSecond = rates.reduce((sum, rate) => sum + rate.perSecond, 0);
-  const p95 = Math.max(...rates.map(({ latencyMs }) => latencyMs.p95));
-  const fell = rates.map((rate) => shortfall(rate)).join("");
-  const load = `two pairs, windows of ${inFlight} (p95 ${formatValue(p95)} ms), ${BODY_CHARS} characters, ${seconds(stretch.measureMs)}${fell}`;
-  return { perSecond, p95, load };
+/** Who speaks to whom. */
+interface Shape {
+  readonly about: string;
+  readonly senders: readonly (readonly [AgentWorker, MessageTarget])[];
+  readonly receivers: readonly AgentWorker[];
+  /** What the receivers follow meanwhile. */
+  readonly topic?: string;
+  /** True: each sender has a whole window, and not its share of one. */
+  readonly wholeWindows?: true;
 }
 
-async function pairsOf(bed: Bed): Promise<(readonly [AgentWorker, AgentWorker])[]> {
+type Agents = readonly [AgentWorker, AgentWorker, AgentWorker, AgentWorker];
+
+const direct = ([a, , c]: Agents): Shape => ({
+  about: "one to one",
+  senders: [[a, c.agentId]],
+  receivers: [c],
+});
+
+const fanout = ([a, ...receivers]: Agents): Shape => {
+  const topic = `bench.${randomUUID()}`;
+  const to = { topic, receivers: receivers.length };
+  return { about: `one to ${receivers.length} subscribers`, senders: [[a, to]], receivers, topic };
+};
+
+const queue = ([a, b, ...receivers]: Agents): Shape => ({
+  about: `two to any one of ${receivers.length}`,
+  senders: [
+    [a, { capability: LISTENER }],
+    [b, { capability: LISTENER }],
+  ],
+  receivers,
+});
+
+const pairs = ([a, b, c, d]: Agents): Shape => ({
+  about: "two pairs",
+  senders: [
+    [a, b.agentId],
+    [c, d.agentId],
+  ],
+  receivers: [b, d],
+  wholeWindows: true,
+});
+
+async function measureShape(
+  bed: Bed,
+  name: Parameters<typeof flowFigures>[0],
+  shapeOf: (agents: Agents) => Shape,
+  durable: boolean,
+): Promise<Figure[]> {
+  const shape = shapeOf(await fourAgents(bed));
+  const flow = await measureOurs(bed, shape, { durable, bodyChars: BODY_CHARS });
+  return flowFigures(name, flow, describeShape(bed, shape, { durable, size: bodySize }));
+}
+
+async function measureOurs(
+  bed: Bed,
+  shape: Shape,
+  { durable, bodyChars }: { readonly durable: boolean; readonly bodyChars: number },
+): Promise<Flow> {
+  const { senders, receivers, topic } = shape;
+  const stretch = stretchOf(bed, FLOW_DURATIONS);
+  const inFlight = inFlightOf(shape, durable);
+  await bed.settle();
+  const options = { ...stretch, bodyChars, durable, inFlight };
+  const follow = async (one: AgentWorker) => {
+    if (topic !== undefined) await one.call("followTopic", { topic, durable });
+  };
+  await Promise.all(receivers.map(follow));
+  return measureFlow(stretch, {
+    senders: senders.map(
+      ([sender, to]) =>
+        () =>
+          sender.call("sendSaturated", { ...options, to }),
+    ),
+    takers: receivers.map((one) => () => one.call("takenIn", null)),
+  });
+}
+
+/** For each sender. */
+function inFlightOf({ senders, wholeWindows }: Shape, durable: boolean): number {
+  return wholeWindows === true ? windowOf(durable) : windowOf(durable) / senders.length;
+}
+
+function describeShape(
+  bed: Bed,
+  shape: Shape,
+  { durable, size }: { readonly durable: boolean; readonly size: string },
+): string {
+  const { measureMs } = stretchOf(bed, FLOW_DURATIONS);
+  const window = formatCount(inFlightOf(shape, durable));
+  return `${shape.about}, ${shape.senders.length === 1 ? "a window" : "windows"} of ${window}, ${size}, ${seconds(measureMs)}`;
+}
+
+async function measureSteady(
+  bed: Bed,
+  name: "steady_ephemeral" | "steady_durable",
+  durable: boolean,
+): Promise<Figure[]> {
+  const [a, , c] = await fourAgents(bed);
+  await bed.settle();
+  const stretch = stretchOf(bed, FLOW_DURATIONS);
+  const { latencyMs, result } = await a.call("sendSteadily", {
+    ...{ ...stretch, bodyChars: BODY_CHARS, durable, to: c.agentId },
+    ...{ what: "note" as const, perSecond: STEADY_PER_SECOND },
+  });
+  const load = `one to one, ${formatCount(STEADY_PER_SECOND)} messages/s, ${bodySize}, ${seconds(stretch.measureMs)}${shortfall(result)}`;
+  return (["p50", "p95", "p99"] as const).map((quantile) => ({
+    key: `${name}_message_${quantile}_ms` as const,
+    value: latencyMs[quantile],
+    load,
+  }));
+}
+
+/** Two pairs at once, each with a whole window. */
+async function measurePairs(bed: Bed, what: "ephemeral" | "durable"): Promise<Figure[]> {
+  const durable = what === "durable";
+  const shape = pairs(await fourAgents(bed));
+  const flow = await measureOurs(bed, shape, { durable, bodyChars: PAIR_BODY_CHARS });
+  const size = `${PAIR_BODY_CHARS} characters`;
+  const fell = flow.rates.map((rate) => shortfall(rate)).join("");
+  const load = `${describeShape(bed, shape, { durable, size })} (p95 ${formatValue(flow.p95)} ms)${fell}`;
+  return [
+    { key: `mesh_${what}_per_second`, value: flow.sentPerSecond, load },
+    { key: `mesh_${what}_p95_ms`, value: flow.p95, load },
+  ];
+}
+
+async function fourAgents(bed: Bed): Promise<Agents> {
   const [a, b, c, d] = await bed.agents();
   if (a === undefined || b === undefined || c === undefined || d === undefined) {
     throw new Error("there are no four agents");
   }
-  return [
-    [a, b],
-    [c, d],
-  ];
+  return [a, b, c, d];
 }

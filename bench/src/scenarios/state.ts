@@ -1,6 +1,7 @@
 /** What agents can share, how fast, and how soon others see it. */
 import { randomUUID } from "node:crypto";
 import type { AgentWorker, Bed } from "../bed/bed.ts";
+import type { Figure } from "../figure.ts";
 import { formatCount, formatValue } from "../report.ts";
 import { type Scenario, seconds, shortfall, stretchOf } from "./scenario.ts";
 
@@ -15,45 +16,49 @@ const PUTS_PER_SECOND = 2_500;
 export const stateScenario: Scenario = {
   name: "state",
   about: "committed writes and reads of shared state a second, and how soon a watcher sees a write",
-  run: async (bed) => {
-    const [first, second, watcher] = await threeAgents(bed);
-    const bucket = `bench-${randomUUID()}`;
-    await (await bed.client()).call("createStateBucket", bucket);
-    const stretch = stretchOf(bed, { full: [2_000, 10_000], quick: [500, 1_000] });
-    const common = { ...stretch, bucket, keys: KEYS, valueChars: VALUE_CHARS };
-    const both = <T>(tell: (agent: AgentWorker) => Promise<T>) =>
-      Promise.all([first, second].map(tell));
-    const puts = await both((one) => one.call("putSaturated", { ...common, inFlight: PUT_WINDOW }));
-    await bed.settle();
-    await watcher.call("watchState", bucket);
-    const steady = { ...common, perSecond: PUTS_PER_SECOND };
-    const paced = await both((one) => one.call("putSteadily", steady));
-    const seen = await watcher.call("endWatch", null);
-    const gets = await both((one) => one.call("getSaturated", { ...common, inFlight: GET_WINDOW }));
-    const what = `two agents, ${VALUE_CHARS} characters, ${seconds(stretch.measureMs)}`;
-    const fell = (all: readonly Parameters<typeof shortfall>[0][]) => all.map(shortfall).join("");
-    const p95 = Math.max(...puts.map(({ latencyMs }) => latencyMs.p95));
-    const rate = `${formatCount(2 * PUTS_PER_SECOND)} puts/s, ${what}${fell(paced.map(({ result }) => result))}`;
-    return [
-      {
-        key: "state_updates_per_second",
-        value: sumOf(puts),
-        load: `windows of ${PUT_WINDOW} (p95 ${formatValue(p95)} ms), ${what}${fell(puts)}`,
-      },
-      {
-        key: "state_put_p95_ms",
-        value: Math.max(...paced.map(({ latencyMs }) => latencyMs.p95)),
-        load: rate,
-      },
-      { key: "state_watch_p95_ms", value: seen.p95, load: `${rate}, one watcher` },
-      {
-        key: "state_gets_per_second",
-        value: sumOf(gets),
-        load: `windows of ${GET_WINDOW}, ${what}${fell(gets)}`,
-      },
-    ];
-  },
+  run: measureState,
+  partOf: "mesh",
 };
+
+/** Saturation, then a steady rate beside a watcher, then reads. */
+export async function measureState(bed: Bed): Promise<Figure[]> {
+  const [first, second, watcher] = await threeAgents(bed);
+  const bucket = `bench-${randomUUID()}`;
+  await (await bed.client()).call("createStateBucket", bucket);
+  const stretch = stretchOf(bed, { full: [2_000, 10_000], quick: [500, 1_000] });
+  const common = { ...stretch, bucket, keys: KEYS, valueChars: VALUE_CHARS };
+  const both = <T>(tell: (agent: AgentWorker) => Promise<T>) =>
+    Promise.all([first, second].map(tell));
+  const puts = await both((one) => one.call("putSaturated", { ...common, inFlight: PUT_WINDOW }));
+  await bed.settle();
+  await watcher.call("watchState", bucket);
+  const steady = { ...common, perSecond: PUTS_PER_SECOND };
+  const paced = await both((one) => one.call("putSteadily", steady));
+  const seen = await watcher.call("endWatch", null);
+  const gets = await both((one) => one.call("getSaturated", { ...common, inFlight: GET_WINDOW }));
+  const what = `two agents, ${VALUE_CHARS} characters, ${seconds(stretch.measureMs)}`;
+  const fell = (all: readonly Parameters<typeof shortfall>[0][]) => all.map(shortfall).join("");
+  const p95 = Math.max(...puts.map(({ latencyMs }) => latencyMs.p95));
+  const rate = `${formatCount(2 * PUTS_PER_SECOND)} puts/s, ${what}${fell(paced.map(({ result }) => result))}`;
+  return [
+    {
+      key: "state_updates_per_second",
+      value: sumOf(puts),
+      load: `windows of ${PUT_WINDOW} (p95 ${formatValue(p95)} ms), ${what}${fell(puts)}`,
+    },
+    {
+      key: "state_put_p95_ms",
+      value: Math.max(...paced.map(({ latencyMs }) => latencyMs.p95)),
+      load: rate,
+    },
+    { key: "state_watch_p95_ms", value: seen.p95, load: `${rate}, one watcher` },
+    {
+      key: "state_gets_per_second",
+      value: sumOf(gets),
+      load: `windows of ${GET_WINDOW}, ${what}${fell(gets)}`,
+    },
+  ];
+}
 
 function sumOf(rates: readonly { readonly perSecond: number }[]): number {
   return rates.reduce((sum, { perSecond }) => sum + perSecond, 0);
