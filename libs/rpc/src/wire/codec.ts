@@ -11,6 +11,7 @@ import {
 import { NexusError } from "@nexus/shared";
 import { useBufferText } from "./buffer-text.ts";
 import { tryDecodePlain } from "./plain-decoder.ts";
+import { tryEncodePlain } from "./plain-encoder.ts";
 
 useBufferText();
 
@@ -37,8 +38,12 @@ export function isResponseStream(method: DescMethod): boolean {
   return method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming";
 }
 
-/** Serialises a message, or the plain object that would make one. */
+/** Serialises a message, or the plain object that would make one.
+ *
+ * Errors: an Error for a value that its field does not hold. */
 export function encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Buffer {
+  const plain = tryEncodePlain(schema, message);
+  if (plain !== undefined) return plain;
   const whole = isMessage(message, schema) ? message : create(schema, message);
   const bytes = toBinary(schema, whole);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -63,7 +63,8 @@ export function tryDecodePlain<D extends DescMessage>(
   return target as MessageShape<D>;
 }
 
-function isPlain(schema: DescMessage): boolean {
+/** Says whether a type, and all that it holds, has only what plans have. */
+export function isPlain(schema: DescMessage): boolean {
   let known = plain.get(schema);
   if (known === undefined) {
     // Types may hold themselves: for the time of the look they count as plain.

@@ -69,6 +69,75 @@ export class WireWriter {
     this.#at += this.#buffer.write(text, this.#at, length, encoding);
   }
 
+  /** Begins a length-delimited field whose length is known at its end only; `guess` bytes are kept for it. Returns where its content
+   * begins, for close(). */
+  openUnsized(field: number, guess: number): number {
+    this.#tag(field, LENGTH);
+    this.#at += guess;
+    return this.#at;
+  }
+
+  /** Ends such a field. Returns how many bytes its length took: the best guess for the next one. */
+  closeUnsized(contentAt: number, guess: number): number {
+    const length = this.#at - contentAt;
+    const size = varintSize(length);
+    if (size !== guess) {
+      this.#room(Math.max(0, size - guess));
+      this.#buffer.copyWithin(contentAt + size - guess, contentAt, this.#at);
+      this.#at += size - guess;
+    }
+    const end = this.#at;
+    this.#at = contentAt - guess;
+    this.#varint(length);
+    this.#at = end;
+    return size;
+  }
+
+  /** Writes a tag; a number may follow without more room. */
+  tag(field: number, type: number): void {
+    this.#tag(field, type);
+  }
+
+  /** Writes a text with its length, an empty one too. */
+  sizedText(text: string): void {
+    const length = Buffer.byteLength(text);
+    this.#room(TAG_AND_NUMBER_MAX + length);
+    this.#varint(length);
+    const encoding = length === text.length ? "latin1" : "utf8";
+    this.#at += this.#buffer.write(text, this.#at, length, encoding);
+  }
+
+  /** Writes bytes with their length, none too. */
+  sizedBytes(bytes: Uint8Array): void {
+    this.#room(TAG_AND_NUMBER_MAX + bytes.length);
+    this.#varint(bytes.length);
+    this.#buffer.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  /** Writes a 64-bit number, a negative one too. */
+  int64(value: bigint): void {
+    this.#room(TAG_AND_NUMBER_MAX);
+    let rest = value < 0n ? BigInt.asUintN(64, value) : value;
+    for (; rest > EXACT_MAX; rest >>= 7n) this.#buffer[this.#at++] = Number(rest & 0x7fn) | 0x80;
+    this.#varint(Number(rest));
+  }
+
+  /** Writes a 32-bit number; a negative one takes ten bytes. */
+  int32(value: number): void {
+    if (value < 0) {
+      this.int64(BigInt(value));
+      return;
+    }
+    this.#room(TAG_AND_NUMBER_MAX);
+    this.#varint(value);
+  }
+
+  double(value: number): void {
+    this.#room(TAG_AND_NUMBER_MAX);
+    this.#at = this.#buffer.writeDoubleLE(value, this.#at);
+  }
+
   /** Writes a number of 0 or more unless it is 0. */
   uint(field: number, value: number): void {
     if (value === 0) return;
