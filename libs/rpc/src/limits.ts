@@ -81,6 +81,11 @@ export const READ_BUFFER_BYTES = 256 * KiB;
 /** Messages that arrived on a stream and wait for its consumer before the transport is paused. */
 export const READ_BUFFER_MESSAGES = 16;
 
+/** Bytes that a peer may send on a stream, or on a connection, before it hears that some were read. HTTP/2's own 64 KiB are a fraction of one
+ * full frame of messages: the sender stops several times in each, until the reader's turn comes. A stream whose reader does not read holds
+ * so many bytes, besides READ_BUFFER_BYTES. */
+export const FLOW_WINDOW_BYTES = 256 * KiB;
+
 /** How long a stream handler may still send after `ctx.signal` told it that the server drains. */
 export const DRAIN_LINGER_MS = 1_000;
 

@@ -2,6 +2,7 @@ import { type ChannelOptions, Client } from "@grpc/grpc-js";
 import {
   CLIENT_KEEPALIVE_MS,
   CLIENT_KEEPALIVE_TIMEOUT_MS,
+  FLOW_WINDOW_BYTES,
   MAX_MESSAGE_BYTES,
   RECONNECT_INITIAL_MS,
   RECONNECT_MAX_MS,
@@ -45,6 +46,7 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
     "grpc.service_config_disable_resolution": 1,
     "grpc.max_receive_message_length": maxMessageBytes,
     "grpc.max_send_message_length": maxMessageBytes,
+    "grpc-node.flow_control_window": FLOW_WINDOW_BYTES,
     "grpc.keepalive_time_ms": CLIENT_KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": CLIENT_KEEPALIVE_TIMEOUT_MS,
     "grpc.keepalive_permit_without_calls": options.keepaliveWithoutCalls === true ? 1 : 0,

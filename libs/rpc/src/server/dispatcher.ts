@@ -1,6 +1,8 @@
 import type { EventEmitter } from "node:events";
+import type { Http2Session } from "node:http2";
 import { Metadata, type sendUnaryData, status } from "@grpc/grpc-js";
 import { INTERNAL_ERROR_MESSAGE, type Logger, NexusError } from "@nexus/shared";
+import { FLOW_WINDOW_BYTES } from "../limits.ts";
 import { CallState } from "./call-state.ts";
 import type { ServerCall } from "./interceptor.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -52,6 +54,7 @@ export function createDispatcher(
   return {
     accept: (plan) => (grpcCall, callback) => {
       const transport = new ServerTransport(grpcCall, plan.responseStream ? undefined : callback);
+      widenWindow(transport.session);
       const state = new CallState({
         service,
         plan,
@@ -86,6 +89,16 @@ export function createDispatcher(
       return open.size;
     },
   };
+}
+
+/** Connections whose own window is as wide as their streams'. */
+const widened = new WeakSet<Http2Session>();
+
+/** The window of a connection is no setting: it is widened once it is there. */
+function widenWindow(session: Http2Session | undefined): void {
+  if (session === undefined || widened.has(session) || session.destroyed) return;
+  widened.add(session);
+  session.setLocalWindowSize(FLOW_WINDOW_BYTES);
 }
 
 function isStream({ plan }: ServerCall): boolean {

@@ -9,6 +9,7 @@ import {
   CONNECTION_AGE_SWEEP_MS,
   DEFAULT_DEADLINE_MS,
   DRAIN_LINGER_MS,
+  FLOW_WINDOW_BYTES,
   MAX_CONCURRENT_STREAMS,
   MAX_CONNECTION_AGE_GRACE_MS,
   MAX_CONNECTION_AGE_MS,
@@ -168,7 +169,7 @@ class GrpcServer implements RpcServer {
       ...transportOptions(limits ?? {}),
       interceptors: [explainTransportStatus(service, logger, metrics)],
     });
-    limitHeaders(server, limits?.maxHeaderBytes ?? MAX_HEADER_BYTES);
+    configureHttp2(server, limits?.maxHeaderBytes ?? MAX_HEADER_BYTES);
     for (const plan of plans) register(server, plan, dispatcher);
     const port = await bind(server, `${host}:${this.#options.port}`, tls);
     const lingerMs = limits?.drainLingerMs ?? DRAIN_LINGER_MS;
@@ -212,13 +213,17 @@ class GrpcServer implements RpcServer {
   }
 }
 
-/** Caps request headers. grpc-js has no option for it, so the setting goes where it keeps its HTTP/2 options; Node
- * then refuses a larger block before anything is built from it. */
-function limitHeaders(server: Server, maxHeaderBytes: number): void {
+/** Caps request headers, so that Node refuses a larger block before anything is built from it, and widens the windows of streams.
+ * grpc-js has options for neither, so the settings go where it keeps its HTTP/2 options. */
+function configureHttp2(server: Server, maxHeaderBytes: number): void {
   const options = (server as unknown as { commonServerOptions?: Http2ServerOptions })
     .commonServerOptions;
   if (options === undefined) throw new Error("grpc-js keeps its HTTP/2 options elsewhere now.");
-  options.settings = { ...options.settings, maxHeaderListSize: maxHeaderBytes };
+  options.settings = {
+    ...options.settings,
+    maxHeaderListSize: maxHeaderBytes,
+    initialWindowSize: FLOW_WINDOW_BYTES,
+  };
 }
 
 /** Who asks for certificates without saying whose count would let anybody in whom the authority signs for. */
