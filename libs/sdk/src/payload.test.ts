@@ -50,6 +50,17 @@ describe("toPayload and fromPayload", () => {
       data: new TextEncoder().encode("{"),
     });
     expect(reasonOf(() => fromPayload(bad))).toBe("PAYLOAD_NOT_JSON");
+    const torn = create(PayloadSchema, {
+      contentType: "application/json",
+      data: new Uint8Array([0x22, 0xff, 0x22]),
+    });
+    expect(reasonOf(() => fromPayload(torn))).toBe("PAYLOAD_NOT_JSON");
+  });
+
+  it("read JSON behind a byte order mark, in any script", () => {
+    const data = new TextEncoder().encode('\ufeff"grüß dich 😀"');
+    const payload = create(PayloadSchema, { contentType: "application/json", data });
+    expect(fromPayload(payload)).toBe("grüß dich 😀");
   });
 
   it("accept exactly the limit", () => {

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { Payload } from "@nexus/proto/common";
 import { KiB, NexusError } from "@nexus/shared";
 
@@ -10,6 +11,7 @@ const CONTENT_TYPE_LENGTH_MAX = 128;
 export const JSON_CONTENT_TYPE = "application/json";
 const TEXT_CONTENT_TYPE = "text/plain; charset=utf-8";
 const BINARY_CONTENT_TYPE = "application/octet-stream";
+const BYTE_ORDER_MARK = "\ufeff";
 
 /** The part of a Payload that its maker sets. */
 export interface PayloadInit {
@@ -93,7 +95,7 @@ function encode(value: unknown): PayloadInit {
       message: `A ${typeof value} cannot be sent as JSON.`,
     });
   }
-  const data = new TextEncoder().encode(text ?? "null");
+  const data = Buffer.from(text ?? "null");
   return { contentType: JSON_CONTENT_TYPE, data };
 }
 
@@ -104,6 +106,7 @@ function encode(value: unknown): PayloadInit {
 export function fromPayload(payload: Payload | undefined): unknown {
   if (payload === undefined) return undefined;
   if (payload.reference !== undefined) return payload;
+  if (payload.contentType === JSON_CONTENT_TYPE) return parseJson(payload.data);
   const type = payload.contentType.toLowerCase();
   if (type.startsWith(JSON_CONTENT_TYPE)) return parseJson(payload.data);
   if (type === TEXT_CONTENT_TYPE || type.startsWith("text/")) {
@@ -114,7 +117,7 @@ export function fromPayload(payload: Payload | undefined): unknown {
 
 function parseJson(data: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(data));
+    return JSON.parse(readText(data));
   } catch (error) {
     throw new NexusError({
       kind: "invalid",
@@ -123,4 +126,11 @@ function parseJson(data: Uint8Array): unknown {
       cause: error,
     });
   }
+}
+
+/** Reads a text as a strict TextDecoder does, which costs more to make than a short text to read. */
+function readText(data: Uint8Array): string {
+  if (!isUtf8(data)) throw new TypeError("The body is not UTF-8.");
+  const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8");
+  return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
 }

@@ -111,6 +111,35 @@ describe("DurableInbox", () => {
     expect(said.at(-1)).toEqual({ deliveryId: again.deliveryId, kind: AckKind.DONE });
   });
 
+  it("handles in order, however many wait, what has nothing to wait for behind what has", async () => {
+    const order: string[] = [];
+    let open: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    inbox = new DurableInbox({
+      outbox: Object.assign(new Outbox(), { ack: () => undefined }),
+      logger: createSilentLogger(),
+      handle: ({ messageId }) => {
+        order.push(messageId);
+        if (messageId === "fails") throw new Error("not now");
+        return messageId === "slow" ? gate : undefined;
+      },
+      onDone: () => {
+        freed += 1;
+      },
+    });
+    take("slow");
+    const many = Array.from({ length: 20_000 }, (_, index) => `m${index}`);
+    for (const messageId of many) take(messageId);
+    expect(order).toEqual(["slow"]);
+    open();
+    await settled();
+    expect(order).toEqual(["slow", ...many]);
+    take("fails");
+    expect(freed).toBe(many.length + 2);
+  });
+
   it("forgets what it had not begun when the stream breaks", async () => {
     take("m1");
     take("m2");

@@ -2,11 +2,12 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { AckKind, type Delivery } from "@nexus/proto/mesh";
 import type { Logger } from "@nexus/shared";
+import { HandledIds } from "./handled-ids.ts";
 import type { Outbox } from "./outbox.ts";
 import { TaskError } from "./task-error.ts";
 
 /** Ids of messages that were handled, kept to know them again: what is sent again was sent lately. */
-const HANDLED_KEPT_MAX = 20_000;
+const HANDLED_KEPT = 20_000;
 const ACK_WAIT_DEFAULT_MS = 30_000;
 /** Several words fit into an `ack_wait`, so that a lost one does no harm. */
 const EXTENSIONS_PER_WAIT = 4;
@@ -27,6 +28,8 @@ export class Unhandled extends Error {
 interface Entry {
   readonly key: string;
   delivery: Delivery;
+  /** Which stream it came by. */
+  stream: number;
   extendAtMs: number;
 }
 
@@ -41,8 +44,8 @@ interface Lane {
 export interface DurableInboxOptions {
   readonly outbox: Outbox;
   readonly logger: Logger;
-  /** Handles one message; a throw is a failure. */
-  readonly handle: (delivery: Delivery) => Promise<void>;
+  /** Handles one message; a throw is a failure. A promise says when it is done, nothing that it is. */
+  readonly handle: (delivery: Delivery) => Promise<void> | undefined;
   /** A delivery does not take room any more: its credit can be granted again. */
   readonly onDone: (stream: number) => void;
 }
@@ -51,9 +54,7 @@ export interface DurableInboxOptions {
 export class DurableInbox {
   readonly #options: DurableInboxOptions;
   readonly #lanes = new Map<string, Lane>();
-  readonly #handled = new Set<string>();
-  /** Which stream each delivery came by. */
-  readonly #streams = new WeakMap<Delivery, number>();
+  readonly #handled = new HandledIds(HANDLED_KEPT);
   #timer: NodeJS.Timeout | undefined;
   #entries = 0;
 
@@ -64,7 +65,6 @@ export class DurableInbox {
   /** Takes in a delivery of this stream. */
   take(delivery: Delivery, stream: number): void {
     const { fromPrincipalId, messageId, generation } = delivery;
-    this.#streams.set(delivery, stream);
     const lane = this.#lane(fromPrincipalId);
     if (generation < lane.generation) {
       this.#options.onDone(stream);
@@ -76,9 +76,9 @@ export class DurableInbox {
     if (this.#handled.has(key)) {
       this.#say(delivery, AckKind.DONE);
       this.#options.onDone(stream);
-    } else if (lane.running?.key === key) this.#replace(lane.running, delivery);
+    } else if (lane.running?.key === key) this.#replace(lane.running, delivery, stream);
     else {
-      lane.waiting.push({ key, delivery, extendAtMs: extendAtMs(delivery) });
+      lane.waiting.push({ key, delivery, stream, extendAtMs: extendAtMs(delivery) });
       this.#entries += 1;
       this.#arm();
       this.#next(lane);
@@ -104,39 +104,64 @@ export class DurableInbox {
     return lane;
   }
 
-  #replace(running: Entry, delivery: Delivery): void {
-    this.#done(running.delivery);
+  #replace(running: Entry, delivery: Delivery, stream: number): void {
+    this.#options.onDone(running.stream);
     running.delivery = delivery;
+    running.stream = stream;
     running.extendAtMs = extendAtMs(delivery);
   }
 
   /** What waits was on its way when something before it failed: it comes again. */
   #drop(lane: Lane): void {
     this.#entries -= lane.waiting.length;
-    for (const { delivery } of lane.waiting.splice(0)) this.#done(delivery);
+    for (const { stream } of lane.waiting.splice(0)) this.#options.onDone(stream);
   }
 
+  /** Begins what waits, one after the other, until one has to be waited for. */
   #next(lane: Lane): void {
-    if (lane.running !== undefined) return;
-    const entry = lane.waiting.shift();
-    if (entry === undefined) return;
-    lane.running = entry;
-    void this.#run(lane, entry);
+    while (lane.running === undefined) {
+      const entry = lane.waiting.shift();
+      if (entry === undefined) return;
+      lane.running = entry;
+      const handling = this.#begin(lane, entry);
+      if (handling !== undefined) void this.#follow(lane, entry, handling);
+    }
   }
 
-  async #run(lane: Lane, entry: Entry): Promise<void> {
+  /** Hands a message to its handler; returns what is to be waited for. */
+  #begin(lane: Lane, entry: Entry): Promise<void> | undefined {
     try {
-      await this.#options.handle(entry.delivery);
-      this.#remember(entry.key);
-      this.#say(entry.delivery, AckKind.DONE);
+      const handling = this.#options.handle(entry.delivery);
+      if (handling === undefined) this.#handledWell(entry);
+      else return handling;
+    } catch (error) {
+      this.#failed(lane, entry, error);
+    }
+    this.#over(lane, entry);
+    return undefined;
+  }
+
+  async #follow(lane: Lane, entry: Entry, handling: Promise<void>): Promise<void> {
+    try {
+      await handling;
+      this.#handledWell(entry);
     } catch (error) {
       this.#failed(lane, entry, error);
     } finally {
-      lane.running = undefined;
-      this.#entries -= 1;
-      this.#done(entry.delivery);
+      this.#over(lane, entry);
       this.#next(lane);
     }
+  }
+
+  #handledWell(entry: Entry): void {
+    this.#handled.add(entry.key);
+    this.#say(entry.delivery, AckKind.DONE);
+  }
+
+  #over(lane: Lane, entry: Entry): void {
+    lane.running = undefined;
+    this.#entries -= 1;
+    this.#options.onDone(entry.stream);
   }
 
   #failed(lane: Lane, { delivery }: Entry, error: unknown): void {
@@ -154,20 +179,8 @@ export class DurableInbox {
     this.#say(delivery, AckKind.RETRY, text);
   }
 
-  #remember(key: string): void {
-    const [oldest] = this.#handled;
-    if (this.#handled.size >= HANDLED_KEPT_MAX && oldest !== undefined) {
-      this.#handled.delete(oldest);
-    }
-    this.#handled.add(key);
-  }
-
   #say({ deliveryId }: Delivery, kind: AckKind, message = ""): void {
     this.#options.outbox.ack({ deliveryId, kind, message });
-  }
-
-  #done(delivery: Delivery): void {
-    this.#options.onDone(this.#streams.get(delivery) ?? -1);
   }
 
   /** Says of everything that waits or runs that it is not forgotten. */

@@ -8,6 +8,7 @@ import type { Logger, NexusError } from "@nexus/shared";
 import { fromPayload } from "../payload.ts";
 import { type Cause, causeOf } from "./cause.ts";
 import { DurableInbox, Unhandled } from "./durable-inbox.ts";
+import { HandlerContext } from "./handler-context.ts";
 import type {
   InboundMessage,
   MessageContext,
@@ -18,6 +19,7 @@ import type {
 import { leftOf, Outbound, unsendable } from "./outbound.ts";
 import type { Outbox } from "./outbox.ts";
 import { messageError } from "./outcome-error.ts";
+import { runHandlers } from "./run-handlers.ts";
 import { fitsPattern, type Topic } from "./topic.ts";
 
 /** Deliveries granted ahead: those at the router, in a handler's hands, or done and not granted again yet. */
@@ -84,13 +86,13 @@ export class Mailbox {
       cause,
     });
     return {
-      send: async (to, subject, body, options) => out.send(order(to, subject, body, options)),
-      request: async (to, subject, body, options) => out.request(order(to, subject, body, options)),
-      requestMany: async (to, subject, body, options) =>
+      send: (to, subject, body, options) => out.send(order(to, subject, body, options)),
+      request: (to, subject, body, options) => out.request(order(to, subject, body, options)),
+      requestMany: (to, subject, body, options) =>
         out.requestMany(order(to, subject, body, options)),
       requestStream: (to, subject, body, options) =>
         out.requestStream(order(to, subject, body, options)),
-      publish: async (topic, body, options) =>
+      publish: (topic, body, options) =>
         out.send(order({ topic: topicName(topic) }, "", body, options)),
       subscribe: (topic, handler, options) =>
         this.#subscribe(topicName(topic), handler as MessageHandler, options),
@@ -120,11 +122,41 @@ export class Mailbox {
       return;
     }
     this.#outbox.ack({ deliveryId: delivery.deliveryId });
-    void this.#answer(delivery)
-      .catch((error: unknown) => {
-        this.#logger.error({ err: error, subject: delivery.subject }, "a message handler failed");
-      })
-      .finally(() => this.#handled(stream));
+    const handling = this.#handle(delivery);
+    if (handling === undefined) this.#handled(stream);
+    else void this.#follow(delivery, stream, handling);
+  }
+
+  /** Hands a message to its handlers; returns what is to be waited for. */
+  #handle(delivery: Delivery): Promise<void> | undefined {
+    try {
+      const handlers = this.#findHandlers(delivery);
+      if (handlers.length === 0) {
+        const { subject, topic } = delivery;
+        this.#logger.warn({ subject, topic }, "no handler for the message");
+        return undefined;
+      }
+      if (delivery.expectsReply) return this.#answer(delivery, handlers);
+      const ctx = this.#context(delivery, () => new AbortController());
+      return runHandlers(handlers, toInbound(delivery), ctx);
+    } catch (error) {
+      this.#handlerFailed(delivery, error);
+      return undefined;
+    }
+  }
+
+  async #follow(delivery: Delivery, stream: number, handling: Promise<void>): Promise<void> {
+    try {
+      await handling;
+    } catch (error) {
+      this.#handlerFailed(delivery, error);
+    } finally {
+      this.#handled(stream);
+    }
+  }
+
+  #handlerFailed({ subject }: Delivery, error: unknown): void {
+    this.#logger.error({ err: error, subject }, "a message handler failed");
   }
 
   /** Takes in the router's word on a message sent. */
@@ -240,30 +272,18 @@ export class Mailbox {
   }
 
   /** All of a topic's handlers have to be done with a message. */
-  async #handleDurable(delivery: Delivery): Promise<void> {
+  #handleDurable(delivery: Delivery): Promise<void> | undefined {
     const handlers = this.#findHandlers(delivery);
     if (handlers.length === 0) {
       // A topic's handler may still be on its way; a subject without one stays so.
       throw new Unhandled(delivery.topic === "");
     }
-    const message = toInbound(delivery);
     const ctx = this.#context(delivery, () => new AbortController());
-    await Promise.all(handlers.map(async (handler) => handler(message, ctx)));
+    return runHandlers(handlers, toInbound(delivery), ctx);
   }
 
-  async #answer(delivery: Delivery): Promise<void> {
-    const handlers = this.#findHandlers(delivery);
-    if (handlers.length === 0) {
-      const { subject, topic } = delivery;
-      this.#logger.warn({ subject, topic }, "no handler for the message");
-      return;
-    }
+  async #answer(delivery: Delivery, [handler]: readonly MessageHandler[]): Promise<void> {
     const message = toInbound(delivery);
-    if (!delivery.expectsReply) {
-      const ctx = this.#context(delivery, () => new AbortController());
-      await Promise.all(handlers.map(async (handler) => handler(message, ctx)));
-      return;
-    }
     const abort = new AbortController();
     const ctx = this.#context(delivery, () => abort);
     const { deliveryId } = delivery;
@@ -272,7 +292,6 @@ export class Mailbox {
     const timer = setTimeout(expire, leftOf(delivery));
     this.#running.set(deliveryId, abort);
     try {
-      const [handler] = handlers;
       await this.#reply(deliveryId, await handler?.(message, ctx), abort.signal);
     } finally {
       clearTimeout(timer);
@@ -294,16 +313,9 @@ export class Mailbox {
     this.#outbound.reply(deliveryId, held?.body, false);
   }
 
-  /** The signal is made at first use: making one costs as much as all else that a plain message needs here. */
   #context(delivery: Delivery, makeAbort: () => AbortController): MessageContext {
-    let abort: AbortController | undefined;
-    return {
-      ...this.messenger(causeOf(delivery, Date.now())),
-      get signal() {
-        abort ??= makeAbort();
-        return abort.signal;
-      },
-    };
+    const nowMs = Date.now();
+    return new HandlerContext(() => this.messenger(causeOf(delivery, nowMs)), makeAbort);
   }
 }
 

@@ -80,8 +80,8 @@ export class Outbound {
   }
 
   /** Resolves with the outcome of a message. */
-  async send(order: Order): Promise<Receipt> {
-    return (await this.#post(order, "outcome")) as Receipt;
+  send(order: Order): Promise<Receipt> {
+    return this.#post(order, "outcome") as Promise<Receipt>;
   }
 
   /** Resolves with the reply. */
@@ -90,8 +90,8 @@ export class Outbound {
   }
 
   /** Resolves with the replies. */
-  async requestMany(order: Order): Promise<readonly Reply[]> {
-    return (await this.#post(order, "replies")) as readonly Reply[];
+  requestMany(order: Order): Promise<readonly Reply[]> {
+    return this.#post(order, "replies") as Promise<readonly Reply[]>;
   }
 
   /** Yields the parts of the reply. */
@@ -182,7 +182,16 @@ export class Outbound {
     for (const messageId of this.#waiting.keys()) this.#finish(messageId)?.reject(error);
   }
 
+  /** Never throws: what cannot be sent is a rejection. */
   #post(order: Order, wish: Wish, parts?: AsyncQueue<Part>): Promise<unknown> {
+    try {
+      return this.#begin(order, wish, parts);
+    } catch (error) {
+      return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #begin(order: Order, wish: Wish, parts: AsyncQueue<Part> | undefined): Promise<unknown> {
     if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
     if (Math.max(this.#waiting.size, this.#outbox.sendsWaiting) >= PENDING_MESSAGES_MAX) {
       const text = "Too many messages are unanswered.";
@@ -239,7 +248,8 @@ function toSend(order: Order, wish: Wish, messageId: string): SendInit {
     subject,
     payload: toPayload(order.body),
     expectsReply: wish !== "outcome",
-    timeout: durationFromMs(timeoutMs),
+    // Unset is the contract's own default.
+    ...(timeoutMs === DEFAULT_TIMEOUT_MS ? {} : { timeout: durationFromMs(timeoutMs) }),
     traceparent: cause?.traceparent ?? currentTraceparent(),
     ...toTerms(options),
     ...(wish === "replies" ? { gather: toGather(options.until) } : {}),

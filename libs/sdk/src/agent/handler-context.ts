@@ -1,0 +1,50 @@
+import type { MessageContext, Messenger } from "./messages.ts";
+
+/** What a handler gets beside its message. What it does not use is not made: most handlers of plain messages say nothing, and a
+ * messenger of its own, or a signal, costs as much as all else that such a message needs. */
+export class HandlerContext implements MessageContext {
+  readonly #makeMessenger: () => Messenger;
+  readonly #makeAbort: () => AbortController;
+  #messenger: Messenger | undefined;
+  #abort: AbortController | undefined;
+
+  constructor(makeMessenger: () => Messenger, makeAbort: () => AbortController) {
+    this.#makeMessenger = makeMessenger;
+    this.#makeAbort = makeAbort;
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= this.#makeAbort();
+    return this.#abort.signal;
+  }
+
+  // Functions and not methods, so that a handler may take them out of its context.
+  get send(): Messenger["send"] {
+    return (...args) => this.#speak().send(...args);
+  }
+
+  get request(): Messenger["request"] {
+    return (...args) => this.#speak().request(...args);
+  }
+
+  get requestMany(): Messenger["requestMany"] {
+    return (...args) => this.#speak().requestMany(...args);
+  }
+
+  get requestStream(): Messenger["requestStream"] {
+    return (...args) => this.#speak().requestStream(...args);
+  }
+
+  get publish(): Messenger["publish"] {
+    return (...args) => this.#speak().publish(...args);
+  }
+
+  get subscribe(): Messenger["subscribe"] {
+    return (...args) => this.#speak().subscribe(...args);
+  }
+
+  #speak(): Messenger {
+    this.#messenger ??= this.#makeMessenger();
+    return this.#messenger;
+  }
+}
