@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { AssignmentSchema, DeliverySchema } from "@nexus/proto/mesh";
 import { createSilentLogger, NexusError } from "@nexus/shared";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawPayload } from "../payload.ts";
 import { Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";
 import { type Frame, Outbox } from "./outbox.ts";
@@ -42,6 +42,28 @@ describe("Mailbox", () => {
     const body = new RawPayload("t".repeat(129), new Uint8Array());
     await expect(mailbox.messenger().request("b", "s", body)).rejects.toMatchObject(refused);
     expect(await waiting()).toEqual([]);
+  });
+
+  it("gives up what has no word a little after its time, and nothing else", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+    try {
+      const own = new Mailbox({ outbox: new Outbox(), logger });
+      const reasons: string[] = [];
+      for (const timeoutMs of [100, 60_000]) {
+        own
+          .messenger()
+          .send("b", "s", 1, { timeoutMs })
+          .catch((error: unknown) => reasons.push(NexusError.from(error).reason));
+      }
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(reasons).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(reasons).toEqual(["MESSAGE_EXPIRED"]);
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(reasons).toEqual(["MESSAGE_EXPIRED", "MESSAGE_EXPIRED"]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("fails everything with what ended it, now and later", async () => {

@@ -32,6 +32,8 @@ const NAME_LENGTH_MAX = 128;
 const MESSAGE_ID_LENGTH_MAX = 64;
 /** The router's word should come first; ours is the safety net for a broken stream. */
 const TIMEOUT_GRACE_MS = 1_000;
+/** How late that net may be. */
+const SWEEP_MS = 250;
 /** Parts of one reply that wait for their reader. Credit bounds them first. */
 const PARTS_MAX = 10_000;
 
@@ -49,8 +51,13 @@ interface Waiting {
   lastPart: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: NexusError) => void;
-  readonly release: () => void;
+  readonly expiresAtMs: number;
+  /** Lets go of the caller's signal. */
+  readonly release: (() => void) | undefined;
 }
+
+/** Of everything that gathers none. */
+const NO_REPLIES: Reply[] = [];
 
 /** A part of a reply; `taken` says that its reader has it. */
 interface Part {
@@ -72,6 +79,7 @@ export class Outbound {
   readonly #outbox: Outbox;
   readonly #ids = createIds();
   readonly #waiting = new Map<string, Waiting>();
+  #sweeping: NodeJS.Timeout | undefined;
   #connected = false;
   #closedBy: NexusError | undefined;
 
@@ -202,24 +210,44 @@ export class Outbound {
     const send = toSend(order, wish, order.options.messageId ?? this.#ids.next("msg"));
     const { messageId = "" } = send;
     const durable = send.deliveryClass === DeliveryClass.DURABLE;
+    const timeoutMs = order.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     return new Promise((resolve, reject) => {
-      const expire = () => {
-        const text = `No word about the message in time.`;
-        this.#finish(messageId)?.reject(messageError("deadline", "MESSAGE_EXPIRED", text));
-      };
-      const timeoutMs = order.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-      const timer = setTimeout(expire, timeoutMs + TIMEOUT_GRACE_MS);
-      const onAbort = () => this.#cancel(messageId);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      const release = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-      };
-      const entry = { wish, send, durable, replies: [], promised: undefined, parts, lastPart: 0 };
-      this.#waiting.set(messageId, { ...entry, resolve, reject, release });
+      this.#waiting.set(messageId, {
+        wish,
+        send,
+        durable,
+        replies: wish === "replies" ? [] : NO_REPLIES,
+        promised: undefined,
+        parts,
+        lastPart: 0,
+        resolve,
+        reject,
+        expiresAtMs: performance.now() + timeoutMs + TIMEOUT_GRACE_MS,
+        release: signal === undefined ? undefined : this.#follow(signal, messageId),
+      });
+      this.#sweeping ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
       // Without a stream a durable message waits here for the next one.
       if (this.#connected || !durable) this.#outbox.send(send);
     });
+  }
+
+  #follow(signal: AbortSignal, messageId: string): () => void {
+    const onAbort = () => this.#cancel(messageId);
+    signal.addEventListener("abort", onAbort, { once: true });
+    return () => signal.removeEventListener("abort", onAbort);
+  }
+
+  /** Gives up what has no word in time. One look at all of them now and then: a timer for each costs more than the rest of a message. */
+  #sweep(): void {
+    const nowMs = performance.now();
+    for (const [messageId, { expiresAtMs }] of this.#waiting) {
+      if (expiresAtMs > nowMs) continue;
+      const text = "No word about the message in time.";
+      this.#finish(messageId)?.reject(messageError("deadline", "MESSAGE_EXPIRED", text));
+    }
+    if (this.#waiting.size > 0) return;
+    clearInterval(this.#sweeping);
+    this.#sweeping = undefined;
   }
 
   #cancel(messageId: string): void {
@@ -232,7 +260,7 @@ export class Outbound {
   #finish(messageId: string): Waiting | undefined {
     const entry = this.#waiting.get(messageId);
     if (entry === undefined) return undefined;
-    entry.release();
+    entry.release?.();
     this.#waiting.delete(messageId);
     return entry;
   }
