@@ -83,9 +83,11 @@ export const PRESENCE_ENDED_MAX = 10_000;
 /** Durable messages of one mailbox, in the table; a setting. */
 export const MAILBOX_MAX = 10_000;
 
-/** Messages of one mailbox in memory, and their bytes: the window that is near its delivery. The rest is read when half is gone. */
-export const MAIL_WINDOW = 1_024;
-export const MAIL_WINDOW_BYTES = 4 * MiB;
+/** Messages of one mailbox in memory, and their bytes: the window that is near its delivery. The rest is read when half is gone. Several
+ * times what a receiver has in hand by its SDK's credit, 1 024: a message that finds no room is read back from the table, and so are all
+ * behind it until the receiver has caught up. */
+export const MAIL_WINDOW = 4_096;
+export const MAIL_WINDOW_BYTES = 8 * MiB;
 
 /** Bytes of all mail in memory. Beyond it a mailbox gets only this many messages at a time, so that each goes on. */
 export const MAIL_BYTES_MAX = 128 * MiB;

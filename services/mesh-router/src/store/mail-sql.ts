@@ -114,6 +114,7 @@ SELECT b.namespace, g.mailbox_id, b.agent_id, g.sender, g.envelope, g.ack_wait_m
 FROM gone g JOIN mailboxes b USING (mailbox_id)`,
 };
 
+/** What memory has is left out by a hash of it: as a list it would be walked for every row. */
 export const LOAD_MAIL = {
   name: "mail-load",
   text: `
@@ -122,7 +123,7 @@ SELECT m.mailbox_id, m.seq, m.sender, m.envelope, m.ack_wait_ms, m.failures,
   (extract(epoch FROM m.due_at - now()) * 1000)::float8 AS due_in_ms
 FROM unnest($1::bigint[]) AS t(mailbox_id)
 CROSS JOIN LATERAL (
-  SELECT * FROM mail m WHERE m.mailbox_id = t.mailbox_id AND m.seq <> ALL ($2::bigint[])
+  SELECT * FROM mail m WHERE m.mailbox_id = t.mailbox_id AND m.seq NOT IN (SELECT unnest($2::bigint[]))
   ORDER BY m.seq LIMIT $3
 ) m
 ORDER BY m.mailbox_id, m.seq`,
