@@ -105,6 +105,20 @@ export const FIGURES = {
   ...flow("redis_streams_fanout", "peer Redis Streams, to many, taken in"),
   ...flow("redis_streams_queue", "peer Redis Streams, to any one of many"),
   ...flow("redis_streams_always", "peer Redis Streams, fsync always"),
+  steady_jetstream_message_p95_ms: { about: "peer JetStream at 10 000/s, p95", unit: "ms" },
+  steady_jetstream_always_message_p95_ms: {
+    about: "peer JetStream, sync always, at 10 000/s, p95",
+    unit: "ms",
+  },
+  steady_nats_request_message_p95_ms: {
+    about: "peer NATS request/reply at 10 000/s, p95",
+    unit: "ms",
+  },
+  steady_redis_streams_message_p95_ms: { about: "peer Redis Streams at 10 000/s, p95", unit: "ms" },
+  steady_redis_streams_always_message_p95_ms: {
+    about: "peer Redis Streams, fsync always, at 10 000/s, p95",
+    unit: "ms",
+  },
   ratio_to_jetstream: { about: "durable / JetStream", unit: "x", target: "aim > 1" },
   ratio_to_jetstream_fanout: { about: "durable / JetStream, to many", unit: "x" },
   ratio_to_jetstream_queue: { about: "durable / JetStream, to any one", unit: "x" },
@@ -211,6 +225,13 @@ export type FlowName = FigureKey extends infer K
 
 /** One of a peer. */
 export type PeerFlowName = Extract<FlowName, `${"jetstream" | "nats" | "redis"}${string}`>;
+
+/** A peer that is measured at the steady rate too. */
+export type SteadyPeerName = FigureKey extends infer K
+  ? K extends `steady_${infer N}_message_p95_ms`
+    ? Extract<N, PeerFlowName>
+    : never
+  : never;
 
 /** Figures that exist once per service: in the JSON file an object by service. */
 export const SERVICE_FIGURES = {

@@ -8,6 +8,9 @@ import { type Durations, shortfall } from "./scenario.ts";
 export const BODY_CHARS = 1_022;
 export const bodySize = "1 KiB";
 
+/** The fixed rate of the steady load. */
+export const STEADY_PER_SECOND = 10_000;
+
 /** The same for all. */
 export const FLOW_DURATIONS: Durations = { full: [2_000, 8_000], quick: [200, 1_000] };
 

@@ -6,12 +6,18 @@ import { type Flow, measureFlow } from "../load/flow.ts";
 import type { MessageTarget } from "../load/messages.ts";
 import { LISTENER } from "../load/tasks.ts";
 import { formatCount, formatValue } from "../report.ts";
-import { BODY_CHARS, bodySize, FLOW_DURATIONS, flowFigures, windowOf } from "./flows.ts";
+import {
+  BODY_CHARS,
+  bodySize,
+  FLOW_DURATIONS,
+  flowFigures,
+  STEADY_PER_SECOND,
+  windowOf,
+} from "./flows.ts";
 import { MESSAGE_PEER_STEPS } from "./message-peers.ts";
 import { type Scenario, seconds, shortfall, stretchOf } from "./scenario.ts";
 import { measureState } from "./state.ts";
 
-const STEADY_PER_SECOND = 10_000;
 /** Bodies of the two pairs, as they have been measured from the beginning. */
 const PAIR_BODY_CHARS = 128;
 

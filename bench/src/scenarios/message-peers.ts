@@ -3,12 +3,23 @@ import process from "node:process";
 import type { Bed } from "../bed/bed.ts";
 import { openNats, whyNoNats } from "../bed/nats.ts";
 import { openRedis, whyNoRedis } from "../bed/redis.ts";
-import type { Figure, PeerFlowName } from "../figure.ts";
-import type { Flow } from "../load/flow.ts";
-import { measureMessagePeer, type PeerShape } from "../peers/measure-messages.ts";
+import type { Figure, PeerFlowName, SteadyPeerName } from "../figure.ts";
+import type { MessageLatency } from "../load/messages.ts";
+import {
+  type MeasuredPeer,
+  measureMessagePeer,
+  type PeerShape,
+} from "../peers/measure-messages.ts";
 import { formatCount } from "../report.ts";
-import { BODY_CHARS, bodySize, FLOW_DURATIONS, flowFigures, windowOf } from "./flows.ts";
-import { type Step, seconds, stretchOf } from "./scenario.ts";
+import {
+  BODY_CHARS,
+  bodySize,
+  FLOW_DURATIONS,
+  flowFigures,
+  STEADY_PER_SECOND,
+  windowOf,
+} from "./flows.ts";
+import { type Step, seconds, shortfall, stretchOf } from "./scenario.ts";
 
 const DIRECT: PeerShape = { about: "one to one", senders: 1, receivers: ["a"] };
 const FANOUT: PeerShape = { about: "one to 3 groups", senders: 1, receivers: ["a", "b", "c"] };
@@ -100,8 +111,9 @@ async function measurePeer(bed: Bed, peer: Peer): Promise<Figure[]> {
       await bed.settle();
       bed.progress(`peer ${peer.program}, ${shape.about}; ${server.about}`);
       const place = { url: server.url, name: `nexus-bench-${name}-${process.pid}` };
-      const flow = await measure(bed, { ...peer, shape, place });
+      const { flow, steady } = await measure(bed, { ...peer, shape, place });
       figures.push(...flowFigures(name, flow, describe(bed, { ...peer, shape }, server.about)));
+      if (steady !== undefined) figures.push(steadyFigure(name as SteadyPeerName, steady));
     }
     return figures;
   } finally {
@@ -114,11 +126,17 @@ interface Measured extends Peer {
   readonly place: { readonly url: string; readonly name: string };
 }
 
-function measure(bed: Bed, { program, durable, shape, place }: Measured): Promise<Flow> {
+function measure(bed: Bed, { program, durable, shape, place }: Measured): Promise<MeasuredPeer> {
   const { profileDir } = bed;
   const inFlight = windowOf(durable) / shape.senders;
   const load = { ...stretchOf(bed, FLOW_DURATIONS), bodyChars: BODY_CHARS, inFlight };
-  return measureMessagePeer({ program, shape, place, load, profileDir });
+  const steadyPerSecond = shape === DIRECT ? STEADY_PER_SECOND : undefined;
+  return measureMessagePeer({ program, shape, place, load, steadyPerSecond, profileDir });
+}
+
+function steadyFigure(name: SteadyPeerName, { latencyMs, result }: MessageLatency): Figure {
+  const load = `one to one, ${formatCount(STEADY_PER_SECOND)} messages/s, ${bodySize}${shortfall(result)}`;
+  return { key: `steady_${name}_message_p95_ms`, value: latencyMs.p95, load };
 }
 
 function describe(
