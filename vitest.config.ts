@@ -25,14 +25,18 @@ const MAX_WORKERS = 2;
 /** The build makes this file. Without it, a test that asks for a database fails and says so. */
 const databaseSetup = join(root, "libs/testkit/dist/global-setup.js");
 
-/** Loading the code again for each file took longer than the tests: two files share a worker's modules, so no test may leave
- * anything behind in them. Whole stacks are processes of their own and stay apart. */
+/** What the build made is plain JavaScript already: Node loads it by itself, and nothing has to transform it. */
+const BUILT = [/\/(libs|services|apps|examples)\/[^/]+\/dist\//];
+
+/** Loading the code again for each file took longer than the tests: the files of a project share the modules of its workers, so no
+ * test may leave anything behind in them. */
 const shared = {
   root,
   exclude: EXCLUDE,
   pool: "forks",
   testTimeout: TEST_TIMEOUT_MS,
   hookTimeout: TEST_TIMEOUT_MS * 2,
+  server: { deps: { external: BUILT } },
 } as const;
 
 export default defineConfig({
@@ -66,6 +70,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "e2e",
+          isolate: false,
           include: ["test/{e2e,faults}/**/*.test.ts", ON_A_STACK, "bench/test/program.test.ts"],
           testTimeout: STACK_TIMEOUT_MS,
           hookTimeout: STACK_TIMEOUT_MS,
