@@ -19,8 +19,10 @@ const ON_A_STACK = "apps/cli/test/**/*.test.ts";
 const EXCLUDE = ["**/dist/**", "**/node_modules/**", "**/.nexus/**"];
 const TEST_TIMEOUT_MS = 30_000;
 const STACK_TIMEOUT_MS = 180_000;
-/** Measured boxes have two cores; a third fork only makes timing tests flaky. */
+/** Measured boxes have two cores. */
 const MAX_WORKERS = 2;
+/** Its tests wait for more than a third of their time, for deadlines, leases and answers. */
+const INTEGRATION_WORKERS = 3;
 
 /** The build makes this file. Without it, a test that asks for a database fails and says so. */
 const databaseSetup = join(root, "libs/testkit/dist/global-setup.js");
@@ -62,7 +64,7 @@ export default defineConfig({
           include: [`${PACKAGES}/test/**/*.test.ts`],
           exclude: [...EXCLUDE, ON_A_STACK],
           globalSetup: existsSync(databaseSetup) ? [databaseSetup] : [],
-          maxWorkers: MAX_WORKERS,
+          maxWorkers: INTEGRATION_WORKERS,
           sequence: { groupOrder: 1 },
         },
       },
