@@ -1,10 +1,9 @@
 /** Where an audit log comes from: vault, or a file that somebody exported. */
 import { createReadStream } from "node:fs";
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { HASH_BYTES, type LoggedLeaf } from "@nexus/merkle";
-import { AuditEntrySchema } from "@nexus/proto/common";
 import type { ExportEntriesResponse } from "@nexus/proto/vault";
 import { usageError } from "../usage-error.ts";
+import { ownIndexOf } from "./leaf-index.ts";
 
 /** The first line of an export says what the file is. */
 export const EXPORT_FORMAT = "nexus-audit-export/1";
@@ -17,7 +16,8 @@ export interface AuditSource {
   /** The key that it says signed its checkpoints. */
   readonly key: string;
   readonly checkpoints: readonly string[];
-  readonly leaves: AsyncIterable<LoggedLeaf>;
+  /** In order, many at a time: to wait for each by itself is a third of a verification. */
+  readonly leaves: AsyncIterable<readonly LoggedLeaf[]>;
 }
 
 /** What is in the lines of an exported file: first one of these, then the leaves. */
@@ -33,26 +33,6 @@ interface LeafLine {
   readonly hash: string;
 }
 
-/** Field `index` of AuditEntry. The last one in a leaf counts, as in every protobuf message. */
-const INDEX_FIELD = AuditEntrySchema.field.index.number;
-
-/** The place that a leaf names itself; undefined for bytes that are no entry, which its hash will tell. Walks over the fields
- * without decoding them: that made up half of a verification. */
-function ownIndexOf(leaf: Uint8Array): number | undefined {
-  let index: number | undefined;
-  try {
-    const reader = new BinaryReader(leaf);
-    while (reader.pos < reader.len) {
-      const [field, type] = reader.tag();
-      if (field === INDEX_FIELD && type === WireType.Varint) index = Number(reader.uint64());
-      else reader.skip(type);
-    }
-  } catch {
-    return undefined;
-  }
-  return index ?? 0;
-}
-
 /** Reads the stream of ExportEntries. */
 export async function readExport(
   frames: AsyncIterable<ExportEntriesResponse>,
@@ -65,15 +45,17 @@ export async function readExport(
   return { key, checkpoints, leaves: leavesOf({ [Symbol.asyncIterator]: () => iterator }) };
 }
 
-async function* leavesOf(frames: AsyncIterable<ExportEntriesResponse>): AsyncGenerator<LoggedLeaf> {
+async function* leavesOf(
+  frames: AsyncIterable<ExportEntriesResponse>,
+): AsyncGenerator<readonly LoggedLeaf[]> {
   for await (const { frame } of frames) {
     if (frame.case !== "leaves") continue;
     const { leaves, storedHashes } = frame.value;
-    for (const [place, { index, leaf }] of leaves.entries()) {
+    yield leaves.map(({ index, leaf }, place) => {
       const at = place * HASH_BYTES;
       const storedHash = storedHashes.subarray(at, at + HASH_BYTES);
-      yield { index: Number(index), leaf, ownIndex: ownIndexOf(leaf), storedHash };
-    }
+      return { index: Number(index), leaf, ownIndex: ownIndexOf(leaf), storedHash };
+    });
   }
 }
 
@@ -81,9 +63,11 @@ async function* leavesOf(frames: AsyncIterable<ExportEntriesResponse>): AsyncGen
 export async function* toLines({ key, checkpoints, leaves }: AuditSource): AsyncGenerator<string> {
   const start: StartLine = { format: EXPORT_FORMAT, key, checkpoints };
   yield JSON.stringify(start);
-  for await (const { index, leaf, storedHash = new Uint8Array() } of leaves) {
-    const line: LeafLine = { index, leaf: toBase64(leaf), hash: toBase64(storedHash) };
-    yield JSON.stringify(line);
+  for await (const some of leaves) {
+    for (const { index, leaf, storedHash = new Uint8Array() } of some) {
+      const line: LeafLine = { index, leaf: toBase64(leaf), hash: toBase64(storedHash) };
+      yield JSON.stringify(line);
+    }
   }
 }
 
@@ -115,28 +99,49 @@ async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<readonly 
 async function* leavesOfLines(
   first: readonly string[],
   others: AsyncIterable<readonly string[]>,
-): AsyncGenerator<LoggedLeaf> {
+): AsyncGenerator<readonly LoggedLeaf[]> {
   let number = 1;
-  const read = (line: string): LoggedLeaf | undefined => {
-    number++;
-    return line === "" ? undefined : toLeaf(parseLine<LeafLine>(line, number));
-  };
-  for (const line of first) {
-    const leaf = read(line);
-    if (leaf !== undefined) yield leaf;
-  }
-  for await (const lines of others) {
+  const read = (lines: readonly string[]): readonly LoggedLeaf[] => {
+    const leaves: LoggedLeaf[] = [];
     for (const line of lines) {
-      const leaf = read(line);
-      if (leaf !== undefined) yield leaf;
+      number++;
+      if (line !== "") leaves.push(toLeaf(tryReadLeafLine(line) ?? parseLine(line, number)));
     }
-  }
+    return leaves;
+  };
+  yield read(first);
+  for await (const lines of others) yield read(lines);
 }
 
 function toLeaf({ index, leaf: text, hash }: LeafLine): LoggedLeaf {
   const leaf = Buffer.from(text, "base64");
   const storedHash = hash === "" ? undefined : Buffer.from(hash, "base64");
   return { index, leaf, ownIndex: ownIndexOf(leaf), storedHash };
+}
+
+const BEFORE_INDEX = '{"index":';
+const BEFORE_LEAF = ',"leaf":"';
+const BEFORE_HASH = '","hash":"';
+const AFTER_HASH = '"}';
+
+/** Reads a line of exactly the form that toLines() writes, several times as fast as a JSON parser, which reads all others. */
+function tryReadLeafLine(line: string): LeafLine | undefined {
+  // With an escape the text is not what it says.
+  if (!line.startsWith(BEFORE_INDEX) || line.includes("\\")) return undefined;
+  const indexEnd = line.indexOf(BEFORE_LEAF, BEFORE_INDEX.length);
+  const leafAt = indexEnd + BEFORE_LEAF.length;
+  const leafEnd = line.indexOf('"', leafAt);
+  if (indexEnd < 0 || !line.startsWith(BEFORE_HASH, leafEnd)) return undefined;
+  const hashAt = leafEnd + BEFORE_HASH.length;
+  const hashEnd = line.indexOf('"', hashAt);
+  if (hashEnd !== line.length - AFTER_HASH.length || !line.endsWith("}")) return undefined;
+  const digits = line.slice(BEFORE_INDEX.length, indexEnd);
+  if (!/^(?:0|[1-9]\d{0,15})$/.test(digits)) return undefined;
+  return {
+    index: Number(digits),
+    leaf: line.slice(leafAt, leafEnd),
+    hash: line.slice(hashAt, hashEnd),
+  };
 }
 
 function parseLine<T>(line: string, number: number): T {

@@ -111,8 +111,8 @@ async function judge(
   checkpoints: readonly TrustedCheckpoint[],
 ): Promise<LogVerdict> {
   const judging = new LogJudge(checkpoints);
-  for await (const leaf of leaves) {
-    judging.add(leaf);
+  for await (const some of leaves) {
+    for (const leaf of some) judging.add(leaf);
     if (judging.isDecided) break;
   }
   return judging.finish();
