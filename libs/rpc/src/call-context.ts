@@ -33,7 +33,8 @@ export interface CallContext {
   readonly logger: Logger;
   /** The entry that this call leaves in the audit log; undefined for methods that leave none. */
   readonly audit: AuditRecord | undefined;
-  /** Address of the connection's other end. */
+  /** Address of the connection's other end; of a call that the gateway passed on, and proved itself by its certificate, the
+   * address that it had the call from. */
   readonly peer: string;
   /** Swaps the token whose end ends the stream, for another of the same principal that also holds the scope.
    *

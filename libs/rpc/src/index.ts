@@ -2,7 +2,13 @@ export { admitCall, type CallCredentials, type Caller } from "./admission.ts";
 export type { AuditFacts, AuditRecord } from "./audit.ts";
 export type { AuditedCall, CallAuditor, CallRecord } from "./call-auditor.ts";
 export type { CallContext, ReadonlyMetadata } from "./call-context.ts";
-export { type CallOptions, callOptions } from "./client/call-options.ts";
+export {
+  type CallOptions,
+  CLIENT_ADDRESS_HEADER,
+  callOptions,
+  clientAddressMetadata,
+  relayOptions,
+} from "./client/call-options.ts";
 export { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "./client/channel.ts";
 export { createRpcClient, type RpcClientOptions } from "./client/client.ts";
 export { type RawCallOptions, rawStream, rawUnary } from "./client/raw-client.ts";

@@ -4,6 +4,8 @@ import { AuthService, PrincipalService } from "@nexus/proto/vault";
 import { createTestAuthority, type KeyPair, type TestAuthority } from "@nexus/testkit";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
+  type CallContext,
+  CLIENT_ADDRESS_HEADER,
   createRpcChannel,
   createRpcClient,
   fixedTls,
@@ -22,6 +24,8 @@ const trustDomain = "nexus.local";
 let authority: TestAuthority;
 let vault: KeyPair;
 const rigs: Rig[] = [];
+/** Where calls of GetJwks came from. */
+const peers: string[] = [];
 const channels: RpcChannel[] = [];
 
 beforeAll(async () => {
@@ -36,7 +40,11 @@ afterEach(async () => {
 
 /** A vault's contracts, and one internal one that only the orchestrator may call. */
 function addContracts(server: RpcServer): void {
-  server.add(AuthService, authHandlers({ login: async () => ({}), getJwks: async () => ({}) }));
+  const getJwks = async (_request: unknown, { peer }: CallContext) => {
+    peers.push(peer);
+    return {};
+  };
+  server.add(AuthService, authHandlers({ login: async () => ({}), getJwks }));
   const empty = async () => ({});
   server.add(PrincipalService, new Proxy({}, { get: () => empty }) as never);
   server.add(DispatchService, { dispatch: nothing });
@@ -163,6 +171,26 @@ describe("a server behind the edge", () => {
     expect(await dispatch("vault")).toBe("CALLER_NOT_ALLOWED");
     // The next question is who the token speaks for.
     expect(await dispatch("orchestrator")).toBe("SERVICE_ONLY");
+  });
+
+  it("believes the gateway alone where a call came from, and what is an address alone", async () => {
+    const rig = await start(mutual());
+    const seen = async (service: string, address: string) => {
+      const metadata = { [CLIENT_ADDRESS_HEADER]: address };
+      await createRpcClient(AuthService, await channelAs(rig, service)).getJwks({}, { metadata });
+      return peers.at(-1);
+    };
+    const own = expect.stringMatching(/^127\.0\.0\.1:\d+$/);
+    expect(await seen("gateway", "203.0.113.7:50000")).toBe("203.0.113.7:50000");
+    expect(await seen("gateway", "2001:db8::7")).toBe("2001:db8::7");
+    expect(await seen("gateway", "not an address")).toEqual(own);
+    expect(await seen("gateway", "1".repeat(65))).toEqual(own);
+    expect(await seen("registry", "203.0.113.7:50000")).toEqual(own);
+    const plain = await startRig(addContracts, {});
+    rigs.push(plain);
+    const metadata = { [CLIENT_ADDRESS_HEADER]: "203.0.113.7:50000" };
+    await createRpcClient(AuthService, plain.channel).getJwks({}, { metadata });
+    expect(peers.at(-1)).toEqual(own);
   });
 
   it("takes no service of another trust domain", async () => {

@@ -57,12 +57,13 @@ describe("a unary call through the gateway", () => {
     expect(await rawUnary(rig.channel, GET_AGENT, bytes, { token })).toEqual(bytes);
   });
 
-  it("takes the caller's token along, and no other header", async () => {
+  it("takes the caller's token and address along, and no header of its own", async () => {
     const { rig, calls } = await startEcho();
     const token = await rig.token(["registry:agent:read"]);
     const metadata = {
       "x-nexus-principal": "root",
       "x-forwarded-for": "10.0.0.1",
+      "nexus-client-address": "10.0.0.1",
       "grpc-previous-rpc-attempts": "3",
       cookie: "a=b",
     };
@@ -71,7 +72,8 @@ describe("a unary call through the gateway", () => {
     expect(calls[0]?.ctx.principal?.principalId).toBe("ann");
     const names = Object.keys(calls[0]?.metadata.getMap() ?? {});
     const own = ["authorization", "traceparent", "tracestate", "user-agent"];
-    expect(names.filter((name) => !own.includes(name))).toEqual([]);
+    expect(names.filter((name) => !own.includes(name))).toEqual(["nexus-client-address"]);
+    expect(calls[0]?.ctx.metadata.get("nexus-client-address")).toMatch(/^127\.0\.0\.1:\d+$/);
   });
 
   it("goes on with the caller's trace", async () => {

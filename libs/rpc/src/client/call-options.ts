@@ -22,6 +22,20 @@ export function callOptions(ctx: CallContext): CallOptions {
   return { parent: ctx, token: ctx.token };
 }
 
+/** Header in which the gateway says where a call came from that it passes on. It counts from the gateway's certificate alone:
+ * anybody can write one. */
+export const CLIENT_ADDRESS_HEADER = "nexus-client-address";
+
+/** As callOptions(), for the gateway: its caller's address goes along. */
+export function relayOptions(ctx: CallContext): CallOptions {
+  return { ...callOptions(ctx), metadata: clientAddressMetadata(ctx.peer) };
+}
+
+/** What says where a call came from: `address:port`. */
+export function clientAddressMetadata(address: string): Readonly<Record<string, string>> {
+  return { [CLIENT_ADDRESS_HEADER]: address };
+}
+
 /** Returns what the call's span continues. NEXUS services pass it on by hand; a user's process may have it follow its async
  * calls, which is its own choice and cost. */
 export function traceContextOf({ traceContext, parent }: CallOptions): Context {

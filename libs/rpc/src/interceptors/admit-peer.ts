@@ -1,5 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import { NexusError } from "@nexus/shared";
+import { CLIENT_ADDRESS_HEADER } from "../client/call-options.ts";
 import type { Interceptor, ServerCall } from "../server/interceptor.ts";
 import { ANY_SERVICE, ANYONE, type MethodPlan } from "../server/method-plan.ts";
 import { serviceNameOf } from "../tls/service-name.ts";
@@ -13,7 +14,11 @@ export interface AdmitPeerOptions {
 /** The caller that every public contract is open to: it passes on what users and agents call. */
 const GATEWAY = "gateway";
 
-/** Lets a call in by the service that the client's certificate names, as the contract says; the token is checked besides.
+/** An address with or without a port, IPv6 with or without its zone. */
+const ADDRESS = /^[\w.:%[\]-]{1,64}$/;
+
+/** Lets a call in by the service that the client's certificate names, as the contract says; the token is checked besides. A call
+ * that the gateway passes on comes from where the gateway says.
  *
  * Errors: unauthenticated/PEER_UNKNOWN without a good certificate of a service; forbidden/CALLER_NOT_ALLOWED. */
 export function createAdmitPeer({ service, trustDomain }: AdmitPeerOptions): Interceptor {
@@ -31,7 +36,10 @@ export function createAdmitPeer({ service, trustDomain }: AdmitPeerOptions): Int
   }
 
   return async (call, next) => {
-    assertAdmitted(call.plan, peerOf(call), service);
+    const caller = peerOf(call);
+    assertAdmitted(call.plan, caller, service);
+    const address = call.state.metadata.get(CLIENT_ADDRESS_HEADER) ?? "";
+    if (caller === GATEWAY && ADDRESS.test(address)) call.state.peer = address;
     return next();
   };
 }

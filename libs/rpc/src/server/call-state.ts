@@ -23,7 +23,8 @@ export class CallState implements CallContext {
   readonly plan: MethodPlan;
   readonly wireMetadata: Metadata;
   readonly metadata: ReadonlyMetadata;
-  readonly peer: string;
+  /** Set anew by the admit-peer interceptor. */
+  peer: string;
   deadlineAtMs: number | undefined;
   principal: Principal | undefined;
   token: string | undefined;

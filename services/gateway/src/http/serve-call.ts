@@ -4,6 +4,7 @@ import {
   admitCall,
   type CallAuditor,
   type CallOptions,
+  clientAddressMetadata,
   DEADLINE_MARGIN_MS,
   type Principal,
   startServerSpan,
@@ -69,7 +70,9 @@ export function serveCall(
       passedOn = true;
       const timeoutMs = timeoutOf(context, isStream ? undefined : guard.requestTimeoutMs);
       const { signal } = ended;
-      return make({ token: caller.token, signal, timeoutMs, traceContext: span.context });
+      // With a port, as gRPC has it: who wants the host alone cuts it off.
+      const metadata = clientAddressMetadata(`${address}:0`);
+      return make({ token: caller.token, signal, timeoutMs, traceContext: span.context, metadata });
     },
     fail(thrown) {
       const { logger } = guard;

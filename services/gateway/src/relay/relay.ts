@@ -1,11 +1,11 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import {
-  callOptions,
   type RawCall,
   type RawRelay,
   type RpcChannel,
   rawStream,
   rawUnary,
+  relayOptions,
 } from "@nexus/rpc";
 import { NexusError } from "@nexus/shared";
 import { addressOfPeer } from "../domain/caller-address.ts";
@@ -25,8 +25,8 @@ export interface RelayOptions {
 
 /** Passes calls on as bytes to the service that owns the contract.
  *
- * The interceptors before it have authenticated and authorised the caller; the caller's own token and the trace go
- * along, and the owner checks again; no other header of the caller does. Payloads are never decoded: fields this
+ * The interceptors before it have authenticated and authorised the caller; the caller's own token, the trace and
+ * where the call came from go along, and the owner checks again; no other header of the caller does. Payloads are never decoded: fields this
  * build does not know pass through unharmed, and so do the owner's errors with their details.
  * Errors: exhausted/RATE_LIMITED; unavailable/UNAVAILABLE when the owner cannot be reached; the owner's own. */
 export function createRelay(options: RelayOptions): RawRelay {
@@ -44,7 +44,7 @@ async function passUnary(call: RawCall, { upstream, channel, events }: RelayOpti
   const startedAtMs = performance.now();
   const tookMs = () => performance.now() - startedAtMs;
   try {
-    const answer = await rawUnary(channel, pathOf(method), requestOf(call), callOptions(ctx));
+    const answer = await rawUnary(channel, pathOf(method), requestOf(call), relayOptions(ctx));
     events.callEnded(upstream, undefined, tookMs());
     return answer;
   } catch (thrown) {
@@ -57,7 +57,7 @@ async function passUnary(call: RawCall, { upstream, channel, events }: RelayOpti
 function passStream(call: RawCall, { upstream, channel, events }: RelayOptions): RelayedStream {
   const { ctx, method } = call;
   const requests = call.requests ?? requestOf(call);
-  const source = rawStream(channel, method, requests, callOptions(ctx));
+  const source = rawStream(channel, method, requests, relayOptions(ctx));
   events.streamOpened(upstream);
   return new RelayedStream(source, {
     explain: (thrown) => toCallerError(thrown, upstream, ctx.signal.aborted),
