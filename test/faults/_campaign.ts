@@ -7,6 +7,8 @@ export interface CampaignOptions {
   readonly durationMs: number;
   /** Decides faults and their order. The same seed orders the same faults, not the same interleaving. */
   readonly seed: number;
+  /** Ends it before its time, for a campaign of kills that counts them. @default no end but time */
+  readonly killsMax?: number;
   /** Hears what happens, a line each. */
   readonly progress: (text: string) => void;
 }
@@ -26,6 +28,11 @@ export interface Campaign {
   /** Less than this does not show what it is for. */
   readonly shortMs: number;
   play(bed: Bed, options: CampaignOptions): Promise<Verdict>;
+}
+
+/** A campaign that brings its own bed. */
+export interface LoneCampaign extends Omit<Campaign, "play"> {
+  playAlone(options: CampaignOptions): Promise<Verdict>;
 }
 
 /** Problems for every count that is below its minimum: a run in which little succeeded proves nothing. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bed, openBed } from "./_bed.ts";
-import { CAMPAIGNS } from "./campaigns.ts";
+import { CAMPAIGNS, LONE_CAMPAIGNS } from "./campaigns.ts";
 
 let bed: Bed;
 
@@ -23,6 +23,18 @@ describe("three orchestrators keep their promises", () => {
         progress: (text) => lines.push(text),
       });
       expect(verdict.problems, lines.join("\n")).toEqual([]);
+    },
+    300_000,
+  );
+});
+
+describe("a service alone keeps its promises", () => {
+  it.each(LONE_CAMPAIGNS.map((campaign) => [campaign.name, campaign] as const))(
+    "under %s",
+    async (_name, campaign) => {
+      const durationMs = campaign.shortMs;
+      const verdict = await campaign.playAlone({ durationMs, seed: 1, progress: () => undefined });
+      expect(verdict.problems).toEqual([]);
     },
     300_000,
   );

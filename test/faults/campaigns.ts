@@ -1,5 +1,5 @@
-/** All campaigns, in the order in which the tests play them. */
-import type { Campaign } from "./_campaign.ts";
+/** All campaigns. */
+import type { Campaign, LoneCampaign } from "./_campaign.ts";
 import { auditKill } from "./audit-kill.ts";
 import { auditOutboxKill } from "./audit-outbox-kill.ts";
 import { backendKill } from "./backend-kill.ts";
@@ -12,8 +12,10 @@ import { ownerPaused } from "./owner-paused.ts";
 import { postgresKill } from "./postgres-kill.ts";
 import { setAppend } from "./set-append.ts";
 import { slotLeak } from "./slot-leak.ts";
+import { vaultKill } from "./vault-kill.ts";
 import { zombieComplete } from "./zombie-complete.ts";
 
+/** On three orchestrators and everything else, in the order in which the tests play them. */
 export const CAMPAIGNS: readonly Campaign[] = [
   clockSkew,
   cancelAnyReplica,
@@ -29,3 +31,6 @@ export const CAMPAIGNS: readonly Campaign[] = [
   auditOutboxKill,
   setAppend,
 ];
+
+/** On a bed of their own. */
+export const LONE_CAMPAIGNS: readonly LoneCampaign[] = [vaultKill];
