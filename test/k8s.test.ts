@@ -1,7 +1,7 @@
 /** Holds the Kubernetes files to the code: ports, settings, probes, security and the edges of the call graph. */
 import { basename, dirname } from "node:path";
 import { ConfigManager, type ServiceName } from "@nexus/core";
-import { SERVICE_HEAP_MIB } from "@nexus/devkit";
+import { memoryFlags } from "@nexus/devkit";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import {
@@ -170,7 +170,7 @@ describe.each(SERVICE_NAMES)("k8s/base/%s.yaml", (name) => {
       requests: { cpu: "100m", memory: "256Mi" },
       limits: { memory: "512Mi" },
     });
-    expect(settingsOf(name)["NODE_OPTIONS"]).toBe(`--max-old-space-size=${SERVICE_HEAP_MIB}`);
+    expect(settingsOf(name)["NODE_OPTIONS"]).toBe(memoryFlags().join(" "));
   });
 
   it("meets the restricted pod security standard and holds no cluster token", () => {
