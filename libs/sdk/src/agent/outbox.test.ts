@@ -32,7 +32,7 @@ describe("Outbox", () => {
     const frames = outbox.frames(HELLO);
     outbox.update(accepted(0));
     outbox.send({ messageId: "m" });
-    outbox.heartbeat({ busySlots: 1 });
+    outbox.heartbeat(() => ({ busySlots: 1 }));
     outbox.close();
     const [first, second, ...rest] = await all(frames);
     expect(first).toEqual(HELLO);
@@ -40,6 +40,17 @@ describe("Outbox", () => {
     expect(second?.sends).toHaveLength(1);
     expect(second?.heartbeat).toEqual({ busySlots: 1 });
     expect(rest).toEqual([]);
+  });
+
+  it("tells the load of when a frame leaves, not of when it was asked for", async () => {
+    const outbox = new Outbox();
+    const frames = outbox.frames(HELLO);
+    let busySlots = 2;
+    outbox.heartbeat(() => ({ busySlots }));
+    busySlots = 0;
+    outbox.close();
+    const [, second] = await all(frames);
+    expect(second?.heartbeat).toEqual({ busySlots: 0 });
   });
 
   it("cuts frames at 512 items and keeps the order", async () => {

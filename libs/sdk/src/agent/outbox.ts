@@ -45,7 +45,7 @@ export class Outbox {
   #subscribes: SubscriptionInit[] = [];
   #unsubscribes: SubscriptionInit[] = [];
   #cancels: string[] = [];
-  #heartbeat: HeartbeatInit | undefined;
+  #heartbeat: (() => HeartbeatInit) | undefined;
   #credit: CreditInit | undefined;
   #accessToken: string | undefined;
   #goodbye: string | undefined;
@@ -127,8 +127,9 @@ export class Outbox {
     this.#changed();
   }
 
-  heartbeat(heartbeat: HeartbeatInit): void {
-    this.#heartbeat = heartbeat;
+  /** `read` is called when the frame is taken: a load of before the ends that go with it would count their tasks twice over. */
+  heartbeat(read: () => HeartbeatInit): void {
+    this.#heartbeat = read;
     this.#changed();
   }
 
@@ -236,7 +237,7 @@ export class Outbox {
       unsubscribes: this.#unsubscribes.splice(0, FRAME_ITEMS_MAX),
       sendCancels: this.#cancels.splice(0, FRAME_ITEMS_MAX),
     };
-    if (this.#heartbeat !== undefined) frame.heartbeat = this.#heartbeat;
+    if (this.#heartbeat !== undefined) frame.heartbeat = this.#heartbeat();
     if (this.#credit !== undefined) frame.credit = this.#credit;
     if (this.#accessToken !== undefined) frame.reauth = { accessToken: this.#accessToken };
     this.#heartbeat = undefined;

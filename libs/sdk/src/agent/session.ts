@@ -205,10 +205,8 @@ function startHeartbeats(
   const beat = () => {
     const lagMs = Math.max(0, delay.max / 1e6 - LOOP_DELAY_RESOLUTION_MS);
     delay.reset();
-    options.outbox.heartbeat({
-      busySlots: options.runner.busySlots,
-      loopLag: durationFromMs(Number.isFinite(lagMs) ? Math.round(lagMs) : 0),
-    });
+    const loopLag = durationFromMs(Number.isFinite(lagMs) ? Math.round(lagMs) : 0);
+    options.outbox.heartbeat(() => ({ busySlots: options.runner.busySlots, loopLag }));
     options.runner.resendOverdue();
   };
   return setInterval(beat, intervalMs);
