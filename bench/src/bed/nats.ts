@@ -1,24 +1,16 @@
-/** The NATS server of a peer: one that the caller names, or one of this machine that lives as long as its measurement. */
+/** The NATS server of a peer. */
 import { join } from "node:path";
-import process from "node:process";
 import { connect } from "@nats-io/transport-node";
 import { findNatsServer, type JetStreamSync, startLocalNats } from "@nexus/devkit";
 import { natsOptions } from "../peers/nats-options.ts";
+import { namedUrl, openLocal, type PeerServer } from "./peer-server.ts";
 
 const URL_VARIABLE = "NEXUS_BENCH_NATS_URL";
 const NANOSECONDS_PER_SECOND = 1e9;
 
-/** A NATS server to measure on. */
-export interface BenchNats {
-  readonly url: string;
-  /** Version and durability, as the server itself tells them. */
-  readonly about: string;
-  stop(): Promise<void>;
-}
-
 /** Says why there is no NATS server with this durability; undefined when there is one. */
 export function whyNoNats(sync: JetStreamSync): string | undefined {
-  if (namedUrl() !== undefined) {
+  if (namedUrl(URL_VARIABLE) !== undefined) {
     return sync === "default" ? undefined : `${URL_VARIABLE} decides how durable its server is`;
   }
   if (findNatsServer() !== undefined) return undefined;
@@ -28,24 +20,16 @@ export function whyNoNats(sync: JetStreamSync): string | undefined {
 /** Opens the server that whyNoNats() has nothing against.
  *
  * Errors: those of startLocalNats; an Error when the named one does not answer. */
-export async function openNats(dataDir: string, sync: JetStreamSync): Promise<BenchNats> {
-  const url = namedUrl();
+export async function openNats(dataDir: string, sync: JetStreamSync): Promise<PeerServer> {
+  const url = namedUrl(URL_VARIABLE);
   if (url !== undefined) {
     return { url, about: await describeNats(url, undefined), stop: () => Promise.resolve() };
   }
-  const local = await startLocalNats({ dataDir: join(dataDir, `nats-${sync}`), sync });
-  try {
-    const about = await describeNats(local.url, local.systemUrl);
-    return { url: local.url, about, stop: () => local.stop() };
-  } catch (error) {
-    await local.stop();
-    throw error;
-  }
-}
-
-function namedUrl(): string | undefined {
-  const url = process.env[URL_VARIABLE];
-  return url === "" ? undefined : url;
+  const folder = join(dataDir, `nats-${sync}`);
+  return openLocal(
+    () => startLocalNats({ dataDir: folder, sync }),
+    (local) => describeNats(local.url, local.systemUrl),
+  );
 }
 
 async function describeNats(url: string, systemUrl: string | undefined): Promise<string> {

@@ -1,8 +1,8 @@
-/** The Redis of a peer: one that the caller names, or one of this machine that lives as long as its measurement. */
+/** The Redis of a peer. */
 import { join } from "node:path";
-import process from "node:process";
 import { findRedisServer, startLocalRedis } from "@nexus/devkit";
 import { Redis } from "ioredis";
+import { namedUrl, openLocal, type PeerServer } from "./peer-server.ts";
 
 const URL_VARIABLE = "NEXUS_BENCH_REDIS_URL";
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -10,17 +10,9 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** What a crash of the server may lose: the last second, or nothing. */
 export type AppendFsync = "everysec" | "always";
 
-/** A Redis to measure on. */
-export interface BenchRedis {
-  readonly url: string;
-  /** Version and durability, as the server itself tells them. */
-  readonly about: string;
-  stop(): Promise<void>;
-}
-
 /** Says why there is no Redis with this durability; undefined when there is one. */
 export function whyNoRedis(fsync: AppendFsync): string | undefined {
-  if (namedUrl() !== undefined) {
+  if (namedUrl(URL_VARIABLE) !== undefined) {
     return fsync === "everysec" ? undefined : `${URL_VARIABLE} decides how durable its Redis is`;
   }
   if (findRedisServer() !== undefined) return undefined;
@@ -30,25 +22,16 @@ export function whyNoRedis(fsync: AppendFsync): string | undefined {
 /** Opens the Redis that whyNoRedis() has nothing against.
  *
  * Errors: those of startLocalRedis; an Error when the named one does not answer. */
-export async function openRedis(dataDir: string, fsync: AppendFsync): Promise<BenchRedis> {
-  const url = namedUrl();
+export async function openRedis(dataDir: string, fsync: AppendFsync): Promise<PeerServer> {
+  const url = namedUrl(URL_VARIABLE);
   if (url !== undefined) {
     return { url, about: await describeRedis(url), stop: () => Promise.resolve() };
   }
   const folder = join(dataDir, `redis-${fsync}`);
-  const local = await startLocalRedis({ dataDir: folder, durability: fsync });
-  try {
-    const about = await describeRedis(local.url);
-    return { url: local.url, about, stop: () => local.stop() };
-  } catch (error) {
-    await local.stop();
-    throw error;
-  }
-}
-
-function namedUrl(): string | undefined {
-  const url = process.env[URL_VARIABLE];
-  return url === "" ? undefined : url;
+  return openLocal(
+    () => startLocalRedis({ dataDir: folder, durability: fsync }),
+    (local) => describeRedis(local.url),
+  );
 }
 
 async function describeRedis(url: string): Promise<string> {

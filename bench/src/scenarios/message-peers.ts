@@ -2,6 +2,7 @@
 import process from "node:process";
 import type { Bed } from "../bed/bed.ts";
 import { openNats, whyNoNats } from "../bed/nats.ts";
+import type { PeerServer } from "../bed/peer-server.ts";
 import { openRedis, whyNoRedis } from "../bed/redis.ts";
 import type { Figure, PeerFlowName, SteadyPeerName } from "../figure.ts";
 import type { MessageLatency } from "../load/messages.ts";
@@ -31,11 +32,7 @@ interface Peer {
   readonly durable: boolean;
   /** Says why its server cannot be had; undefined when it can. */
   readonly whyNot: () => string | undefined;
-  readonly open: (dataDir: string) => Promise<{
-    readonly url: string;
-    readonly about: string;
-    stop(): Promise<void>;
-  }>;
+  readonly open: (dataDir: string) => Promise<PeerServer>;
   readonly flows: readonly (readonly [PeerFlowName, PeerShape])[];
 }
 
