@@ -46,6 +46,27 @@ export async function stateClient(
   return createRpcClient(StateService, router.channel, { tokens: { token: async () => token } });
 }
 
+/** Starts a replica with small bounds of state, whose leases the given orchestrator judges. */
+export function startStateRouter(fixture: MeshFixture, leases: Leases): Promise<RunningRouter> {
+  return fixture.start({
+    orchestratorAddress: leases.address,
+    stateTombstonesKeptMs: 400,
+    stateBucketsMax: 60,
+    stateKeysMax: 500_000,
+  });
+}
+
+/** Writes a text. */
+export function put(
+  client: StateClient,
+  bucket: string,
+  key: string,
+  value: string,
+  more: object = {},
+) {
+  return client.putEntry({ requestId: id(), bucket, key, put: { value: text(value), ...more } });
+}
+
 /** Makes a bucket with a name of its own. */
 export async function newBucket(
   client: StateClient,

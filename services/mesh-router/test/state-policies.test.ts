@@ -7,9 +7,11 @@ import {
   id,
   type Leases,
   newBucket,
+  put,
   reasonOf,
   type StateClient,
   startLeases,
+  startStateRouter,
   stateClient,
   text,
   textOf,
@@ -27,12 +29,7 @@ let leases: Leases;
 beforeAll(async () => {
   fixture = await MeshFixture.create();
   leases = await startLeases(fixture, () => 7n);
-  router = await fixture.start({
-    orchestratorAddress: leases.address,
-    stateTombstonesKeptMs: 400,
-    stateBucketsMax: 60,
-    stateKeysMax: 500_000,
-  });
+  router = await startStateRouter(fixture, leases);
   alice = await stateClient(fixture, router, "alice");
   bob = await stateClient(fixture, router, "bob");
 });
@@ -40,10 +37,6 @@ afterAll(async () => {
   await fixture.close();
   await leases.close();
 });
-
-function put(client: StateClient, bucket: string, key: string, value: string, more: object = {}) {
-  return client.putEntry({ requestId: id(), bucket, key, put: { value: text(value), ...more } });
-}
 
 async function get(bucket: string, key: string, client = alice): Promise<string[]> {
   const { entry } = await client.getEntry({ bucket, key });

@@ -8,9 +8,11 @@ import {
   id,
   type Leases,
   newBucket,
+  put,
   reasonOf,
   type StateClient,
   startLeases,
+  startStateRouter,
   stateClient,
   text,
   textOf,
@@ -31,22 +33,13 @@ let held: bigint | undefined = 7n;
 beforeAll(async () => {
   fixture = await MeshFixture.create();
   leases = await startLeases(fixture, () => held);
-  router = await fixture.start({
-    orchestratorAddress: leases.address,
-    stateTombstonesKeptMs: 400,
-    stateBucketsMax: 60,
-    stateKeysMax: 500_000,
-  });
+  router = await startStateRouter(fixture, leases);
   alice = await stateClient(fixture, router, "alice");
 });
 afterAll(async () => {
   await fixture.close();
   await leases.close();
 });
-
-function put(client: StateClient, bucket: string, key: string, value: string, more: object = {}) {
-  return client.putEntry({ requestId: id(), bucket, key, put: { value: text(value), ...more } });
-}
 
 async function get(bucket: string, key: string, client = alice): Promise<string[]> {
   const { entry } = await client.getEntry({ bucket, key });
