@@ -303,6 +303,10 @@ export const ERROR_REASONS = {
   AGENT_NOT_CONNECTED: reason("not_found", "The receiver of a message has no session."),
   AGENT_OVERLOADED: reason("exhausted", "The receiver takes no more messages; retry later."),
   MESSAGE_EXPIRED: reason("deadline", "The message or its answer did not arrive in time."),
+  MESSAGE_ID_IN_USE: reason(
+    "conflict",
+    "An agent names a message like one of its own that has no outcome yet; await that one's.",
+  ),
   MESSAGE_LOOP: reason("precondition", "Messages would cause each other without end."),
   AGENT_SILENT: reason("unavailable", "The receiver does not acknowledge messages; retry later."),
   SUBSCRIPTION_LIMIT: reason("exhausted", "The agent has as many subscriptions as it may."),

@@ -24,6 +24,12 @@ async function waiting(): Promise<Frame[]> {
   return frames.slice(1);
 }
 
+async function readAll(parts: AsyncIterable<unknown>): Promise<unknown[]> {
+  const read: unknown[] = [];
+  for await (const part of parts) read.push(part);
+  return read;
+}
+
 describe("Mailbox", () => {
   it("keeps a message that breaks the contract out of the stream, which it would end", async () => {
     const refused = { kind: "invalid", reason: "REQUEST_INVALID" };
@@ -64,6 +70,18 @@ describe("Mailbox", () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  it("refuses a name that is taken, and leaves the message that has it", async () => {
+    const own = new Mailbox({ outbox: new Outbox(), logger });
+    const { send, requestStream } = own.messenger();
+    const options = { messageId: "same" };
+    const first = send("b", "s", 1, options);
+    const inUse = expect.objectContaining({ kind: "conflict", reason: "MESSAGE_ID_IN_USE" });
+    await expect(send("b", "s", 2, options)).rejects.toEqual(inUse);
+    await expect(readAll(requestStream("b", "s", 3, options))).rejects.toEqual(inUse);
+    own.close(new NexusError({ kind: "cancelled", reason: "CANCELLED", message: "over" }));
+    await expect(first).rejects.toMatchObject({ message: "over" });
   });
 
   it("fails everything with what ended it, now and later", async () => {

@@ -16,10 +16,11 @@ import type {
   Messenger,
   SubscribeOptions,
 } from "./messages.ts";
-import { leftOf, Outbound, unsendable } from "./outbound.ts";
+import { Outbound } from "./outbound.ts";
 import type { Outbox } from "./outbox.ts";
 import { messageError } from "./outcome-error.ts";
 import { runHandlers } from "./run-handlers.ts";
+import { leftOf, unsendable } from "./send-order.ts";
 import { fitsPattern, type Topic } from "./topic.ts";
 
 /** Deliveries granted ahead: those at the router, in a handler's hands, or done and not granted again yet. */

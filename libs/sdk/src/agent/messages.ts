@@ -17,7 +17,8 @@ export interface MessageOptions {
   readonly timeoutMs?: number;
   /** Kept in the receiver's mailbox until it is handled: `true`, or how. A request cannot be durable. */
   readonly durable?: boolean | DurableOptions;
-  /** Names the message; the same durable message under the same name is stored once. Default: a new id. */
+  /** Names the message; the same durable message under the same name is stored once. While the earlier one has no outcome the
+   * name is taken: conflict/MESSAGE_ID_IN_USE. Default: a new id. */
   readonly messageId?: string;
   /** Takes the message back: the promise rejects with cancelled/CANCELLED, and who handles a request sees its signal abort. */
   readonly signal?: AbortSignal;

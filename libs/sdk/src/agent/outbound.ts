@@ -1,44 +1,21 @@
 /** What an agent has sent and has no final word on yet. */
-import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import type { Payload } from "@nexus/proto/common";
-import {
-  type Delivery,
-  DeliveryClass,
-  DeliveryOutcome,
-  GatherMode,
-  type SendOutcome,
-} from "@nexus/proto/mesh";
+import { type Delivery, DeliveryClass, DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
 import { type AsyncQueue, createAsyncQueue, createIds, NexusError } from "@nexus/shared";
 import { fromPayload, toPayload } from "../payload.ts";
-import { type Cause, causeFields } from "./cause.ts";
-import type {
-  Address,
-  GatherOptions,
-  ManyAddress,
-  MessageOptions,
-  Receipt,
-  Reply,
-} from "./messages.ts";
+import type { Receipt, Reply } from "./messages.ts";
 import type { Outbox, SendInit } from "./outbox.ts";
 import { messageError, outcomeError } from "./outcome-error.ts";
-import { currentTraceparent } from "./trace.ts";
+import { DEFAULT_TIMEOUT_MS, type Order, toSend, type Wish } from "./send-order.ts";
 
 /** Messages that one agent may be waiting on at once. */
 export const PENDING_MESSAGES_MAX = 10_000;
-const DEFAULT_TIMEOUT_MS = 30_000;
-const TIMEOUT_MAX_MS = 600_000;
-/** Longest agent id, subject and message id, in characters. */
-const NAME_LENGTH_MAX = 128;
-const MESSAGE_ID_LENGTH_MAX = 64;
 /** The router's word should come first; ours is the safety net for a broken stream. */
 const TIMEOUT_GRACE_MS = 1_000;
 /** How late that net may be. */
 const SWEEP_MS = 250;
 /** Parts of one reply that wait for their reader. Credit bounds them first. */
 const PARTS_MAX = 10_000;
-
-/** What a message is waited for: its outcome, its reply, many replies, or a reply in parts. */
-type Wish = "outcome" | "reply" | "replies" | "parts";
 
 interface Waiting {
   readonly wish: Wish;
@@ -63,15 +40,6 @@ const NO_REPLIES: Reply[] = [];
 interface Part {
   readonly body: unknown;
   readonly taken: () => void;
-}
-
-/** What is to be sent. */
-export interface Order {
-  readonly to: Address | ManyAddress;
-  readonly subject: string;
-  readonly body: unknown;
-  readonly options: MessageOptions & GatherOptions;
-  readonly cause: Cause | undefined;
 }
 
 /** Owns the messages that wait for a word from the router. */
@@ -118,7 +86,8 @@ export class Outbound {
       }
       await over;
     } finally {
-      this.#cancel(messageId);
+      // Refused for its id, it must not take back the message that has the id.
+      if (this.#waiting.get(messageId)?.parts === parts) this.#cancel(messageId);
     }
   }
 
@@ -200,15 +169,18 @@ export class Outbound {
   }
 
   #begin(order: Order, wish: Wish, parts: AsyncQueue<Part> | undefined): Promise<unknown> {
-    if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
+    if (this.#closedBy !== undefined) throw this.#closedBy;
     if (Math.max(this.#waiting.size, this.#outbox.sendsWaiting) >= PENDING_MESSAGES_MAX) {
-      const text = "Too many messages are unanswered.";
-      return Promise.reject(messageError("exhausted", "QUEUE_FULL", text));
+      throw messageError("exhausted", "QUEUE_FULL", "Too many messages are unanswered.");
     }
     const { signal } = order.options;
-    if (signal?.aborted === true) return Promise.reject(cancelledError());
+    if (signal?.aborted === true) throw cancelledError();
     const send = toSend(order, wish, order.options.messageId ?? this.#ids.next("msg"));
     const { messageId = "" } = send;
+    if (this.#waiting.has(messageId)) {
+      const text = `A message ${messageId} has no outcome yet.`;
+      throw messageError("conflict", "MESSAGE_ID_IN_USE", text);
+    }
     const durable = send.deliveryClass === DeliveryClass.DURABLE;
     const timeoutMs = order.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     return new Promise((resolve, reject) => {
@@ -266,86 +238,6 @@ export class Outbound {
   }
 }
 
-function toSend(order: Order, wish: Wish, messageId: string): SendInit {
-  const { to, subject, options, cause } = order;
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  assertSendable({ to, subject, timeoutMs, messageId });
-  return {
-    messageId,
-    ...toAddress(to),
-    subject,
-    payload: toPayload(order.body),
-    expectsReply: wish !== "outcome",
-    // Unset is the contract's own default.
-    ...(timeoutMs === DEFAULT_TIMEOUT_MS ? {} : { timeout: durationFromMs(timeoutMs) }),
-    traceparent: cause?.traceparent ?? currentTraceparent(),
-    ...toTerms(options),
-    ...(wish === "replies" ? { gather: toGather(options.until) } : {}),
-    ...causeFields(cause, Date.now()),
-  };
-}
-
-function toAddress(to: Order["to"]): Partial<SendInit> {
-  if (typeof to === "string") return { toAgentId: to };
-  if ("capability" in to) return { toCapability: to.capability };
-  return "topic" in to ? { toTopic: to.topic } : { broadcast: true };
-}
-
-function toTerms({ durable }: MessageOptions): Partial<SendInit> {
-  if (durable === undefined || durable === false) return {};
-  const { ttlMs, ackWaitMs } = durable === true ? {} : durable;
-  return {
-    deliveryClass: DeliveryClass.DURABLE,
-    ...(ttlMs === undefined ? {} : { ttl: durationFromMs(ttlMs) }),
-    ...(ackWaitMs === undefined ? {} : { ackWait: durationFromMs(ackWaitMs) }),
-  };
-}
-
-function toGather(until: GatherOptions["until"] = "all") {
-  if (until === "first") return { mode: GatherMode.FIRST };
-  if (until === "all") return { mode: GatherMode.ALL };
-  return { mode: GatherMode.QUORUM, quorum: until };
-}
-
-/** One item that breaks the contract's rules ends the whole session, so it must not get into a frame. */
-function assertSendable(wanted: {
-  readonly to: Order["to"];
-  readonly subject: string;
-  readonly timeoutMs: number;
-  readonly messageId: string;
-}): void {
-  const { to, subject, timeoutMs, messageId } = wanted;
-  const name = typeof to === "string" ? to : nameOf(to);
-  if (name === "" || name.length > 2 * NAME_LENGTH_MAX) throw unsendable("An address has a name.");
-  if (typeof to === "string" && to.length > NAME_LENGTH_MAX) {
-    throw unsendable(`An agent id has 1 to ${NAME_LENGTH_MAX} characters.`);
-  }
-  if (typeof to !== "string" && "topic" in to && !TOPIC.test(to.topic)) {
-    throw unsendable("A topic is up to 16 words of A-Z, a-z, 0-9, _ and - with dots between them.");
-  }
-  if (subject.length > NAME_LENGTH_MAX) {
-    throw unsendable(`A subject has at most ${NAME_LENGTH_MAX} characters.`);
-  }
-  if (messageId === "" || messageId.length > MESSAGE_ID_LENGTH_MAX) {
-    throw unsendable(`A message id has 1 to ${MESSAGE_ID_LENGTH_MAX} characters.`);
-  }
-  if (!(timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) {
-    throw unsendable("A message's timeout is 1 ms to 10 minutes.");
-  }
-}
-
-const TOPIC = /^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){0,15}$/;
-
-function nameOf(to: Exclude<Order["to"], string>): string {
-  if ("capability" in to) return to.capability;
-  return "topic" in to ? to.topic : "everyone";
-}
-
-/** Makes the error for what must not get into a frame. */
-export function unsendable(message: string): NexusError {
-  return messageError("invalid", "REQUEST_INVALID", message);
-}
-
 function takePart(
   entry: Waiting,
   parts: AsyncQueue<Part>,
@@ -389,9 +281,4 @@ function tryRead(payload: Payload | undefined): unknown {
 
 function cancelledError(): NexusError {
   return messageError("cancelled", "CANCELLED", "The message was taken back.");
-}
-
-/** How much time a delivery's sender has left. */
-export function leftOf({ timeout }: Delivery): number {
-  return timeout === undefined ? DEFAULT_TIMEOUT_MS : durationMs(timeout);
 }
