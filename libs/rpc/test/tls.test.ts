@@ -173,7 +173,7 @@ describe("a server behind the edge", () => {
     expect(await dispatch("orchestrator")).toBe("SERVICE_ONLY");
   });
 
-  it("believes the gateway alone where a call came from, and what is an address alone", async () => {
+  it("believes the gateway and its own replicas alone where a call came from, and what is an address alone", async () => {
     const rig = await start(mutual());
     const seen = async (service: string, address: string) => {
       const metadata = { [CLIENT_ADDRESS_HEADER]: address };
@@ -185,6 +185,7 @@ describe("a server behind the edge", () => {
     expect(await seen("gateway", "2001:db8::7")).toBe("2001:db8::7");
     expect(await seen("gateway", "not an address")).toEqual(own);
     expect(await seen("gateway", "1".repeat(65))).toEqual(own);
+    expect(await seen("vault", "203.0.113.7:50000")).toBe("203.0.113.7:50000");
     expect(await seen("registry", "203.0.113.7:50000")).toEqual(own);
     const plain = await startRig(addContracts, {});
     rigs.push(plain);

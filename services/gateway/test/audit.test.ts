@@ -76,6 +76,7 @@ describe("a refusal at the gateway", () => {
         action: PATH,
         result: AuditResult.DENIED,
         fields: [],
+        peer: expect.stringMatching(/^(?:::ffff:)?127\.0\.0\.1:[1-9]\d*$/),
       });
     }
     expect(new Set(told.map(({ stream }) => stream)).size).toBe(1);

@@ -22,11 +22,11 @@ export function callOptions(ctx: CallContext): CallOptions {
   return { parent: ctx, token: ctx.token };
 }
 
-/** Header in which the gateway says where a call came from that it passes on. It counts from the gateway's certificate alone:
- * anybody can write one. */
+/** Header in which who passes a call on says where it came from. It counts from the certificate of the gateway, and of the
+ * owner's other replicas: anybody can write one. */
 export const CLIENT_ADDRESS_HEADER = "nexus-client-address";
 
-/** As callOptions(), for the gateway: its caller's address goes along. */
+/** As callOptions(), for who passes the very call on, the gateway or another replica: its caller's address goes along. */
 export function relayOptions(ctx: CallContext): CallOptions {
   return { ...callOptions(ctx), metadata: clientAddressMetadata(ctx.peer) };
 }

@@ -18,7 +18,7 @@ const GATEWAY = "gateway";
 const ADDRESS = /^[\w.:%[\]-]{1,64}$/;
 
 /** Lets a call in by the service that the client's certificate names, as the contract says; the token is checked besides. A call
- * that the gateway passes on comes from where the gateway says.
+ * that the gateway, or another replica of this service, passes on comes from where that one says.
  *
  * Errors: unauthenticated/PEER_UNKNOWN without a good certificate of a service; forbidden/CALLER_NOT_ALLOWED. */
 export function createAdmitPeer({ service, trustDomain }: AdmitPeerOptions): Interceptor {
@@ -39,7 +39,8 @@ export function createAdmitPeer({ service, trustDomain }: AdmitPeerOptions): Int
     const caller = peerOf(call);
     assertAdmitted(call.plan, caller, service);
     const address = call.state.metadata.get(CLIENT_ADDRESS_HEADER) ?? "";
-    if (caller === GATEWAY && ADDRESS.test(address)) call.state.peer = address;
+    const passesOn = caller === GATEWAY || caller === service;
+    if (passesOn && ADDRESS.test(address)) call.state.peer = address;
     return next();
   };
 }

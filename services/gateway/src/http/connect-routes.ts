@@ -10,7 +10,7 @@ import type { Upstream } from "../domain/routes.ts";
 import { type HttpGuard, type HttpMethod, serveCall } from "./serve-call.ts";
 
 /** Address of the HTTP caller, put into the context by the adapter. */
-export const addressKey = createContextKey("", { description: "address of the caller" });
+export const peerKey = createContextKey("", { description: "address and port of the caller" });
 
 /** A contract on the HTTP port. */
 export interface HttpRoute {
@@ -52,7 +52,7 @@ function handlerOf(target: HttpMethod, call: unknown, guard: HttpGuard): unknown
 
 function unaryHandler(target: HttpMethod, call: UnaryCall, guard: HttpGuard) {
   return async (request: unknown, context: HandlerContext) => {
-    const served = serveCall(guard, target, context, context.values.get(addressKey));
+    const served = serveCall(guard, target, context, context.values.get(peerKey));
     try {
       const answer = await served.run((options) => call(request, options));
       served.end();
@@ -65,7 +65,7 @@ function unaryHandler(target: HttpMethod, call: UnaryCall, guard: HttpGuard) {
 
 function streamHandler(target: HttpMethod, call: StreamCall, guard: HttpGuard) {
   return async function* stream(request: unknown, context: HandlerContext) {
-    const served = serveCall(guard, target, context, context.values.get(addressKey));
+    const served = serveCall(guard, target, context, context.values.get(peerKey));
     try {
       yield* await served.run((options) => call(request, options));
       served.end();

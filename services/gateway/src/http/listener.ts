@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect-node";
 import { ERROR_KINDS, NexusError } from "@nexus/shared";
 import { headersOf, toErrorJson } from "./connect-errors.ts";
-import { addRoutes, addressKey, type HttpRoute } from "./connect-routes.ts";
+import { addRoutes, type HttpRoute, peerKey } from "./connect-routes.ts";
 import { explainRefusal } from "./refusals.ts";
 import { ENVELOPE_BYTES, limitBody } from "./request-body.ts";
 import type { HttpGuard } from "./serve-call.ts";
@@ -55,8 +55,7 @@ export function createListener(options: ListenerOptions): RequestListener {
   }
 
   async function answerCall(handler: Handler, request: IncomingMessage, response: ServerResponse) {
-    const address = request.socket.remoteAddress ?? "";
-    const call = tryReadRequest(request, response, address);
+    const call = tryReadRequest(request, response);
     if (call === undefined) return sendError(response, 400, unreadable());
     // Told a length, the library would set that much memory aside before the first byte came.
     call.header.delete("content-length");
@@ -105,8 +104,10 @@ function createHandlers({ routes, guard, messageMaxBytes }: ListenerOptions) {
 }
 
 /** Returns undefined for a request whose target is no address, e.g. without a Host header. */
-function tryReadRequest(request: IncomingMessage, response: ServerResponse, address: string) {
-  const values = createContextValues().set(addressKey, address);
+function tryReadRequest(request: IncomingMessage, response: ServerResponse) {
+  // As a gRPC peer is written: who wants the host alone cuts the port off, of IPv6 too.
+  const { remoteAddress = "", remotePort = 0 } = request.socket;
+  const values = createContextValues().set(peerKey, `${remoteAddress}:${remotePort}`);
   try {
     return universalRequestFromNodeRequest(request, response, undefined, values);
   } catch {

@@ -12,6 +12,7 @@ import {
   toPublicError,
 } from "@nexus/rpc";
 import { type Logger, NexusError } from "@nexus/shared";
+import { addressOfPeer } from "../domain/caller-address.ts";
 import type { Upstream } from "../domain/routes.ts";
 import type { GatewayEvents } from "../events.ts";
 import type { RateLimits } from "../relay/rate-limits.ts";
@@ -48,12 +49,12 @@ export interface ServedCall {
   end(error?: unknown): void;
 }
 
-/** Begins to serve a call. `address` is where it comes from. */
+/** Begins to serve a call. `peer` is where it comes from, `address:port`. */
 export function serveCall(
   guard: HttpGuard,
   { method, upstream }: HttpMethod,
   context: HandlerContext,
-  address: string,
+  peer: string,
 ): ServedCall {
   const isStream = method.methodKind !== "unary";
   const span = startServerSpan(method, (name) => context.requestHeader.get(name) ?? undefined);
@@ -65,13 +66,12 @@ export function serveCall(
   const call: ServedCall = {
     async run(make) {
       if (guard.shutdown.aborted) throw draining();
-      const caller = await admit(guard, { method, context, address, traceId: span.traceId });
-      guard.limits.count(caller.principal, address);
+      const caller = await admit(guard, { method, context, peer, traceId: span.traceId });
+      guard.limits.count(caller.principal, addressOfPeer(peer));
       passedOn = true;
       const timeoutMs = timeoutOf(context, isStream ? undefined : guard.requestTimeoutMs);
       const { signal } = ended;
-      // With a port, as gRPC has it: who wants the host alone cuts it off.
-      const metadata = clientAddressMetadata(`${address}:0`);
+      const metadata = clientAddressMetadata(peer);
       return make({ token: caller.token, signal, timeoutMs, traceContext: span.context, metadata });
     },
     fail(thrown) {
@@ -105,14 +105,14 @@ export function serveCall(
 interface Arrival {
   readonly method: DescMethod;
   readonly context: HandlerContext;
-  readonly address: string;
+  readonly peer: string;
   readonly traceId: string | undefined;
 }
 
 /** Lets a caller in, or enters into the audit log that it was not. Errors: those of admitCall(). */
 async function admit(
   { verifier, auditor }: HttpGuard,
-  { method, context, address, traceId }: Arrival,
+  { method, context, peer, traceId }: Arrival,
 ) {
   const authorization = context.requestHeader.get("authorization") ?? undefined;
   let principal: Principal | undefined;
@@ -122,7 +122,7 @@ async function admit(
   try {
     return await admitCall({ method, authorization, verifier, onIdentified });
   } catch (error) {
-    const ctx = { method, peer: address, principal };
+    const ctx = { method, peer, principal };
     const nothing = () => undefined;
     const record = auditor.begin({ ctx, traceId, request: nothing, answer: nothing });
     await record.refused(NexusError.from(error), false);

@@ -1,11 +1,12 @@
 import { setImmediate } from "node:timers/promises";
-import type { CallContext, CallOptions } from "@nexus/rpc";
+import { type CallContext, type CallOptions, CLIENT_ADDRESS_HEADER } from "@nexus/rpc";
 import { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { atOwner, type OwnedCall, streamAtOwner } from "./at-owner.ts";
 import type { HandlerDeps } from "./deps.ts";
 
 const JOB = "job_1";
+const CALLER = "203.0.113.7:50000";
 
 /** A ring in which one job has an owner, and this replica owns nothing. */
 class FakeRing {
@@ -29,7 +30,7 @@ function setUp() {
   const deps = { engine, peer } as unknown as HandlerDeps;
   const metadata = { get: () => undefined };
   const signal = new AbortController().signal;
-  const ctx = { metadata, signal } as unknown as CallContext;
+  const ctx = { metadata, signal, peer: CALLER } as unknown as CallContext;
   return { ring, deps, ctx };
 }
 
@@ -66,6 +67,18 @@ describe("a call that was handed on", () => {
       expect(asked).toEqual(["a:1", "b:1"]);
     },
   );
+
+  it("says where it came from, so that its entry has the caller's address and not this replica's", async () => {
+    const { ring, deps, ctx } = setUp();
+    ring.owner = "b:1";
+    const told: CallOptions["metadata"][] = [];
+    const remote = (_peer: unknown, { metadata }: CallOptions) => {
+      told.push(metadata);
+      return Promise.resolve("there");
+    };
+    await atOwner(deps, ctx, { ...ownedCall(JOB, []), remote });
+    expect(told).toEqual([expect.objectContaining({ [CLIENT_ADDRESS_HEADER]: CALLER })]);
+  });
 
   it("goes on with a stream at the next owner", async () => {
     const { ring, deps, ctx } = setUp();

@@ -1,5 +1,5 @@
 /** Hands calls about a job to the replica that owns it, so that a caller may call any. */
-import { type CallContext, type CallOptions, callOptions } from "@nexus/rpc";
+import { type CallContext, type CallOptions, relayOptions } from "@nexus/rpc";
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import type { HandlerDeps, Peer } from "./deps.ts";
 
@@ -95,8 +95,9 @@ class Search {
     const owner = peer(address);
     const moved = this.#whenMoved(call.id, address);
     const signal = AbortSignal.any([this.#ctx.signal, moved]);
-    const options = { ...callOptions(this.#ctx), signal, metadata: { [HANDED_ON]: "1" } };
-    return call.remote(owner, options);
+    const relayed = relayOptions(this.#ctx);
+    const metadata = { ...relayed.metadata, [HANDED_ON]: "1" };
+    return call.remote(owner, { ...relayed, signal, metadata });
   }
 
   /** Waits for an answer. What waits here for a database that does not answer is given up: asked again, another replica finds
