@@ -1,14 +1,8 @@
 import { randomUUID } from "node:crypto";
-import {
-  create,
-  type DescMessage,
-  type Message,
-  type MessageInitShape,
-  toBinary,
-} from "@bufbuild/protobuf";
-import { AuditEntrySchema, AuditFieldSchema, AuditResult } from "@nexus/proto/common";
+import type { DescMessage, Message, MessageInitShape } from "@bufbuild/protobuf";
+import { type AuditEntry, AuditEntrySchema, AuditResult } from "@nexus/proto/common";
 import type { AuditedCall, AuditFacts, CallAuditor, CallRecord } from "@nexus/rpc";
-import { methodPath } from "@nexus/rpc";
+import { encodeMessage, methodPath } from "@nexus/rpc";
 import type { NexusError } from "@nexus/shared";
 import { DenialCounter } from "./denials.ts";
 import { ENTRY_BYTES_MAX } from "./quarantine.ts";
@@ -48,7 +42,7 @@ const DENIED_KINDS: ReadonlySet<string> = new Set(["unauthenticated", "forbidden
 const UNREACHED_KINDS: ReadonlySet<string> = new Set(["unavailable", "deadline", "cancelled"]);
 const EMPTY: Summary = { resource: "", fields: [] };
 
-type EntryInit = MessageInitShape<typeof AuditEntrySchema>;
+type EntryInit = Exclude<MessageInitShape<typeof AuditEntrySchema>, AuditEntry>;
 
 /** Everything of a call's entry but how it ended. */
 interface CommonPart {
@@ -102,14 +96,12 @@ export function createAuditor(options: AuditorOptions): Auditor {
 }
 
 function encode(init: EntryInit): Uint8Array {
-  const entry = create(AuditEntrySchema, init);
-  const draft = toBinary(AuditEntrySchema, entry);
+  const draft = encodeMessage(AuditEntrySchema, init);
   if (draft.byteLength <= ENTRY_BYTES_MAX) return draft;
   // Vault would not take it. Who did what counts more than the fields.
-  const value = `[${entry.fields.length}]`;
-  entry.fields = [create(AuditFieldSchema, { name: "left_out", value })];
-  entry.resource = cut(entry.resource);
-  return toBinary(AuditEntrySchema, entry);
+  const value = `[${init.fields?.length ?? 0}]`;
+  const fields = [{ name: "left_out", value }];
+  return encodeMessage(AuditEntrySchema, { ...init, fields, resource: cut(init.resource ?? "") });
 }
 
 /** The entry of one call. */

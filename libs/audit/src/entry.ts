@@ -1,6 +1,5 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { type AuditEntry, AuditEntrySchema, AuditResult } from "@nexus/proto/common";
+import { decodeMessage, encodeMessage } from "@nexus/rpc";
 
 /** What the log's index knows of an entry. Empty texts where an entry says nothing, or cannot be read. */
 export interface EntryFacts {
@@ -26,7 +25,7 @@ const UNREADABLE: EntryFacts = {
 /** Reads an entry; undefined for bytes that are none. */
 export function tryReadEntry(leaf: Uint8Array): AuditEntry | undefined {
   try {
-    return fromBinary(AuditEntrySchema, leaf);
+    return decodeMessage(AuditEntrySchema, leaf);
   } catch {
     return undefined;
   }
@@ -43,10 +42,9 @@ export function describeDraft(draft: Uint8Array): EntryFacts {
 /** Makes a leaf of a draft: adds its place and its time. The draft's bytes stay as they are; what stands behind them wins,
  * should a draft name a place of its own. */
 export function finishDraft(draft: Uint8Array, index: number, timeUs: bigint): Buffer {
-  const time = create(TimestampSchema, {
+  const time = {
     seconds: timeUs / MICROS_PER_SECOND,
     nanos: Number(timeUs % MICROS_PER_SECOND) * 1000,
-  });
-  const end = create(AuditEntrySchema, { index: BigInt(index), time });
-  return Buffer.concat([draft, toBinary(AuditEntrySchema, end)]);
+  };
+  return Buffer.concat([draft, encodeMessage(AuditEntrySchema, { index: BigInt(index), time })]);
 }

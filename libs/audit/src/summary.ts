@@ -79,8 +79,18 @@ function addFields(into: Growing, part: Part, options: SummaryOptions): void {
   }
 }
 
+/** Contracts do not change while a service runs, and to read an option anew for each field of each call is a twentieth of what vault
+ * does for a grant. */
+const rules = new WeakMap<DescField, AuditRule>();
+
 function ruleOf(field: DescField): AuditRule {
-  return field.proto.options === undefined ? AuditRule.UNSPECIFIED : getOption(field, audit);
+  let rule = rules.get(field);
+  if (rule === undefined) {
+    const { options } = field.proto;
+    rule = options === undefined ? AuditRule.UNSPECIFIED : getOption(field, audit);
+    rules.set(field, rule);
+  }
+  return rule;
 }
 
 /** The value of a field that is there; a default is as good as nothing. */

@@ -1,6 +1,7 @@
+import { KeyObject, sign } from "node:crypto";
 import type { Principal } from "@nexus/rpc";
 import type { CryptoKey, JWK } from "jose";
-import { exportJWK, generateKeyPair, importJWK, SignJWT } from "jose";
+import { exportJWK, generateKeyPair, importJWK } from "jose";
 import { TOKEN_ALGORITHM, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_TYPE } from "./claims.ts";
 
 /** A new signing key as JWKs. The private part is a secret: seal it before it is stored. */
@@ -38,11 +39,17 @@ function listClaim(claim: string, words: readonly string[] = []): Readonly<Recor
   return words.length === 0 ? {} : { [claim]: words.join(" ") };
 }
 
-/** Signs the access token of a principal: the exact inverse of principalFromClaims.
+/** Ed25519 keys as node:crypto takes them. */
+const keyObjects = new WeakMap<CryptoKey, KeyObject>();
+
+/** Signs the access token of a principal: the exact inverse of principalFromClaims. A compact JWS (RFC 7515 section 7.1) of claims
+ * (RFC 7519) under EdDSA (RFC 8037).
  *
- * `iat` and `exp` keep their milliseconds as a fraction. Cost: about 0.15 ms on one core, off the main thread. */
-export function signAccessToken(principal: Principal, key: SignerKey): Promise<string> {
-  return new SignJWT({
+ * `iat` and `exp` keep their milliseconds as a fraction. Cost: about 0.08 ms, half of it the signature; WebCrypto, by which libraries
+ * sign, takes as much again to hand 0.04 ms of work to another thread. */
+export async function signAccessToken(principal: Principal, key: SignerKey): Promise<string> {
+  const header = { alg: TOKEN_ALGORITHM, typ: TOKEN_TYPE, kid: key.kid };
+  const claims = {
     kind: principal.kind,
     ns: principal.namespace,
     scope: principal.scopes.join(" "),
@@ -50,13 +57,30 @@ export function signAccessToken(principal: Principal, key: SignerKey): Promise<s
     ...listClaim("roles", principal.roles),
     ...listClaim("deny", principal.deniedScopes),
     ...listClaim("lscope", principal.limitedScopes),
-  })
-    .setProtectedHeader({ alg: TOKEN_ALGORITHM, typ: TOKEN_TYPE, kid: key.kid })
-    .setIssuer(key.issuer ?? TOKEN_ISSUER)
-    .setAudience(key.audience ?? TOKEN_AUDIENCE)
-    .setSubject(principal.principalId)
-    .setJti(principal.tokenId)
-    .setIssuedAt(principal.issuedAtMs / 1000)
-    .setExpirationTime(principal.expiresAtMs / 1000)
-    .sign(key.privateKey);
+    iss: key.issuer ?? TOKEN_ISSUER,
+    aud: key.audience ?? TOKEN_AUDIENCE,
+    sub: principal.principalId,
+    jti: principal.tokenId,
+    iat: principal.issuedAtMs / 1000,
+    exp: principal.expiresAtMs / 1000,
+  };
+  const input = `${base64url(JSON.stringify(header))}.${base64url(JSON.stringify(claims))}`;
+  const signature = sign(null, Buffer.from(input), ed25519Of(key.privateKey));
+  return `${input}.${signature.toString("base64url")}`;
+}
+
+function base64url(text: string): string {
+  return Buffer.from(text).toString("base64url");
+}
+
+/** Errors: TypeError for a key of another kind, whose signature would be of another algorithm than the header says. */
+function ed25519Of(key: CryptoKey): KeyObject {
+  const known = keyObjects.get(key);
+  if (known !== undefined) return known;
+  const keyObject = KeyObject.from(key);
+  if (keyObject.type !== "private" || keyObject.asymmetricKeyType !== "ed25519") {
+    throw new TypeError("an access token is signed with a private Ed25519 key");
+  }
+  keyObjects.set(key, keyObject);
+  return keyObject;
 }

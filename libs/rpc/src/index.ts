@@ -49,7 +49,7 @@ export {
   type TlsSource,
 } from "./tls/material.ts";
 export { serviceNameOf, spiffeIdOf } from "./tls/service-name.ts";
-export { methodPath } from "./wire/codec.ts";
+export { decode as decodeMessage, encode as encodeMessage, methodPath } from "./wire/codec.ts";
 export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
 export {
   FIXED64,

@@ -42,6 +42,8 @@ const SCALARS: ReadonlyMap<ScalarType, Scalar> = new Map<ScalarType, Scalar>([
   [ScalarType.BOOL, { wireType: VARINT, read: (reader) => reader.bool() }],
   [ScalarType.INT32, { wireType: VARINT, read: (reader) => reader.int32() }],
   [ScalarType.INT64, { wireType: VARINT, read: (reader) => reader.int64() }],
+  [ScalarType.UINT32, { wireType: VARINT, read: (reader) => reader.uint32() }],
+  [ScalarType.UINT64, { wireType: VARINT, read: (reader) => reader.uint64() }],
   [ScalarType.DOUBLE, { wireType: FIXED64, read: (reader) => reader.double() }],
 ]);
 

@@ -14,6 +14,7 @@ import { WireWriter } from "./wire-writer.ts";
 
 const INT32_MAX = 0x7fff_ffff;
 const INT32_MIN = -0x8000_0000;
+const UINT32_MAX = 0xffff_ffff;
 
 type Source = Readonly<Record<string, unknown>>;
 type WriteMember = (source: Source) => void;
@@ -61,6 +62,8 @@ const SCALARS: ReadonlyMap<ScalarType, Scalar> = new Map<ScalarType, Scalar>([
   ],
   [ScalarType.INT32, { wireType: VARINT, isZero: isNoNumber, write: writeInt32 }],
   [ScalarType.INT64, { wireType: VARINT, isZero: isNoNumber, write: writeInt64 }],
+  [ScalarType.UINT32, { wireType: VARINT, isZero: isNoNumber, write: writeUint32 }],
+  [ScalarType.UINT64, { wireType: VARINT, isZero: isNoNumber, write: writeUint64 }],
   [
     ScalarType.DOUBLE,
     {
@@ -216,8 +219,28 @@ function writeInt32(value: unknown): void {
   writer.int32(number);
 }
 
+function writeUint32(value: unknown): void {
+  const number = value as number;
+  if (!Number.isInteger(number) || number > UINT32_MAX || number < 0) {
+    throw new TypeError(`${String(value)} is no 32-bit number of 0 or more`);
+  }
+  writer.int32(number);
+}
+
 function writeInt64(value: unknown): void {
-  const number = typeof value === "bigint" ? value : BigInt(value as number | string);
+  const number = toBigInt(value);
   if (BigInt.asIntN(64, number) !== number) throw new TypeError(`${number} is no 64-bit number`);
   writer.int64(number);
+}
+
+function writeUint64(value: unknown): void {
+  const number = toBigInt(value);
+  if (BigInt.asUintN(64, number) !== number) {
+    throw new TypeError(`${number} is no 64-bit number of 0 or more`);
+  }
+  writer.int64(number);
+}
+
+function toBigInt(value: unknown): bigint {
+  return typeof value === "bigint" ? value : BigInt(value as number | string);
 }

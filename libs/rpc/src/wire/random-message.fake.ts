@@ -99,9 +99,9 @@ function randomScalar(type: ScalarType, pick: Pick): unknown {
     case ScalarType.INT64:
       return choose(LONGS, pick);
     case ScalarType.UINT64:
-      return 2n ** 40n;
+      return choose([0n, 1n, 2n ** 40n, 2n ** 53n + 1n, 2n ** 64n - 1n], pick);
     case ScalarType.UINT32:
-      return choose([0, 1, 4_000_000_000], pick);
+      return choose([0, 1, 2 ** 31, 2 ** 32 - 1], pick);
     case ScalarType.DOUBLE:
     case ScalarType.FLOAT:
       return choose(DOUBLES, pick);

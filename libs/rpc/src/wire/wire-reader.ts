@@ -22,6 +22,7 @@ const VARINT_BYTES_MAX = 10;
 const EXACT_BYTES_MAX = 7;
 const ASCII_MAX = 0x7f;
 const INT32_MAX = 0x7fff_ffff;
+const UINT32_MAX = 0xffff_ffff;
 
 /** A cursor over one message and the messages inside it. */
 export class WireReader {
@@ -77,6 +78,18 @@ export class WireReader {
     const from = this.#at;
     const value = this.varint();
     return value <= INT32_MAX ? value : Number(BigInt.asIntN(32, this.#wideInt64(from)));
+  }
+
+  /** Reads a uint64. */
+  uint64(): bigint {
+    return BigInt.asUintN(64, this.int64());
+  }
+
+  /** Reads a uint32. */
+  uint32(): number {
+    const from = this.#at;
+    const value = this.varint();
+    return value <= UINT32_MAX ? value : Number(BigInt.asUintN(32, this.#wideInt64(from)));
   }
 
   /** Reads a bool. */

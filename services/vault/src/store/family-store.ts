@@ -9,10 +9,11 @@ import type { RefreshTokenReader } from "../domain/token-introspector.ts";
 import type { PrincipalRow } from "./principal-rows.ts";
 import { PRINCIPAL_COLUMNS, toStoredPrincipal } from "./principal-rows.ts";
 
-/** Grants that arrive while one commit runs share the next one. */
+/** Grants that arrive while one commit runs share the next one. One at a time: of two at once the second would hold half as many, and
+ * wait for the first wherever both are about one principal. */
 const START_BATCH_MAX = 64;
 const START_QUEUE_MAX = 2000;
-const START_CONCURRENCY = 2;
+const START_CONCURRENCY = 1;
 
 /** Database time of an issued token, rounded down so that a revocation of the same millisecond covers it. */
 const ISSUED_AT = `date_trunc('milliseconds', clock_timestamp())`;
