@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { bundlePrograms } from "./bundle.ts";
 import "./generate.ts";
 
 /** A build with nothing to do is over by then. */
@@ -16,5 +17,6 @@ const compiler = spawn(join(root, "node_modules/.bin/tsc"), ["-b", "tsconfig.bui
   stdio: "inherit",
 });
 const [code] = (await once(compiler, "exit")) as [number | null];
+if (code === 0) await bundlePrograms(root);
 clearTimeout(notice);
 process.exitCode = code ?? 1;

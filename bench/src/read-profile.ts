@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { type CpuProfile, renderSelfTimes, sumSelfTimes } from "./profile/self-times.ts";
+import { createSourceLines } from "./profile/source-lines.ts";
 
 const TOP_DEFAULT = 25;
 const EXIT_USAGE = 2;
@@ -21,9 +22,12 @@ function main(args: readonly string[]): number {
     process.stderr.write(`${parsed}\n\n${USAGE}`);
     return EXIT_USAGE;
   }
+  const sourceOf = createSourceLines();
   for (const file of parsed.files) {
     const profile = JSON.parse(readFileSync(file, "utf8")) as CpuProfile;
-    process.stdout.write(`${file}: ${renderSelfTimes(sumSelfTimes(profile), parsed.top)}\n`);
+    process.stdout.write(
+      `${file}: ${renderSelfTimes(sumSelfTimes(profile, sourceOf), parsed.top)}\n`,
+    );
   }
   return 0;
 }

@@ -85,7 +85,6 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
     durable: options.durable ?? false,
     orchestrators: options.orchestrators ?? 1,
     tls: options.tls ?? false,
-    sourceMaps: false,
     env: (name, own) => ({
       NEXUS_VAULT_PASSWORD_ITERATIONS: PASSWORD_ITERATIONS,
       NEXUS_MESH_ROUTER_LOST_AFTER_MS: String(LOST_AFTER_MS),

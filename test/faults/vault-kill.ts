@@ -14,7 +14,7 @@ import { belowMinimum, type CampaignOptions, type LoneCampaign } from "./_campai
 import { createRandom } from "./_random.ts";
 import { type Acknowledged, beginWork, judgeTables, ROUNDS_MIN } from "./_vault-work.ts";
 
-const MAIN = join(ROOT, "services/vault/dist/main.js");
+const MAIN = join(ROOT, "services/vault/dist/bundle.js");
 const CLI = join(ROOT, "apps/cli/bin/nexus.js");
 const ROLE = "nexus_vault";
 /** Replicas at a time, so that one works and is killed while another one starts. */

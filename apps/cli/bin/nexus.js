@@ -7,4 +7,4 @@ import { join } from "node:path";
 const { XDG_CACHE_HOME: chosen = "" } = process.env;
 const cache = chosen === "" ? join(homedir(), ".cache") : chosen;
 module.enableCompileCache?.(join(cache, "nexus"));
-await import("../dist/main.js");
+await import("../dist/bundle.js");

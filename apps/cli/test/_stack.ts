@@ -33,7 +33,7 @@ export class CommandStack implements AsyncDisposable {
   static async start(): Promise<CommandStack> {
     const home = mkdtempSync(join(tmpdir(), "nexus-home-"));
     const dataDir = join(home, "data");
-    const options = { dataDir, portBase: "free", durable: false, sourceMaps: false } as const;
+    const options = { dataDir, portBase: "free", durable: false } as const;
     return new CommandStack(await startStack(options), home);
   }
 

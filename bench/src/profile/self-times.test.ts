@@ -3,7 +3,7 @@ import { type CpuProfile, renderSelfTimes, sumSelfTimes } from "./self-times.ts"
 
 const node = (id: number, functionName: string, url = "", lineNumber = -1) => ({
   id,
-  callFrame: { functionName, url, lineNumber },
+  callFrame: { functionName, url, lineNumber, columnNumber: lineNumber },
 });
 
 /** Claims 3 ms at two places of the call tree, a query 1 ms, collection 2 ms, 4 ms idle. */

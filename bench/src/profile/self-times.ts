@@ -16,6 +16,8 @@ interface ProfileNode {
     readonly url: string;
     /** Counts from 0. */
     readonly lineNumber: number;
+    /** Counts from 0. */
+    readonly columnNumber: number;
   };
 }
 
@@ -39,12 +41,16 @@ export interface SelfTimes {
 
 const IDLE = "(idle)";
 const MICROS_PER_MS = 1_000;
-/** Compiled code of a workspace, wherever the repository lies. */
-const OWN_CODE = /\/((?:(?:services|libs|apps|examples)\/[^/]+|bench)\/dist\/.*)$/;
+/** Code of a workspace, as written or as built, wherever the repository lies. */
+const OWN_CODE = /\/((?:(?:services|libs|apps|examples)\/[^/]+|bench)\/(?:src|dist)\/.*)$/;
 
-/** Sums a profile up, the largest first. A sample lasts until the next one; the last one counts for nothing. */
-export function sumSelfTimes(profile: CpuProfile): SelfTimes {
-  const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]));
+/** Sums a profile up, the largest first. A sample lasts until the next one; the last one counts for nothing. `sourceOf` tells where
+ * a function of built code was written. */
+export function sumSelfTimes(
+  profile: CpuProfile,
+  sourceOf: (frame: Frame) => Frame = (frame) => frame,
+): SelfTimes {
+  const nodes = new Map(profile.nodes.map((node) => [node.id, sourceOf(node.callFrame)]));
   const functions = new Map<string, number>();
   const owners = new Map<string, number>();
   let totalMs = 0;
@@ -69,14 +75,20 @@ function rank(sums: ReadonlyMap<string, number>, busyMs: number): SelfTime[] {
     .sort((a, b) => b.ms - a.ms);
 }
 
-type Frame = ProfileNode["callFrame"];
+/** Where a function is, by the file it was loaded from. */
+export type Frame = ProfileNode["callFrame"];
+
+/** Says whether a file is one of ours. */
+export function isOwnCode(url: string): boolean {
+  return url.startsWith("file://") && !url.includes("/node_modules/") && OWN_CODE.test(url);
+}
 
 function describeFunction({ functionName, url, lineNumber }: Frame): string {
   const name = functionName === "" ? "(anonymous)" : functionName;
   return url === "" ? name : `${name} (${shortPath(url)}:${lineNumber + 1})`;
 }
 
-/** `services/x/dist/a.js` of this repository, `pg/lib/a.js` of a package, Node's own names as they are. */
+/** `services/x/src/a.ts` of this repository, `pg/lib/a.js` of a package, Node's own names as they are. */
 function shortPath(url: string): string {
   const path = url.replace(/^file:\/\//, "");
   const inPackage = path.lastIndexOf("/node_modules/");

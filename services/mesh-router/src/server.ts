@@ -1,6 +1,7 @@
 /** Builds a mesh-router from its configuration. Reads top to bottom in the order of dependence; `server/` has the parts. */
 
 import { hostname } from "node:os";
+import { fileURLToPath } from "node:url";
 import type { ConfigManager } from "@nexus/core";
 import { createServiceFrame, type RunningService, type ServerOverrides } from "@nexus/runtime";
 import type { Clock } from "@nexus/shared";
@@ -14,6 +15,8 @@ import { addReplicas } from "./server/replicas.ts";
 import { addServices } from "./server/services.ts";
 import { addState } from "./server/state.ts";
 import { openStores } from "./server/stores.ts";
+
+const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
 
 /** Milliseconds since the epoch that never step back: timeouts must not depend on someone setting the clock. */
 const monotonicClock: Clock = { nowMs: () => performance.timeOrigin + performance.now() };
@@ -31,7 +34,7 @@ export async function startServer(
     const { current } = config;
     const routerId = current.routerId ?? `${hostname()}-${current.grpcPort}`;
     const parts: Parts = { frame, config: current, clock, routerId };
-    const stores = await openStores(parts);
+    const stores = await openStores(parts, MIGRATIONS);
     const bus = openBus(parts);
     const mesh = createMesh({ ...parts, stores, bus });
     await frame.untilUp("subscriptions", () => mesh.subscriptions.refreshAll());

@@ -20,7 +20,7 @@ import {
 import { put, read } from "./_secrets.ts";
 import { CONTEXT, createKey, createPlainKey } from "./_transit.ts";
 
-const MAIN = join(import.meta.dirname, "../dist/main.js");
+const MAIN = join(import.meta.dirname, "../dist/bundle.js");
 const ROUNDS = 4;
 /** A process loads and starts in a second or, on a busy machine, in many. */
 const START_TIMEOUT_MS = 60_000;

@@ -1,8 +1,12 @@
 /** Waits until a service says on its ops port that it is ready. */
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
 
-/** Asking costs a millisecond of a start that has none to spare. */
+/** Asking costs a millisecond of a start that has none to spare, and fetch() would load a third of a second of code to do it. */
 const POLL_MS = 100;
 const ASK_TIMEOUT_MS = 1_000;
+const HTTP_OK = 200;
 
 /** Resolves when `<opsUrl>/ready` answers 200.
  *
@@ -25,12 +29,12 @@ export async function waitUntilReady(
 
 async function ask(url: string): Promise<string> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
-    const text = await response.text();
-    return response.ok ? "ready" : text.trim();
+    const signal = AbortSignal.timeout(ASK_TIMEOUT_MS);
+    const [response] = (await once(get(url, { signal }), "response")) as [IncomingMessage];
+    const answer = await text(response);
+    return response.statusCode === HTTP_OK ? "ready" : answer.trim();
   } catch (error) {
     // Not listening yet; the caller bounds how long we ask.
-    const cause = error instanceof Error ? (error.cause ?? error) : error;
-    return cause instanceof Error ? cause.message : String(cause);
+    return error instanceof Error ? error.message : String(error);
   }
 }

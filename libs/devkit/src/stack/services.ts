@@ -110,7 +110,7 @@ export function variablePrefix(name: ServiceName): string {
   return `NEXUS_${name.toUpperCase().replaceAll("-", "_")}_`;
 }
 
-/** The built program of a service in this repository. */
+/** The program of a service as it is deployed: all its code in one file. */
 export function serviceEntry(name: ServiceName): string {
-  return fileURLToPath(new URL(`../../../../services/${name}/dist/main.js`, import.meta.url));
+  return fileURLToPath(new URL(`../../../../services/${name}/dist/bundle.js`, import.meta.url));
 }

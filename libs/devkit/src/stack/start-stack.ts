@@ -71,14 +71,11 @@ export interface StackOptions {
    *
    * A service that is killed writes none; one that is started again replaces the file. @default no profiles */
   readonly profileDir?: string;
-  /** Has stack traces in logs name the lines of the TypeScript. Without, a service reads no source maps, which is a
-   * fifteenth of its start. @default true */
-  readonly sourceMaps?: boolean;
   /** The heap of each service, in MiB. @default SERVICE_HEAP_MIB */
   readonly heapMib?: number;
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal;
-  /** The program of each service. @default services/<name>/dist/main.js of this repository */
+  /** The program of each service. @default services/<name>/dist/bundle.js of this repository */
   readonly entryOf?: (name: ServiceName) => string;
   /** Hears what a person should know: processes that died, files put elsewhere. Logged in any case. */
   readonly onNotice?: (notice: string) => void;
@@ -259,8 +256,8 @@ export function memoryFlags(heapMib = SERVICE_HEAP_MIB): string[] {
 }
 
 function nodeFlags(name: InstanceName, options: StackOptions): string[] {
-  const { sourceMaps = true, heapMib, profileDir } = options;
-  const flags = [...memoryFlags(heapMib), ...(sourceMaps ? ["--enable-source-maps"] : [])];
+  const { heapMib, profileDir } = options;
+  const flags = memoryFlags(heapMib);
   if (profileDir === undefined) return flags;
   const file = `${name}.cpuprofile`;
   return [

@@ -1,5 +1,4 @@
 /** Opens what the router keeps in Postgres. */
-import { fileURLToPath } from "node:url";
 import { keepServiceAudit } from "@nexus/audit";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import { type ServiceFrame, usePool } from "@nexus/runtime";
@@ -13,7 +12,6 @@ import {
 import { type Parts, ROUTER_GRACE_LOST_AFTERS } from "./parts.ts";
 
 const SCHEMA = "mesh";
-const MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url));
 
 /** Everything that outlives the process. */
 export interface MeshStores {
@@ -23,9 +21,12 @@ export interface MeshStores {
   readonly subscriptions: ClosableSubscriptionStore;
 }
 
-/** Opens the pool, migrates, says that this replica lives, and creates the stores. */
-export async function openStores({ frame, config, clock, routerId }: Parts): Promise<MeshStores> {
-  const pool = await openPool(frame, config);
+/** Opens the pool, migrates from the files of a folder, says that this replica lives, and creates the stores. */
+export async function openStores(
+  { frame, config, clock, routerId }: Parts,
+  migrations: string,
+): Promise<MeshStores> {
+  const pool = await openPool(frame, config, migrations);
   keepServiceAudit(frame, { pool, vaultAddress: config.vaultAddress });
   const routerGraceMs = config.lostAfterMs * ROUTER_GRACE_LOST_AFTERS;
   const sessions = createSessionStore({ pool, routerId, routerGraceMs });
@@ -37,7 +38,11 @@ export async function openStores({ frame, config, clock, routerId }: Parts): Pro
   return { pool, sessions, mail, subscriptions };
 }
 
-async function openPool(frame: ServiceFrame, config: MeshRouterConfig): Promise<Pool> {
+async function openPool(
+  frame: ServiceFrame,
+  config: MeshRouterConfig,
+  directory: string,
+): Promise<Pool> {
   const pool = createPool({
     url: config.databaseUrl,
     max: config.databasePoolMax,
@@ -47,6 +52,6 @@ async function openPool(frame: ServiceFrame, config: MeshRouterConfig): Promise<
     logger: frame.logger,
   });
   usePool(frame, pool);
-  await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory: MIGRATIONS }));
+  await frame.untilUp("postgres", () => migrate(pool, { schema: SCHEMA, directory }));
   return pool;
 }
