@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
+import { BatchGetEntriesRequestSchema } from "@nexus/proto/mesh";
 import { SubmitJobRequestSchema, TaskSpecSchema } from "@nexus/proto/orchestrator";
 import {
   AgentState,
@@ -38,6 +39,15 @@ function judge(change: object, stream = "stream", position = 1n): boolean {
 }
 
 describe("surelyValid", () => {
+  it("is sure of lists of texts whose members must differ, and do", () => {
+    const keys = (...all: string[]) =>
+      create(BatchGetEntriesRequestSchema, { bucket: "b", keys: all });
+    for (const message of [keys("a"), keys("a", "b"), keys("a", "b", "a"), keys("a", ""), keys()]) {
+      const isValid = validator.validate(BatchGetEntriesRequestSchema, message).kind === "valid";
+      expect(surelyValid(BatchGetEntriesRequestSchema, message)).toBe(isValid);
+    }
+  });
+
   it.each(contractMessages().map((schema) => [schema.typeName, schema] as const))(
     "is sure of no %s that breaks a rule",
     (_name, schema) => {

@@ -147,7 +147,7 @@ function ruleCheck(rules: FieldRules, field: DescField): Check {
         ? enumCheck(type.value, field)
         : NEVER;
     case "repeated":
-      return setsOnly(RepeatedRulesSchema, type.value, ["minItems", "maxItems", "items"])
+      return setsOnly(RepeatedRulesSchema, type.value, ["minItems", "maxItems", "items", "unique"])
         ? listCheck(type.value, field)
         : NEVER;
     case "map":
@@ -283,13 +283,20 @@ function enumCheck({ notIn }: EnumRules, field: DescField): Check {
 function listCheck(rules: RepeatedRules, field: DescField): Check {
   const max = limitOf(RepeatedRulesSchema, rules, "maxItems") ?? Number.POSITIVE_INFINITY;
   const length = lengthCheck(limitOf(RepeatedRulesSchema, rules, "minItems") ?? 0, max);
+  const own = rules.unique ? both(length, uniqueCheck(field)) : length;
   const item = rules.items === undefined ? NOTHING : ruleCheck(rules.items, field);
-  if (item === NOTHING) return length;
+  if (item === NOTHING) return own;
   return (list) => {
-    if (!length(list)) return false;
+    if (!own(list)) return false;
     for (const each of list as readonly unknown[]) if (!item(each)) return false;
     return true;
   };
+}
+
+/** Behind the length, which bounds the set. What else than texts is the same is left to protovalidate. */
+function uniqueCheck(field: DescField): Check {
+  if (field.scalar !== ScalarType.STRING) return NEVER;
+  return (list) => new Set(list as readonly string[]).size === (list as readonly string[]).length;
 }
 
 function mapCheck(rules: MapRules, field: DescField): Check {
