@@ -24,8 +24,9 @@ let bob: StateClient;
 
 beforeAll(async () => {
   fixture = await MeshFixture.create();
-  first = await fixture.start({ routerId: "first", stateLogChangesMax: 200 });
-  second = await fixture.start({ routerId: "second", stateLogChangesMax: 200 });
+  const small = { stateLogChangesMax: 200, stateTombstonesKeptMs: 400 };
+  first = await fixture.start({ routerId: "first", ...small });
+  second = await fixture.start({ routerId: "second", ...small });
   alice = await stateClient(fixture, first, "alice");
   bob = await stateClient(fixture, second, "bob");
 });
@@ -233,22 +234,65 @@ describe("two replicas on one database", () => {
     }
   });
 
-  it("are held up by a bucket that somebody holds, and by no other", async () => {
+  it("remember no key that the other one has changed, ended or forgotten since", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const keys = names("k", 4);
+    const ttl = { seconds: 0n, nanos: 30_000_000 };
+    let seed = 7;
+    const pick = (below: number): number => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed % below;
+    };
+    for (let step = 0; step < 160; step += 1) {
+      const client = pick(3) === 0 ? bob : alice;
+      const key = keys[pick(keys.length)] as string;
+      const act = pick(4);
+      if (act === 0) await client.deleteEntry({ requestId: id(), bucket, key });
+      else if (act === 1) await put(client, bucket, `short-${key}`, "v".repeat(pick(50)), { ttl });
+      else await put(client, bucket, key, "v".repeat(pick(50)));
+      if (step % 16 === 0) {
+        const asked = { bucket, keys, includeDeleted: true };
+        expect(await alice.batchGetEntries(asked)).toEqual(await bob.batchGetEntries(asked));
+      }
+    }
+    const [counts] = await fixture.sql(
+      `SELECT b.keys = count(*) FILTER (WHERE NOT e.deleted) AS keys,
+         b.tombstones = count(*) FILTER (WHERE e.deleted) AS tombstones, b.bytes = sum(e.size_bytes) AS bytes
+       FROM state_buckets b JOIN state_entries e USING (bucket_id) WHERE b.name = '${bucket}' GROUP BY b.bucket_id`,
+    );
+    expect(counts).toEqual({ keys: true, tombstones: true, bytes: true });
+  });
+
+  it("wait for a bucket that somebody holds with its own calls only", async () => {
     const [stuck, free] = [await newBucket(alice, LWW), await newBucket(alice, LWW)];
     const { adminUrl, schema } = fixture.database;
     const pool = createPool({ url: adminUrl, max: 1, applicationName: "holder", schema });
     const holder = await pool.connect();
     await holder.query("BEGIN");
     await holder.query("SELECT FROM state_buckets WHERE name = $1 FOR UPDATE", [stuck]);
-    const writes = [
-      put(alice, stuck, "k", "v"),
-      put(alice, free, "k", "v"),
-      put(bob, free, "l", "v"),
-    ];
-    expect(await Promise.all(writes.map(reasonOf))).toEqual(["LOCK_NOT_AVAILABLE", "none", "none"]);
+    const answered: string[] = [];
+    const write = async (client: StateClient, bucket: string, key: string) => {
+      const reason = await reasonOf(put(client, bucket, key, "v"));
+      answered.push(`${key} ${reason}`);
+    };
+    // One batch; what comes while its held call waits is another, and behind it in that bucket.
+    const held = write(alice, stuck, "held");
+    await Promise.all([write(alice, free, "beside"), write(bob, free, "elsewhere")]);
+    const behind = write(alice, stuck, "behind");
+    await write(alice, free, "later");
+    await held;
+    expect(answered.toSorted()).toEqual([
+      "beside none",
+      "elsewhere none",
+      "held LOCK_NOT_AVAILABLE",
+      "later none",
+    ]);
+    expect(answered.at(-1)).toBe("held LOCK_NOT_AVAILABLE");
     await holder.query("ROLLBACK");
     holder.release();
     await pool.close();
+    await behind;
+    expect(answered.at(-1)).toBe("behind none");
     expect(await reasonOf(put(alice, stuck, "k", "v"))).toBe("none");
   });
 });

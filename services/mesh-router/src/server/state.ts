@@ -5,6 +5,7 @@ import { StateService } from "@nexus/proto/mesh";
 import type { LeasePort } from "../domain/message/lease-gate.ts";
 import { WatchRegister } from "../domain/state/bucket-watch.ts";
 import { ChangeTails } from "../domain/state/change-tail.ts";
+import { KeyMemory } from "../domain/state/key-memory.ts";
 import type { ChangeGroup, ReadStore, StateEvents } from "../domain/state/state-ports.ts";
 import { StateQueue } from "../domain/state/state-queue.ts";
 import { createKeySweep, sweepDropped, sweepLogs } from "../domain/state/sweep.ts";
@@ -57,10 +58,12 @@ function createCore({ frame, config, clock, pool, bus }: StateParts): StateCore 
   const events = createStateEvents(frame.metrics, frame.logger);
   const wake = { poll: (): void => undefined };
   const tails = new ChangeTails(() => wake.poll());
+  const memory = new KeyMemory();
   const reads = createReadStore(pool);
   const writes = createWriteStore({
     pool,
     rememberedMs: config.stateTombstonesKeptMs,
+    memory,
     onCommitted: (groups) => {
       for (const group of groups) tails.push(group);
       if (groups.length > 0) bus.broadcast(NEWS, encodeNews(groups));

@@ -12,6 +12,20 @@ ORDER BY b.bucket_id
 FOR NO KEY UPDATE`,
 };
 
+/** The same of those that nobody else holds. */
+export const LOCK_FREE_BUCKETS = {
+  name: "state-lock-free-buckets",
+  text: `${LOCK_BUCKETS.text} SKIP LOCKED`,
+};
+
+/** Behind LOCK_FREE_BUCKETS: what is there and was not locked is held. */
+export const BUCKETS_THERE = {
+  name: "state-buckets-there",
+  text: `
+SELECT b.namespace || '/' || b.name AS name FROM state_buckets b
+WHERE (b.namespace, b.name) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
+};
+
 /** A transaction begins before it has the locks, so its own time may be of before another's commit. */
 export const READ_CLOCK = {
   name: "state-clock",
@@ -68,6 +82,19 @@ ON CONFLICT (bucket_id, key) DO UPDATE SET revision = excluded.revision, meta = 
   deleted = excluded.deleted, due_at = excluded.due_at`,
 };
 
+/** Of keys that have a row, which nobody else changes while the bucket is locked. An insert that meets a row locks it first, and writes that
+ * into the log of the database as well. */
+export const CHANGE_ENTRIES = {
+  name: "state-change-entries",
+  text: `
+UPDATE state_entries e SET revision = t.revision, meta = t.meta, content = t.content, size_bytes = t.size_bytes,
+  siblings = t.siblings, deleted = t.deleted, due_at = to_timestamp(t.due_ms / 1000.0)
+FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bytea[], $6::int[], $7::smallint[],
+  $8::boolean[], $9::bigint[])
+  AS t(bucket_id, key, revision, meta, content, size_bytes, siblings, deleted, due_ms)
+WHERE e.bucket_id = t.bucket_id AND e.key = t.key`,
+};
+
 export const FORGET_ENTRIES = {
   name: "state-forget-entries",
   text: `
@@ -105,5 +132,5 @@ SELECT t.bucket_id, t.key, t.body_hash, t.results
 FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[]) AS t(bucket_id, key, body_hash, results)`,
 };
 
-/** A bucket that somebody holds holds up the others of its batch for so long, and once more while its own calls are tried apart. */
+/** So long calls of a bucket wait for whoever holds it. */
 export const SHORT_LOCKS = "SET LOCAL lock_timeout = 2000";

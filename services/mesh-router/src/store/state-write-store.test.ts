@@ -1,6 +1,7 @@
 import type { Pool } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
+import { KeyMemory } from "../domain/state/key-memory.ts";
 import type { WriteCall } from "../domain/state/write.ts";
 import { createWriteStore } from "./state-write-store.ts";
 
@@ -12,7 +13,13 @@ function storeOf(errors: readonly NexusError[]) {
     throw errors[Math.min(asked, errors.length) - 1] as NexusError;
   };
   const pool = { connect } as unknown as Pool;
-  const store = createWriteStore({ pool, rememberedMs: 1_000, onCommitted: () => undefined });
+  const memory = new KeyMemory();
+  const store = createWriteStore({
+    pool,
+    rememberedMs: 1_000,
+    memory,
+    onCommitted: () => undefined,
+  });
   return { store, asked: () => asked };
 }
 

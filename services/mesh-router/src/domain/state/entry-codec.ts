@@ -1,12 +1,6 @@
 /** Entries and changes as bytes: what is known about them as JSON, their values behind it. */
-import type { Change, ChangeKind, Entry, Origin, Version } from "./entry.ts";
+import type { Change, ChangeKind, Entry, Origin } from "./entry.ts";
 import type { WriteResult, WriteStatus } from "./write.ts";
-
-/** An entry as its row holds it, beside its key and its revision. */
-export interface PackedEntry {
-  readonly meta: string;
-  readonly values: Uint8Array;
-}
 
 type OriginParts = readonly [
   principal: string,
@@ -33,11 +27,78 @@ interface Meta {
   readonly x?: number;
 }
 
-/** Packs an entry for its row. */
-export function packEntry(entry: Entry): PackedEntry {
-  const chunks = entry.versions.map(({ data }) => data);
-  const values = chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
-  return { meta: JSON.stringify(toMeta(entry)), values };
+/** Before a row of the log: how long the part is that is JSON. */
+const LENGTH_BYTES = 4;
+
+/** Packs what one transaction writes. An entry stands in its row and in the log with the same text, made once; most entries of a
+ * transaction have one origin. */
+export class EntryPacker {
+  readonly #metas = new Map<Entry, string>();
+  #origin: Origin | undefined;
+  #originText = "";
+
+  /** What is known about an entry, as JSON. */
+  meta(entry: Entry): string {
+    let text = this.#metas.get(entry);
+    if (text === undefined) {
+      text = this.#metaOf(entry);
+      this.#metas.set(entry, text);
+    }
+    return text;
+  }
+
+  /** The values of an entry. */
+  values({ versions }: Entry): Uint8Array {
+    const [first] = versions;
+    if (first !== undefined && versions.length === 1) return first.data;
+    return Buffer.concat(versions.map(({ data }) => data));
+  }
+
+  /** The changes of one transaction, for one row of the log. */
+  changes(changes: readonly Change[]): Buffer {
+    let head = "";
+    let valueBytes = 0;
+    for (const { kind, entry } of changes) {
+      const part = `["${kind}",${JSON.stringify(entry.key)},"${entry.revision}",${this.meta(entry)}]`;
+      head += head === "" ? `[${part}` : `,${part}`;
+      for (const { data } of entry.versions) valueBytes += data.byteLength;
+    }
+    head += head === "" ? "[]" : "]";
+    const headBytes = Buffer.byteLength(head);
+    const packed = Buffer.allocUnsafe(LENGTH_BYTES + headBytes + valueBytes);
+    packed.writeUInt32BE(headBytes);
+    let at = LENGTH_BYTES + packed.write(head, LENGTH_BYTES);
+    for (const { entry } of changes) {
+      for (const { data } of entry.versions) {
+        packed.set(data, at);
+        at += data.byteLength;
+      }
+    }
+    return packed;
+  }
+
+  /** As JSON.stringify() would write a Meta. */
+  #metaOf({ sizeBytes, origin, versions, tally, time, expiresAtMs }: Entry): string {
+    let text = `{"s":${sizeBytes},"o":${this.#originOf(origin)}`;
+    if (versions.length > 0) {
+      const parts = versions.map(({ id, contentType, data, origin: by }) => {
+        const own = by === origin ? "0" : JSON.stringify(toParts(by));
+        return `["${id}",${JSON.stringify(contentType)},${data.byteLength},${own}]`;
+      });
+      text += `,"v":[${parts.join(",")}]`;
+    }
+    if (tally !== undefined) text += `,"c":["${tally.plus}","${tally.minus}"]`;
+    if (time !== undefined) text += `,"t":[${time.physicalMs},${time.logical}]`;
+    return expiresAtMs === undefined ? `${text}}` : `${text},"x":${expiresAtMs}}`;
+  }
+
+  #originOf(origin: Origin): string {
+    if (this.#origin !== origin) {
+      this.#origin = origin;
+      this.#originText = JSON.stringify(toParts(origin));
+    }
+    return this.#originText;
+  }
 }
 
 /** Reads a row; without its values when they were not read. */
@@ -50,26 +111,8 @@ export function unpackEntry(
   return fromMeta(key, revision, JSON.parse(meta) as Meta, values);
 }
 
-function toMeta(entry: Entry): Meta {
-  const { versions, tally, time, expiresAtMs, origin } = entry;
-  return {
-    s: entry.sizeBytes,
-    o: toParts(origin),
-    ...(versions.length === 0
-      ? {}
-      : { v: versions.map((version) => versionParts(version, origin)) }),
-    ...(tally === undefined ? {} : { c: [String(tally.plus), String(tally.minus)] as const }),
-    ...(time === undefined ? {} : { t: [time.physicalMs, time.logical] as const }),
-    ...(expiresAtMs === undefined ? {} : { x: expiresAtMs }),
-  };
-}
-
 function toParts({ principalId, taskId, fence, traceId, atMs }: Origin): OriginParts {
   return [principalId, taskId, String(fence), traceId, atMs];
-}
-
-function versionParts({ id, contentType, data, origin }: Version, last: Origin): VersionParts {
-  return [String(id), contentType, data.byteLength, origin === last ? 0 : toParts(origin)];
 }
 
 function fromMeta(
@@ -109,20 +152,6 @@ function fromParts([principalId, taskId, fence, traceId, atMs]: OriginParts): Or
 }
 
 type ChangeParts = readonly [kind: ChangeKind, key: string, revision: string, meta: Meta];
-
-const LENGTH_BYTES = 4;
-
-/** Packs the changes of one transaction for one row of the log. */
-export function packChanges(changes: readonly Change[]): Buffer {
-  const parts = changes.map(
-    ({ kind, entry }): ChangeParts => [kind, entry.key, String(entry.revision), toMeta(entry)],
-  );
-  const head = Buffer.from(JSON.stringify(parts));
-  const length = Buffer.alloc(LENGTH_BYTES);
-  length.writeUInt32BE(head.byteLength);
-  const values = changes.flatMap(({ entry }) => entry.versions.map(({ data }) => data));
-  return Buffer.concat([length, head, ...values]);
-}
 
 /** Reads a row of the log. */
 export function unpackChanges(bytes: Buffer): Change[] {

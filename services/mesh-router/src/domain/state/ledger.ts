@@ -6,7 +6,7 @@ import { type Decision, decide, revisionOf } from "./decide.ts";
 import { type Change, type Entry, isLive, type Origin, sumOf } from "./entry.ts";
 import { bytesQuota, GIVEN_UP, keysQuota, REQUEST_REUSED, revisionMismatch } from "./refusals.ts";
 import { ROWS_PER_KEY } from "./state-limits.ts";
-import type { CallResult, Op, Refusal, WriteCall, WriteResult } from "./write.ts";
+import type { CallResult, Op, Refusal, WriteCall, WriteResult, Writer } from "./write.ts";
 
 /** A call that was answered before. */
 export interface KnownCall {
@@ -32,6 +32,8 @@ export interface LedgerOutcome {
   readonly counts: BucketCounts;
   /** Keys whose row changes; undefined: the row goes. */
   readonly rows: ReadonlyMap<string, Entry | undefined>;
+  /** Says whether a key had a row before. */
+  readonly had: (key: string) => boolean;
   /** In the order of revisions. */
   readonly changes: readonly Change[];
   /** Calls to be remembered. */
@@ -52,6 +54,8 @@ export class Ledger {
   readonly #changes: Change[] = [];
   readonly #calls = new Map<string, KnownCall>();
   #counts: BucketCounts;
+  #writer: Writer | undefined;
+  #origin: Origin | undefined;
 
   constructor(init: LedgerInit) {
     this.#init = init;
@@ -63,6 +67,7 @@ export class Ledger {
       bucketId: this.#init.rules.bucketId,
       counts: this.#counts,
       rows: this.#rows,
+      had: (key) => this.#init.entries.has(key),
       changes: this.#changes,
       calls: [...this.#calls].map(([key, call]) => ({ key, ...call })),
     };
@@ -154,7 +159,7 @@ export class Ledger {
     const { rules, nowMs, rememberedMs } = this.#init;
     const stored = this.#find(draft, op.key);
     const revision = draft.counts.revision + 1n;
-    const origin: Origin = { ...writer, atMs: nowMs };
+    const origin = this.#originOf(writer);
     const moment = { key: op.key, rules, stored, revision, nowMs, origin, rememberedMs };
     const decision = decide(moment, op);
     if (decision.kind === "forget") {
@@ -168,6 +173,15 @@ export class Ledger {
     draft.rows.set(op.key, decision.entry);
     draft.changes.push({ kind: decision.change, entry: decision.entry });
     return [{ ...draft, counts }, appliedResult(decision)];
+  }
+
+  /** One for all writes of a call. */
+  #originOf(writer: Writer): Origin {
+    if (this.#origin === undefined || this.#writer !== writer) {
+      this.#writer = writer;
+      this.#origin = { ...writer, atMs: this.#init.nowMs };
+    }
+    return this.#origin;
   }
 
   /** A bucket that is over its quota, since that was made smaller, still lets go of what it has. */

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { encodeContext, joinContexts, tryDecodeContext } from "./causal-context.ts";
-import { packChanges, packEntry, unpackChanges, unpackEntry } from "./entry-codec.ts";
+import { EntryPacker, unpackChanges, unpackEntry } from "./entry-codec.ts";
 import { compareTimes, nextTime } from "./hybrid-time.ts";
 import { FakeBucket, putOp, valuesOf } from "./state.fake.ts";
 import type { Op, WriteResult } from "./write.ts";
@@ -336,7 +336,8 @@ describe("what is stored", () => {
     resultOf(last, { kind: "delete", key: "k" });
     for (const { entries, log } of [fake, counter, last]) {
       for (const entry of entries.values()) {
-        const { meta, values } = packEntry(entry);
+        const packer = new EntryPacker();
+        const [meta, values] = [packer.meta(entry), packer.values(entry)];
         expect(unpackEntry(entry.key, entry.revision, meta, Buffer.from(values))).toEqual({
           ...entry,
           versions: entry.versions.map((version) => ({
@@ -345,7 +346,8 @@ describe("what is stored", () => {
           })),
         });
       }
-      expect(packChanges(unpackChanges(packChanges(log)))).toEqual(packChanges(log));
+      const packed = new EntryPacker().changes(log);
+      expect(new EntryPacker().changes(unpackChanges(packed))).toEqual(packed);
     }
   });
 });

@@ -53,6 +53,17 @@ export const STORED_BYTES_MAX = 32 * MiB;
 export const WRITES_QUEUED_MAX = 10_000;
 export const WRITES_QUEUED_BYTES_MAX = 64 * MiB;
 
+/** Calls that wait for a bucket that somebody else holds, for each such bucket, and buckets that are waited for at once: each takes a
+ * connection. */
+export const HELD_CALLS_MAX = 1_000;
+export const HELD_AT_ONCE = 2;
+
+/** Bytes of keys that are remembered between writes, over all buckets, and what an entry takes beside its value. */
+export const REMEMBERED_BYTES_MAX = 32 * MiB;
+export const REMEMBERED_ENTRY_BYTES = 512;
+/** A larger entry is read again. */
+export const REMEMBERED_VALUE_BYTES_MAX = 4 * KiB;
+
 /** Keys that one statement reads, reads that wait, and statements at once. */
 export const READ_BATCH = 128;
 export const READS_QUEUED_MAX = 20_000;

@@ -9,12 +9,21 @@ export interface ChangeGroup {
   readonly changes: readonly Change[];
 }
 
+/** What is said of a call whose bucket somebody else holds: nothing was done. */
+export const HELD = "held";
+
+/** What became of a call. */
+export type CommitResult = CallResult | Error;
+
 /** Writes by group commit. */
 export interface WriteStore {
-  /** Applies calls in their order, in as few transactions as can be; results in the order of calls.
+  /** Applies calls in their order, in as few transactions as can be; results in the order of calls. Waits for a bucket that somebody
+   * else holds, a lock's time at most.
    *
    * Errors: unavailable/DATABASE_UNAVAILABLE and COMMIT_OUTCOME_UNKNOWN: every call of them may be repeated by its name. */
-  commit(calls: readonly WriteCall[]): Promise<readonly (CallResult | Error)[]>;
+  commit(calls: readonly WriteCall[]): Promise<readonly CommitResult[]>;
+  /** The same without waiting for a bucket: calls of one that is held are HELD, and hold up no others. */
+  commitFree(calls: readonly WriteCall[]): Promise<readonly (CommitResult | typeof HELD)[]>;
 }
 
 /** Names a key. */

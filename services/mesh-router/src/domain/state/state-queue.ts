@@ -1,5 +1,6 @@
 /** Joins the calls of one moment: writes into transactions, reads into statements. Both queues are bounded. */
 import { type Batcher, type Clock, createBatcher, NexusError } from "@nexus/shared";
+import { HeldLanes } from "./held-lanes.ts";
 import {
   READ_BATCH,
   READS_AT_ONCE,
@@ -12,7 +13,15 @@ import {
   WRITES_QUEUED_BYTES_MAX,
   WRITES_QUEUED_MAX,
 } from "./state-limits.ts";
-import type { FoundKey, KeyName, ReadStore, StateEvents, WriteStore } from "./state-ports.ts";
+import {
+  type CommitResult,
+  type FoundKey,
+  HELD,
+  type KeyName,
+  type ReadStore,
+  type StateEvents,
+  type WriteStore,
+} from "./state-ports.ts";
 import type { CallResult, WriteCall } from "./write.ts";
 
 /** What the queue is made from. */
@@ -27,22 +36,27 @@ export interface StateQueueInit {
 const OP_BYTES = 256;
 const FULL_RETRY_MS = 50;
 
+/** The answer to a call, or the promise of it where its bucket is held: the others of its batch need not wait for that. */
+type Flushed = CommitResult | { readonly later: Promise<CommitResult> };
+
 /** The queues of one replica. */
 export class StateQueue {
   readonly #init: StateQueueInit;
-  readonly #writes: Batcher<WriteCall, CallResult | Error>;
+  readonly #writes: Batcher<WriteCall, Flushed>;
+  readonly #held: HeldLanes;
   readonly #reads: Batcher<KeyName, FoundKey>;
   readonly #scans: Batcher<() => Promise<unknown>, unknown>;
   #queuedBytes = 0;
 
   constructor(init: StateQueueInit) {
     this.#init = init;
+    this.#held = new HeldLanes((calls) => this.#commitHeld(calls));
     this.#writes = createBatcher({
       name: "state write",
       maxItems: WRITE_BATCH,
       maxDelayMs: 0,
       maxQueued: WRITES_QUEUED_MAX,
-      flush: (calls) => this.#commit(calls),
+      flush: (calls) => this.#flush(calls),
     });
     this.#reads = createBatcher({
       name: "state read",
@@ -64,7 +78,7 @@ export class StateQueue {
 
   /** Calls that wait for their commit. */
   get queued(): number {
-    return this.#writes.queued;
+    return this.#writes.queued + this.#held.waiting;
   }
 
   /** Commits a call, together with those that came in the same moment.
@@ -75,7 +89,8 @@ export class StateQueue {
     if (this.#queuedBytes + bytes > WRITES_QUEUED_BYTES_MAX) throw queueFull();
     this.#queuedBytes += bytes;
     try {
-      const result = await this.#writes.add(call);
+      const flushed = await this.#writes.add(call);
+      const result = "later" in flushed ? await flushed.later : flushed;
       if (result instanceof Error) throw result;
       return result;
     } finally {
@@ -96,20 +111,47 @@ export class StateQueue {
   /** Commits what waits, and takes nothing more. */
   async close(): Promise<void> {
     await Promise.all([this.#writes.close(), this.#reads.close(), this.#scans.close()]);
+    await this.#held.close();
   }
 
-  async #commit(calls: readonly WriteCall[]): Promise<(CallResult | Error)[]> {
-    const { writes, events, clock } = this.#init;
-    const results: (CallResult | Error)[] = [];
+  /** Commits what can be committed now. Calls of a bucket that is held go into its lane, and so do those that come behind them. */
+  async #flush(calls: readonly WriteCall[]): Promise<Flushed[]> {
+    const { writes } = this.#init;
+    const answers: Flushed[] = [];
     for (const part of inParts(calls)) {
-      const fromMs = clock.nowMs();
-      const answered = await writes.commit(part);
-      results.push(...answered);
-      const failure = answered.find((result) => result instanceof Error);
-      if (failure !== undefined) events.stateCommitFailed(failure);
-      const count = part.reduce((sum, { ops }) => sum + ops.length, 0);
-      events.stateCommitted(part.length, count, clock.nowMs() - fromMs);
+      const free = part.filter((call) => !this.#held.has(call));
+      const committed = await this.#commit(free, (some) => writes.commitFree(some));
+      const results = new Map(free.map((call, at) => [call, committed[at]]));
+      for (const call of part) {
+        const result = results.get(call) ?? HELD;
+        answers.push(result === HELD ? { later: this.#held.add(call) } : result);
+      }
     }
+    return answers;
+  }
+
+  /** In the lane of a bucket, which its calls may wait for. */
+  async #commitHeld(calls: readonly WriteCall[]): Promise<CommitResult[]> {
+    const results: CommitResult[] = [];
+    for (const part of inParts(calls)) {
+      results.push(...(await this.#commit(part, (some) => this.#init.writes.commit(some))));
+    }
+    return results;
+  }
+
+  async #commit<R extends CommitResult | typeof HELD>(
+    calls: readonly WriteCall[],
+    commit: (calls: readonly WriteCall[]) => Promise<readonly R[]>,
+  ): Promise<readonly R[]> {
+    if (calls.length === 0) return [];
+    const { events, clock } = this.#init;
+    const fromMs = clock.nowMs();
+    const results = await commit(calls);
+    const failure = results.find((result) => result instanceof Error);
+    if (failure !== undefined) events.stateCommitFailed(failure);
+    const done = calls.filter((_, at) => results[at] !== HELD);
+    const count = done.reduce((sum, { ops }) => sum + ops.length, 0);
+    events.stateCommitted(done.length, count, clock.nowMs() - fromMs);
     return results;
   }
 }

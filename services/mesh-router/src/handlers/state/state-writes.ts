@@ -1,13 +1,8 @@
 /** What the methods that write share: from a request to a call, and from its result to an answer. */
 import { createHash } from "node:crypto";
-import {
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { StateTask, StateWriteResultSchema } from "@nexus/proto/mesh";
-import { type CallContext, type Principal, requirePrincipal } from "@nexus/rpc";
+import { type CallContext, encodeMessage, type Principal, requirePrincipal } from "@nexus/rpc";
 import { toError } from "../../domain/state/refusals.ts";
 import { CURRENT_BYTES_MAX } from "../../domain/state/state-limits.ts";
 import type { CallResult, Op, Precondition } from "../../domain/state/write.ts";
@@ -55,7 +50,10 @@ export async function commitWrites<Desc extends DescMessage>(
   const result = await queue.write({
     namespace,
     bucket,
-    name: { key: callKey(principal, requestId), bodyHash: hashOf(toBinary(schema, request)) },
+    name: {
+      key: callKey(principal, requestId),
+      bodyHash: hashOf(encodeMessage(schema, request as MessageInitShape<Desc>)),
+    },
     writer: {
       principalId,
       taskId: task?.taskId ?? "",
