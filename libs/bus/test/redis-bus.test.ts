@@ -96,6 +96,31 @@ describe("the redis bus", () => {
     await close(a, b);
   });
 
+  it("keeps no more bytes for who does not read than it may, and lets it know", async () => {
+    const streamBytesMax = 1 << 20;
+    const open = (replicaId: string, events: BusEvents) =>
+      createRedisBus({
+        ...{ replicaId, url: urlFor(replicaId), deployment, events, streamBytesMax },
+        ...{ heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS, lostAfterMs: 60_000 },
+      });
+    const [a, b] = [new TestBus(open, "a"), new TestBus(open, "b")];
+    await untilMet([a, b]);
+    proxy.cut();
+    const [stream, large] = [ownStream("b"), new Uint8Array(200_000)];
+    for (let i = 0; i < 20; i += 1) {
+      const before = await newestIn(stream);
+      expect(a.bus.publish("b", "word", large)).toBe(true);
+      await untilWritten(stream, before);
+      expect(await admin.memory("USAGE", stream, "SAMPLES", 0)).toBeLessThan(1.2 * streamBytesMax);
+    }
+    // One entry stays whatever its size, and small ones have their number again.
+    a.bus.publish("b", "word", new Uint8Array(2 * streamBytesMax));
+    await waitFor(async () => (await admin.xlen(stream)) === 1, { what: "the largest alone" });
+    proxy.heal();
+    await waitFor(() => b.gaps.some(({ from }) => from === "a"), { what: "the gap" });
+    await close(a, b);
+  });
+
   it("loses nothing when a reader's connection breaks", async () => {
     const [a, b] = await openMet();
     const gaps = b.gaps.length;

@@ -20,6 +20,8 @@ const GOODBYE_TIMEOUT_MS = 500;
 /** A bus that was refused a write counts as away for so long at least. */
 const REFUSED_FOR_MS = 1_000;
 const STREAM_ENTRIES_MAX = 2_048;
+/** So many full batches. */
+const STREAM_BYTES_MAX = 128 * MiB;
 const WAITING_BYTES_MAX = 16 * MiB;
 const INCARNATION_BYTES = 9;
 
@@ -43,9 +45,10 @@ export interface RedisBusOptions {
   /** Bytes that may wait to be written; beyond it messages are not taken. @default 16 MiB */
   readonly waitingBytesMax?: number;
   /** Entries that a stream keeps, about; a replica that is further behind misses some. Its reader takes what it read out of
-   * its own stream, so only the common one and that of a replica which does not read come near it: with full batches the
-   * default takes 128 MiB, with the largest messages more. @default 2_048 */
+   * its own stream, so only the common one and that of a replica which does not read come near it. @default 2_048 */
   readonly streamEntriesMax?: number;
+  /** Bytes that a stream keeps, about, shared among those who write to it; one entry of each at least. @default 128 MiB */
+  readonly streamBytesMax?: number;
   /** Milliseconds that never step back. @default performance.now */
   readonly nowMs?: () => number;
 }
@@ -108,6 +111,8 @@ class RedisBus implements Bus {
       newIncarnation: () => this.#newIncarnation(),
       waitingBytesMax,
       streamEntriesMax: options.streamEntriesMax ?? STREAM_ENTRIES_MAX,
+      streamBytesMax: () =>
+        (options.streamBytesMax ?? STREAM_BYTES_MAX) / (1 + this.#peers.replicaIds.length),
       onWritten: (failed, error) => this.#written(failed, error),
     });
     this.#reader = this.#openReader(url, `${name}-reader`);

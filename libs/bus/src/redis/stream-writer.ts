@@ -18,6 +18,8 @@ export interface StreamWriterInit {
   readonly newIncarnation: () => string;
   readonly waitingBytesMax: number;
   readonly streamEntriesMax: number;
+  /** Bytes that a stream keeps, about, of this writer; they change with the number of those who share it. */
+  readonly streamBytesMax: () => number;
   /** A pipeline was written. So many of its messages were not carried after all, for this reason; 0: all were. */
   readonly onWritten: (failed: number, error: unknown) => void;
 }
@@ -27,6 +29,12 @@ interface Target {
   sequence: number;
   waiting: BatchItem[];
   wasWritten: boolean;
+  /** Of the newest batches that were written, as many as the stream keeps. */
+  readonly sizes: number[];
+  /** Their sum. */
+  bytes: number;
+  /** True while older ones may stand in the stream, and are too many bytes. */
+  isCut: boolean;
 }
 
 /** Numbers the batches to each replica, so that the reader finds what is missing. */
@@ -95,14 +103,15 @@ export class StreamWriter {
   }
 
   async #writeAll(): Promise<void> {
-    const { redis, keys, streamEntriesMax } = this.#init;
+    const { redis, keys } = this.#init;
     const pipeline = redis.pipeline();
     const counts: number[] = [];
     for (const [to, target] of this.#targets) {
       for (const items of takeBatches(target)) {
         const head = this.#head(target);
         const bytes = encodeBatch(head, items);
-        pipeline.xadd(keys.stream(to), "MAXLEN", "~", streamEntriesMax, "*", "b", bytes);
+        const entriesMax = this.#entriesMax(target, bytes.byteLength);
+        pipeline.xadd(keys.stream(to), "MAXLEN", "~", entriesMax, "*", "b", bytes);
         counts.push(items.length);
       }
     }
@@ -146,11 +155,32 @@ export class StreamWriter {
     };
   }
 
+  /** Redis trims by count only: so many of the newest entries have room. Those of other writers between them make it keep fewer of
+   * one's own, and each keeps its share of the bytes. */
+  #entriesMax(target: Target, size: number): number {
+    const { streamEntriesMax, streamBytesMax } = this.#init;
+    const bytesMax = streamBytesMax();
+    const { sizes } = target;
+    sizes.push(size);
+    target.bytes += size;
+    let dropped = Math.max(0, sizes.length - streamEntriesMax);
+    // Older entries of this writer are cut off by their number then.
+    if (dropped > 0) target.isCut = false;
+    for (let at = 0; at < dropped; at += 1) target.bytes -= sizes[at] as number;
+    while (target.bytes > bytesMax && dropped < sizes.length - 1) {
+      target.bytes -= sizes[dropped] as number;
+      dropped += 1;
+      target.isCut = true;
+    }
+    if (dropped > 0) sizes.splice(0, dropped);
+    return target.isCut ? sizes.length : streamEntriesMax;
+  }
+
   #target(to: string): Target {
     let target = this.#targets.get(to);
     if (target === undefined) {
       if (this.#targets.size >= TARGETS_MAX) this.#beginAnew();
-      target = { sequence: 0, waiting: [], wasWritten: false };
+      target = { sequence: 0, waiting: [], wasWritten: false, sizes: [], bytes: 0, isCut: false };
       this.#targets.set(to, target);
     }
     return target;
