@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { createPool } from "@nexus/postgres";
 import { AckKind } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createMailStore } from "../src/store/mail-store.ts";
 import { outcomeName, type TestAgent } from "./_agent.ts";
 import { MeshFixture, type RunningRouter } from "./_router.ts";
 
@@ -231,5 +233,40 @@ describe("a delivery that fails", () => {
     expect(back.deliveries.map(({ attempt }) => attempt)).toEqual([1, 1]);
     for (const { deliveryId } of back.deliveries) back.ack(deliveryId);
     await fixture.untilMail(0);
+  });
+});
+
+describe("a read of mailboxes", () => {
+  it("is bounded in bytes, begins with the oldest of each, and says where there is more", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 2, applicationName: "reader", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const names = [name("big-a"), name("big-b")].map((agentId) => ({
+      ...{ namespace: "default", agentId, known: true },
+    }));
+    const [first, second] = [...(await store.resolve(names)).values()] as [bigint, bigint];
+    const envelope = Buffer.alloc(100_000);
+    const inserts = Array.from({ length: 6 }, () => ({
+      ...{ mailboxIds: [first, second], sender: "alice", envelope, bodyHash: 1n },
+      ...{ key: randomUUID().replaceAll("-", ""), ttlMs: 60_000, ackWaitMs: 1_000 },
+    }));
+    const nothing = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
+    await store.commit({ inserts, ...nothing });
+    const read: bigint[] = [];
+    const limits = { rowsMax: 512, bytesMax: 250_000 };
+    for (let more = true; more; ) {
+      const { rows, cut } = await store.load([first, second], read, limits);
+      if (read.length === 0) {
+        expect(rows.map(({ mailboxId }) => mailboxId)).toEqual([first, first, second]);
+        expect(cut).toEqual(new Set([first, second]));
+      }
+      expect(rows.length).toBeLessThanOrEqual(3);
+      read.push(...rows.map(({ seq }) => seq));
+      more = cut.size > 0;
+    }
+    expect(new Set(read).size).toBe(12);
+    const one = await store.load([first, second], [], { rowsMax: 512, bytesMax: 1 });
+    expect(one.rows).toHaveLength(1);
   });
 });

@@ -96,6 +96,8 @@ export const MAIL_WINDOW_POOR = 16;
 /** Mailboxes and messages that one statement reads. */
 export const MAIL_LOAD_BOXES = 64;
 export const MAIL_LOAD_ROWS = 512;
+/** Bytes of messages that one statement reads, the first of them apart: the oldest of each mailbox, then the next. */
+export const MAIL_LOAD_BYTES = 8 * MiB;
 
 /** New messages of one transaction, and their bytes. */
 export const MAIL_BATCH = 1_024;

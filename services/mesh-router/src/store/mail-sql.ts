@@ -114,19 +114,30 @@ SELECT b.namespace, g.mailbox_id, b.agent_id, g.sender, g.envelope, g.ack_wait_m
 FROM gone g JOIN mailboxes b USING (mailbox_id)`,
 };
 
-/** What memory has is left out by a hash of it: as a list it would be walked for every row. */
+/** What memory has is left out by a hash of it: as a list it would be walked for every row. The bytes of a message are known without reading
+ * it; of those that find no room only the number comes. */
 export const LOAD_MAIL = {
   name: "mail-load",
   text: `
-SELECT m.mailbox_id, m.seq, m.sender, m.envelope, m.ack_wait_ms, m.failures,
+WITH found AS (
+  SELECT t.mailbox_id, m.seq, m.nth, m.bytes
+  FROM unnest($1::bigint[]) AS t(mailbox_id)
+  CROSS JOIN LATERAL (
+    SELECT x.seq, octet_length(x.envelope) AS bytes, row_number() OVER (ORDER BY x.seq) AS nth
+    FROM mail x WHERE x.mailbox_id = t.mailbox_id AND x.seq NOT IN (SELECT unnest($2::bigint[]))
+    ORDER BY x.seq LIMIT $3
+  ) m
+), sized AS (
+  SELECT f.mailbox_id, f.seq, sum(f.bytes) OVER (ORDER BY f.nth, f.mailbox_id) - f.bytes AS before FROM found f
+)
+SELECT s.mailbox_id, s.seq, m.sender, m.envelope, m.ack_wait_ms, m.failures,
   (extract(epoch FROM m.expires_at - now()) * 1000)::float8 AS left_ms,
   (extract(epoch FROM m.due_at - now()) * 1000)::float8 AS due_in_ms
-FROM unnest($1::bigint[]) AS t(mailbox_id)
-CROSS JOIN LATERAL (
-  SELECT * FROM mail m WHERE m.mailbox_id = t.mailbox_id AND m.seq NOT IN (SELECT unnest($2::bigint[]))
-  ORDER BY m.seq LIMIT $3
-) m
-ORDER BY m.mailbox_id, m.seq`,
+FROM sized s
+LEFT JOIN LATERAL (
+  SELECT x.* FROM mail x WHERE s.before < $4::bigint AND x.mailbox_id = s.mailbox_id AND x.seq = s.seq LIMIT 1
+) m ON true
+ORDER BY s.mailbox_id, s.seq`,
 };
 
 /** Tells other replicas which mailboxes got mail. */

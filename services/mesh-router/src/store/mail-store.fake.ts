@@ -2,6 +2,7 @@
 import type { StoredMail } from "../domain/mail/mail.ts";
 import {
   type InsertResult,
+  type LoadedMail,
   type MailBatch,
   type MailInsert,
   type MailStore,
@@ -70,13 +71,24 @@ export class FakeMailStore implements MailStore {
   async load(
     mailboxIds: readonly bigint[],
     exclude: readonly bigint[],
-    limit: number,
-  ): Promise<readonly StoredMail[]> {
+    { rowsMax, bytesMax }: { readonly rowsMax: number; readonly bytesMax: number },
+  ): Promise<LoadedMail> {
     this.#assertThere();
     const left = [...this.rows.values()].filter(({ seq }) => !exclude.includes(seq));
-    return mailboxIds.flatMap((id) =>
-      left.filter(({ mailboxId }) => mailboxId === id).slice(0, limit),
+    const cut = new Set<bigint>();
+    let bytes = 0;
+    const rows = mailboxIds.flatMap((id) =>
+      left
+        .filter(({ mailboxId }) => mailboxId === id)
+        .slice(0, rowsMax)
+        .filter(({ envelope }) => {
+          const fits = bytes < bytesMax && !cut.has(id);
+          if (fits) bytes += envelope.byteLength;
+          else cut.add(id);
+          return fits;
+        }),
     );
+    return { rows, cut };
   }
 
   #insert(insert: MailInsert): InsertResult {

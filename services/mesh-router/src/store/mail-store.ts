@@ -16,6 +16,7 @@ import { type Clock, NexusError } from "@nexus/shared";
 import type { StoredMail } from "../domain/mail/mail.ts";
 import {
   type InsertResult,
+  type LoadedMail,
   type MailBatch,
   type MailInsert,
   type MailStore,
@@ -72,7 +73,7 @@ export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailSto
       return new Map(rows.map((row) => [BigInt(row.mailbox_id), row.depth]));
     },
     commit: (batch) => commit(pool, batch),
-    load: (mailboxIds, exclude, limit) => load(pool, clock, [mailboxIds, exclude, limit]),
+    load: (...query) => load({ pool, clock }, ...query),
     buryExpired: async (limit) => (await pool.query(BURY_EXPIRED, [limit])).rowCount,
   };
 }
@@ -251,10 +252,11 @@ async function notify(client: Queryable, batch: MailBatch): Promise<void> {
   }
 }
 
+/** A row that found no room has nothing but its name. */
 interface LoadedRow {
   readonly mailbox_id: string;
   readonly seq: string;
-  readonly sender: string;
+  readonly sender: string | null;
   readonly envelope: Buffer;
   readonly ack_wait_ms: number;
   readonly failures: number;
@@ -263,14 +265,25 @@ interface LoadedRow {
 }
 
 async function load(
-  pool: Pool,
-  clock: Clock,
-  [mailboxIds, exclude, limit]: readonly [readonly bigint[], readonly bigint[], number],
-): Promise<StoredMail[]> {
-  const values = [int8Array(mailboxIds), int8Array(exclude), limit];
-  const { rows } = await pool.query<LoadedRow>(LOAD_MAIL, values);
+  { pool, clock }: MailStoreInit,
+  ...[mailboxIds, exclude, { rowsMax, bytesMax }]: Parameters<MailStore["load"]>
+): Promise<LoadedMail> {
+  const values = [int8Array(mailboxIds), int8Array(exclude), rowsMax, bytesMax];
+  const { rows: found } = await pool.query<LoadedRow>(LOAD_MAIL, values);
   const nowMs = clock.nowMs();
-  return rows.map((row) => ({
+  const rows: StoredMail[] = [];
+  const cut = new Set<bigint>();
+  for (const row of found) {
+    const mailboxId = BigInt(row.mailbox_id);
+    if (row.sender === null) cut.add(mailboxId);
+    // What is behind a row that found no room has to wait for it.
+    else if (!cut.has(mailboxId)) rows.push(toMail({ ...row, sender: row.sender }, nowMs));
+  }
+  return { rows, cut };
+}
+
+function toMail(row: LoadedRow & { readonly sender: string }, nowMs: number): StoredMail {
+  return {
     mailboxId: BigInt(row.mailbox_id),
     seq: BigInt(row.seq),
     sender: row.sender,
@@ -279,5 +292,5 @@ async function load(
     ackWaitMs: row.ack_wait_ms,
     failures: row.failures,
     dueAtMs: row.due_in_ms === null || row.due_in_ms <= 0 ? 0 : nowMs + row.due_in_ms,
-  }));
+  };
 }

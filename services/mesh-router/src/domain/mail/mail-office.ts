@@ -7,6 +7,7 @@ import {
   MAIL_BATCH,
   MAIL_BATCH_BYTES,
   MAIL_LOAD_BOXES,
+  MAIL_LOAD_BYTES,
   MAIL_LOAD_ROWS,
   MAIL_POSTS_BYTES_MAX,
   MAIL_POSTS_MAX,
@@ -27,6 +28,7 @@ import { bodyHash, mailKey } from "./mail-key.ts";
 import {
   type EncodeEnvelope,
   type InsertResult,
+  type LoadedMail,
   type MailEvents,
   type MailInsert,
   type MailStore,
@@ -36,6 +38,7 @@ import {
 
 /** What an OVERLOADED sender of durable messages is asked to wait: the receiver has to work off some of them. */
 const RETRY_MS = 1_000;
+const READ_LIMITS = { rowsMax: MAIL_LOAD_ROWS, bytesMax: MAIL_LOAD_BYTES };
 const EXPIRED_TEXT = "it was not known to be stored in time";
 
 /** What the office is made from. */
@@ -316,16 +319,17 @@ export class MailOffice {
       const inMemory = records.flatMap(({ reader }) => [...(reader?.mailbox.seqs() ?? [])]);
       const exclude = [...inMemory, ...journal.overSeqs()];
       const ids = records.map(({ mailboxId }) => mailboxId);
-      let rows: readonly StoredMail[];
+      let loaded: LoadedMail;
       try {
-        rows = await store.load(ids, exclude, MAIL_LOAD_ROWS);
+        loaded = await store.load(ids, exclude, READ_LIMITS);
       } catch (error) {
         for (const record of records) desk.refresh(record);
         throw error;
       }
       for (const record of records) {
-        const own = rows.filter(({ mailboxId }) => mailboxId === record.mailboxId);
-        desk.loaded(record, own, own.length < MAIL_LOAD_ROWS);
+        const { mailboxId } = record;
+        const own = loaded.rows.filter((row) => row.mailboxId === mailboxId);
+        desk.loaded(record, own, own.length < MAIL_LOAD_ROWS && !loaded.cut.has(mailboxId));
       }
       if (this.#posts.length > 0) return;
     }

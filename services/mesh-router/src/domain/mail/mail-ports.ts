@@ -60,6 +60,13 @@ export type InsertResult =
   | { readonly kind: "stored"; readonly seqs: readonly bigint[] }
   | { readonly kind: "duplicate" | "conflict" | "unstorable" };
 
+/** What was read. */
+export interface LoadedMail {
+  readonly rows: readonly StoredMail[];
+  /** Mailboxes with rows that found no room. */
+  readonly cut: ReadonlySet<bigint>;
+}
+
 /** Where mailboxes live. Every call is for many. Errors of all: unavailable/DATABASE_UNAVAILABLE and its like. */
 export interface MailStore {
   /** Finds the mailboxes of receivers, and makes those of known ones; the others are absent. Keys as nameKey() says. */
@@ -68,12 +75,12 @@ export interface MailStore {
   count(mailboxIds: readonly bigint[]): Promise<ReadonlyMap<bigint, number>>;
   /** Writes everything or nothing; the results are those of the inserts, in order. */
   commit(batch: MailBatch): Promise<readonly InsertResult[]>;
-  /** Reads the oldest rows of mailboxes, at most `limit` of each, in order, without those that are excluded. */
+  /** Reads the oldest rows of mailboxes, in order, without those that are excluded: at most so many of each, and so many bytes of all. */
   load(
     mailboxIds: readonly bigint[],
     exclude: readonly bigint[],
-    limit: number,
-  ): Promise<readonly StoredMail[]>;
+    limits: { readonly rowsMax: number; readonly bytesMax: number },
+  ): Promise<LoadedMail>;
 }
 
 /** Writes the fields of a Delivery that never change. */
