@@ -107,6 +107,32 @@ describe("buckets", () => {
     expect(new Set(gone)).toEqual(new Set(["STATE_BUCKET_NOT_FOUND"]));
   });
 
+  it("answer a repeat as the first call for a day, also when they are gone, or are somebody else's by then", async () => {
+    const request = { requestId: id(), bucket: `b-${id()}`, policy: LWW };
+    const { bucket } = await alice.createBucket(request);
+    await alice.deleteBucket({ requestId: id(), bucket: request.bucket });
+    const repeats = async () => {
+      expect((await alice.createBucket(request)).bucket).toEqual(bucket);
+      expect(await reasonOf(alice.createBucket({ ...request, policy: CAS }))).toBe(
+        "REQUEST_ID_REUSED",
+      );
+    };
+    await repeats();
+    expect(await reasonOf(alice.getBucket({ bucket: request.bucket }))).toBe(
+      "STATE_BUCKET_NOT_FOUND",
+    );
+    const carol = await stateClient(fixture, router, "carol");
+    const { bucket: hers } = await carol.createBucket(request);
+    expect(hers).toMatchObject({ createdBy: "carol" });
+    await repeats();
+    expect((await alice.getBucket({ bucket: request.bucket })).bucket).toEqual(hers);
+    // The same id names another call for another bucket.
+    const { bucket: other } = await alice.createBucket({ ...request, bucket: `b-${id()}` });
+    expect(other?.name).not.toBe(request.bucket);
+    await fixture.sql("UPDATE state_requests SET day = day - 2 WHERE bucket_id = 0");
+    expect(await reasonOf(alice.createBucket(request))).toBe("STATE_BUCKET_EXISTS");
+  });
+
   it("page by name", async () => {
     const carol = await stateClient(fixture, router, "carol", { ns: "pages" });
     for (const bucket of ["c", "a", "b"]) {

@@ -46,6 +46,16 @@ WITH gone AS (
 UPDATE state_namespaces n SET revision_floor = greatest(n.revision_floor, g.revision)
 FROM gone g WHERE n.namespace = g.namespace`;
 
+/** Calls that made a bucket are remembered as those that write into one are, under no bucket's number: its own goes with it. */
+const NO_BUCKET = 0;
+
+const FIND_CREATION = `
+SELECT body_hash, results FROM state_requests
+WHERE bucket_id = ${NO_BUCKET} AND key = $1::uuid AND day >= (now() AT TIME ZONE 'utc')::date - 1`;
+
+const NOTE_CREATION = `
+INSERT INTO state_requests (bucket_id, key, body_hash, results) VALUES (${NO_BUCKET}, $1::uuid, $2, $3)`;
+
 /** Creates the store. */
 export function createBucketStore(pool: Pool, limits: NamespaceQuota): BucketStore {
   return {
@@ -95,18 +105,16 @@ async function createBucket(
 ): Promise<{ readonly value: Bucket; readonly isRepeat: boolean }> {
   const { namespace, name, quota, request } = bucket;
   await lockNamespace(client, namespace);
-  const { rows: taken } = await client.query<
-    BucketRow & { create_request: string; create_body: string }
-  >(`SELECT ${BUCKET_COLUMNS}, create_request, create_body FROM state_buckets WHERE ${NAMED}`, [
-    namespace,
-    name,
-  ]);
-  const [row] = taken;
-  if (row !== undefined) {
-    if (row.create_request.replaceAll("-", "") !== request.key) throw bucketExists(name);
-    if (BigInt(row.create_body) !== request.bodyHash) throw toError(REQUEST_REUSED);
-    return { value: toBucket(row), isRepeat: true };
+  const row = await findRow(client, namespace, name);
+  const isOwn = row?.create_request.replaceAll("-", "") === request.key;
+  const earlier = isOwn
+    ? { bodyHash: BigInt(row.create_body), bucket: toBucket(row) }
+    : await findCreation(client, request.creationKey);
+  if (earlier !== undefined) {
+    if (earlier.bodyHash !== request.bodyHash) throw toError(REQUEST_REUSED);
+    return { value: earlier.bucket, isRepeat: true };
   }
+  if (row !== undefined) throw bucketExists(name);
   const { rows } = await client.query<BucketRow>(INSERT, [
     namespace,
     name,
@@ -121,7 +129,37 @@ async function createBucket(
     request.bodyHash,
   ]);
   await assertFits(client, namespace, limits);
-  return { value: toBucket(rows[0] as BucketRow), isRepeat: false };
+  const made = rows[0] as BucketRow;
+  const note = [request.creationKey, request.bodyHash, JSON.stringify(made)];
+  await client.query(NOTE_CREATION, note);
+  return { value: toBucket(made), isRepeat: false };
+}
+
+type CreatedRow = BucketRow & { readonly create_request: string; readonly create_body: string };
+
+async function findRow(
+  client: Queryable,
+  namespace: string,
+  name: string,
+): Promise<CreatedRow | undefined> {
+  const { rows } = await client.query<CreatedRow>(
+    `SELECT ${BUCKET_COLUMNS}, create_request, create_body FROM state_buckets WHERE ${NAMED}`,
+    [namespace, name],
+  );
+  return rows[0];
+}
+
+/** What a call of the last 24 h made, though it may be gone by now. */
+async function findCreation(
+  client: Queryable,
+  key: string,
+): Promise<{ readonly bodyHash: bigint; readonly bucket: Bucket } | undefined> {
+  const { rows } = await client.query<{ body_hash: string; results: string }>(FIND_CREATION, [key]);
+  const [found] = rows;
+  if (found === undefined) return undefined;
+  const made = JSON.parse(found.results) as BucketRow;
+  const bucket = toBucket({ ...made, created_at: new Date(made.created_at) });
+  return { bodyHash: BigInt(found.body_hash), bucket };
 }
 
 async function getBucket(pool: Queryable, namespace: string, name: string): Promise<Bucket> {

@@ -45,7 +45,13 @@ export interface NewBucket {
   readonly quota: Quota;
   readonly defaultTtlMs: number | undefined;
   readonly createdBy: string;
-  readonly request: { readonly key: string; readonly bodyHash: bigint };
+  readonly request: {
+    /** Names the call among its caller's. */
+    readonly key: string;
+    /** The same with the bucket's name: found also when the bucket is gone. */
+    readonly creationKey: string;
+    readonly bodyHash: bigint;
+  };
   readonly leaf?: AuditLeaf | undefined;
 }
 

@@ -11,9 +11,10 @@ export function createCreateBucket({
 }: StateDeps): MethodImplementation<typeof StateService.method.createBucket> {
   return async (request, ctx) => {
     const principal = requirePrincipal(ctx);
+    const { namespace } = principal;
     const { bucket: name, policy, quota, defaultTtl, requestId } = request;
     const bucket = await buckets.create({
-      namespace: principal.namespace,
+      namespace,
       name,
       policy: toPolicy(policy),
       quota: toQuota(quota),
@@ -22,6 +23,7 @@ export function createCreateBucket({
       leaf: ctx.audit,
       request: {
         key: callKey(principal, requestId),
+        creationKey: callKey(principal, `${namespace}/${name}/${requestId}`),
         bodyHash: hashOf(toBinary(CreateBucketRequestSchema, request)),
       },
     });
