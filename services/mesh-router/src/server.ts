@@ -39,7 +39,7 @@ export async function startServer(
     const mesh = createMesh({ ...parts, stores, bus });
     await frame.untilUp("subscriptions", () => mesh.subscriptions.refreshAll());
     addServices({ ...parts, mesh, pool: stores.pool });
-    addState({ ...parts, pool: stores.pool, leases: mesh.leases, bus });
+    addState({ ...parts, pool: stores.pool, mesh });
     addReplicas({ ...parts, mesh });
     addSessionLoops({ ...parts, mesh, store: stores.sessions });
     await addMailLoops({ ...parts, mesh, stores });

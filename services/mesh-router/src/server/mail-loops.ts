@@ -2,6 +2,7 @@ import { createListener } from "@nexus/postgres";
 import { createMailWriter } from "../loops/mail-writer.ts";
 import { dailyTables, keepDays } from "../store/mail-partitions.ts";
 import { MAIL_CHANNEL } from "../store/mail-store.ts";
+import { STATE_CHANNEL } from "../store/state-write-store.ts";
 import { SUBSCRIPTION_CHANNEL } from "../store/subscription-store.ts";
 import type { Mesh } from "./mesh.ts";
 import type { Parts } from "./parts.ts";
@@ -59,16 +60,18 @@ function addListener({
   const onFailure = (error: unknown): void => events.subscriptionsFailed(error);
   const listener = createListener({
     url: config.databaseUrl,
-    channels: [MAIL_CHANNEL, SUBSCRIPTION_CHANNEL],
+    channels: [MAIL_CHANNEL, SUBSCRIPTION_CHANNEL, STATE_CHANNEL],
     onNotify: (channel, notice) => {
       if (channel === MAIL_CHANNEL) {
         for (const id of notice.split(",")) desk.refreshById(BigInt(id));
-      } else {
+      } else if (channel === STATE_CHANNEL) mesh.wake.state(notice);
+      else {
         const [namespace = "", agentId = ""] = notice.split("/");
         subscriptions.refresh(namespace, agentId).catch(onFailure);
       }
     },
     onReconnect: () => {
+      mesh.wake.state("");
       for (const { mailbox } of book.readers()) desk.refreshById(mailbox.mailboxId);
       subscriptions.refreshAll().catch(onFailure);
     },

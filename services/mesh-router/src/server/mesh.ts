@@ -40,6 +40,8 @@ interface Wake {
   standing: () => void;
   mail: () => void;
   roster: () => void;
+  /** Hears a notice of changed state; empty: some may have been missed. */
+  state: (notice: string) => void;
 }
 
 /** Creates the parts and ties them together. */
@@ -55,7 +57,7 @@ export function createMesh({
   const { lostAfterMs, sessionsMax } = config;
   const events = createMeshEvents(frame.metrics, frame.logger);
   const idle = (): void => undefined;
-  const wake: Wake = { presence: idle, standing: idle, mail: idle, roster: idle };
+  const wake: Wake = { presence: idle, standing: idle, mail: idle, roster: idle, state: idle };
   const directory = new SessionDirectory();
   const board = new PresenceBoard(() => wake.presence());
   const journal = new StandingJournal(() => wake.standing());

@@ -1,12 +1,16 @@
 /** State: what agents share, from its stores to its service and its loops. */
-import type { Bus } from "@nexus/bus";
+import { randomBytes } from "node:crypto";
 import type { Pool } from "@nexus/postgres";
 import { StateService } from "@nexus/proto/mesh";
-import type { LeasePort } from "../domain/message/lease-gate.ts";
 import { WatchRegister } from "../domain/state/bucket-watch.ts";
 import { ChangeTails } from "../domain/state/change-tail.ts";
 import { KeyMemory } from "../domain/state/key-memory.ts";
-import type { ChangeGroup, ReadStore, StateEvents } from "../domain/state/state-ports.ts";
+import type {
+  ChangeGroup,
+  CommitNotices,
+  ReadStore,
+  StateEvents,
+} from "../domain/state/state-ports.ts";
 import { StateQueue } from "../domain/state/state-queue.ts";
 import { createKeySweep, sweepDropped, sweepLogs } from "../domain/state/sweep.ts";
 import { TaskFence } from "../domain/state/task-fence.ts";
@@ -16,15 +20,17 @@ import { createStatePoll } from "../loops/state-poll.ts";
 import { createBucketStore } from "../store/state-bucket-store.ts";
 import { createReadStore } from "../store/state-read-store.ts";
 import { createSweepStore } from "../store/state-sweep-store.ts";
-import { createWriteStore } from "../store/state-write-store.ts";
+import { createWriteStore, STATE_CHANNEL } from "../store/state-write-store.ts";
+import type { Mesh } from "./mesh.ts";
 import type { Parts } from "./parts.ts";
 
-/** How long a change of another replica may go unnoticed while replicas tell each other nothing. */
+/** How long a change of another replica may go unnoticed while its bus is away. */
 const POLL_INTERVAL_MS = 20;
 /** The same while they do: what was told is read at once, and this is for what was lost. */
 const ASK_INTERVAL_MS = 500;
 /** What replicas tell each other: buckets in which something was committed. */
 const NEWS = "state";
+const SOURCE_BYTES = 6;
 /** The contract promises a sign of life every 5 s. */
 const ALIVE_MS = 4_000;
 const SWEEP_INTERVAL_MS = 1_000;
@@ -32,8 +38,7 @@ const TRIM_INTERVAL_MS = 5_000;
 
 type StateParts = Parts & {
   readonly pool: Pool;
-  readonly leases: LeasePort;
-  readonly bus: Bus;
+  readonly mesh: Mesh;
 };
 
 /** What the service and the loops share. */
@@ -44,6 +49,8 @@ interface StateCore {
   readonly queue: StateQueue;
   /** Set once the loop exists. */
   readonly wake: { poll: () => void };
+  /** Set where no bus joins the replicas: then the database tells of their commits. */
+  readonly notices: CommitNotices | undefined;
 }
 
 /** Adds StateService and the loops behind it. */
@@ -54,9 +61,11 @@ export function addState(parts: StateParts): void {
   addSweeps(parts, core);
 }
 
-function createCore({ frame, config, clock, pool, bus }: StateParts): StateCore {
+function createCore({ frame, config, clock, pool, mesh: { bus } }: StateParts): StateCore {
   const events = createStateEvents(frame.metrics, frame.logger);
   const wake = { poll: (): void => undefined };
+  const source = randomBytes(SOURCE_BYTES).toString("base64url");
+  const notices = config.busDriver === "memory" ? { channel: STATE_CHANNEL, source } : undefined;
   const tails = new ChangeTails(() => wake.poll());
   const memory = new KeyMemory();
   const reads = createReadStore(pool);
@@ -64,6 +73,7 @@ function createCore({ frame, config, clock, pool, bus }: StateParts): StateCore 
     pool,
     rememberedMs: config.stateTombstonesKeptMs,
     memory,
+    notices,
     onCommitted: (groups) => {
       for (const group of groups) tails.push(group);
       if (groups.length > 0) bus.broadcast(NEWS, encodeNews(groups));
@@ -71,11 +81,11 @@ function createCore({ frame, config, clock, pool, bus }: StateParts): StateCore 
   });
   const queue = new StateQueue({ writes, reads, events, clock });
   frame.defer("state", () => queue.close());
-  return { events, tails, reads, queue, wake };
+  return { events, tails, reads, queue, wake, notices };
 }
 
 function addService(
-  { frame, config, clock, pool, leases }: StateParts,
+  { frame, config, clock, pool, mesh: { leases } }: StateParts,
   { events, tails, reads, queue }: StateCore,
 ): void {
   const register = new WatchRegister();
@@ -99,16 +109,17 @@ function addService(
 
 /** Changes of other replicas: read when they tell of them, and asked for in case they could not. */
 function addPoll(
-  { frame, clock, bus }: StateParts,
-  { tails, reads, events, wake }: StateCore,
+  { frame, clock, mesh }: StateParts,
+  { tails, reads, events, wake, notices }: StateCore,
 ): void {
+  const { bus } = mesh;
   const poll = createStatePoll({
     tails,
     reads,
     events,
     nowMs: () => clock.nowMs(),
     aliveMs: ALIVE_MS,
-    isTold: () => bus.isConnected && bus.peers.length > 0,
+    isTold: () => notices !== undefined || (bus.isConnected && bus.peers.length > 0),
     askMs: ASK_INTERVAL_MS,
   });
   const loop = frame.loop({
@@ -119,6 +130,12 @@ function addPoll(
   wake.poll = () => {
     poll.hear();
     loop.trigger();
+  };
+  mesh.wake.state = (notice) => {
+    const [source, ids] = notice.split("/");
+    if (source === notices?.source) return;
+    const isAbout = (id: string): boolean => id === "" || tails.has(BigInt(id));
+    if ((ids ?? "").split(",").some(isAbout)) wake.poll();
   };
   const unsubscribe = bus.subscribe(NEWS, {
     onMessage: ({ body }) => {

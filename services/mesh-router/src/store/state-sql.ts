@@ -132,5 +132,8 @@ SELECT t.bucket_id, t.key, t.body_hash, t.results
 FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[]) AS t(bucket_id, key, body_hash, results)`,
 };
 
+/** Tells other replicas which buckets changed. */
+export const NOTIFY_CHANGES = { name: "state-notify", text: "SELECT pg_notify($1, $2)" };
+
 /** So long calls of a bucket wait for whoever holds it. */
 export const SHORT_LOCKS = "SET LOCAL lock_timeout = 2000";

@@ -1,5 +1,5 @@
 /** Writes of state by group commit: lock, read, decide in memory, write. Two round trips and a commit for however many calls. */
-import { type Pool, withTransaction } from "@nexus/postgres";
+import { type Pool, type Queryable, together, withTransaction } from "@nexus/postgres";
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import type { Entry } from "../domain/state/entry.ts";
 import type { KeyMemory } from "../domain/state/key-memory.ts";
@@ -7,6 +7,7 @@ import type { LedgerOutcome } from "../domain/state/ledger.ts";
 import { CALL_TOO_LARGE, GIVEN_UP, noBucket } from "../domain/state/refusals.ts";
 import {
   type ChangeGroup,
+  type CommitNotices,
   type CommitResult,
   HELD,
   type WriteStore,
@@ -20,10 +21,15 @@ import {
   openLedgers,
 } from "./state-ledgers.ts";
 import { writeOutcomes } from "./state-rows.ts";
+import { NOTIFY_CHANGES } from "./state-sql.ts";
+
+/** Channel by which replicas without a bus hear of each other's changes. */
+export const STATE_CHANNEL = "mesh_state";
 
 /** While the database is away, callers wait: each call has its own deadline. */
 const RETRY = { initialMs: 20, multiplier: 3, maxMs: 500, jitter: 0.3 };
 const ATTEMPTS_MAX = 4;
+const NOTICE_IDS_MAX = 300;
 
 /** What the store is made from. */
 export interface WriteStoreInit {
@@ -32,6 +38,8 @@ export interface WriteStoreInit {
   readonly rememberedMs: number;
   /** Learns what was committed. */
   readonly memory: KeyMemory;
+  /** Undefined: others learn of commits by the bus. */
+  readonly notices?: CommitNotices | undefined;
   /** Hears what was committed, in the order of commits. */
   readonly onCommitted: (groups: readonly ChangeGroup[]) => void;
 }
@@ -135,7 +143,7 @@ interface Decided {
 }
 
 async function commitTogether(
-  { pool, rememberedMs, memory, onCommitted, wait }: Commit,
+  { pool, rememberedMs, memory, notices, onCommitted, wait }: Commit,
   calls: readonly WriteCall[],
   results: Results,
 ): Promise<readonly WriteCall[]> {
@@ -144,13 +152,28 @@ async function commitTogether(
     const decision = decideCalls(calls, opened);
     const ledgers = [...opened.open.values()];
     const outcomes = ledgers.map(({ ledger }) => ledger.outcome);
-    await writeOutcomes(client, outcomes, rememberedMs);
+    await together(
+      writeOutcomes(client, outcomes, rememberedMs),
+      notices === undefined ? Promise.resolve() : notify(client, notices, outcomes),
+    );
     return { ...decision, ledgers, outcomes };
   });
   for (const [call, result] of decided.results) results.set(call, result);
   remember(memory, decided);
   onCommitted(decided.outcomes.filter(hasChanges));
   return decided.postponed;
+}
+
+/** A notice holds up to 8 000 bytes. Who misses some asks for what has changed, as it does now and then. */
+async function notify(
+  client: Queryable,
+  { channel, source }: CommitNotices,
+  outcomes: readonly LedgerOutcome[],
+): Promise<void> {
+  const ids = outcomes.filter(hasChanges).map(({ bucketId }) => bucketId);
+  if (ids.length === 0) return;
+  const notice = `${source}/${ids.slice(0, NOTICE_IDS_MAX).join(",")}`;
+  await client.query(NOTIFY_CHANGES, [channel, notice]);
 }
 
 /** What was found holds at the revision at which the bucket was locked, what was written at that of the commit. */

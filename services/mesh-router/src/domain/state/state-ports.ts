@@ -15,6 +15,13 @@ export const HELD = "held";
 /** What became of a call. */
 export type CommitResult = CallResult | Error;
 
+/** How commits are told to replicas that no bus reaches: by the database, in the commit itself. */
+export interface CommitNotices {
+  readonly channel: string;
+  /** Names this start of the replica, which hears its own notices too. */
+  readonly source: string;
+}
+
 /** Writes by group commit. */
 export interface WriteStore {
   /** Applies calls in their order, in as few transactions as can be; results in the order of calls. Waits for a bucket that somebody
