@@ -24,6 +24,8 @@ export interface TestCertificate {
   /** The service that it names; none by default. */
   readonly service?: string;
   readonly trustDomain?: string;
+  /** The host that it is for instead of 127.0.0.1 and localhost. */
+  readonly host?: string;
   /** Further addresses that it is for. */
   readonly ipAddresses?: readonly string[];
   /** Negative: it has expired already. @default one hour */
@@ -37,7 +39,7 @@ export interface TestTlsFiles {
   readonly tlsCaFile: string;
 }
 
-/** An authority of a test. All its certificates are for 127.0.0.1 and localhost. */
+/** An authority of a test. All its certificates are for 127.0.0.1 and localhost, unless a host is named. */
 export interface TestAuthority {
   readonly ca: Buffer;
   issue(wanted?: TestCertificate): Promise<KeyPair>;
@@ -76,7 +78,8 @@ export async function createTestAuthority(): Promise<TestAuthority> {
 }
 
 async function issueFrom(authority: Authority, wanted: TestCertificate): Promise<KeyPair> {
-  const { service, trustDomain = TRUST_DOMAIN, ipAddresses = [], lifeMs = HOUR_MS } = wanted;
+  const { service, host, trustDomain = TRUST_DOMAIN, lifeMs = HOUR_MS } = wanted;
+  const own = host === undefined ? ["127.0.0.1"] : [];
   const { requestPem, keyPem } = await createCertificateRequest(service ?? "test");
   const { publicKey } = await readCertificateRequest(requestPem);
   const cert = await issueCertificate({
@@ -85,8 +88,8 @@ async function issueFrom(authority: Authority, wanted: TestCertificate): Promise
     commonName: service ?? "test",
     names: {
       uris: service === undefined ? [] : [`spiffe://${trustDomain}/nexus/${service}`],
-      dnsNames: ["localhost"],
-      ipAddresses: ["127.0.0.1", ...ipAddresses],
+      dnsNames: [host ?? "localhost"],
+      ipAddresses: [...own, ...(wanted.ipAddresses ?? [])],
     },
     notBefore: new Date(Date.now() + Math.min(0, lifeMs) - HOUR_MS),
     notAfter: new Date(Date.now() + lifeMs),
