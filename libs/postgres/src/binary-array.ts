@@ -12,6 +12,26 @@ const LENGTH_BYTES = 4;
 const NULL_LENGTH = -1;
 const UUID_BYTES = 16;
 
+/** Arrays are cut from a piece of memory of this size, since memory of its own for each costs as much as filling it. */
+const SLAB_BYTES = 1_048_576;
+/** Larger ones get their own. */
+const CUT_BYTES_MAX = SLAB_BYTES / 4;
+const WORD = 2 ** 32;
+
+let slab = Buffer.alloc(0);
+let used = 0;
+
+/** Memory for an array, not cleared. The driver copies it when the statement is sent, so that none of it lives long. */
+function cut(size: number): Buffer {
+  if (size > CUT_BYTES_MAX) return Buffer.allocUnsafeSlow(size);
+  if (used + size > slab.length) {
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    used = 0;
+  }
+  used += size;
+  return slab.subarray(used - size, used);
+}
+
 /** Writes an element at a place that has room for it. */
 type Write<T> = (buffer: Buffer, value: T, at: number) => void;
 
@@ -21,7 +41,7 @@ function fixedArray<T>(
   values: readonly (T | null)[],
   write: Write<T>,
 ): Buffer {
-  const buffer = Buffer.allocUnsafe(HEADER_BYTES + values.length * (LENGTH_BYTES + size));
+  const buffer = cut(HEADER_BYTES + values.length * (LENGTH_BYTES + size));
   let at = writeHeader(buffer, oid, values);
   for (const value of values) {
     at = buffer.writeInt32BE(value === null ? NULL_LENGTH : size, at);
@@ -61,9 +81,12 @@ export function int4Array(values: readonly (number | null)[]): Buffer {
 
 /** Writes `bigint[]`. Numbers must be whole. Errors: RangeError for numbers that are not, or do not fit. */
 export function int8Array(values: readonly (bigint | number | null)[]): Buffer {
-  return fixedArray(OID.int8, 8, values, (buffer, value, at) =>
-    buffer.writeBigInt64BE(BigInt(value), at),
-  );
+  return fixedArray(OID.int8, 8, values, (buffer, value, at) => {
+    const number = Number(value);
+    // In two halves wherever a double holds it: a third of the time that a bigint takes.
+    if (!Number.isSafeInteger(number)) buffer.writeBigInt64BE(BigInt(value), at);
+    else buffer.writeUInt32BE(number >>> 0, buffer.writeInt32BE(Math.floor(number / WORD), at));
+  });
 }
 
 /** Writes `boolean[]`. */
@@ -85,9 +108,10 @@ function stringArray(oid: number, values: readonly (string | null)[]): Buffer {
   let size = HEADER_BYTES + values.length * LENGTH_BYTES;
   const lengths = values.map((value) => (value === null ? 0 : Buffer.byteLength(value)));
   for (const length of lengths) size += length;
-  const buffer = Buffer.allocUnsafe(size);
+  const buffer = cut(size);
   let at = writeHeader(buffer, oid, values);
-  for (const [index, value] of values.entries()) {
+  for (let index = 0; index < values.length; index += 1) {
+    const value = values[index] as string | null;
     const length = lengths[index] as number;
     at = buffer.writeInt32BE(value === null ? NULL_LENGTH : length, at);
     // Nearly all texts are ASCII, which needs no encoder.
@@ -100,7 +124,7 @@ function stringArray(oid: number, values: readonly (string | null)[]): Buffer {
 export function byteaArray(values: readonly (Uint8Array | null)[]): Buffer {
   let size = HEADER_BYTES + values.length * LENGTH_BYTES;
   for (const value of values) size += value?.length ?? 0;
-  const buffer = Buffer.allocUnsafe(size);
+  const buffer = cut(size);
   let at = writeHeader(buffer, OID.bytea, values);
   for (const value of values) {
     at = buffer.writeInt32BE(value === null ? NULL_LENGTH : value.length, at);
