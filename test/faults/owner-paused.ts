@@ -138,7 +138,7 @@ async function rowsOf(bed: Bed, { jobId }: Submitted): Promise<string> {
     parts.push((await bed.tables.query(text, [uuidOf(jobId)])).rows);
   }
   const attempts = `
-    SELECT a.xmin::text, a.* FROM attempts a JOIN tasks t USING (task_id) WHERE t.job_id = $1
+    SELECT a.xmin::text, a.* FROM past_attempts a JOIN tasks t USING (task_id) WHERE t.job_id = $1
      ORDER BY a.task_id, a.attempt`;
   parts.push((await bed.tables.query(attempts, [uuidOf(jobId)])).rows);
   return JSON.stringify(parts);

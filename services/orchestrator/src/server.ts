@@ -27,6 +27,7 @@ import { PayloadStreams } from "./handlers/payload-streams.ts";
 import { createPlanCodec } from "./handlers/plan-codec.ts";
 import { OutboxSender } from "./loops/outbox-sender.ts";
 import {
+  auditLeases,
   forgetRequests,
   keepPartitionsLoop,
   keepRing,
@@ -233,6 +234,7 @@ function listenToStreams(
 
 function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
   frame.loop(reapDeadlines(engine, config.reapIntervalMs, config.reapBatchMax));
+  frame.loop(auditLeases(engine, config.reapIntervalMs));
   frame.loop(reapWaiting(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapSilent(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapClosings(engine, config.reapIntervalMs, config.reapBatchMax));

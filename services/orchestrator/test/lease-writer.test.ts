@@ -9,15 +9,18 @@ const harness = new Harness();
 beforeAll(() => harness.open());
 afterAll(() => harness.close());
 
-/** Has the database refuse rows of one agent; returns what lifts that. */
-async function refuseRowsOf(agentId: string, table: "leases" | "attempts") {
-  const name = `refuse_${table}`;
+/** What a row is like that was just claimed, or just ended. */
+const MOVES = { claims: "NEW.state = 'LEASED'", ends: "NEW.outcome IS NOT NULL" };
+
+/** Has the database refuse moves of one agent's tasks; returns what lifts that. */
+async function refuseMovesOf(agentId: string, moves: keyof typeof MOVES) {
+  const name = `refuse_${moves}`;
   await harness.db.query(`
     CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = 'check_violation'; END $$;
-    CREATE TRIGGER ${name} BEFORE INSERT ON ${table} FOR EACH ROW
-      WHEN (NEW.agent_id = '${agentId}') EXECUTE FUNCTION ${name}()`);
-  return () => harness.db.query(`DROP TRIGGER ${name} ON ${table}; DROP FUNCTION ${name}()`);
+    CREATE TRIGGER ${name} BEFORE INSERT OR UPDATE ON task_states FOR EACH ROW
+      WHEN (NEW.agent_id = '${agentId}' AND ${MOVES[moves]}) EXECUTE FUNCTION ${name}()`);
+  return () => harness.db.query(`DROP TRIGGER ${name} ON task_states; DROP FUNCTION ${name}()`);
 }
 
 function submitTo(capability: string, count: number): Promise<string> {
@@ -30,7 +33,7 @@ describe("claims and ends that share a transaction", () => {
   it("go on when one end cannot be stored, which is answered STALE and leaves its lease", async () => {
     harness.agent({ agentId: "cursed", capabilities: ["cursed"], behaviour: begin });
     harness.agent({ agentId: "fine", capabilities: ["fine"], slots: 4, behaviour: echo });
-    const lift = await refuseRowsOf("cursed", "attempts");
+    const lift = await refuseMovesOf("cursed", "ends");
     const cursed = await submitTo("cursed", 1);
     const received = await waitFor(
       () => harness.router.assignments.find((item) => item.assignment.jobId === cursed),
@@ -50,7 +53,7 @@ describe("claims and ends that share a transaction", () => {
   it("go on when one claim cannot be stored, which is tried again later", async () => {
     harness.agent({ agentId: "doomed", capabilities: ["doomed"], behaviour: echo });
     harness.agent({ agentId: "well", capabilities: ["well"], slots: 4, behaviour: echo });
-    const lift = await refuseRowsOf("doomed", "leases");
+    const lift = await refuseMovesOf("doomed", "claims");
     const [doomed, well] = await Promise.all([submitTo("doomed", 2), submitTo("well", 40)]);
     await harness.untilState(well, JobState.COMPLETED);
     expect((await harness.tasksOf(doomed))["t0"]).toMatchObject({

@@ -139,14 +139,14 @@ describe("a task that an agent is free for", () => {
     await harness.db.query(`
       CREATE FUNCTION bar() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = 'check_violation'; END $$;
-      CREATE TRIGGER bar BEFORE INSERT ON leases FOR EACH ROW
+      CREATE TRIGGER bar BEFORE INSERT OR UPDATE ON task_states FOR EACH ROW
         WHEN (NEW.agent_id = 'barred') EXECUTE FUNCTION bar()`);
     const { job } = await harness.client.submitJob({
       requestId: "barred",
       tasks: tasksFor("barred", 1),
     });
     expect(job).toMatchObject({ state: JobState.PENDING, tasks: { ready: 1 } });
-    await harness.db.query("DROP TRIGGER bar ON leases; DROP FUNCTION bar()");
+    await harness.db.query("DROP TRIGGER bar ON task_states; DROP FUNCTION bar()");
     await harness.untilState(job?.jobId ?? "", JobState.COMPLETED);
     const all = await harness.client.submitJob({
       requestId: "barred-all",

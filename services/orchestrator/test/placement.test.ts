@@ -105,7 +105,7 @@ describe("label constraints", () => {
     const { attempts } = await harness.client.explainTask({ taskId: task.taskId });
     const decision = attempts[0]?.decision;
     expect(decision).toMatchObject({ eligible: 2, fallbackAgentId: "big" });
-    expect(decision?.factors["preferred"]).toBeCloseTo(10 / 11, 12);
+    expect(decision?.factors["preferred"]).toBe(0.9091);
     expect(decision?.rejections).toMatchObject([{ agentId: "small", reason: "LABEL_CONSTRAINT" }]);
   });
 

@@ -211,3 +211,27 @@ describe("schedule_to_close_timeout", () => {
     await harness.client.cancelJob({ requestId: jobId, jobId });
   });
 });
+
+describe("a lease that memory does not know", () => {
+  it("is found by the audit and ended, since its deadline is over", async () => {
+    const jobId = await harness.submit({ tasks: [{ key: "a", capability: "nobody-has-it" }] });
+    const { a } = await harness.tasksOf(jobId);
+    const uuidOf = (id = "") => id.slice(id.indexOf("_") + 1);
+    await harness.db.query(`
+      WITH taken AS (DELETE FROM ready WHERE task_id = '${uuidOf(a?.taskId)}'),
+           counted AS (UPDATE jobs SET ready = 0, active = 1, state = 'RUNNING' WHERE job_id = '${uuidOf(jobId)}')
+      UPDATE task_states
+         SET state = 'LEASED', attempts = 1, fence = nextval('fence_seq'), agent_id = 'ghost', agent_epoch = 1,
+             capability_version = '1.0.0', leased_at = now() - interval '1 day', deadline_at = now() - interval '1 hour',
+             decision = '{"score":1,"eligible":1}'
+       WHERE task_id = '${uuidOf(a?.taskId)}'`);
+    const first = await waitFor(
+      async () => {
+        const { attempts } = await attemptsOf(jobId);
+        return attempts[0]?.endTime === undefined ? undefined : attempts[0];
+      },
+      { what: "the end of the unknown lease", timeoutMs: 30_000 },
+    );
+    expect(first).toMatchObject({ agentId: "ghost", failure: { reason: "DEADLINE_EXCEEDED" } });
+  });
+});

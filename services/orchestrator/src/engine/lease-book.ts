@@ -4,6 +4,8 @@ import type { LiveLease } from "./agent-entry.ts";
 /** Owns the live leases. Entries come and go only after their transaction committed. */
 export class LeaseBook {
   readonly #byTask = new Map<string, LiveLease>();
+  /** No lease is overdue before, monotonic milliseconds. */
+  #quietUntilMs = Number.POSITIVE_INFINITY;
 
   get size(): number {
     return this.#byTask.size;
@@ -21,6 +23,7 @@ export class LeaseBook {
 
   add(live: LiveLease): void {
     this.#byTask.set(live.lease.task.taskId, live);
+    if (live.deadlineAtMs < this.#quietUntilMs) this.#quietUntilMs = live.deadlineAtMs;
     live.agent.addLease(live);
   }
 
@@ -34,6 +37,32 @@ export class LeaseBook {
   clear(): void {
     for (const [taskId, live] of this.#byTask) live.agent.removeLease(taskId);
     this.#byTask.clear();
+    this.#quietUntilMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Leases whose deadline is over by this process's clock, the longest overdue first.
+   *
+   * Cost: one look at a number, as long as none is; else one at every lease. */
+  overdue(nowMs: number, limit: number): LiveLease[] {
+    if (nowMs < this.#quietUntilMs) return [];
+    const due: LiveLease[] = [];
+    let next = Number.POSITIVE_INFINITY;
+    for (const live of this.#byTask.values()) {
+      if (live.deadlineAtMs <= nowMs) due.push(live);
+      else if (live.deadlineAtMs < next) next = live.deadlineAtMs;
+    }
+    this.#quietUntilMs = due.length > 0 ? nowMs : next;
+    return due.sort((a, b) => a.deadlineAtMs - b.deadlineAtMs).slice(0, limit);
+  }
+
+  /** How many live leases each of the jobs has that have any. */
+  countByJob(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { lease } of this.#byTask.values()) {
+      const { jobId } = lease.task;
+      counts.set(jobId, (counts.get(jobId) ?? 0) + 1);
+    }
+    return counts;
   }
 
   values(): IterableIterator<LiveLease> {

@@ -1,7 +1,14 @@
 /** Ends what is overdue, by the database's clock. Each step is bounded; loops repeat them. */
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { toFailure } from "../domain/settlement.ts";
-import { expireReady, findOverdueLeases, findOverdueReady } from "../store/due-store.ts";
+import {
+  countStoredLeases,
+  expireReady,
+  findOverdueLeases,
+  findOverdueOfJobs,
+  findOverdueReady,
+  type LeaseRef,
+} from "../store/due-store.ts";
 import { applyEffects } from "../store/effects-store.ts";
 import { movedByExpiry } from "./lease-orders.ts";
 import { stopLease } from "./lease-stopper.ts";
@@ -16,7 +23,7 @@ const NO_AGENT = "No agent could take the task within its schedule_to_start_time
 export class Reaper {
   readonly #parts: EngineParts;
   readonly #settler: Settler;
-  /** Overdue leases of the last step that memory does not know. */
+  /** Overdue leases of the last audit that memory does not know. */
   #strangers = new Set<string>();
 
   constructor(parts: EngineParts, settler: Settler) {
@@ -24,22 +31,40 @@ export class Reaper {
     this.#settler = settler;
   }
 
-  /** Ends attempts that took too long, which costs them an attempt, and tells their agents to stop. */
+  /** Ends attempts that took too long, which costs them an attempt, and tells their agents to stop. Memory says which may be meant,
+   * so that nothing is asked while none is; the database says whether they are. */
   async reapDeadlines(): Promise<number> {
-    if (this.#parts.ledger.ownership !== "owner") return 0;
+    const { ledger, book, pool, limits } = this.#parts;
+    if (ledger.ownership !== "owner") return 0;
+    const due = book.overdue(this.#parts.nowMs(), limits.reapBatchMax);
+    if (due.length === 0) return 0;
     const overdue = await findOverdueLeases(
-      this.#parts.pool,
-      [...this.#parts.ledger.shards.keys()],
-      this.#parts.limits.reapBatchMax,
+      pool,
+      due.map(({ lease }) => ({ taskId: lease.task.taskId, fence: lease.fence })),
     );
-    this.#checkStrangers(overdue);
     await Promise.all(overdue.map((lease) => this.#endLate(lease)));
     return overdue.length;
   }
 
-  /** A lease in the table that memory does not know is being claimed or ended at this moment. If it still is unknown
-   * a step later, memory is wrong and is read anew. */
-  #checkStrangers(overdue: readonly { readonly taskId: string; readonly fence: bigint }[]): void {
+  /** Looks for overdue leases that memory does not know, which nobody would end: those of jobs that count more than memory has.
+   * Memory is never wrong but for a mistake of ours; then it is read anew. */
+  async auditLeases(): Promise<void> {
+    const { ledger, book, pool, limits } = this.#parts;
+    if (ledger.ownership !== "owner") return;
+    const stored = await countStoredLeases(pool, [...ledger.shards.keys()]);
+    const held = book.countByJob();
+    const suspects = [...stored]
+      .filter(([jobId, leases]) => leases > (held.get(jobId) ?? 0))
+      .map(([jobId]) => jobId)
+      .slice(0, limits.reapBatchMax);
+    const overdue =
+      suspects.length === 0 ? [] : await findOverdueOfJobs(pool, suspects, limits.reapBatchMax);
+    this.#checkStrangers(overdue);
+  }
+
+  /** A stored lease that memory does not know is being claimed or ended at this moment. If it still is unknown at the
+   * next audit, memory is wrong. */
+  #checkStrangers(overdue: readonly LeaseRef[]): void {
     const { book, ledger } = this.#parts;
     const unknown = overdue.filter(
       ({ taskId, fence }) => ledger.owns(taskId) && !book.find(taskId, fence),
@@ -86,7 +111,7 @@ export class Reaper {
     return expired.length;
   }
 
-  async #endLate({ taskId, fence }: { taskId: string; fence: bigint }): Promise<void> {
+  async #endLate({ taskId, fence }: LeaseRef): Promise<void> {
     const live = this.#parts.book.find(taskId, fence);
     if (live === undefined) return;
     const reason = "DEADLINE_EXCEEDED" as const;

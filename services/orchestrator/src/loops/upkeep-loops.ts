@@ -7,6 +7,8 @@ type LoopSpec = Omit<LoopOptions, "logger">;
 /** The safety net behind the events looks this often. */
 const SWEEP_INTERVAL_MS = 1_000;
 const ABSENT_INTERVAL_MS = 250;
+/** Half a minute by default. */
+const REAPS_PER_AUDIT = 120;
 /** Renewals that may fail in a row before a lease is over. */
 const RING_LOOKS_PER_LEASE = 6;
 const HOUR_MS = 3_600_000;
@@ -25,6 +27,12 @@ async function drain(step: () => Promise<number>, batchMax: number, signal: Abor
 export function reapDeadlines(engine: Engine, intervalMs: number, batchMax: number): LoopSpec {
   const step = () => engine.reaper.reapDeadlines();
   return { name: "reap-deadlines", intervalMs, step: (signal) => drain(step, batchMax, signal) };
+}
+
+/** Looks for stored leases that memory does not know. */
+export function auditLeases(engine: Engine, reapIntervalMs: number): LoopSpec {
+  const intervalMs = reapIntervalMs * REAPS_PER_AUDIT;
+  return { name: "audit-leases", intervalMs, step: () => engine.reaper.auditLeases() };
 }
 
 /** Fails tasks that found no agent in time. */

@@ -29,7 +29,7 @@ const CANCEL_TASKS = {
   name: "cancel-tasks",
   text: `
     WITH was AS (
-      SELECT s.task_id, s.state FROM task_states s
+      SELECT s.task_id, s.state, s.fence, s.attempts, s.agent_id FROM task_states s
        WHERE s.task_id IN (SELECT task_id FROM tasks WHERE job_id = $1) AND s.state = ANY($4::task_state[])
        ORDER BY s.task_id
          FOR NO KEY UPDATE OF s
@@ -37,24 +37,18 @@ const CANCEL_TASKS = {
       DELETE FROM ready r USING was w WHERE r.task_id = w.task_id
     ), withheld AS (
       DELETE FROM paused_ready p USING was w WHERE p.task_id = w.task_id
-    ), ended AS (
-      DELETE FROM leases l USING was w WHERE l.task_id = w.task_id RETURNING l.*
     ), moved AS (
       UPDATE task_states s
          SET state = 'CANCELLED', fence = 0, ended_at = now(),
+             last_fence = CASE WHEN s.fence <> 0 THEN s.fence ELSE s.last_fence END,
+             outcome = CASE WHEN s.fence <> 0 THEN 'CANCELLED' END, word = '', last_charged = false,
              failure_reason = $2, failure_message = $3, failure_task_key = nullif($5, '')
         FROM was w
        WHERE s.task_id = w.task_id
-      RETURNING s.task_id, s.started_at, s.attempts
-    ), history AS (
-      INSERT INTO attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at, outcome,
-                            word, charged, failure_reason, failure_message, decision)
-      SELECT e.task_id, e.attempt, e.fence, e.agent_id, e.agent_epoch, e.leased_at, m.started_at, now(), 'CANCELLED',
-             '', false, $2, $3, e.decision
-        FROM ended e JOIN moved m USING (task_id)
     )
-    SELECT w.task_id, t.task_key, w.state AS was, e.attempt, e.agent_id
-      FROM was w JOIN tasks t USING (task_id) LEFT JOIN ended e USING (task_id)
+    SELECT w.task_id, t.task_key, w.state AS was, CASE WHEN w.fence <> 0 THEN w.attempts ELSE 0 END AS attempt,
+           CASE WHEN w.fence <> 0 THEN w.agent_id ELSE '' END AS agent_id
+      FROM was w JOIN tasks t USING (task_id)
      ORDER BY t.ordinal`,
 };
 const CANCELLABLE_STATES = statesThatAllow("CANCEL");
@@ -87,8 +81,8 @@ export async function cancelOpenTasks(
     task_id: string;
     task_key: string;
     was: TaskState;
-    attempt: number | null;
-    agent_id: string | null;
+    attempt: number;
+    agent_id: string;
   }>(CANCEL_TASKS, [
     jobUuid(jobId),
     failure.reason,
@@ -104,8 +98,8 @@ export async function cancelOpenTasks(
       taskId: toTaskId(row.task_id),
       taskKey: row.task_key,
       state: "CANCELLED",
-      attempt: row.attempt ?? 0,
-      agentId: row.agent_id ?? "",
+      attempt: row.attempt,
+      agentId: row.agent_id,
       failure,
     },
   }));

@@ -1,25 +1,70 @@
 /** Finds what is overdue, by the database's clock. */
-import type { Queryable } from "@nexus/postgres";
+import { int8Array, type Queryable, uuidArray } from "@nexus/postgres";
 import type { LiveTask } from "../domain/live-task.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
-import { taskUuid, toTaskId } from "./row-ids.ts";
+import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+
+/** Names a lease. */
+export interface LeaseRef {
+  readonly taskId: string;
+  readonly fence: bigint;
+}
 
 const OVERDUE_LEASES = {
   name: "due-leases",
   text: `
-    SELECT task_id, fence FROM leases
-     WHERE deadline_at <= now() AND shard = ANY($2::smallint[]) ORDER BY deadline_at LIMIT $1`,
+    SELECT s.task_id, s.fence
+      FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
+      JOIN task_states s ON s.task_id = i.task_id AND s.fence = i.fence
+     WHERE s.deadline_at <= now()`,
 };
 
-/** Returns leases of the shards whose attempt took longer than it may, the longest overdue first. */
+/** Returns those of the leases that are live and whose attempt took longer than it may. */
 export async function findOverdueLeases(
   client: Queryable,
-  shards: readonly number[],
-  limit: number,
-): Promise<{ readonly taskId: string; readonly fence: bigint }[]> {
+  leases: readonly LeaseRef[],
+): Promise<LeaseRef[]> {
   const { rows } = await client.query<{ task_id: string; fence: string }>(OVERDUE_LEASES, [
+    uuidArray(leases.map(({ taskId }) => taskUuid(taskId))),
+    int8Array(leases.map(({ fence }) => fence)),
+  ]);
+  return rows.map((row) => ({ taskId: toTaskId(row.task_id), fence: BigInt(row.fence) }));
+}
+
+const BUSY_JOBS = {
+  name: "due-busy-jobs",
+  text: `
+    SELECT job_id, active FROM jobs
+     WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND active > 0`,
+};
+
+/** Counts the live leases of the shards' jobs that have any, as their jobs count them. */
+export async function countStoredLeases(
+  client: Queryable,
+  shards: readonly number[],
+): Promise<Map<string, number>> {
+  const { rows } = await client.query<{ job_id: string; active: number }>(BUSY_JOBS, [shards]);
+  return new Map(rows.map((row) => [toJobId(row.job_id), row.active]));
+}
+
+const OVERDUE_OF_JOBS = {
+  name: "due-leases-of-jobs",
+  text: `
+    SELECT s.task_id, s.fence
+      FROM tasks t JOIN task_states s USING (task_id)
+     WHERE t.job_id = ANY($1::uuid[]) AND s.fence <> 0 AND s.deadline_at <= now()
+     LIMIT $2`,
+};
+
+/** Returns live leases of the jobs whose attempt took longer than it may. */
+export async function findOverdueOfJobs(
+  client: Queryable,
+  jobIds: readonly string[],
+  limit: number,
+): Promise<LeaseRef[]> {
+  const { rows } = await client.query<{ task_id: string; fence: string }>(OVERDUE_OF_JOBS, [
+    jobIds.map(jobUuid),
     limit,
-    shards,
   ]);
   return rows.map((row) => ({ taskId: toTaskId(row.task_id), fence: BigInt(row.fence) }));
 }

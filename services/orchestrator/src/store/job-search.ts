@@ -25,7 +25,7 @@ const LIST = `
          AND ($11 = '' OR EXISTS (
                SELECT FROM tasks t JOIN task_states s USING (task_id)
                 WHERE t.job_id = j.job_id AND (s.agent_id = $11 OR EXISTS (
-                        SELECT FROM attempts a WHERE a.task_id = t.task_id AND a.agent_id = $11))))
+                        SELECT FROM past_attempts a WHERE a.task_id = t.task_id AND a.agent_id = $11))))
        ORDER BY created_at DESC, job_id DESC
        LIMIT $12
     )

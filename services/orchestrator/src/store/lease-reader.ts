@@ -11,7 +11,7 @@ const READ = {
            EXISTS (SELECT FROM attempts a WHERE a.task_id = i.task_id AND a.fence = i.fence) AS ended
       FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
       JOIN tasks t ON t.task_id = i.task_id
-      LEFT JOIN leases l ON l.task_id = i.task_id AND l.fence = i.fence`,
+      LEFT JOIN task_states l ON l.task_id = i.task_id AND l.fence = i.fence AND l.fence <> 0`,
 };
 
 interface StandingRow {

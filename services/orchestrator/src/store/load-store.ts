@@ -1,12 +1,13 @@
 /** Brings what waits and runs in some shards into memory, when this replica takes them. */
 import type { Queryable } from "@nexus/postgres";
 import type { Lease } from "../domain/live-task.ts";
-import type { RoutingDecision } from "../domain/routing-decision.ts";
 import { TaskPacker, type WaitingTask } from "../domain/waiting-task.ts";
 import { countBlocked } from "./blocked-store.ts";
+import { readDecision, type StoredDecision } from "./decision-row.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
 
 const PAGE_ROWS = 5_000;
+const PAGE_JOBS = 200;
 const FIRST_UUID = "00000000-0000-0000-0000-000000000000";
 
 const READY_PAGE = `
@@ -16,22 +17,22 @@ const READY_PAGE = `
    ORDER BY r.task_id
    LIMIT $3`;
 
-const LEASE_PAGE = `
-  SELECT ${LIVE_TASK_COLUMNS}, l.fence, l.attempt, l.agent_id, l.agent_epoch, l.capability_version, l.leased_at,
-         l.decision, s.state = 'RUNNING' AS running
-    FROM leases l JOIN tasks t USING (task_id) JOIN task_states s USING (task_id) JOIN jobs j ON j.job_id = t.job_id
-   WHERE l.shard = ANY($1::smallint[]) AND l.task_id > $2
-   ORDER BY l.task_id
-   LIMIT $3`;
+/** Jobs of which tasks run. There are no more of them than agents have slots. */
+const BUSY_JOBS = `
+  SELECT job_id FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND active > 0`;
+
+const LEASES_OF_JOBS = `
+  SELECT ${LIVE_TASK_COLUMNS}, s.fence, s.agent_epoch, s.capability_version, s.leased_at, s.decision,
+         s.state = 'RUNNING' AS running
+    FROM jobs j JOIN tasks t USING (job_id) JOIN task_states s USING (task_id)
+   WHERE j.job_id = ANY($1::uuid[]) AND s.fence <> 0`;
 
 interface LeaseRow extends LiveTaskRow {
   readonly fence: string;
-  readonly attempt: number;
-  readonly agent_id: string;
   readonly agent_epoch: string;
   readonly capability_version: string;
   readonly leased_at: Date;
-  readonly decision: RoutingDecision;
+  readonly decision: StoredDecision;
   readonly running: boolean;
 }
 
@@ -65,7 +66,7 @@ export async function loadWork(
     return packer.pack(task, readAtMs + Math.max(0, task.readyAtMs - databaseNowMs));
   };
   const ready = await readPages(client, { text: READY_PAGE, shards, toItem: toWaiting });
-  const leases = await readPages(client, { text: LEASE_PAGE, shards, toItem: toLease });
+  const leases = await readLeases(client, shards);
   const blocked = await countBlocked(client, shards);
   return { ready, leases, blocked, nowMs: databaseNowMs, readAtMs };
 }
@@ -91,16 +92,29 @@ async function readPages<R extends { readonly task_id: string }, T>(
   }
 }
 
+/** A lease lies in its task's row, which is found by its job. */
+async function readLeases(client: Queryable, shards: readonly number[]): Promise<Lease[]> {
+  const all: Lease[] = [];
+  const busy = await client.query<{ job_id: string }>(BUSY_JOBS, [shards]);
+  const jobIds = busy.rows.map((row) => row.job_id);
+  for (let from = 0; from < jobIds.length; from += PAGE_JOBS) {
+    const page = jobIds.slice(from, from + PAGE_JOBS);
+    const { rows } = await client.query<LeaseRow>(LEASES_OF_JOBS, [page]);
+    for (const row of rows) all.push(toLease(row));
+  }
+  return all;
+}
+
 function toLease(row: LeaseRow): Lease {
   return {
     // The attempt under way is not behind it yet: a lease keeps the tally from before.
-    task: { ...toLiveTask(row), attempts: row.attempt - 1 },
+    task: { ...toLiveTask(row), attempts: row.attempts - 1 },
     fence: BigInt(row.fence),
-    attempt: row.attempt,
-    agentId: row.agent_id,
+    attempt: row.attempts,
+    agentId: row.last_agent_id,
     agentEpoch: BigInt(row.agent_epoch),
     capabilityVersion: row.capability_version,
-    fallbackAgentId: row.decision.fallbackAgentId,
+    fallbackAgentId: readDecision(row.decision, row.last_agent_id).fallbackAgentId,
     leasedAtMs: row.leased_at.getTime(),
     running: row.running,
   };

@@ -9,51 +9,45 @@ import {
 } from "@nexus/postgres";
 import type { Settlement } from "../domain/settlement.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
-import { assertMoved } from "./job-progress-store.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
 
 /** Each step returns all that the next ones need, so that none joins two intermediate results: Postgres knows nothing
- * of their sizes and would compare every row of one with every row of the other. */
+ * of their sizes and would compare every row of one with every row of the other. An attempt with which its task ends
+ * stays in the task's row; one that is followed by another becomes history. */
 const SETTLE = {
   name: "settle",
   text: `
-    WITH input AS (
-      SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
-                           $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bigint[])
-        AS i(task_id, fence, to_state, outcome, word, charged, reason, message, started_ago_ms, delay_ms, wait_ms,
-             content_type, output, stored_bytes)
-    ), ended AS (
-      DELETE FROM leases l USING input i WHERE l.task_id = i.task_id AND l.fence = i.fence
-      RETURNING l.task_id, l.shard, l.job_id, l.fence, l.namespace, l.agent_id, l.agent_epoch, l.attempt,
-                l.leased_at, l.decision, i.to_state, i.outcome, i.word, i.charged AS costs, i.reason, i.message,
-                i.started_ago_ms, i.delay_ms, i.wait_ms, i.content_type, i.output, i.stored_bytes
-    ), moved AS (
+    WITH moved AS (
       UPDATE task_states s
-         SET state = e.to_state, charged = s.charged + e.costs::int, fence = 0,
-             started_at = coalesce(s.started_at, now() - e.started_ago_ms * interval '1 millisecond'),
-             ready_at = CASE WHEN e.to_state = 'READY' THEN now() + e.delay_ms * interval '1 millisecond'
+         SET state = i.to_state, charged = s.charged + i.costs::int, fence = 0, last_fence = i.fence,
+             started_at = coalesce(s.started_at, now() - i.started_ago_ms * interval '1 millisecond'),
+             ready_at = CASE WHEN i.to_state = 'READY' THEN now() + i.delay_ms * interval '1 millisecond'
                              ELSE s.ready_at END,
-             ended_at = CASE WHEN e.to_state <> 'READY' THEN now() END,
-             failure_reason = e.reason, failure_message = e.message, failure_task_key = NULL,
-             output_type = e.content_type, output = e.output, output_stored_bytes = e.stored_bytes
-        FROM ended e
-       WHERE s.task_id = e.task_id AND s.fence = e.fence AND s.state = ANY($15::task_state[])
-      RETURNING s.task_id, s.started_at, s.ready_at, e.shard, e.fence, e.agent_id, e.agent_epoch, e.attempt, e.leased_at,
-                e.decision, e.to_state, e.outcome, e.word, e.costs, e.reason, e.message, e.wait_ms
+             ended_at = CASE WHEN i.to_state <> 'READY' THEN now() END,
+             outcome = CASE WHEN i.to_state <> 'READY' THEN i.outcome END, word = i.word, last_charged = i.costs,
+             failure_reason = i.reason, failure_message = i.message, failure_task_key = NULL,
+             output_type = i.content_type, output = i.output, output_stored_bytes = i.stored_bytes
+        FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
+                    $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bigint[])
+          AS i(task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, wait_ms,
+               content_type, output, stored_bytes)
+       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($15::task_state[])
+      RETURNING s.task_id, s.job_id, s.state, s.attempts, s.agent_id, s.agent_epoch, s.leased_at, s.started_at, s.ready_at,
+                s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.wait_ms
     ), history AS (
-      INSERT INTO attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at, outcome,
-                            word, charged, failure_reason, failure_message, decision)
-      SELECT task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, now(), outcome,
-             word, costs, reason, message, decision
-        FROM moved
+      INSERT INTO past_attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at,
+                                 outcome, word, charged, failure_reason, failure_message, decision)
+      SELECT task_id, attempts, fence, agent_id, agent_epoch, leased_at, started_at, now(),
+             outcome, word, costs, reason, message, decision
+        FROM moved WHERE state = 'READY'
     ), again AS (
       INSERT INTO ready (task_id, shard, ready_at, start_by)
-      SELECT task_id, shard, ready_at, ready_at + wait_ms * interval '1 millisecond'
-        FROM moved WHERE to_state = 'READY'
+      SELECT m.task_id, t.shard, m.ready_at, m.ready_at + m.wait_ms * interval '1 millisecond'
+        FROM moved m JOIN tasks t USING (task_id) WHERE m.state = 'READY'
     )
-    SELECT c.ended, m.task_id, date_part('epoch', m.ready_at) * 1000 AS ready_at_ms,
-           date_part('epoch', m.started_at) * 1000 AS started_at_ms, date_part('epoch', now()) * 1000 AS ended_at_ms
-      FROM (SELECT count(*)::int AS ended FROM ended) c LEFT JOIN moved m ON true`,
+    SELECT task_id, date_part('epoch', ready_at) * 1000 AS ready_at_ms,
+           date_part('epoch', started_at) * 1000 AS started_at_ms, date_part('epoch', now()) * 1000 AS ended_at_ms
+      FROM moved`,
 };
 const ENDING_STATES = statesThatAllow("SUCCEED");
 
@@ -79,8 +73,7 @@ export function stateAfter(settlement: Settlement): TaskState {
 }
 
 interface SettleRow {
-  readonly ended: number;
-  readonly task_id: string | null;
+  readonly task_id: string;
   readonly ready_at_ms: number | null;
   readonly started_at_ms: number | null;
   readonly ended_at_ms: number;
@@ -96,9 +89,7 @@ export interface SettledLease {
 }
 
 /** Ends leases (each task once). Returns what was ended, by task id; a lease that was over already is absent and nothing
- * of it changed.
- *
- * Errors: internal/INTERNAL when a lease had no running task to go with it; nothing is stored then. */
+ * of it changed. */
 export async function settleLeases(
   client: Queryable,
   ends: readonly LeaseEnd[],
@@ -124,14 +115,12 @@ export async function settleLeases(
   ]);
   const settled = new Map<string, SettledLease>();
   for (const row of rows) {
-    if (row.task_id === null) continue;
     settled.set(toTaskId(row.task_id), {
       readyAtMs: row.ready_at_ms ?? 0,
       startedAtMs: row.started_at_ms ?? undefined,
       endedAtMs: row.ended_at_ms,
     });
   }
-  assertMoved("leases to their tasks", rows[0]?.ended ?? 0, settled.size);
   return settled;
 }
 

@@ -16,6 +16,7 @@ import { shardOf } from "../domain/shards.ts";
 import type { NewTask } from "../domain/task-plan.ts";
 import type { GrantedLease } from "./claim-store.ts";
 import { recordClosings } from "./closing-store.ts";
+import { writeDecision } from "./decision-row.ts";
 import { jobUuid, taskUuid, toTaskId } from "./row-ids.ts";
 
 /** What `columnsOf` gives. */
@@ -52,13 +53,10 @@ const INSERT_LEASED = {
           AS i(${COLUMN_NAMES}, agent_id, agent_epoch, capability_version, decision, start_to_close_ms)
     ), specs AS (
       INSERT INTO tasks (${COLUMN_NAMES}) SELECT ${COLUMN_NAMES} FROM input
-    ), states AS (
-      INSERT INTO task_states (task_id, job_id, state, pending, attempts, fence, agent_id, ready_at, leased_at)
-      SELECT task_id, job_id, 'LEASED', 0, 1, fence, agent_id, now(), now() FROM input
     )
-    INSERT INTO leases (task_id, shard, job_id, fence, namespace, agent_id, agent_epoch, attempt, capability_version,
-                        ready_at, leased_at, deadline_at, decision)
-    SELECT task_id, shard, job_id, fence, namespace, agent_id, agent_epoch, 1, capability_version,
+    INSERT INTO task_states (task_id, job_id, state, pending, attempts, fence, agent_id, agent_epoch, capability_version,
+                             ready_at, leased_at, deadline_at, decision)
+    SELECT task_id, job_id, 'LEASED', 0, 1, fence, agent_id, agent_epoch, capability_version,
            now(), now(), now() + start_to_close_ms * interval '1 millisecond', decision
       FROM input
     RETURNING task_id, fence, (extract(epoch FROM leased_at) * 1000)::float8 AS leased_at_ms`,
@@ -119,10 +117,10 @@ export interface LeasedTask {
   readonly claim: Claim;
 }
 
-/** Inserts tasks (each once) with their inputs, states and leases, as if they had been ready and claimed at once; returns the leases by
+/** Inserts tasks (each once) with their inputs and leases, as if they had been ready and claimed at once; returns the leases by
  * task id.
  *
- * Cost: 1 or 2 statements in one round trip, whatever the number of tasks; 3 rows a task. */
+ * Cost: 1 or 2 statements in one round trip, whatever the number of tasks; 2 rows a task. */
 export async function insertLeasedTasks(
   client: Queryable,
   leased: readonly LeasedTask[],
@@ -137,7 +135,7 @@ export async function insertLeasedTasks(
       textArray(claims.map((claim) => claim.agentId)),
       int8Array(claims.map((claim) => claim.agentEpoch)),
       textArray(claims.map((claim) => claim.capabilityVersion)),
-      jsonArray(claims.map((claim) => JSON.stringify(claim.decision))),
+      jsonArray(claims.map((claim) => writeDecision(claim.decision))),
       int8Array(claims.map((claim) => claim.task.spec.startToCloseMs)),
     ],
   );

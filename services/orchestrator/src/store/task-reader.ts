@@ -1,7 +1,6 @@
 /** Reads tasks and their attempts for callers, always inside one namespace. */
 import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
 import type { TaskFilter, TaskPage } from "../domain/reader.ts";
-import type { RoutingDecision } from "../domain/routing-decision.ts";
 import type {
   AttemptOutcome,
   AttemptView,
@@ -10,6 +9,7 @@ import type {
   TaskView,
 } from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
+import { readDecision, type StoredDecision } from "./decision-row.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { toPayload } from "./payload-row.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
@@ -173,9 +173,8 @@ const ATTEMPTS = {
            failure_reason, failure_message, decision
       FROM attempts WHERE task_id = $1
      UNION ALL
-    SELECT l.attempt, l.fence, l.agent_id, l.agent_epoch, l.leased_at, s.started_at, NULL, NULL, false,
-           NULL, NULL, l.decision
-      FROM leases l JOIN task_states s USING (task_id) WHERE l.task_id = $1
+    SELECT attempts, fence, agent_id, agent_epoch, leased_at, started_at, NULL, NULL, false, NULL, NULL, decision
+      FROM task_states WHERE task_id = $1 AND fence <> 0
      ORDER BY attempt
      LIMIT $2`,
 };
@@ -190,7 +189,7 @@ interface AttemptRow extends FailureColumns {
   readonly ended_at: Date | null;
   readonly outcome: AttemptOutcome | null;
   readonly charged: boolean;
-  readonly decision: RoutingDecision;
+  readonly decision: StoredDecision;
 }
 
 /** Reads a task's attempts, oldest first, the one under way last. */
@@ -211,6 +210,6 @@ export async function readAttempts(
     outcome: row.outcome ?? undefined,
     failure: toFailureOrNone(row),
     charged: row.charged,
-    decision: row.decision,
+    decision: readDecision(row.decision, row.agent_id),
   }));
 }

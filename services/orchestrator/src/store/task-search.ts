@@ -22,7 +22,7 @@ const SEARCH = `
          AND (cardinality($7::task_state[]) = 0 OR s.state = ANY($7::task_state[]))
          AND ($8 = '' OR s.failure_reason = $8)
          AND ($9 = '' OR s.agent_id = $9
-              OR EXISTS (SELECT FROM attempts a WHERE a.task_id = l.task_id AND a.agent_id = $9))
+              OR EXISTS (SELECT FROM past_attempts a WHERE a.task_id = l.task_id AND a.agent_id = $9))
          AND ($10::jsonb = '{}' OR EXISTS (SELECT FROM jobs j WHERE j.job_id = l.job_id AND j.labels @> $10::jsonb))
          AND ($11::timestamptz IS NULL OR s.ended_at >= $11) AND ($12::timestamptz IS NULL OR s.ended_at < $12)
        ORDER BY l.created_at DESC, l.task_id DESC

@@ -1,0 +1,98 @@
+import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createPool, migrate, type Pool } from "@nexus/postgres";
+import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadWork } from "../src/store/load-store.ts";
+import { readAttempts } from "../src/store/task-reader.ts";
+
+const ALL = join(import.meta.dirname, "../migrations");
+const SCHEMA = "older";
+const JOB = "00000000-0000-7000-8000-000000000001";
+const RUNNING = "00000000-0000-7000-8000-000000000101";
+const ENDED = "00000000-0000-7000-8000-000000000201";
+const idOf = (uuid: string) => `task_${uuid.replaceAll("-", "")}`;
+
+let database: TestDatabase;
+let pool: Pool;
+
+beforeAll(async () => {
+  database = await createTestDatabase("orchestrator");
+  pool = createPool({
+    url: database.adminUrl,
+    max: 1,
+    applicationName: "migrations-test",
+    schema: SCHEMA,
+  });
+  await pool.query(`CREATE SCHEMA ${SCHEMA}`);
+});
+afterAll(async () => {
+  await pool.close();
+  await database.close();
+});
+
+/** Applies the migrations up to and with this one. */
+async function migrateTo(last: string): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "nexus-migrations-"));
+  for (const name of readdirSync(ALL)) {
+    if (name.slice(0, last.length) <= last) cpSync(join(ALL, name), join(directory, name));
+  }
+  try {
+    await migrate(pool, { schema: SCHEMA, directory });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+describe("tables of before leases lay in their tasks' rows", () => {
+  it("keep what runs, with its lease, and what had ended, with its attempts", async () => {
+    await migrateTo("0017");
+    const decision = JSON.stringify({
+      agentId: "a1",
+      score: 0.123456,
+      fallbackAgentId: "a2",
+      fallbackScore: 0.1,
+      eligible: 2,
+      rejections: [],
+      exploration: false,
+    });
+    await pool.query(`
+      INSERT INTO jobs (job_id, shard, namespace, principal_id, objective, priority, labels, traceparent, state,
+                        total, blocked, ready, active, succeeded)
+      VALUES ('${JOB}', 1, 'default', 'p', '', 0, '{}', '', 'RUNNING', 2, 0, 0, 1, 1);
+      INSERT INTO tasks (task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning, sink,
+                         has_upstream, spec)
+      VALUES ('${RUNNING}', '${JOB}', 1, 'default', 0, 'a', 'x', 0, false, true, false, '{}'),
+             ('${ENDED}', '${JOB}', 1, 'default', 1, 'b', 'x', 0, false, true, false, '{}');
+      INSERT INTO task_states (task_id, job_id, state, pending, attempts, fence, agent_id, ready_at, leased_at, ended_at)
+      VALUES ('${RUNNING}', '${JOB}', 'LEASED', 0, 2, 7, 'a1', now(), now(), NULL),
+             ('${ENDED}', '${JOB}', 'SUCCEEDED', 0, 1, 0, 'a1', now(), now(), now());
+      INSERT INTO leases (task_id, shard, job_id, fence, namespace, agent_id, agent_epoch, attempt, capability_version,
+                          ready_at, leased_at, deadline_at, decision)
+      VALUES ('${RUNNING}', 1, '${JOB}', 7, 'default', 'a1', 3, 2, '1.0.0', now(), now(), now() + interval '1 hour',
+              '${decision}');
+      INSERT INTO attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, ended_at, outcome, word, charged,
+                            decision)
+      VALUES ('${RUNNING}', 1, 5, 'a1', 3, now(), now(), 'LOST', '', false, '${decision}'),
+             ('${ENDED}', 1, 6, 'a1', 3, now(), now(), 'SUCCEEDED', 'COMPLETED', false, '${decision}')`);
+    await migrate(pool, { schema: SCHEMA, directory: ALL });
+
+    const { leases, ready } = await loadWork(pool, [1], () => 0);
+    expect(ready).toEqual([]);
+    expect(leases).toMatchObject([
+      { fence: 7n, attempt: 2, agentId: "a1", agentEpoch: 3n, capabilityVersion: "1.0.0" },
+    ]);
+    expect(leases[0]?.fallbackAgentId).toBe("a2");
+    const running = await readAttempts(pool, idOf(RUNNING), 10);
+    expect(running.map(({ fence, outcome }) => [fence, outcome])).toEqual([
+      [5n, "LOST"],
+      [7n, undefined],
+    ]);
+    expect(await readAttempts(pool, idOf(ENDED), 10)).toMatchObject([
+      { fence: 6n, outcome: "SUCCEEDED", decision: { score: 0.123456, agentId: "a1" } },
+    ]);
+    const { rows } = await pool.query("SELECT shard, attempt FROM leases");
+    expect(rows).toEqual([{ shard: 1, attempt: 2 }]);
+  });
+});
