@@ -230,8 +230,19 @@ describe("two replicas on one database", () => {
     const bucket = await newBucket(alice, LWW);
     for (const value of names("v", 20)) {
       await put(alice, bucket, "k", value);
-      expect(textOf((await bob.getEntry({ bucket, key: "k" })).entry)).toEqual([value]);
+      // Both remember the key after some of these.
+      for (const client of [bob, alice, bob, bob]) {
+        expect(textOf((await client.getEntry({ bucket, key: "k" })).entry)).toEqual([value]);
+        const many = await client.batchGetEntries({ bucket, keys: ["k"] });
+        expect(many.entries.map(textOf)).toEqual([[value]]);
+      }
     }
+    const ended = put(alice, bucket, "k", "short", { ttl: { seconds: 0n, nanos: 40_000_000 } });
+    await ended;
+    const isGone = async () =>
+      (await bob.batchGetEntries({ bucket, keys: ["k"] })).entries.length === 0;
+    await waitFor(isGone, { what: "the end of the key" });
+    expect(await reasonOf(alice.getEntry({ bucket, key: "k" }))).toBe("STATE_KEY_NOT_FOUND");
   });
 
   it("are told of a commit by the database where no bus joins them", async () => {

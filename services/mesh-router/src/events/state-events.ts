@@ -9,6 +9,7 @@ export interface StateReadings {
   readonly queued: () => number;
   readonly watches: () => number;
   readonly tailBytes: () => number;
+  readonly memoryBytes: () => number;
 }
 
 /** Seconds of a commit: a fsync, or a queue behind other replicas. */
@@ -26,6 +27,11 @@ export function createStateGauges(metrics: Metrics, readings: StateReadings): vo
     name: "state_tail_bytes",
     help: "Changes held in memory for watchers.",
     read: readings.tailBytes,
+  });
+  metrics.gauge({
+    name: "state_memory_bytes",
+    help: "Keys remembered while nobody else writes their bucket.",
+    read: readings.memoryBytes,
   });
 }
 

@@ -47,6 +47,7 @@ interface StateCore {
   readonly tails: ChangeTails;
   readonly reads: ReadStore;
   readonly queue: StateQueue;
+  readonly memory: KeyMemory;
   /** Set once the loop exists. */
   readonly wake: { poll: () => void };
   /** Set where no bus joins the replicas: then the database tells of their commits. */
@@ -68,7 +69,7 @@ function createCore({ frame, config, clock, pool, mesh: { bus } }: StateParts): 
   const notices = config.busDriver === "memory" ? { channel: STATE_CHANNEL, source } : undefined;
   const tails = new ChangeTails(() => wake.poll());
   const memory = new KeyMemory();
-  const reads = createReadStore(pool);
+  const reads = createReadStore(pool, memory);
   const writes = createWriteStore({
     pool,
     rememberedMs: config.stateTombstonesKeptMs,
@@ -79,20 +80,21 @@ function createCore({ frame, config, clock, pool, mesh: { bus } }: StateParts): 
       if (groups.length > 0) bus.broadcast(NEWS, encodeNews(groups));
     },
   });
-  const queue = new StateQueue({ writes, reads, events, clock });
+  const queue = new StateQueue({ writes, reads, memory, events, clock });
   frame.defer("state", () => queue.close());
-  return { events, tails, reads, queue, wake, notices };
+  return { events, tails, reads, queue, memory, wake, notices };
 }
 
 function addService(
   { frame, config, clock, pool, mesh: { leases } }: StateParts,
-  { events, tails, reads, queue }: StateCore,
+  { events, tails, reads, queue, memory }: StateCore,
 ): void {
   const register = new WatchRegister();
   createStateGauges(frame.metrics, {
     queued: () => queue.queued,
     watches: () => register.size,
     tailBytes: () => tails.bytes,
+    memoryBytes: () => memory.bytes,
   });
   const buckets = createBucketStore(pool, {
     bucketsMax: config.stateBucketsMax,

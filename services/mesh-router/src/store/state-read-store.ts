@@ -9,12 +9,15 @@ import {
 } from "@nexus/postgres";
 import type { Entry } from "../domain/state/entry.ts";
 import { unpackChanges, unpackEntry } from "../domain/state/entry-codec.ts";
+import type { BucketSight, KeyMemory } from "../domain/state/key-memory.ts";
 import { ANSWER_BYTES_MAX } from "../domain/state/state-limits.ts";
 import type {
   FoundKey,
+  FoundKeys,
   KeyName,
   KeyPage,
   KeyQuery,
+  KeysName,
   LogPage,
   ReadStore,
 } from "../domain/state/state-ports.ts";
@@ -32,7 +35,7 @@ const SHOWN = "(NOT e.deleted AND (e.due_at IS NULL OR e.due_at > clock_timestam
 const READ = {
   name: "state-read",
   text: `
-SELECT b.bucket_id, b.policy, e.revision, e.meta, e.content
+SELECT b.bucket_id, b.policy, b.revision AS seen, e.revision, e.meta, e.content
 FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) WITH ORDINALITY
   AS k(namespace, bucket, key, include_deleted, position)
 LEFT JOIN state_buckets b ON b.namespace = k.namespace AND b.name = k.bucket
@@ -45,16 +48,37 @@ ORDER BY k.position`,
 };
 
 /** The values of the first rows that fit; of the others only the key. */
-const READ_MANY = `
-WITH found AS (
+const READ_MANY = {
+  name: "state-read-many",
+  text: `
+WITH bucket AS (
+  SELECT b.bucket_id, b.policy, b.revision FROM state_buckets b WHERE b.namespace = $1 AND b.name = $2
+), found AS (
   SELECT e.key, sum(e.size_bytes) OVER (ORDER BY e.key) - e.size_bytes AS before
-  FROM state_entries e
-  WHERE e.bucket_id = $1 AND e.key = ANY ($2::text[]) AND (${SHOWN} OR ($3::boolean AND e.deleted))
+  FROM bucket b CROSS JOIN unnest($3::text[]) AS k(key)
+  CROSS JOIN LATERAL (
+    SELECT e.key, e.size_bytes FROM state_entries e
+    WHERE e.bucket_id = b.bucket_id AND e.key = k.key AND (${SHOWN} OR ($4::boolean AND e.deleted)) LIMIT 1
+  ) e
 )
-SELECT f.key, e.revision, e.meta, e.content
-FROM found f
-LEFT JOIN state_entries e ON f.before < $4::bigint AND e.bucket_id = $1 AND e.key = f.key
-ORDER BY f.key`;
+SELECT b.bucket_id, b.policy, b.revision AS seen, f.key, e.revision, e.meta, e.content
+FROM bucket b
+LEFT JOIN found f ON true
+LEFT JOIN LATERAL (
+  SELECT e.revision, e.meta, e.content FROM state_entries e
+  WHERE f.before < $5::bigint AND e.bucket_id = b.bucket_id AND e.key = f.key LIMIT 1
+) e ON true
+ORDER BY f.key`,
+};
+
+const SIGHT = {
+  name: "state-sight",
+  text: `
+SELECT b.bucket_id, b.policy, b.revision, (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t(namespace, name, position)
+LEFT JOIN state_buckets b ON b.namespace = t.namespace AND b.name = t.name
+ORDER BY t.position`,
+};
 
 const PAGE = `
 WITH page AS (
@@ -106,17 +130,11 @@ interface EntryRow {
 }
 
 /** Creates the store. */
-export function createReadStore(pool: Pool): ReadStore {
+export function createReadStore(pool: Pool, memory: KeyMemory): ReadStore {
   return {
-    read: (names) => read(pool, names),
-    readMany: async ({ bucketId, keys, includeDeleted }) => {
-      const values = [bucketId, textArray(keys), includeDeleted, ANSWER_BYTES_MAX];
-      const { rows } = await pool.query<EntryRow | Unread>(READ_MANY, values);
-      return {
-        entries: rows.filter(isRead).map(toEntry),
-        unreadKeys: rows.filter((row) => !isRead(row)).map(({ key }) => key),
-      };
-    },
+    read: (names) => read({ pool, memory }, names),
+    readMany: (name) => readMany({ pool, memory }, name),
+    sight: (names) => sight(pool, names),
     page: (query) => page(pool, query),
     list: async ({ pageToken, ...query }) => {
       const { bucketId, prefix, onlyConflicts, includeDeleted } = query;
@@ -146,39 +164,93 @@ export function createReadStore(pool: Pool): ReadStore {
   };
 }
 
-interface Unread {
-  readonly key: string;
-  readonly revision: null;
+/** What reads are made from. */
+interface Reading {
+  readonly pool: Pool;
+  /** Learns what was read. */
+  readonly memory: KeyMemory;
 }
 
-function isRead(row: EntryRow | Unread): row is EntryRow {
-  return row.revision !== null;
+/** A bucket, and when it was seen: null, when there is none. */
+interface SeenRow {
+  readonly bucket_id: string | null;
+  readonly policy: Policy;
+  readonly seen: string;
 }
 
 function toEntry({ key, revision, meta, content }: EntryRow): Entry {
   return unpackEntry(key, BigInt(revision), meta, content);
 }
 
-async function read(pool: Pool, names: readonly KeyName[]): Promise<FoundKey[]> {
-  const { rows } = await pool.query<{
-    bucket_id: string | null;
-    policy: Policy;
-    revision: string | null;
-    meta: string;
-    content: Buffer;
-  }>(READ, [
+async function read({ pool, memory }: Reading, names: readonly KeyName[]): Promise<FoundKey[]> {
+  const { rows } = await pool.query<
+    SeenRow & { revision: string | null; meta: string; content: Buffer }
+  >(READ, [
     textArray(names.map(({ namespace }) => namespace)),
     textArray(names.map(({ bucket }) => bucket)),
     textArray(names.map(({ key }) => key)),
     boolArray(names.map(({ includeDeleted }) => includeDeleted)),
   ]);
-  return rows.map(({ bucket_id, policy, revision, meta, content }, at) => ({
-    rules: bucket_id === null ? undefined : { bucketId: BigInt(bucket_id), policy },
-    entry:
-      revision === null
-        ? undefined
-        : unpackEntry((names[at] as KeyName).key, BigInt(revision), meta, content),
-  }));
+  return rows.map(({ bucket_id, policy, seen, revision, meta, content }, at) => {
+    const name = names[at] as KeyName;
+    if (bucket_id === null) return { rules: undefined, entry: undefined };
+    const rules = { bucketId: BigInt(bucket_id), policy };
+    const entry =
+      revision === null ? undefined : toEntry({ key: name.key, revision, meta, content });
+    const sight = { bucketId: rules.bucketId, revision: BigInt(seen) };
+    memory.notice(`${name.namespace}/${name.bucket}`, sight, entry === undefined ? [] : [entry]);
+    return { rules, entry };
+  });
+}
+
+async function readMany(
+  { pool, memory }: Reading,
+  { namespace, bucket, keys, includeDeleted }: KeysName,
+): Promise<FoundKeys> {
+  const values = [namespace, bucket, textArray(keys), includeDeleted, ANSWER_BYTES_MAX];
+  const { rows } = await pool.query<SeenRow & { [K in keyof EntryRow]: EntryRow[K] | null }>(
+    READ_MANY,
+    values,
+  );
+  const [first] = rows;
+  if (first === undefined) return { rules: undefined, entries: [], unreadKeys: [] };
+  const rules = { bucketId: BigInt(first.bucket_id as string), policy: first.policy };
+  const found = rows.filter(({ key }) => key !== null);
+  const entries = found
+    .filter(({ revision }) => revision !== null)
+    .map((row) => toEntry(row as EntryRow));
+  const unreadKeys = found
+    .filter(({ revision }) => revision === null)
+    .map(({ key }) => key as string);
+  const sight = { bucketId: rules.bucketId, revision: BigInt(first.seen) };
+  memory.notice(`${namespace}/${bucket}`, sight, entries);
+  return { rules, entries, unreadKeys };
+}
+
+async function sight(
+  pool: Pool,
+  names: readonly Pick<KeyName, "namespace" | "bucket">[],
+): Promise<(BucketSight | undefined)[]> {
+  const places = new Map<string, number>();
+  const at = names.map(({ namespace, bucket }) => {
+    const name = `${namespace}/${bucket}`;
+    const place = places.get(name) ?? places.size;
+    places.set(name, place);
+    return place;
+  });
+  const unique = [...places.keys()].map((name) => name.split("/") as [string, string]);
+  const { rows } = await pool.query<{
+    bucket_id: string | null;
+    policy: Policy;
+    revision: string;
+    now_ms: number;
+  }>(SIGHT, [textArray(unique.map(([n]) => n)), textArray(unique.map(([, n]) => n))]);
+  const sights = rows.map(({ bucket_id, policy, revision, now_ms: nowMs }) =>
+    bucket_id === null
+      ? undefined
+      : { bucketId: BigInt(bucket_id), policy, revision: BigInt(revision), nowMs },
+  );
+  return at.map((place) => sights[place]);
 }
 
 async function page(pool: Pool, query: KeyQuery): Promise<KeyPage> {

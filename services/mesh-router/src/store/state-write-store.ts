@@ -143,6 +143,20 @@ interface Decided {
 }
 
 async function commitTogether(
+  init: Commit,
+  calls: readonly WriteCall[],
+  results: Results,
+): Promise<readonly WriteCall[]> {
+  const names = new Set(calls.map(bucketKey));
+  const releases = [...names].map((name) => init.memory.hold(name));
+  try {
+    return await commitHolding(init, calls, results);
+  } finally {
+    for (const release of releases) release();
+  }
+}
+
+async function commitHolding(
   { pool, rememberedMs, memory, notices, onCommitted, wait }: Commit,
   calls: readonly WriteCall[],
   results: Results,

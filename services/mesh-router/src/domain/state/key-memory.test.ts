@@ -40,6 +40,41 @@ describe("a replica's memory of keys", () => {
     expect(memory.recall("b")?.revision).toBe(7n);
   });
 
+  it("keeps what is read at the second look that finds the bucket where it was, and not beside a commit", () => {
+    const memory = new KeyMemory();
+    const look = (revision: bigint, key: string) =>
+      memory.notice("b", { bucketId: 1n, revision }, [entryOf(key)]);
+    look(5n, "a");
+    expect(keysOf(memory)).toEqual([]);
+    look(5n, "a");
+    look(6n, "b");
+    expect(keysOf(memory)).toEqual([]);
+    memory.learn("b", told(6n, ["c"], 7n));
+    const release = memory.hold("b");
+    look(8n, "d");
+    memory.learn("b", told(7n, ["d"], 8n));
+    release();
+    expect(keysOf(memory)).toEqual(["c", "d"]);
+  });
+
+  it("answers for all keys at a revision that was seen, or a later one of its own, or not at all", () => {
+    const memory = new KeyMemory();
+    memory.learn("b", told(5n, ["a", "b"], 6n));
+    const rows = [["ends", entryOf("ends", 1, { expiresAtMs: 100 })] as const];
+    memory.learn("b", { bucketId: 1n, revision: 6n, nextRevision: 7n, rows });
+    const at = (revision: bigint, keys: readonly string[], nowMs = 0, bucketId = 1n) =>
+      memory
+        .recallAt("b", keys, { bucketId, policy: "lww", revision, nowMs })
+        ?.map(({ key }) => key);
+    expect(at(7n, ["a", "b"])).toEqual(["a", "b"]);
+    expect(at(6n, ["a"])).toEqual(["a"]);
+    expect(at(8n, ["a"])).toBeUndefined();
+    expect(at(7n, ["a", "c"])).toBeUndefined();
+    expect(at(7n, ["a"], 0, 2n)).toBeUndefined();
+    expect(at(7n, ["a", "ends"], 99)).toEqual(["a", "ends"]);
+    expect(at(7n, ["a", "ends"], 100)).toEqual(["a"]);
+  });
+
   it("does not mistake a bucket that was made anew for the old one", () => {
     const memory = new KeyMemory();
     memory.learn("b", told(5n, ["a"]));

@@ -2,12 +2,13 @@
  * has a value makes a new revision, so whoever finds the bucket where this memory is need not read them again.
  *
  * Deleted keys are not kept: forgetting one makes no revision. Nor are those that were read without their values. */
-import type { Entry } from "./entry.ts";
+import { type Entry, isExpired } from "./entry.ts";
 import {
   REMEMBERED_BYTES_MAX,
   REMEMBERED_ENTRY_BYTES,
   REMEMBERED_VALUE_BYTES_MAX,
 } from "./state-limits.ts";
+import type { Policy } from "./write.ts";
 
 /** What is remembered of one bucket. */
 export interface Remembered {
@@ -24,8 +25,17 @@ export interface Learnt {
   readonly revision: bigint;
   /** After them. */
   readonly nextRevision: bigint;
-  /** Keys at that next revision; undefined: it has no row. */
+  /** Keys at that next revision; undefined: it has no row, or was not looked for. */
   readonly rows: Iterable<readonly [string, Entry | undefined]>;
+}
+
+/** How somebody saw a bucket after the question came. */
+export interface BucketSight {
+  readonly bucketId: bigint;
+  readonly policy: Policy;
+  readonly revision: bigint;
+  /** Database time. */
+  readonly nowMs: number;
 }
 
 interface Memory {
@@ -37,6 +47,8 @@ interface Memory {
 /** The memory of one replica. */
 export class KeyMemory {
   readonly #buckets = new Map<string, Memory>();
+  /** Commits under way. */
+  readonly #held = new Map<string, number>();
   readonly #bytesMax: number;
   #bytes = 0;
 
@@ -51,6 +63,23 @@ export class KeyMemory {
   /** What is remembered of a bucket, by namespace and name. */
   recall(name: string): Remembered | undefined {
     return this.#buckets.get(name);
+  }
+
+  /** Says whether all of these keys are remembered. */
+  holds(name: string, keys: readonly string[]): boolean {
+    const entries = this.#buckets.get(name)?.entries;
+    return entries !== undefined && keys.every((key) => entries.has(key));
+  }
+
+  /** What these keys are, if memory is as new as somebody saw the bucket; undefined: they have to be read. Those whose time is over are
+   * left out. */
+  recallAt(name: string, keys: readonly string[], seen: BucketSight): Entry[] | undefined {
+    const memory = this.#buckets.get(name);
+    // A later revision is one of this replica's own, committed meanwhile.
+    if (memory?.bucketId !== seen.bucketId || memory.revision < seen.revision) return undefined;
+    const found = keys.map((key) => memory.entries.get(key));
+    if (!found.every((entry) => entry !== undefined)) return undefined;
+    return found.filter((entry) => !isExpired(entry, seen.nowMs));
   }
 
   /** Takes in what was committed or read. What was remembered of an earlier revision is forgotten; of a later one it stays. */
@@ -68,6 +97,31 @@ export class KeyMemory {
     this.#buckets.set(name, memory);
     for (const [key, entry] of rows) this.#set(memory, key, entry);
     this.#shrink();
+  }
+
+  /** Takes in what somebody read without the bucket's lock. A bucket that others write all the time is seen with another revision each
+   * time, and its keys are not worth keeping: the second look that finds it where the first did keeps them. */
+  notice(
+    name: string,
+    { bucketId, revision }: Pick<BucketSight, "bucketId" | "revision">,
+    entries: readonly Entry[],
+  ): void {
+    // The revision may be that of the commit under way, which knows more.
+    if (this.#held.has(name)) return;
+    const known = this.#buckets.get(name);
+    const isSteady = known?.bucketId === bucketId && known.revision === revision;
+    const rows = isSteady ? entries.map((entry) => [entry.key, entry] as const) : [];
+    this.learn(name, { bucketId, revision, nextRevision: revision, rows });
+  }
+
+  /** Says that a commit is under way, until the returned function is called. */
+  hold(name: string): () => void {
+    this.#held.set(name, (this.#held.get(name) ?? 0) + 1);
+    return () => {
+      const left = (this.#held.get(name) ?? 1) - 1;
+      if (left === 0) this.#held.delete(name);
+      else this.#held.set(name, left);
+    };
   }
 
   /** Forgets a bucket. */

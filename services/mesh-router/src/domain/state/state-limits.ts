@@ -68,6 +68,8 @@ export const REMEMBERED_VALUE_BYTES_MAX = 4 * KiB;
 export const READ_BATCH = 128;
 export const READS_QUEUED_MAX = 20_000;
 export const READS_AT_ONCE = 2;
+/** Buckets that one statement looks at, for keys that are remembered. */
+export const SIGHT_BATCH = 256;
 
 /** Lists, snapshots and reads of the log that wait, and that run at once: they must leave connections to the others. */
 export const SCANS_QUEUED_MAX = 10_000;

@@ -1,5 +1,6 @@
 /** What state needs from outside, small and named by role. */
 import type { Change, Entry } from "./entry.ts";
+import type { BucketSight } from "./key-memory.ts";
 import type { CallResult, Policy, WriteCall } from "./write.ts";
 
 /** The changes that one transaction made to a bucket. */
@@ -48,6 +49,24 @@ export interface FoundKey {
   readonly entry: Entry | undefined;
 }
 
+/** Names keys of one bucket. */
+export interface KeysName {
+  readonly namespace: string;
+  readonly bucket: string;
+  readonly keys: readonly string[];
+  readonly includeDeleted: boolean;
+}
+
+/** Keys that were looked for. */
+export interface FoundKeys {
+  /** Undefined: there is no such bucket. */
+  readonly rules: FoundKey["rules"];
+  /** In the order of the keys' bytes. */
+  readonly entries: readonly Entry[];
+  /** Those that found no room. */
+  readonly unreadKeys: readonly string[];
+}
+
 /** A page of keys. */
 export interface KeyPage {
   readonly entries: readonly Entry[];
@@ -76,12 +95,12 @@ export interface LogPage {
 export interface ReadStore {
   /** Reads keys of any buckets with one statement, in the order of names. */
   read(names: readonly KeyName[]): Promise<readonly FoundKey[]>;
-  /** Reads many keys of one bucket; those that find no room are named. */
-  readMany(query: {
-    readonly bucketId: bigint;
-    readonly keys: readonly string[];
-    readonly includeDeleted: boolean;
-  }): Promise<{ readonly entries: readonly Entry[]; readonly unreadKeys: readonly string[] }>;
+  /** Reads many keys of one bucket. */
+  readMany(name: KeysName): Promise<FoundKeys>;
+  /** How buckets are now, by one statement, in the order of names; undefined: there is none. */
+  sight(
+    names: readonly Pick<KeyName, "namespace" | "bucket">[],
+  ): Promise<readonly (BucketSight | undefined)[]>;
   page(query: KeyQuery): Promise<KeyPage>;
   /** The same with opaque tokens. Errors: invalid/PAGE_TOKEN_INVALID. */
   list(

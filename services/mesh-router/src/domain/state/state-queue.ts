@@ -1,12 +1,15 @@
 /** Joins the calls of one moment: writes into transactions, reads into statements. Both queues are bounded. */
 import { type Batcher, type Clock, createBatcher, NexusError } from "@nexus/shared";
+import type { Entry } from "./entry.ts";
 import { HeldLanes } from "./held-lanes.ts";
+import type { BucketSight, KeyMemory } from "./key-memory.ts";
 import {
   READ_BATCH,
   READS_AT_ONCE,
   READS_QUEUED_MAX,
   SCANS_AT_ONCE,
   SCANS_QUEUED_MAX,
+  SIGHT_BATCH,
   WRITE_BATCH,
   WRITE_BATCH_BYTES,
   WRITE_BATCH_OPS,
@@ -16,8 +19,10 @@ import {
 import {
   type CommitResult,
   type FoundKey,
+  type FoundKeys,
   HELD,
   type KeyName,
+  type KeysName,
   type ReadStore,
   type StateEvents,
   type WriteStore,
@@ -28,6 +33,7 @@ import type { CallResult, WriteCall } from "./write.ts";
 export interface StateQueueInit {
   readonly writes: WriteStore;
   readonly reads: ReadStore;
+  readonly memory: KeyMemory;
   readonly events: StateEvents;
   readonly clock: Clock;
 }
@@ -45,6 +51,7 @@ export class StateQueue {
   readonly #writes: Batcher<WriteCall, Flushed>;
   readonly #held: HeldLanes;
   readonly #reads: Batcher<KeyName, FoundKey>;
+  readonly #sights: Batcher<Pick<KeyName, "namespace" | "bucket">, BucketSight | undefined>;
   readonly #scans: Batcher<() => Promise<unknown>, unknown>;
   #queuedBytes = 0;
 
@@ -65,6 +72,14 @@ export class StateQueue {
       maxQueued: READS_QUEUED_MAX,
       concurrency: READS_AT_ONCE,
       flush: (names) => init.reads.read(names),
+    });
+    this.#sights = createBatcher({
+      name: "state sight",
+      maxItems: SIGHT_BATCH,
+      maxDelayMs: 0,
+      maxQueued: READS_QUEUED_MAX,
+      concurrency: READS_AT_ONCE,
+      flush: (names) => init.reads.sight(names),
     });
     this.#scans = createBatcher({
       name: "state scan",
@@ -98,9 +113,17 @@ export class StateQueue {
     }
   }
 
-  /** Reads a key together with those that were asked for in the same moment. */
-  read(name: KeyName): Promise<FoundKey> {
-    return this.#reads.add(name);
+  /** Reads a key together with those that were asked for in the same moment. What is remembered is answered once the bucket was seen to
+   * be where memory is, so that every write is found that was answered before. */
+  async read(name: KeyName): Promise<FoundKey> {
+    const recalled = await this.#recall({ ...name, keys: [name.key] });
+    if (recalled === undefined) return this.#reads.add(name);
+    return { rules: recalled.rules, entry: recalled.entries[0] };
+  }
+
+  /** Reads keys of one moment; as read(). */
+  async readMany(name: KeysName): Promise<FoundKeys> {
+    return (await this.#recall(name)) ?? this.scan(() => this.#init.reads.readMany(name));
   }
 
   /** Runs a longer read when it is its turn: few at once, so that connections are left for the rest. */
@@ -110,8 +133,20 @@ export class StateQueue {
 
   /** Commits what waits, and takes nothing more. */
   async close(): Promise<void> {
-    await Promise.all([this.#writes.close(), this.#reads.close(), this.#scans.close()]);
+    await Promise.all([this.#writes.close(), this.#sights.close()]);
+    await Promise.all([this.#reads.close(), this.#scans.close()]);
     await this.#held.close();
+  }
+
+  /** Undefined: they have to be read. */
+  async #recall({ namespace, bucket, keys }: KeysName): Promise<FoundKeys | undefined> {
+    const { memory } = this.#init;
+    const name = `${namespace}/${bucket}`;
+    if (!memory.holds(name, keys)) return undefined;
+    const seen = await this.#sights.add({ namespace, bucket });
+    const entries = seen && memory.recallAt(name, keys, seen);
+    if (entries === undefined) return undefined;
+    return { rules: seen, entries: entries.sort(byKey), unreadKeys: [] };
   }
 
   /** Commits what can be committed now. Calls of a bucket that is held go into its lane, and so do those that come behind them. */
@@ -154,6 +189,11 @@ export class StateQueue {
     events.stateCommitted(done.length, count, clock.nowMs() - fromMs);
     return results;
   }
+}
+
+/** Keys are ASCII, so this is the order of their bytes. */
+function byKey(one: Entry, other: Entry): number {
+  return one.key < other.key ? -1 : 1;
 }
 
 function bytesOf({ ops }: WriteCall): number {

@@ -77,6 +77,7 @@ export class FakeBucket {
     return {
       read: nothing,
       readMany: nothing,
+      sight: nothing,
       list: nothing,
       page: async ({ afterKey, prefix, limit }) => {
         const live = [...this.entries.values()]

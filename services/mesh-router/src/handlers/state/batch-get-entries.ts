@@ -1,24 +1,21 @@
 import type { StateService } from "@nexus/proto/mesh";
 import { type MethodImplementation, requirePrincipal } from "@nexus/rpc";
+import { noBucket, toError } from "../../domain/state/refusals.ts";
 import { fromEntry } from "./state-convert.ts";
 import type { StateDeps } from "./state-deps.ts";
 
 /** Serves StateService.BatchGetEntries. */
 export function createBatchGetEntries({
-  buckets,
   queue,
-  reads,
 }: StateDeps): MethodImplementation<typeof StateService.method.batchGetEntries> {
-  return async ({ bucket: name, keys, includeDeleted }, ctx) => {
+  return async ({ bucket, keys, includeDeleted }, ctx) => {
     const { namespace } = requirePrincipal(ctx);
-    return queue.scan(async () => {
-      const bucket = await buckets.get(namespace, name);
-      const query = { bucketId: bucket.bucketId, keys, includeDeleted };
-      const { entries, unreadKeys } = await reads.readMany(query);
-      return {
-        entries: entries.map((entry) => fromEntry(entry, bucket)),
-        unreadKeys: [...unreadKeys],
-      };
-    });
+    const found = await queue.readMany({ namespace, bucket, keys, includeDeleted });
+    const { rules, entries, unreadKeys } = found;
+    if (rules === undefined) throw toError(noBucket(bucket));
+    return {
+      entries: entries.map((entry) => fromEntry(entry, rules)),
+      unreadKeys: [...unreadKeys],
+    };
   };
 }
