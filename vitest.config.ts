@@ -1,10 +1,9 @@
-/** Four projects, so that a test pays only for what it uses.
+/** Three projects, so that a test pays only for what it uses.
  *
  * unit: beside the source and the repository's own checks; no database, no network.
  * integration: `<package>/test`; one embedded Postgres per run, a cloned database per file.
  * e2e: `test/e2e`, `test/faults`, the command's and the bench's program; whole stacks of processes, after everything else. A stack that
  * starts uses one core or waits, so two files at a time.
- * bench: a short run of the whole bench, which uses all cores and has them to itself.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -73,20 +72,11 @@ export default defineConfig({
           ...shared,
           name: "e2e",
           isolate: false,
-          include: ["test/{e2e,faults}/**/*.test.ts", ON_A_STACK, "bench/test/program.test.ts"],
+          include: ["test/{e2e,faults}/**/*.test.ts", ON_A_STACK, "bench/test/*.test.ts"],
           testTimeout: STACK_TIMEOUT_MS,
           hookTimeout: STACK_TIMEOUT_MS,
           maxWorkers: MAX_WORKERS,
           sequence: { groupOrder: 2 },
-        },
-      },
-      {
-        test: {
-          ...shared,
-          name: "bench",
-          include: ["bench/test/quick-run.test.ts"],
-          maxWorkers: 1,
-          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -5,8 +5,15 @@
  */
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** Ends of paths, the longest first. */
-const LONG_FILES = ["test/faults/campaigns.test.ts", "test/e2e/operations.test.ts"];
+/** Ends of paths: the longest first, but the bench, which takes all cores, beside what has no faults to live through. */
+const LONG_FILES = [
+  "test/faults/campaigns.test.ts",
+  "test/e2e/operations.test.ts",
+  "test/e2e/faults.test.ts",
+  "test/faults/mesh-kills.test.ts",
+  "bench/test/quick-run.test.ts",
+  "test/e2e/main-job.test.ts",
+];
 
 /** Vitest's own order, but the files that are known to be long before all others. */
 export class LongFilesFirst extends BaseSequencer {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 const PROGRAM = join(import.meta.dirname, "../dist/main.js");
 
-/** A minute on a quiet machine, four times that on one that builds meanwhile. */
+/** A minute on a quiet machine, several times that beside other tests. */
 export const RUN_TIMEOUT_MS = 480_000;
 
 /** Runs `npm run bench` with these arguments, or another program of the bench, to its end. */

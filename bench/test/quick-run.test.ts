@@ -1,5 +1,4 @@
-/** The whole bench, short: every scenario over a real stack. No timing is judged here, only that all is measured. It has the
- * machine to itself, as every measurement should. */
+/** The whole bench, short: every scenario over a real stack. No timing is judged here, only that all is measured. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
