@@ -19,6 +19,8 @@ const CLI = join(ROOT, "apps/cli/bin/nexus.js");
 const ROLE = "nexus_vault";
 /** Replicas at a time, so that one works and is killed while another one starts. */
 const LANES = 2;
+/** The most that a campaign takes, and that vault allows: a day. */
+const TOKEN_TTL_MS = "86400000";
 /** Between the first answer and the kill. */
 const LIFE_MAX_MS = 200;
 
@@ -55,7 +57,7 @@ async function play(server: EmbeddedPostgres, options: CampaignOptions) {
   };
   const run = `vault-kill-${options.seed}-${Date.now()}`;
   const done: Acknowledged = { created: [], rotated: [], encrypted: [] };
-  // Makes the schema and the administrator, whose token lasts an hour; a replica of vault needs neither to check it.
+  // Makes the schema and the administrator, whose token lasts as long as a campaign can; a replica of vault needs neither to check it.
   const first = await startVault(place);
   const accessToken = await logIn(first.address, place.password);
   await first.kill();
@@ -145,6 +147,7 @@ async function startVault({ databaseUrl, rootKey, password }: Place): Promise<Ru
     NEXUS_VAULT_OPS_PORT: String(opsPort),
     NEXUS_VAULT_LOG_LEVEL: "silent",
     NEXUS_VAULT_PASSWORD_ITERATIONS: "100000",
+    NEXUS_VAULT_ACCESS_TOKEN_TTL_MS: TOKEN_TTL_MS,
     // Ends when this process does.
     NEXUS_SUPERVISED: "1",
   };
