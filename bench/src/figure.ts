@@ -179,6 +179,11 @@ export const FIGURES = {
     target: "> 100, aim 500",
   },
   client_grant_p95_ms: { about: "token grant, p95", unit: "ms", target: "< 200" },
+  fleet_grants_per_second: {
+    about: "tokens granted for client secrets, each of another agent",
+    unit: "1/s",
+    target: "aim 500",
+  },
   logins_per_second: { about: "password logins", unit: "1/s", target: "the hash's own limit" },
   bare_hashes_per_second: { about: "bare PBKDF2 hashes", unit: "1/s" },
   ratio_of_logins: { about: "logins / bare hashes", unit: "x", target: "aim > 0.9" },

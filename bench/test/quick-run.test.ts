@@ -54,6 +54,7 @@ describe("npm run bench", () => {
         "discovery_p95_ms",
         "token_checks_per_second",
         "client_grants_per_second",
+        "fleet_grants_per_second",
         "logins_per_second",
         "ratio_of_logins",
         "encrypts_per_second",

@@ -14,10 +14,15 @@ import { type Distribution, describeValues } from "../statistics.ts";
 /** Checks between two looks at the clock. */
 const CHECKS_A_LOOK = 500;
 
-/** Whose secret to trade. */
-export interface GrantOptions extends Stretch {
+/** A principal and its secret. */
+export interface GrantedPrincipal {
   readonly principalId: string;
   readonly clientSecret: string;
+}
+
+/** Whose secrets to trade, in turn. */
+export interface GrantOptions extends Stretch {
+  readonly principals: readonly GrantedPrincipal[];
   readonly inFlight: number;
 }
 
@@ -31,12 +36,14 @@ export interface Grants {
   readonly tokens: readonly string[];
 }
 
-/** Trades a client secret for tokens as fast as the answers come. */
+/** Trades client secrets for tokens as fast as the answers come. */
 export async function grantTokens(client: NexusClient, options: GrantOptions): Promise<Grants> {
-  const { principalId, clientSecret } = options;
+  const { principals } = options;
   const granted: string[] = [];
-  const { latenciesMs, ...rest } = await runSaturated(options, async () => {
-    const { tokens } = await client.auth.grantClientToken({ principalId, clientSecret });
+  const { latenciesMs, ...rest } = await runSaturated(options, async (index) => {
+    const { tokens } = await client.auth.grantClientToken(
+      principals[index % principals.length] ?? {},
+    );
     granted.push(tokens?.accessToken ?? "");
   });
   return { ...rest, latencyMs: describeValues(latenciesMs), tokens: granted };
