@@ -103,7 +103,11 @@ describe("outcomes", () => {
 
   it("that a replica left are told by another one, and counted once", async () => {
     const second = await harness.start();
-    await waitFor(() => harness.isReady(second), { what: "the second replica" });
+    await waitFor(
+      async () =>
+        (await harness.count("shard_owners WHERE owner IS NOT NULL GROUP BY owner")) === 32,
+      { what: "half of the shards to be the second replica's" },
+    );
     const client = await harness.clientOf("alice", { service: second });
     const count = harness.peers.samples.length;
     // Insight is away, the registry is not: the second replica is gone before it knows what either has heard of the rest.
