@@ -3,15 +3,15 @@ import { int8Array, jsonArray, type Queryable, textArray, uuidArray } from "@nex
 import type { Claim } from "../domain/live-task.ts";
 import { writeDecision } from "./decision-row.ts";
 import { assertMoved } from "./job-progress-store.ts";
-import { taskUuid, toTaskId } from "./row-ids.ts";
+import { taskUuid } from "./row-ids.ts";
 
 /** As in settle, each step returns all that the next one needs, so that no two intermediate results are joined. */
 const CLAIM = {
   name: "claim",
   text: `
     WITH wanted AS (
-      SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::json[], $6::bigint[])
-        AS w(task_id, agent_id, agent_epoch, capability_version, decision, start_to_close_ms)
+      SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::json[], $6::bigint[]) WITH ORDINALITY
+        AS w(task_id, agent_id, agent_epoch, capability_version, decision, start_to_close_ms, position)
     ), moved AS (
       DELETE FROM ready r USING wanted w WHERE r.task_id = w.task_id
       RETURNING w.*
@@ -23,9 +23,9 @@ const CLAIM = {
              failure_reason = NULL, failure_message = NULL, failure_task_key = NULL
         FROM moved m
        WHERE s.task_id = m.task_id AND s.state = 'READY'
-      RETURNING s.task_id, s.fence, s.attempts
+      RETURNING m.position, s.fence, s.attempts
     )
-    SELECT c.moved, c.now_ms, l.task_id, l.fence, l.attempts AS attempt
+    SELECT c.moved, c.now_ms, l.position::int, l.fence, l.attempts AS attempt
       FROM (SELECT count(*)::int AS moved, (extract(epoch FROM now()) * 1000)::float8 AS now_ms FROM moved) c
       LEFT JOIN leased l ON true`,
 };
@@ -33,7 +33,8 @@ const CLAIM = {
 interface ClaimRow {
   readonly moved: number;
   readonly now_ms: number;
-  readonly task_id: string | null;
+  /** Of the claim among those asked for, from 1; null when nothing was granted. */
+  readonly position: number | null;
   readonly fence: string;
   readonly attempt: number;
 }
@@ -64,8 +65,8 @@ export async function claimTasks(
   ]);
   const granted = new Map<string, GrantedLease>();
   for (const row of rows) {
-    if (row.task_id === null) continue;
-    granted.set(toTaskId(row.task_id), {
+    if (row.position === null) continue;
+    granted.set((claims[row.position - 1] as Claim).task.taskId, {
       fence: BigInt(row.fence),
       attempt: row.attempt,
       leasedAtMs: row.now_ms,

@@ -29,11 +29,12 @@ const SETTLE = {
              output_type = i.content_type, output = i.output, output_stored_bytes = i.stored_bytes
         FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
                     $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bigint[])
+               WITH ORDINALITY
           AS i(task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, wait_ms,
-               content_type, output, stored_bytes)
+               content_type, output, stored_bytes, position)
        WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($15::task_state[])
       RETURNING s.task_id, s.job_id, s.state, s.attempts, s.agent_id, s.agent_epoch, s.leased_at, s.started_at, s.ready_at,
-                s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.wait_ms
+                s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.wait_ms, i.position
     ), history AS (
       INSERT INTO past_attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at,
                                  outcome, word, charged, failure_reason, failure_message, decision)
@@ -45,7 +46,7 @@ const SETTLE = {
       SELECT m.task_id, t.shard, m.ready_at, m.ready_at + m.wait_ms * interval '1 millisecond'
         FROM moved m JOIN tasks t USING (task_id) WHERE m.state = 'READY'
     )
-    SELECT task_id, date_part('epoch', ready_at) * 1000 AS ready_at_ms,
+    SELECT position::int, date_part('epoch', ready_at) * 1000 AS ready_at_ms,
            date_part('epoch', started_at) * 1000 AS started_at_ms, date_part('epoch', now()) * 1000 AS ended_at_ms
       FROM moved`,
 };
@@ -73,7 +74,8 @@ export function stateAfter(settlement: Settlement): TaskState {
 }
 
 interface SettleRow {
-  readonly task_id: string;
+  /** Of the end among those asked for, from 1. */
+  readonly position: number;
   readonly ready_at_ms: number | null;
   readonly started_at_ms: number | null;
   readonly ended_at_ms: number;
@@ -115,7 +117,7 @@ export async function settleLeases(
   ]);
   const settled = new Map<string, SettledLease>();
   for (const row of rows) {
-    settled.set(toTaskId(row.task_id), {
+    settled.set((ends[row.position - 1] as LeaseEnd).taskId, {
       readyAtMs: row.ready_at_ms ?? 0,
       startedAtMs: row.started_at_ms ?? undefined,
       endedAtMs: row.ended_at_ms,
