@@ -21,6 +21,7 @@ import {
   NAMESPACE_BUCKETS_MAX,
   NAMESPACE_BYTES_MAX,
   NAMESPACE_KEYS_MAX,
+  STATE_ASK_INTERVAL_MS,
   TOMBSTONES_KEPT_MS,
 } from "./domain/state/state-limits.ts";
 
@@ -169,6 +170,14 @@ export const meshRouterConfig = defineConfig({
       min: 100,
       max: 30 * 86_400_000,
       about: "How long changes of buckets are kept for watchers that come back.",
+    }),
+    stateAskIntervalMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_STATE_ASK_INTERVAL_MS",
+      default: STATE_ASK_INTERVAL_MS,
+      min: 20,
+      max: 3_600_000,
+      about:
+        "How often the database is asked for changes of watched buckets, in case a notice of another replica was lost.",
     }),
     stateLogChangesMax: int({
       env: "NEXUS_MESH_ROUTER_STATE_LOG_CHANGES_MAX",

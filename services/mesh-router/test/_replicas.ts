@@ -44,6 +44,8 @@ export class ReplicaFixture {
       redisUrl: url.toString(),
       busDeployment: this.redis.deployment,
       busLostAfterMs: LOST_AFTER_MS,
+      // What comes, comes by a notice.
+      stateAskIntervalMs: 3_600_000,
     });
     this.routers.push(router);
   }

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { AckKind, GatherMode } from "@nexus/proto/mesh";
+import { AckKind, GatherMode, StatePolicy } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { outcomeName, type TestAgent } from "./_agent.ts";
 import { ReplicaFixture } from "./_replicas.ts";
 import type { RunningRouter } from "./_router.ts";
+import { newBucket, put, stateClient, textOf, Watching } from "./_state.ts";
 
 let fixture: ReplicaFixture;
 let first: RunningRouter;
@@ -32,6 +33,29 @@ async function obliging(router: RunningRouter, agentId: string, more = {}): Prom
   agent.autoAck = true;
   return agent;
 }
+
+describe("what one replica commits", () => {
+  it("is told to the others, who need not ask: durable messages by the database, changes by the bus", async () => {
+    const [sender, receiver] = [await first.agent("teller"), await third.agent("told")];
+    const writer = await stateClient(fixture.mesh, first, "teller", { kind: "agent" });
+    const reader = await stateClient(fixture.mesh, third, "told", { kind: "agent" });
+    const bucket = await newBucket(writer, StatePolicy.LWW);
+    const watching = await new Watching(reader, { bucket }).started();
+    for (let round = 1; round <= 10; round += 1) {
+      await put(writer, bucket, "k", `${round}`);
+      await watching.untilChanges(round);
+      sender.mail(`m${round}`, "told");
+      await waitFor(() => receiver.mailIds.length === round, { what: `message ${round}` });
+    }
+    expect(watching.changes.map(({ entry }) => textOf(entry))).toEqual(
+      Array.from({ length: 10 }, (_, at) => [`${at + 1}`]),
+    );
+    await writer.deleteBucket({ requestId: randomUUID(), bucket });
+    await waitFor(() => watching.ended, { what: "the end of the watch" });
+    for (const { deliveryId } of receiver.deliveries) receiver.ack(deliveryId);
+    await fixture.mesh.untilMail(0);
+  });
+});
 
 describe("a message to an agent at another replica", () => {
   it("is DELIVERED, with its sender's identity and in order", async () => {

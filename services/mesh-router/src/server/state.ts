@@ -26,9 +26,7 @@ import type { Parts } from "./parts.ts";
 
 /** How long a change of another replica may go unnoticed while its bus is away. */
 const POLL_INTERVAL_MS = 20;
-/** The same while they do: what was told is read at once, and this is for what was lost. */
-const ASK_INTERVAL_MS = 500;
-/** What replicas tell each other: buckets in which something was committed. */
+/** What replicas tell each other: buckets in which something was committed, or that were deleted. */
 const NEWS = "state";
 const SOURCE_BYTES = 6;
 /** The contract promises a sign of life every 5 s. */
@@ -86,8 +84,8 @@ function createCore({ frame, config, clock, pool, mesh: { bus } }: StateParts): 
 }
 
 function addService(
-  { frame, config, clock, pool, mesh: { leases } }: StateParts,
-  { events, tails, reads, queue, memory }: StateCore,
+  { frame, config, clock, pool, mesh }: StateParts,
+  { events, tails, reads, queue, memory, notices }: StateCore,
 ): void {
   const register = new WatchRegister();
   createStateGauges(frame.metrics, {
@@ -96,13 +94,21 @@ function addService(
     tailBytes: () => tails.bytes,
     memoryBytes: () => memory.bytes,
   });
-  const buckets = createBucketStore(pool, {
-    bucketsMax: config.stateBucketsMax,
-    keysMax: config.stateKeysMax,
-    bytesMax: config.stateBytesMax,
+  const buckets = createBucketStore({
+    pool,
+    notices,
+    limits: {
+      bucketsMax: config.stateBucketsMax,
+      keysMax: config.stateKeysMax,
+      bytesMax: config.stateBytesMax,
+    },
+    onDeleted: (bucketId) => {
+      tails.end(bucketId);
+      mesh.bus.broadcast(NEWS, encodeNews([{ bucketId }]));
+    },
   });
   const onResync = (reason: string): void => events.stateResynced(reason);
-  const fence = new TaskFence(leases, clock);
+  const fence = new TaskFence(mesh.leases, clock);
   frame.server.add(
     StateService,
     createStateHandlers({ buckets, reads, queue, tails, register, fence, events, onResync }),
@@ -111,7 +117,7 @@ function addService(
 
 /** Changes of other replicas: read when they tell of them, and asked for in case they could not. */
 function addPoll(
-  { frame, clock, mesh }: StateParts,
+  { frame, config, clock, mesh }: StateParts,
   { tails, reads, events, wake, notices }: StateCore,
 ): void {
   const { bus } = mesh;
@@ -122,7 +128,7 @@ function addPoll(
     nowMs: () => clock.nowMs(),
     aliveMs: ALIVE_MS,
     isTold: () => notices !== undefined || (bus.isConnected && bus.peers.length > 0),
-    askMs: ASK_INTERVAL_MS,
+    askMs: config.stateAskIntervalMs,
   });
   const loop = frame.loop({
     name: "state-poll",
@@ -168,7 +174,7 @@ function addSweeps({ frame, config, pool }: StateParts, { queue, events }: State
 
 const ID_BYTES = 8;
 
-function encodeNews(groups: readonly ChangeGroup[]): Uint8Array {
+function encodeNews(groups: readonly Pick<ChangeGroup, "bucketId">[]): Uint8Array {
   const body = Buffer.alloc(groups.length * ID_BYTES);
   for (const [at, { bucketId }] of groups.entries()) body.writeBigInt64BE(bucketId, at * ID_BYTES);
   return body;

@@ -9,8 +9,10 @@ import type {
   NewBucket,
 } from "../domain/state/bucket.ts";
 import { noBucket, REQUEST_REUSED, toError } from "../domain/state/refusals.ts";
+import type { CommitNotices } from "../domain/state/state-ports.ts";
 import { withLeaf } from "./audited.ts";
 import { BUCKET_COLUMNS, type BucketRow, toBucket } from "./state-bucket-row.ts";
+import { NOTIFY_CHANGES } from "./state-sql.ts";
 
 const PAGE_KIND = "state-buckets";
 const NAMED = "namespace = $1 AND name = $2";
@@ -44,7 +46,8 @@ WITH gone AS (
   INSERT INTO state_drops (bucket_id) SELECT bucket_id FROM gone
 )
 UPDATE state_namespaces n SET revision_floor = greatest(n.revision_floor, g.revision)
-FROM gone g WHERE n.namespace = g.namespace`;
+FROM gone g WHERE n.namespace = g.namespace
+RETURNING g.bucket_id`;
 
 /** Calls that made a bucket are remembered as those that write into one are, under no bucket's number: its own goes with it. */
 const NO_BUCKET = 0;
@@ -56,8 +59,19 @@ WHERE bucket_id = ${NO_BUCKET} AND key = $1::uuid AND day >= (now() AT TIME ZONE
 const NOTE_CREATION = `
 INSERT INTO state_requests (bucket_id, key, body_hash, results) VALUES (${NO_BUCKET}, $1::uuid, $2, $3)`;
 
+/** What the store is made from. */
+export interface BucketStoreInit {
+  readonly pool: Pool;
+  readonly limits: NamespaceQuota;
+  /** Undefined: others learn of a deletion by the bus. */
+  readonly notices: CommitNotices | undefined;
+  /** Hears what was deleted here. */
+  readonly onDeleted: (bucketId: bigint) => void;
+}
+
 /** Creates the store. */
-export function createBucketStore(pool: Pool, limits: NamespaceQuota): BucketStore {
+export function createBucketStore(init: BucketStoreInit): BucketStore {
+  const { pool, limits } = init;
   return {
     create: (bucket) =>
       withLeaf(pool, bucket.leaf, (client) => createBucket(client, bucket, limits)),
@@ -80,13 +94,31 @@ export function createBucketStore(pool: Pool, limits: NamespaceQuota): BucketSto
         await assertFits(client, namespace, limits);
         return { value: bucket, isRepeat: false };
       }),
-    delete: (namespace, name, leaf) =>
-      withLeaf(pool, leaf, async (client) => {
-        await lockNamespace(client, namespace);
-        const { rowCount } = await client.query(DELETE, [namespace, name]);
-        return { value: rowCount > 0, isRepeat: false };
-      }),
+    delete: async (namespace, name, leaf) => {
+      const bucketId = await withLeaf(pool, leaf, async (client) => {
+        const value = await deleteBucket(client, init.notices, [namespace, name]);
+        return { value, isRepeat: false };
+      });
+      if (bucketId !== undefined) init.onDeleted(bucketId);
+      return bucketId !== undefined;
+    },
   };
+}
+
+/** The number of the bucket; undefined when there was none. */
+async function deleteBucket(
+  client: Queryable,
+  notices: CommitNotices | undefined,
+  [namespace, name]: readonly [string, string],
+): Promise<bigint | undefined> {
+  await lockNamespace(client, namespace);
+  const { rows } = await client.query<{ bucket_id: string }>(DELETE, [namespace, name]);
+  const [gone] = rows;
+  if (gone === undefined) return undefined;
+  if (notices !== undefined) {
+    await client.query(NOTIFY_CHANGES, [notices.channel, `${notices.source}/${gone.bucket_id}`]);
+  }
+  return BigInt(gone.bucket_id);
 }
 
 /** Whoever makes, changes or deletes buckets of a namespace does it one after the other. */

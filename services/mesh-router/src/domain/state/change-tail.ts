@@ -41,7 +41,7 @@ export class ChangeTails {
   readonly #onBehind: () => void;
   #bytes = 0;
 
-  /** `onBehind` hears when changes of another replica were committed between those of this one. */
+  /** `onBehind` hears when changes may be missing: of before a bucket was followed here, or of another replica between those of this one. */
   constructor(onBehind: () => void) {
     this.#onBehind = onBehind;
   }
@@ -67,8 +67,11 @@ export class ChangeTails {
 
   /** Begins to follow a bucket, from its revision of now on if nobody follows it yet. */
   open(bucketId: bigint, revision: bigint): TailHold {
-    const tail = this.#tails.get(bucketId) ?? newTail(revision);
+    const known = this.#tails.get(bucketId);
+    const tail = known ?? newTail(revision);
     this.#tails.set(bucketId, tail);
+    // The revision is of a moment ago, and a notice of one since found nobody who follows the bucket.
+    if (known === undefined) this.#onBehind();
     let news = false;
     let resolve: (() => void) | undefined;
     const wake = (): void => {

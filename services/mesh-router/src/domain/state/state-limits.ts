@@ -87,6 +87,8 @@ export const TAIL_CHANGES_MAX = 4_096;
 export const TAIL_BYTES_MAX = 4 * MiB;
 /** Bytes of the changes of all buckets in memory. */
 export const TAILS_BYTES_MAX = 64 * MiB;
+/** How often the database is asked for changes that nobody told of; a setting. */
+export const STATE_ASK_INTERVAL_MS = 500;
 /** Watches of a namespace on one replica. */
 export const WATCHERS_PER_NAMESPACE = 10_000;
 
