@@ -235,3 +235,23 @@ describe("a lease that memory does not know", () => {
     expect(first).toMatchObject({ agentId: "ghost", failure: { reason: "DEADLINE_EXCEEDED" } });
   });
 });
+
+describe("a lease that is in memory and no longer stored", () => {
+  it("has memory read anew when its deadline is over, and what is stored ended", async () => {
+    harness.agent({ agentId: "still", capabilities: ["still"], behaviour: begin });
+    const task = { key: "a", capability: "still", startToCloseTimeout: { seconds: 1n } };
+    const jobId = await harness.submit({ tasks: [{ ...task, retry: { maxAttempts: 1 } }] });
+    const { assignment } = await assignmentOf(jobId);
+    const uuid = assignment.taskId.slice(assignment.taskId.indexOf("_") + 1);
+    await harness.db.query(
+      `UPDATE task_states SET fence = nextval('fence_seq') WHERE task_id = '${uuid}'`,
+    );
+    await harness.untilState(jobId, JobState.FAILED);
+    const { attempts } = await attemptsOf(jobId);
+    expect(attempts[0]).toMatchObject({ failure: { reason: "DEADLINE_EXCEEDED" } });
+    const { rows } = await harness.db.query<{ last_fence: string }>(
+      `SELECT last_fence FROM task_states WHERE task_id = '${uuid}'`,
+    );
+    expect(BigInt(rows[0]?.last_fence ?? 0)).toBeGreaterThan(assignment.fence);
+  });
+});

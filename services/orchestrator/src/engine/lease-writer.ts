@@ -201,7 +201,7 @@ export class LeaseWriter {
     }
   }
 
-  /** One transaction. Nothing of it is stored when it throws. */
+  /** One transaction. No claim of it is stored when it throws, and words find out when they are written again. */
   async #write(
     claims: readonly ClaimOrder[],
     words: readonly LeaseWord[],
@@ -224,8 +224,15 @@ export class LeaseWriter {
       }
     }
     for (const claim of claims) outcomes.set(claim, "WRITTEN");
-    const answers = await settler.answer(words, ended, settled);
-    for (const [index, word] of words.entries()) outcomes.set(word, answers[index] ?? "STALE");
+    try {
+      const answers = await settler.answer(words, ended, settled);
+      for (const [index, word] of words.entries()) outcomes.set(word, answers[index] ?? "STALE");
+    } catch (error) {
+      // The claims beside them are stored, so the words alone are asked about again; or, refused, said again by their agents.
+      if (!NexusError.is(error, "unavailable")) fail(words, error, outcomes);
+      else if (claims.length > 0) await this.#writeWords(words, outcomes);
+      else throw error;
+    }
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#count(claims, words, (kind, count) => this.#parts.events.flushed(kind, count, seconds));
   }

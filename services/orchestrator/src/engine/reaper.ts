@@ -2,11 +2,11 @@
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { toFailure } from "../domain/settlement.ts";
 import {
-  countStoredLeases,
   expireReady,
-  findOverdueLeases,
+  findBusyJobs,
   findOverdueOfJobs,
   findOverdueReady,
+  judgeDeadlines,
   type LeaseRef,
 } from "../store/due-store.ts";
 import { applyEffects } from "../store/effects-store.ts";
@@ -24,7 +24,11 @@ export class Reaper {
   readonly #parts: EngineParts;
   readonly #settler: Settler;
   /** Overdue leases of the last audit that memory does not know. */
-  #strangers = new Set<string>();
+  #strangers: ReadonlySet<string> = new Set();
+  /** Overdue leases of the last step that are in memory and no longer stored. */
+  #ghosts: ReadonlySet<string> = new Set();
+  /** Jobs that had more leases than memory at the last audit: most are being changed at that moment, few are so twice. */
+  #suspects: ReadonlySet<string> = new Set();
 
   constructor(parts: EngineParts, settler: Settler) {
     this.#parts = parts;
@@ -38,10 +42,12 @@ export class Reaper {
     if (ledger.ownership !== "owner") return 0;
     const due = book.overdue(this.#parts.nowMs(), limits.reapBatchMax);
     if (due.length === 0) return 0;
-    const overdue = await findOverdueLeases(
+    const { overdue, ended } = await judgeDeadlines(
       pool,
       due.map(({ lease }) => ({ taskId: lease.task.taskId, fence: lease.fence })),
     );
+    const ghosts = ended.filter(({ taskId, fence }) => book.find(taskId, fence));
+    this.#ghosts = this.#distrust(ghosts, this.#ghosts, "leases are in memory that are not stored");
     await Promise.all(overdue.map((lease) => this.#endLate(lease)));
     return overdue.length;
   }
@@ -51,33 +57,36 @@ export class Reaper {
   async auditLeases(): Promise<void> {
     const { ledger, book, pool, limits } = this.#parts;
     if (ledger.ownership !== "owner") return;
-    const stored = await countStoredLeases(pool, [...ledger.shards.keys()]);
+    const busy = await findBusyJobs(pool, [...ledger.shards.keys()]);
     const held = book.countByJob();
-    const suspects = [...stored]
-      .filter(([jobId, leases]) => leases > (held.get(jobId) ?? 0))
-      .map(([jobId]) => jobId)
+    const over = busy.filter(({ jobId, active }) => active > (held.get(jobId) ?? 0));
+    const suspects = over
+      .filter(({ jobId }) => this.#suspects.has(jobId))
       .slice(0, limits.reapBatchMax);
-    const overdue =
-      suspects.length === 0 ? [] : await findOverdueOfJobs(pool, suspects, limits.reapBatchMax);
-    this.#checkStrangers(overdue);
-  }
-
-  /** A stored lease that memory does not know is being claimed or ended at this moment. If it still is unknown at the
-   * next audit, memory is wrong. */
-  #checkStrangers(overdue: readonly LeaseRef[]): void {
-    const { book, ledger } = this.#parts;
-    const unknown = overdue.filter(
+    this.#suspects = new Set(over.map(({ jobId }) => jobId));
+    const overdue = await findOverdueOfJobs(pool, suspects, limits.reapBatchMax);
+    const strangers = overdue.filter(
       ({ taskId, fence }) => ledger.owns(taskId) && !book.find(taskId, fence),
     );
-    const keys = unknown.map(({ taskId, fence }) => `${taskId}:${fence}`);
-    const again = keys.some((key) => this.#strangers.has(key));
-    this.#strangers = new Set(again ? [] : keys);
-    if (!again) return;
-    this.#parts.logger.error(
-      { leases: keys.length },
+    this.#strangers = this.#distrust(
+      strangers,
+      this.#strangers,
       "leases are stored that memory does not know",
     );
+  }
+
+  /** A lease on which memory and database differ is being claimed or ended at this moment. If they still differ at the next look,
+   * memory is wrong and is read anew. Returns what to hold the next look against. */
+  #distrust(
+    leases: readonly LeaseRef[],
+    before: ReadonlySet<string>,
+    complaint: string,
+  ): ReadonlySet<string> {
+    const keys = leases.map(({ taskId, fence }) => `${taskId}:${fence}`);
+    if (!keys.some((key) => before.has(key))) return new Set(keys);
+    this.#parts.logger.error({ leases: keys.length }, complaint);
     this.#parts.ledger.reload();
+    return new Set();
   }
 
   /** Fails tasks that found no agent in time. */

@@ -128,10 +128,11 @@ const DISPOSITIONS = {
   name: "cancel-dispositions",
   text: `
     SELECT count(*) FILTER (WHERE s.attempts = 0)::int AS never_started,
-           count(*) FILTER (WHERE s.attempts > 0 AND a.outcome IS DISTINCT FROM 'CANCELLED')::int AS between_attempts,
-           count(*) FILTER (WHERE a.outcome = 'CANCELLED')::int AS told_to_stop
+           count(*) FILTER (WHERE s.attempts > 0 AND coalesce(s.outcome, a.outcome) IS DISTINCT FROM 'CANCELLED')::int
+             AS between_attempts,
+           count(*) FILTER (WHERE coalesce(s.outcome, a.outcome) = 'CANCELLED')::int AS told_to_stop
       FROM tasks t JOIN task_states s USING (task_id)
-      LEFT JOIN attempts a ON a.task_id = s.task_id AND a.attempt = s.attempts
+      LEFT JOIN past_attempts a ON a.task_id = s.task_id AND a.attempt = s.attempts
      WHERE t.job_id = $1 AND s.state = 'CANCELLED'`,
 };
 

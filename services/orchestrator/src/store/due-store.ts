@@ -3,6 +3,7 @@ import { int8Array, type Queryable, uuidArray } from "@nexus/postgres";
 import type { LiveTask } from "../domain/live-task.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+import { pagesByTasks, type SizedJob } from "./task-pages.ts";
 
 /** Names a lease. */
 export interface LeaseRef {
@@ -13,38 +14,64 @@ export interface LeaseRef {
 const OVERDUE_LEASES = {
   name: "due-leases",
   text: `
-    SELECT s.task_id, s.fence
+    SELECT i.task_id, i.fence, s.task_id IS NOT NULL AS live, coalesce(s.deadline_at <= now(), false) AS overdue
       FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
-      JOIN task_states s ON s.task_id = i.task_id AND s.fence = i.fence
-     WHERE s.deadline_at <= now()`,
+      LEFT JOIN task_states s ON s.task_id = i.task_id AND s.fence = i.fence`,
 };
 
-/** Returns those of the leases that are live and whose attempt took longer than it may. */
-export async function findOverdueLeases(
+/** Of some leases, which attempts took longer than they may, and which are no live leases as stored. */
+export interface JudgedLeases {
+  readonly overdue: readonly LeaseRef[];
+  readonly ended: readonly LeaseRef[];
+}
+
+/** Holds leases against the database's clock. */
+export async function judgeDeadlines(
   client: Queryable,
   leases: readonly LeaseRef[],
-): Promise<LeaseRef[]> {
-  const { rows } = await client.query<{ task_id: string; fence: string }>(OVERDUE_LEASES, [
+): Promise<JudgedLeases> {
+  const { rows } = await client.query<{
+    task_id: string;
+    fence: string;
+    live: boolean;
+    overdue: boolean;
+  }>(OVERDUE_LEASES, [
     uuidArray(leases.map(({ taskId }) => taskUuid(taskId))),
     int8Array(leases.map(({ fence }) => fence)),
   ]);
-  return rows.map((row) => ({ taskId: toTaskId(row.task_id), fence: BigInt(row.fence) }));
+  const toRef = (row: { readonly task_id: string; readonly fence: string }): LeaseRef => ({
+    taskId: toTaskId(row.task_id),
+    fence: BigInt(row.fence),
+  });
+  return {
+    overdue: rows.filter(({ overdue }) => overdue).map(toRef),
+    ended: rows.filter(({ live }) => !live).map(toRef),
+  };
 }
 
 const BUSY_JOBS = {
   name: "due-busy-jobs",
   text: `
-    SELECT job_id, active FROM jobs
+    SELECT job_id, active, total FROM jobs
      WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND active > 0`,
 };
 
-/** Counts the live leases of the shards' jobs that have any, as their jobs count them. */
-export async function countStoredLeases(
+/** A job of which tasks run. */
+export interface BusyJob extends SizedJob {
+  /** Live leases, as the job counts them. */
+  readonly active: number;
+}
+
+/** Returns the shards' jobs that have live leases. */
+export async function findBusyJobs(
   client: Queryable,
   shards: readonly number[],
-): Promise<Map<string, number>> {
-  const { rows } = await client.query<{ job_id: string; active: number }>(BUSY_JOBS, [shards]);
-  return new Map(rows.map((row) => [toJobId(row.job_id), row.active]));
+): Promise<BusyJob[]> {
+  const { rows } = await client.query<{ job_id: string; active: number; total: number }>(
+    BUSY_JOBS,
+    [shards],
+  );
+  return rows.map(({ job_id, active, total }) => ({ jobId: toJobId(job_id), active, total }));
 }
 
 const OVERDUE_OF_JOBS = {
@@ -56,17 +83,23 @@ const OVERDUE_OF_JOBS = {
      LIMIT $2`,
 };
 
-/** Returns live leases of the jobs whose attempt took longer than it may. */
+/** Returns live leases of the jobs whose attempt took longer than it may, up to `limit` of each page of jobs. */
 export async function findOverdueOfJobs(
   client: Queryable,
-  jobIds: readonly string[],
+  jobs: readonly SizedJob[],
   limit: number,
 ): Promise<LeaseRef[]> {
-  const { rows } = await client.query<{ task_id: string; fence: string }>(OVERDUE_OF_JOBS, [
-    jobIds.map(jobUuid),
-    limit,
-  ]);
-  return rows.map((row) => ({ taskId: toTaskId(row.task_id), fence: BigInt(row.fence) }));
+  const found: LeaseRef[] = [];
+  for (const page of pagesByTasks(jobs)) {
+    const { rows } = await client.query<{ task_id: string; fence: string }>(OVERDUE_OF_JOBS, [
+      page.map(jobUuid),
+      limit,
+    ]);
+    for (const row of rows) {
+      found.push({ taskId: toTaskId(row.task_id), fence: BigInt(row.fence) });
+    }
+  }
+  return found;
 }
 
 const OVERDUE_READY = {

@@ -5,9 +5,9 @@ import { TaskPacker, type WaitingTask } from "../domain/waiting-task.ts";
 import { countBlocked } from "./blocked-store.ts";
 import { readDecision, type StoredDecision } from "./decision-row.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
+import { pagesByTasks } from "./task-pages.ts";
 
 const PAGE_ROWS = 5_000;
-const PAGE_JOBS = 200;
 const FIRST_UUID = "00000000-0000-0000-0000-000000000000";
 
 const READY_PAGE = `
@@ -17,9 +17,9 @@ const READY_PAGE = `
    ORDER BY r.task_id
    LIMIT $3`;
 
-/** Jobs of which tasks run. There are no more of them than agents have slots. */
+/** Jobs of which tasks run. There are no more of them than agents have slots, but each may have many tasks. */
 const BUSY_JOBS = `
-  SELECT job_id FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND active > 0`;
+  SELECT job_id, total FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND active > 0`;
 
 const LEASES_OF_JOBS = `
   SELECT ${LIVE_TASK_COLUMNS}, s.fence, s.agent_epoch, s.capability_version, s.leased_at, s.decision,
@@ -95,10 +95,9 @@ async function readPages<R extends { readonly task_id: string }, T>(
 /** A lease lies in its task's row, which is found by its job. */
 async function readLeases(client: Queryable, shards: readonly number[]): Promise<Lease[]> {
   const all: Lease[] = [];
-  const busy = await client.query<{ job_id: string }>(BUSY_JOBS, [shards]);
-  const jobIds = busy.rows.map((row) => row.job_id);
-  for (let from = 0; from < jobIds.length; from += PAGE_JOBS) {
-    const page = jobIds.slice(from, from + PAGE_JOBS);
+  const busy = await client.query<{ job_id: string; total: number }>(BUSY_JOBS, [shards]);
+  const jobs = busy.rows.map((row) => ({ jobId: row.job_id, total: row.total }));
+  for (const page of pagesByTasks(jobs)) {
     const { rows } = await client.query<LeaseRow>(LEASES_OF_JOBS, [page]);
     for (const row of rows) all.push(toLease(row));
   }

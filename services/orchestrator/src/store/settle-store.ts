@@ -130,13 +130,17 @@ function startedAgo({ startedAgoMs }: LeaseEnd): number | null {
   return startedAgoMs === undefined ? null : Math.round(startedAgoMs);
 }
 
+/** Both places of an attempt by its task: joined as the view that they make, the whole table of tasks would be read. */
 const FIND_WORDS = {
   name: "settle-find-words",
   text: `
     SELECT a.task_id, a.fence, t.namespace, a.agent_id, a.word
       FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
-      JOIN attempts a ON a.task_id = i.task_id AND a.fence = i.fence
-      JOIN tasks t ON t.task_id = i.task_id`,
+      JOIN tasks t ON t.task_id = i.task_id,
+   LATERAL (SELECT task_id, fence, agent_id, word FROM past_attempts WHERE task_id = i.task_id AND fence = i.fence
+             UNION ALL
+            SELECT task_id, last_fence, agent_id, word FROM task_states
+             WHERE task_id = i.task_id AND last_fence = i.fence AND outcome IS NOT NULL) a`,
 };
 
 /** Whose lease it was, and the agent's word that ended it, if one did. */
