@@ -3,15 +3,20 @@ import type { Queryable } from "@nexus/postgres";
 import type { LeaseClaim, LeaseStanding } from "../domain/lease-check.ts";
 import { taskUuid, toJobId, toTaskId } from "./row-ids.ts";
 
+/** By the task's key throughout: an EXISTS over the view of attempts may be planned as one look at all of them. */
 const READ = {
   name: "lease-read-standing",
   text: `
-    SELECT i.task_id, i.fence, t.namespace, t.job_id, l.agent_id,
-           (extract(epoch FROM l.deadline_at - now()) * 1000)::float8 AS remaining_ms,
-           EXISTS (SELECT FROM attempts a WHERE a.task_id = i.task_id AND a.fence = i.fence) AS ended
+    SELECT i.task_id, i.fence, t.namespace, t.job_id,
+           CASE WHEN s.fence <> 0 AND s.fence = i.fence THEN s.agent_id END AS agent_id,
+           (extract(epoch FROM s.deadline_at - now()) * 1000)::float8 AS remaining_ms,
+           (s.outcome IS NOT NULL AND s.last_fence = i.fence) OR p.found IS NOT NULL AS ended
       FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
       JOIN tasks t ON t.task_id = i.task_id
-      LEFT JOIN task_states l ON l.task_id = i.task_id AND l.fence = i.fence AND l.fence <> 0`,
+      JOIN task_states s ON s.task_id = i.task_id
+      LEFT JOIN LATERAL (
+             SELECT true AS found FROM past_attempts WHERE task_id = i.task_id AND fence = i.fence LIMIT 1
+           ) p ON true`,
 };
 
 interface StandingRow {
