@@ -3,7 +3,15 @@
  * A service loads some 1 400 files. Finding, reading and linking them is most of what its start costs, and a folder of packages
  * most of its image. The file lies beside the code that it is made of: `services/<name>/dist/bundle.js`.
  */
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { build, type Metafile } from "esbuild";
 
@@ -27,7 +35,7 @@ function programFolders(root: string): string[] {
   return [...readdirSync(join(root, "services")).map((name) => `services/${name}`), "apps/cli"];
 }
 
-/** The list of what a bundle was made of: written last, so that it is there only beside a whole one. */
+/** The list of what a bundle was made of: put in its place last and at once, so that it is there only beside a whole one. */
 function inputsFile(root: string, folder: string): string {
   return join(root, folder, "dist/bundle.inputs.json");
 }
@@ -52,7 +60,9 @@ async function bundle(root: string, folder: string): Promise<void> {
     metafile: true,
   });
   writeFileSync(join(root, dist, "bundle.licenses.txt"), licencesOf(root, metafile));
-  writeFileSync(inputsFile(root, folder), JSON.stringify(Object.keys(metafile.inputs)));
+  const inputs = inputsFile(root, folder);
+  writeFileSync(`${inputs}.part`, JSON.stringify(Object.keys(metafile.inputs)));
+  renameSync(`${inputs}.part`, inputs);
 }
 
 /** Goes by times of files. Those of packages say nothing, so the lock file stands for all of them. */
