@@ -18,7 +18,6 @@ import { forkWorker, type Worker } from "./worker.ts";
 const UNLIMITED_CALLS = "1000000";
 const PASSWORD_BYTES = 18;
 const SETTLE_MS = 30_000;
-const SETTLE_QUICK_MS = 1_000;
 
 /** What differs from a default deployment, and why. */
 const ENVIRONMENT = {
@@ -54,7 +53,7 @@ export interface Bed extends AsyncDisposable {
   readonly quick: boolean;
   /** Says on standard error what is being done. */
   progress(text: string): void;
-  /** Waits, within bounds, until the load of what was measured before is over. */
+  /** Waits, within bounds, until the load of what was measured before is over; not in a quick run, which compares nothing. */
   settle(): Promise<void>;
   /** The client process, acting as the administrator. */
   client(): Promise<ClientWorker>;
@@ -149,6 +148,7 @@ function clientSecretVariable(name: string): string {
 }
 
 async function settle(stack: Stack, { quick, progress }: BedOptions): Promise<void> {
+  if (quick) return;
   // Asking the services themselves would be work for them.
   const cpuSeconds = async () => {
     const { services, postgres } = stack.info;
@@ -156,9 +156,8 @@ async function settle(stack: Stack, { quick, progress }: BedOptions): Promise<vo
     const known = used.filter((seconds) => seconds !== undefined);
     return known.length < used.length ? undefined : known.reduce((sum, one) => sum + one, 0);
   };
-  const timeoutMs = quick ? SETTLE_QUICK_MS : SETTLE_MS;
-  if ((await untilQuiet({ cpuSeconds, timeoutMs })) === "gave up") {
-    progress(`the stack may still be busy after ${timeoutMs / 1_000} s; going on`);
+  if ((await untilQuiet({ cpuSeconds, timeoutMs: SETTLE_MS })) === "gave up") {
+    progress(`the stack may still be busy after ${SETTLE_MS / 1_000} s; going on`);
   }
 }
 

@@ -25,7 +25,7 @@ export const assignmentScenario: Scenario = {
 
 /** Steady load: small jobs at even times, each moment of their tasks noted. */
 export async function measureSteadyAssignment(bed: Bed): Promise<Figure[]> {
-  const stretch = stretchOf(bed, { full: [WARM_UP_MS, 20_000], quick: [1_000, 2_000] });
+  const stretch = stretchOf(bed, { warmUpMs: WARM_UP_MS, measureMs: 20_000 });
   const [client, agents] = await Promise.all([bed.client(), bed.agents()]);
   await bed.settle();
   bed.progress(`assignment at ${TASKS_PER_SECOND} tasks/s`);

@@ -6,11 +6,11 @@ import type { Figure } from "../figure.ts";
 import type { Backlog } from "../load/backlog.ts";
 import { monotonicMs } from "../machine-clock.ts";
 import { formatCount } from "../report.ts";
-import { SATURATION_DURATIONS, saturationLoad, underSaturation } from "./saturation.ts";
+import { SATURATION_STRETCH, saturationLoad, underSaturation } from "./saturation.ts";
 import { type Scenario, seconds, stretchOf } from "./scenario.ts";
 
 const TASKS_FULL = 1_000_000;
-const TASKS_QUICK = 5_000;
+const TASKS_QUICK = 2_000;
 /** Within the ten minutes that a command of a worker may take, and the hour that a task waits for an agent. */
 const FILL_TIMEOUT_MS = 300_000;
 const CLAIMS = "nexus_orchestrator_assignments_total";
@@ -34,7 +34,7 @@ export const backlogScenario: Scenario = {
 /** A claim is an assignment that was committed and handed to a router. */
 async function claimsPerSecond(bed: Bed): Promise<number> {
   await bed.settle();
-  const stretch = stretchOf(bed, SATURATION_DURATIONS);
+  const stretch = stretchOf(bed, SATURATION_STRETCH);
   const { first, last } = await underSaturation(bed, stretch, async () => {
     const askedAtMs = monotonicMs();
     const claims = await readServiceMetric(bed.info, "orchestrator", CLAIMS);

@@ -4,7 +4,7 @@ import { formatCount } from "../report.ts";
 import { type Scenario, seconds, shortfall, stretchOf } from "./scenario.ts";
 
 const AGENTS_FULL = 10_000;
-const AGENTS_QUICK = 400;
+const AGENTS_QUICK = 100;
 const REGISTRATIONS_IN_FLIGHT = 64;
 const PER_SECOND = 100;
 
@@ -13,7 +13,7 @@ export const discoveryScenario: Scenario = {
   name: "discovery",
   about: `finding agents among ${AGENTS_FULL} registered ones (${AGENTS_QUICK} in a quick run)`,
   run: async (bed) => {
-    const stretch = stretchOf(bed, { full: [1_000, 10_000], quick: [500, 1_000] });
+    const stretch = stretchOf(bed, { warmUpMs: 1_000, measureMs: 10_000 });
     const client = await bed.client();
     const agents = bed.quick ? AGENTS_QUICK : AGENTS_FULL;
     bed.progress(`discovery: registering ${agents} agents`);

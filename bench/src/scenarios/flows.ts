@@ -1,8 +1,10 @@
 /** What flows of messages have in common, ours and the peers': how much, how long, and which figures come out. */
+import type { Bed } from "../bed/bed.ts";
 import type { Figure, FlowName } from "../figure.ts";
 import type { Flow } from "../load/flow.ts";
+import type { Stretch } from "../pace.ts";
 import { formatCount } from "../report.ts";
-import { type Durations, shortfall } from "./scenario.ts";
+import { shortfall, windowOf } from "./scenario.ts";
 
 /** One KiB as JSON, with its quotes. */
 export const BODY_CHARS = 1_022;
@@ -12,15 +14,15 @@ export const bodySize = "1 KiB";
 export const STEADY_PER_SECOND = 10_000;
 
 /** The same for all. */
-export const FLOW_DURATIONS: Durations = { full: [2_000, 8_000], quick: [200, 1_000] };
+export const FLOW_STRETCH: Stretch = { warmUpMs: 2_000, measureMs: 8_000 };
 
 /** Below what a receiver's queue holds, 1 000, and what its mailbox holds, 10 000. */
 const EPHEMERAL_WINDOW = 900;
 const DURABLE_WINDOW = 2_000;
 
 /** Messages without an outcome, of all senders together. */
-export function windowOf(durable: boolean): number {
-  return durable ? DURABLE_WINDOW : EPHEMERAL_WINDOW;
+export function flowWindow(bed: Bed, durable: boolean): number {
+  return windowOf(bed, durable ? DURABLE_WINDOW : EPHEMERAL_WINDOW);
 }
 
 /** Makes the figures of a flow: messages a second, and how long one sender's outcomes took. To many counts what receivers took. */

@@ -9,10 +9,10 @@ import { formatCount, formatValue } from "../report.ts";
 import {
   BODY_CHARS,
   bodySize,
-  FLOW_DURATIONS,
+  FLOW_STRETCH,
   flowFigures,
+  flowWindow,
   STEADY_PER_SECOND,
-  windowOf,
 } from "./flows.ts";
 import { MESSAGE_PEER_STEPS } from "./message-peers.ts";
 import { type Scenario, seconds, shortfall, stretchOf } from "./scenario.ts";
@@ -103,8 +103,8 @@ async function measureOurs(
   { durable, bodyChars }: { readonly durable: boolean; readonly bodyChars: number },
 ): Promise<Flow> {
   const { senders, receivers, topic } = shape;
-  const stretch = stretchOf(bed, FLOW_DURATIONS);
-  const inFlight = inFlightOf(shape, durable);
+  const stretch = stretchOf(bed, FLOW_STRETCH);
+  const inFlight = inFlightOf(bed, shape, durable);
   await bed.settle();
   const options = { ...stretch, bodyChars, durable, inFlight };
   const follow = async (one: AgentWorker) => {
@@ -122,8 +122,9 @@ async function measureOurs(
 }
 
 /** For each sender. */
-function inFlightOf({ senders, wholeWindows }: Shape, durable: boolean): number {
-  return wholeWindows === true ? windowOf(durable) : windowOf(durable) / senders.length;
+function inFlightOf(bed: Bed, { senders, wholeWindows }: Shape, durable: boolean): number {
+  const window = flowWindow(bed, durable);
+  return wholeWindows === true ? window : window / senders.length;
 }
 
 function describeShape(
@@ -131,8 +132,8 @@ function describeShape(
   shape: Shape,
   { durable, size }: { readonly durable: boolean; readonly size: string },
 ): string {
-  const { measureMs } = stretchOf(bed, FLOW_DURATIONS);
-  const window = formatCount(inFlightOf(shape, durable));
+  const { measureMs } = stretchOf(bed, FLOW_STRETCH);
+  const window = formatCount(inFlightOf(bed, shape, durable));
   return `${shape.about}, ${shape.senders.length === 1 ? "a window" : "windows"} of ${window}, ${size}, ${seconds(measureMs)}`;
 }
 
@@ -143,7 +144,7 @@ async function measureSteady(
 ): Promise<Figure[]> {
   const [a, , c] = await fourAgents(bed);
   await bed.settle();
-  const stretch = stretchOf(bed, FLOW_DURATIONS);
+  const stretch = stretchOf(bed, FLOW_STRETCH);
   const { latencyMs, result } = await a.call("sendSteadily", {
     ...{ ...stretch, bodyChars: BODY_CHARS, durable, to: c.agentId },
     ...{ what: "note" as const, perSecond: STEADY_PER_SECOND },

@@ -15,10 +15,10 @@ import { formatCount } from "../report.ts";
 import {
   BODY_CHARS,
   bodySize,
-  FLOW_DURATIONS,
+  FLOW_STRETCH,
   flowFigures,
+  flowWindow,
   STEADY_PER_SECOND,
-  windowOf,
 } from "./flows.ts";
 import { type Step, seconds, shortfall, stretchOf } from "./scenario.ts";
 
@@ -125,8 +125,8 @@ interface Measured extends Peer {
 
 function measure(bed: Bed, { program, durable, shape, place }: Measured): Promise<MeasuredPeer> {
   const { profileDir } = bed;
-  const inFlight = windowOf(durable) / shape.senders;
-  const load = { ...stretchOf(bed, FLOW_DURATIONS), bodyChars: BODY_CHARS, inFlight };
+  const inFlight = flowWindow(bed, durable) / shape.senders;
+  const load = { ...stretchOf(bed, FLOW_STRETCH), bodyChars: BODY_CHARS, inFlight };
   const steadyPerSecond = shape === DIRECT ? STEADY_PER_SECOND : undefined;
   return measureMessagePeer({ program, shape, place, load, steadyPerSecond, profileDir });
 }
@@ -141,7 +141,7 @@ function describe(
   { durable, shape }: Pick<Measured, "durable" | "shape">,
   server: string,
 ): string {
-  const { measureMs } = stretchOf(bed, FLOW_DURATIONS);
-  const window = formatCount(windowOf(durable) / shape.senders);
+  const { measureMs } = stretchOf(bed, FLOW_STRETCH);
+  const window = formatCount(flowWindow(bed, durable) / shape.senders);
   return `${shape.about}, ${shape.senders === 1 ? "a window" : "windows"} of ${window}, ${bodySize}, ${seconds(measureMs)}; ${server}`;
 }

@@ -14,7 +14,7 @@ export const messagesScenario: Scenario = {
   about:
     "messages a second between two agents, each with its outcome; latency of sends and requests",
   run: async (bed) => {
-    const stretch = stretchOf(bed, { full: [1_000, 10_000], quick: [500, 1_000] });
+    const stretch = stretchOf(bed, { warmUpMs: 1_000, measureMs: 10_000 });
     const [sender, receiver] = await twoAgents(bed);
     const common = { ...stretch, to: receiver.agentId, bodyChars: BODY_CHARS, durable: false };
     const rate = await sender.call("sendSaturated", { ...common, inFlight: WINDOW });

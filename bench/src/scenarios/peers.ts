@@ -8,7 +8,7 @@ import { measurePeer, type PeerRate } from "../peers/measure-peer.ts";
 import { BULK_JOBS, type PeerPlace } from "../peers/peer-commands.ts";
 import { BULLMQ_CONCURRENCY, GRAPHILE, GRAPHILE_BATCHING } from "../peers/peer-settings.ts";
 import { formatCount } from "../report.ts";
-import { SATURATION_DURATIONS, saturationLoad } from "./saturation.ts";
+import { SATURATION_STRETCH, saturationLoad } from "./saturation.ts";
 import { type Step, seconds, stretchOf } from "./scenario.ts";
 
 /** Every peer, each with its settings. */
@@ -50,7 +50,7 @@ async function measure(bed: Bed, program: string, place: PeerPlace): Promise<Pee
   await bed.settle();
   bed.progress(`peer ${program}${place.batched ? ", in batches" : ""}`);
   const { profileDir } = bed;
-  const stretch = stretchOf(bed, SATURATION_DURATIONS);
+  const stretch = stretchOf(bed, SATURATION_STRETCH);
   return measurePeer({ program, place, backlog: backlogOf(bed), profileDir, ...stretch });
 }
 

@@ -4,13 +4,12 @@ import type { Bed, ClientWorker } from "../bed/bed.ts";
 import type { JobStreamOptions, StreamedJob } from "../load/job-stream.ts";
 import { monotonicMs } from "../machine-clock.ts";
 import type { Stretch } from "../pace.ts";
-import type { Durations } from "./scenario.ts";
 
 /** Enough that an agent never waits for the client, which looks ten times a second. */
 const LOAD = { jobsInFlight: 16, jobTasks: 500 };
 const LOAD_QUICK = { jobsInFlight: 8, jobTasks: 100 };
 /** The peers are measured as long as NEXUS is. */
-export const SATURATION_DURATIONS: Durations = { full: [3_000, 20_000], quick: [500, 2_000] };
+export const SATURATION_STRETCH: Stretch = { warmUpMs: 3_000, measureMs: 20_000 };
 const FIRST_TASK_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
 

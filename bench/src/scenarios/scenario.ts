@@ -1,6 +1,7 @@
 /** What a scenario is, and words that all of them use. */
 import type { Bed } from "../bed/bed.ts";
 import type { Figure } from "../figure.ts";
+import type { Stretch } from "../pace.ts";
 import { formatCount } from "../report.ts";
 
 /** A part of a scenario: puts load on the bed and says what was measured. */
@@ -28,16 +29,17 @@ export interface LoneScenario {
   readonly measure: (quick: boolean) => Promise<readonly Figure[]>;
 }
 
-/** How long to warm up and to measure: the second pair in a quick run. */
-export interface Durations {
-  readonly full: readonly [warmUpMs: number, measureMs: number];
-  readonly quick: readonly [warmUpMs: number, measureMs: number];
+/** Long enough that some of everything is done, on a busy machine too. */
+const QUICK: Stretch = { warmUpMs: 250, measureMs: 500 };
+
+/** How much is in flight: a tenth in a quick run, so that the first of it is done within its stretch. */
+export function windowOf(bed: Bed, full: number): number {
+  return bed.quick ? full / 10 : full;
 }
 
-/** Picks the durations of this run. */
-export function stretchOf(bed: Bed, durations: Durations) {
-  const [warmUpMs, measureMs] = bed.quick ? durations.quick : durations.full;
-  return { warmUpMs, measureMs };
+/** How long this run warms up and measures. */
+export function stretchOf(bed: Bed, full: Stretch, quick = QUICK): Stretch {
+  return bed.quick ? quick : full;
 }
 
 /** Says how long something was measured: `20 s`. */

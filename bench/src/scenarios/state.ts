@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { AgentWorker, Bed } from "../bed/bed.ts";
 import type { Figure } from "../figure.ts";
 import { formatCount, formatValue } from "../report.ts";
-import { type Scenario, seconds, shortfall, stretchOf } from "./scenario.ts";
+import { type Scenario, seconds, shortfall, stretchOf, windowOf } from "./scenario.ts";
 
 /** For each of two writers. */
 const PUT_WINDOW = 2_000;
@@ -25,11 +25,12 @@ export async function measureState(bed: Bed): Promise<Figure[]> {
   const [first, second, watcher] = await threeAgents(bed);
   const bucket = `bench-${randomUUID()}`;
   await (await bed.client()).call("createStateBucket", bucket);
-  const stretch = stretchOf(bed, { full: [2_000, 10_000], quick: [500, 1_000] });
+  const stretch = stretchOf(bed, { warmUpMs: 2_000, measureMs: 10_000 });
   const common = { ...stretch, bucket, keys: KEYS, valueChars: VALUE_CHARS };
   const both = <T>(tell: (agent: AgentWorker) => Promise<T>) =>
     Promise.all([first, second].map(tell));
-  const puts = await both((one) => one.call("putSaturated", { ...common, inFlight: PUT_WINDOW }));
+  const inFlight = windowOf(bed, PUT_WINDOW);
+  const puts = await both((one) => one.call("putSaturated", { ...common, inFlight }));
   await bed.settle();
   await watcher.call("watchState", bucket);
   const steady = { ...common, perSecond: PUTS_PER_SECOND };
@@ -44,7 +45,7 @@ export async function measureState(bed: Bed): Promise<Figure[]> {
     {
       key: "state_updates_per_second",
       value: sumOf(puts),
-      load: `windows of ${PUT_WINDOW} (p95 ${formatValue(p95)} ms), ${what}${fell(puts)}`,
+      load: `windows of ${inFlight} (p95 ${formatValue(p95)} ms), ${what}${fell(puts)}`,
     },
     {
       key: "state_put_p95_ms",

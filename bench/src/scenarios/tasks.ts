@@ -8,7 +8,7 @@ import type { TaskCount } from "../load/job-stream.ts";
 import { formatCount, formatValue } from "../report.ts";
 import { measureSteadyAssignment } from "./assignment.ts";
 import { PEER_STEPS } from "./peers.ts";
-import { SATURATION_DURATIONS, saturationLoad, underSaturation } from "./saturation.ts";
+import { SATURATION_STRETCH, saturationLoad, underSaturation } from "./saturation.ts";
 import { type Scenario, seconds, stretchOf } from "./scenario.ts";
 import { noteArrivals, quantiles, readArrivedTasks } from "./task-moments.ts";
 
@@ -24,7 +24,7 @@ export const tasksScenario: Scenario = {
 };
 
 async function measureSaturation(bed: Bed): Promise<Figure[]> {
-  const stretch = stretchOf(bed, SATURATION_DURATIONS);
+  const stretch = stretchOf(bed, SATURATION_STRETCH);
   const [client, agents] = await Promise.all([bed.client(), bed.agents()]);
   const probe = openDatabaseProbe(bed.postgresUrl);
   try {

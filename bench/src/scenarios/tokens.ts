@@ -11,8 +11,8 @@ export const tokensScenario: Scenario = {
   about: "tokens granted for client secrets, and token checks a second",
   partOf: "vault",
   run: async (bed) => {
-    const stretch = stretchOf(bed, { full: [1_000, 5_000], quick: [300, 1_000] });
-    const measureMs = bed.quick ? 400 : 3_000;
+    const stretch = stretchOf(bed, { warmUpMs: 1_000, measureMs: 5_000 });
+    const { measureMs } = stretchOf(bed, { warmUpMs: 0, measureMs: 3_000 });
     const client = await bed.client();
     const fleet = await Promise.all(
       Array.from({ length: GRANTS_IN_FLIGHT }, () => bed.createAgentPrincipal()),

@@ -17,7 +17,6 @@ const QUICK = { calls: 8, batches: 1, batch: 16 };
 const LEAVES = 200_000;
 const LEAVES_QUICK = 1_000;
 const STREAMS = 2;
-const BARE_QUICK_MS = 100;
 const PROOFS_IN_FLIGHT = 32;
 const SERVICE = "registry";
 
@@ -45,7 +44,7 @@ const TRANSIT_LOADS: readonly TransitLoad[] = [
 /** Every call has its entry in the audit log, committed before it is answered: there is no way to call without. So what the
  * log and the way to vault cost is seen beside the cipher alone. */
 async function measureTransit(bed: Bed): Promise<Figure[]> {
-  const stretch = stretchOf(bed, { full: [2_000, 10_000], quick: [0, 400] });
+  const stretch = stretchOf(bed, { warmUpMs: 2_000, measureMs: 10_000 });
   const size = bed.quick ? QUICK : FULL;
   const client = await bed.client();
   const keyName = await client.call("createTransitKey", null);
@@ -61,7 +60,7 @@ async function measureTransit(bed: Bed): Promise<Figure[]> {
   }
   const bare = {
     plaintextBytes: PLAINTEXT_BYTES,
-    measureMs: bed.quick ? BARE_QUICK_MS : stretch.measureMs,
+    measureMs: stretch.measureMs,
   };
   figures.push({
     key: "bare_encrypts_per_second",
@@ -81,7 +80,7 @@ async function measureAuditLog(bed: Bed): Promise<Figure[]> {
     streams: STREAMS,
   });
   // The detectors look at every entry as well.
-  if (!bed.quick) await bed.settle();
+  await bed.settle();
   return [
     {
       key: "audit_appends_per_second",
@@ -94,7 +93,7 @@ async function measureAuditLog(bed: Bed): Promise<Figure[]> {
 }
 
 async function measureProofs(bed: Bed, client: ClientWorker): Promise<Figure[]> {
-  const stretch = stretchOf(bed, { full: [1_000, 5_000], quick: [0, 500] });
+  const stretch = stretchOf(bed, { warmUpMs: 1_000, measureMs: 5_000 });
   const proofs = await client.call("proveLeaves", { ...stretch, inFlight: PROOFS_IN_FLIGHT });
   const took = seconds(stretch.measureMs);
   return [
