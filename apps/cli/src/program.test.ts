@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NEXUS_VERSION } from "@nexus/shared";
 import { afterAll, describe, expect, it } from "vitest";
-import { COMMANDS } from "./command-table.ts";
+import { COMMANDS, loadNamed, NOUNS } from "./command-table.ts";
 import { run } from "./program.ts";
 import { createFakeTerminal } from "./terminal.fake.ts";
 
@@ -24,12 +24,33 @@ async function nexus(...argv: string[]) {
 
 describe("the command line", () => {
   it("helps on standard output, with an example for every command", async () => {
-    for (const { usage, example } of COMMANDS) {
+    const nouns = await loadNamed(Object.keys(NOUNS));
+    for (const { usage, example } of [...COMMANDS, ...nouns]) {
       const words = usage.split(" ").filter((word) => /^[a-z]/.test(word));
       const { code, stdout, stderr } = await nexus(...words, "--help");
       expect([usage, code, stderr]).toEqual([usage, 0, ""]);
       expect(stdout).toContain(example);
     }
+  });
+
+  it("lists every command without a noun and every noun, whatever it was given", async () => {
+    const words = [...COMMANDS.map(({ usage }) => usage.split(" ")[0]), ...Object.keys(NOUNS)];
+    for (const argv of [["--help"], ["help"], ["--namespace", "jobs", "--help"]]) {
+      const { stdout } = await nexus(...argv);
+      for (const word of words) expect(stdout).toMatch(new RegExp(`^  ${word}\\b`, "m"));
+    }
+    expect((await nexus("help", "audit")).stdout).toContain("verify");
+  });
+
+  it("has a command under its own noun only, each once", async () => {
+    const usages: string[] = [];
+    for (const noun of Object.keys(NOUNS)) {
+      for (const { usage } of await loadNamed([noun])) {
+        expect(usage).toMatch(new RegExp(`^${noun} `));
+        usages.push(usage);
+      }
+    }
+    expect(new Set(usages).size).toBe(usages.length);
   });
 
   it("says its version", async () => {

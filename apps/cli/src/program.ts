@@ -2,10 +2,10 @@ import type { NexusClient } from "@nexus/sdk";
 import { NEXUS_VERSION, NexusError } from "@nexus/shared";
 import { Command, CommanderError, Option, type OutputConfiguration } from "commander";
 import { CommandArguments, type CommandContext, type CommandSpec } from "./command.ts";
-import { COMMANDS, NOUNS } from "./command-table.ts";
+import { COMMANDS, loadNamed, NOUNS, singularOf } from "./command-table.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import { parseFormat, writeError } from "./output.ts";
-import { connect, type GlobalFlags, gatewayOf } from "./session.ts";
+import { type GlobalFlags, gatewayOf } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
 import { usageError } from "./usage-error.ts";
 
@@ -28,6 +28,7 @@ export async function run(invocation: Invocation): Promise<number> {
   /** Held back: it may have to be said as JSON. */
   let parserSaid = "";
   const program = createProgram({
+    specs: [...COMMANDS, ...(await loadNamed(invocation.argv))],
     output: {
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => {
@@ -58,13 +59,15 @@ function messageOf({ code, message }: CommanderError): string {
 }
 
 interface ProgramParts {
+  readonly specs: readonly CommandSpec[];
   readonly output: OutputConfiguration;
   readonly action: Action;
 }
 
 type Action = (spec: CommandSpec, args: CommandArguments, flags: GlobalFlags) => Promise<void>;
+type CommandAction = (spec: CommandSpec, args: CommandArguments) => Promise<void>;
 
-function createProgram({ output, action }: ProgramParts): Command {
+function createProgram({ specs, output, action }: ProgramParts): Command {
   const program = new Command("nexus")
     .description("Talk to a NEXUS gateway: log in, submit jobs, see the fleet.")
     .exitOverride()
@@ -84,21 +87,26 @@ function createProgram({ output, action }: ProgramParts): Command {
         .default(DEFAULT_TIMEOUT_S)
         .argParser(parseTimeout),
     );
-  const groups = new Map<string, Command>();
-  for (const spec of COMMANDS) addCommand(program, groups, spec, action);
+  const act: CommandAction = (spec, args) =>
+    action(spec, args, program.opts<GlobalFlags & Record<string, never>>());
+  for (const spec of specs) if (nounOf(spec) === undefined) addCommand(program, spec, act);
+  for (const [noun, { about }] of Object.entries(NOUNS)) {
+    const group = program.command(noun).description(about).exitOverride();
+    if (singularOf(noun) !== noun) group.alias(singularOf(noun));
+    for (const spec of specs) if (nounOf(spec) === noun) addCommand(group, spec, act);
+  }
   return program;
 }
 
-function addCommand(
-  program: Command,
-  groups: Map<string, Command>,
-  spec: CommandSpec,
-  action: Action,
-): void {
-  const [first = "", ...rest] = spec.usage.split(" ");
-  const about = NOUNS[first];
-  const parent = about === undefined ? program : groupOf(program, groups, first, about);
-  const usage = about === undefined ? spec.usage : rest.join(" ");
+function nounOf({ usage }: CommandSpec): string | undefined {
+  const [first = ""] = usage.split(" ");
+  return Object.hasOwn(NOUNS, first) ? first : undefined;
+}
+
+/** Adds a command to the program, or to the group of its noun. */
+function addCommand(parent: Command, spec: CommandSpec, action: CommandAction): void {
+  const noun = nounOf(spec);
+  const usage = noun === undefined ? spec.usage : spec.usage.slice(noun.length + 1);
   const command = parent.command(usage).description(spec.about).exitOverride();
   command.addHelpText("after", `\nExample:\n  ${spec.example}`);
   for (const flag of spec.flags ?? []) {
@@ -110,24 +118,8 @@ function addCommand(
   command.action(async (...parts: unknown[]) => {
     const positional = parts.slice(0, -2) as (string | undefined)[];
     const args = new CommandArguments(positional, command.opts());
-    await action(spec, args, program.opts<GlobalFlags & Record<string, never>>());
+    await action(spec, args);
   });
-}
-
-function groupOf(
-  program: Command,
-  groups: Map<string, Command>,
-  noun: string,
-  about: string,
-): Command {
-  const known = groups.get(noun);
-  if (known !== undefined) return known;
-  const group = program.command(noun).description(about).exitOverride();
-  // `nexus job get` should not fail for want of an s.
-  const singular = noun.replace(/s$/, "");
-  if (singular !== noun) group.alias(singular);
-  groups.set(noun, group);
-  return group;
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {
@@ -149,6 +141,7 @@ interface CommandRun extends Invocation {
 async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Promise<number> {
   const { env, terminal, signal } = invocation;
   const format = parseFormat(flags.output);
+  const connection = spec.isOffline?.(args) === true ? undefined : await import("./connection.ts");
   let client: NexusClient | undefined;
   let asked: string | undefined;
   const ctx: CommandContext = {
@@ -159,7 +152,8 @@ async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Pro
     signal,
     client: () => {
       asked = gatewayOf(flags, env);
-      client ??= connect(flags, env);
+      client ??= connection?.connect(flags, env);
+      if (client === undefined) throw new Error("A command that calls nobody asks for a client.");
       return client;
     },
   };

@@ -7,7 +7,8 @@ import {
 } from "@nexus/proto/registry";
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showDuration, showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showDuration, showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { parseLimit } from "./numbers.ts";
 
 /** Lists agents. */

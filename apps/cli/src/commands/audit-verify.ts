@@ -42,6 +42,7 @@ export const auditVerifyCommand: CommandSpec = {
     },
     { flags: "--without-witness", about: "do not ask the witness for what it kept" },
   ],
+  isOffline: (args) => args.text("file") !== undefined,
   run: async (ctx, args) => {
     const file = args.text("file");
     const source =

@@ -5,8 +5,9 @@ import { createClient } from "@nexus/sdk";
 import { SYSTEM_NAMESPACE } from "@nexus/shared";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showTime, writeLine } from "../output.ts";
+import { writeLine } from "../output.ts";
 import { gatewayOf, tlsOf } from "../session.ts";
+import { showTime } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 
 const KEY_MODE = 0o600;

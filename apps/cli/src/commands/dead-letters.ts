@@ -5,7 +5,8 @@ import {
 } from "@nexus/proto/orchestrator";
 import type { CommandArguments, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
 import { parseTime } from "./times.ts";

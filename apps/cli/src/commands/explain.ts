@@ -5,7 +5,8 @@ import {
 } from "@nexus/proto/orchestrator";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { writeJson, writeLine } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { writeJson } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 
 /** Explains a routing. */

@@ -8,7 +8,8 @@ import {
 } from "@nexus/proto/orchestrator";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { writeJson, writeTable } from "../show.ts";
 import { JOB_HEAD, jobRow } from "./job-table.ts";
 
 /** Pauses a job. */

@@ -9,7 +9,8 @@ import {
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import type { CommandContext } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, writeLine } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum } from "../show.ts";
 
 const RECONNECT = { initialMs: 200, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
 const FAILURES_MAX = 10;

@@ -1,5 +1,5 @@
 import { type Job, JobState } from "@nexus/proto/orchestrator";
-import { showEnum, showTime } from "../output.ts";
+import { showEnum, showTime } from "../show.ts";
 
 /** The columns of a list of jobs. */
 export const JOB_HEAD = ["job", "state", "tasks", "failed", "created", "ended", "objective"];

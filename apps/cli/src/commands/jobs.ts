@@ -13,7 +13,8 @@ import {
 import { fromPayload, type PlannedTask, toPayload, toStoredPayload, toTaskSpec } from "@nexus/sdk";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { watchJob } from "./job-events.ts";
 import { JOB_HEAD, jobRow } from "./job-table.ts";

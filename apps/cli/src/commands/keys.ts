@@ -9,7 +9,8 @@ import {
 } from "@nexus/proto/vault";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseCount, parseLimit } from "./numbers.ts";
 import { parseSpan } from "./times.ts";

@@ -1,8 +1,9 @@
+import { randomInt } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { AuditEntrySchema } from "@nexus/proto/common";
 import { describe, expect, it } from "vitest";
-import { ownIndexOf } from "./leaf-index.ts";
+import { INDEX_FIELD, ownIndexOf } from "./leaf-index.ts";
 
 const INDEX = AuditEntrySchema.field.index.number;
 const encode = (index: bigint) =>
@@ -18,6 +19,10 @@ const encode = (index: bigint) =>
   );
 
 describe("ownIndexOf", () => {
+  it("knows the field of the contract", () => {
+    expect(INDEX_FIELD).toBe(INDEX);
+  });
+
   it("finds what the encoder wrote, whatever its size", () => {
     for (const index of [0n, 1n, 127n, 128n, 300_000n, 2n ** 32n, 2n ** 53n - 1n]) {
       expect(ownIndexOf(encode(index))).toBe(Number(index));
@@ -47,6 +52,32 @@ describe("ownIndexOf", () => {
       .uint64(2n ** 64n - 1n)
       .finish();
     expect(ownIndexOf(huge)).toBe(Number(2n ** 64n - 1n));
+  });
+
+  it("reads what the general reader reads, whatever the bytes", () => {
+    const reference = (leaf: Uint8Array): number | undefined => {
+      let index = 0;
+      try {
+        const reader = new BinaryReader(leaf);
+        while (reader.pos < reader.len) {
+          const [field, type] = reader.tag();
+          if (field === INDEX && type === WireType.Varint) index = Number(reader.uint64());
+          else reader.skip(type);
+        }
+        return index;
+      } catch {
+        return undefined;
+      }
+    };
+    const whole = encode(300_000n);
+    for (let round = 0; round < 5_000; round++) {
+      const bytes = Buffer.from(whole);
+      for (let change = round % 4; change >= 0; change--) {
+        bytes[randomInt(bytes.length)] = randomInt(256);
+      }
+      const leaf = bytes.subarray(0, bytes.length - (round % 3));
+      expect(ownIndexOf(leaf), leaf.toString("hex")).toBe(reference(leaf));
+    }
   });
 
   it("has nothing to say of bytes that are no entry", () => {

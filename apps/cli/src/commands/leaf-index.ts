@@ -1,44 +1,47 @@
 /** Where a leaf says that it stands, read without decoding the rest of it. */
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
-import { AuditEntrySchema } from "@nexus/proto/common";
 
-/** Field `index` of AuditEntry. The last one in a leaf counts, as in every protobuf message. */
-const INDEX_FIELD = AuditEntrySchema.field.index.number;
+/** Field `index` of AuditEntry; the last one in a leaf counts, as in every protobuf message. Not asked of the contract, which
+ * takes a tenth of a second to load; a test compares. */
+export const INDEX_FIELD = 20;
 const VARINT: number = WireType.Varint;
 const LENGTH_DELIMITED: number = WireType.LengthDelimited;
-const CONTINUED = 0x80;
-const VARINT_BITS = 7;
-const TYPE_BITS = 3;
-/** A key of up to three bytes has all fields that an entry will ever have. */
-const KEY_MAX = 2 ** 21;
+/** What the last of the ten bytes that a number may have counts. */
+const UNIT_MAX = 2 ** 63;
 
 /** Returns the place that a leaf names itself, 0 when it names none; undefined for bytes that are no entry, which its hash will
- * tell. It is called for each leaf of a log, where a general reader is a seventh of a verification. */
+ * tell. It is called for each leaf of a log, where a general reader is a seventh of a verification; for the same reason numbers of one
+ * byte, nearly all, are read without a loop. */
 export function ownIndexOf(leaf: Uint8Array): number | undefined {
+  const end = leaf.byteLength;
   let index = 0;
   let at = 0;
-  while (at < leaf.byteLength) {
-    let key = 0;
-    for (let unit = 1, more = true; more; unit *= 2 ** VARINT_BITS) {
-      const byte = leaf[at++] ?? 0;
-      key += (byte & ~CONTINUED) * unit;
-      more = byte >= CONTINUED;
-      if (key >= KEY_MAX) return readSlowly(leaf);
+  while (at < end) {
+    let key = leaf[at++] as number;
+    if (key > 0x7f) {
+      // A second byte, which is the last one that is read here.
+      const high = leaf[at++] ?? 0x80;
+      if (high > 0x7f) return readSlowly(leaf);
+      key = (key & 0x7f) | (high << 7);
     }
-    const type = key & (2 ** TYPE_BITS - 1);
-    const isUsual = type === VARINT || type === LENGTH_DELIMITED;
-    if (!isUsual || key >>> TYPE_BITS === 0) return readSlowly(leaf);
-    let value = 0;
-    for (let unit = 1, more = true; more; unit *= 2 ** VARINT_BITS) {
-      const byte = leaf[at++] ?? 0;
-      value += (byte & ~CONTINUED) * unit;
-      more = byte >= CONTINUED;
-      if (value > Number.MAX_SAFE_INTEGER) return readSlowly(leaf);
+    const type = key & 7;
+    const isBytes = type === LENGTH_DELIMITED;
+    if (key < 8 || (!isBytes && type !== VARINT)) return readSlowly(leaf);
+    let value = leaf[at++] ?? 0;
+    if (value > 0x7f) {
+      value &= 0x7f;
+      let more = true;
+      for (let unit = 0x80; more && unit <= UNIT_MAX; unit *= 0x80) {
+        const byte = leaf[at++] ?? 0;
+        value += (byte & 0x7f) * unit;
+        more = byte > 0x7f;
+      }
+      if (more || value > Number.MAX_SAFE_INTEGER) return readSlowly(leaf);
     }
-    if (type === LENGTH_DELIMITED) at += value;
-    else if (key >>> TYPE_BITS === INDEX_FIELD) index = value;
+    if (isBytes) at += value;
+    else if (key >>> 3 === INDEX_FIELD) index = value;
   }
-  return at === leaf.byteLength ? index : undefined;
+  return at === end ? index : undefined;
 }
 
 /** For what no auditor writes. */

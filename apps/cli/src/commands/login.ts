@@ -1,12 +1,11 @@
 import { readFileSync } from "node:fs";
-import { createClient } from "@nexus/sdk";
 import { DEFAULT_NAMESPACE, KiB, NexusError } from "@nexus/shared";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { askHidden, readStandardInput, withoutNewline } from "../input.ts";
-import { showTime, writeLine } from "../output.ts";
+import { writeLine } from "../output.ts";
 import { readProfile, removeProfile, writeProfile } from "../profile.ts";
-import { connect, gatewayOf, tlsOf, toProfile } from "../session.ts";
+import { gatewayOf, tlsOf } from "../session.ts";
 import { usageError } from "../usage-error.ts";
 
 const PASSWORD_BYTES_MAX = 4 * KiB;
@@ -38,6 +37,8 @@ async function login(ctx: CommandContext, args: CommandArguments): Promise<numbe
       ? { ...ctx.flags, caFile: stored.caFile }
       : ctx.flags;
   const tls = tlsOf(flags, ctx.env);
+  const { createClient } = await import("@nexus/sdk");
+  const { toProfile } = await import("../connection.ts");
   const client = createClient({ gateway, tls, timeoutMs: ctx.flags.timeout * 1_000 });
   try {
     const namespace = ctx.flags.namespace ?? stored.namespace ?? DEFAULT_NAMESPACE;
@@ -95,6 +96,7 @@ export const logoutCommand: CommandSpec = {
   example: "nexus logout",
   run: async (ctx) => {
     if (readProfile(ctx.env) === undefined) return EXIT.ok;
+    const { connect } = await import("../connection.ts");
     const client = connect(ctx.flags, ctx.env);
     try {
       await client.auth.logout({});
@@ -115,6 +117,7 @@ export const whoamiCommand: CommandSpec = {
   about: "Show who is logged in and what the token allows",
   example: "nexus whoami",
   run: async (ctx) => {
+    const { showTime } = await import("../show.ts");
     const { principal, expireTime } = await ctx.client().auth.whoAmI({});
     if (ctx.format === "json") {
       const { principalId = "", namespace = "", scopes = [] } = principal ?? {};

@@ -8,7 +8,8 @@ import {
 } from "@nexus/proto/mesh";
 import type { CommandArguments, CommandContext, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { showBody } from "./mesh.ts";
 import { parseLimit } from "./numbers.ts";

@@ -10,7 +10,8 @@ import {
 import { fromPayload, toPayload } from "@nexus/sdk";
 import type { CommandArguments, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
 

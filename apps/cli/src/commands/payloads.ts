@@ -4,7 +4,8 @@ import { downloadPayload, STORED_PAYLOAD_BYTES_MAX, uploadPayload } from "@nexus
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { FILE_FLAG, readInput } from "../input.ts";
-import { writeBytes, writeJson, writeLine } from "../output.ts";
+import { writeBytes, writeLine } from "../output.ts";
+import { writeJson } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 
 const SHA256_PATTERN = /^[0-9a-f]{64}$/i;

@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { ListPrincipalsResponseSchema, PrincipalKind } from "@nexus/proto/vault";
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
 

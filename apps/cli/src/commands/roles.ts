@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { ListRolesResponseSchema } from "@nexus/proto/vault";
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showTime, writeJson, writeTable } from "../show.ts";
 import { parseLimit } from "./numbers.ts";
 
 /** Lists roles. */

@@ -10,7 +10,8 @@ import {
 import type { CommandArguments, CommandContext, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { FILE_FLAG, readInput, withoutNewline } from "../input.ts";
-import { showEnum, showTime, writeBytes, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeBytes, writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseCount, parseLimit } from "./numbers.ts";
 import { parseSpan } from "./times.ts";

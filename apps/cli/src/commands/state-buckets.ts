@@ -8,7 +8,8 @@ import {
 } from "@nexus/proto/mesh";
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showDuration, showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showDuration, showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseCount, parseLimit } from "./numbers.ts";
 import { readPages } from "./pages.ts";

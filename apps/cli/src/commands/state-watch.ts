@@ -5,7 +5,8 @@ import {
 } from "@nexus/proto/mesh";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { showValue } from "./state.ts";
 

@@ -11,7 +11,8 @@ import {
 import { toPayload } from "@nexus/sdk";
 import type { CommandArguments, CommandContext, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseBody, showBody } from "./mesh.ts";
 import { parseLimit } from "./numbers.ts";

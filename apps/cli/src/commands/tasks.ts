@@ -9,7 +9,8 @@ import {
 import { fromPayload, watchTask } from "@nexus/sdk";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeBytes, writeJson, writeLine, writeTable } from "../output.ts";
+import { writeBytes, writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 
 /** Shows one task. */
 export const tasksGetCommand: CommandSpec = {

@@ -3,7 +3,8 @@ import { text } from "node:stream/consumers";
 import { IntrospectTokenResponseSchema, TokenUse } from "@nexus/proto/vault";
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { showEnum, showTime, writeJson, writeLine } from "../output.ts";
+import { writeLine } from "../output.ts";
+import { showEnum, showTime, writeJson } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 
 /** Flags, as commander names their values, and what they revoke. */

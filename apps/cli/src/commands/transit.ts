@@ -9,7 +9,8 @@ import {
 import type { CommandArguments, CommandContext, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { FILE_FLAG, readInput, withoutNewline } from "../input.ts";
-import { writeBytes, writeJson, writeLine } from "../output.ts";
+import { writeBytes, writeLine } from "../output.ts";
+import { writeJson } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 
 const DATA_BYTES_MAX = 1_048_576;
