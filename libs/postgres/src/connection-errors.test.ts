@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
+import { distrustOf, isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
 
 function withCode(code: string): Error {
   return Object.assign(new Error("x"), { code });
@@ -29,6 +29,32 @@ describe("isRetryableConnectionError", () => {
       expect(isRetryableConnectionError(error)).toBe(false);
     },
   );
+});
+
+describe("distrustOf", () => {
+  it.each([
+    "CERT_HAS_EXPIRED",
+    "CERT_NOT_YET_VALID",
+    "DEPTH_ZERO_SELF_SIGNED_CERT",
+    "SELF_SIGNED_CERT_IN_CHAIN",
+    "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+    "ERR_TLS_CERT_ALTNAME_INVALID",
+    "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION",
+    "HOSTNAME_MISMATCH",
+  ])("knows %s, which no repetition mends at once", (code) => {
+    expect(distrustOf(withCode(code))).toBe(code);
+    expect(distrustOf(new Error("wrapped", { cause: withCode(code) }))).toBe(code);
+    expect(isRetryableConnectionError(withCode(code))).toBe(false);
+  });
+
+  it("knows a server without TLS by the driver's words, and takes nothing else for one", () => {
+    const plain = new Error("The server does not support SSL connections");
+    expect(distrustOf(plain)).toBe("TLS_NOT_SUPPORTED");
+    for (const other of [withCode("ECONNREFUSED"), withCode("28P01"), new Error("x"), null]) {
+      expect(distrustOf(other)).toBeUndefined();
+    }
+  });
 });
 
 describe("sqlStateOf", () => {

@@ -33,6 +33,22 @@ const DRIVER_MESSAGES: readonly string[] = [
   "Cannot use a pool after calling end",
 ];
 
+/** Codes of Node and of OpenSSL for a server that did not prove that it is the right one. */
+const UNTRUSTED_CODES =
+  /^(?:ERR_(?:TLS|SSL)_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_(?:CA|PURPOSE)$|HOSTNAME_MISMATCH$|PATH_LENGTH_|ERROR_IN_C)/;
+/** pg has no code for a server that refuses TLS where `sslmode` asks for it. */
+const NO_TLS_MESSAGE = "The server does not support SSL connections";
+const NO_TLS = "TLS_NOT_SUPPORTED";
+
+/** Says why the server could not be trusted, as a code, e.g. `CERT_HAS_EXPIRED`; undefined when that is not what failed. */
+export function distrustOf(error: unknown): string | undefined {
+  const code = fieldOf(error, "code", (text) => UNTRUSTED_CODES.test(text));
+  if (code !== undefined) return code;
+  return causeChain(error).some((link) => textIn(link, "message") === NO_TLS_MESSAGE)
+    ? NO_TLS
+    : undefined;
+}
+
 /** Reads the five-character SQLSTATE of a Postgres error, also through the NexusError that carries it as cause. */
 export function sqlStateOf(error: unknown): string | undefined {
   return fieldOf(error, "code", (code) => /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("E"));

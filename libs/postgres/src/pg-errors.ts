@@ -1,6 +1,11 @@
 /** The one place where Postgres errors become NexusErrors. No message written here holds SQL text or row values. */
 import { type ErrorKind, NexusError } from "@nexus/shared";
-import { constraintOf, isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
+import {
+  constraintOf,
+  distrustOf,
+  isRetryableConnectionError,
+  sqlStateOf,
+} from "./connection-errors.ts";
 
 /** What a violated constraint means to the caller. */
 export interface ConstraintMeaning {
@@ -76,7 +81,8 @@ export class PostgresError extends Error {
  *
  * An error that is a NexusError already stays as it is, unless `constraints` names the constraint that its cause violated.
  * Errors: exists (23505), precondition (23503), conflict (40001, 40P01, 55P03), deadline (57014, 25P03), invalid (22021),
- * unavailable/DATABASE_UNAVAILABLE (connection lost, server away, 53xxx), internal/DATABASE_ERROR for every other SQLSTATE. */
+ * unavailable/DATABASE_UNAVAILABLE (connection lost, server away, 53xxx), unavailable/DATABASE_UNTRUSTED (no TLS, or a certificate that
+ * does not verify), internal/DATABASE_ERROR for every other SQLSTATE. */
 export function mapPgError(error: unknown, constraints?: ConstraintMeanings): NexusError {
   const constraint = constraintOf(error);
   const named = constraint === undefined ? undefined : constraints?.[constraint];
@@ -89,6 +95,15 @@ export function mapPgError(error: unknown, constraints?: ConstraintMeanings): Ne
       kind: "unavailable",
       reason: "DATABASE_UNAVAILABLE",
       message: "the database is not reachable at the moment",
+      cause,
+    });
+  }
+  const distrust = distrustOf(error);
+  if (distrust !== undefined) {
+    return new NexusError({
+      kind: "unavailable",
+      reason: "DATABASE_UNTRUSTED",
+      message: `the database does not prove that it is the right one (${distrust})`,
       cause,
     });
   }

@@ -92,6 +92,10 @@ export const ERROR_REASONS = {
 
   // Storage (postgres)
   DATABASE_UNAVAILABLE: reason("unavailable", "The database cannot be reached at the moment."),
+  DATABASE_UNTRUSTED: reason(
+    "unavailable",
+    "The database speaks no TLS where `sslmode` asks for it, or its certificate does not verify; the message has the code.",
+  ),
   DATABASE_TIMEOUT: reason("deadline", "The database did not answer within the statement timeout."),
   SERIALIZATION_FAILURE: reason("conflict", "Concurrent changes clashed even after retries."),
   ALREADY_EXISTS: reason("exists", "A unique key of the new row is taken."),

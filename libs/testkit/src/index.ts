@@ -24,5 +24,6 @@ export {
   type TestRedis,
   type TestRedisServer,
 } from "./test-redis.ts";
+export { insistOnTls, serveTls } from "./tls-postgres.ts";
 export { hasVectors, listVectors, readVectors } from "./vectors.ts";
 export { type WaitForOptions, waitFor } from "./wait-for.ts";

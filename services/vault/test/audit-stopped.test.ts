@@ -1,16 +1,29 @@
-/** A Postgres that stands still, and one whose disk is full: a server of this file's own, since others could not go on beside it. */
+/** A Postgres that stands still, one whose disk is full, and one that is not the right one: a server of this file's own, since others could not go on beside it. */
 import { randomBytes } from "node:crypto";
 import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@nexus/devkit";
 import { createPool, type Pool, sqlStateOf } from "@nexus/postgres";
 import { AuditResult } from "@nexus/proto/common";
-import { createTempFolder, type TempFolder, waitFor } from "@nexus/testkit";
+import {
+  createTempFolder,
+  createTestAuthority,
+  freePort,
+  insistOnTls,
+  serveTls,
+  type TempFolder,
+  waitFor,
+} from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { entriesOf, exported, judge, sequenced } from "./_audit.ts";
 import { callsOf, KEY_USES, outcomesOf, storedChanges, unavailable } from "./_audit-calls.ts";
 import { createFleet, type Fleet, login, outcome, type Replica, type Session } from "./_helpers.ts";
 import { CONTEXT, createKey, encrypt } from "./_transit.ts";
+
+interface ReadinessBody {
+  readonly ready: boolean;
+  readonly checks: Readonly<Record<string, string>>;
+}
 
 const TEST_TIMEOUT_MS = 120_000;
 /** Callers that decrypt one call after the other until one fails. */
@@ -156,6 +169,57 @@ describe("a disk that is full, as the kernel says it", () => {
       expect(await decrypt()).toBe("ok");
       await sequenced(pool);
       expect(judge(await exported(vault, admin)).problem).toBeUndefined();
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
+
+describe("a Postgres that does not prove that it is the right one", () => {
+  /** Ends the connections of the replicas that insist on TLS; what they do next needs new ones. */
+  const cutProtected = () =>
+    adminPool.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_ssl WHERE ssl AND pid <> pg_backend_pid()",
+    );
+
+  it(
+    "is waited for at the start and answered for in a running vault, by name, until it does",
+    async () => {
+      const authority = await createTestAuthority();
+      const caFile = join(folder.path, "ca.crt");
+      writeFileSync(caFile, authority.ca);
+      await serveTls(server, authority, "db.example.com");
+      const opsPort = await freePort();
+      const databaseUrl = insistOnTls(fleet.database.url, caFile);
+      const starting = fleet.start({ databaseUrl, opsPort });
+      const readiness = async () => {
+        const response = await fetch(`http://127.0.0.1:${opsPort}/ready`).catch(() => undefined);
+        const { ready, checks } = ((await response?.json()) ?? {}) as Partial<ReadinessBody>;
+        return `${ready} ${checks?.["postgres"]}`;
+      };
+      const isRefused = async () => /^false .*ERR_TLS_CERT_ALTNAME_INVALID/.test(await readiness());
+      await waitFor(isRefused, { what: "a start that says why it waits" });
+
+      await serveTls(server, authority, "localhost");
+      const secure = await starting;
+      const { token } = await login(secure);
+      const list = () => outcome(secure.principals.listPrincipals({}, { token }));
+      expect([await list(), await readiness()]).toEqual(["ok", "true ok"]);
+
+      await serveTls(server, authority, "db.example.com");
+      const answers = new Set<string>();
+      const isDistrusted = async () => {
+        await cutProtected();
+        const answer = await list();
+        answers.add(answer);
+        return answer === "unavailable/DATABASE_UNTRUSTED" && (await isRefused());
+      };
+      await waitFor(isDistrusted, { what: "the distrust" });
+      // Old connections are lost on the way; nothing of it is a fault of vault's.
+      for (const answer of answers) expect(answer).toMatch(/^(?:ok|unavailable\/.*)$/);
+
+      await serveTls(server, authority, "localhost");
+      const isWell = async () => (await list()) === "ok" && (await readiness()) === "true ok";
+      await waitFor(isWell, { what: "trust again, without a restart" });
     },
     TEST_TIMEOUT_MS,
   );
