@@ -11,7 +11,11 @@ import {
 } from "@nexus/core";
 import { keyFields, keyProblems } from "./config/key-fields.ts";
 import { parseServiceHosts } from "./domain/authority.ts";
-import { PASSWORD_ITERATIONS_DEFAULT, PASSWORD_ITERATIONS_MIN } from "./domain/password-hash.ts";
+import {
+  PASSWORD_ITERATIONS_DEFAULT,
+  PASSWORD_ITERATIONS_MIN,
+  PEPPER_VERSION_MAX,
+} from "./domain/password-hash.ts";
 import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/principal-directory.ts";
 import { parseServiceSecrets } from "./domain/service-secrets.ts";
 import { KEY_SPREAD_MS } from "./domain/signing-key.ts";
@@ -114,6 +118,14 @@ const fields = {
     max: 10_000_000,
     about:
       "PBKDF2-HMAC-SHA256 iterations of new password hashes; older ones follow at their next login.",
+  }),
+  passwordPepperVersion: int({
+    env: "NEXUS_VAULT_PASSWORD_PEPPER_VERSION",
+    default: 1,
+    min: 1,
+    max: PEPPER_VERSION_MAX,
+    about:
+      "The pepper that goes into new password hashes; vault makes and keeps the keys. Raise it by one to change the pepper: hashes of the version before still check and follow at their next login, older ones are refused until it is lowered again.",
   }),
   auditOrigin: string({
     env: "NEXUS_VAULT_AUDIT_ORIGIN",

@@ -277,6 +277,17 @@ function createUpkeepEvents(
     serviceReady(name, change) {
       logger.info({ principal_id: name, change }, "service principal ready");
     },
+    peppersCounted(version, previous, refused) {
+      if (previous > 0) {
+        logger.info({ version, previous }, "passwords follow to the pepper at their next login");
+      }
+      if (refused === 0) return;
+      const hint = "lower NEXUS_VAULT_PASSWORD_PEPPER_VERSION by one, and they can";
+      logger.warn(
+        { version, refused },
+        `passwords under a pepper of before cannot log in: ${hint}`,
+      );
+    },
   };
 }
 

@@ -31,6 +31,7 @@ import type { VaultConfig } from "./config.ts";
 import { AdmissionGate } from "./domain/admission-gate.ts";
 import { CryptoManager } from "./domain/crypto-manager.ts";
 import { PasswordHelper } from "./domain/password-helper.ts";
+import { Peppers } from "./domain/peppers.ts";
 import type { TokenFormat } from "./domain/ports.ts";
 import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
@@ -133,15 +134,17 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
   const { ids } = frame;
   const events = createVaultEvents(frame.metrics, frame.logger);
   const gate = createGate(config.loginConcurrency, config.loginQueueMax);
+  const boxes = createBoxStore(pool);
+  const peppers = new Peppers({ current: config.passwordPepperVersion, boxes });
   const crypto = new CryptoManager({
     keyEncryptionKey: keyOf(config.keyEncryptionKey),
     passwordIterations: config.passwordIterations,
+    peppers,
     gate,
   });
   const { auditor, backlog } = createVaultAuditor(frame, { pool, crypto });
   const transactions = createTransactions(pool, auditor.system);
   const mutations = createMutations(pool, auditor.system);
-  const boxes = createBoxStore(pool);
   const audit = createAuditLog(config, { pool, crypto, boxes, events, backlog });
   const verified = createRevocationSet();
   const shared = { transactions, mutations, crypto, events, ids, tokens: TOKEN_FORMAT };
@@ -155,7 +158,7 @@ function createParts(frame: ServiceFrame, config: VaultConfig, pool: Pool) {
       digestPart(crypto, boxes),
       audit.auditSigner,
       signingPart(signingKeys),
-      principalsPart(config, { principals, crypto, events }),
+      principalsPart(config, { principals, crypto, events, peppers }),
     ],
   });
   addGauges(frame.metrics, { gate, revocations, vault });

@@ -27,7 +27,8 @@ beforeAll(async () => {
   fleet = await createFleet();
   vault = await fleet.start();
   admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  const database = { url: fleet.database.url, applicationName: "test", schema: "vault" };
+  pool = createPool({ ...database, max: 2 });
 });
 
 afterAll(async () => {
@@ -157,6 +158,37 @@ describe("Login", () => {
       false,
     );
     await login(vault, user.principalId, "older than the pepper");
+  });
+
+  it("follows a pepper to its next version, accepts the one before, and refuses older ones", async () => {
+    const user = await createUser(vault, admin, { password: "of three peppers" });
+    const { principalId } = user;
+    const pepperOf = async () => {
+      const { rows } = await pool.query<{ hash: string }>(
+        "SELECT password_hash AS hash FROM principals WHERE principal_id = $1",
+        [principalId],
+      );
+      return /,k=(\d+)\$/.exec(rows[0]?.hash ?? "")?.[1];
+    };
+    const logIn = (replica: Replica) =>
+      outcome(replica.auth.login({ principalId, password: "of three peppers" }));
+    const [second, twin] = await Promise.all([
+      fleet.start({ passwordPepperVersion: 2 }),
+      fleet.start({ passwordPepperVersion: 2 }),
+    ]);
+    const third = await fleet.start({ passwordPepperVersion: 3 });
+    expect([await pepperOf(), await logIn(third), await pepperOf()]).toEqual(["1", REFUSED, "1"]);
+    expect([await logIn(second), await pepperOf()]).toEqual(["ok", "2"]);
+    // The first knows no second version but by what is stored, and takes nothing back.
+    expect([await logIn(vault), await logIn(twin), await pepperOf()]).toEqual(["ok", "ok", "2"]);
+    expect([await logIn(third), await pepperOf()]).toEqual(["ok", "3"]);
+    const { rows } = await pool.query<{ name: string; box: Buffer; version: number }>(
+      "SELECT name, box, box_key_version AS version FROM sealed_keys WHERE name LIKE 'password-pepper/%' ORDER BY name",
+    );
+    expect(rows.map(({ name }) => name)).toEqual(["password-pepper/2", "password-pepper/3"]);
+    // Sealed: 32 bytes, an IV and a tag, under a version of vault's own key.
+    for (const { box, version } of rows) expect([box.byteLength, version > 0]).toEqual([60, true]);
+    for (const replica of [second, twin, third]) await replica.stop();
   });
 
   it("turns a flood away with LOGIN_BUSY and serves those who wait", async () => {

@@ -1,5 +1,6 @@
 import { DEFAULT_NAMESPACE, SYSTEM_NAMESPACE } from "@nexus/shared";
 import type { CryptoManager } from "./crypto-manager.ts";
+import type { Peppers } from "./peppers.ts";
 import type { PrincipalReader, PrincipalUpkeep } from "./ports.ts";
 import { ADMIN_SCOPES, SERVICE_SCOPES } from "./scope-sets.ts";
 
@@ -12,6 +13,8 @@ export interface BootstrapEvents {
   /** The one time that a generated password is shown. */
   adminPasswordGenerated(password: string): void;
   serviceReady(name: string, change: "created" | "changed" | "unchanged"): void;
+  /** How many passwords are under the pepper before, and how many under one that is not accepted any more. */
+  peppersCounted(version: number, previous: number, refused: number): void;
 }
 
 /** What bootstrapping needs. */
@@ -24,6 +27,7 @@ export interface BootstrapOptions {
   readonly adminPassword: string | undefined;
   /** Client secrets of the NEXUS services, by service name. */
   readonly serviceSecrets: ReadonlyMap<string, string>;
+  readonly peppers: Pick<Peppers, "version" | "oldest">;
 }
 
 /** Creates the administrator if it is missing and brings the service principals up to date. Idempotent, and safe
@@ -31,6 +35,20 @@ export interface BootstrapOptions {
 export async function bootstrapPrincipals(options: BootstrapOptions): Promise<void> {
   await bootstrapAdmin(options);
   for (const service of options.serviceSecrets) await bootstrapService(options, service);
+  await countPeppers(options);
+}
+
+/** Who changes the pepper has to know when the next change refuses nobody, and hear of it when this one did. */
+async function countPeppers({ upkeep, events, peppers }: BootstrapOptions): Promise<void> {
+  const { version, oldest } = peppers;
+  const counts = await upkeep.countPeppers();
+  let previous = 0;
+  let refused = 0;
+  for (const [one, count] of counts) {
+    if (one < oldest) refused += count;
+    else if (one < version) previous += count;
+  }
+  events.peppersCounted(version, previous, refused);
 }
 
 async function bootstrapAdmin(options: BootstrapOptions): Promise<void> {

@@ -1,11 +1,4 @@
-import {
-  createHmac,
-  createSecretKey,
-  hkdfSync,
-  type KeyObject,
-  randomBytes,
-  timingSafeEqual,
-} from "node:crypto";
+import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 import type { AdmissionGate } from "./admission-gate.ts";
 import { openBox, sealBox } from "./aead.ts";
 import { sealedKeyUnreadable, vaultSealed } from "./errors.ts";
@@ -13,9 +6,14 @@ import {
   dummyPasswordHash,
   hashPassword,
   isBelowPolicy,
+  isCheckable,
+  makeUpFor,
   matchesPassword,
   type PasswordPolicy,
+  type Pepper,
+  tryParsePasswordHash,
 } from "./password-hash.ts";
+import type { Peppers } from "./peppers.ts";
 import type { SealedBox } from "./sealed-box.ts";
 
 /** What a keyed digest is for. Each purpose has a key of its own, so no digest can stand in for another. */
@@ -33,6 +31,7 @@ export interface CryptoManagerOptions {
   readonly keyEncryptionKey: Uint8Array | undefined;
   /** PBKDF2 iterations of new password hashes. */
   readonly passwordIterations: number;
+  readonly peppers: Peppers;
   /** Bounds the password checks. */
   readonly gate: AdmissionGate;
 }
@@ -55,11 +54,10 @@ export class CryptoManager {
   readonly #dummyHash: string;
   #boxKeys: BoxKeys = new Map();
   #digestKeys: Readonly<Record<DigestPurpose, Buffer>> | undefined;
-  #pepper: KeyObject | undefined;
 
   constructor(options: CryptoManagerOptions) {
     this.#options = options;
-    this.#dummyHash = dummyPasswordHash(options.passwordIterations);
+    this.#dummyHash = dummyPasswordHash(options.passwordIterations, options.peppers.version);
   }
 
   /** Says whether vault is unsealed as far as its own boxes go. */
@@ -78,7 +76,7 @@ export class CryptoManager {
     this.useBoxKeys(new Map());
     for (const key of Object.values(this.#digestKeys ?? {})) key.fill(0);
     this.#digestKeys = undefined;
-    this.#pepper = undefined;
+    this.#options.peppers.close();
   }
 
   /** The version that seals. Errors: precondition/VAULT_SEALED. */
@@ -127,8 +125,9 @@ export class CryptoManager {
     return box;
   }
 
-  /** Takes the stored digest key into use; needed once, before the first digest. */
-  useSealedDigestKey(name: string, box: SealedBox): void {
+  /** Takes the stored digest key into use, and the peppers; needed once, before the first digest.
+   * Errors: of the database; data_loss/SEALED_KEY_UNREADABLE. */
+  async useSealedDigestKey(name: string, box: SealedBox): Promise<void> {
     const key = this.open(name, box);
     const derived = (purpose: DigestPurpose | "password-pepper") =>
       Buffer.from(hkdfSync("sha256", key, "", `nexus/vault/digest/${purpose}/v1`, SECRET_BYTES));
@@ -140,10 +139,12 @@ export class CryptoManager {
       "login-name": derived("login-name"),
       "audit-field": derived("audit-field"),
     };
-    const pepper = derived("password-pepper");
-    this.#pepper = createSecretKey(pepper);
-    pepper.fill(0);
+    const firstPepper = derived("password-pepper");
     key.fill(0);
+    await this.#options.peppers.open(firstPepper, {
+      newBox: (pepper) => this.newSealedDigestKey(pepper),
+      open: (pepper, stored) => this.open(pepper, stored),
+    });
   }
 
   /** The keyed digest under which a high-entropy secret or a request body is stored.
@@ -173,13 +174,15 @@ export class CryptoManager {
   }
 
   /** Taken before the work and kept through it: a seal in its middle must not leave a hash without a pepper. */
-  #passwordPolicy(): PasswordPolicy & { readonly pepper: KeyObject } {
-    if (this.#pepper === undefined) throw vaultSealed();
-    return { iterations: this.#options.passwordIterations, pepper: this.#pepper };
+  #passwordPolicy(): PasswordPolicy & { readonly pepper: Pepper } {
+    const { passwordIterations: iterations, peppers } = this.#options;
+    const pepper = peppers.current;
+    if (pepper === undefined) throw vaultSealed();
+    return { iterations, pepper };
   }
 
-  /** Runs a password check when its turn comes: `load` finds the stored hash, and when there is none a dummy is
-   * checked instead, so that an unknown name costs what a wrong password costs.
+  /** Runs a password check when its turn comes: `load` finds the stored hash, and when there is none, or none that can be
+   * checked, a dummy is checked instead. So a refusal always costs the iterations of today's policy, whatever is stored.
    *
    * Shape: resolves to the new hash when the password is right and the stored one is below today's policy.
    * Errors: exhausted/LOGIN_BUSY and precondition/VAULT_SEALED before any work is done; those of load. */
@@ -191,11 +194,21 @@ export class CryptoManager {
     const policy = this.#passwordPolicy();
     return this.#options.gate.run(async () => {
       const stored = await load();
-      const matched = await matchesPassword(stored ?? this.#dummyHash, password, policy.pepper);
-      const matches = matched && stored !== undefined;
+      const pepper = (await this.#pepperIn(stored)) ?? policy.pepper;
+      const isReal = stored !== undefined && isCheckable(stored, pepper);
+      const checked = isReal ? stored : this.#dummyHash;
+      const matched = await matchesPassword(checked, password, isReal ? pepper : policy.pepper);
+      if (!matched) await makeUpFor(checked, policy);
+      const matches = matched && isReal;
       const stale = matches && isBelowPolicy(stored, policy);
       return { matches, rehash: stale ? await hashPassword(password, policy) : undefined };
     }, signal);
+  }
+
+  /** The pepper that a stored hash names; undefined when it names none, or one that is not accepted. */
+  async #pepperIn(stored: string | undefined): Promise<Pepper | undefined> {
+    const version = stored === undefined ? undefined : tryParsePasswordHash(stored)?.pepper;
+    return version === undefined ? undefined : this.#options.peppers.find(version);
   }
 
   /** A new client secret: `nxs_` and 256 bits as 43 base64url characters. */

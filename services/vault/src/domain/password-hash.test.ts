@@ -4,6 +4,7 @@ import {
   dummyPasswordHash,
   hashPassword,
   isBelowPolicy,
+  isCheckable,
   matchesPassword,
   tryParsePasswordHash,
 } from "./password-hash.ts";
@@ -32,7 +33,8 @@ describe("hashPassword", () => {
 });
 
 describe("a pepper", () => {
-  const pepper = createSecretKey(randomBytes(32));
+  const pepperOf = (version: number) => ({ version, key: createSecretKey(randomBytes(32)) });
+  const pepper = pepperOf(1);
 
   it("is needed to check what was hashed with it, and only that", async () => {
     const phc = await hashPassword("x", { iterations: FEW, pepper });
@@ -40,18 +42,34 @@ describe("a pepper", () => {
     expect(await matchesPassword(phc, "x", pepper)).toBe(true);
     expect(await matchesPassword(phc, "y", pepper)).toBe(false);
     expect(await matchesPassword(phc, "x")).toBe(false);
-    expect(await matchesPassword(phc, "x", createSecretKey(randomBytes(32)))).toBe(false);
+    expect(await matchesPassword(phc, "x", pepperOf(1))).toBe(false);
+    expect(await matchesPassword(phc, "x", { ...pepper, version: 2 })).toBe(false);
     expect(await matchesPassword(phc.replace(",k=1", ""), "x", pepper)).toBe(false);
     const plain = await hashPassword("x", { iterations: FEW });
     expect(await matchesPassword(plain, "x", pepper)).toBe(true);
     expect(await matchesPassword(plain.replace("l=32", "l=32,k=1"), "x", pepper)).toBe(false);
   });
 
-  it("puts a hash without it below policy", async () => {
+  it("is named by its version in the hash, and no other one checks it", async () => {
+    const newest = pepperOf(999);
+    const phc = await hashPassword("x", { iterations: FEW, pepper: newest });
+    expect(tryParsePasswordHash(phc)?.pepper).toBe(999);
+    expect(await matchesPassword(phc, "x", newest)).toBe(true);
+    expect([
+      isCheckable(phc, newest),
+      isCheckable(phc, pepper),
+      isCheckable(phc, undefined),
+    ]).toEqual([true, false, false]);
+  });
+
+  it("puts a hash without it, or with an earlier one, below policy, and one with a later not", async () => {
     const plain = await hashPassword("x", { iterations: FEW });
     const peppered = await hashPassword("x", { iterations: FEW, pepper });
     expect(isBelowPolicy(plain, { iterations: FEW, pepper })).toBe(true);
     expect(isBelowPolicy(peppered, { iterations: FEW, pepper })).toBe(false);
+    expect(isBelowPolicy(peppered, { iterations: FEW, pepper: pepperOf(2) })).toBe(true);
+    const later = await hashPassword("x", { iterations: FEW, pepper: pepperOf(2) });
+    expect(isBelowPolicy(later, { iterations: FEW, pepper })).toBe(false);
     expect(isBelowPolicy("plain", { iterations: FEW })).toBe(true);
   });
 });
@@ -66,7 +84,9 @@ describe("tryParsePasswordHash", () => {
       phc.replace("i=1000", "i=0"),
       phc.replace("i=1000", "i=999999999"),
       phc.replace("l=32", "l=16"),
-      phc.replace("l=32", "l=32,k=2"),
+      phc.replace("l=32", "l=32,k=0"),
+      phc.replace("l=32", "l=32,k=1000"),
+      phc.replace("l=32", "l=32,k=01"),
       phc.slice(0, -1),
       `${phc}A`,
       `${phc}\n`,
@@ -86,8 +106,8 @@ describe("isBelowPolicy", () => {
 
 describe("dummyPasswordHash", () => {
   it("costs as much as a real hash and matches nothing", async () => {
-    const dummy = dummyPasswordHash(FEW);
-    expect(tryParsePasswordHash(dummy)?.iterations).toBe(FEW);
+    const dummy = dummyPasswordHash(FEW, 7);
+    expect(tryParsePasswordHash(dummy)).toMatchObject({ iterations: FEW, pepper: 7 });
     expect(await matchesPassword(dummy, "")).toBe(false);
   });
 });

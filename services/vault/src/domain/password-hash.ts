@@ -7,15 +7,21 @@ export interface PasswordHash {
   readonly salt: Buffer;
   /** What PBKDF2 gave, or with a pepper the HMAC of that. */
   readonly derived: Buffer;
-  /** True when a key outside of the database has to be known to check it. */
-  readonly peppered: boolean;
+  /** The version of the pepper that has to be known to check it; undefined when none is in it. */
+  readonly pepper: number | undefined;
+}
+
+/** A key that is not in the database in clear: who steals the table alone can guess nothing. */
+export interface Pepper {
+  /** From 1 up. */
+  readonly version: number;
+  readonly key: KeyObject;
 }
 
 /** How new hashes are made. */
 export interface PasswordPolicy {
   readonly iterations: number;
-  /** A key that is not in the database in clear: who steals the table alone can guess nothing. */
-  readonly pepper?: KeyObject | undefined;
+  readonly pepper?: Pepper | undefined;
 }
 
 /** OWASP Password Storage Cheat Sheet (2026): PBKDF2-HMAC-SHA256 with 600 000 iterations. */
@@ -28,9 +34,12 @@ const PASSWORD_ITERATIONS_MAX = 10_000_000;
 const SALT_BYTES = 16;
 const DERIVED_BYTES = 32;
 
-/** `k` names the pepper; there is one so far. */
+/** The highest version of a pepper: its digits in a hash are bounded. */
+export const PEPPER_VERSION_MAX = 999;
+
+/** `k` is the version of the pepper. */
 const PHC =
-  /^\$pbkdf2-sha256\$i=([1-9][0-9]{0,8}),l=32(,k=1)?\$([A-Za-z0-9+/]{22,86})\$([A-Za-z0-9+/]{43})$/;
+  /^\$pbkdf2-sha256\$i=([1-9][0-9]{0,8}),l=32(?:,k=([1-9][0-9]{0,2}))?\$([A-Za-z0-9+/]{22,86})\$([A-Za-z0-9+/]{43})$/;
 const derive = promisify(pbkdf2);
 
 /** PBKDF2-HMAC-SHA256 (RFC 8018) on the thread pool, so that the event loop stays free. */
@@ -51,10 +60,10 @@ function unpadded(bytes: Buffer): string {
   return bytes.toString("base64").replaceAll("=", "");
 }
 
-/** Writes the PHC string `$pbkdf2-sha256$i=<iterations>,l=32$<salt>$<hash>`, base64 without padding; `,k=1` after the
- * length says that the hash is peppered. */
+/** Writes the PHC string `$pbkdf2-sha256$i=<iterations>,l=32$<salt>$<hash>`, base64 without padding; `,k=<version>` after
+ * the length names the pepper in it. */
 export function formatPasswordHash(hash: PasswordHash): string {
-  const pepper = hash.peppered ? ",k=1" : "";
+  const pepper = hash.pepper === undefined ? "" : `,k=${hash.pepper}`;
   return `$pbkdf2-sha256$i=${hash.iterations},l=${DERIVED_BYTES}${pepper}$${unpadded(hash.salt)}$${unpadded(hash.derived)}`;
 }
 
@@ -67,13 +76,13 @@ export function tryParsePasswordHash(phc: string): PasswordHash | undefined {
     iterations: count,
     salt: Buffer.from(salt, "base64"),
     derived: Buffer.from(derived, "base64"),
-    peppered: pepper !== undefined,
+    pepper: pepper === undefined ? undefined : Number(pepper),
   };
 }
 
 /** Whoever lacks the pepper cannot tell a right guess from a wrong one. */
-function addPepper(derived: Buffer, pepper: KeyObject | undefined): Buffer {
-  return pepper === undefined ? derived : createHmac("sha256", pepper).update(derived).digest();
+function addPepper(derived: Buffer, pepper: Pepper | undefined): Buffer {
+  return pepper === undefined ? derived : createHmac("sha256", pepper.key).update(derived).digest();
 }
 
 /** Hashes a new password with a salt of its own. */
@@ -85,29 +94,36 @@ export async function hashPassword(
   const bytes = passwordBytes(password);
   try {
     const derived = await pbkdf2Sha256(bytes, salt, { iterations, lengthBytes: DERIVED_BYTES });
-    const peppered = pepper !== undefined;
-    return formatPasswordHash({ iterations, salt, derived: addPepper(derived, pepper), peppered });
+    const withPepper = addPepper(derived, pepper);
+    return formatPasswordHash({ iterations, salt, derived: withPepper, pepper: pepper?.version });
   } finally {
     bytes.fill(0);
   }
 }
 
-/** Says whether the password gives the stored hash; compares in constant time. False for an unreadable hash, and for a
- * peppered one when no pepper is given. */
+/** Says whether a hash can be read and checked with this pepper, or needs none. */
+export function isCheckable(phc: string, pepper: Pepper | undefined): boolean {
+  const hash = tryParsePasswordHash(phc);
+  return hash !== undefined && (hash.pepper === undefined || hash.pepper === pepper?.version);
+}
+
+/** Says whether the password gives the stored hash; compares in constant time. False, without work, for a hash that is not
+ * checkable with this pepper. */
 export async function matchesPassword(
   phc: string,
   password: string,
-  pepper?: KeyObject,
+  pepper?: Pepper,
 ): Promise<boolean> {
   const hash = tryParsePasswordHash(phc);
-  if (hash === undefined || (hash.peppered && pepper === undefined)) return false;
+  if (hash === undefined || !isCheckable(phc, pepper)) return false;
   const bytes = passwordBytes(password);
   try {
     const derived = await pbkdf2Sha256(bytes, hash.salt, {
       iterations: hash.iterations,
       lengthBytes: DERIVED_BYTES,
     });
-    return timingSafeEqual(addPepper(derived, hash.peppered ? pepper : undefined), hash.derived);
+    const own = hash.pepper === undefined ? undefined : pepper;
+    return timingSafeEqual(addPepper(derived, own), hash.derived);
   } finally {
     bytes.fill(0);
   }
@@ -117,15 +133,24 @@ export async function matchesPassword(
 export function isBelowPolicy(phc: string, { iterations, pepper }: PasswordPolicy): boolean {
   const hash = tryParsePasswordHash(phc);
   if (hash === undefined || hash.iterations < iterations) return true;
-  return pepper !== undefined && !hash.peppered;
+  return (hash.pepper ?? 0) < (pepper?.version ?? 0);
+}
+
+/** Does the work that a hash of earlier days saves against today's policy: how long a wrong password takes must not tell that
+ * there is such a hash. */
+export async function makeUpFor(phc: string, { iterations }: PasswordPolicy): Promise<void> {
+  const missing = iterations - (tryParsePasswordHash(phc)?.iterations ?? 0);
+  if (missing <= 0) return;
+  const options = { iterations: missing, lengthBytes: DERIVED_BYTES };
+  await pbkdf2Sha256(Buffer.alloc(0), randomBytes(SALT_BYTES), options);
 }
 
 /** A hash that no password matches but which costs as much to check: for names that do not exist. */
-export function dummyPasswordHash(iterations: number): string {
+export function dummyPasswordHash(iterations: number, pepper: number): string {
   return formatPasswordHash({
     iterations,
     salt: randomBytes(SALT_BYTES),
     derived: randomBytes(DERIVED_BYTES),
-    peppered: true,
+    pepper,
   });
 }

@@ -40,7 +40,8 @@ export class PasswordHelper {
     const { gate, iterations } = this.#options;
     const parsed = tryParsePasswordHash(phc);
     // Peppered: taken from vault's own table, which is nobody's to check against.
-    if (parsed === undefined || parsed.peppered || parsed.iterations > VERIFY_ITERATIONS_MAX) {
+    const isVaults = parsed?.pepper !== undefined;
+    if (parsed === undefined || isVaults || parsed.iterations > VERIFY_ITERATIONS_MAX) {
       throw invalidField("phc", "must be a string of HashPassword");
     }
     const valid = await gate.run(() => matchesPassword(phc, password), signal);

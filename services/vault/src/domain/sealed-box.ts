@@ -23,6 +23,8 @@ export interface BoxStore {
   listStale(keyVersion: number): Promise<readonly StoredBox[]>;
   /** Replaces a box, if it is still the one that was read. */
   replace(from: StoredBox, to: SealedBox): Promise<void>;
+  /** Returns the stored box of this name, if there is one. */
+  find(name: string): Promise<SealedBox | undefined>;
   /** Returns the stored box of this name, storing a new one first if there is none. */
   ensure(name: string, make: () => SealedBox): Promise<SealedBox>;
 }

@@ -10,12 +10,12 @@ import type { PrincipalStore } from "../store/principal-store.ts";
 /** The sealed key from which the digest keys are derived. */
 const DIGEST_KEY = "digest-key/1";
 
-/** The key of all digests: of client secrets, refresh tokens and request bodies. */
+/** The key of all digests: of client secrets, refresh tokens and request bodies; and the peppers of passwords. */
 export function digestPart(crypto: CryptoManager, boxes: BoxStore): SealedPart {
   return {
     async open() {
       const make = () => crypto.newSealedDigestKey(DIGEST_KEY);
-      crypto.useSealedDigestKey(DIGEST_KEY, await boxes.ensure(DIGEST_KEY, make));
+      await crypto.useSealedDigestKey(DIGEST_KEY, await boxes.ensure(DIGEST_KEY, make));
     },
     close: () => crypto.close(),
   };
@@ -29,7 +29,9 @@ export function signingPart(signingKeys: SigningKeyRing): SealedPart {
 /** The first administrator and the services; they need digests, so they wait for the unsealing. */
 export function principalsPart(
   config: VaultConfig,
-  deps: Pick<BootstrapOptions, "crypto" | "events"> & { readonly principals: PrincipalStore },
+  deps: Pick<BootstrapOptions, "crypto" | "events" | "peppers"> & {
+    readonly principals: PrincipalStore;
+  },
 ): SealedPart {
   const services = parseServiceSecrets(config.bootstrapServiceSecrets ?? "");
   return {

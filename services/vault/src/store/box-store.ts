@@ -68,6 +68,7 @@ export function createBoxStore(pool: Pool): BoxStore {
     async replace(from, to) {
       await pool.query(REPLACE[from.place], [from.name, from.box, to.box, to.keyVersion ?? null]);
     },
+    find,
     async ensure(name, make) {
       const existing = await find(name);
       if (existing !== undefined) return existing;

@@ -66,6 +66,11 @@ const REPLACE_PASSWORD_HASH = `
   UPDATE principals SET password_hash = $4, updated_at = now()
   WHERE namespace = $1 AND principal_id = $2 AND password_hash = $3`;
 
+// The form of a hash is that of domain/password-hash.ts.
+const COUNT_PEPPERS = `
+  SELECT substring(password_hash FROM ',k=([0-9]+)')::integer AS version, count(*)::integer AS count
+  FROM principals WHERE password_hash LIKE '%,k=%' GROUP BY 1`;
+
 function insertValues(principal: NewPrincipal): readonly unknown[] {
   const {
     namespace,
@@ -139,6 +144,10 @@ export function createPrincipalStore(pool: Pool): PrincipalStore {
     },
     async replacePasswordHash({ namespace, principalId }, from, to) {
       await pool.query(REPLACE_PASSWORD_HASH, [namespace, principalId, from, to]);
+    },
+    async countPeppers() {
+      const { rows } = await pool.query<{ version: number; count: number }>(COUNT_PEPPERS);
+      return new Map(rows.map(({ version, count }) => [version, count]));
     },
     close: () => finds.close(),
   };
