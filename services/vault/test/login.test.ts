@@ -1,9 +1,11 @@
 import { createPool, type Pool } from "@nexus/postgres";
+import { waitFor } from "@nexus/testkit";
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hashPassword, matchesPassword } from "../src/domain/password-hash.ts";
 import {
   ADMIN_PASSWORD,
+  type Agent,
   createAgent,
   createFleet,
   createUser,
@@ -22,6 +24,8 @@ let fleet: Fleet;
 let vault: Replica;
 let admin: Session;
 let pool: Pool;
+/** Of transactions that hold rows. */
+let holders: Pool;
 
 beforeAll(async () => {
   fleet = await createFleet();
@@ -29,10 +33,12 @@ beforeAll(async () => {
   admin = await login(vault);
   const database = { url: fleet.database.url, applicationName: "test", schema: "vault" };
   pool = createPool({ ...database, max: 2 });
+  holders = createPool({ ...database, max: 4 });
 });
 
 afterAll(async () => {
   await pool.close();
+  await holders.close();
   await fleet.close();
 });
 
@@ -267,6 +273,72 @@ describe("GrantClientToken", () => {
     const subjects = sessions.map((session) => decodeJwt(session.token).sub);
     expect(subjects).toEqual(agents.flatMap(({ principalId }) => [principalId, principalId]));
     expect(new Set(sessions.map((session) => decodeJwt(session.token)["fam"])).size).toBe(40);
+  });
+});
+
+describe("a principal whose row another transaction holds", () => {
+  /** Holds the row of a principal until it is let go. */
+  async function hold(principalId: string) {
+    const client = await holders.connect();
+    await client.query("BEGIN");
+    await client.query("SELECT 1 FROM principals WHERE principal_id = $1 FOR NO KEY UPDATE", [
+      principalId,
+    ]);
+    return async (end: "COMMIT" | "ROLLBACK" = "COMMIT") => {
+      await client.query(end);
+      client.release();
+    };
+  }
+
+  /** Waits until a grant waits for a row. */
+  const someWait = () =>
+    waitFor(
+      async () => {
+        const { rows } = await pool.query(
+          "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        );
+        return rows.length > 0;
+      },
+      { what: "a grant that waits" },
+    );
+
+  it("delays no grant but its own, which follow when it is let go", async () => {
+    const agents = await Promise.all(Array.from({ length: 6 }, () => createAgent(vault, admin)));
+    const held = agents.slice(0, 3);
+    const free = agents.slice(3);
+    const letGo = await Promise.all(held.map(({ principalId }) => hold(principalId)));
+    const attempt = ({ principalId, clientSecret }: Agent) =>
+      outcome(vault.auth.grantClientToken({ principalId, clientSecret }));
+    let answered = 0;
+    const stuck = [...held, ...held].map(async (agent) => {
+      const answer = await attempt(agent);
+      answered++;
+      return answer;
+    });
+    await someWait();
+    expect(await Promise.all([...free, ...free].map(attempt))).toEqual(Array(6).fill("ok"));
+    // One of several that wait is let go: it does not wait for the others.
+    await letGo.pop()?.();
+    const [, , third, , , sixth] = stuck;
+    expect(await Promise.all([third, sixth])).toEqual(["ok", "ok"]);
+    expect(answered).toBe(2);
+    for (const one of letGo) await one();
+    expect(await Promise.all(stuck)).toEqual(Array(6).fill("ok"));
+  });
+
+  it("is given no token when it was disabled meanwhile", async () => {
+    const agent = await createAgent(vault, admin);
+    const client = await holders.connect();
+    await client.query("BEGIN");
+    await client.query("UPDATE principals SET disabled = true WHERE principal_id = $1", [
+      agent.principalId,
+    ]);
+    const { principalId, clientSecret } = agent;
+    const waiting = outcome(vault.auth.grantClientToken({ principalId, clientSecret }));
+    await someWait();
+    await client.query("COMMIT");
+    client.release();
+    expect(await waiting).toBe(REFUSED);
   });
 });
 

@@ -1,19 +1,23 @@
 import { insertDrafts } from "@nexus/audit";
-import type { Pool, Queryable } from "@nexus/postgres";
+import type { Pool, Queryable, Statement } from "@nexus/postgres";
 import { byteaArray, withTransaction } from "@nexus/postgres";
 import type { Namespace } from "@nexus/shared";
 import { createBatcher } from "@nexus/shared";
 import type { FamilyWriter, Issuance, NewFamily, TokenFamilies } from "../domain/ports.ts";
 import { withoutCredentials } from "../domain/principal.ts";
 import type { RefreshTokenReader } from "../domain/token-introspector.ts";
+import { LockedStarts } from "./locked-starts.ts";
 import type { PrincipalRow } from "./principal-rows.ts";
 import { PRINCIPAL_COLUMNS, toStoredPrincipal } from "./principal-rows.ts";
 
 /** Grants that arrive while one commit runs share the next one. One at a time: of two at once the second would hold half as many, and
- * wait for the first wherever both are about one principal. */
+ * meet the first wherever both are about one principal. */
 const START_BATCH_MAX = 64;
 const START_QUEUE_MAX = 2000;
 const START_CONCURRENCY = 1;
+/** A principal whose row somebody else holds is waited for apart from the others: this long at a time, and this long in all. */
+const LOCK_WAIT_MS = 250;
+const LOCK_WAIT_MAX_MS = 10_000;
 
 /** Database time of an issued token, rounded down so that a revocation of the same millisecond covers it. */
 const ISSUED_AT = `date_trunc('milliseconds', clock_timestamp())`;
@@ -21,7 +25,7 @@ const ISSUED_AT = `date_trunc('milliseconds', clock_timestamp())`;
 // The row lock waits for a transaction that disables or revokes the principal, and makes such a one wait for this
 // commit; it conflicts with itself so that a flood of grants cannot starve a revocation. `dated` reads the clock from
 // locked rows, so a token is dated after it was allowed. Rows are locked in one order, so batches cannot deadlock.
-const START = `
+const startText = (lock: string) => `
   WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bytea[], $6::bigint[],
         $7::bytea[])
@@ -31,7 +35,7 @@ const START = `
     WHERE (p.namespace, p.principal_id) IN (SELECT w.namespace, w.principal_id FROM wanted w)
       AND NOT p.disabled
     ORDER BY p.namespace, p.principal_id
-    FOR NO KEY UPDATE
+    FOR NO KEY UPDATE${lock}
   ), dated AS MATERIALIZED (
     SELECT locked.*, ${ISSUED_AT} AS issued_at FROM locked
   ), issued AS MATERIALIZED (
@@ -46,6 +50,10 @@ const START = `
     INSERT INTO audit_outbox (draft) SELECT draft FROM issued WHERE draft IS NOT NULL
   )
   SELECT * FROM issued`;
+/** For many principals: those whose rows are held come back without a row, as those who may not have a token do. */
+const START_FREE = { name: "families-start", text: startText(" SKIP LOCKED") };
+/** For one principal, under a lock_timeout: its row is waited for. */
+const START_WAITING = { name: "families-start-waiting", text: startText("") };
 
 // One statement is the compare-and-set: two callers with one token meet at the row lock, and the second finds the
 // digest changed. The principal's row is locked first, as by every other issuance: what changes the principal, or takes
@@ -134,7 +142,8 @@ function toIssuance(row: IssuanceRow): Issuance {
 }
 
 async function startMany(
-  pool: Pool,
+  client: Queryable,
+  statement: Statement,
   families: readonly NewFamily[],
 ): Promise<(Issuance | undefined)[]> {
   const values = [
@@ -146,10 +155,17 @@ async function startMany(
     families.map((family) => family.refresh?.ttlMs ?? null),
     byteaArray(families.map((family) => family.leaf?.draft() ?? null)),
   ];
-  const statement = { name: "families-start", text: START, values };
-  const { rows } = await pool.query<IssuanceRow>(statement);
+  const { rows } = await client.query<IssuanceRow>({ ...statement, values });
   const byFamily = new Map(rows.map((row) => [row.familyId, toIssuance(row)]));
   return families.map((family) => byFamily.get(family.familyId));
+}
+
+/** Errors: conflict/LOCK_NOT_AVAILABLE when the principal's row is held for longer than LOCK_WAIT_MS. */
+function startWaiting(pool: Pool, families: readonly NewFamily[]) {
+  return withTransaction(pool, async (client) => {
+    await client.query(`SET LOCAL lock_timeout = ${LOCK_WAIT_MS}`);
+    return startMany(client, START_WAITING, families);
+  });
 }
 
 /** The token families outside of transactions. */
@@ -166,11 +182,18 @@ export function createFamilyStore(pool: Pool): FamilyStore {
     maxDelayMs: 0,
     maxQueued: START_QUEUE_MAX,
     concurrency: START_CONCURRENCY,
-    flush: (families) => startMany(pool, families),
+    flush: (families) => startMany(pool, START_FREE, families),
+  });
+  const locked = new LockedStarts({
+    start: (families) => startWaiting(pool, families),
+    nowMs: () => performance.now(),
+    maxQueued: START_QUEUE_MAX,
+    maxItems: START_BATCH_MAX,
+    giveUpMs: LOCK_WAIT_MAX_MS,
   });
   return {
     async start(family) {
-      const issuance = await starts.add(family);
+      const issuance = (await starts.add(family)) ?? (await locked.add(family));
       if (issuance !== undefined) family.leaf?.stored();
       return issuance;
     },
@@ -210,7 +233,10 @@ export function createFamilyStore(pool: Pool): FamilyStore {
         expiresAtMs: row.refreshExpiresAt?.getTime() ?? 0,
       };
     },
-    close: () => starts.close(),
+    async close() {
+      await starts.close();
+      await locked.close();
+    },
   };
 }
 
