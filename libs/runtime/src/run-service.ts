@@ -7,6 +7,7 @@ import {
 } from "@nexus/core";
 import { createLogger, type Logger, withDeadline } from "@nexus/shared";
 import { initTracing, type Tracing } from "@nexus/telemetry";
+import { countBuffersAsMemory } from "./buffer-memory.ts";
 import type { FrameConfig } from "./frame-config.ts";
 import type { RunningService } from "./frame-contract.ts";
 
@@ -36,6 +37,7 @@ const EXIT_MARGIN_MS = 2_000;
  * file, reload the dynamic settings. An unhandled rejection or exception is logged and ends the process with 1:
  * its state is unknown. Resolves when the service has stopped. */
 export async function runService<F extends Fields>(options: RunServiceOptions<F>): Promise<void> {
+  countBuffersAsMemory();
   const config = loadConfig(options);
   if (config === undefined) return;
   if ((options.argv ?? process.argv.slice(2)).includes("--print-config")) {
