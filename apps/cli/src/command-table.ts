@@ -209,6 +209,13 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
       ];
     },
   },
+  vault: {
+    about: "Seal vault and open it, at its operator socket",
+    load: async () => {
+      const vault = await import("./commands/vault.ts");
+      return [vault.vaultStatusCommand, vault.vaultSealCommand, vault.vaultUnsealCommand];
+    },
+  },
   alerts: {
     about: "See what is unusual in the audit log",
     load: async () => {

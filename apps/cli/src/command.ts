@@ -33,7 +33,7 @@ export interface CommandSpec {
   /** One line that can be typed as it is. */
   readonly example: string;
   readonly flags?: readonly FlagSpec[];
-  /** True when a run with these arguments calls nobody: what calls the gateway is not loaded for it then. */
+  /** True when a run with these arguments does not call the gateway: what calls it is not loaded for it then. */
   isOffline?(args: CommandArguments): boolean;
   /** Returns the exit code; throws a NexusError otherwise. */
   run(ctx: CommandContext, args: CommandArguments): Promise<number>;

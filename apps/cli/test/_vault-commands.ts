@@ -1,4 +1,5 @@
 /** What the commands on secrets and keys print, with which code they end, and what they refuse. */
+import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -109,6 +110,30 @@ export function testVaultCommands(stack: () => CommandStack): void {
       expect(nowhere.code).toBe(2);
       expect(valid).toMatchObject({ code: 0, stdout: "valid\n" });
       expect(forged).toMatchObject({ code: 7, stdout: "not valid\n" });
+    });
+  });
+
+  describe("the nexus command at vault's operator socket", () => {
+    it("seals vault and opens it, with the root key that it reads or with the configured one", async () => {
+      const data = join(stack().home, "data");
+      const socket = ["--socket", join(data, "operator", "vault.sock")];
+      const vault = async (...args: string[]) => {
+        const { code, stdout } = await nexus("vault", ...args, ...socket);
+        return [code, stdout];
+      };
+      expect(await vault("status")).toEqual([0, "open\n"]);
+      expect(await vault("seal")).toEqual([0, "sealed\n"]);
+      expect(await vault("status")).toEqual([5, "sealed: by_operator\n"]);
+      const guess = randomBytes(32).toString("base64");
+      expect((await nexusWith(guess, "vault", "unseal", ...socket)).code).toBe(4);
+      expect((await nexusWith("no key", "vault", "unseal", ...socket)).code).toBe(2);
+      expect(await vault("status")).toEqual([5, "sealed: by_operator\n"]);
+      expect(await vault("unseal", "--file", join(data, "root.key"))).toEqual([0, "open\n"]);
+      expect(await vault("seal")).toEqual([0, "sealed\n"]);
+      expect(await vault("unseal", "--configured")).toEqual([0, "open\n"]);
+      expect(await vault("status")).toEqual([0, "open\n"]);
+      expect((await nexus("vault", "status")).code).toBe(2);
+      expect((await nexus("vault", "status", "--socket", join(data, "none.sock"))).code).toBe(5);
     });
   });
 }

@@ -31,6 +31,7 @@ export type { RawCall, RawRelay } from "./server/raw-relay.ts";
 export {
   type AddOptions,
   createRpcServer,
+  type LocalSocket,
   type RpcServer,
   type RpcServerOptions,
 } from "./server/server.ts";

@@ -55,8 +55,9 @@ export interface ServiceFrame extends AsyncDisposable {
   readonly signal: AbortSignal;
   /** Sets the verifier of a service that is its own source of identity; an override wins over it. */
   provideVerifier(verifier: TokenVerifier): void;
-  /** Sets who signs the certificate of a service that is its own authority; has an effect where NEXUS_TLS_ISSUER is `vault`. */
-  provideIssuer(issue: CertificateIssuer): void;
+  /** Sets who signs the certificate of a service that is its own authority; has an effect where NEXUS_TLS_ISSUER is `vault`. `isDown` says
+   * which errors a start waits out; default those of kind unavailable. */
+  provideIssuer(issue: CertificateIssuer, isDown?: (error: unknown) => boolean): void;
   /** Adds a readiness check. */
   check(name: string, check: ReadinessCheck): void;
   /** Opens a channel with the service's TLS settings, one per address; closed with the frame. `peer` is the service that has to be

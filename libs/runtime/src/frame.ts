@@ -38,6 +38,9 @@ import { createVaultIssuer, isIssuerDown } from "./tls/vault-issuer.ts";
 /** How often a certificate's age is looked at. */
 const CERTIFICATE_CHECK_MS = 1_000;
 
+/** Who signs for itself cannot wait for itself: without a certificate it stops at its start, and says why. */
+const isUnavailable = (error: unknown) => NexusError.is(error, "unavailable");
+
 type Phase = "starting" | "serving" | "draining";
 
 /** The one implementation of ServiceFrame. Owns what it makes, and closes it in reverse. */
@@ -116,9 +119,8 @@ export class Frame implements ServiceFrame {
     this.#identity.provide(verifier);
   }
 
-  provideIssuer(issue: CertificateIssuer): void {
-    // Who signs for itself cannot wait for itself: without a certificate it stops here, and says why.
-    this.#useIssuer(issue, (error) => NexusError.is(error, "unavailable"));
+  provideIssuer(issue: CertificateIssuer, isDown = isUnavailable): void {
+    this.#useIssuer(issue, isDown);
   }
 
   check(name: string, check: ReadinessCheck): void {

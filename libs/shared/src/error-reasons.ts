@@ -156,6 +156,10 @@ export const ERROR_REASONS = {
     "precondition",
     "A key file lets others read or replace it, or is no key.",
   ),
+  OPERATOR_SOCKET_UNSAFE: reason(
+    "precondition",
+    "Others may enter the folder of vault's operator socket, or it cannot be made; the message says which.",
+  ),
   KEY_NOT_FOUND: reason("not_found", "No key of the namespace has this name."),
   KEY_EXISTS: reason("exists", "The key's name is taken; a destroyed key keeps it for 30 days."),
   KEY_LIMIT: reason("exhausted", "The namespace holds as many keys as it may."),

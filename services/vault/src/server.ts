@@ -27,12 +27,15 @@ import {
   type ServiceFrame,
   usePool,
 } from "@nexus/runtime";
+import { NexusError } from "@nexus/shared";
 import type { VaultConfig } from "./config.ts";
 import { AdmissionGate } from "./domain/admission-gate.ts";
+import type { CertificateAuthority } from "./domain/certificate-authority.ts";
 import { CryptoManager } from "./domain/crypto-manager.ts";
 import { PasswordHelper } from "./domain/password-helper.ts";
 import { Peppers } from "./domain/peppers.ts";
 import type { TokenFormat } from "./domain/ports.ts";
+import type { SecureVault } from "./domain/secure-vault.ts";
 import { TransitEngine } from "./domain/transit-engine.ts";
 import { createVaultEvents } from "./events.ts";
 import { createAnomalyHandlers } from "./handlers/alerts.ts";
@@ -53,6 +56,7 @@ import { createAuditLog, createVaultAuditor } from "./server/audit.ts";
 import { createCertificates } from "./server/certificates.ts";
 import { addGauges } from "./server/gauges.ts";
 import { createIdentity } from "./server/identity-parts.ts";
+import { openOperatorSocket } from "./server/operator-socket.ts";
 import { digestPart, principalsPart, signingPart } from "./server/sealed-parts.ts";
 import { createSealing, keyOf } from "./server/sealing.ts";
 import { createSecrets } from "./server/secrets.ts";
@@ -88,8 +92,7 @@ export async function startServer(
     const pool = await openDatabase(frame, config.current);
     parts = createParts(frame, config.current, pool);
     await frame.untilUp("keys and principals", () => openParts(parts));
-    // Its own certificate vault signs itself.
-    frame.provideIssuer((requestPem) => parts.authority.issue("vault", requestPem));
+    provideOwnIssuer(frame, config.current, parts.vault, parts.authority);
     frame.provideVerifier(parts.verifier);
     frame.server.add(AuthService, createAuthHandlers(parts));
     frame.server.add(CaService, createCaHandlers(parts));
@@ -104,6 +107,12 @@ export async function startServer(
     frame.server.add(AnomalyService, createAnomalyHandlers(parts));
     frame.server.useAuditor(parts.auditor);
     addLoops(frame, pool, parts);
+    const { operatorSocket: path } = config.current;
+    // Before the port: that one waits for a certificate, and so for the unsealing.
+    if (path !== undefined) {
+      const handlers = createSealHandlers(parts);
+      await openOperatorSocket(frame, { path, handlers, auditor: parts.auditor });
+    }
   } catch (error) {
     await frame[Symbol.asyncDispose]();
     throw error;
@@ -112,6 +121,25 @@ export async function startServer(
   // Listening turned health on; a sealed vault does not serve.
   parts.showSeal();
   return running;
+}
+
+/** Its own certificate vault signs itself. Sealed it cannot: then its port waits for it, if there is another way to open vault. */
+function provideOwnIssuer(
+  frame: ServiceFrame,
+  config: VaultConfig,
+  vault: SecureVault,
+  authority: CertificateAuthority,
+): void {
+  const issue = async (requestPem: string) => {
+    // The loops do not run yet at the start.
+    if (vault.sealReason !== undefined) await vault.follow();
+    return authority.issue("vault", requestPem);
+  };
+  const waitsForUnseal = config.operatorSocket !== undefined;
+  frame.provideIssuer(issue, (error) => {
+    const isSealed = error instanceof NexusError && error.reason === "VAULT_SEALED";
+    return NexusError.is(error, "unavailable") || (isSealed && waitsForUnseal);
+  });
 }
 
 async function openDatabase(frame: ServiceFrame, config: VaultConfig): Promise<Pool> {

@@ -1,12 +1,14 @@
-import { X509Certificate } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { randomBytes, X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { createCertificateRequest } from "@nexus/pki";
 import { createPool, type Pool } from "@nexus/postgres";
-import { AuthService, CaService } from "@nexus/proto/vault";
+import { AuthService, CaService, KeyService, SealReason, SealService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, fixedTls, type RpcChannel } from "@nexus/rpc";
 import { SYSTEM_NAMESPACE } from "@nexus/shared";
-import { createTempFolder, createTestAuthority, type TempFolder } from "@nexus/testkit";
+import { createTempFolder, createTestAuthority, type TempFolder, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { VaultConfig } from "../src/config.ts";
 import {
@@ -14,7 +16,9 @@ import {
   createFleet,
   createUser,
   type Fleet,
+  KEY,
   login,
+  outcome,
   REGISTRY_SECRET,
   type Replica,
   readinessOf,
@@ -228,6 +232,114 @@ describe("a vault that issues its own certificate", () => {
     bare.close();
     known.close();
     await secure.stop();
+  });
+
+  it("is opened at its operator socket after a seal that outlasted it, running or started anew", async () => {
+    const place = async (name: string): Promise<Partial<VaultConfig>> => ({
+      ...settings(),
+      tlsCertFile: join(folder.path, name, "tls.crt"),
+      tlsKeyFile: join(folder.path, name, "tls.key"),
+      tlsCaFile: join(folder.path, name, "ca.crt"),
+      // Renewed by a loop of a second at two thirds of it.
+      certificateTtlMs: 4_000,
+      operatorSocket: join(folder.path, name, "operator", "vault.sock"),
+    });
+    const [runs, starts] = await Promise.all([place("runs"), place("starts")]);
+    const running = await fleet.start(runs);
+    const stopped = await fleet.start(starts);
+    const channels: RpcChannel[] = [];
+    const opened = (channel: RpcChannel) => {
+      channels.push(channel);
+      return channel;
+    };
+    const sealAt = ({ operatorSocket }: Partial<VaultConfig>) =>
+      createRpcClient(SealService, opened(createRpcChannel({ address: `unix:${operatorSocket}` })));
+    /** By TLS, as whoever knows the authority. */
+    const reach = async ({ service }: Replica, { tlsCaFile }: Partial<VaultConfig>) => {
+      const ca = await readFile(tlsCaFile ?? "");
+      const tls = fixedTls({ ca }, { peer: "vault", trustDomain });
+      const channel = createRpcChannel({ address: service.address, tls });
+      const answer = await outcome(createRpcClient(SealService, channel).getSealStatus({}));
+      channel.close();
+      return answer;
+    };
+    const operator = sealAt(runs);
+    expect(await reach(running, runs)).toBe("ok");
+    // No token is asked for here, and what is entered says who it was.
+    await operator.seal({});
+    await waitFor(async () => (await reach(running, runs)) !== "ok", { what: "the end of it" });
+    expect(await reach(running, runs)).toMatch(/^unavailable/);
+    await stopped.stop();
+
+    const starting = fleet.start(starts);
+    const second = sealAt(starts);
+    const answers = async () => (await outcome(second.getSealStatus({}))) === "ok";
+    await waitFor(answers, { what: "a sealed start that answers at its socket" });
+    expect(await second.getSealStatus({})).toMatchObject({ reason: SealReason.BY_OPERATOR });
+
+    const guess = operator.unseal({ rootKey: randomBytes(32) });
+    expect(await outcome(guess)).toBe("forbidden/ROOT_KEY_WRONG");
+    await operator.unseal({ rootKey: Buffer.from(KEY, "base64") });
+    const isBack = async () => (await reach(running, runs)) === "ok";
+    await waitFor(isBack, { what: "a new certificate" });
+    // It has its root key, so it follows, and then it has a certificate to listen with.
+    const again = await starting;
+    expect(await reach(again, starts)).toBe("ok");
+    const entered = async () => {
+      const { rows } = await pool.query<{ actor: string }>(
+        "SELECT actor FROM audit_entries WHERE action LIKE '%.SealService/Seal' ORDER BY leaf_index",
+      );
+      return rows[0]?.actor === "vault:operator-socket";
+    };
+    await waitFor(entered, { what: "the entry of the seal" });
+    for (const channel of channels) channel.close();
+    await running.stop();
+    await again.stop();
+  });
+
+  it("has no operator socket where others may come, where another vault listens, and for nothing but the seal", async () => {
+    const operatorSocket = join(folder.path, "operator", "vault.sock");
+    const plain = { operatorSocket };
+    await mkdir(join(folder.path, "open"), { mode: 0o755 });
+    const loose = fleet.start({ operatorSocket: join(folder.path, "open", "vault.sock") });
+    await expect(loose).rejects.toMatchObject({ reason: "OPERATOR_SOCKET_UNSAFE" });
+    const first = await fleet.start(plain);
+    await expect(fleet.start(plain)).rejects.toMatchObject({ reason: "OPERATOR_SOCKET_UNSAFE" });
+    const channel = createRpcChannel({ address: `unix:${operatorSocket}` });
+    const admin = await login(first);
+    const call = createRpcClient(KeyService, channel).listKeys({}, admin);
+    await expect(call).rejects.toMatchObject({ kind: "unimplemented" });
+    const seal = createRpcClient(SealService, channel);
+    // A token that is sent counts, and one that is wrong is not overlooked.
+    await expect(seal.seal({}, { token: "a.b.c" })).rejects.toMatchObject({
+      reason: "TOKEN_INVALID",
+    });
+    await expect(first.seal.seal({})).rejects.toMatchObject({ reason: "TOKEN_MISSING" });
+    // For a root key that nobody can bring, after more than the hour that a token lives.
+    await seal.seal({});
+    expect((await seal.getSealStatus({})).sealed).toBe(true);
+    await seal.unsealFromProvider({});
+    expect((await seal.getSealStatus({})).sealed).toBe(false);
+    channel.close();
+    await first.stop();
+  });
+
+  it("takes the place of an operator socket that a killed vault left, and of nothing else", async () => {
+    const left = join(folder.path, "left");
+    await mkdir(left, { mode: 0o700 });
+    const operatorSocket = join(left, "vault.sock");
+    const dead = createServer().listen(operatorSocket);
+    await once(dead, "listening");
+    // A server that ends in good order removes its socket; a killed one does not.
+    await rename(operatorSocket, join(left, "aside"));
+    await new Promise((resolve) => dead.close(resolve));
+    await rename(join(left, "aside"), operatorSocket);
+    await (await fleet.start({ operatorSocket })).stop();
+    await writeFile(operatorSocket, "notes");
+    await expect(fleet.start({ operatorSocket })).rejects.toMatchObject({
+      reason: "OPERATOR_SOCKET_UNSAFE",
+    });
+    expect(await readFile(operatorSocket, "utf8")).toBe("notes");
   });
 
   it("does not start sealed without one, since nobody could open it, and starts with the one it has", async () => {

@@ -1,5 +1,5 @@
 /** The variables that each service is started with. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { LOOPBACK } from "../ports.ts";
 import type { PortPlan } from "./port-plan.ts";
 import { clientSecretOf, type StackSecrets } from "./secrets.ts";
@@ -104,6 +104,15 @@ function databaseUrl(name: ServiceName, schema: string, input: EnvironmentInput)
   return `postgres://${authority}/${DATABASE}`;
 }
 
+/** The longest path that every system takes for a Unix socket, less a little. */
+const SOCKET_PATH_MAX = 100;
+
+/** Where vault is sealed and opened, beside its root key. In a folder with a very long name there is none. */
+function operatorSocket(rootKeyFile: string): Record<string, string> {
+  const path = join(dirname(rootKeyFile), "operator", "vault.sock");
+  return path.length > SOCKET_PATH_MAX ? {} : { NEXUS_VAULT_OPERATOR_SOCKET: path };
+}
+
 function vaultSecrets({ secrets, rootKeyFile }: EnvironmentInput): Record<string, string> {
   const { keyEncryptionKey } = secrets;
   const clients = CLIENTS_OF_VAULT.map((name) => `${name}=${clientSecretOf(secrets, name)}`);
@@ -111,6 +120,7 @@ function vaultSecrets({ secrets, rootKeyFile }: EnvironmentInput): Record<string
     NEXUS_BOOTSTRAP_ADMIN_PASSWORD: secrets.adminPassword,
     NEXUS_VAULT_BOOTSTRAP_SERVICE_SECRETS: clients.join(","),
     NEXUS_VAULT_ROOT_KEY_FILE: rootKeyFile,
+    ...operatorSocket(rootKeyFile),
     ...(keyEncryptionKey === undefined ? {} : { NEXUS_VAULT_KEY_ENCRYPTION_KEY: keyEncryptionKey }),
   };
 }

@@ -16,11 +16,11 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function vaultVariables(): Record<string, string> {
+function vaultVariables(dataDir = folder): Record<string, string> {
   return serviceEnvironment("vault", {
     ports: planPorts(7400, 1),
-    secrets: openSecrets(folder),
-    rootKeyFile: openRootKeyFile(folder),
+    secrets: openSecrets(dataDir),
+    rootKeyFile: openRootKeyFile(dataDir),
     logLevel: undefined,
     extra: () => ({}),
   });
@@ -42,6 +42,13 @@ describe("the variables of vault", () => {
     expect(variables["NEXUS_VAULT_ROOT_KEY_FILE"]).toBe(join(folder, "root.key"));
     expect(Object.keys(variables)).not.toContain("NEXUS_VAULT_ROOT_KEY");
     expect(Object.keys(variables)).not.toContain("NEXUS_VAULT_KEY_ENCRYPTION_KEY");
+  });
+
+  it("name a socket to open vault at, unless no socket could have so long a name", () => {
+    const socket = vaultVariables()["NEXUS_VAULT_OPERATOR_SOCKET"];
+    expect(socket).toBe(join(folder, "operator", "vault.sock"));
+    const deep = mkdtempSync(join(folder, "x".repeat(100)));
+    expect(Object.keys(vaultVariables(deep))).not.toContain("NEXUS_VAULT_OPERATOR_SOCKET");
   });
 
   it("still hold what a stack of before sealed with, so that it moves under the root key", () => {

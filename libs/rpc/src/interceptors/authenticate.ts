@@ -8,10 +8,19 @@ import { guardToken } from "./token-guard.ts";
  *
  * A stream lives no longer than its token: expiry or revocation ends it with UNAUTHENTICATED, unless
  * ctx.reauthenticate() has put a newer token in its place. A relayed stream is left alone: the owner of the contract
- * gets the same token and guards it, and only the owner sees the frame that brings a newer one. */
-export function createAuthenticate(verifier: TokenVerifier): Interceptor {
+ * gets the same token and guards it, and only the owner sees the frame that brings a newer one.
+ *
+ * `localCaller` is who calls without a token, at a socket that the file system guards. */
+export function createAuthenticate(
+  verifier: TokenVerifier,
+  localCaller: Principal | undefined,
+): Interceptor {
   return async ({ state, plan }, next) => {
     const authorization = state.metadata.get("authorization");
+    if (authorization === undefined && localCaller !== undefined) {
+      state.principal = localCaller;
+      return next();
+    }
     const caller = await identifyCaller(plan.scope, { authorization, verifier });
     if (caller.principal === undefined) return next();
     state.principal = caller.principal;

@@ -1,7 +1,7 @@
 import type { Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import type { CallAuditor } from "../call-auditor.ts";
-import type { TokenVerifier } from "../principal.ts";
+import type { Principal, TokenVerifier } from "../principal.ts";
 import type { Interceptor } from "../server/interceptor.ts";
 import { createAdmitPeer } from "./admit-peer.ts";
 import { createAudit } from "./audit.ts";
@@ -25,6 +25,8 @@ export interface InterceptorDeps {
   readonly defaultDeadlineMs: number;
   /** Set where clients prove themselves by certificate. */
   readonly trustDomain: string | undefined;
+  /** Who calls without a token; undefined: nobody may. */
+  readonly localCaller: Principal | undefined;
 }
 
 /** The order of the onion, outermost first; this list is the only place that says it.
@@ -48,7 +50,7 @@ export function standardInterceptors(deps: InterceptorDeps): Interceptor[] {
     ...(deps.trustDomain === undefined
       ? []
       : [createAdmitPeer({ service: deps.service, trustDomain: deps.trustDomain })]),
-    createAuthenticate(deps.verifier),
+    createAuthenticate(deps.verifier, deps.localCaller),
     authorise,
     validate,
   ];

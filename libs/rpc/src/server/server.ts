@@ -19,7 +19,7 @@ import {
   SERVER_KEEPALIVE_MS,
   SERVER_KEEPALIVE_TIMEOUT_MS,
 } from "../limits.ts";
-import type { TokenVerifier } from "../principal.ts";
+import type { Principal, TokenVerifier } from "../principal.ts";
 import type { ServiceImplementation } from "../service-types.ts";
 import type { TlsOptions } from "../tls/material.ts";
 import { serverCredentials } from "../tls/server-credentials.ts";
@@ -48,6 +48,15 @@ export interface RpcServerOptions {
   readonly needsAuditor?: boolean;
   readonly limits?: RpcServerLimits;
   readonly tls?: TlsOptions;
+  /** Set: it listens at a Unix socket in place of host and port, without TLS. */
+  readonly socket?: LocalSocket;
+}
+
+/** A Unix socket that the file system keeps everybody from who may not call. */
+export interface LocalSocket {
+  readonly path: string;
+  /** Who calls without a token; one that is sent is checked as everywhere. */
+  readonly caller: Principal;
 }
 
 /** How one service is served. */
@@ -147,7 +156,8 @@ class GrpcServer implements RpcServer {
   }
 
   async listen(): Promise<{ port: number; address: string }> {
-    const { service, logger, metrics, host, limits, tls } = this.#options;
+    const { service, logger, metrics, host, limits, socket } = this.#options;
+    const tls = socket === undefined ? this.#options.tls : undefined;
     const health = createHealth(this.#services.map((desc) => desc.typeName));
     const builtIn = [health, ...createReflections([...this.#services, health.desc])];
     const plans = [...this.#plans, ...builtIn.flatMap(planBuiltIn)];
@@ -159,6 +169,7 @@ class GrpcServer implements RpcServer {
       auditor: this.#auditor,
       defaultDeadlineMs: limits?.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS,
       trustDomain: checksPeers(tls) ? tls?.trustDomain : undefined,
+      localCaller: socket?.caller,
     });
     const dispatcher = createDispatcher(
       service,
@@ -171,12 +182,13 @@ class GrpcServer implements RpcServer {
     });
     configureHttp2(server, limits?.maxHeaderBytes ?? MAX_HEADER_BYTES);
     for (const plan of plans) register(server, plan, dispatcher);
-    const port = await bind(server, `${host}:${this.#options.port}`, tls);
+    const at = socket === undefined ? `${host}:${this.#options.port}` : `unix:${socket.path}`;
+    const port = await bind(server, at, tls);
     const lingerMs = limits?.drainLingerMs ?? DRAIN_LINGER_MS;
     const ageSweep = setInterval(() => dispatcher.endAged(lingerMs), CONNECTION_AGE_SWEEP_MS);
     this.#running = { server, dispatcher, health, ageSweep: ageSweep.unref() };
     health.setServing(true);
-    return { port, address: `${host}:${port}` };
+    return { port, address: socket === undefined ? `${host}:${port}` : at };
   }
 
   setServing(serving: boolean): void {
