@@ -54,11 +54,10 @@ async function playWave(wave: number): Promise<void> {
   const isServed = ({ outcomes, mailIds }: TestAgent) =>
     outcomes.length === 2 && mailIds.length === 1;
   await waitFor(() => agents.every(isServed), { what: "every message", timeoutMs: 30_000 });
-  for (const [index, agent] of agents.entries()) {
-    // A replaced session is over as well as one that said goodbye.
-    if (index % 10 === 0) await first.agent(agent.agentId).then((again) => leave(again));
-    else await leave(agent);
-  }
+  // A replaced session is over as well as one that said goodbye.
+  const goes = async (agent: TestAgent, index: number) =>
+    leave(index % 10 === 0 ? await first.agent(agent.agentId) : agent);
+  await Promise.all(agents.map(goes));
   await Promise.all(agents.map(({ peer }) => peer.untilEnded()));
 }
 
