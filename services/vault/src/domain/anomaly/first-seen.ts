@@ -37,25 +37,24 @@ export class PairPicker {
   pick(event: AuditEvent): readonly KnownPair[] {
     const { principalId, outcome, kind } = event;
     if (principalId === "" || outcome !== "allowed" || kind === "system") return [];
-    const { namespace, timeMs, leafIndex } = event;
-    const pair = { namespace, principalId, timeMs, leafIndex };
     const pairs: KnownPair[] = [];
-    if (event.host !== "") pairs.push({ ...pair, what: "peer", value: event.host });
-    if (event.resource !== "" && KEY_USES.test(event.method)) {
-      pairs.push({ ...pair, what: "key", value: event.resource });
-    }
-    return pairs.filter((one) => this.#isNews(one));
+    this.#pickOne(pairs, event, "peer", event.host);
+    if (KEY_USES.test(event.method)) this.#pickOne(pairs, event, "key", event.resource);
+    return pairs;
   }
 
-  #isNews({ namespace, principalId, what, value }: KnownPair): boolean {
-    const recent = this.#recent.of(subjectOf(namespace, principalId, what, value), () => ({
-      isNew: true,
-    }));
-    const { isNew } = recent;
+  /** Almost every pair was seen a moment ago, so it is made after the look. */
+  #pickOne(pairs: KnownPair[], event: AuditEvent, what: KnownPair["what"], value: string): void {
+    if (value === "") return;
+    const { namespace, principalId, timeMs, leafIndex } = event;
+    const recent = this.#recent.of(subjectOf(namespace, principalId, what, value), newcomer);
+    if (!recent.isNew) return;
     recent.isNew = false;
-    return isNew;
+    pairs.push({ namespace, principalId, what, value, timeMs, leafIndex });
   }
 }
+
+const newcomer = () => ({ isNew: true });
 
 /** Judges a pair that was not known before. */
 export function judgeFirstSeen(
