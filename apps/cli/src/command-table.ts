@@ -227,7 +227,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
 
 /** Another word for a noun: `nexus job get` should not fail for want of an s. */
 export function singularOf(noun: string): string {
-  return noun.replace(/s$/, "");
+  return noun.replace(/ies$/, "y").replace(/s$/, "");
 }
 
 /** The commands of the nouns that a command line names. A word may only look like a noun: its commands are there for nothing then. */

@@ -61,8 +61,11 @@ describe("the command line", () => {
     });
   });
 
-  it("takes a noun in the singular too", async () => {
-    expect((await nexus("job", "get", "--help")).stdout).toContain("nexus jobs get");
+  it.each([
+    ["job", "get", "nexus jobs get"],
+    ["policy", "list", "nexus policies list"],
+  ])("takes a noun in the singular too: %s", async (noun, verb, usage) => {
+    expect((await nexus(noun, verb, "--help")).stdout).toContain(usage);
   });
 
   it.each([
