@@ -20,8 +20,8 @@ const TEST_TIMEOUT_MS = 30_000;
 const STACK_TIMEOUT_MS = 180_000;
 /** Measured boxes have two cores. */
 const MAX_WORKERS = 2;
-/** Its tests wait for more than a third of their time, for deadlines, leases and answers. */
-const INTEGRATION_WORKERS = 3;
+/** Its tests wait for half of their time, for deadlines, leases and answers. */
+const INTEGRATION_WORKERS = 4;
 
 /** The build makes this file. Without it, a test that asks for a database fails and says so. */
 const databaseSetup = join(root, "libs/testkit/dist/global-setup.js");
