@@ -177,6 +177,32 @@ describe("the journal of alerts", () => {
     expect(later.alerts[0]?.alertId).not.toBe(first.alerts[0]?.alertId);
   });
 
+  it("raises none beyond ten thousand that nobody has acknowledged, counts what it drops, and goes on with those that are open", async () => {
+    const journal = createAlertJournal(pool, createIds());
+    const from = (await journal.examinedUpTo()) + 1_000_000;
+    const at = Date.now();
+    const known = { ...finding(from, at), subject: "known before the flood" };
+    expect((await journal.commit({ next: from + 1, findings: [known], pairs: [] })).dropped).toBe(
+      0,
+    );
+    await pool.query(`
+      INSERT INTO anomaly_alerts (alert_id, revision, subject, detector, severity, namespace,
+        principal_id, evidence, first_at, last_at, first_leaf, last_leaf, findings)
+      SELECT 'flood-' || n, -n, 'flood-' || n, 'rate', 1, 'n', '', '{}', now(), now(), 0, 0, 1
+      FROM generate_series(1, 10000
+        - (SELECT count(*)::integer FROM anomaly_alerts WHERE acknowledged_at IS NULL)) n`);
+    const again = { ...known, leafIndex: from + 1 };
+    const fresh = { ...finding(from + 2, at), subject: "new in the flood" };
+    const flooded = await journal.commit({ next: from + 3, findings: [again, fresh], pairs: [] });
+    expect(flooded.dropped).toBe(1);
+    expect(flooded.alerts).toMatchObject([{ count: 2 }]);
+    await pool.query("DELETE FROM anomaly_alerts WHERE subject = 'flood-1'");
+    const late = { ...fresh, leafIndex: from + 3 };
+    const after = await journal.commit({ next: from + 4, findings: [late], pairs: [] });
+    expect([after.dropped, after.alerts.length]).toEqual([0, 1]);
+    await pool.query("DELETE FROM anomaly_alerts WHERE subject LIKE 'flood-%'");
+  });
+
   it("knows what a principal used before, across starts of vault", async () => {
     const journal = createAlertJournal(pool, createIds());
     let next = await journal.examinedUpTo();

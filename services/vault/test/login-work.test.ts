@@ -10,12 +10,14 @@ import { AuthManager, type AuthManagerOptions } from "../src/domain/auth-manager
 import { CryptoManager } from "../src/domain/crypto-manager.ts";
 import { formatPasswordHash, hashPassword } from "../src/domain/password-hash.ts";
 import { Peppers } from "../src/domain/peppers.ts";
+import type { LoginName } from "../src/domain/ports.ts";
 import { createBoxStore } from "../src/store/box-store.ts";
 import { createLoginFailureStore } from "../src/store/login-failure-store.ts";
 import { createPrincipalStore, type PrincipalStore } from "../src/store/principal-store.ts";
 import { outcome } from "./_helpers.ts";
 
 const ITERATIONS = 5_000;
+const LOCK_FAILURES = 3;
 const PASSWORD = "the right password";
 const REFUSED = "unauthenticated/CREDENTIALS_INVALID";
 const DIGEST_KEY = "digest-key/1";
@@ -34,6 +36,8 @@ let database: TestDatabase;
 let pool: Pool;
 let store: PrincipalStore;
 let auth: AuthManager;
+/** The name of each login is locked by guesses that run beside it, after it was looked at. */
+let overtaken: AuthManager;
 let work: Work = { iterations: [], hashes: [], statements: [] };
 
 const { pbkdf2 } = crypto;
@@ -75,13 +79,25 @@ beforeAll(async () => {
   await manager.useSealedDigestKey(DIGEST_KEY, digestKey);
   store = createPrincipalStore(asked);
   const nothing = () => undefined;
+  const policy = { failures: LOCK_FAILURES, lockMs: 60_000, lockMaxMs: 60_000 };
+  const failures = createLoginFailureStore(asked, policy);
   // A refusal needs no more than this; whatever else it touched would fail here.
-  auth = new AuthManager({
+  const needed = {
     principals: store,
-    failures: createLoginFailureStore(asked, { failures: 3, lockMs: 60_000, lockMaxMs: 60_000 }),
+    failures,
     crypto: manager,
     events: { proofRefused: nothing, loginLocked: nothing },
-  } as unknown as AuthManagerOptions);
+  };
+  auth = new AuthManager(needed as unknown as AuthManagerOptions);
+  const beside = {
+    ...failures,
+    async isLocked(name: LoginName) {
+      const isLocked = await failures.isLocked(name);
+      for (let count = 0; count < LOCK_FAILURES; count++) await failures.add(name);
+      return isLocked;
+    },
+  };
+  overtaken = new AuthManager({ ...needed, failures: beside } as unknown as AuthManagerOptions);
   const pepper = peppers.current;
   const previous = await peppers.find(PEPPER_VERSION - 1);
   if (pepper === undefined || previous === undefined) throw new Error("There is no pepper.");
@@ -89,6 +105,7 @@ beforeAll(async () => {
   const newest = await hashPassword(PASSWORD, { iterations, pepper });
   await addUser("user", newest);
   await addUser("locked", newest);
+  await addUser("overtaken", newest);
   await addUser("disabled", newest);
   await pool.query("UPDATE principals SET disabled = true WHERE principal_id = 'disabled'");
   await addUser("older", await hashPassword(PASSWORD, { iterations, pepper: previous }));
@@ -102,8 +119,9 @@ beforeAll(async () => {
     const principalId = parsePrincipalId(kind);
     await store.insertIfAbsent({ namespace, principalId, kind, scopes: [], secretDigest });
   }
-  for (const _ of [1, 2, 3]) await attempt("locked", "wrong");
-  for (const _ of [1, 2, 3]) await attempt("nobody-locked", "wrong");
+  for (const name of ["locked", "nobody-locked"]) {
+    for (let count = 0; count < LOCK_FAILURES; count++) await attempt(name, "wrong");
+  }
   crypto.pbkdf2 = counted;
   syncBuiltinESMExports();
 });
@@ -159,6 +177,17 @@ describe("a login that is refused", () => {
     expect(weaker.iterations).toEqual([ITERATIONS / 5, (ITERATIONS / 5) * 4]);
     expect(weaker.hashes).toEqual([...wrong.hashes, ...wrong.hashes]);
     expect(weaker.statements).toEqual(wrong.statements);
+  });
+});
+
+describe("a right password", () => {
+  it("is worth nothing when guesses beside it have locked the name meanwhile", async () => {
+    const proof = { namespace, principalId: parsePrincipalId("overtaken"), password: PASSWORD };
+    expect(await outcome(overtaken.login(proof))).toBe(REFUSED);
+    expect(await outcome(auth.login(proof))).toBe(REFUSED);
+    await pool.query("DELETE FROM login_failures WHERE locked_until IS NOT NULL");
+    // Let through, it goes on to what this test does not have.
+    await expect(auth.login(proof)).rejects.toThrow(TypeError);
   });
 });
 

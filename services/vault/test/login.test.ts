@@ -326,14 +326,14 @@ describe("a principal whose row another transaction holds", () => {
     expect(await Promise.all(stuck)).toEqual(Array(6).fill("ok"));
   });
 
-  it("is given no token when it was disabled meanwhile", async () => {
-    const agent = await createAgent(vault, admin);
+  it.each([
+    ["disabled", "disabled = true"],
+    ["given another secret", "credential_version = credential_version + 1"],
+  ])("is given no token when it was %s meanwhile", async (_what, change) => {
+    const { principalId, clientSecret } = await createAgent(vault, admin);
     const client = await holders.connect();
     await client.query("BEGIN");
-    await client.query("UPDATE principals SET disabled = true WHERE principal_id = $1", [
-      agent.principalId,
-    ]);
-    const { principalId, clientSecret } = agent;
+    await client.query(`UPDATE principals SET ${change} WHERE principal_id = $1`, [principalId]);
     const waiting = outcome(vault.auth.grantClientToken({ principalId, clientSecret }));
     await someWait();
     await client.query("COMMIT");

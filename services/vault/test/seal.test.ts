@@ -123,6 +123,21 @@ describe("Seal", () => {
     expect(await outcome(login(other))).toBe("ok");
   });
 
+  it("forgets the key of digests, by which a refresh token or a repeated request would be known", async () => {
+    const vault = await fleet.start();
+    const admin = await login(vault);
+    const introspect = () =>
+      outcome(vault.auth.introspectToken({ token: admin.refreshToken }, admin));
+    const request = { requestId: requestId() };
+    const rotate = () => outcome(vault.auth.rotateSigningKey(request, admin));
+    const rotated = await rotate();
+    expect(await introspect()).toBe("ok");
+    await vault.seal.seal({}, admin);
+    expect([await introspect(), await rotate()]).toEqual([SEALED, SEALED]);
+    await vault.seal.unseal({ rootKey: ROOT_KEY });
+    expect([await introspect(), await rotate()]).toEqual(["ok", rotated]);
+  });
+
   it("ends with the configured root key for who may unseal", async () => {
     const vault = await fleet.start();
     const admin = await login(vault);
