@@ -1,5 +1,6 @@
 /** Holds docker-compose.yml, its example secrets, its SQL and the Dockerfile to the code. */
 import { ConfigManager, type ServiceName } from "@nexus/core";
+import { COLLECTION_FLAGS } from "@nexus/devkit";
 import { describe, expect, it } from "vitest";
 import {
   listVariables,
@@ -171,6 +172,13 @@ describe("Dockerfile", () => {
     expect(text).toContain("USER 65532:65532");
     expect(text).not.toMatch(/@nexus\/[a-z]/);
     expect(text).not.toMatch(/^(ARG|ENV) .*(PASSWORD|SECRET|TOKEN)/m);
+  });
+
+  it("starts node as the supervisor of a local stack does", () => {
+    const command = ["node", ...COLLECTION_FLAGS, "dist/bundle.js"];
+    expect(readText("Dockerfile")).toContain(
+      `CMD ${JSON.stringify(command).replaceAll(",", ", ")}`,
+    );
   });
 
   it("keeps secrets and local files out of the build", () => {

@@ -31,6 +31,7 @@ export type { ServiceInfo, StackInfo } from "./stack/stack-info.ts";
 export type { StackLogMode } from "./stack/stack-log.ts";
 export type { StackProcesses } from "./stack/stack-processes.ts";
 export {
+  COLLECTION_FLAGS,
   memoryFlags,
   SERVICE_HEAP_MIB,
   type Stack,
