@@ -66,10 +66,17 @@ describe("runSaturated", () => {
 
   it("refuses to call nothing a measurement", async () => {
     const broken = () => Promise.reject(new Error("refused"));
-    const run = runSaturated({ warmUpMs: 0, measureMs: 30, inFlight: 2 }, broken);
-    await expect(run).rejects.toThrow(
-      "nothing ended well within 30 ms; the first failure: refused",
+    const options = { warmUpMs: 0, measureMs: 30, inFlight: 2, firstWithinMs: 20 };
+    await expect(runSaturated(options, broken)).rejects.toThrow(
+      /^nothing ended well within \d+ ms; the first failure: refused$/,
     );
+  });
+
+  it("begins to measure when something has ended, however long that takes", async () => {
+    const options = { warmUpMs: 0, measureMs: 30, inFlight: 1 };
+    const result = await runSaturated(options, (index) => wait(index === 0 ? 100 : 5));
+    expect(Math.max(...result.latenciesMs.slice(1))).toBeLessThan(100);
+    expect(result.latenciesMs.length).toBeGreaterThan(1);
   });
 
   it("counts failures apart and goes on", async () => {

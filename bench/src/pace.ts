@@ -81,7 +81,11 @@ export async function runSteadily(
 export interface SaturateOptions extends Stretch {
   /** Pieces of work in flight, always. */
   readonly inFlight: number;
+  /** How long the first piece of work may take to end well. The warm-up lasts until it has. @default a minute */
+  readonly firstWithinMs?: number;
 }
+
+const FIRST_WITHIN_MS = 60_000;
 
 /** What a closed loop did. */
 export interface SaturateResult {
@@ -95,15 +99,21 @@ export interface SaturateResult {
 
 /** Lets each lane do one piece of work after another; resolves when the last one of each has ended.
  *
- * Errors: an Error when nothing ended well within the measurement. */
+ * Errors: an Error when nothing ended well in time, or within the measurement. */
 export async function runSaturated(
   options: SaturateOptions,
   work: (index: number) => Promise<void>,
 ): Promise<SaturateResult> {
   const latenciesMs: number[] = [];
   const tally = { failed: 0, failure: undefined as string | undefined };
-  const fromMs = monotonicMs() + options.warmUpMs;
-  const untilMs = fromMs + options.measureMs;
+  const { warmUpMs, measureMs, firstWithinMs = FIRST_WITHIN_MS } = options;
+  const startedAtMs = monotonicMs();
+  let fromMs = Number.POSITIVE_INFINITY;
+  let untilMs = startedAtMs + firstWithinMs;
+  const warmUp = (firstAtMs: number) => {
+    fromMs = Math.max(firstAtMs, startedAtMs + warmUpMs);
+    untilMs = fromMs + measureMs;
+  };
   let next = 0;
   const lane = async () => {
     while (monotonicMs() < untilMs) {
@@ -111,21 +121,24 @@ export async function runSaturated(
       try {
         await work(next++);
         const endedAtMs = monotonicMs();
+        if (fromMs === Number.POSITIVE_INFINITY) warmUp(endedAtMs);
         if (endedAtMs >= fromMs && endedAtMs < untilMs) latenciesMs.push(endedAtMs - beganAtMs);
       } catch (error) {
         tally.failure ??= describeFailure(error);
         tally.failed += 1;
         // A refusal at once must not turn the lane into a busy loop.
-        await wait(Math.min(pauseAfter(error), Math.max(0, untilMs - monotonicMs())));
+        const leftMs = Math.min(warmUpMs + measureMs, untilMs - monotonicMs());
+        await wait(Math.min(pauseAfter(error), Math.max(0, leftMs)));
       }
     }
   };
   await Promise.all(Array.from({ length: options.inFlight }, lane));
   if (latenciesMs.length === 0) {
     const why = tally.failure === undefined ? "" : `; the first failure: ${tally.failure}`;
-    throw new Error(`nothing ended well within ${options.measureMs} ms${why}`);
+    const tookMs = Math.round(monotonicMs() - startedAtMs);
+    throw new Error(`nothing ended well within ${tookMs} ms${why}`);
   }
-  return { perSecond: (latenciesMs.length / options.measureMs) * 1000, latenciesMs, ...tally };
+  return { perSecond: (latenciesMs.length / measureMs) * 1000, latenciesMs, ...tally };
 }
 
 const FAILURE_PAUSE_MS = 10;

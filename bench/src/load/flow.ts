@@ -12,6 +12,9 @@ export interface FlowParties {
   readonly takers: readonly (() => Promise<number>)[];
 }
 
+const POLL_MS = 50;
+const FIRST_WITHIN_MS = 60_000;
+
 /** What was seen. */
 export interface Flow {
   /** Outcomes a second, of all senders. */
@@ -53,7 +56,10 @@ async function count(
     const counts = await Promise.all(takers.map((taken) => taken()));
     return { taken: counts.reduce((sum, one) => sum + one, 0), atMs: monotonicMs() };
   };
-  await wait(warmUpMs);
+  const before = await read();
+  const giveUpAtMs = before.atMs + FIRST_WITHIN_MS;
+  while ((await read()).taken === before.taken && monotonicMs() < giveUpAtMs) await wait(POLL_MS);
+  await wait(Math.max(0, before.atMs + warmUpMs - monotonicMs()));
   const first = await read();
   await wait(measureMs);
   const last = await read();
