@@ -36,4 +36,10 @@ export {
 } from "./pool.ts";
 export { provisionDatabase, type ServiceDatabase } from "./provision.ts";
 export { together } from "./together.ts";
-export { type IsolationLevel, type TransactionOptions, withTransaction } from "./transaction.ts";
+export {
+  type IsolationLevel,
+  OpenTransaction,
+  type Transaction,
+  type TransactionOptions,
+  withTransaction,
+} from "./transaction.ts";

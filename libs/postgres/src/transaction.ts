@@ -2,7 +2,7 @@
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import { isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
 import { mapPgError } from "./pg-errors.ts";
-import type { Pool, PoolClient, Queryable } from "./pool.ts";
+import type { Pool, PoolClient, Queryable, Statement } from "./pool.ts";
 import { together } from "./together.ts";
 
 const RETRIES_DEFAULT = 3;
@@ -20,14 +20,58 @@ export interface TransactionOptions {
   readonly retries?: number;
 }
 
+/** The statements of one transaction, and its end. */
+export interface Transaction extends Queryable {
+  /** Sends COMMIT behind the statements that were begun, so that it shares their round trip; resolves once they are stored. What must
+   * not be stored has to fail in the database then, and nothing may follow. Without it the transaction is committed at the end.
+   *
+   * Errors: unavailable/COMMIT_OUTCOME_UNKNOWN; internal/TRANSACTION_ABORTED when a statement had failed. */
+  commit(): Promise<void>;
+}
+
+/** What became of a transaction's COMMIT; `open`: none was sent, `aborted`: nothing was stored. */
+export type CommitOutcome = "open" | "stored" | "aborted" | "unknown";
+
+/** Owns the end of one transaction, which its caller began. */
+export class OpenTransaction implements Transaction {
+  readonly #client: Queryable;
+  #committed: Promise<void> | undefined;
+
+  constructor(client: Queryable) {
+    this.#client = client;
+  }
+
+  query<R extends object>(statement: string | Statement, values?: readonly unknown[]) {
+    if (this.#committed === undefined) return this.#client.query<R>(statement, values);
+    return Promise.reject(new Error("A statement was begun after its transaction's COMMIT."));
+  }
+
+  commit(): Promise<void> {
+    this.#committed ??= commit(this.#client);
+    return this.#committed;
+  }
+
+  /** Resolves once it is known what became of the COMMIT, or that this cannot be known. */
+  async outcome(): Promise<CommitOutcome> {
+    if (this.#committed === undefined) return "open";
+    try {
+      await this.#committed;
+      return "stored";
+    } catch (error) {
+      return NexusError.is(error, "unavailable", "COMMIT_OUTCOME_UNKNOWN") ? "unknown" : "aborted";
+    }
+  }
+}
+
 /** Runs `fn` inside one transaction: commits when it resolves, rolls back when it throws.
  *
  * `fn` runs again, from the start, after 40001 and 40P01, so it must keep its side effects inside the transaction.
  * Errors: those of `fn` as they are; conflict/SERIALIZATION_FAILURE when the retries are used up;
- * unavailable/COMMIT_OUTCOME_UNKNOWN when the connection broke during COMMIT (it may have happened: retry idempotently). */
+ * unavailable/COMMIT_OUTCOME_UNKNOWN when the connection broke during COMMIT, or `fn` failed after it (it may have happened: retry
+ * idempotently). */
 export async function withTransaction<T>(
   pool: Pool,
-  fn: (client: Queryable) => Promise<T>,
+  fn: (client: Transaction) => Promise<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
   const retries = options.retries ?? RETRIES_DEFAULT;
@@ -43,38 +87,36 @@ export async function withTransaction<T>(
 
 async function runOnce<T>(
   pool: Pool,
-  fn: (client: Queryable) => Promise<T>,
+  fn: (client: Transaction) => Promise<T>,
   isolation: IsolationLevel,
 ): Promise<T> {
   const client = await pool.connect();
+  const transaction = new OpenTransaction(client);
   let destroy = true;
   try {
     // BEGIN fails only with its connection, and then so does what `fn` begins with: they share a round trip.
     const begin = client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
-    const [, value] = await together(begin, fn(client));
-    await commit(client);
+    const [, value] = await together(begin, fn(transaction));
+    await transaction.commit();
     destroy = false;
     return value;
   } catch (error) {
+    const outcome = await transaction.outcome();
     destroy = !(await rolledBack(client));
+    if (outcome === "stored" || outcome === "unknown") throw outcomeUnknown(error);
     throw error instanceof Error ? error : mapPgError(error);
   } finally {
     client.release(destroy);
   }
 }
 
-async function commit(client: PoolClient): Promise<void> {
+async function commit(client: Queryable): Promise<void> {
   let command: string | undefined;
   try {
     command = (await client.query("COMMIT")).command;
   } catch (error) {
     if (!isRetryableConnectionError(error)) throw error;
-    throw new NexusError({
-      kind: "unavailable",
-      reason: "COMMIT_OUTCOME_UNKNOWN",
-      message: "the database connection was lost while committing; retry with the same request id",
-      cause: error,
-    });
+    throw outcomeUnknown(error);
   }
   // Postgres answers COMMIT of a failed transaction with the tag ROLLBACK and no error: an error was swallowed by fn.
   if (command !== "COMMIT") {
@@ -84,6 +126,16 @@ async function commit(client: PoolClient): Promise<void> {
       message: "a statement of the transaction had failed, so nothing was stored",
     });
   }
+}
+
+function outcomeUnknown(cause: unknown): NexusError {
+  if (NexusError.is(cause, "unavailable", "COMMIT_OUTCOME_UNKNOWN")) return cause;
+  return new NexusError({
+    kind: "unavailable",
+    reason: "COMMIT_OUTCOME_UNKNOWN",
+    message: "the database connection was lost while committing; retry with the same request id",
+    cause,
+  });
 }
 
 async function rolledBack(client: PoolClient): Promise<boolean> {

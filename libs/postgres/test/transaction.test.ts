@@ -1,4 +1,4 @@
-import { mapPgError, withTransaction } from "@nexus/postgres";
+import { mapPgError, sqlStateOf, together, withTransaction } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type OpenDatabase, openDatabase } from "./_database.ts";
@@ -159,5 +159,55 @@ describe("mapPgError", () => {
 
   it("leaves errors that are not Postgres's as internal", () => {
     expect(mapPgError(new Error("boom"))).toMatchObject({ kind: "internal", reason: "INTERNAL" });
+  });
+});
+
+describe("a COMMIT that leaves with the last statements", () => {
+  it("stores them", async () => {
+    const value = await withTransaction(open.pool, async (client) => {
+      const update = client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
+      const [{ rowCount }] = await together(update, client.commit());
+      return rowCount;
+    });
+    expect(value).toBe(1);
+    expect(await balances()).toEqual([50, 100]);
+  });
+
+  it("stores nothing when one of them fails, whose error it is", async () => {
+    const run = withTransaction(open.pool, async (client) => {
+      await together(
+        client.query("UPDATE accounts SET balance = 50 WHERE id = 1"),
+        client.query("UPDATE accounts SET balance = -1 WHERE id = 2"),
+        client.commit(),
+      );
+    });
+    await expect(run).rejects.toSatisfy((error) => sqlStateOf(error) === "23514");
+    expect(await balances()).toEqual([100, 100]);
+    expect(open.pool.stats().waiting).toBe(0);
+  });
+
+  it("lets nothing follow, and says that it may have been stored", async () => {
+    const run = withTransaction(open.pool, async (client) => {
+      const update = client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
+      await together(update, client.commit());
+      await client.query("UPDATE accounts SET balance = 0 WHERE id = 2");
+    });
+    await expect(run).rejects.toMatchObject({
+      kind: "unavailable",
+      reason: "COMMIT_OUTCOME_UNKNOWN",
+    });
+    expect(await balances()).toEqual([50, 100]);
+  });
+
+  it("may have been stored when the connection breaks before the answer", async () => {
+    const run = withTransaction(open.pool, async (client) => {
+      const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+      const ended = open.pool.query("SELECT pg_terminate_backend($1)", [rows[0]?.pid]);
+      await together(client.query("SELECT pg_sleep(5)"), client.commit(), ended);
+    });
+    await expect(run).rejects.toMatchObject({
+      kind: "unavailable",
+      reason: "COMMIT_OUTCOME_UNKNOWN",
+    });
   });
 });

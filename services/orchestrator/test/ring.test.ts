@@ -12,7 +12,7 @@ import {
   replaceEarlier,
   takeShards,
 } from "../src/store/replica-store.ts";
-import { isHolding, openWriterSession } from "../src/store/writer-session.ts";
+import { assertHolding, openWriterSession } from "../src/store/writer-session.ts";
 import { expectError } from "./_expect.ts";
 
 let database: TestDatabase;
@@ -85,10 +85,14 @@ describe("the ring", () => {
     const back = await join("a");
     expect(new Set(back.keys())).toEqual(new Set(taken.keys()));
     for (const [shard, epoch] of taken) expect(back.get(shard)).toBe(epoch + 1n);
-    expect(await isHolding(pool, { replicaId: "a", shards: taken })).toBe(false);
-    expect(await isHolding(pool, { replicaId: "a", shards: back })).toBe(true);
+    await expectNotHeld(assertHolding(pool, { replicaId: "a", shards: taken }));
+    await assertHolding(pool, { replicaId: "a", shards: back });
   });
 });
+
+async function expectNotHeld(work: Promise<unknown> | undefined): Promise<void> {
+  await expectError(work ?? Promise.resolve(), "unavailable", "NOT_OWNER");
+}
 
 describe("a transaction that holds its replica", () => {
   it("is not overtaken by whoever puts the replica out, and is the last that may write", async () => {
@@ -98,7 +102,7 @@ describe("a transaction that holds its replica", () => {
     const order: string[] = [];
     let takeover: Promise<unknown> | undefined;
     await withTransaction(pool, async (client) => {
-      expect(await isHolding(client, { replicaId: "old", shards })).toBe(true);
+      await assertHolding(client, { replicaId: "old", shards });
       takeover = waitFor(async () => (await expelExpired(pool)).length > 0, {
         what: "the old one to be put out",
       }).then(() => order.push("put out"));
@@ -108,7 +112,7 @@ describe("a transaction that holds its replica", () => {
     });
     await takeover;
     expect(order).toEqual(["old commit", "put out"]);
-    expect(await isHolding(pool, { replicaId: "old", shards })).toBe(false);
+    await expectNotHeld(assertHolding(pool, { replicaId: "old", shards }));
   });
 
   it("is waited for by its own replica when that comes back after a lost connection", async () => {
@@ -117,7 +121,7 @@ describe("a transaction that holds its replica", () => {
     const order: string[] = [];
     const client: PoolClient = await pool.connect();
     await client.query("BEGIN");
-    expect(await isHolding(client, { replicaId: "a", shards })).toBe(true);
+    await assertHolding(client, { replicaId: "a", shards });
     const back = withTransaction(pool, (other) =>
       joinRing(other, { replicaId: "a", name: "a", address: "a:1", leaseMs: 60_000 }),
     ).then(() => order.push("back"));
@@ -142,10 +146,11 @@ describe("a transaction that waits for its replica's return", () => {
   it("is refused with the epochs from before, however it began", async () => {
     await join("a");
     const shards = await takeShards(pool, "a", SHARDS);
-    let late: Promise<boolean> | undefined;
+    let late: Promise<void> | undefined;
     await withTransaction(pool, async (client) => {
       await joinRing(client, { replicaId: "a", name: "a", address: "a:1", leaseMs: 60_000 });
-      late = withTransaction(pool, (other) => isHolding(other, { replicaId: "a", shards }));
+      late = withTransaction(pool, (other) => assertHolding(other, { replicaId: "a", shards }));
+      late.catch(() => undefined);
       await waitFor(
         async () => {
           const { rows } = await pool.query<{ n: number }>(
@@ -156,7 +161,7 @@ describe("a transaction that waits for its replica's return", () => {
         { what: "the late one to wait" },
       );
     });
-    expect(await late).toBe(false);
+    await expectNotHeld(late);
   });
 });
 
@@ -173,6 +178,18 @@ describe("a writer session", () => {
     );
     expect(found.rows).toEqual([{ t: null }]);
     session.close();
+  });
+
+  it("is lost when what it does fails behind its own COMMIT: memory has not followed", async () => {
+    const session = await openWriterSession(pool);
+    const failing = session.transaction(async (client) => {
+      await Promise.all([client.query("CREATE TABLE whole (x int)"), client.commit()]);
+      throw new Error("what came back could not be read");
+    });
+    await expectNotHeld(failing);
+    expect(session.lost).toBe(true);
+    const { rows } = await pool.query("SELECT to_regclass('whole')::text AS t");
+    expect(rows).toEqual([{ t: "whole" }]);
   });
 
   it("writes nothing once it is closed", async () => {

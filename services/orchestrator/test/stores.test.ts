@@ -1,4 +1,4 @@
-import { createPool, type Pool, withTransaction } from "@nexus/postgres";
+import { createPool, type Pool, together, withTransaction } from "@nexus/postgres";
 import { createIds } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -19,10 +19,13 @@ import { claimTasks, type GrantedLease } from "../src/store/claim-store.ts";
 import { applyEffects } from "../src/store/effects-store.ts";
 import { readEvents } from "../src/store/event-store.ts";
 import { insertJobs } from "../src/store/job-insert.ts";
+import { holdJobs, stepJobs } from "../src/store/job-progress-store.ts";
 import { readJob } from "../src/store/job-reader.ts";
 import { loadWork } from "../src/store/load-store.ts";
 import { keepPartitions, partitionName } from "../src/store/partition-store.ts";
+import { isRefused } from "../src/store/refusals.ts";
 import { deleteOldRequests, recordRequests } from "../src/store/request-store.ts";
+import { jobUuid } from "../src/store/row-ids.ts";
 import { settleLeases } from "../src/store/settle-store.ts";
 import { insertTasks } from "../src/store/task-insert.ts";
 import { expectError } from "./_expect.ts";
@@ -160,6 +163,23 @@ async function count(table: string): Promise<number> {
   const { rows } = await pool.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`);
   return rows[0]?.n ?? 0;
 }
+
+describe("the counters of jobs", () => {
+  it("are not stored by a transaction that moves fewer jobs than it means to", async () => {
+    const { jobId } = await newJob(spec("a"));
+    const run = withTransaction(pool, async (client) => {
+      const held = await holdJobs(client, [jobId]);
+      const cancelled = "UPDATE jobs SET state = 'CANCELLED', ended_at = now() WHERE job_id = $1";
+      await client.query(cancelled, [jobUuid(jobId)]);
+      const deltas = new JobDeltas();
+      deltas.move(jobId, "READY", "LEASED");
+      const { write } = await stepJobs(client, deltas.all, held);
+      await together(write(), client.commit());
+    });
+    await expect(run).rejects.toSatisfy((error) => isRefused(error, "miscounted"));
+    expect((await readJob(pool, "default", jobId))?.state).toBe("PENDING");
+  });
+});
 
 describe("the claim", () => {
   it("moves each row once, however many ask for it, with a fence that only grows", async () => {

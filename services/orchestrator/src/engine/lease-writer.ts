@@ -1,5 +1,5 @@
 /** Commits what happens to leases: claims, beginnings and ends, those of one moment in one transaction. */
-import { type Queryable, together } from "@nexus/postgres";
+import { type Queryable, type Transaction, together } from "@nexus/postgres";
 import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { acceptTasks } from "../store/accept-store.ts";
@@ -256,7 +256,7 @@ export class LeaseWriter {
     };
   }
 
-  async #writeBatch(client: Queryable, batch: LeaseBatch): Promise<WrittenBatch> {
+  async #writeBatch(client: Transaction, batch: LeaseBatch): Promise<WrittenBatch> {
     const { claims, ended, accepts } = batch;
     const nowMs = this.#parts.nowMs();
     const [granted, accepted, settled, jobs] = await together(
@@ -294,7 +294,12 @@ export class LeaseWriter {
       moved.push(movedByEnd(end));
       await insertPlan(client, end, deltas);
     }
-    const alongside = () => this.#deps.outcomes.append(client, ended, settled);
+    // Tasks of paused jobs that are freed are withheld after all else; without any, the COMMIT leaves with the last statements.
+    const mayWithhold = this.#parts.paused.size > 0;
+    const alongside = async () => {
+      const appended = this.#deps.outcomes.append(client, ended, settled);
+      await together(appended, mayWithhold ? Promise.resolve() : client.commit());
+    };
     const supply = { newTaskId: taskIdsOf(this.#parts), jobs, alongside };
     const effects = await applyEffects(client, moved, deltas, supply);
     const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));

@@ -1,6 +1,6 @@
 /** The right to write for some shards, and the one queue of transactions that uses it. */
-import { type Pool, type Queryable, together } from "@nexus/postgres";
-import { backoffDelayMs, type Logger, type NexusError, sleep, withDeadline } from "@nexus/shared";
+import { type Pool, type Queryable, type Transaction, together } from "@nexus/postgres";
+import { backoffDelayMs, type Logger, NexusError, sleep, withDeadline } from "@nexus/shared";
 import { SHARDS, shardOf } from "../domain/shards.ts";
 import {
   giveShards,
@@ -12,8 +12,8 @@ import {
   takeShards,
 } from "../store/replica-store.ts";
 import {
+  assertHolding,
   type Holding,
-  isHolding,
   notOwner,
   openWriterSession,
   type WriterSession,
@@ -110,8 +110,9 @@ export class Ledger {
 
   /** Runs a transaction and then, once committed and before the next begins, `apply`, which must not fail.
    *
+   * `work` may commit by itself, together with its last statements.
    * Errors: those of `work`; unavailable/NOT_OWNER while this process may not write. */
-  run<T>(work: (client: Queryable) => Promise<T>, apply: (value: T) => void): Promise<T> {
+  run<T>(work: (client: Transaction) => Promise<T>, apply: (value: T) => void): Promise<T> {
     const result = this.#tail.then(async () => {
       const session = this.#session;
       if (session === undefined || this.#ownership !== "owner") throw this.#refusal();
@@ -220,9 +221,12 @@ export class Ledger {
 
   /** Memory that no longer agrees with who owns what is read anew. */
   async #assertHolding(client: Queryable, session: WriterSession): Promise<void> {
-    if (await isHolding(client, this.#holding(this.#shards.keys()))) return;
-    session.close();
-    throw notOwner("Another replica put this one out; it joins again.");
+    try {
+      await assertHolding(client, this.#holding(this.#shards.keys()));
+    } catch (error) {
+      if (NexusError.is(error, "unavailable", "NOT_OWNER")) session.close();
+      throw error;
+    }
   }
 
   #holding(shards: Iterable<number>): Holding {

@@ -8,8 +8,9 @@ import { inShardOf, shardOf, toShard } from "../domain/shards.ts";
 import { planTasks, readyTasks } from "../domain/task-plan.ts";
 import { readJob } from "../store/job-reader.ts";
 import { assertStored } from "../store/payload-store.ts";
-import type { EarlierRequest } from "../store/request-store.ts";
-import { type Holding, isHolding, notOwner } from "../store/writer-session.ts";
+import { isRefused } from "../store/refusals.ts";
+import { type EarlierRequest, findRequests } from "../store/request-store.ts";
+import { assertHolding, type Holding, notOwner } from "../store/writer-session.ts";
 import type { Claimer } from "./claimer.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
@@ -217,27 +218,30 @@ export class Submitter {
   ): Promise<StoredSubmissions> {
     const earlier = new Map<string, EarlierRequest>();
     for (let placed = wanted; ; placed = NOTHING_PLACED) {
-      let repeated: Written["repeated"] = new Map();
       try {
         return await withTransaction(this.#parts.pool, async (client) => {
-          // Both at once: what was written without the right to is rolled back.
-          const [holds, written] = await together(
-            isHolding(client, holding),
+          // All at once, the COMMIT too: the database refuses what is written without the right to.
+          const [, written] = await together(
+            assertHolding(client, holding),
             writeSubmissions(client, drafts, earlier, placed),
           );
-          if (!holds) throw notOwner("Another replica owns the shard.");
-          ({ repeated } = written);
-          if (repeated.size > 0) throw new RepeatsFound();
           return { ...written, placed };
         });
       } catch (error) {
         this.#deps.claimer.close([...placed.values()], true);
+        const repeated = isRefused(error, "repeated");
         // A lease that the database refuses spoils no submission: its task waits, and is claimed by itself.
         const mayHelp = placed.size > 0 && !NexusError.is(error, "unavailable");
-        if (!(error instanceof RepeatsFound || mayHelp)) throw error;
-        for (const [key, request] of repeated) earlier.set(key, request);
+        if (!(repeated || mayHelp)) throw error;
+        if (repeated) await this.#noteRepeats(drafts, earlier);
       }
     }
+  }
+
+  async #noteRepeats(drafts: readonly Draft[], earlier: Map<string, EarlierRequest>) {
+    const requests = [...firstOfEach(drafts).values()].map(({ submission }) => submission);
+    const found = await findRequests(this.#parts.pool, requests);
+    for (const [key, request] of found) earlier.set(key, request);
   }
 
   #apply(
@@ -275,9 +279,6 @@ export class Submitter {
     this.#parts.events.submitted(jobs, tasks);
   }
 }
-
-/** Rolls back a transaction that wrote what an earlier one had. */
-class RepeatsFound extends Error {}
 
 function viewOf(
   { jobId, submission }: Draft,

@@ -1,8 +1,8 @@
 /** The claim: turns waiting tasks into leased ones, all or nothing. */
 import { int8Array, jsonArray, type Queryable, textArray, uuidArray } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
 import type { Claim } from "../domain/live-task.ts";
 import { writeDecision } from "./decision-row.ts";
-import { assertMoved } from "./job-progress-store.ts";
 import { taskUuid } from "./row-ids.ts";
 
 /** As in settle, each step returns all that the next one needs, so that no two intermediate results are joined. */
@@ -72,6 +72,13 @@ export async function claimTasks(
       leasedAtMs: row.now_ms,
     });
   }
-  assertMoved("ready tasks to leases", rows[0]?.moved ?? 0, granted.size);
+  const moved = rows[0]?.moved ?? 0;
+  if (moved !== granted.size) {
+    throw new NexusError({
+      kind: "internal",
+      reason: "INTERNAL",
+      message: `A batch should have leased ${moved} tasks that waited, but leased ${granted.size}.`,
+    });
+  }
   return granted;
 }

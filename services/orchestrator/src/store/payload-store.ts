@@ -18,6 +18,7 @@ import {
   type PayloadUse,
   payloadNotFound,
 } from "../domain/stored-payload.ts";
+import { isRefused, REFUSALS } from "./refusals.ts";
 import { jobUuid } from "./row-ids.ts";
 
 /** A body that is looked for or referred to is kept for the retention from then on; written once an hour, not once a use. */
@@ -157,21 +158,27 @@ const USE = {
       INSERT INTO payload_refs (namespace, sha256, job_id) SELECT namespace, sha256, job_id FROM held
       ON CONFLICT ON CONSTRAINT payload_refs_key DO NOTHING
     )
-    SELECT count(*)::int AS held FROM held`,
+    SELECT refuse_unless(count(*) = $5::int, '${REFUSALS.bodyMissing}') FROM held`,
 };
 
 /** Binds bodies to jobs that refer to them (each pair once): they stay for as long as the jobs are open.
  *
- * Cost: 1 statement, none when there are no uses. Errors: not_found/PAYLOAD_NOT_FOUND when one is not stored. */
+ * Cost: 1 statement, none when there are no uses. Errors: not_found/PAYLOAD_NOT_FOUND when one is not stored; in a transaction it is
+ * the database that refuses to store anything then. */
 export async function usePayloads(client: Queryable, uses: readonly PayloadUse[]): Promise<void> {
   if (uses.length === 0) return;
-  const { rows } = await client.query<{ held: number }>(USE, [
+  const values = [
     textArray(uses.map(({ namespace }) => namespace)),
     byteaArray(uses.map(({ sha256 }) => sha256)),
     int8Array(uses.map(({ sizeBytes }) => sizeBytes)),
     uuidArray(uses.map(({ jobId }) => jobUuid(jobId))),
-  ]);
-  if (rows[0]?.held !== uses.length) throw payloadNotFound();
+    uses.length,
+  ];
+  try {
+    await client.query(USE, values);
+  } catch (error) {
+    throw isRefused(error, "bodyMissing") ? payloadNotFound() : error;
+  }
 }
 
 /** Looks whether bodies are stored, before a transaction that others share relies on it. What goes meanwhile, usePayloads() finds.

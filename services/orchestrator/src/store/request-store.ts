@@ -2,6 +2,7 @@
 import { insertDrafts } from "@nexus/audit";
 import type { Queryable } from "@nexus/postgres";
 import type { AuditLeaf } from "../domain/job.ts";
+import { REFUSALS } from "./refusals.ts";
 import { jobUuid, toJobId } from "./row-ids.ts";
 import { toBuffer } from "./task-insert.ts";
 
@@ -39,6 +40,14 @@ const INSERT = {
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[])
         ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING namespace, principal_id, request_id`,
+};
+
+/** As INSERT, for a transaction of which nothing is to be stored when some of its requests are repeats. */
+const INSERT_NEW = {
+  name: "requests-insert-new",
+  text: `
+    WITH made AS (${INSERT.text})
+    SELECT refuse_unless(count(*) = $7::int, '${REFUSALS.repeated}') FROM made`,
 };
 
 const FIND = {
@@ -83,14 +92,7 @@ export async function recordRequests(
   requests: readonly RequestRecord[],
 ): Promise<Map<string, EarlierRequest>> {
   if (requests.length === 0) return new Map();
-  const { rows } = await client.query<KeyRow>(INSERT, [
-    requests.map((request) => request.namespace),
-    requests.map((request) => request.principalId),
-    requests.map((request) => request.requestId),
-    requests.map((request) => request.method),
-    requests.map((request) => toBuffer(request.bodyHash)),
-    requests.map((request) => jobUuid(request.jobId)),
-  ]);
+  const { rows } = await client.query<KeyRow>(INSERT, columnsOf(requests));
   if (rows.length === requests.length) return new Map();
   const inserted = new Set(rows.map(rowKey));
   return findRequests(
@@ -99,9 +101,32 @@ export async function recordRequests(
   );
 }
 
-async function findRequests(
+/** Records requests (each key once) of which none was made before; otherwise the database ends the transaction (REFUSALS.repeated).
+ *
+ * Cost: 1 statement, none for no requests. */
+export async function recordNewRequests(
   client: Queryable,
   requests: readonly RequestRecord[],
+): Promise<void> {
+  if (requests.length === 0) return;
+  await client.query(INSERT_NEW, [...columnsOf(requests), requests.length]);
+}
+
+function columnsOf(requests: readonly RequestRecord[]): unknown[] {
+  return [
+    requests.map((request) => request.namespace),
+    requests.map((request) => request.principalId),
+    requests.map((request) => request.requestId),
+    requests.map((request) => request.method),
+    requests.map((request) => toBuffer(request.bodyHash)),
+    requests.map((request) => jobUuid(request.jobId)),
+  ];
+}
+
+/** Reads what was made by requests with these keys, by requestKey. Cost: 1 statement. */
+export async function findRequests(
+  client: Queryable,
+  requests: readonly Pick<RequestRecord, "namespace" | "principalId" | "requestId">[],
 ): Promise<Map<string, EarlierRequest>> {
   const { rows } = await client.query<RequestRow>(FIND, [
     requests.map((request) => request.namespace),

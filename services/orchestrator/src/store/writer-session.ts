@@ -1,12 +1,17 @@
 /** The connection that a replica's serial transactions run on, and the check that every writing transaction begins with. */
 import {
+  int2Array,
+  int8Array,
   isRetryableConnectionError,
+  OpenTransaction,
   type Pool,
   type PoolClient,
   type Queryable,
+  type Transaction,
   together,
 } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
+import { isRefused, REFUSALS } from "./refusals.ts";
 
 /** What a replica may write for: its shards with their epochs, as it took them. */
 export interface Holding {
@@ -20,8 +25,8 @@ export interface WriterSession {
   readonly lost: boolean;
   /** Runs one transaction. One at a time: the caller keeps the order.
    *
-   * Errors: those of `fn`; unavailable/NOT_OWNER once lost, also when the outcome of the COMMIT is unknown. */
-  transaction<T>(fn: (client: Queryable) => Promise<T>): Promise<T>;
+   * Errors: those of `fn`; unavailable/NOT_OWNER once lost, also when the outcome of the COMMIT is unknown or `fn` fails after it. */
+  transaction<T>(fn: (client: Transaction) => Promise<T>): Promise<T>;
   /** Asks the connection whether it is alive. Errors: unavailable/NOT_OWNER when it is not. */
   ping(): Promise<void>;
   /** Closes the connection. */
@@ -68,14 +73,16 @@ class Session implements WriterSession {
     return this.#lost;
   }
 
-  async transaction<T>(fn: (client: Queryable) => Promise<T>): Promise<T> {
+  /** The first statements leave together with BEGIN, which fails only with its connection, and so with them. */
+  async transaction<T>(fn: (client: Transaction) => Promise<T>): Promise<T> {
     if (this.#lost) throw notOwner("This replica lost its right to write.");
+    const transaction = new OpenTransaction(this.#client);
     try {
-      const value = await this.#begin(fn);
-      await this.#commit();
+      const [, value] = await together(this.#client.query("BEGIN"), fn(transaction));
+      await transaction.commit();
       return value;
     } catch (error) {
-      await this.#rollBack(error);
+      await this.#end(transaction, error);
       throw error;
     }
   }
@@ -94,32 +101,12 @@ class Session implements WriterSession {
     this.#client.release(true);
   }
 
-  /** The first statements leave together with BEGIN, which fails only with its connection, and so with them. */
-  async #begin<T>(fn: (client: Queryable) => Promise<T>): Promise<T> {
-    const [, value] = await together(this.#client.query("BEGIN"), fn(this.#client));
-    return value;
-  }
-
-  async #commit(): Promise<void> {
-    let command: string;
-    try {
-      command = (await this.#client.query("COMMIT")).command;
-    } catch (error) {
-      // Whether it was stored is unknown, so memory can no longer be trusted: give up and read everything again.
-      throw this.#lose(error);
-    }
-    if (command !== "COMMIT") {
-      throw new NexusError({
-        kind: "internal",
-        reason: "TRANSACTION_ABORTED",
-        message: "A statement of the transaction had failed, so nothing was stored.",
-      });
-    }
-  }
-
-  async #rollBack(cause: unknown): Promise<void> {
+  /** Rolls back what failed. What was stored, or may have been, memory cannot follow: give up and read everything again. */
+  async #end(transaction: OpenTransaction, cause: unknown): Promise<void> {
+    const outcome = await transaction.outcome();
     if (this.#lost) return;
-    if (isRetryableConnectionError(cause)) throw this.#lose(cause);
+    const inDoubt = outcome === "stored" || outcome === "unknown";
+    if (inDoubt || isRetryableConnectionError(cause)) throw this.#lose(cause);
     try {
       await this.#client.query("ROLLBACK");
     } catch (error) {
@@ -140,26 +127,35 @@ class Session implements WriterSession {
  * only read: nobody but the replica itself changes the ownership of its shards while its row stands. */
 const LOCK = {
   name: "ring-lock",
-  text: "SELECT FROM replicas WHERE replica_id = $1 FOR KEY SHARE",
+  text: `
+    SELECT refuse_unless(count(*) = 1, '${REFUSALS.notHeld}')
+      FROM (SELECT FROM replicas WHERE replica_id = $1 FOR KEY SHARE) locked`,
 };
 /** A statement of its own: it sees what was committed while the lock was waited for, which the lock's own statement does not. */
 const COUNT = {
   name: "ring-count",
   text: `
-    SELECT count(*)::int AS held
+    SELECT refuse_unless(count(*) = $4::int, '${REFUSALS.notHeld}')
       FROM unnest($2::smallint[], $3::bigint[]) AS h(shard, epoch)
       JOIN shard_owners o ON o.shard = h.shard AND o.epoch = h.epoch AND o.owner = $1`,
 };
 
-/** Says whether a replica still owns what it thinks it owns; until the transaction ends, it stays so. */
-export async function isHolding(
+/** Makes sure that a replica still owns what it thinks it owns; until the transaction ends, it stays so. In a transaction it is the
+ * database that refuses to store anything otherwise, so that the COMMIT may be under way before the answer is here.
+ *
+ * Errors: unavailable/NOT_OWNER. */
+export async function assertHolding(
   client: Queryable,
   { replicaId, shards }: Holding,
-): Promise<boolean> {
-  const epochs = [...shards.values()].map(String);
-  const [locked, counted] = await together(
-    client.query(LOCK, [replicaId]),
-    client.query<{ held: number }>(COUNT, [replicaId, [...shards.keys()], epochs]),
-  );
-  return locked.rowCount === 1 && counted.rows[0]?.held === shards.size;
+): Promise<void> {
+  const owned = [int2Array([...shards.keys()]), int8Array([...shards.values()])];
+  try {
+    await together(
+      client.query(LOCK, [replicaId]),
+      client.query(COUNT, [replicaId, ...owned, shards.size]),
+    );
+  } catch (error) {
+    if (!isRefused(error, "notHeld")) throw error;
+    throw notOwner("Another replica owns these jobs, or put this one out.", error);
+  }
 }
