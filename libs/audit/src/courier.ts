@@ -12,6 +12,11 @@ export const TELL_TIMEOUT_MS = 5000;
 /** Advisory lock of whoever gives positions in a schema: "NXAO". */
 const LOCK_CLASS = 0x4e58414f;
 
+/** Asked first: most of the time nothing waits, and the rest is a transaction of statements that are planned anew. */
+const HAS_WAITING = {
+  name: "audit-has-waiting",
+  text: "SELECT EXISTS (SELECT FROM audit_outbox) AS waits",
+};
 const TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema())) AS mine";
 
 // Positions are given to what is committed, and only when all that had one is told: so entries are told in the order of their
@@ -113,7 +118,8 @@ export function createCourier(options: CourierOptions): Courier {
 
   return {
     async tell(signal) {
-      let more = true;
+      const { rows } = await pool.query<{ waits: boolean }>(HAS_WAITING);
+      let more = rows[0]?.waits === true;
       while (more && !signal.aborted) more = await tellSome(signal);
     },
   };

@@ -56,7 +56,7 @@ import { deleteOldRequests } from "./store/request-store.ts";
 const SCHEMA = "orchestrator";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
 /** How often acknowledged outcomes are deleted, and those that dead replicas left are looked for. */
-const OUTBOX_SWEEP_INTERVAL_MS = 250;
+const OUTBOX_SWEEP_INTERVAL_MS = 1_000;
 /** Days of event history prepared ahead: a keeper that fails for a week loses nothing. */
 const PARTITION_DAYS_AHEAD = 7;
 
