@@ -1,6 +1,6 @@
 /** The streams to all mesh-routers, opened while this process owns the jobs. */
 import { lookup } from "node:dns/promises";
-import type { RpcChannel, TokenSource } from "@nexus/rpc";
+import type { RpcChannel, TokenSource, WireWriter } from "@nexus/rpc";
 import type { Logger } from "@nexus/shared";
 import type { AgentUpdate, Dispatch, Refusal, SessionReport } from "../domain/ports.ts";
 import { RouterStream } from "./router-stream.ts";
@@ -90,8 +90,10 @@ export class DispatchClient implements Dispatch {
     return this.#put(router, (writer) => writeCancel(writer, session, cancel));
   }
 
+  /** The agent has gone on to other tasks: it only forgets the one that this is about. */
   answer(...[router, session, result]: Parameters<Dispatch["answer"]>): boolean {
-    return this.#put(router, (writer) => writeResult(writer, session, result));
+    const write = (writer: WireWriter) => writeResult(writer, session, result);
+    return this.#streams.get(router)?.putLater(write) ?? false;
   }
 
   demand(...[router, session, demand]: Parameters<Dispatch["demand"]>): boolean {
