@@ -110,6 +110,22 @@ export class WireReader {
     return this.#bytes.subarray(from, from + length);
   }
 
+  /** Passes over a length-delimited value. Returns its length. */
+  passBytes(): number {
+    const length = this.varint();
+    this.#advance(length);
+    return length;
+  }
+
+  /** Passes over a text. Returns how many characters it has, as the contract's length rules count them. */
+  passText(): number {
+    const length = this.varint();
+    const from = this.#advance(length);
+    let at = from;
+    while (at < this.#at && (this.#bytes[at] as number) <= ASCII_MAX) at += 1;
+    return at === this.#at ? length : textLength(this.#bytes.subarray(from, this.#at));
+  }
+
   /** Reads a text. */
   text(): string {
     const length = this.varint();

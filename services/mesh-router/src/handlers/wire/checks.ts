@@ -26,13 +26,26 @@ export function message(reader: WireReader, read: (reader: WireReader) => void):
 export function text(reader: WireReader, what: string, max: number): Buffer {
   expectType(reader, LENGTH);
   const bytes = reader.bytes();
-  if (textLength(bytes) > max) throw new WireError(`${what} must have at most ${max} characters`);
+  if (textLength(bytes) > max) throw tooLong(what, max);
   return bytes;
+}
+
+/** Checks a text that nobody here reads. */
+export function checkText(reader: WireReader, what: string, max: number): void {
+  expectType(reader, LENGTH);
+  if (reader.passText() > max) throw tooLong(what, max);
 }
 
 /** Reads an id: a text that is looked up and compared. */
 export function id(reader: WireReader, what: string, max: number): string {
-  return text(reader, what, max).toString();
+  expectType(reader, LENGTH);
+  const value = reader.text();
+  if (value.length > max && Array.from(value).length > max) throw tooLong(what, max);
+  return value;
+}
+
+function tooLong(what: string, max: number): WireError {
+  return new WireError(`${what} must have at most ${max} characters`);
 }
 
 /** Fails for an id that must be there. */
@@ -43,7 +56,7 @@ export function expectId(value: string, what: string): void {
 /** Checks a bytes field. */
 export function data(reader: WireReader, what: string, max: number): void {
   expectType(reader, LENGTH);
-  if (reader.bytes().length > max) throw new WireError(`${what} must have at most ${max} bytes`);
+  if (reader.passBytes() > max) throw new WireError(`${what} must have at most ${max} bytes`);
 }
 
 /** Checks a Payload and returns its bytes. */
@@ -52,7 +65,7 @@ export function payload(reader: WireReader): Buffer {
 }
 
 function readPayloadField(reader: WireReader): void {
-  if (reader.field === 1) text(reader, "content_type", CONTENT_TYPE_MAX);
+  if (reader.field === 1) checkText(reader, "content_type", CONTENT_TYPE_MAX);
   else if (reader.field === 2) data(reader, "payload.data", PAYLOAD_MAX);
   else reader.skip();
 }

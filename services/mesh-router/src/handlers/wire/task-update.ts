@@ -2,7 +2,7 @@
 
 import { FIXED64, LENGTH, WireError, type WireReader } from "@nexus/rpc";
 import type { CarriedUpdate, UpdateKind } from "../../domain/message/carried.ts";
-import { data, expectId, expectType, id, message, payload, positive, text } from "./checks.ts";
+import { checkText, data, expectId, expectType, id, message, payload, positive } from "./checks.ts";
 
 const TASK_ID_MAX = 64;
 const PROGRESS_TEXT_MAX = 1_024;
@@ -61,7 +61,7 @@ function readProgress(reader: WireReader): void {
     expectType(reader, FIXED64);
     const progress = reader.double();
     if (!(progress >= 0 && progress <= 1)) throw new WireError("progress must be 0 to 1");
-  } else if (reader.field === 2) text(reader, "progress.message", PROGRESS_TEXT_MAX);
+  } else if (reader.field === 2) checkText(reader, "progress.message", PROGRESS_TEXT_MAX);
   else reader.skip();
 }
 
@@ -84,7 +84,7 @@ function checkFailed(reader: WireReader): void {
   let reason = "";
   message(reader, (inner) => {
     if (inner.field === 1) reason = id(inner, "failed.reason", REASON_BYTES_MAX);
-    else if (inner.field === 2) text(inner, "failed.message", FAILURE_TEXT_MAX);
+    else if (inner.field === 2) checkText(inner, "failed.message", FAILURE_TEXT_MAX);
     else inner.skip();
   });
   if (REASON_PATTERN.test(reason)) return;
@@ -92,6 +92,6 @@ function checkFailed(reader: WireReader): void {
 }
 
 function readReleased(reader: WireReader): void {
-  if (reader.field === 1) text(reader, "released.message", RELEASE_TEXT_MAX);
+  if (reader.field === 1) checkText(reader, "released.message", RELEASE_TEXT_MAX);
   else reader.skip();
 }
