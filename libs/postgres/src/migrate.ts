@@ -1,5 +1,6 @@
 /** The migrator: forward only, one transaction per file, one replica at a time. */
 import { NexusError } from "@nexus/shared";
+import { isRetryableConnectionError } from "./connection-errors.ts";
 import { assertIdentifier } from "./identifier.ts";
 import {
   type AppliedMigration,
@@ -45,7 +46,8 @@ export interface MigrationReport {
  *
  * Replicas that start together wait for each other on a blocking advisory lock (per schema); the later ones find nothing to do.
  * Errors: those of readMigrationFiles and planMigrations; precondition/MIGRATION_FAILED naming the file, whose transaction was
- * rolled back; conflict/LOCK_NOT_AVAILABLE after lockTimeoutMs; unavailable/DATABASE_UNAVAILABLE after connectTimeoutMs. */
+ * rolled back; conflict/LOCK_NOT_AVAILABLE after lockTimeoutMs; unavailable/DATABASE_UNAVAILABLE after connectTimeoutMs;
+ * unavailable/DATABASE_UNTRUSTED at once. */
 export async function migrate(pool: Pool, options: MigrateOptions): Promise<MigrationReport> {
   assertIdentifier(options.schema, "schema");
   const files = await readMigrationFiles(options.directory);
@@ -137,7 +139,7 @@ async function connectPatiently(pool: Pool, timeoutMs: number): Promise<PoolClie
       return await pool.connect();
     } catch (error) {
       // pool.connect has its own backoff and took up to the connection timeout, so this loop does not spin.
-      if (mapPgError(error).kind !== "unavailable" || performance.now() >= giveUpAt) throw error;
+      if (!isRetryableConnectionError(error) || performance.now() >= giveUpAt) throw error;
     }
   }
 }

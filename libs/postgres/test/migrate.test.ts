@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
@@ -78,6 +80,23 @@ describe("migrate", () => {
     await expect(late).rejects.toMatchObject({ reason: "LOCK_NOT_AVAILABLE" });
     other.release(true);
     await expect(run()).resolves.toMatchObject({ version: 2 });
+  });
+
+  it("asks a server that it cannot trust once, and leaves the waiting to its caller", async () => {
+    let asked = 0;
+    const plain = createServer((socket) => {
+      asked++;
+      // The answer to a request for TLS: there is none.
+      socket.on("error", () => undefined).once("data", () => socket.end("N"));
+    }).listen(0, "127.0.0.1");
+    await once(plain, "listening");
+    const { port } = plain.address() as AddressInfo;
+    const url = `postgres://u:p@127.0.0.1:${port}/x?sslmode=verify-full`;
+    const distrustful = createPool({ url, max: 1, applicationName: "t", schema: "registry" });
+    await expect(run(distrustful)).rejects.toMatchObject({ reason: "DATABASE_UNTRUSTED" });
+    expect(asked).toBe(1);
+    await distrustful.close();
+    plain.close();
   });
 
   it("rolls a failing file back whole, names it, and keeps those before it", async () => {
