@@ -10,6 +10,7 @@ import { TlsFiles } from "../src/tls/tls-files.ts";
 const HOUR_MS = 3_600_000;
 const NAME = { trustDomain: "nexus.local", service: "registry" };
 const AWAY = new NexusError({ kind: "unavailable", reason: "UNAVAILABLE", message: "away" });
+const SEALED = new NexusError({ kind: "precondition", reason: "VAULT_SEALED", message: "sealed" });
 
 const clock = createManualClock(Date.parse("2026-01-01T00:00:00Z"));
 const authority = await createAuthority({
@@ -38,7 +39,7 @@ function setUp(service = "registry") {
     () => clock.nowMs(),
   );
   files.reload();
-  const state = { issued: 0, away: 0 };
+  const state = { issued: 0, away: 0, sealed: false };
   const agent = new CertificateAgent({
     service: "registry",
     files,
@@ -47,6 +48,7 @@ function setUp(service = "registry") {
     isDown: (error) => error === AWAY,
     async issue(requestPem) {
       if (state.away-- > 0) throw AWAY;
+      if (state.sealed) throw SEALED;
       state.issued += 1;
       const certificatePem = await issueCertificate({
         authority,
@@ -93,6 +95,17 @@ describe("the agent of a certificate", () => {
     state.away = Number.POSITIVE_INFINITY;
     await agent.ensure(never);
     expect(files.current).toBeDefined();
+  });
+
+  it("asks a sealed vault again at the next step, which does not count as a failure", async () => {
+    const { agent, state } = setUp();
+    state.sealed = true;
+    for (const _ of [1, 2, 3]) await agent.step(never);
+    state.sealed = false;
+    state.away = 1;
+    await expect(agent.step(never)).rejects.toBe(AWAY);
+    await agent.step(never);
+    expect(state.issued).toBe(1);
   });
 
   it("asks anew when a kill left a key without its certificate", async () => {

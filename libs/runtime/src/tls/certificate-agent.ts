@@ -57,9 +57,15 @@ export class CertificateAgent {
     }
   }
 
-  /** Renews the certificate if it is time to. Errors: those of the issuer. */
+  /** Renews the certificate if it is time to. A sealed vault is asked again at the next step and is no failure: a loop's pauses grow
+   * after failures, and the certificate may have ended by the time that somebody opens vault. Errors: others of the issuer. */
   readonly step = async (signal: AbortSignal): Promise<void> => {
-    if (this.#isDue()) await this.#renew(signal);
+    if (!this.#isDue()) return;
+    try {
+      await this.#renew(signal);
+    } catch (error) {
+      if (!isVaultSealed(error)) throw error;
+    }
   };
 
   #isDue(): boolean {
@@ -88,6 +94,11 @@ export class CertificateAgent {
       );
     }
   }
+}
+
+/** A sealed vault signs nothing until somebody opens it. */
+export function isVaultSealed(error: unknown): boolean {
+  return error instanceof NexusError && error.reason === "VAULT_SEALED";
 }
 
 /** Replaces a file whole, so that a reader, and a start after a kill, see the old one or the new one. */

@@ -4,7 +4,7 @@ import { CaService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type TlsSource } from "@nexus/rpc";
 import { NexusError } from "@nexus/shared";
 import type { FrameConfig } from "../frame-config.ts";
-import type { CertificateIssuer } from "./certificate-agent.ts";
+import { type CertificateIssuer, isVaultSealed } from "./certificate-agent.ts";
 
 /** An issuer that is a call away, and what to close. */
 export interface VaultIssuer {
@@ -35,12 +35,9 @@ export function createVaultIssuer(config: FrameConfig): VaultIssuer | undefined 
   };
 }
 
-/** A sealed vault issues nothing until somebody opens it: that is waited for, as for one that does not answer. */
+/** A sealed vault is waited for, as one that does not answer. */
 export function isIssuerDown(error: unknown): boolean {
-  return (
-    NexusError.is(error, "unavailable") ||
-    (error instanceof NexusError && error.reason === "VAULT_SEALED")
-  );
+  return NexusError.is(error, "unavailable") || isVaultSealed(error);
 }
 
 /** Trusts what either file holds at the moment: the bundle that came with the last certificate, and the one that the deployment
