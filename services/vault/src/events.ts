@@ -277,6 +277,9 @@ function createUpkeepEvents(
     serviceReady(name, change) {
       logger.info({ principal_id: name, change }, "service principal ready");
     },
+    peppersNotCounted(error) {
+      logger.warn({ err: error }, "passwords were not counted by their peppers");
+    },
     peppersCounted(version, previous, refused) {
       if (previous > 0) {
         logger.info({ version, previous }, "passwords follow to the pepper at their next login");

@@ -15,6 +15,8 @@ export interface BootstrapEvents {
   serviceReady(name: string, change: "created" | "changed" | "unchanged"): void;
   /** How many passwords are under the pepper before, and how many under one that is not accepted any more. */
   peppersCounted(version: number, previous: number, refused: number): void;
+  /** The count failed, which hinders nothing. */
+  peppersNotCounted(error: unknown): void;
 }
 
 /** What bootstrapping needs. */
@@ -35,7 +37,8 @@ export interface BootstrapOptions {
 export async function bootstrapPrincipals(options: BootstrapOptions): Promise<void> {
   await bootstrapAdmin(options);
   for (const service of options.serviceSecrets) await bootstrapService(options, service);
-  await countPeppers(options);
+  // Reads every principal, and nothing depends on it: vault opens meanwhile, and also without it.
+  countPeppers(options).catch((error: unknown) => options.events.peppersNotCounted(error));
 }
 
 /** Who changes the pepper has to know when the next change refuses nobody, and hear of it when this one did. */
