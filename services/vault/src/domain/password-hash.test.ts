@@ -70,6 +70,8 @@ describe("a pepper", () => {
     expect(isBelowPolicy(peppered, { iterations: FEW, pepper: pepperOf(2) })).toBe(true);
     const later = await hashPassword("x", { iterations: FEW, pepper: pepperOf(2) });
     expect(isBelowPolicy(later, { iterations: FEW, pepper })).toBe(false);
+    // More iterations are no reason to take the later pepper back.
+    expect(isBelowPolicy(later, { iterations: FEW + 1, pepper })).toBe(false);
     expect(isBelowPolicy("plain", { iterations: FEW })).toBe(true);
   });
 });

@@ -130,11 +130,13 @@ export async function matchesPassword(
   }
 }
 
-/** Says whether a stored hash is weaker than today's policy, so that the next login should replace it. */
+/** Says whether a stored hash is weaker than today's policy, so that the next login should replace it. One with a newer pepper is
+ * left alone: whoever has that pepper sees to it, and here it would be taken back. */
 export function isBelowPolicy(phc: string, { iterations, pepper }: PasswordPolicy): boolean {
   const hash = tryParsePasswordHash(phc);
-  if (hash === undefined || hash.iterations < iterations) return true;
-  return (hash.pepper ?? 0) < (pepper?.version ?? 0);
+  if (hash === undefined) return true;
+  const newer = (pepper?.version ?? 0) - (hash.pepper ?? 0);
+  return newer > 0 || (newer === 0 && hash.iterations < iterations);
 }
 
 /** Does the work that a hash of earlier days saves against today's policy: how long a wrong password takes must not tell that
