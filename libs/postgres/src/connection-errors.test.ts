@@ -42,6 +42,7 @@ describe("distrustOf", () => {
     "ERR_TLS_CERT_ALTNAME_INVALID",
     "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION",
     "HOSTNAME_MISMATCH",
+    "UNSPECIFIED",
   ])("knows %s, which no repetition mends at once", (code) => {
     expect(distrustOf(withCode(code))).toBe(code);
     expect(distrustOf(new Error("wrapped", { cause: withCode(code) }))).toBe(code);

@@ -35,7 +35,7 @@ const DRIVER_MESSAGES: readonly string[] = [
 
 /** Codes of Node and of OpenSSL for a server that did not prove that it is the right one. */
 const UNTRUSTED_CODES =
-  /^(?:ERR_(?:TLS|SSL)_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_(?:CA|PURPOSE)$|HOSTNAME_MISMATCH$|PATH_LENGTH_|ERROR_IN_C)/;
+  /^(?:ERR_(?:TLS|SSL)_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_(?:CA|PURPOSE)$|HOSTNAME_MISMATCH$|UNSPECIFIED$|PATH_LENGTH_|ERROR_IN_C)/;
 /** pg has no code for a server that refuses TLS where `sslmode` asks for it. */
 const NO_TLS_MESSAGE = "The server does not support SSL connections";
 const NO_TLS = "TLS_NOT_SUPPORTED";

@@ -9,7 +9,7 @@ import {
   type QueryConfig,
 } from "pg";
 import { tryArrayLiteral } from "./array-literal.ts";
-import { isRetryableConnectionError } from "./connection-errors.ts";
+import { distrustOf, isRetryableConnectionError } from "./connection-errors.ts";
 import { assertIdentifier } from "./identifier.ts";
 import { mapPgError } from "./pg-errors.ts";
 
@@ -198,7 +198,7 @@ function wrapClient(client: DriverClient, onRelease: () => void): PoolClient {
         const result = await client.query(toDriverQuery(statement, values));
         return toResult<R>(result);
       } catch (error) {
-        broken ||= isRetryableConnectionError(error);
+        broken ||= isRetryableConnectionError(error) || distrustOf(error) !== undefined;
         throw mapPgError(error);
       }
     },

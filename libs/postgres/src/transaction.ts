@@ -115,8 +115,9 @@ async function commit(client: Queryable): Promise<void> {
   try {
     command = (await client.query("COMMIT")).command;
   } catch (error) {
-    if (!isRetryableConnectionError(error)) throw error;
-    throw outcomeUnknown(error);
+    // Whatever the server did not answer itself may have hit the connection after the commit.
+    const isAnswer = sqlStateOf(error) !== undefined && !isRetryableConnectionError(error);
+    throw isAnswer ? error : outcomeUnknown(error);
   }
   // Postgres answers COMMIT of a failed transaction with the tag ROLLBACK and no error: an error was swallowed by fn.
   if (command !== "COMMIT") {

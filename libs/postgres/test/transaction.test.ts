@@ -1,4 +1,11 @@
-import { mapPgError, sqlStateOf, together, withTransaction } from "@nexus/postgres";
+import {
+  mapPgError,
+  type Pool,
+  type PoolClient,
+  sqlStateOf,
+  together,
+  withTransaction,
+} from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type OpenDatabase, openDatabase } from "./_database.ts";
@@ -117,6 +124,30 @@ describe("withTransaction", () => {
     });
     await expect(run).rejects.toMatchObject({ kind: "unavailable" });
     await expect(balances()).resolves.toEqual([100, 100]);
+  });
+});
+
+/** A pool whose connections lose the answer to COMMIT in this way. */
+function losingAnswers(pool: Pool, error: Error): Pool {
+  const lose = (client: PoolClient): PoolClient => ({
+    release: (destroy) => client.release(destroy),
+    query: async (statement, values) => {
+      const answer = await client.query<never>(statement, values);
+      if (statement === "COMMIT") throw mapPgError(error);
+      return answer;
+    },
+  });
+  return { ...pool, connect: async () => lose(await pool.connect()) };
+}
+
+describe("a COMMIT without an answer", () => {
+  it.each([
+    Object.assign(new Error("bad record"), { code: "ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC" }),
+    Object.assign(new Error("reset"), { code: "ECONNRESET" }),
+    new Error("whatever a later driver says"),
+  ])("may have happened, whatever hit the connection: %s", async (error) => {
+    const run = withTransaction(losingAnswers(open.pool, error), async () => "done");
+    await expect(run).rejects.toMatchObject({ reason: "COMMIT_OUTCOME_UNKNOWN" });
   });
 });
 
