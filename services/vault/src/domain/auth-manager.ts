@@ -71,6 +71,12 @@ export interface SecretProof extends PrincipalKey {
   readonly clientSecret: string;
 }
 
+/** Who waits for a grant, and the entry that is stored with it. */
+export interface GrantOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly leaf?: AuditLeaf | undefined;
+}
+
 /** Turns proofs of identity into tokens and takes tokens back.
  *
  * Every token is issued under a lock on its principal's row and dated by the database after that lock, so a token is
@@ -83,11 +89,8 @@ export class AuthManager {
   }
 
   /** Logs a user in. Errors: unauthenticated/CREDENTIALS_INVALID for every wrong proof and for a locked name, after the
-   * same work; exhausted/LOGIN_BUSY when too many wait, before any work. */
-  login(
-    proof: PasswordProof,
-    { signal, leaf }: { readonly signal?: AbortSignal; readonly leaf?: AuditLeaf | undefined } = {},
-  ): Promise<IssuedTokens> {
+   * same work; exhausted/LOGIN_BUSY when too many wait, before any work; conflict/LOCK_NOT_AVAILABLE while the user is being changed. */
+  login(proof: PasswordProof, { signal, leaf }: GrantOptions = {}): Promise<IssuedTokens> {
     return this.#watched("password", async () => {
       const { principals, crypto, failures } = this.#options;
       const { namespace } = proof;
@@ -107,14 +110,15 @@ export class AuthManager {
       if (user === undefined || !check.matches) throw await this.#loginFailed(name, user);
       // Right, but too late: guesses that ran beside this one have locked the name meanwhile.
       if (!(await failures.clear(name))) throw credentialsInvalid();
-      const issued = await this.#begin(user, leaf);
+      const issued = await this.#begin(user, { signal, leaf });
       if (check.rehash !== undefined) await this.#replaceHash(user, check.rehash);
       return issued;
     });
   }
 
-  /** Trades a client secret for tokens. Errors: unauthenticated/CREDENTIALS_INVALID. */
-  grantClientToken(proof: SecretProof, leaf?: AuditLeaf): Promise<IssuedTokens> {
+  /** Trades a client secret for tokens. Errors: unauthenticated/CREDENTIALS_INVALID; conflict/LOCK_NOT_AVAILABLE while the principal is
+   * being changed. */
+  grantClientToken(proof: SecretProof, options: GrantOptions = {}): Promise<IssuedTokens> {
     return this.#watched("client_secret", async () => {
       const { principals, crypto } = this.#options;
       const found = await principals.find(proof);
@@ -124,7 +128,7 @@ export class AuthManager {
         found?.secretDigest,
       );
       if (found === undefined || !matches || found.disabled) throw credentialsInvalid();
-      return this.#begin(found, leaf);
+      return this.#begin(found, options);
     });
   }
 
@@ -169,7 +173,7 @@ export class AuthManager {
     return value.revokeTimeMs;
   }
 
-  async #begin(principal: StoredPrincipal, leaf: AuditLeaf | undefined): Promise<IssuedTokens> {
+  async #begin(principal: StoredPrincipal, { signal, leaf }: GrantOptions): Promise<IssuedTokens> {
     const { crypto, families, ids, refreshTtlMs } = this.#options;
     const token = principal.kind === "service" ? undefined : crypto.newRefreshToken();
     const { namespace, principalId } = principal;
@@ -178,6 +182,7 @@ export class AuthManager {
       namespace,
       principalId,
       leaf,
+      signal,
       familyId: ids.next("fam"),
       credentialVersion: principal.credentialVersion,
       ...(token === undefined

@@ -63,6 +63,8 @@ export interface NewFamily extends PrincipalKey {
   readonly refresh?: { readonly digest: Buffer; readonly ttlMs: number };
   /** Stored with the family. */
   readonly leaf?: AuditLeaf | undefined;
+  /** Aborts when the caller is gone or its deadline is over: then a family that still waits for its principal is not begun. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What the database said when it let a token be issued. */
@@ -76,7 +78,8 @@ export interface Issuance {
 
 /** Token families and their refresh tokens. */
 export interface TokenFamilies {
-  /** Begins a family; undefined when the principal is gone, disabled or has a newer credential by now. */
+  /** Begins a family; undefined when the principal is gone, disabled or has a newer credential by now.
+   * Errors: conflict/LOCK_NOT_AVAILABLE when a concurrent change held the principal for 4.5 s. */
   start(family: NewFamily): Promise<Issuance | undefined>;
   /** Spends a refresh token and puts the next in its place, in one statement; undefined when it is not the live
    * token of a live family of an enabled principal. */

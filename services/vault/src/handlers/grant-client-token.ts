@@ -13,7 +13,10 @@ export function createGrantClientToken({ auth }: VaultHandlerDeps): GrantClientT
     const namespace = parseNamespace(request.namespace);
     ctx.audit?.note({ namespace });
     const proof = { namespace, principalId, clientSecret };
-    const issued = await auth.grantClientToken(proof, ctx.audit);
+    const issued = await auth.grantClientToken(proof, {
+      signal: ctx.signal,
+      leaf: ctx.audit,
+    });
     return { tokens: toTokenSet(issued) };
   };
 }

@@ -15,9 +15,11 @@ import { PRINCIPAL_COLUMNS, toStoredPrincipal } from "./principal-rows.ts";
 const START_BATCH_MAX = 64;
 const START_QUEUE_MAX = 2000;
 const START_CONCURRENCY = 1;
-/** A principal whose row somebody else holds is waited for apart from the others: this long at a time, and this long in all. */
+/** A principal whose row somebody else holds is waited for apart from the others: this long at a time, and this long in all, so that
+ * services, which give a grant 5 s, hear why. */
 const LOCK_WAIT_MS = 250;
-const LOCK_WAIT_MAX_MS = 10_000;
+const LOCK_WAIT_MAX_MS = 4_500;
+const LOCK_LANES = 2;
 
 /** Database time of an issued token, rounded down so that a revocation of the same millisecond covers it. */
 const ISSUED_AT = `date_trunc('milliseconds', clock_timestamp())`;
@@ -57,7 +59,8 @@ const START_WAITING = { name: "families-start-waiting", text: startText("") };
 
 // One statement is the compare-and-set: two callers with one token meet at the row lock, and the second finds the
 // digest changed. The principal's row is locked first, as by every other issuance: what changes the principal, or takes
-// something from it, is waited for and then read, and the token is dated after it.
+// something from it, is waited for and then read, and the token is dated after it. Unlike a grant, a refresh holds a connection
+// for as long as it waits, up to the statement's time.
 const ROTATE = `
   WITH before AS (
     SELECT family_id, namespace, principal_id, refresh_expires_at FROM token_families
@@ -187,6 +190,8 @@ export function createFamilyStore(pool: Pool): FamilyStore {
   const locked = new LockedStarts({
     start: (families) => startWaiting(pool, families),
     nowMs: () => performance.now(),
+    // One connection at least is left for everything else.
+    lanes: Math.min(LOCK_LANES, pool.stats().max - 1),
     maxQueued: START_QUEUE_MAX,
     maxItems: START_BATCH_MAX,
     giveUpMs: LOCK_WAIT_MAX_MS,

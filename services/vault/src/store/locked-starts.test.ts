@@ -11,7 +11,10 @@ function familyOf(principal: string, familyId = "fam"): NewFamily {
 }
 
 /** A database in which the rows of some principals are held. Each try takes a tenth of what a grant waits. */
-function setUp(held: Set<string>, over: { readonly maxQueued?: number } = {}) {
+function setUp(
+  held: Set<string>,
+  over: { readonly maxQueued?: number; readonly lanes?: number } = {},
+) {
   let nowMs = 0;
   const tried: string[][] = [];
   const starts = new LockedStarts({
@@ -26,6 +29,7 @@ function setUp(held: Set<string>, over: { readonly maxQueued?: number } = {}) {
       return families.map(({ familyId }) => ({ familyId }) as Issuance);
     },
     nowMs: () => nowMs,
+    lanes: 2,
     maxQueued: 10,
     maxItems: 2,
     giveUpMs: GIVE_UP_MS,
@@ -52,6 +56,41 @@ describe("LockedStarts", () => {
     await starts.close();
   });
 
+  it("try who was not tried yet before all who are stuck", async () => {
+    const held = new Set(["a", "b", "c", "d", "e", "f"]);
+    const { starts, tried } = setUp(held, { lanes: 1 });
+    const stuck = Promise.allSettled([...held].map((name) => starts.add(familyOf(name))));
+    while (tried.length < held.size) await Promise.resolve();
+    const before = tried.length;
+    await starts.add(familyOf("free"));
+    expect(tried.slice(before).findIndex(([one]) => one === "free/fam")).toBeLessThanOrEqual(1);
+    held.clear();
+    await stuck;
+  });
+
+  it("try nobody whose time is over or whose caller is gone", async () => {
+    const { starts, tried } = setUp(new Set(["a"]), { lanes: 1 });
+    const gone = new AbortController();
+    const first = starts.add(familyOf("a", "1"));
+    const second = starts.add({ ...familyOf("b", "2"), signal: gone.signal });
+    gone.abort();
+    const refused = { reason: "LOCK_NOT_AVAILABLE" };
+    await expect(second).rejects.toMatchObject(refused);
+    await expect(first).rejects.toMatchObject(refused);
+    expect(new Set(tried.flat())).toEqual(new Set(["a/1"]));
+  });
+
+  it("keep the order of their coming when some were tried in vain", async () => {
+    const held = new Set(["a"]);
+    const { starts, tried } = setUp(held, { lanes: 1 });
+    const first = starts.add(familyOf("a", "1"));
+    const second = starts.add(familyOf("a", "2"));
+    await Promise.resolve();
+    held.clear();
+    await Promise.all([first, second]);
+    expect(tried.slice(0, 2)).toEqual([["a/1"], ["a/1", "a/2"]]);
+  });
+
   it("share a commit between the grants of one principal, in the order of their coming", async () => {
     const { starts, tried } = setUp(new Set());
     const ids = ["1", "2", "3", "4"];
@@ -74,6 +113,7 @@ describe("LockedStarts", () => {
     const failing = new LockedStarts({
       start: () => Promise.reject(new Error("away")),
       nowMs: () => 0,
+      lanes: 1,
       maxQueued: 1,
       maxItems: 1,
       giveUpMs: 1,

@@ -6,30 +6,31 @@ export interface LockedStartsOptions {
   /** Starts families of one principal. Waits for its row for a short time only. Errors: conflict/LOCK_NOT_AVAILABLE. */
   readonly start: (families: readonly NewFamily[]) => Promise<readonly (Issuance | undefined)[]>;
   readonly nowMs: () => number;
+  /** Principals that are tried at a time; each holds a connection for as long as `start` waits. */
+  readonly lanes: number;
   /** Grants that may wait; beyond it the answer is exhausted/QUEUE_FULL. */
   readonly maxQueued: number;
   /** Grants of one principal that share a commit. */
   readonly maxItems: number;
-  /** How long a grant waits in all. */
+  /** How long a grant waits in all, but for the try that is under way. */
   readonly giveUpMs: number;
 }
 
-/** Principals that are tried at a time; each holds a connection for as long as `start` waits. */
-const LANES = 2;
 const RETRY_AFTER_MS = 1_000;
 
 interface Waiting {
   readonly family: NewFamily;
   readonly giveUpAtMs: number;
+  tries: number;
   resolve(issuance: Issuance | undefined): void;
   reject(error: unknown): void;
 }
 
-/** Grants for principals whose rows another transaction holds. Each principal waits by itself, a little at a time and in turn with
- * the others, so that one that is stuck delays nobody else. */
+/** Grants for principals whose rows another transaction holds. Each principal waits by itself, a little at a time. Who was tried less
+ * comes first, so that one whose row is held for a moment waits for one try of those that are stuck, and not for all of them. */
 export class LockedStarts {
   readonly #options: LockedStartsOptions;
-  /** By principal, the one that has waited longest first. */
+  /** By principal, the grant that has waited longest first. */
   readonly #waiting = new Map<string, Waiting[]>();
   readonly #running = new Set<string>();
   #queued = 0;
@@ -39,18 +40,22 @@ export class LockedStarts {
     this.#options = options;
   }
 
-  /** Errors: conflict/LOCK_NOT_AVAILABLE when the row was held all the time; exhausted/QUEUE_FULL; those of `start`. */
+  /** Errors: conflict/LOCK_NOT_AVAILABLE when the row was held until giveUpMs were over or the caller was gone; exhausted/QUEUE_FULL;
+   * those of `start`. */
   add(family: NewFamily): Promise<Issuance | undefined> {
     const { maxQueued, giveUpMs, nowMs } = this.#options;
     if (this.#queued >= maxQueued) return Promise.reject(queueFull(maxQueued));
     this.#queued++;
     return new Promise((resolve, reject) => {
-      this.#put(keyOf(family), [{ family, giveUpAtMs: nowMs() + giveUpMs, resolve, reject }]);
+      const giveUpAtMs = nowMs() + giveUpMs;
+      const one: Waiting = { family, giveUpAtMs, tries: 0, resolve, reject };
+      const key = keyOf(family);
+      this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), one]);
       this.#pump();
     });
   }
 
-  /** Resolves when nobody waits any more. */
+  /** Resolves when nobody waits any more, which is giveUpMs and a try from now at most. */
   async close(): Promise<void> {
     if (this.#queued === 0) return;
     await new Promise<void>((resolve) => {
@@ -58,15 +63,11 @@ export class LockedStarts {
     });
   }
 
-  #put(key: string, some: readonly Waiting[]): void {
-    const before = this.#waiting.get(key) ?? [];
-    this.#waiting.set(key, [...before, ...some]);
-  }
-
   #pump(): void {
-    for (const key of [...this.#waiting.keys()]) {
-      if (this.#running.size >= LANES) return;
-      if (this.#running.has(key)) continue;
+    if (this.#running.size >= this.#options.lanes) return;
+    this.#dropExpired();
+    for (const key of this.#inTurn()) {
+      if (this.#running.size >= this.#options.lanes) return;
       this.#running.add(key);
       void this.#try(key).finally(() => {
         this.#running.delete(key);
@@ -76,11 +77,32 @@ export class LockedStarts {
     if (this.#queued === 0) this.#onIdle?.();
   }
 
+  /** Nobody is granted what nobody waits for any more. */
+  #dropExpired(): void {
+    const nowMs = this.#options.nowMs();
+    for (const [key, all] of this.#waiting) {
+      const left = all.filter((one) => nowMs < one.giveUpAtMs && !one.family.signal?.aborted);
+      if (left.length === all.length) continue;
+      for (const one of all) if (!left.includes(one)) one.reject(heldTooLong());
+      this.#queued -= all.length - left.length;
+      if (left.length > 0) this.#waiting.set(key, left);
+      else this.#waiting.delete(key);
+    }
+  }
+
+  /** The principals that wait for a lane, by how often the first of their grants was tried. */
+  #inTurn(): string[] {
+    return [...this.#waiting]
+      .filter(([key]) => !this.#running.has(key))
+      .sort(([, [one]], [, [other]]) => (one?.tries ?? 0) - (other?.tries ?? 0))
+      .map(([key]) => key);
+  }
+
   async #try(key: string): Promise<void> {
     const all = this.#waiting.get(key) ?? [];
     const some = all.slice(0, this.#options.maxItems);
     this.#waiting.delete(key);
-    if (all.length > some.length) this.#put(key, all.slice(some.length));
+    if (all.length > some.length) this.#waiting.set(key, all.slice(some.length));
     try {
       const issuances = await this.#options.start(some.map(({ family }) => family));
       some.forEach((one, place) => {
@@ -88,15 +110,20 @@ export class LockedStarts {
       });
       this.#queued -= some.length;
     } catch (error) {
-      const again = isLocked(error) ? some.filter((one) => this.#mayWait(one)) : [];
-      for (const one of some) if (!again.includes(one)) one.reject(error);
-      this.#queued -= some.length - again.length;
-      if (again.length > 0) this.#put(key, again);
+      if (isLocked(error)) this.#putBack(key, some);
+      else {
+        for (const one of some) one.reject(error);
+        this.#queued -= some.length;
+      }
     }
   }
 
-  #mayWait({ giveUpAtMs }: Waiting): boolean {
-    return this.#options.nowMs() < giveUpAtMs;
+  /** Before those that came meanwhile, and behind the other principals. */
+  #putBack(key: string, some: readonly Waiting[]): void {
+    for (const one of some) one.tries++;
+    const newer = this.#waiting.get(key) ?? [];
+    this.#waiting.delete(key);
+    this.#waiting.set(key, [...some, ...newer]);
   }
 }
 
@@ -106,6 +133,14 @@ function keyOf({ namespace, principalId }: NewFamily): string {
 
 function isLocked(error: unknown): boolean {
   return NexusError.is(error, "conflict", "LOCK_NOT_AVAILABLE");
+}
+
+function heldTooLong(): NexusError {
+  return new NexusError({
+    kind: "conflict",
+    reason: "LOCK_NOT_AVAILABLE",
+    message: "A concurrent change holds the principal; try again.",
+  });
 }
 
 function queueFull(maxQueued: number): NexusError {
