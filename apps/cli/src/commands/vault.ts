@@ -4,6 +4,7 @@ import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc";
 import type { CommandArguments, CommandContext, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { FILE_FLAG, readInput } from "../input.ts";
+import { assertSocketPrivate } from "../operator-socket.ts";
 import { writeLine } from "../output.ts";
 import { showEnum, writeJson } from "../show.ts";
 import { usageError } from "../usage-error.ts";
@@ -27,7 +28,9 @@ async function atSocket<T>(
 ): Promise<T> {
   const path = args.text("socket") ?? env["NEXUS_VAULT_OPERATOR_SOCKET"] ?? "";
   if (path === "") throw usageError("Say where vault's operator socket is: --socket <path>.");
-  const channel = createRpcChannel({ address: `unix:${resolve(path)}` });
+  const socket = resolve(path);
+  assertSocketPrivate(socket);
+  const channel = createRpcChannel({ address: `unix:${socket}` });
   try {
     return await work(createRpcClient(SealService, channel, { timeoutMs: flags.timeout * 1_000 }));
   } finally {
