@@ -123,15 +123,16 @@ export function testVaultCommands(stack: () => CommandStack): void {
       };
       expect(await vault("status")).toEqual([0, "open\n"]);
       expect(await vault("seal")).toEqual([0, "sealed\n"]);
-      expect(await vault("status")).toEqual([5, "sealed: by_operator\n"]);
+      expect(await vault("status")).toEqual([7, "sealed: by_operator\n"]);
       const guess = randomBytes(32).toString("base64");
       expect((await nexusWith(guess, "vault", "unseal", ...socket)).code).toBe(4);
       expect((await nexusWith("no key", "vault", "unseal", ...socket)).code).toBe(2);
-      expect(await vault("status")).toEqual([5, "sealed: by_operator\n"]);
+      expect(await vault("status")).toEqual([7, "sealed: by_operator\n"]);
       expect(await vault("unseal", "--file", join(data, "root.key"))).toEqual([0, "open\n"]);
       expect(await vault("seal")).toEqual([0, "sealed\n"]);
       expect(await vault("unseal", "--configured")).toEqual([0, "open\n"]);
       expect(await vault("status")).toEqual([0, "open\n"]);
+      expect((await vault("unseal", "--configured", "--file", join(data, "root.key")))[0]).toBe(2);
       expect((await nexus("vault", "status")).code).toBe(2);
       const none = join(data, "operator", "none.sock");
       expect((await nexus("vault", "status", "--socket", none)).code).toBe(5);

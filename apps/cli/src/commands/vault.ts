@@ -41,7 +41,7 @@ async function atSocket<T>(
 /** Says whether vault is sealed. */
 export const vaultStatusCommand: CommandSpec = {
   usage: "vault status",
-  about: "Show whether a vault is sealed, and why; exit code 5 when it is",
+  about: "Show whether a vault is sealed, and why; exit code 7 when it is",
   example: "nexus vault status --socket /run/nexus/vault/operator.sock",
   flags: [SOCKET_FLAG],
   isOffline: () => true,
@@ -50,7 +50,7 @@ export const vaultStatusCommand: CommandSpec = {
     const word = status.sealed ? `sealed: ${showEnum(SealReason, status.reason)}` : "open";
     if (ctx.format === "json") writeJson(ctx, GetSealStatusResponseSchema, status);
     else writeLine(ctx, word);
-    return status.sealed ? EXIT.unavailable : EXIT.ok;
+    return status.sealed ? EXIT.awaitedFailed : EXIT.ok;
   },
 };
 
@@ -83,7 +83,11 @@ export const vaultUnsealCommand: CommandSpec = {
   ],
   isOffline: () => true,
   run: async (ctx, args) => {
-    const rootKey = args.isSet("configured") ? undefined : await readRootKey(ctx, args);
+    const isConfigured = args.isSet("configured");
+    if (isConfigured && args.text("file") !== undefined) {
+      throw usageError("Say --file or --configured, not both.");
+    }
+    const rootKey = isConfigured ? undefined : await readRootKey(ctx, args);
     try {
       await atSocket(ctx, args, async (seal) => {
         if (rootKey === undefined) await seal.unsealFromProvider({});
