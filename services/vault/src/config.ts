@@ -151,7 +151,8 @@ const fields = {
   operatorSocket: string({
     env: "NEXUS_VAULT_OPERATOR_SOCKET",
     optional: true,
-    pattern: /^\/.{1,99}$/,
+    // The system's limit is of bytes, so each is a character.
+    pattern: /^\/[ -~]{1,99}$/,
     example: "/run/nexus/vault/operator.sock",
     about:
       "Unix socket at which vault can be sealed and opened without TLS and without a token, one for each replica. Only its user may enter its folder, which is made with mode 0700. With NEXUS_TLS_ISSUER=vault it is the way back after a seal that outlasts the certificate.",

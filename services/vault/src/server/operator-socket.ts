@@ -20,6 +20,7 @@ export interface OperatorSocketOptions {
 
 const FOLDER_MODE = 0o700;
 const OTHERS = 0o077;
+const NOBODY_LISTENS: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ENOENT"]);
 /** Calls on the socket are over at once; a stop waits no longer for them. */
 const CLOSE_GRACE_MS = 1_000;
 
@@ -37,7 +38,7 @@ const OPERATOR: Principal = {
 };
 
 /** Serves SealService at a Unix socket, without TLS and without a token: vault can be opened there however long it was sealed, when
- * its certificate has ended and nobody has a token any more. Only SealService, and only for whom the folder lets in.
+ * its certificate has ended and nobody has a token any more. Only SealService, beside health and reflection, and only for whom the folder lets in.
  *
  * Errors: precondition/OPERATOR_SOCKET_UNSAFE. */
 export async function openOperatorSocket(
@@ -94,7 +95,8 @@ function isServed(path: string): Promise<boolean> {
       resolve(served);
     };
     socket.once("connect", () => end(true));
-    socket.once("error", () => end(false));
+    // Any other error, of rights or of a queue that is full, does not say that nobody listens.
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => end(!NOBODY_LISTENS.has(code)));
   });
 }
 
