@@ -117,7 +117,7 @@ const fields = {
     min: PASSWORD_ITERATIONS_MIN,
     max: 10_000_000,
     about:
-      "PBKDF2-HMAC-SHA256 iterations of new password hashes; older ones follow at their next login.",
+      "PBKDF2-HMAC-SHA256 iterations of new password hashes; those with fewer follow at their next login. Those with more stay as they are, so lowering it lets the time of a refusal tell who has one.",
   }),
   passwordPepperVersion: int({
     env: "NEXUS_VAULT_PASSWORD_PEPPER_VERSION",

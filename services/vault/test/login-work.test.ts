@@ -110,6 +110,7 @@ beforeAll(async () => {
   await pool.query("UPDATE principals SET disabled = true WHERE principal_id = 'disabled'");
   await addUser("older", await hashPassword(PASSWORD, { iterations, pepper: previous }));
   await addUser("weaker", await hashPassword(PASSWORD, { iterations: ITERATIONS / 5, pepper }));
+  await addUser("stronger", await hashPassword(PASSWORD, { iterations: ITERATIONS * 2, pepper }));
   await addUser("plain", await hashPassword(PASSWORD, { iterations }));
   const random = { salt: randomBytes(16), derived: randomBytes(32) };
   await addUser("retired", formatPasswordHash({ ...random, iterations, pepper: 1 }));
@@ -177,6 +178,11 @@ describe("a login that is refused", () => {
     expect(weaker.iterations).toEqual([ITERATIONS / 5, (ITERATIONS / 5) * 4]);
     expect(weaker.hashes).toEqual([...wrong.hashes, ...wrong.hashes]);
     expect(weaker.statements).toEqual(wrong.statements);
+  });
+
+  it("costs a hash of more iterations its own, which the configuration says", async () => {
+    const stronger = await workOf(() => attempt("stronger", "wrong"));
+    expect(stronger.iterations).toEqual([ITERATIONS * 2]);
   });
 });
 

@@ -182,7 +182,8 @@ export class CryptoManager {
   }
 
   /** Runs a password check when its turn comes: `load` finds the stored hash, and when there is none, or none that can be
-   * checked, a dummy is checked instead. So a refusal always costs the iterations of today's policy, whatever is stored.
+   * checked, a dummy is checked instead. So a refusal costs the iterations of today's policy, whatever is stored; only a hash of
+   * more, of a policy that was lowered since, costs its own and tells by its time that there is such a user.
    *
    * Shape: resolves to the new hash when the password is right and the stored one is below today's policy.
    * Errors: exhausted/LOGIN_BUSY and precondition/VAULT_SEALED before any work is done; those of load. */
