@@ -160,6 +160,10 @@ export const ERROR_REASONS = {
     "precondition",
     "Others may enter the folder of vault's operator socket, or it cannot be made; the message says which.",
   ),
+  PEPPER_VERSION_SKIPPED: reason(
+    "precondition",
+    "The version of the pepper before the configured one was never in use.",
+  ),
   KEY_NOT_FOUND: reason("not_found", "No key of the namespace has this name."),
   KEY_EXISTS: reason("exists", "The key's name is taken; a destroyed key keeps it for 30 days."),
   KEY_LIMIT: reason("exhausted", "The namespace holds as many keys as it may."),

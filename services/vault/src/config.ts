@@ -125,7 +125,7 @@ const fields = {
     min: 1,
     max: PEPPER_VERSION_MAX,
     about:
-      "The pepper that goes into new password hashes; vault makes and keeps the keys. Raise it by one to change the pepper: hashes of the version before still check and follow at their next login, older ones are refused until it is lowered again.",
+      "The pepper that goes into new password hashes; vault makes and keeps the keys. Raise it by one to change the pepper: hashes of the version before, and those of before there were peppers, still check and follow at their next login, older ones are refused until it is lowered again. A start that would skip a version is refused.",
   }),
   auditOrigin: string({
     env: "NEXUS_VAULT_AUDIT_ORIGIN",

@@ -280,12 +280,12 @@ function createUpkeepEvents(
     peppersNotCounted(error) {
       logger.warn({ err: error }, "passwords were not counted by their peppers");
     },
-    peppersCounted(version, previous, refused) {
+    peppersCounted({ version, previous, refused, acceptsAll }) {
       if (previous > 0) {
         logger.info({ version, previous }, "passwords follow to the pepper at their next login");
       }
       if (refused === 0) return;
-      const hint = "lower NEXUS_VAULT_PASSWORD_PEPPER_VERSION by one, and they can";
+      const hint = `with NEXUS_VAULT_PASSWORD_PEPPER_VERSION=${acceptsAll} all of them can`;
       logger.warn(
         { version, refused },
         `passwords under a pepper of before cannot log in: ${hint}`,

@@ -75,6 +75,9 @@ beforeAll(async () => {
   const keys = { keyEncryptionKey: undefined, passwordIterations: ITERATIONS };
   const manager = new CryptoManager({ ...keys, peppers, gate });
   manager.useBoxKeys(new Map([[1, randomBytes(32)]]));
+  // As if the third had been in use.
+  const before = `password-pepper/${PEPPER_VERSION - 1}`;
+  await boxes.ensure(before, () => manager.newSealedDigestKey(before));
   const digestKey = await boxes.ensure(DIGEST_KEY, () => manager.newSealedDigestKey(DIGEST_KEY));
   await manager.useSealedDigestKey(DIGEST_KEY, digestKey);
   store = createPrincipalStore(asked);

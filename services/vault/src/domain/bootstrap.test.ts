@@ -8,7 +8,7 @@ function setUp(count: () => Promise<ReadonlyMap<number, number>>) {
     principals: { find: async () => ({ principalId: "admin" }) },
     upkeep: { countPeppers: count },
     events: {
-      peppersCounted: (...counts: number[]) => heard.push(counts),
+      peppersCounted: (counted: unknown) => heard.push(counted),
       peppersNotCounted: (error: unknown) => heard.push(error),
     },
     serviceSecrets: new Map(),
@@ -27,5 +27,19 @@ describe("bootstrapPrincipals", () => {
     await bootstrapPrincipals(options);
     await settled();
     expect(heard).toEqual([failure]);
+  });
+
+  it("says how many passwords follow, how many are refused, and with which version none would be", async () => {
+    const stored = new Map([
+      [5, 1],
+      [4, 1],
+      [3, 7],
+      [2, 2],
+      [1, 3],
+    ]);
+    const { options, heard } = setUp(async () => stored);
+    await bootstrapPrincipals(options);
+    await settled();
+    expect(heard).toEqual([{ version: 4, previous: 7, refused: 5, acceptsAll: 2 }]);
   });
 });

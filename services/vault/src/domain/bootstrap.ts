@@ -13,8 +13,14 @@ export interface BootstrapEvents {
   /** The one time that a generated password is shown. */
   adminPasswordGenerated(password: string): void;
   serviceReady(name: string, change: "created" | "changed" | "unchanged"): void;
-  /** How many passwords are under the pepper before, and how many under one that is not accepted any more. */
-  peppersCounted(version: number, previous: number, refused: number): void;
+  /** How many passwords of users that are not disabled are under the pepper before, and how many under one that is not accepted any
+   * more; with version `acceptsAll` none of them would be refused. */
+  peppersCounted(counted: {
+    readonly version: number;
+    readonly previous: number;
+    readonly refused: number;
+    readonly acceptsAll: number;
+  }): void;
   /** The count failed, which hinders nothing. */
   peppersNotCounted(error: unknown): void;
 }
@@ -47,11 +53,14 @@ async function countPeppers({ upkeep, events, peppers }: BootstrapOptions): Prom
   const counts = await upkeep.countPeppers();
   let previous = 0;
   let refused = 0;
+  let acceptsAll = version;
   for (const [one, count] of counts) {
-    if (one < oldest) refused += count;
-    else if (one < version) previous += count;
+    if (one < oldest) {
+      refused += count;
+      acceptsAll = Math.min(acceptsAll, one + 1);
+    } else if (one < version) previous += count;
   }
-  events.peppersCounted(version, previous, refused);
+  events.peppersCounted({ version, previous, refused, acceptsAll });
 }
 
 async function bootstrapAdmin(options: BootstrapOptions): Promise<void> {

@@ -20,6 +20,15 @@ export function loginBusy(retryAfterMs: number): NexusError {
   });
 }
 
+/** The configured pepper is more than one version ahead of those that were in use. */
+export function pepperVersionSkipped(version: number): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "PEPPER_VERSION_SKIPPED",
+    message: `The pepper of passwords cannot be version ${version}: version ${version - 1} was never in use. Raise it by one at a time.`,
+  });
+}
+
 /** A refresh token came a second time; its family is revoked now. */
 export function refreshReused(): NexusError {
   return new NexusError({

@@ -54,6 +54,19 @@ describe("Peppers", () => {
     ).toBe(3);
   });
 
+  it("refuse a version that was skipped, and make none for it", async () => {
+    const shared = sharedBoxes();
+    await openPeppers(1, shared);
+    await expect(openPeppers(3, shared)).rejects.toMatchObject({
+      reason: "PEPPER_VERSION_SKIPPED",
+    });
+    expect(shared.stored.size).toBe(0);
+    await openPeppers(2, shared);
+    expect((await openPeppers(3, shared)).current?.version).toBe(3);
+    // Lowered again: what was there is there.
+    expect((await openPeppers(2, shared)).current?.version).toBe(2);
+  });
+
   it("know the next version as soon as another replica has made it", async () => {
     const shared = sharedBoxes();
     const behind = await openPeppers(1, shared);

@@ -1,4 +1,5 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
+import { pepperVersionSkipped } from "./errors.ts";
 import type { Pepper } from "./password-hash.ts";
 import type { BoxStore, SealedBox } from "./sealed-box.ts";
 
@@ -40,18 +41,20 @@ export class Peppers {
     return Math.max(FIRST_VERSION, this.version - 1);
   }
 
-  /** Takes the first pepper over, and reads the accepted ones, making those that are missing.
-   * Errors: of the database; data_loss/SEALED_KEY_UNREADABLE. */
+  /** Takes the first pepper over, and reads the current one, making it if it is missing. The one before was there before: a version
+   * that was skipped would lock everybody out, so it is refused.
+   * Errors: of the database; data_loss/SEALED_KEY_UNREADABLE; precondition/PEPPER_VERSION_SKIPPED. */
   async open(first: Buffer, sealer: PepperBoxes): Promise<void> {
     this.#sealer = sealer;
     this.#take(FIRST_VERSION, first);
     const { current, boxes } = this.#options;
-    for (let version = Math.max(this.oldest, FIRST_VERSION + 1); version <= current; version++) {
-      const name = boxNameOf(version);
-      const box = await boxes.ensure(name, () => sealer.newBox(name));
-      if (this.#sealer !== sealer) return;
-      this.#take(version, sealer.open(name, box));
-    }
+    if (current === FIRST_VERSION) return;
+    const before = await this.find(current - 1);
+    if (this.#sealer !== sealer) return;
+    if (before === undefined) throw pepperVersionSkipped(current);
+    const name = boxNameOf(current);
+    const box = await boxes.ensure(name, () => sealer.newBox(name));
+    if (this.#sealer === sealer) this.#take(current, sealer.open(name, box));
   }
 
   /** Forgets all of them. */

@@ -50,7 +50,7 @@ export interface PrincipalUpkeep {
   upsertService(principal: NewPrincipal): Promise<"created" | "changed" | "unchanged">;
   /** Replaces a password hash, if it is still the one that was checked. */
   replacePasswordHash(key: PrincipalKey, from: string, to: string): Promise<void>;
-  /** Counts the password hashes by the version of their pepper; those without one are left out. */
+  /** Counts the password hashes by the version of their pepper; those without one, and of disabled users, are left out. */
   countPeppers(): Promise<ReadonlyMap<number, number>>;
 }
 

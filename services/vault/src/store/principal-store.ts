@@ -69,7 +69,7 @@ const REPLACE_PASSWORD_HASH = `
 // The form of a hash is that of domain/password-hash.ts.
 const COUNT_PEPPERS = `
   SELECT substring(password_hash FROM ',k=([0-9]+)')::integer AS version, count(*)::integer AS count
-  FROM principals WHERE password_hash LIKE '%,k=%' GROUP BY 1`;
+  FROM principals WHERE password_hash LIKE '%,k=%' AND NOT disabled GROUP BY 1`;
 
 function insertValues(principal: NewPrincipal): readonly unknown[] {
   const {
