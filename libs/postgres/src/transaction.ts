@@ -22,11 +22,14 @@ export interface TransactionOptions {
 
 /** The statements of one transaction, and its end. */
 export interface Transaction extends Queryable {
-  /** Sends COMMIT behind the statements that were begun, so that it shares their round trip; resolves once they are stored. What must
-   * not be stored has to fail in the database then, and nothing may follow. Without it the transaction is committed at the end.
+  /** Waits for statements that were begun at once, as `together` does, and has COMMIT share their round trip; resolves once they are
+   * stored. What must not be stored has to fail in the database, or before its statement is sent, and nothing may follow. Without
+   * it the transaction is committed at the end.
    *
-   * Errors: unavailable/COMMIT_OUTCOME_UNKNOWN; internal/TRANSACTION_ABORTED when a statement had failed. */
-  commit(): Promise<void>;
+   * Errors: that of the first statement that failed; unavailable/COMMIT_OUTCOME_UNKNOWN. */
+  commitWith<const T extends readonly unknown[]>(
+    ...statements: { readonly [K in keyof T]: Promise<T[K]> }
+  ): Promise<T>;
 }
 
 /** What became of a transaction's COMMIT; `open`: none was sent, `aborted`: nothing was stored. */
@@ -36,16 +39,35 @@ export type CommitOutcome = "open" | "stored" | "aborted" | "unknown";
 export class OpenTransaction implements Transaction {
   readonly #client: Queryable;
   #committed: Promise<void> | undefined;
+  /** True once the database has refused a statement: whatever becomes of the COMMIT behind it, nothing is stored. */
+  #refused = false;
 
   constructor(client: Queryable) {
     this.#client = client;
   }
 
-  query<R extends object>(statement: string | Statement, values?: readonly unknown[]) {
-    if (this.#committed === undefined) return this.#client.query<R>(statement, values);
-    return Promise.reject(new Error("A statement was begun after its transaction's COMMIT."));
+  async query<R extends object>(statement: string | Statement, values?: readonly unknown[]) {
+    if (this.#committed !== undefined) {
+      throw new Error("A statement was begun after its transaction's COMMIT.");
+    }
+    try {
+      return await this.#client.query<R>(statement, values);
+    } catch (error) {
+      if (sqlStateOf(error) !== undefined) this.#refused = true;
+      throw error;
+    }
   }
 
+  async commitWith<const T extends readonly unknown[]>(
+    ...statements: { readonly [K in keyof T]: Promise<T[K]> }
+  ): Promise<T> {
+    // The database knows nothing of what failed before it was sent, and would store the rest.
+    if (await haveFailed(statements)) return together<T>(...statements);
+    const [results] = await together(together<T>(...statements), this.commit());
+    return results;
+  }
+
+  /** Sends COMMIT, once. */
   commit(): Promise<void> {
     this.#committed ??= commit(this.#client);
     return this.#committed;
@@ -58,12 +80,12 @@ export class OpenTransaction implements Transaction {
       await this.#committed;
       return "stored";
     } catch (error) {
-      return NexusError.is(error, "unavailable", "COMMIT_OUTCOME_UNKNOWN") ? "unknown" : "aborted";
+      return isOutcomeUnknown(error) && !this.#refused ? "unknown" : "aborted";
     }
   }
 }
 
-/** Runs `fn` inside one transaction: commits when it resolves, rolls back when it throws.
+/** Runs `fn` inside one transaction: commits when it resolves, rolls back when it throws before its COMMIT.
  *
  * `fn` runs again, from the start, after 40001 and 40P01, so it must keep its side effects inside the transaction.
  * Errors: those of `fn` as they are; conflict/SERIALIZATION_FAILURE when the retries are used up;
@@ -79,7 +101,9 @@ export async function withTransaction<T>(
     try {
       return await runOnce(pool, fn, options.isolation ?? "read committed");
     } catch (error) {
-      if (attempt >= retries || !RETRYABLE_STATES.has(sqlStateOf(error) ?? "")) throw error;
+      // One that may have been stored must not be made again, whatever its cause says.
+      const mayRetry = !isOutcomeUnknown(error) && RETRYABLE_STATES.has(sqlStateOf(error) ?? "");
+      if (attempt >= retries || !mayRetry) throw error;
     }
     await sleep(backoffDelayMs(attempt + 1, RETRY_BACKOFF));
   }
@@ -129,8 +153,25 @@ async function commit(client: Queryable): Promise<void> {
   }
 }
 
+/** Says whether one of them has failed by itself: all that needs no answer of the database has happened by the next tick. */
+async function haveFailed(statements: readonly Promise<unknown>[]): Promise<boolean> {
+  let failed = false;
+  for (const statement of statements) {
+    statement.catch(() => {
+      failed = true;
+    });
+  }
+  await Promise.resolve();
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  return failed;
+}
+
+function isOutcomeUnknown(error: unknown): error is NexusError {
+  return NexusError.is(error, "unavailable", "COMMIT_OUTCOME_UNKNOWN");
+}
+
 function outcomeUnknown(cause: unknown): NexusError {
-  if (NexusError.is(cause, "unavailable", "COMMIT_OUTCOME_UNKNOWN")) return cause;
+  if (isOutcomeUnknown(cause)) return cause;
   return new NexusError({
     kind: "unavailable",
     reason: "COMMIT_OUTCOME_UNKNOWN",

@@ -1,12 +1,13 @@
 import {
+  createPool,
   mapPgError,
   type Pool,
   type PoolClient,
   sqlStateOf,
-  together,
   withTransaction,
 } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
+import { TcpProxy } from "@nexus/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type OpenDatabase, openDatabase } from "./_database.ts";
 
@@ -33,6 +34,12 @@ afterAll(async () => {
   await open.close();
 });
 
+/** Every connection is back, and usable, as the next statement shows. */
+function expectAllIdle(): void {
+  const { idle, total } = open.pool.stats();
+  expect(idle).toBe(total);
+}
+
 async function balances(): Promise<unknown[]> {
   const { rows } = await open.pool.query("SELECT balance FROM accounts ORDER BY id");
   return rows.map((row) => row["balance"]);
@@ -56,7 +63,7 @@ describe("withTransaction", () => {
     });
     await expect(run).rejects.toBe(failure);
     expect(await balances()).toEqual([100, 100]);
-    expect(open.pool.stats().waiting).toBe(0);
+    expectAllIdle();
   });
 
   it("repeats a serialization failure until it succeeds, without losing an update", async () => {
@@ -197,7 +204,7 @@ describe("a COMMIT that leaves with the last statements", () => {
   it("stores them", async () => {
     const value = await withTransaction(open.pool, async (client) => {
       const update = client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
-      const [{ rowCount }] = await together(update, client.commit());
+      const [{ rowCount }] = await client.commitWith(update);
       return rowCount;
     });
     expect(value).toBe(1);
@@ -206,21 +213,36 @@ describe("a COMMIT that leaves with the last statements", () => {
 
   it("stores nothing when one of them fails, whose error it is", async () => {
     const run = withTransaction(open.pool, async (client) => {
-      await together(
+      await client.commitWith(
         client.query("UPDATE accounts SET balance = 50 WHERE id = 1"),
         client.query("UPDATE accounts SET balance = -1 WHERE id = 2"),
-        client.commit(),
       );
     });
     await expect(run).rejects.toSatisfy((error) => sqlStateOf(error) === "23514");
     expect(await balances()).toEqual([100, 100]);
-    expect(open.pool.stats().waiting).toBe(0);
+    expectAllIdle();
+  });
+
+  it("stores nothing when one of them fails before it is sent", async () => {
+    const failure = new Error("the parameters could not be made");
+    const prepare = async (): Promise<number> => {
+      await Promise.resolve();
+      throw failure;
+    };
+    const run = withTransaction(open.pool, async (client) => {
+      const make = async () => client.query("SELECT $1::int", [await prepare()]);
+      const update = client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
+      await client.commitWith(update, make());
+    });
+    await expect(run).rejects.toBe(failure);
+    expect(await balances()).toEqual([100, 100]);
+    expectAllIdle();
   });
 
   it("lets nothing follow, and says that it may have been stored", async () => {
     const run = withTransaction(open.pool, async (client) => {
       const update = client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
-      await together(update, client.commit());
+      await client.commitWith(update);
       await client.query("UPDATE accounts SET balance = 0 WHERE id = 2");
     });
     await expect(run).rejects.toMatchObject({
@@ -231,14 +253,42 @@ describe("a COMMIT that leaves with the last statements", () => {
   });
 
   it("may have been stored when the connection breaks before the answer", async () => {
-    const run = withTransaction(open.pool, async (client) => {
-      const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
-      const ended = open.pool.query("SELECT pg_terminate_backend($1)", [rows[0]?.pid]);
-      await together(client.query("SELECT pg_sleep(5)"), client.commit(), ended);
+    const proxy = await TcpProxy.listen();
+    const url = new URL(open.database.url);
+    proxy.aim(Number(url.port));
+    url.port = String(proxy.port);
+    const pool = createPool({ url: url.href, max: 1, applicationName: "test", schema: "public" });
+    const run = withTransaction(pool, async (client) => {
+      await client.query("UPDATE accounts SET balance = 50 WHERE id = 1");
+      proxy.cut();
+      await client.commitWith(client.query("UPDATE accounts SET balance = 60 WHERE id = 2"));
     });
     await expect(run).rejects.toMatchObject({
       kind: "unavailable",
       reason: "COMMIT_OUTCOME_UNKNOWN",
     });
+    await pool.close();
+    await proxy.close();
+  });
+
+  it("was not stored when the server ended the connection at a statement before it", async () => {
+    const run = withTransaction(open.pool, async (client) => {
+      const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+      const ended = open.pool.query("SELECT pg_terminate_backend($1)", [rows[0]?.pid]);
+      await client.commitWith(client.query("SELECT pg_sleep(5)"), ended);
+    });
+    await expect(run).rejects.toSatisfy((error) => sqlStateOf(error) === "57P01");
+    await expect(run).rejects.not.toMatchObject({ reason: "COMMIT_OUTCOME_UNKNOWN" });
+  });
+
+  it("is not made again when it may have been stored, whatever failed behind it", async () => {
+    let runs = 0;
+    const run = withTransaction(open.pool, async (client) => {
+      runs += 1;
+      await client.commitWith(client.query("UPDATE accounts SET balance = 50 WHERE id = 1"));
+      await open.pool.query("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END $$");
+    });
+    await expect(run).rejects.toMatchObject({ reason: "COMMIT_OUTCOME_UNKNOWN" });
+    expect(runs).toBe(1);
   });
 });

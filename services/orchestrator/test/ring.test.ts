@@ -183,7 +183,7 @@ describe("a writer session", () => {
   it("is lost when what it does fails behind its own COMMIT: memory has not followed", async () => {
     const session = await openWriterSession(pool);
     const failing = session.transaction(async (client) => {
-      await Promise.all([client.query("CREATE TABLE whole (x int)"), client.commit()]);
+      await client.commitWith(client.query("CREATE TABLE whole (x int)"));
       throw new Error("what came back could not be read");
     });
     await expectNotHeld(failing);

@@ -1,4 +1,4 @@
-import { createPool, type Pool, together, withTransaction } from "@nexus/postgres";
+import { createPool, type Pool, withTransaction } from "@nexus/postgres";
 import { createIds } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -174,7 +174,7 @@ describe("the counters of jobs", () => {
       const deltas = new JobDeltas();
       deltas.move(jobId, "READY", "LEASED");
       const { write } = await stepJobs(client, deltas.all, held);
-      await together(write(), client.commit());
+      await client.commitWith(write());
     });
     await expect(run).rejects.toSatisfy((error) => isRefused(error, "miscounted"));
     expect((await readJob(pool, "default", jobId))?.state).toBe("PENDING");

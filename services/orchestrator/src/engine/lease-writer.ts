@@ -296,11 +296,12 @@ export class LeaseWriter {
     }
     // Tasks of paused jobs that are freed are withheld after all else; without any, the COMMIT leaves with the last statements.
     const mayWithhold = this.#parts.paused.size > 0;
-    const alongside = async () => {
-      const appended = this.#deps.outcomes.append(client, ended, settled);
-      await together(appended, mayWithhold ? Promise.resolve() : client.commit());
+    const supply = {
+      newTaskId: taskIdsOf(this.#parts),
+      jobs,
+      alongside: () => this.#deps.outcomes.append(client, ended, settled),
+      commits: mayWithhold ? undefined : client,
     };
-    const supply = { newTaskId: taskIdsOf(this.#parts), jobs, alongside };
     const effects = await applyEffects(client, moved, deltas, supply);
     const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
     return { granted, accepted, settled, ended, effects, freed };

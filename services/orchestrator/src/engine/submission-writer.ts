@@ -1,5 +1,5 @@
 /** Writes the submissions of one flush: requests, jobs, tasks, first events, and the leases of tasks that an agent gets at once. */
-import { type Transaction, together } from "@nexus/postgres";
+import type { Transaction } from "@nexus/postgres";
 import type { JobSubmission } from "../domain/job.ts";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
@@ -89,7 +89,7 @@ export async function writeSubmissions(
     const claim = placed.get(task.taskId)?.claim;
     return claim === undefined ? [] : { task, claim };
   });
-  const [, createdAt, , leases, events] = await together(
+  const [, createdAt, , leases, events] = await client.commitWith(
     recordNewRequests(client, inOrder.map(toRecord)),
     insertJobs(
       client,
@@ -109,7 +109,6 @@ export async function writeSubmissions(
       client,
       births.flatMap(({ draft }) => usesOfDraft(draft)),
     ),
-    client.commit(),
   );
   const made = new Map<Draft, MadeJob>();
   const told = byJob(events);

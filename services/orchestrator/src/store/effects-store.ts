@@ -1,5 +1,5 @@
 /** Everything that follows from tasks having moved: children, skips, jobs and events, in the same transaction. */
-import { type Queryable, together } from "@nexus/postgres";
+import { type Queryable, type Transaction, together } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
@@ -51,6 +51,8 @@ export interface EffectsSupply {
   readonly jobs?: HeldJobs;
   /** Something else to write, which shares the last round trip. */
   readonly alongside?: () => Promise<void>;
+  /** The transaction whose COMMIT shares it too, where nothing comes after the effects. */
+  readonly commits?: Transaction | undefined;
 }
 
 /** For moves that end no task. */
@@ -94,11 +96,13 @@ export async function applyEffects(
     round = steps.ended.map(movedByMap);
   }
   const { changes: jobs, namespaces, write } = await stepJobs(client, deltas.all, supply.jobs);
-  const [events] = await together(
+  const last = [
     appendEvents(client, inOrder(jobs, trail.changes)),
     write(),
     supply.alongside?.() ?? Promise.resolve(),
-  );
+  ] as const;
+  const { commits } = supply;
+  const [events] = await (commits === undefined ? together(...last) : commits.commitWith(...last));
   const { unblocked, cancelled } = trail;
   const leftBlocked = sumByNamespace(trail.leftBlocked, namespaces);
   return { unblocked, events, cancelled, leftBlocked };
