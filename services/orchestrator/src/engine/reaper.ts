@@ -18,8 +18,8 @@ import { taskIdsOf } from "./task-ids.ts";
 
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
 const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
-/** Where nothing waits in memory, which is never wrong but for a mistake of ours, one step of so many looks all the same. */
-const IDLE_STEPS_PER_LOOK = 120;
+/** Where nothing waits in memory, which is never wrong but for a mistake of ours, the database is asked this seldom all the same. */
+const IDLE_LOOK_MS = 30_000;
 
 /** Owns the search; the settler and the ledger do the work. */
 export class Reaper {
@@ -31,8 +31,8 @@ export class Reaper {
   #ghosts: ReadonlySet<string> = new Set();
   /** Jobs that had more leases than memory at the last audit: most are being changed at that moment, few are so twice. */
   #suspects: ReadonlySet<string> = new Set();
-  /** Steps in a row that found nothing waiting. */
-  #idleSteps = 0;
+  /** When the database was last asked for tasks that found no agent. */
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: EngineParts, settler: Settler) {
     this.#parts = parts;
@@ -96,8 +96,9 @@ export class Reaper {
   /** Fails tasks that found no agent in time. While none waits in memory the database is seldom asked. */
   async reapWaiting(): Promise<number> {
     if (this.#parts.ledger.ownership !== "owner") return 0;
-    this.#idleSteps = this.#parts.queue.size > 0 ? 0 : this.#idleSteps + 1;
-    if (this.#idleSteps % IDLE_STEPS_PER_LOOK !== 0) return 0;
+    const nowMs = this.#parts.nowMs();
+    if (this.#parts.queue.size === 0 && nowMs - this.#lookedAtMs < IDLE_LOOK_MS) return 0;
+    this.#lookedAtMs = nowMs;
     const ids = await findOverdueReady(
       this.#parts.pool,
       [...this.#parts.ledger.shards.keys()],
