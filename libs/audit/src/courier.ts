@@ -12,10 +12,11 @@ export const TELL_TIMEOUT_MS = 5000;
 /** Advisory lock of whoever gives positions in a schema: "NXAO". */
 const LOCK_CLASS = 0x4e58414f;
 
-/** Asked first: most of the time nothing waits, and the rest is a transaction of statements that are planned anew. */
+/** Asked first: most of the time nothing waits, and the rest is a transaction of statements that are planned anew. By the key, for at
+ * the front of the table lie the rows that were told. */
 const HAS_WAITING = {
   name: "audit-has-waiting",
-  text: "SELECT EXISTS (SELECT FROM audit_outbox) AS waits",
+  text: "SELECT min(entry_no) IS NOT NULL AS waits FROM audit_outbox",
 };
 const TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema())) AS mine";
 
