@@ -21,6 +21,10 @@ const VARINT_BYTES_MAX = 10;
 /** A varint of up to this many bytes is exact in a double: 7 x 7 bits. */
 const EXACT_BYTES_MAX = 7;
 const ASCII_MAX = 0x7f;
+/** A character of UTF-8 has one byte that is no continuation, and three more at most. */
+const CONTINUATION_MASK = 0xc0;
+const CONTINUATION = 0x80;
+const CHARACTER_BYTES_MAX = 4;
 const INT32_MAX = 0x7fff_ffff;
 const UINT32_MAX = 0xffff_ffff;
 
@@ -126,9 +130,12 @@ export class WireReader {
     return at === this.#at ? length : textLength(this.#bytes.subarray(from, this.#at));
   }
 
-  /** Reads a text. */
-  text(): string {
+  /** Reads a text. One that has more bytes than so many characters can have fails unread. */
+  text(charactersMax = Number.POSITIVE_INFINITY): string {
     const length = this.varint();
+    if (length > CHARACTER_BYTES_MAX * charactersMax) {
+      throw new WireError(`field ${this.field} must have at most ${charactersMax} characters`);
+    }
     const from = this.#advance(length);
     const end = this.#at;
     let at = from;
@@ -190,9 +197,10 @@ export class WireReader {
 
 /** Counts the characters of UTF-8 text as the contract's length rules do, or fails for bytes that are none. */
 export function textLength(bytes: Buffer): number {
-  let plain = true;
-  for (let i = 0; i < bytes.length && plain; i += 1) plain = (bytes[i] as number) <= ASCII_MAX;
-  if (plain) return bytes.length;
   if (!isUtf8(bytes)) throw new WireError("a text is not UTF-8");
-  return Array.from(bytes.toString()).length;
+  let length = 0;
+  for (let i = 0; i < bytes.length; i += 1) {
+    if (((bytes[i] as number) & CONTINUATION_MASK) !== CONTINUATION) length += 1;
+  }
+  return length;
 }

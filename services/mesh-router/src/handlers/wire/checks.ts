@@ -39,7 +39,7 @@ export function checkText(reader: WireReader, what: string, max: number): void {
 /** Reads an id: a text that is looked up and compared. */
 export function id(reader: WireReader, what: string, max: number): string {
   expectType(reader, LENGTH);
-  const value = reader.text();
+  const value = reader.text(max);
   if (value.length > max && Array.from(value).length > max) throw tooLong(what, max);
   return value;
 }
