@@ -51,9 +51,11 @@ export async function runService<F extends Fields>(options: RunServiceOptions<F>
     otlpEndpoint: frame.current.otlpEndpoint,
     sampleRatio: frame.current.traceSampleRatio,
   });
-  for (const env of config.unknown) logger.warn({ env }, "variable is no known setting");
   const process_ = new ServiceProcess(logger, frame, tracing);
-  await process_.run((signal) => options.start(config, signal));
+  await process_.run((signal) => {
+    for (const env of config.unknown) logger.warn({ env }, "variable is no known setting");
+    return options.start(config, signal);
+  });
 }
 
 function loadConfig<F extends Fields>(
