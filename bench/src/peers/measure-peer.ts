@@ -78,12 +78,12 @@ class Feed {
     this.#added += count;
   }
 
-  /** A worker that starts on a busy machine takes as long as it takes. */
+  /** A worker that starts on a busy machine takes as long as it takes. It is fed meanwhile: one that had run dry would wait to ask again. */
   async untilFirst(): Promise<void> {
     const giveUpAtMs = monotonicMs() + FIRST_WITHIN_MS;
     while ((await this.#worker.call("handled", null)) === 0) {
       if (monotonicMs() > giveUpAtMs) throw new Error("no job was handled in a minute");
-      await wait(POLL_MS);
+      await this.keepFull(POLL_MS);
     }
   }
 
