@@ -4,7 +4,7 @@ import { formatCount } from "../report.ts";
 import { type Scenario, seconds, shortfall, stretchOf } from "./scenario.ts";
 
 const AGENTS_FULL = 10_000;
-const AGENTS_QUICK = 100;
+const AGENTS_QUICK = 400;
 const REGISTRATIONS_IN_FLIGHT = 64;
 const PER_SECOND = 100;
 
