@@ -36,11 +36,14 @@ afterAll(async () => {
 
 beforeEach(() => pool.query("DELETE FROM audit_outbox"));
 
+/** Of everybody who is known: a client of another test may still look for a server at an address that is ours now, and is entered
+ * as nobody. */
 async function entries() {
   const { rows } = await pool.query<{ draft: Buffer }>(
     "SELECT draft FROM audit_outbox ORDER BY entry_no",
   );
-  return rows.map(({ draft }) => fromBinary(AuditEntrySchema, draft));
+  const all = rows.map(({ draft }) => fromBinary(AuditEntrySchema, draft));
+  return all.filter(({ actor }) => actor !== "");
 }
 
 const RESOURCE = (agentId: string) => ({
@@ -52,27 +55,29 @@ const RESOURCE = (agentId: string) => ({
 describe("changes of records", () => {
   it("leave one entry each, with who made them", async () => {
     const { registry } = replica.user;
-    await registry.registerAgent({ ...registration("kept"), region: "north" });
-    await registry.updateAgent({ requestId: requestId(), agentId: "kept", slots: 3 });
+    const came = { ...registration("kept"), region: "north" };
+    const changed = requestId();
     const gone = requestId();
+    await registry.registerAgent(came);
+    await registry.updateAgent({ requestId: changed, agentId: "kept", slots: 3 });
     await registry.deregisterAgent({ requestId: gone, agentId: "kept" });
-    const [registered, updated, removed, ...more] = await entries();
-    expect(more).toEqual([]);
-    expect(registered).toMatchObject({
-      ...RESOURCE("kept"),
-      action: "nexus.registry.v1.RegistryService/RegisterAgent",
-      result: AuditResult.ALLOWED,
-      actor: "ada",
-      actorKind: "user",
-    });
+    const found = await entries();
+    const { ALLOWED } = AuditResult;
+    expect(found.map(({ action, requestId, result }) => [action, requestId, result])).toEqual([
+      ["nexus.registry.v1.RegistryService/RegisterAgent", came.requestId, ALLOWED],
+      ["nexus.registry.v1.RegistryService/UpdateAgent", changed, ALLOWED],
+      ["nexus.registry.v1.RegistryService/DeregisterAgent", gone, ALLOWED],
+    ]);
+    for (const entry of found) {
+      expect(entry).toMatchObject({ ...RESOURCE("kept"), actor: "ada", actorKind: "user" });
+    }
+    const [registered] = found;
     expect(registered?.fields).toContainEqual(
       expect.objectContaining({ name: "region", value: "north" }),
     );
     expect(registered?.fields).toContainEqual(
       expect.objectContaining({ name: "capabilities", value: "[1]" }),
     );
-    expect(updated).toMatchObject({ ...RESOURCE("kept"), result: AuditResult.ALLOWED });
-    expect(removed).toMatchObject({ ...RESOURCE("kept"), requestId: gone });
   });
 
   it("leave an entry of a repetition as well", async () => {
