@@ -5,6 +5,10 @@ import { bulksOf, type PeerCommands } from "../peers/peer-commands.ts";
 import { GRAPHILE, GRAPHILE_BATCHING } from "../peers/peer-settings.ts";
 import { serveCommands } from "./command-channel.ts";
 
+const JOBS = "graphile_worker._private_jobs";
+/** Jobs that are added between two vacuums. */
+const VACUUM_EACH = 20_000;
+
 /** By default each job is a line on standard output. */
 const SILENT = new Logger(() => () => undefined);
 
@@ -13,10 +17,17 @@ let utils: WorkerUtils | undefined;
 let pool: Pool | undefined;
 let handled = 0;
 let task = "";
+let addedSinceVacuum = 0;
 
 function opened() {
   if (utils === undefined || pool === undefined) throw new Error("the queue was not opened");
   return { utils, pool };
+}
+
+/** Autovacuum comes when it comes. At a moment when few jobs wait it tells the planner of an empty table, and the plans of then, which the
+ * worker keeps, are a hundred times too slow for the table of the next moment. So it is done here, when jobs have just been added. */
+async function vacuum(): Promise<void> {
+  await opened().pool.query(`VACUUM (ANALYZE) ${JOBS}`);
 }
 
 serveCommands<PeerCommands>({
@@ -43,6 +54,7 @@ serveCommands<PeerCommands>({
     await utils.migrate();
     const applicationName = "nexus-bench";
     pool = createPool({ url, max: 1, applicationName, schema: "graphile_worker" });
+    await pool.query(`ALTER TABLE ${JOBS} SET (autovacuum_enabled = off)`);
   },
   add: async (count) => {
     for (const size of bulksOf(count)) {
@@ -52,11 +64,15 @@ serveCommands<PeerCommands>({
       }));
       await opened().utils.addJobs(jobs);
     }
+    addedSinceVacuum += count;
+    if (addedSinceVacuum < VACUUM_EACH) return;
+    addedSinceVacuum = 0;
+    await vacuum();
   },
   // A completed job is a deleted row, and the runner's own event comes before that is committed.
   remaining: async () => {
     const { rows } = await opened().pool.query<{ count: number }>(
-      "SELECT count(*)::float8 AS count FROM graphile_worker._private_jobs",
+      `SELECT count(*)::float8 AS count FROM ${JOBS}`,
     );
     return rows[0]?.count ?? 0;
   },
