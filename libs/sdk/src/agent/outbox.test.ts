@@ -53,15 +53,15 @@ describe("Outbox", () => {
     expect(second?.heartbeat).toEqual({ busySlots: 0 });
   });
 
-  it("cuts frames at 512 items and keeps the order", async () => {
+  it("cuts frames at 256 items and keeps the order", async () => {
     const outbox = new Outbox();
     const frames = outbox.frames(HELLO);
-    for (let index = 0; index < 1_300; index += 1) outbox.update(accepted(index));
+    for (let index = 0; index < 650; index += 1) outbox.update(accepted(index));
     outbox.close();
     const [, ...sent] = await all(frames);
-    expect(sent.map((frame) => frame.taskUpdates?.length)).toEqual([512, 512, 276]);
+    expect(sent.map((frame) => frame.taskUpdates?.length)).toEqual([256, 256, 138]);
     const ids = sent.flatMap((frame) => frame.taskUpdates?.map((update) => update.taskId));
-    expect(ids).toEqual(Array.from({ length: 1_300 }, (_, index) => `t${index}`));
+    expect(ids).toEqual(Array.from({ length: 650 }, (_, index) => `t${index}`));
   });
 
   it("cuts frames by bytes, so that large outputs never exceed a message", async () => {
@@ -137,7 +137,7 @@ describe("Outbox", () => {
     const outbox = new Outbox();
     const frames = outbox.frames(HELLO);
     outbox.goodbye("done");
-    for (let index = 0; index < 600; index += 1) outbox.update(accepted(index));
+    for (let index = 0; index < 300; index += 1) outbox.update(accepted(index));
     outbox.close();
     const [, first, last] = await all(frames);
     expect(first?.goodbye).toBeUndefined();

@@ -23,7 +23,8 @@ export type SubscriptionInit = MessageInit<typeof SubscriptionSchema>;
 type CreditInit = MessageInit<typeof CreditSchema>;
 type HeartbeatInit = MessageInit<typeof HeartbeatSchema>;
 
-const FRAME_ITEMS_MAX = 512;
+/** Half of what the contract allows: the router works on one frame while the next is made. */
+const FRAME_ITEMS_MAX = 256;
 /** Keeps a frame well below the 4 MiB of a gRPC message, whatever the size of the outputs in it. */
 const FRAME_BYTES_MAX = 1024 * 1024;
 const ITEM_OVERHEAD_BYTES = 128;

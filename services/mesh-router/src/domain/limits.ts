@@ -7,6 +7,10 @@ export const SESSIONS_MAX = 20_000;
 /** Items in each list of a frame; the contract uses the same number. */
 export const FRAME_ITEMS_MAX = 512;
 
+/** Items that the router puts into each list of a frame: half of what it takes, so that the agent works on one frame while the next
+ * is made. With whole ones the processes of a busy pair took turns, and a seventh more of the machine was idle. */
+export const FRAME_ITEMS_SENT = 256;
+
 /** A frame is closed once it holds this much; a larger single item travels alone. A quarter of the message limit. */
 export const FRAME_BYTES_MAX = 1 * MiB;
 

@@ -97,6 +97,7 @@ describe("limits", () => {
     expect(limits).toMatchObject({
       SESSIONS_MAX: 20_000,
       FRAME_ITEMS_MAX: 512,
+      FRAME_ITEMS_SENT: 256,
       FRAME_BYTES_MAX: 1_048_576,
       MESSAGE_QUEUE_MAX: 1_000,
       PENDING_MESSAGES_MAX: 100_000,

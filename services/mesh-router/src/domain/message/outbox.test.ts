@@ -63,10 +63,10 @@ describe("Outbox", () => {
     expect(outbox.take()).toBeUndefined();
   });
 
-  it("puts at most 512 of a kind and about a MiB into a frame, but always one item", () => {
+  it("puts at most 256 of a kind and about a MiB into a frame, but always one item", () => {
     const outbox = new Outbox();
-    for (let i = 0; i < 600; i += 1) outbox.pushResult(new Uint8Array(1));
-    expect([outbox.take()?.results.length, outbox.take()?.results.length]).toEqual([512, 88]);
+    for (let i = 0; i < 300; i += 1) outbox.pushResult(new Uint8Array(1));
+    expect([outbox.take()?.results.length, outbox.take()?.results.length]).toEqual([256, 44]);
     outbox.pushAssignment(order("huge", FRAME_BYTES_MAX * 2));
     outbox.pushAssignment(order("a", FRAME_BYTES_MAX / 2));
     outbox.pushAssignment(order("b", FRAME_BYTES_MAX / 2));
@@ -131,7 +131,7 @@ describe("Outbox", () => {
     const first = { taskId: "t", fence: 1n, bytes: frame.subarray(0, 10) };
     outbox.pushAssignment(first);
     expect(first.bytes.buffer.byteLength).toBe(100_000);
-    for (let i = 0; i < 512; i += 1) outbox.pushAssignment(order(`t${i}`));
+    for (let i = 0; i < 256; i += 1) outbox.pushAssignment(order(`t${i}`));
     const last = { taskId: "last", fence: 1n, bytes: frame.subarray(0, 10) };
     outbox.pushAssignment(last);
     expect(last.bytes.buffer.byteLength).toBe(10);

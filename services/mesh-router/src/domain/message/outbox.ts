@@ -3,7 +3,7 @@
 import { Fifo } from "../fifo.ts";
 import {
   FRAME_BYTES_MAX,
-  FRAME_ITEMS_MAX,
+  FRAME_ITEMS_SENT,
   ITEM_OVERHEAD_BYTES,
   OUTBOX_BYTES_MAX,
   OUTBOX_ITEMS_MAX,
@@ -87,7 +87,7 @@ export class Outbox {
     if (this.#assignmentBytes > 0 && this.#assignmentBytes + sizeBytes > OUTBOX_BYTES_MAX) {
       return false;
     }
-    if (this.#assignments.length >= FRAME_ITEMS_MAX) item.bytes = detachFromFrame(item.bytes);
+    if (this.#assignments.length >= FRAME_ITEMS_SENT) item.bytes = detachFromFrame(item.bytes);
     this.#assignments.push(item);
     this.#assignmentBytes += sizeBytes;
     return true;
@@ -177,7 +177,7 @@ export class Outbox {
   #takeAssignments(batch: AgentBatch): number {
     let bytes = 0;
     for (let next = this.#assignments.peek(); next !== undefined; next = this.#assignments.peek()) {
-      if (batch.assignments.length >= FRAME_ITEMS_MAX) break;
+      if (batch.assignments.length >= FRAME_ITEMS_SENT) break;
       const sizeBytes = sizeOf(next);
       if (bytes > 0 && bytes + sizeBytes > FRAME_BYTES_MAX) break;
       this.#assignments.shift();
@@ -192,7 +192,7 @@ export class Outbox {
   #takeDeliveries(batch: AgentBatch, usedBytes: number): void {
     let bytes = usedBytes;
     for (let next = this.#deliveries.peek(); next !== undefined; next = this.#deliveries.peek()) {
-      if (batch.deliveries.length >= FRAME_ITEMS_MAX) break;
+      if (batch.deliveries.length >= FRAME_ITEMS_SENT) break;
       if (bytes > 0 && bytes + next.sizeBytes > FRAME_BYTES_MAX) break;
       this.#deliveries.shift();
       this.#deliveryBytes -= next.sizeBytes;
@@ -208,7 +208,7 @@ export class Outbox {
 
 function moveSome<T extends object>(queue: Fifo<T>): T[] {
   const moved: T[] = [];
-  while (moved.length < FRAME_ITEMS_MAX) {
+  while (moved.length < FRAME_ITEMS_SENT) {
     const item = queue.shift();
     if (item === undefined) break;
     moved.push(item);
