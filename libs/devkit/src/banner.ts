@@ -25,6 +25,9 @@ export function renderBanner(info: StackInfo, elapsedMs: number, workingDir: str
     line("gateway", info.gateway, `gRPC; HTTP and JSON on ${info.http}`),
     ...inner.map(service),
     line("postgres", `127.0.0.1:${info.postgres.port}`, "database nexus"),
+    ...(info.redis === undefined
+      ? []
+      : [line("redis", `127.0.0.1:${info.redis.port}`, "between mesh-routers")]),
     "",
     `  data          ${near(info.dataDir)}   (stack.json says what is where)`,
     `  admin login   user admin, password in ${near(info.adminCredentialsFile)}`,

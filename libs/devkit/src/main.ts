@@ -26,6 +26,7 @@ async function run(args: StartArguments): Promise<void> {
       dataDir: args.dataDir,
       portBase: args.portBase,
       orchestrators: args.orchestrators,
+      meshRouters: args.meshRouters,
       logs: args.logs,
       tls: args.tls || process.env["NEXUS_TLS"] === "1",
       ...(args.logLevel === undefined ? {} : { logLevel: args.logLevel }),

@@ -9,6 +9,7 @@ describe("parseStartArguments", () => {
         dataDir: ".nexus",
         portBase: 7400,
         orchestrators: 1,
+        meshRouters: 1,
         logLevel: undefined,
         logs: "prefix",
         tls: false,
@@ -18,13 +19,14 @@ describe("parseStartArguments", () => {
 
   it("reads every flag", () => {
     const flags =
-      "--port-base 8400 --orchestrators 3 --tls --data-dir other --log-level debug --logs file";
+      "--port-base 8400 --orchestrators 3 --mesh-routers 2 --tls --data-dir other --log-level debug --logs file";
     expect(parseStartArguments(["start", ...flags.split(" ")])).toEqual({
       kind: "start",
       start: {
         dataDir: "other",
         portBase: 8400,
         orchestrators: 3,
+        meshRouters: 2,
         logLevel: "debug",
         logs: "file",
         tls: true,
@@ -47,6 +49,7 @@ describe("parseStartArguments", () => {
     [["start", "--port-base"], /port-base/],
     [["start", "--orchestrators", "0"], /--orchestrators must be a whole number from 1.*got 0/],
     [["start", "--orchestrators", "17"], /--orchestrators must be .* to 16, got 17/],
+    [["start", "--mesh-routers", "1.5"], /--mesh-routers must be a whole number.*got 1.5/],
     [["start", "--data-dir="], /--data-dir must not be empty/],
     [["start", "--log-level", "loud"], /--log-level must be one of/],
     [["start", "--logs", "everywhere"], /--logs must be one of/],

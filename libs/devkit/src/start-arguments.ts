@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { LOG_LEVELS } from "@nexus/shared";
 import { PORT_BASE_DEFAULT, portBaseProblem } from "./stack/port-plan.ts";
-import { ORCHESTRATORS_MAX, orchestratorsProblem } from "./stack/services.ts";
+import { REPLICAS_MAX, replicasProblem } from "./stack/services.ts";
 import type { StackLogMode } from "./stack/stack-log.ts";
 
 const LOG_MODES: readonly StackLogMode[] = ["prefix", "file", "quiet"];
@@ -14,8 +14,11 @@ Usage: npm start -- [flags]
        node libs/devkit/dist/main.js start [flags]
 
   --port-base N    gateway's port; the others follow (HTTP N+80, services N+1..N+5,
-                   further orchestrators N+12 up, Postgres N+32, ops ports +2000), or "free"   (default ${PORT_BASE_DEFAULT})
-  --orchestrators N  processes of the orchestrator that share its work, up to ${ORCHESTRATORS_MAX}   (default 1)
+                   further orchestrators N+12 up, Postgres N+32, Redis N+33, further mesh-routers
+                   N+42 up, ops ports +2000), or "free"   (default ${PORT_BASE_DEFAULT})
+  --orchestrators N  processes of the orchestrator that share its work, up to ${REPLICAS_MAX}   (default 1)
+  --mesh-routers N   processes of the mesh-router that share the sessions, up to ${REPLICAS_MAX}   (default 1);
+                   more than one need a redis-server or valkey-server on the PATH
   --tls            TLS on every port, and mutual TLS between services, with certificates from vault; also NEXUS_TLS=1
   --data-dir D     data, secrets and logs, kept between starts   (default .nexus)
   --log-level L    ${LOG_LEVELS.join(", ")}
@@ -29,6 +32,7 @@ export interface StartArguments {
   readonly dataDir: string;
   readonly portBase: number | "free";
   readonly orchestrators: number;
+  readonly meshRouters: number;
   readonly logLevel: string | undefined;
   readonly logs: StackLogMode;
   readonly tls: boolean;
@@ -63,6 +67,7 @@ export function parseStartArguments(args: readonly string[]): ParsedArguments {
       dataDir: values["data-dir"],
       portBase,
       orchestrators: Number(values.orchestrators),
+      meshRouters: Number(values["mesh-routers"]),
       logLevel: values["log-level"],
       logs: values.logs as StackLogMode,
       tls: values.tls === true,
@@ -77,6 +82,7 @@ function parse(args: readonly string[]) {
     options: {
       "port-base": { type: "string", default: String(PORT_BASE_DEFAULT) },
       orchestrators: { type: "string", default: "1" },
+      "mesh-routers": { type: "string", default: "1" },
       "data-dir": { type: "string", default: ".nexus" },
       "log-level": { type: "string" },
       logs: { type: "string", default: "prefix" },
@@ -92,8 +98,10 @@ function problemOf(
 ): string | undefined {
   const base = portBase === "free" ? undefined : portBaseProblem(portBase);
   if (base !== undefined) return `--port-base ${base}, got ${values["port-base"]}`;
-  const count = orchestratorsProblem(Number(values.orchestrators));
-  if (count !== undefined) return `--orchestrators ${count}, got ${values.orchestrators}`;
+  for (const flag of ["orchestrators", "mesh-routers"] as const) {
+    const count = replicasProblem(Number(values[flag]));
+    if (count !== undefined) return `--${flag} ${count}, got ${values[flag]}`;
+  }
   if (values["data-dir"] === "") return "--data-dir must not be empty";
   const level = values["log-level"];
   if (level !== undefined && !LOG_LEVELS.some((known) => known === level)) {

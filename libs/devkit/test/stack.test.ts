@@ -4,13 +4,21 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { SERVICE_NAMES, type Stack, type StackInfo, startStack } from "@nexus/devkit";
+import {
+  findRedisServer,
+  SERVICE_NAMES,
+  type Stack,
+  type StackInfo,
+  startStack,
+} from "@nexus/devkit";
 import { createPool } from "@nexus/postgres";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { processIdentity } from "../src/process-identity.ts";
 
 const ENTRY = fileURLToPath(new URL("./_fixture-service.mjs", import.meta.url));
+const redisProgram = findRedisServer();
+const where = redisProgram ?? "NOT RUN: no redis-server or valkey-server on the PATH";
 /** Seven processes each time, on a machine that may be busy with other tests. */
 const SLOW = { timeout: 120_000 };
 let folder: string;
@@ -106,9 +114,43 @@ describe("startStack", SLOW, () => {
     expect(stack?.info.services.orchestrator.pid).toBe(info.services.orchestrator.pid);
   });
 
-  it("refuses a number of orchestrators that it has no ports for", async () => {
-    await expect(start({ orchestrators: 17 })).rejects.toThrow("orchestrators must be");
-  });
+  it.skipIf(redisProgram === undefined)(
+    `starts several mesh-routers with a Redis between them (${where})`,
+    async () => {
+      const { info, processes } = await start({ meshRouters: 2 });
+      const names = ["mesh-router", "mesh-router-2"] as const;
+      const addresses = names.map((name) => info.services[name]?.grpc);
+      const gateway = await environmentOf(info, "gateway");
+      expect(gateway["NEXUS_GATEWAY_MESH_ROUTER_ADDRESS"]).toBe(`ipv4:${addresses.join(",")}`);
+      const orchestrator = await environmentOf(info, "orchestrator");
+      expect(orchestrator["NEXUS_ORCHESTRATOR_MESH_ROUTER_ADDRESSES"]).toBe(addresses.join(","));
+      const urls = new Set<string>();
+      for (const name of names) {
+        const own = await environmentOf(info, name);
+        expect(own).toMatchObject({ NEXUS_MESH_ROUTER_ID: name, NEXUS_BUS_DRIVER: "redis" });
+        urls.add(own["NEXUS_REDIS_URL"] ?? "");
+      }
+      expect(urls.size).toBe(1);
+      expect([...urls][0]).toMatch(new RegExp(`^redis://:.+@127\\.0\\.0\\.1:${info.redis?.port}$`));
+      const { pid } = info.redis ?? { pid: 0 };
+      process.kill(pid, "SIGKILL");
+      await waitFor(() => ![0, pid].includes(stack?.info.redis?.pid ?? 0), {
+        what: "the Redis to come back by itself",
+      });
+      await processes.kill("redis");
+      await processes.stop("redis");
+      expect(stack?.info.redis?.pid).toBe(0);
+      await processes.start("redis");
+      expect(stack?.info.redis?.pid).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(["orchestrators", "meshRouters"])(
+    "refuses more %s than it has ports for",
+    async (what) => {
+      await expect(start({ [what]: 17 })).rejects.toThrow(`${what} must be`);
+    },
+  );
 
   it("gives each service a database role that reaches its own schema only", async () => {
     const { info } = await start();

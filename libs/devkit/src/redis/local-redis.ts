@@ -34,6 +34,8 @@ export interface LocalRedisOptions {
   readonly durability?: RedisDurability;
   /** The server's program. @default what findRedisServer() finds */
   readonly program?: string;
+  /** Called when the server ends by itself, not by stop(), kill() or restart(). */
+  readonly onUnexpectedExit?: () => void;
 }
 
 /** A running server. */
@@ -74,7 +76,8 @@ export async function startLocalRedis(options: LocalRedisOptions): Promise<Local
   const start = (port: number) =>
     startServer({ program, dataDir, durability, password, port, guard });
   try {
-    return toLocalRedis(await startOnPort(options.port, start), { password, guard, start });
+    const first = await startOnPort(options.port, start);
+    return toLocalRedis(first, { password, guard, start, ended: options.onUnexpectedExit });
   } catch (error) {
     await guard.release();
     throw error;
@@ -85,11 +88,23 @@ interface Held {
   readonly password: string;
   readonly guard: ChildGuard;
   readonly start: (port: number) => Promise<LocalServer>;
+  readonly ended: (() => void) | undefined;
 }
 
-function toLocalRedis(first: LocalServer, { password, guard, start }: Held): LocalRedis {
+function toLocalRedis(first: LocalServer, { password, guard, start, ended }: Held): LocalRedis {
   const { port } = first;
   let server = first;
+  let asked = false;
+  const watch = (current: LocalServer) => {
+    void current.exited.then(() => {
+      if (!asked && current === server) ended?.();
+    });
+  };
+  watch(server);
+  const end = (signal: "SIGTERM" | "SIGKILL") => {
+    asked = true;
+    return endLocalServer(server, signal);
+  };
   let stopping: Promise<void> | undefined;
   return {
     url: `redis://:${password}@${LOOPBACK}:${port}`,
@@ -98,13 +113,15 @@ function toLocalRedis(first: LocalServer, { password, guard, start }: Held): Loc
       return isOver(server.child) ? 0 : (server.child.pid ?? 0);
     },
     stop: () => {
-      stopping ??= endLocalServer(server, "SIGTERM").then(() => guard.release());
+      stopping ??= end("SIGTERM").then(() => guard.release());
       return stopping;
     },
-    kill: () => endLocalServer(server, "SIGKILL"),
+    kill: () => end("SIGKILL"),
     restart: async () => {
-      await endLocalServer(server, "SIGTERM");
+      await end("SIGTERM");
       server = await start(port);
+      asked = false;
+      watch(server);
     },
   };
 }

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { createPool, provisionDatabase } from "@nexus/postgres";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../postgres/embedded-postgres.ts";
 import { DATABASE, databaseRole } from "./environment.ts";
-import { createRestartPolicy } from "./restart-policy.ts";
+import { createRecovery } from "./recovery.ts";
 import type { StackSecrets } from "./secrets.ts";
 import { servicesWithStore } from "./services.ts";
+import type { KeptServer } from "./stack-processes.ts";
 
 const FOLDER = "pg";
 
@@ -19,45 +20,27 @@ export interface StackDatabaseOptions {
 }
 
 /** A server under supervision. */
-export interface StackDatabase {
+export interface StackDatabase extends KeptServer {
   readonly pid: number;
   /** Connection string of the superuser, database `postgres`. */
   readonly url: string;
   stop(): Promise<void>;
-  /** Stops, or kills as a power cut would, and starts again. */
-  restart(how: "stop" | "kill"): Promise<void>;
-  /** Kills it and keeps it down until resume(). */
-  takeDown(): Promise<void>;
-  resume(): Promise<void>;
 }
 
 /** Starts the server and prepares it for the services. A server that ends by itself is started again. */
 export async function startStackDatabase(options: StackDatabaseOptions): Promise<StackDatabase> {
-  const policy = createRestartPolicy();
-  let stopped = false;
-  let startedAtMs = performance.now();
-  const recover = async (server: EmbeddedPostgres) => {
-    const delay = policy.delayAfterDeath({ startedAtMs, diedAtMs: performance.now() });
-    if (delay === undefined) {
-      options.onNotice("postgres keeps ending and is given up; see pg/postgres.log");
-      return;
-    }
-    options.onNotice(`postgres ended unexpectedly, starts again in ${delay} ms`);
-    await new Promise((resolve) => setTimeout(resolve, delay));
-    if (stopped) return;
-    startedAtMs = performance.now();
-    await server.restart();
-  };
+  const recovery = createRecovery({
+    name: "postgres",
+    logFile: "pg/postgres.log",
+    restart: () => server.restart(),
+    onNotice: options.onNotice,
+  });
   const server: EmbeddedPostgres = await startEmbeddedPostgres({
     dataDir: join(options.dataDir, FOLDER),
     port: options.port,
     durable: options.durable,
     onNotice: options.onNotice,
-    onUnexpectedExit: () => {
-      recover(server).catch((error: unknown) => {
-        options.onNotice(`postgres did not start again: ${String(error)}`);
-      });
-    },
+    onUnexpectedExit: () => recovery.ended(),
   });
   try {
     await prepare(server.url, options.secrets);
@@ -71,7 +54,7 @@ export async function startStackDatabase(options: StackDatabaseOptions): Promise
     },
     url: server.url,
     stop: () => {
-      stopped = true;
+      recovery.stop();
       return server.stop();
     },
     restart: async (how) => {

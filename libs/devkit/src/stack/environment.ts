@@ -6,6 +6,7 @@ import { clientSecretOf, type StackSecrets } from "./secrets.ts";
 import {
   CLIENTS_OF_VAULT,
   type InstanceName,
+  isReplicated,
   SERVICES,
   type ServiceName,
   serviceOf,
@@ -34,6 +35,8 @@ export interface EnvironmentInput {
   readonly logLevel: string | undefined;
   /** Folder of the certificates, one within it for each process; undefined for a stack without TLS. */
   readonly tlsFolder?: string | undefined;
+  /** Connection string of the Redis between mesh-routers; undefined where there is one of them. */
+  readonly redisUrl?: string | undefined;
   /** Further variables of a process, winning over the stack's own. */
   readonly extra: (name: InstanceName, own: Variables) => Variables;
 }
@@ -54,18 +57,20 @@ export function serviceEnvironment(
   if (input.logLevel !== undefined) own["LOG_LEVEL"] = input.logLevel;
   if (name === "gateway") own["HTTP_PORT"] = String(ports.http);
   // Stays the same on other ports: the next start takes over at once from one that was killed.
-  if (name === "orchestrator") own["ID"] = instance;
+  if (isReplicated(name)) own["ID"] = instance;
   if (name !== "vault") own["CLIENT_SECRET"] = clientSecretOf(secrets, name);
   const { schema, upstreams } = SERVICES[name];
   if (schema !== undefined) own["DATABASE_URL"] = databaseUrl(name, schema, input);
   for (const [variable, upstream] of Object.entries(upstreams)) {
-    own[variable] = addressOf(upstream, ports);
+    const addresses = addressesOf(upstream, ports);
+    own[variable] = variable.endsWith("_ADDRESSES") ? addresses.join(",") : inTurn(addresses);
   }
   const prefix = variablePrefix(name);
   const prefixed = Object.entries(own).map(([variable, value]) => [prefix + variable, value]);
   const variables = {
     ...(Object.fromEntries(prefixed) as Record<string, string>),
     ...(name === "vault" ? vaultSecrets(input) : {}),
+    ...(name === "mesh-router" ? busVariables(input) : {}),
     ...tlsVariables(instance, input.tlsFolder),
     NEXUS_SUPERVISED: "1",
   };
@@ -91,11 +96,18 @@ function tlsVariables(instance: InstanceName, folder: string | undefined): Recor
   };
 }
 
-/** Calls to a service with several processes go to each of them in turn. */
-function addressOf(service: ServiceName, { grpc }: PortPlan): string {
+function addressesOf(service: ServiceName, { grpc }: PortPlan): string[] {
   const names = (Object.keys(grpc) as InstanceName[]).filter((name) => serviceOf(name) === service);
-  const addresses = names.map((name) => `${LOOPBACK}:${grpc[name]}`).join(",");
-  return names.length === 1 ? addresses : `ipv4:${addresses}`;
+  return names.map((name) => `${LOOPBACK}:${grpc[name]}`);
+}
+
+/** Calls to a service with several processes go to each of them in turn. */
+function inTurn(addresses: readonly string[]): string {
+  return addresses.length === 1 ? addresses.join() : `ipv4:${addresses.join(",")}`;
+}
+
+function busVariables({ redisUrl }: EnvironmentInput): Record<string, string> {
+  return redisUrl === undefined ? {} : { NEXUS_BUS_DRIVER: "redis", NEXUS_REDIS_URL: redisUrl };
 }
 
 function databaseUrl(name: ServiceName, schema: string, input: EnvironmentInput): string {

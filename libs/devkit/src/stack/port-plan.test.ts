@@ -26,11 +26,22 @@ describe("planPorts", () => {
   });
 
   it("puts further orchestrators between the services and the database", () => {
-    const { grpc, ops, postgres } = planPorts(7400, 16);
+    const { grpc, ops, postgres, redis } = planPorts(7400, { orchestrator: 16 });
     expect(grpc["orchestrator-2"]).toBe(7412);
     expect(ops["orchestrator-16"]).toBe(9426);
     const all = [...Object.values(grpc), postgres];
     expect(new Set(all).size).toBe(6 + 15 + 1);
+    expect(redis).toBeUndefined();
+  });
+
+  it("puts further mesh-routers behind their Redis, and no two at one port", () => {
+    const plan = planPorts(7400, { orchestrator: 16, "mesh-router": 16 });
+    expect(plan.redis).toBe(7433);
+    expect(plan.grpc["mesh-router-2"]).toBe(7442);
+    expect(plan.ops["mesh-router-16"]).toBe(9456);
+    const all = [...Object.values(plan.grpc), ...Object.values(plan.ops)];
+    all.push(plan.http, plan.postgres, plan.redis ?? 0);
+    expect(new Set(all).size).toBe(2 * (6 + 15 + 15) + 3);
   });
 
   it("finds fourteen different free ports", async () => {
@@ -38,6 +49,8 @@ describe("planPorts", () => {
     const all = [...Object.values(plan.grpc), ...Object.values(plan.ops), plan.http, plan.postgres];
     expect(new Set(all).size).toBe(14);
     expect(all.every((port) => port > 0)).toBe(true);
+    expect(plan.redis).toBeUndefined();
+    expect((await planFreePorts({ "mesh-router": 2 })).redis).toBeGreaterThan(0);
   });
 
   it.each([80, 7400.5, Number.NaN, 64_000, -1])("refuses the base %d", (base) => {

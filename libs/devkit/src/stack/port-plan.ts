@@ -4,21 +4,28 @@ import { freePorts, isPortFree, LOOPBACK } from "../ports.ts";
 import {
   type InstanceName,
   instanceNames,
-  ORCHESTRATORS_MAX,
+  REPLICAS_MAX,
+  type ReplicaCounts,
+  type ReplicatedService,
   SERVICES,
   serviceOf,
 } from "./services.ts";
 
-/** Orchestrator n, from the second on, listens at so much plus n. */
-const ORCHESTRATOR_OFFSET = 10;
+/** Process n of a service, from the second on, listens at so much plus n. */
+const REPLICA_OFFSETS: Readonly<Record<ReplicatedService, number>> = {
+  orchestrator: 10,
+  "mesh-router": 40,
+};
 const HTTP_OFFSET = 80;
 const POSTGRES_OFFSET = 32;
+const REDIS_OFFSET = 33;
 const OPS_OFFSET = 2000;
 const TAKEN_POLL_MS = 200;
 const PORT_MIN = 1024;
 const PORT_MAX = 65_535;
 /** Largest base whose highest port, an ops port, is still a port. */
-const PORT_BASE_MAX = PORT_MAX - OPS_OFFSET - ORCHESTRATOR_OFFSET - ORCHESTRATORS_MAX;
+const PORT_BASE_MAX =
+  PORT_MAX - OPS_OFFSET - Math.max(...Object.values(REPLICA_OFFSETS)) - REPLICAS_MAX;
 
 /** The base port of the design: gateway 7400, registry 7401, ... */
 export const PORT_BASE_DEFAULT = 7400;
@@ -30,6 +37,8 @@ export interface PortPlan {
   /** The gateway's second port. */
   readonly http: number;
   readonly postgres: number;
+  /** Undefined for a stack that needs no Redis: one with a single mesh-router. */
+  readonly redis?: number;
 }
 
 /** Says what is wrong with a base port, or undefined. */
@@ -38,29 +47,36 @@ export function portBaseProblem(base: number): string | undefined {
   return valid ? undefined : `must be a whole number from ${PORT_MIN} to ${PORT_BASE_MAX}`;
 }
 
-/** Lays out a stack from its base port: gateway N, registry N+1 .. insight N+5, further orchestrators N+12 up, HTTP N+80,
- * Postgres N+32, ops ports +2000. */
-export function planPorts(base: number, orchestrators = 1): PortPlan {
-  const names = instanceNames(orchestrators);
+/** Lays out a stack from its base port: gateway N, registry N+1 .. insight N+5, further orchestrators N+12 up, further mesh-routers
+ * N+42 up, HTTP N+80, Postgres N+32, Redis N+33, ops ports +2000. */
+export function planPorts(base: number, replicas: ReplicaCounts = {}): PortPlan {
+  const names = instanceNames(replicas);
   return {
     grpc: byInstance(names, (name) => base + offsetOf(name)),
     ops: byInstance(names, (name) => base + offsetOf(name) + OPS_OFFSET),
     http: base + HTTP_OFFSET,
     postgres: base + POSTGRES_OFFSET,
+    ...(needsRedis(replicas) ? { redis: base + REDIS_OFFSET } : {}),
   };
 }
 
 /** Lays out a stack on ports that are free at the moment. */
-export async function planFreePorts(orchestrators = 1): Promise<PortPlan> {
-  const names = instanceNames(orchestrators);
-  const ports = await freePorts(names.length * 2 + 2);
+export async function planFreePorts(replicas: ReplicaCounts = {}): Promise<PortPlan> {
+  const names = instanceNames(replicas);
+  const ports = await freePorts(names.length * 2 + 3);
   const take = () => ports.pop() ?? 0;
   return {
     grpc: byInstance(names, take),
     ops: byInstance(names, take),
     http: take(),
     postgres: take(),
+    ...(needsRedis(replicas) ? { redis: take() } : {}),
   };
+}
+
+/** Mesh-routers hear of each other through one. */
+function needsRedis({ "mesh-router": meshRouters = 1 }: ReplicaCounts): boolean {
+  return meshRouters > 1;
 }
 
 /** Refuses to begin when a port is taken, naming each one and the flag that moves them all.
@@ -88,6 +104,7 @@ export async function takenPorts(plan: PortPlan): Promise<string[]> {
     ...Object.entries(plan.grpc),
     ["gateway HTTP", plan.http],
     ["postgres", plan.postgres],
+    ...(plan.redis === undefined ? [] : [["redis", plan.redis] satisfies [string, number]]),
     ...Object.entries(plan.ops).map(([name, port]): [string, number] => [`${name} ops`, port]),
   ];
   const taken: string[] = [];
@@ -100,7 +117,7 @@ export async function takenPorts(plan: PortPlan): Promise<string[]> {
 function offsetOf(name: InstanceName): number {
   const service = serviceOf(name);
   if (name === service) return SERVICES[service].portOffset;
-  return ORCHESTRATOR_OFFSET + Number(name.slice(service.length + 1));
+  return REPLICA_OFFSETS[service as ReplicatedService] + Number(name.slice(service.length + 1));
 }
 
 function byInstance<T>(

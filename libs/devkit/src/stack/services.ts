@@ -14,14 +14,23 @@ export const SERVICE_NAMES = [
 /** One of the six services. */
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
-/** A process of a service: named like it, and further orchestrators with their number, from `orchestrator-2`. */
-export type InstanceName = ServiceName | `orchestrator-${number}`;
+/** Services that a stack can have several processes of. */
+export const REPLICATED_SERVICES = ["orchestrator", "mesh-router"] as const;
 
-/** A process of the stack: one of a service, or the database. */
-export type ProcessName = InstanceName | "postgres";
+/** One of those. */
+export type ReplicatedService = (typeof REPLICATED_SERVICES)[number];
 
-/** Most orchestrators of one stack: their ports lie between those of the services and of the database. */
-export const ORCHESTRATORS_MAX = 16;
+/** How many processes each has; one that is not named has one. */
+export type ReplicaCounts = Readonly<Partial<Record<ReplicatedService, number>>>;
+
+/** A process of a service: named like it, and further ones with their number, from `orchestrator-2`. */
+export type InstanceName = ServiceName | `${ReplicatedService}-${number}`;
+
+/** A process of the stack: one of a service, the database, or, between several mesh-routers, their Redis. */
+export type ProcessName = InstanceName | "postgres" | "redis";
+
+/** Most processes of one service: their ports lie between those of others. */
+export const REPLICAS_MAX = 16;
 
 /** What one service needs from the stack. */
 export interface ServiceSpec {
@@ -29,7 +38,8 @@ export interface ServiceSpec {
   readonly portOffset: number;
   /** Schema in the one database; undefined for a service without store. */
   readonly schema: string | undefined;
-  /** Variable (behind the service's prefix) -> the service whose gRPC address it takes. */
+  /** Variable (behind the service's prefix) -> the service whose gRPC address it takes, or the address of each of its processes for
+   * one that ends with `_ADDRESSES`. */
   readonly upstreams: Readonly<Record<string, ServiceName>>;
 }
 
@@ -75,23 +85,29 @@ export const SERVICES: Readonly<Record<ServiceName, ServiceSpec>> = {
 };
 
 /** Every process of the services, in the order of SERVICE_NAMES. */
-export function instanceNames(orchestrators: number): InstanceName[] {
+export function instanceNames(replicas: ReplicaCounts): InstanceName[] {
   return SERVICE_NAMES.flatMap((name): InstanceName[] => {
-    if (name !== "orchestrator") return [name];
-    const more = Array.from({ length: orchestrators - 1 }, (_, index) => index + 2);
-    return [name, ...more.map((number): InstanceName => `orchestrator-${number}`)];
+    if (!isReplicated(name)) return [name];
+    const more = Array.from({ length: (replicas[name] ?? 1) - 1 }, (_, index) => index + 2);
+    return [name, ...more.map((number): InstanceName => `${name}-${number}`)];
   });
 }
 
 /** The service of a process: `orchestrator-2` -> `orchestrator`. */
 export function serviceOf(name: InstanceName): ServiceName {
-  return SERVICE_NAMES.find((service) => service === name) ?? "orchestrator";
+  const replicated = REPLICATED_SERVICES.find((service) => name.startsWith(`${service}-`));
+  return replicated ?? (name as ServiceName);
 }
 
-/** Says what is wrong with a number of orchestrators, or undefined. */
-export function orchestratorsProblem(count: number): string | undefined {
-  const valid = Number.isInteger(count) && count >= 1 && count <= ORCHESTRATORS_MAX;
-  return valid ? undefined : `must be a whole number from 1 to ${ORCHESTRATORS_MAX}`;
+/** Says whether a stack can have several of a service. */
+export function isReplicated(name: ServiceName): name is ReplicatedService {
+  return REPLICATED_SERVICES.some((service) => service === name);
+}
+
+/** Says what is wrong with a number of processes of one service, or undefined. */
+export function replicasProblem(count: number): string | undefined {
+  const valid = Number.isInteger(count) && count >= 1 && count <= REPLICAS_MAX;
+  return valid ? undefined : `must be a whole number from 1 to ${REPLICAS_MAX}`;
 }
 
 /** The services that prove themselves to vault with a client secret. */

@@ -23,9 +23,11 @@ export interface StackInfo {
   readonly gateway: string;
   /** http://host:port, or https:// with TLS, for HTTP and JSON clients. */
   readonly http: string;
-  /** By name; further orchestrators as `orchestrator-2` and so on. */
+  /** By name; further processes of a service as `orchestrator-2` and so on. */
   readonly services: Readonly<Record<InstanceName, ServiceInfo>>;
   readonly postgres: { readonly port: number; readonly pid: number };
+  /** Of a stack with several mesh-routers. */
+  readonly redis?: { readonly port: number; readonly pid: number };
   /** JSON file {namespace, user, password}, mode 0600. */
   readonly adminCredentialsFile: string;
   readonly dataDir: string;
@@ -39,6 +41,7 @@ export function describeStack(input: {
   readonly ports: PortPlan;
   readonly pidOf: (name: InstanceName) => number | undefined;
   readonly postgresPid: number;
+  readonly redisPid: number;
   readonly adminCredentialsFile: string;
   readonly dataDir: string;
   readonly caFile?: string | undefined;
@@ -58,6 +61,7 @@ export function describeStack(input: {
     http: `${input.caFile === undefined ? "http" : "https"}://${LOOPBACK}:${ports.http}`,
     services: Object.fromEntries(services) as Record<InstanceName, ServiceInfo>,
     postgres: { port: ports.postgres, pid: input.postgresPid },
+    ...(ports.redis === undefined ? {} : { redis: { port: ports.redis, pid: input.redisPid } }),
     adminCredentialsFile: input.adminCredentialsFile,
     dataDir: input.dataDir,
     supervisorPid: process.pid,

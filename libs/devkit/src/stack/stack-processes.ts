@@ -1,5 +1,4 @@
 /** Faults to order, for tests of the fleet and for people who want to see what happens. */
-import type { StackDatabase } from "./database.ts";
 import { waitUntilReady } from "./readiness.ts";
 import type { InstanceName, ProcessName } from "./services.ts";
 import type { StackInfo } from "./stack-info.ts";
@@ -7,7 +6,16 @@ import type { SupervisedProcess } from "./supervised-process.ts";
 
 const READY_TIMEOUT_MS = 120_000;
 
-/** Acts on single processes of a running stack. Names: those of `info.services`, and `postgres`. */
+/** A server that services need: restarted, or taken away for a while. */
+export interface KeptServer {
+  /** Stops, or kills as a power cut would, and starts again. */
+  restart(how: "stop" | "kill"): Promise<void>;
+  /** Kills it and keeps it down until resume(). */
+  takeDown(): Promise<void>;
+  resume(): Promise<void>;
+}
+
+/** Acts on single processes of a running stack. Names: those of `info.services`, `postgres`, and `redis` where there is one. */
 export interface StackProcesses {
   /** Sends a signal, SIGKILL by default, and resolves when the process has ended; it is then started again by itself.
    *
@@ -26,7 +34,7 @@ export interface StackProcesses {
 /** What the actions work on. */
 export interface StackProcessesInput {
   readonly services: ReadonlyMap<InstanceName, SupervisedProcess>;
-  readonly database: StackDatabase;
+  readonly servers: Readonly<{ postgres: KeptServer; redis?: KeptServer | undefined }>;
   readonly describe: () => StackInfo;
   /** Writes stack.json anew. */
   readonly publish: () => void;
@@ -34,36 +42,43 @@ export interface StackProcessesInput {
 
 /** Creates the actions. */
 export function createStackProcesses(input: StackProcessesInput): StackProcesses {
-  const { services, database, describe } = input;
-  const service = (name: InstanceName): SupervisedProcess => {
-    const found = services.get(name);
+  const { services, servers, describe } = input;
+  const known = <T>(name: ProcessName, found: T | undefined): T => {
     if (found === undefined) throw new TypeError(`the stack has no process ${name}`);
     return found;
   };
+  const service = (name: InstanceName) => known(name, services.get(name));
+  const server = (name: ServerName) => known(name, servers[name]);
   const waitReady = async (name: ProcessName, timeoutMs = READY_TIMEOUT_MS): Promise<void> => {
-    if (name === "postgres") return;
+    if (isServer(name)) return;
     const { ops = "" } = describe().services[name] ?? {};
     await waitUntilReady(ops, timeoutMs);
   };
-  const onDatabase = async (action: Promise<void>): Promise<void> => {
+  const published = async (action: Promise<void>): Promise<void> => {
     await action;
     input.publish();
   };
   const start = async (name: ProcessName): Promise<void> => {
-    if (name === "postgres") return onDatabase(database.resume());
+    if (isServer(name)) return published(server(name).resume());
     service(name).start();
     return waitReady(name);
   };
   return {
     kill: (name, signal = "SIGKILL") =>
-      name === "postgres" ? onDatabase(database.restart("kill")) : service(name).kill(signal),
+      isServer(name) ? published(server(name).restart("kill")) : service(name).kill(signal),
     restart: async (name) => {
-      if (name === "postgres") return onDatabase(database.restart("stop"));
+      if (isServer(name)) return published(server(name).restart("stop"));
       await service(name).stop();
       return start(name);
     },
-    stop: (name) => (name === "postgres" ? database.takeDown() : service(name).stop()),
+    stop: (name) => (isServer(name) ? server(name).takeDown() : service(name).stop()),
     start,
     waitReady,
   };
+}
+
+type ServerName = Exclude<ProcessName, InstanceName>;
+
+function isServer(name: ProcessName): name is ServerName {
+  return name === "postgres" || name === "redis";
 }

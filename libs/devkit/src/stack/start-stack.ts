@@ -15,6 +15,7 @@ import {
   takenPorts,
 } from "./port-plan.ts";
 import { waitUntilReady } from "./readiness.ts";
+import { type StackRedis, startStackRedis } from "./redis.ts";
 import { createRestartPolicy } from "./restart-policy.ts";
 import {
   type AdminCredentials,
@@ -26,7 +27,8 @@ import {
 import {
   type InstanceName,
   instanceNames,
-  orchestratorsProblem,
+  type ReplicaCounts,
+  replicasProblem,
   type ServiceName,
   serviceEntry,
   serviceOf,
@@ -65,6 +67,9 @@ export interface StackOptions {
   readonly durable?: boolean;
   /** Processes of the orchestrator, which share its work: `orchestrator`, `orchestrator-2` and so on. 1 to 16. @default 1 */
   readonly orchestrators?: number;
+  /** Processes of the mesh-router, which share the sessions. More than one need a Redis between them, which is started too: the PATH
+   * must have its program. 1 to 16. @default 1 */
+  readonly meshRouters?: number;
   /** Has every port speak TLS, and the services prove themselves to each other, with certificates that vault issues. Clients need
    * `info.caFile`. @default false */
   readonly tls?: boolean;
@@ -102,11 +107,15 @@ export interface Stack {
  *
  * Whatever ends by itself is started again. When this process ends, however it ends, so does everything it started.
  * Errors: precondition/PORT_IN_USE, before anything is started; precondition/DATA_DIR_IN_USE; precondition/STACK_START_FAILED
- * with the last log lines of the service that did not become ready; those of startEmbeddedPostgres. Nothing keeps running then. */
+ * with the last log lines of the service that did not become ready; those of startEmbeddedPostgres and startLocalRedis. Nothing keeps
+ * running then. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { orchestrators = 1 } = options;
-  const problem = orchestratorsProblem(orchestrators);
-  if (problem !== undefined) throw new TypeError(`orchestrators ${problem}`);
+  const { orchestrators = 1, meshRouters = 1 } = options;
+  for (const [what, count] of Object.entries({ orchestrators, meshRouters })) {
+    const problem = replicasProblem(count);
+    if (problem !== undefined) throw new TypeError(`${what} ${problem}`);
+  }
+  const replicas = { orchestrator: orchestrators, "mesh-router": meshRouters };
   const dataDir = resolve(options.dataDir);
   mkdirSync(dataDir, { recursive: true, mode: 0o755 });
   const base = options.portBase ?? PORT_BASE_DEFAULT;
@@ -114,8 +123,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const lock = takeOwnership(dataDir);
     let ports: PortPlan | undefined;
     try {
-      ports = await choosePorts({ base, orchestrators, tookOver: lock.tookOver });
-      return await startLocked({ options, dataDir, ports, releaseLock: () => lock.release() });
+      ports = await choosePorts({ base, replicas, tookOver: lock.tookOver });
+      const releaseLock = () => lock.release();
+      return await startLocked({ options, replicas, dataDir, ports, releaseLock });
     } catch (error) {
       lock.release();
       const final = attempt >= FREE_PORTS_ATTEMPTS_MAX || options.signal?.aborted === true;
@@ -130,18 +140,19 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 async function choosePorts(wanted: {
   readonly base: number | "free";
-  readonly orchestrators: number;
+  readonly replicas: ReplicaCounts;
   readonly tookOver: boolean;
 }): Promise<PortPlan> {
-  const { base, orchestrators, tookOver } = wanted;
-  if (base === "free") return planFreePorts(orchestrators);
-  const ports = planPorts(base, orchestrators);
+  const { base, replicas, tookOver } = wanted;
+  if (base === "free") return planFreePorts(replicas);
+  const ports = planPorts(base, replicas);
   await assertPortsFree(ports, tookOver ? TAKE_OVER_PATIENCE_MS : 0);
   return ports;
 }
 
 interface StartInput {
   readonly options: StackOptions;
+  readonly replicas: ReplicaCounts;
   readonly dataDir: string;
   readonly ports: PortPlan;
   readonly releaseLock: () => void;
@@ -156,14 +167,16 @@ async function startLocked(input: StartInput): Promise<Stack> {
   const adminCredentialsFile = writeAdminCredentials(dataDir, secrets, caFile);
   const log = openStackLog(options.logs ?? "file", dataDir, options.onNotice);
   const guard = startChildGuard();
-  const names = instanceNames(options.orchestrators ?? 1);
+  const names = instanceNames(input.replicas);
   const services = new Map<InstanceName, SupervisedProcess>();
   let database: StackDatabase | undefined;
+  let redis: StackRedis | undefined;
   const describe = () =>
     describeStack({
       ports,
       pidOf: (name) => services.get(name)?.pid,
       postgresPid: database?.pid ?? 0,
+      redisPid: redis?.pid ?? 0,
       adminCredentialsFile,
       dataDir,
       caFile,
@@ -176,6 +189,7 @@ async function startLocked(input: StartInput): Promise<Stack> {
   const stop = once(async () => {
     ready = false;
     for (const name of [...names].reverse()) await services.get(name)?.stop();
+    await redis?.stop();
     await database?.stop();
     await guard.release();
     removeStackInfo(dataDir);
@@ -189,9 +203,13 @@ async function startLocked(input: StartInput): Promise<Stack> {
       secrets,
       onNotice: log.notice,
     });
+    if (ports.redis !== undefined) {
+      redis = await startStackRedis({ dataDir, port: ports.redis, onNotice: log.notice });
+    }
     const { logLevel, env: more = {} } = options;
     const extra = typeof more === "function" ? more : () => more;
-    const environment = { ports, secrets, rootKeyFile, logLevel, tlsFolder, extra };
+    const redisUrl = redis?.url;
+    const environment = { ports, secrets, rootKeyFile, logLevel, tlsFolder, redisUrl, extra };
     options.signal?.throwIfAborted();
     // Vault first, for the others can do nothing before it vouches for them; together, for loading is most of a start.
     for (const name of ["vault", ...names.filter((name) => name !== "vault")] as const) {
@@ -205,7 +223,8 @@ async function startLocked(input: StartInput): Promise<Stack> {
   }
   ready = true;
   publish();
-  const processes = createStackProcesses({ services, database, describe, publish });
+  const servers = { postgres: database, redis };
+  const processes = createStackProcesses({ services, servers, describe, publish });
   return {
     get info() {
       return describe();
