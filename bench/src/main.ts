@@ -3,23 +3,24 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { SERVICE_HEAP_MIB } from "@nexus/devkit";
-import { type Bed, openBed } from "./bed/bed.ts";
+import { type Bed, type BedOptions, openBed } from "./bed/bed.ts";
 import { describeMachine } from "./bed/machine.ts";
 import type { Figure } from "./figure.ts";
 import { ratiosOf } from "./ratios.ts";
 import { type RunReport, renderJson, renderTable } from "./report.ts";
 import { parseRunArguments, type RunArguments, renderUsage } from "./run-arguments.ts";
-import { backlogScenario } from "./scenarios/backlog.ts";
-import { LONE_SCENARIOS, planScenarios, SCENARIOS } from "./scenarios/index.ts";
+import {
+  LONE_SCENARIOS,
+  planScenarios,
+  planStacks,
+  SCENARIOS,
+  type StackPlan,
+} from "./scenarios/index.ts";
 import type { LoneScenario, Scenario, Step } from "./scenarios/scenario.ts";
 
-/** A million waiting tasks are more than a deployment of the usual size takes in. */
-const BACKLOG_HEAP_MIB = 1_536;
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
-const NOTHING: Measured = { figures: [], failures: [] };
 
 const startedAtMs = performance.now();
 process.exitCode = await main(process.argv.slice(2));
@@ -69,12 +70,23 @@ async function runAll(
   const lone = LONE_SCENARIOS.filter(({ name }) => scenarios.includes(name));
   const alone = await Promise.race([measureLone(lone, quick), untilAborted(signal)]);
   const wanted = planScenarios(SCENARIOS, scenarios);
-  const heapMib = wanted.includes(backlogScenario) ? BACKLOG_HEAP_MIB : SERVICE_HEAP_MIB;
-  const options = { dataDir, quick, profileDir, heapMib, signal, progress };
-  const onStack = wanted.length === 0 ? NOTHING : await measureOnStack(wanted, options);
+  const possible = wanted.filter(({ obstacle }) => obstacle?.() === undefined);
+  const onStacks: Measured[] = [];
+  for (const [index, plan] of planStacks(possible).entries()) {
+    const own = (folder: string) => (index === 0 ? folder : join(folder, `stack-${index + 1}`));
+    onStacks.push(
+      await measureOnStack(plan, {
+        dataDir: join(dataDir, String(index)),
+        quick,
+        profileDir: profileDir === undefined ? undefined : own(profileDir),
+        signal,
+        progress,
+      }),
+    );
+  }
   const measured: Measured = {
-    figures: [...onStack.figures, ...alone.figures],
-    failures: [...onStack.failures, ...alone.failures],
+    figures: [...[...onStacks, alone].flatMap(({ figures }) => figures), ...unmeasured(wanted)],
+    failures: [...onStacks, alone].flatMap(({ failures }) => failures),
   };
   const report: RunReport = { circumstances, ...measured };
   process.stdout.write(renderTable(report));
@@ -83,6 +95,15 @@ async function runAll(
 }
 
 type Measured = Pick<RunReport, "figures" | "failures">;
+
+/** Figures without values of what this machine cannot measure. */
+function unmeasured(wanted: readonly Scenario[]): Figure[] {
+  return wanted.flatMap(({ obstacle, keys = [] }) => {
+    const why = obstacle?.();
+    if (why === undefined) return [];
+    return keys.map((key) => ({ key, value: null, load: `not measured: ${why}` }));
+  });
+}
 
 /** Runs the scenarios that need no stack. */
 async function measureLone(scenarios: readonly LoneScenario[], quick: boolean): Promise<Measured> {
@@ -100,14 +121,14 @@ async function measureLone(scenarios: readonly LoneScenario[], quick: boolean): 
 }
 
 async function measureOnStack(
-  wanted: readonly Scenario[],
-  options: Parameters<typeof openBed>[0],
+  { scenarios, ...stack }: StackPlan,
+  options: Omit<BedOptions, keyof StackPlan>,
 ): Promise<Measured> {
   progress("starting a database and six services");
-  const bed = await openBed(options);
+  const bed = await openBed({ ...options, ...stack });
   const { signal } = options;
   try {
-    return await Promise.race([measureAll(bed, wanted, signal), untilAborted(signal)]);
+    return await Promise.race([measureAll(bed, scenarios, signal), untilAborted(signal)]);
   } finally {
     progress("stopping");
     await bed[Symbol.asyncDispose]();

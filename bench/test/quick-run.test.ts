@@ -51,6 +51,8 @@ describe("npm run bench", () => {
         "queue_durable_messages_per_second",
         "steady_ephemeral_message_p95_ms",
         "state_updates_per_second",
+        "idle_sessions",
+        "idle_sessions_router_mib",
         "discovery_p95_ms",
         "token_checks_per_second",
         "client_grants_per_second",
@@ -72,7 +74,12 @@ describe("npm run bench", () => {
       ]) {
         expect(json[key], key).toBeGreaterThan(0);
       }
-      for (const key of ["bullmq_tasks_per_second", "ratio_to_bullmq", "ratio_to_bullmq_always"]) {
+      for (const key of [
+        "bullmq_tasks_per_second",
+        "ratio_to_bullmq",
+        "ratio_to_bullmq_always",
+        "state_watch_elsewhere_p95_ms",
+      ]) {
         if (hasRedis) expect(json[key], key).toBeGreaterThan(0);
         else expect(json[key], key).toBeNull();
       }

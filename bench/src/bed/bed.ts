@@ -75,13 +75,15 @@ export interface BedOptions {
   readonly profileDir: string | undefined;
   /** The heap of each service, in MiB. */
   readonly heapMib: number;
+  /** Processes of the mesh-router. */
+  readonly meshRouters: number;
   readonly signal: AbortSignal;
   readonly progress: (text: string) => void;
 }
 
 /** Starts a stack on free ports with a durable database. Logs go to files, as a service's would. */
 export async function openBed(options: BedOptions): Promise<Bed> {
-  const { dataDir, quick, profileDir, heapMib, signal, progress } = options;
+  const { dataDir, quick, profileDir, heapMib, meshRouters, signal, progress } = options;
   const clientSecrets = new Map<string, string>();
   const stack = await startStack({
     dataDir,
@@ -93,6 +95,7 @@ export async function openBed(options: BedOptions): Promise<Bed> {
       return ENVIRONMENT;
     },
     heapMib,
+    meshRouters,
     ...(profileDir === undefined ? {} : { profileDir }),
     signal,
     onNotice: progress,

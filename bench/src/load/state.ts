@@ -21,6 +21,11 @@ export interface StateOptions extends Stretch {
   readonly valueChars: number;
 }
 
+/** Who writes, reads or watches: an agent, or a client in its name that reaches its mesh-router by itself. */
+export type StateUser = Pick<RunningAgent, "agentId"> & {
+  readonly state: Pick<RunningAgent["state"], "bucket">;
+};
+
 /** Writes or reads as fast as they are answered. */
 export interface StateRate {
   readonly perSecond: number;
@@ -46,17 +51,17 @@ export async function createStateBucket(client: NexusClient, bucket: string): Pr
   });
 }
 
-function bucketOf(agent: RunningAgent, { bucket }: StateOptions): Bucket<Stamped> {
+function bucketOf(agent: StateUser, { bucket }: StateOptions): Bucket<Stamped> {
   return agent.state.bucket<Stamped>(bucket);
 }
 
-function keyOf(agent: RunningAgent, { keys }: StateOptions, index: number): string {
+function keyOf(agent: StateUser, { keys }: StateOptions, index: number): string {
   return `${agent.agentId}/${index % keys}`;
 }
 
 /** Keeps a window of writes open, each committed before it counts. */
 export async function putSaturated(
-  agent: RunningAgent,
+  agent: StateUser,
   options: StateOptions & { readonly inFlight: number },
 ): Promise<StateRate> {
   const bucket = bucketOf(agent, options);
@@ -71,7 +76,7 @@ export async function putSaturated(
 
 /** Keeps a window of reads open, each of what is committed then. */
 export async function getSaturated(
-  agent: RunningAgent,
+  agent: StateUser,
   options: StateOptions & { readonly inFlight: number },
 ): Promise<StateRate> {
   const bucket = bucketOf(agent, options);
@@ -85,7 +90,7 @@ export async function getSaturated(
 
 /** Writes at a fixed rate, in small bursts. */
 export async function putSteadily(
-  agent: RunningAgent,
+  agent: StateUser,
   options: StateOptions & { readonly perSecond: number },
 ): Promise<StateLatency> {
   const bucket = bucketOf(agent, options);
@@ -107,7 +112,7 @@ export class StateWatch {
   readonly #agesMs: number[] = [];
   readonly #ended: Promise<void>;
 
-  constructor(agent: RunningAgent, bucket: string) {
+  constructor(agent: StateUser, bucket: string) {
     this.#ended = this.#follow(agent, bucket);
   }
 
@@ -118,7 +123,7 @@ export class StateWatch {
     return describeValues(this.#agesMs);
   }
 
-  async #follow(agent: RunningAgent, bucket: string): Promise<void> {
+  async #follow(agent: StateUser, bucket: string): Promise<void> {
     const { signal } = this.#stop;
     for await (const event of agent.state.bucket<Stamped>(bucket).watch({ signal })) {
       const atMs = event.kind === "put" ? (event.entry.value?.atMs ?? 0) : 0;

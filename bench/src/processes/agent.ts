@@ -1,6 +1,6 @@
 /** An agent of the bench, as a process of its own: does nothing, and notes when it was told to. */
 import process from "node:process";
-import { createAgent, type RunningAgent } from "@nexus/sdk";
+import { createAgent, createClient, type RunningAgent } from "@nexus/sdk";
 import {
   type MessageLatency,
   type MessageOptions,
@@ -17,6 +17,7 @@ import {
   type StateLatency,
   type StateOptions,
   type StateRate,
+  type StateUser,
   StateWatch,
 } from "../load/state.ts";
 import { CAPABILITY, CAPABILITY_VERSION, LISTENER } from "../load/tasks.ts";
@@ -69,6 +70,8 @@ export interface AgentCommands {
   putSaturated(options: StateOptions & { readonly inFlight: number }): Promise<StateRate>;
   putSteadily(options: StateOptions & { readonly perSecond: number }): Promise<StateLatency>;
   getSaturated(options: StateOptions & { readonly inFlight: number }): Promise<StateRate>;
+  /** Has commands about state reach this mesh-router by themselves, as a client with this token. */
+  useMeshRouter(place: { readonly address: string; readonly token: string }): Promise<void>;
   /** Begins to follow a bucket. */
   watchState(bucket: string): Promise<void>;
   /** Says how old changes were when they came, in milliseconds. */
@@ -80,6 +83,7 @@ export interface AgentCommands {
 }
 
 let agent: RunningAgent | undefined;
+let elsewhere: StateUser["state"] | undefined;
 let watch: StateWatch | undefined;
 let notes = 0;
 let arrivals: { taskIds: string[]; atMs: number[] } | undefined;
@@ -91,6 +95,11 @@ function takeNote(): void {
 function running(): RunningAgent {
   if (agent === undefined) throw new Error("the agent was not started");
   return agent;
+}
+
+function stateUser(): StateUser {
+  const { agentId, state } = running();
+  return { agentId, state: elsewhere ?? state };
 }
 
 serveCommands<AgentCommands>({
@@ -122,11 +131,15 @@ serveCommands<AgentCommands>({
   takenIn: async () => notes,
   sendSaturated: (options) => sendSaturated(running(), options),
   sendSteadily: (options) => sendSteadily(running(), options),
-  putSaturated: (options) => putSaturated(running(), options),
-  putSteadily: (options) => putSteadily(running(), options),
-  getSaturated: (options) => getSaturated(running(), options),
+  putSaturated: (options) => putSaturated(stateUser(), options),
+  putSteadily: (options) => putSteadily(stateUser(), options),
+  getSaturated: (options) => getSaturated(stateUser(), options),
+  useMeshRouter: async ({ address, token }) => {
+    const credentials = { kind: "token", accessToken: token } as const;
+    elsewhere = createClient({ gateway: address, credentials });
+  },
   watchState: async (bucket) => {
-    watch = new StateWatch(running(), bucket);
+    watch = new StateWatch(stateUser(), bucket);
   },
   endWatch: async () => {
     if (watch === undefined) throw new Error("no bucket is followed");

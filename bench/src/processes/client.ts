@@ -24,6 +24,7 @@ import {
   type TaskCount,
 } from "../load/job-stream.ts";
 import { type HashOptions, hashPasswords, type LoginOptions, logIn } from "../load/logins.ts";
+import { IdleSessions, type SessionCount, type SessionsOptions } from "../load/sessions.ts";
 import { createStateBucket } from "../load/state.ts";
 import {
   readTaskTimes,
@@ -76,6 +77,10 @@ export interface ClientCommands {
   registerAgents(options: RegisterOptions): Promise<number>;
   discoverSteadily(options: DiscoverOptions): Promise<DiscoveryLatency>;
   createStateBucket(bucket: string): Promise<void>;
+  /** Returns how many were opened a second. */
+  openSessions(options: SessionsOptions): Promise<number>;
+  countSessions(args: null): Promise<SessionCount>;
+  closeSessions(args: null): Promise<void>;
   grantTokens(options: GrantOptions): Promise<Grants>;
   checkTokens(options: CheckOptions): Promise<TokenChecks>;
   logIn(options: LoginOptions): Promise<SaturateResult>;
@@ -92,6 +97,7 @@ export interface ClientCommands {
 
 let client: NexusClient | undefined;
 let stream: JobStream | undefined;
+let sessions: IdleSessions | undefined;
 
 function connected(): NexusClient {
   if (client === undefined) throw new Error("the client was not connected");
@@ -120,6 +126,15 @@ serveCommands<ClientCommands>({
   registerAgents: (options) => registerAgents(connected(), options),
   discoverSteadily: (options) => discoverSteadily(connected(), options),
   createStateBucket: (bucket) => createStateBucket(connected(), bucket),
+  openSessions: (options) => {
+    sessions = new IdleSessions(options.gateway);
+    return sessions.open(connected(), options);
+  },
+  countSessions: async () => sessions?.count() ?? { alive: 0, failure: undefined },
+  closeSessions: async () => {
+    await sessions?.close();
+    sessions = undefined;
+  },
   grantTokens: (options) => grantTokens(connected(), options),
   checkTokens: (options) => checkTokens(connected(), options),
   logIn: (options) => logIn(connected(), options),

@@ -13,11 +13,14 @@ const TASKS_FULL = 1_000_000;
 const TASKS_QUICK = 2_000;
 /** Within the ten minutes that a command of a worker may take, and the hour that a task waits for an agent. */
 const FILL_TIMEOUT_MS = 300_000;
+/** A million waiting tasks are more than a deployment of the usual size takes in. */
+const HEAP_MIB = 1_536;
 const CLAIMS = "nexus_orchestrator_assignments_total";
 
 /** Saturation before and after the backlog is there. Runs last: what it submits stays. */
 export const backlogScenario: Scenario = {
   name: "backlog",
+  heapMib: HEAP_MIB,
   about: `claims a second, without and beside ${formatCount(TASKS_FULL)} waiting tasks (${formatCount(TASKS_QUICK)} in a quick run)`,
   run: async (bed) => {
     const tasks = bed.quick ? TASKS_QUICK : TASKS_FULL;

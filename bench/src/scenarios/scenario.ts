@@ -1,6 +1,6 @@
 /** What a scenario is, and words that all of them use. */
 import type { Bed } from "../bed/bed.ts";
-import type { Figure } from "../figure.ts";
+import type { Figure, FigureKey } from "../figure.ts";
 import type { Stretch } from "../pace.ts";
 import { formatCount } from "../report.ts";
 
@@ -19,6 +19,14 @@ export interface Scenario {
   readonly further?: readonly Step[];
   /** The scenario that has this one among its own steps: where both are wanted, it is measured there. */
   readonly partOf?: string;
+  /** Processes of the mesh-router; scenarios with another number of them have another stack. @default 1 */
+  readonly meshRouters?: number;
+  /** The heap of each service of its stack, in MiB, at least. @default SERVICE_HEAP_MIB */
+  readonly heapMib?: number;
+  /** Says why it cannot be measured on this machine, which is no failure; undefined when it can. */
+  readonly obstacle?: () => string | undefined;
+  /** What it would have measured. Given by who has an obstacle. */
+  readonly keys?: readonly FigureKey[];
 }
 
 /** What needs no stack, and so starts none. */

@@ -8,6 +8,7 @@ describe("renderBanner", () => {
     ports: planPorts(7400),
     pidOf: () => 1,
     postgresPid: 2,
+    redisPid: 0,
     adminCredentialsFile: "/home/me/nexus/.nexus/admin-credentials.json",
     dataDir: "/home/me/nexus/.nexus",
   });

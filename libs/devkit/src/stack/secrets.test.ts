@@ -18,7 +18,7 @@ afterEach(() => {
 
 function vaultVariables(dataDir = folder): Record<string, string> {
   return serviceEnvironment("vault", {
-    ports: planPorts(7400, 1),
+    ports: planPorts(7400),
     secrets: openSecrets(dataDir),
     rootKeyFile: openRootKeyFile(dataDir),
     logLevel: undefined,

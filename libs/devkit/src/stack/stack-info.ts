@@ -41,6 +41,7 @@ export function describeStack(input: {
   readonly ports: PortPlan;
   readonly pidOf: (name: InstanceName) => number | undefined;
   readonly postgresPid: number;
+  /** 0 where there is none. */
   readonly redisPid: number;
   readonly adminCredentialsFile: string;
   readonly dataDir: string;

@@ -4,7 +4,6 @@ import { join, resolve } from "node:path";
 import { devkitError } from "../devkit-error.ts";
 import { takeOwnership } from "../owner-lock.ts";
 import { type ChildGuard, startChildGuard } from "./child-guard.ts";
-import { type StackDatabase, startStackDatabase } from "./database.ts";
 import { caFileIn, serviceEnvironment, type Variables } from "./environment.ts";
 import {
   assertPortsFree,
@@ -15,7 +14,6 @@ import {
   takenPorts,
 } from "./port-plan.ts";
 import { waitUntilReady } from "./readiness.ts";
-import { type StackRedis, startStackRedis } from "./redis.ts";
 import { createRestartPolicy } from "./restart-policy.ts";
 import {
   type AdminCredentials,
@@ -36,6 +34,7 @@ import {
 import { describeStack, removeStackInfo, type StackInfo, writeStackInfo } from "./stack-info.ts";
 import { openStackLog, type StackLog, type StackLogMode } from "./stack-log.ts";
 import { createStackProcesses, type StackProcesses } from "./stack-processes.ts";
+import { type StackServers, startStackServers } from "./stack-servers.ts";
 import { type SupervisedProcess, superviseProcess } from "./supervised-process.ts";
 
 /** The heap of a service, in MiB, as its manifest in k8s/base gives it. Without a limit Node goes by the memory of the machine, and
@@ -169,14 +168,13 @@ async function startLocked(input: StartInput): Promise<Stack> {
   const guard = startChildGuard();
   const names = instanceNames(input.replicas);
   const services = new Map<InstanceName, SupervisedProcess>();
-  let database: StackDatabase | undefined;
-  let redis: StackRedis | undefined;
+  let servers: StackServers | undefined;
   const describe = () =>
     describeStack({
       ports,
       pidOf: (name) => services.get(name)?.pid,
-      postgresPid: database?.pid ?? 0,
-      redisPid: redis?.pid ?? 0,
+      postgresPid: servers?.postgres.pid ?? 0,
+      redisPid: servers?.redis?.pid ?? 0,
       adminCredentialsFile,
       dataDir,
       caFile,
@@ -189,26 +187,17 @@ async function startLocked(input: StartInput): Promise<Stack> {
   const stop = once(async () => {
     ready = false;
     for (const name of [...names].reverse()) await services.get(name)?.stop();
-    await redis?.stop();
-    await database?.stop();
+    await servers?.stop();
     await guard.release();
     removeStackInfo(dataDir);
     input.releaseLock();
   });
   try {
-    database = await startStackDatabase({
-      dataDir,
-      port: ports.postgres,
-      durable: options.durable ?? true,
-      secrets,
-      onNotice: log.notice,
-    });
-    if (ports.redis !== undefined) {
-      redis = await startStackRedis({ dataDir, port: ports.redis, onNotice: log.notice });
-    }
+    const { durable = true } = options;
+    servers = await startStackServers({ dataDir, ports, durable, secrets, onNotice: log.notice });
     const { logLevel, env: more = {} } = options;
     const extra = typeof more === "function" ? more : () => more;
-    const redisUrl = redis?.url;
+    const redisUrl = servers.redis?.url;
     const environment = { ports, secrets, rootKeyFile, logLevel, tlsFolder, redisUrl, extra };
     options.signal?.throwIfAborted();
     // Vault first, for the others can do nothing before it vouches for them; together, for loading is most of a start.
@@ -223,14 +212,13 @@ async function startLocked(input: StartInput): Promise<Stack> {
   }
   ready = true;
   publish();
-  const servers = { postgres: database, redis };
   const processes = createStackProcesses({ services, servers, describe, publish });
   return {
     get info() {
       return describe();
     },
     admin: adminCredentialsOf(secrets),
-    postgresUrl: database.url,
+    postgresUrl: servers.postgres.url,
     processes,
     stop,
   };
@@ -299,11 +287,12 @@ async function allReady(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const stopAsking = new AbortController();
+  const calledOff = abortOf(signal, stopAsking.signal);
   const waits = [...services].map(async ([name, child]) => {
     const { ops = "" } = info.services[name] ?? {};
     const ready = waitUntilReady(ops, READY_TIMEOUT_MS, stopAsking.signal);
     try {
-      await Promise.race([ready, child.untimelyEnd, abortOf(signal)]);
+      await Promise.race([ready, child.untimelyEnd, calledOff]);
     } catch (error) {
       if (signal?.aborted === true) throw error;
       const what = error instanceof Error ? error.message : String(error);
@@ -321,12 +310,12 @@ async function allReady(
   }
 }
 
-/** Never resolves; rejects when the start is called off. */
-function abortOf(signal: AbortSignal | undefined): Promise<never> {
+/** Never resolves; rejects when the start is called off, until nobody listens any more. */
+function abortOf(signal: AbortSignal | undefined, until: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
     const abort = () => reject(signal?.reason as Error);
     if (signal?.aborted === true) abort();
-    else signal?.addEventListener("abort", abort, { once: true });
+    else signal?.addEventListener("abort", abort, { once: true, signal: until });
   });
 }
 

@@ -1,0 +1,50 @@
+/** The servers that the services of a stack need: started before them, stopped after them. */
+import { type StackDatabase, startStackDatabase } from "./database.ts";
+import type { PortPlan } from "./port-plan.ts";
+import { type StackRedis, startStackRedis } from "./redis.ts";
+import type { StackSecrets } from "./secrets.ts";
+
+/** What to start. */
+export interface StackServersOptions {
+  readonly dataDir: string;
+  readonly ports: PortPlan;
+  readonly durable: boolean;
+  readonly secrets: StackSecrets;
+  readonly onNotice: (notice: string) => void;
+}
+
+/** Servers under supervision. */
+export interface StackServers {
+  readonly postgres: StackDatabase;
+  /** Undefined for a stack that needs none. */
+  readonly redis: StackRedis | undefined;
+  stop(): Promise<void>;
+}
+
+/** Starts what the plan has a port for.
+ *
+ * Errors: those of startEmbeddedPostgres and startLocalRedis. Nothing keeps running then. */
+export async function startStackServers(options: StackServersOptions): Promise<StackServers> {
+  const { dataDir, ports, durable, secrets, onNotice } = options;
+  const postgres = await startStackDatabase({
+    ...{ dataDir, durable, secrets, onNotice },
+    port: ports.postgres,
+  });
+  let redis: StackRedis | undefined;
+  try {
+    if (ports.redis !== undefined) {
+      redis = await startStackRedis({ dataDir, port: ports.redis, onNotice });
+    }
+  } catch (error) {
+    await postgres.stop();
+    throw error;
+  }
+  return {
+    postgres,
+    redis,
+    stop: async () => {
+      await redis?.stop();
+      await postgres.stop();
+    },
+  };
+}
