@@ -85,6 +85,9 @@ const SHARED_PREFIX = "nexus_";
 /** The label value under which sets beyond LABEL_SETS_MAX are counted. */
 export const OVERFLOW_LABEL = "other";
 
+/** How often a timer looks how late the event loop is: prom-client's 10 ms wake every process a hundred times a second, loaded or not. */
+const LOOP_LAG_RESOLUTION_MS = 100;
+
 /** Process metrics (CPU, memory, event loop, GC) exist once per process, however many services run in it:
  * their observers cost CPU each (prom-client issues 490 and 523). */
 let processRegistry: Registry | undefined;
@@ -92,7 +95,10 @@ let processRegistry: Registry | undefined;
 function processMetrics(): Registry {
   if (processRegistry === undefined) {
     processRegistry = new Registry();
-    collectDefaultMetrics({ register: processRegistry });
+    collectDefaultMetrics({
+      register: processRegistry,
+      eventLoopMonitoringPrecision: LOOP_LAG_RESOLUTION_MS,
+    });
   }
   return processRegistry;
 }

@@ -20,7 +20,8 @@ const REAUTH_AT_LIFE_SHARE = 0.8;
 const REAUTH_CHECK_MAX_MS = 30_000;
 /** A bare token cannot be renewed: after these no connection will be let in again. */
 const TOKEN_OVER = new Set(["TOKEN_EXPIRED", "TOKEN_REVOKED"]);
-const LOOP_DELAY_RESOLUTION_MS = 20;
+/** Each look wakes the process. A loop that is blocked for long is told of, less by at most this. */
+const LOOP_DELAY_RESOLUTION_MS = 100;
 const SDK = {
   name: "nexus-sdk-typescript",
   version: NEXUS_VERSION,
