@@ -5,6 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Bed, type BedOptions, openBed } from "./bed/bed.ts";
 import { describeMachine } from "./bed/machine.ts";
+import { watchStolenShare } from "./bed/process-cpu.ts";
 import type { Figure } from "./figure.ts";
 import { ratiosOf } from "./ratios.ts";
 import { type RunReport, renderJson, renderTable } from "./report.ts";
@@ -66,7 +67,8 @@ async function runAll(
   signal: AbortSignal,
 ): Promise<number> {
   const profiled = profileDir !== undefined;
-  const circumstances = describeMachine(dataDir, { quick, profiled });
+  const machine = describeMachine(dataDir, { quick, profiled });
+  const stolenShare = watchStolenShare();
   const lone = LONE_SCENARIOS.filter(({ name }) => scenarios.includes(name));
   const alone = await Promise.race([measureLone(lone, quick), untilAborted(signal)]);
   const wanted = planScenarios(SCENARIOS, scenarios);
@@ -88,6 +90,7 @@ async function runAll(
     figures: [...[...onStacks, alone].flatMap(({ figures }) => figures), ...unmeasured(wanted)],
     failures: [...onStacks, alone].flatMap(({ failures }) => failures),
   };
+  const circumstances = { ...machine, stolenShare: stolenShare() };
   const report: RunReport = { circumstances, ...measured };
   process.stdout.write(renderTable(report));
   if (jsonFile !== undefined) writeFileSync(jsonFile, renderJson(report));

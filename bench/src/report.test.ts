@@ -14,6 +14,7 @@ const REPORT: RunReport = {
     platform: "linux x64",
     loadAverage: 0.4,
     fsyncP50Ms: 0.75,
+    stolenShare: undefined,
     fleet: "one client process",
   },
   figures: [
@@ -65,6 +66,8 @@ describe("renderTable", () => {
     expect(renderTable(REPORT)).toContain(
       "2 x Some CPU, 8 GiB, linux x64, Node 20.20.2\nload average before the run 0.40; a durable 8 KiB write takes 0.750 ms\non this machine: Postgres, six services, one client process\n",
     );
+    const shared = { ...REPORT, circumstances: { ...REPORT.circumstances, stolenShare: 0.123 } };
+    expect(renderTable(shared)).toContain("0.750 ms; the host kept back 12.3 % of the cores\n");
     const quick = { ...REPORT, circumstances: { ...REPORT.circumstances, quick: true } };
     expect(renderTable(quick)).toContain("quick: too short to compare");
     const profiled = { ...REPORT, circumstances: { ...REPORT.circumstances, profiled: true } };

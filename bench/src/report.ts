@@ -14,6 +14,8 @@ export interface Circumstances {
   readonly platform: string;
   /** Of the last minute, before anything was started: work of others makes every figure worse. */
   readonly loadAverage: number;
+  /** Of the cores' time during the run, what the host of a virtual machine kept back; undefined where nobody says. */
+  readonly stolenShare: number | undefined;
   /** Of an 8 KiB write to the database's folder, made durable: what no durable commit can beat. */
   readonly fsyncP50Ms: number;
   /** Processes that put load on the stack, in words. */
@@ -75,10 +77,15 @@ export function renderJson(report: RunReport): string {
 }
 
 function renderCircumstances(about: Circumstances): string {
+  const { stolenShare } = about;
+  const stolen =
+    stolenShare === undefined
+      ? ""
+      : `; the host kept back ${formatValue(100 * stolenShare)} % of the cores`;
   return [
     `NEXUS bench ${about.startedAt}${about.quick ? " (quick: too short to compare)" : ""}${about.profiled ? " (profiled: slower than it is)" : ""}`,
     `${about.cores} x ${about.cpu}, ${about.memoryGib} GiB, ${about.platform}, Node ${about.node}`,
-    `load average before the run ${about.loadAverage.toFixed(2)}; a durable 8 KiB write takes ${formatValue(about.fsyncP50Ms)} ms`,
+    `load average before the run ${about.loadAverage.toFixed(2)}; a durable 8 KiB write takes ${formatValue(about.fsyncP50Ms)} ms${stolen}`,
     `on this machine: Postgres, six services, ${about.fleet}`,
   ].join("\n");
 }

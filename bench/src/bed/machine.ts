@@ -16,7 +16,7 @@ const WRITE_BYTES = 8 * KiB;
 export function describeMachine(
   folder: string,
   how: Pick<Circumstances, "quick" | "profiled">,
-): Circumstances {
+): Omit<Circumstances, "stolenShare"> {
   return {
     startedAt: new Date().toISOString(),
     ...how,

@@ -1,6 +1,6 @@
 import process from "node:process";
 import { describe, expect, it } from "vitest";
-import { parseProcessCpu, readFamilyCpuSeconds } from "./process-cpu.ts";
+import { parseCoreTime, parseProcessCpu, readFamilyCpuSeconds } from "./process-cpu.ts";
 
 describe("parseProcessCpu", () => {
   it("finds the times behind a name with blanks and parentheses", () => {
@@ -11,6 +11,13 @@ describe("parseProcessCpu", () => {
       seconds: 2,
       endedChildrenSeconds: 12.34,
     });
+  });
+});
+
+describe("parseCoreTime", () => {
+  it("counts a guest's time once, and finds what the host kept back", () => {
+    const stat = "cpu  100 10 30 800 5 0 5 50 90 9\ncpu0 50 5 15 400 2 0 2 25 45 4\n";
+    expect(parseCoreTime(stat)).toEqual({ all: 1_000, stolen: 50 });
   });
 });
 
