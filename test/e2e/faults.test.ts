@@ -203,6 +203,40 @@ describe("a fleet under faults", () => {
     await expectAllDoneOnce(jobId);
   }, 180_000);
 
+  it("counts each answered write of an agent's session once when the mesh-router is killed", async () => {
+    const bucket = "session-sums";
+    const policy = StatePolicy.COUNTER;
+    await fleet.admin.state.createBucket({ requestId: "make", bucket, policy });
+    const { gateway } = fleet.stack.info;
+    const identity = await fleet.createAgentIdentity("adder");
+    await using adder = await createAgent({ gateway, ...identity })
+      .capability("state.add@1.0.0", {}, () => undefined)
+      .start();
+    const sums = adder.state.bucket(bucket);
+    const answers: bigint[] = [];
+    let asked = 0;
+    const add = async (): Promise<void> => {
+      while (answers.length < TASKS) {
+        asked += 1;
+        // One that failed may have been counted; one that was answered was, once.
+        const sum = await sums.increment("k").catch(() => undefined);
+        if (sum !== undefined) answers.push(sum);
+      }
+    };
+    const adding = Array.from({ length: WRITES_AT_ONCE }, add);
+    const untilAnswered = (count: number) =>
+      waitFor(() => answers.length >= count, { what: `${count} answers`, timeoutMs: 60_000 });
+    await untilAnswered(10);
+    await fleet.stack.processes.kill("mesh-router");
+    await untilAnswered(30);
+    await fleet.stack.processes.kill("mesh-router");
+    await Promise.all(adding);
+    expect(new Set(answers).size).toBe(answers.length);
+    const { entry } = await fleet.admin.state.getEntry({ bucket, key: "k" });
+    expect(Number(entry?.counter)).toBeGreaterThanOrEqual(answers.length);
+    expect(Number(entry?.counter)).toBeLessThanOrEqual(asked);
+  }, 150_000);
+
   it("counts each write of state once, and misses no change, when mesh-router and Postgres are killed", async () => {
     const { admin, stack } = fleet;
     const bucket = "sums";

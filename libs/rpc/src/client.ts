@@ -6,3 +6,4 @@ export { createRpcClient, type RpcClientOptions } from "./client/client.ts";
 export type { TokenSource } from "./principal.ts";
 export type { ClientMethod, RpcClient } from "./service-types.ts";
 export { fixedTls, type TlsMaterial, type TlsOptions, type TlsSource } from "./tls/material.ts";
+export { decodeStatus } from "./wire/status.ts";

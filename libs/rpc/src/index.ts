@@ -28,6 +28,7 @@ export {
 export { requirePrincipal } from "./require-principal.ts";
 export { callersOf, resourceFieldOf, scopeOf } from "./server/method-plan.ts";
 export type { RawCall, RawRelay } from "./server/raw-relay.ts";
+export { type InnerCall, type InnerMethod, serveInside } from "./server/serve-inside.ts";
 export {
   type AddOptions,
   createRpcServer,
@@ -51,7 +52,13 @@ export {
 } from "./tls/material.ts";
 export { serviceNameOf, spiffeIdOf } from "./tls/service-name.ts";
 export { decode as decodeMessage, encode as encodeMessage, methodPath } from "./wire/codec.ts";
-export { fromWireStatus, isSentByServer, toWireStatus, type WireStatus } from "./wire/status.ts";
+export {
+  encodeStatus,
+  fromWireStatus,
+  isSentByServer,
+  toWireStatus,
+  type WireStatus,
+} from "./wire/status.ts";
 export {
   FIXED64,
   LENGTH,

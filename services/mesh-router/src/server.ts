@@ -38,8 +38,8 @@ export async function startServer(
     const bus = openBus(parts);
     const mesh = createMesh({ ...parts, stores, bus });
     await frame.untilUp("subscriptions", () => mesh.subscriptions.refreshAll());
-    addServices({ ...parts, mesh, pool: stores.pool });
-    addState({ ...parts, pool: stores.pool, mesh });
+    const state = addState({ ...parts, pool: stores.pool, mesh });
+    addServices({ ...parts, mesh, pool: stores.pool, state });
     addReplicas({ ...parts, mesh });
     addSessionLoops({ ...parts, mesh, store: stores.sessions });
     await addMailLoops({ ...parts, mesh, stores });

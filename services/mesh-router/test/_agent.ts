@@ -13,6 +13,7 @@ import {
   type Drain,
   type GatherMode,
   type SendOutcome,
+  type StateOpResult,
   type SubscriptionResult,
   type TaskCancel,
   type TaskUpdateResult,
@@ -58,6 +59,7 @@ export class TestAgent {
   readonly outcomes: SendOutcome[] = [];
   readonly subscriptionResults: SubscriptionResult[] = [];
   readonly deliveryCancels: string[] = [];
+  readonly stateResults: StateOpResult[] = [];
   /** Acknowledges every delivery at once. */
   autoAck = false;
 
@@ -74,6 +76,7 @@ export class TestAgent {
         this.deliveries.push(...frame.deliveries);
         this.outcomes.push(...frame.sendOutcomes);
         this.subscriptionResults.push(...frame.subscriptionResults);
+        this.stateResults.push(...frame.stateResults);
         this.deliveryCancels.push(...frame.deliveryCancels.map((one) => one.deliveryId));
         if (this.autoAck && frame.deliveries.length > 0) {
           this.send({ acks: frame.deliveries.map(({ deliveryId }) => ({ deliveryId })) });
@@ -133,6 +136,13 @@ export class TestAgent {
 
   async delivery(index = 0): Promise<Delivery> {
     return waitFor(() => this.deliveries[index], { what: `delivery ${index}` });
+  }
+
+  /** The answer to the state operation of this number. */
+  async stateResult(number: number): Promise<StateOpResult> {
+    return waitFor(() => this.stateResults.find((result) => result.number === number), {
+      what: `the answer to operation ${number}`,
+    });
   }
 
   async outcomeOf(messageId: string): Promise<SendOutcome> {

@@ -43,7 +43,8 @@ function noting(call: ServerCall, parse: (bytes: Buffer) => unknown): (bytes: Bu
   };
 }
 
-function parseRequest(schema: DescMessage, bytes: Buffer): Message {
+/** Decodes a request and checks it. Errors: invalid/REQUEST_MALFORMED, invalid/REQUEST_INVALID with every broken rule. */
+export function parseRequest(schema: DescMessage, bytes: Buffer): Message {
   const message = decodeRequest(schema, bytes);
   if (surelyValid(schema, message)) return message;
   const result = validator.validate(schema, message);

@@ -65,23 +65,32 @@ export interface PlanOptions {
 export function planService(
   service: DescService,
   handlerOf: (method: DescMethod) => MethodPlan["handler"],
-  { raw = false, relayed = false, unchecked = [] }: PlanOptions = {},
+  options: PlanOptions = {},
 ): MethodPlan[] {
-  return service.methods.map((method) => ({
+  return service.methods.map((method) => planMethod(method, handlerOf(method), options));
+}
+
+/** Plans one method; as planService(). */
+export function planMethod(
+  method: DescMethod,
+  handler: MethodPlan["handler"],
+  { raw = false, relayed = false, unchecked = [] }: PlanOptions = {},
+): MethodPlan {
+  return {
     method,
     path: methodPath(method),
     requestStream: isRequestStream(method),
     responseStream: isResponseStream(method),
     scope: scopeOf(method),
     checksResource: resourceFieldOf(method) !== "",
-    internal: getOption(service, internal),
+    internal: getOption(method.parent, internal),
     callers: callersOf(method),
     audited: method.proto.options !== undefined && getOption(method, audited),
     raw,
     relayed,
     checked: !raw && !unchecked.includes(method.localName),
-    handler: handlerOf(method),
-  }));
+    handler,
+  };
 }
 
 /** Services that are not ours, so carry no scope: health checks and reflection need no token. */

@@ -78,15 +78,33 @@ export function toWireStatus(error: NexusError, service: string): WireStatus {
   const origin = origins.get(error);
   if (origin !== undefined) return origin;
   const code = ERROR_KINDS[error.kind].grpcCode;
-  const text = safeText(error.message);
   const metadata = new Metadata();
+  metadata.set(STATUS_DETAILS_HEADER, encodeStatus(error, service));
+  return { code: toGrpcCode(code), details: safeText(error.message), metadata };
+}
+
+/** Writes an error as the bytes that a call's trailers hold, for an answer inside of a stream. */
+export function encodeStatus(error: NexusError, service: string): Buffer {
   const status = create(StatusSchema, {
-    code,
-    message: text,
+    code: ERROR_KINDS[error.kind].grpcCode,
+    message: safeText(error.message),
     details: packDetails(error, service),
   });
-  metadata.set(STATUS_DETAILS_HEADER, Buffer.from(toBinary(StatusSchema, status)));
-  return { code: toGrpcCode(code), details: text, metadata };
+  return Buffer.from(toBinary(StatusSchema, status));
+}
+
+/** Restores the error of an answer inside of a stream; damaged bytes are internal/PROTOCOL_ERROR. */
+export function decodeStatus(bytes: Uint8Array): NexusError {
+  try {
+    const status = fromBinary(StatusSchema, bytes);
+    const kind = kindOfGrpcCode(status.code);
+    const rich = readDetails(status);
+    if (rich === undefined) return new NexusError(readBareStatus(kind, status.message));
+    return new NexusError({ kind, ...rich, message: status.message });
+  } catch (cause) {
+    const message = "The server's error cannot be read.";
+    return new NexusError({ kind: "internal", reason: "PROTOCOL_ERROR", message, cause });
+  }
 }
 
 function packDetails(error: NexusError, service: string) {

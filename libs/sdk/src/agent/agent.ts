@@ -17,6 +17,7 @@ import { Mailbox } from "./mailbox.ts";
 import type { MessageHandler, Messenger, SubscribeOptions } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { Session } from "./session.ts";
+import { StateLane } from "./state-lane.ts";
 import { createTaskPayloads } from "./task-payloads.ts";
 import { TaskRunner } from "./task-runner.ts";
 import { createSecretReader } from "./task-secrets.ts";
@@ -207,7 +208,8 @@ async function connect(connection: Connection & Listeners): Promise<RunningAgent
   const mailbox = new Mailbox({ outbox, logger });
   for (const [subject, handler] of connection.messageHandlers) mailbox.on(subject, handler);
   const readSecret = createSecretReader(connection.channel, connection.credentials);
-  const stateOf = createStateAccess(connection.channel, connection.credentials);
+  const stateLane = new StateLane(outbox);
+  const stateOf = createStateAccess(connection.channel, connection.credentials, stateLane);
   const payloads = createTaskPayloads(connection.channel, connection.credentials);
   const runner = new TaskRunner({ ...connection, outbox, mailbox, readSecret, stateOf, payloads });
   let slots = options.slots ?? 1;
@@ -218,6 +220,7 @@ async function connect(connection: Connection & Listeners): Promise<RunningAgent
     outbox,
     runner,
     mailbox,
+    stateLane,
     slots: () => slots,
   });
   const subscribed = connection.subscriptions.map((subscribe) => subscribe(mailbox.messenger()));

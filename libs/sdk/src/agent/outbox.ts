@@ -5,6 +5,7 @@ import type {
   CreditSchema,
   HeartbeatSchema,
   SendSchema,
+  StateOpSchema,
   SubscriptionSchema,
   TaskUpdateSchema,
 } from "@nexus/proto/mesh";
@@ -20,6 +21,8 @@ export type SendInit = MessageInit<typeof SendSchema>;
 type AckInit = MessageInit<typeof AckSchema>;
 /** An interest in a topic. */
 export type SubscriptionInit = MessageInit<typeof SubscriptionSchema>;
+/** An operation on state. */
+export type StateOpInit = MessageInit<typeof StateOpSchema>;
 type CreditInit = MessageInit<typeof CreditSchema>;
 type HeartbeatInit = MessageInit<typeof HeartbeatSchema>;
 
@@ -35,7 +38,7 @@ export const CHUNK_BYTES_WAITING_MAX = 4 * MiB;
  *
  * Bounded: of each lease it holds one word of a kind, the latest, and of all leases CHUNK_BYTES_WAITING_MAX of
  * chunks; acks and replies are bounded by message credit, other messages by the mailbox, which looks at
- * `sendsWaiting`; everything else is a single value. */
+ * `sendsWaiting`, operations on state by their own credit; everything else is a single value. */
 export class Outbox {
   #updates: UpdateInit[] = [];
   /** Waiting words other than chunks, by lease and kind: said again while they wait, they are replaced. */
@@ -46,6 +49,7 @@ export class Outbox {
   #subscribes: SubscriptionInit[] = [];
   #unsubscribes: SubscriptionInit[] = [];
   #cancels: string[] = [];
+  #stateOps: { readonly op: StateOpInit; readonly bytes: number }[] = [];
   #heartbeat: (() => HeartbeatInit) | undefined;
   #credit: CreditInit | undefined;
   #accessToken: string | undefined;
@@ -120,6 +124,12 @@ export class Outbox {
     this.#changed();
   }
 
+  /** Sends an operation on state of about so many bytes. */
+  stateOp(op: StateOpInit, bytes: number): void {
+    this.#stateOps.push({ op, bytes });
+    this.#changed();
+  }
+
   /** Takes a message back. One that waits here still was never sent. */
   cancelSend(messageId: string): void {
     const at = this.#sends.findIndex((send) => send.messageId === messageId);
@@ -188,6 +198,7 @@ export class Outbox {
     this.#subscribes = [];
     this.#unsubscribes = [];
     this.#cancels = [];
+    this.#stateOps = [];
     this.#heartbeat = undefined;
     this.#credit = undefined;
     this.#accessToken = undefined;
@@ -212,7 +223,8 @@ export class Outbox {
 
   #hasItems(): boolean {
     const topics = this.#subscribes.length + this.#unsubscribes.length + this.#cancels.length;
-    return this.#updates.length + this.#sends.length + this.#acks.length + topics > 0;
+    const more = topics + this.#stateOps.length;
+    return this.#updates.length + this.#sends.length + this.#acks.length + more > 0;
   }
 
   #hasWork(): boolean {
@@ -237,6 +249,7 @@ export class Outbox {
       subscribes: this.#subscribes.splice(0, FRAME_ITEMS_MAX),
       unsubscribes: this.#unsubscribes.splice(0, FRAME_ITEMS_MAX),
       sendCancels: this.#cancels.splice(0, FRAME_ITEMS_MAX),
+      stateOps: takeBytes(this.#stateOps, ({ bytes }) => bytes).map(({ op }) => op),
     };
     if (this.#heartbeat !== undefined) frame.heartbeat = this.#heartbeat();
     if (this.#credit !== undefined) frame.credit = this.#credit;

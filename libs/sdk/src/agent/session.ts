@@ -6,6 +6,7 @@ import { backoffDelayMs, type Logger, NEXUS_VERSION, NexusError, sleep } from "@
 import type { CredentialSource } from "../credentials.ts";
 import { type Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";
 import type { Outbox } from "./outbox.ts";
+import type { StateLane } from "./state-lane.ts";
 import type { TaskRunner } from "./task-runner.ts";
 
 const RECONNECT = { initialMs: 100, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
@@ -44,6 +45,7 @@ export interface SessionOptions {
   readonly outbox: Outbox;
   readonly runner: TaskRunner;
   readonly mailbox: Mailbox;
+  readonly stateLane: StateLane;
   readonly logger: Logger;
   /** Slots to grant in Hello; read anew for each connection, so that a drain survives a reconnect. */
   readonly slots: () => number;
@@ -125,7 +127,7 @@ export class Session {
 
   /** One stream, from Hello to its end. What was said meanwhile and found no stream is dropped with it. */
   async #connectOnce(): Promise<void> {
-    const { outbox, mailbox, credentials } = this.#options;
+    const { outbox, mailbox, stateLane, credentials } = this.#options;
     const welcomeTimeout = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     try {
@@ -150,6 +152,7 @@ export class Session {
       for (const running of this.#timers.splice(0)) clearInterval(running);
       outbox.reset();
       mailbox.connectionLost();
+      stateLane.connectionLost();
     }
   }
 
@@ -170,6 +173,7 @@ export class Session {
     this.#welcomedAtMs = performance.now();
     this.#resumeToken = welcome.resumeToken;
     this.#options.mailbox.connected();
+    this.#options.stateLane.connected(welcome.stateCredit);
     if (welcome.resumed) this.#options.runner.resumed();
     else this.#options.runner.leasesLost();
     const interval = welcome.heartbeatInterval;
@@ -183,7 +187,7 @@ export class Session {
   }
 
   #take(frame: ConnectResponse): void {
-    const { runner, mailbox } = this.#options;
+    const { runner, mailbox, stateLane } = this.#options;
     for (const assignment of frame.assignments) runner.assign(assignment);
     for (const cancel of frame.cancels) runner.cancel(cancel);
     for (const result of frame.taskUpdateResults) runner.settle(result);
@@ -191,6 +195,7 @@ export class Session {
     for (const delivery of frame.deliveries) mailbox.deliver(delivery);
     for (const result of frame.subscriptionResults) mailbox.subscribed(result);
     for (const { deliveryId } of frame.deliveryCancels) mailbox.cancelled(deliveryId);
+    for (const result of frame.stateResults) stateLane.settle(result);
   }
 }
 

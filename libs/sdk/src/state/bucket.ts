@@ -7,6 +7,7 @@ import {
   type TokenSource,
 } from "@nexus/rpc/client";
 import { type Batcher, createBatcher, MiB, NexusError } from "@nexus/shared";
+import { type SessionCalls, throughSession } from "./session-calls.ts";
 import {
   type Bucket,
   type ListOptions,
@@ -24,6 +25,7 @@ import {
   toEntry,
   toWritten,
   tryRefusal,
+  valueBytes,
   type WriteInit,
   writeOf,
 } from "./state-values.ts";
@@ -61,9 +63,14 @@ export function createState(client: RpcClient<typeof StateService>, task?: Writi
 /** Access to state, in the name of a task if there is one. */
 export type StateAccess = (task?: WritingTask) => State;
 
-/** Creates what gives agents and their tasks access to state. */
-export function createStateAccess(channel: RpcChannel, tokens: TokenSource): StateAccess {
-  const client = createRpcClient(StateService, channel, { tokens, timeoutMs: CALL_TIMEOUT_MS });
+/** Creates what gives agents and their tasks access to state: through their session, where that has room. */
+export function createStateAccess(
+  channel: RpcChannel,
+  tokens: TokenSource,
+  session: SessionCalls,
+): StateAccess {
+  const calls = createRpcClient(StateService, channel, { tokens, timeoutMs: CALL_TIMEOUT_MS });
+  const client = throughSession(calls, session, CALL_TIMEOUT_MS);
   return (task) => createState(client, task);
 }
 
@@ -230,9 +237,4 @@ function inCalls(batch: readonly WriteInit[]): WriteInit[][] {
     }
   }
   return calls;
-}
-
-function valueBytes({ operation }: WriteInit): number {
-  const isValued = operation?.case === "put" || operation?.case === "resolve";
-  return isValued ? (operation.value.value?.data?.byteLength ?? 0) : 0;
 }

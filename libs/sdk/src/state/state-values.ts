@@ -88,6 +88,12 @@ export function writeOf(write: StateWrite<unknown>): WriteInit {
   return incrementOf(write.increment, write.by);
 }
 
+/** How large the value of a write is. */
+export function valueBytes({ operation }: WriteInit): number {
+  const isValued = operation?.case === "put" || operation?.case === "resolve";
+  return isValued ? (operation.value.value?.data?.byteLength ?? 0) : 0;
+}
+
 function termsOf({ expectedRevision, seen, atMs }: DeleteOptions) {
   return {
     ...(expectedRevision === undefined ? {} : { expectedRevision }),

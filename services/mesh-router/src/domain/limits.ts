@@ -11,6 +11,17 @@ export const FRAME_ITEMS_MAX = 512;
  * is made. With whole ones the processes of a busy pair took turns, and a seventh more of the machine was idle. */
 export const FRAME_ITEMS_SENT = 256;
 
+/** State operations of a session that have no answer yet, or one that was not written; the credit of Welcome. */
+export const STATE_OPS_MAX = 16;
+
+/** How long such an operation may take, and where the agent does not say. */
+export const STATE_OP_TIMEOUT_MAX_MS = 60_000;
+export const STATE_OP_TIMEOUT_DEFAULT_MS = 10_000;
+
+/** Answers to state operations join a frame while it stays below this much, which leaves a quarter of the message limit to what surrounds
+ * them; a larger one travels alone. */
+export const FRAME_WITH_ANSWERS_MAX = 3 * MiB;
+
 /** A frame is closed once it holds this much; a larger single item travels alone. A quarter of the message limit. */
 export const FRAME_BYTES_MAX = 1 * MiB;
 

@@ -55,6 +55,12 @@ export function createStateEvents(metrics: Metrics, logger: Logger): StateEvents
     help: "Time of one group commit of state.",
     buckets: COMMIT_BUCKETS,
   });
+  const operations = metrics.histogram({
+    name: "state_operation_seconds",
+    help: "Time of operations that agents send in their sessions, by call and outcome.",
+    labels: ["call", "code"],
+    buckets: COMMIT_BUCKETS,
+  });
   return {
     stateCommitted(callCount, writeCount, durationMs) {
       calls.inc(callCount);
@@ -65,6 +71,8 @@ export function createStateEvents(metrics: Metrics, logger: Logger): StateEvents
       failures.inc({ step: "commit" });
       logger.warn({ err: error }, "writes of state could not be committed; their callers know");
     },
+    stateOperated: (call, code, durationMs) =>
+      operations.observe({ call, code }, durationMs / 1_000),
     stateChangesSent: (count) => sent.inc(count),
     stateResynced: (reason) => resyncs.inc({ reason }),
     stateSwept: (kind, count) => swept.inc({ kind }, count),

@@ -9,14 +9,15 @@ import {
   type WireWriter,
 } from "@nexus/rpc";
 import { NexusError, withDeadline } from "@nexus/shared";
-import { HELLO_TIMEOUT_MS, PENDING_PER_SENDER_MAX } from "../domain/limits.ts";
+import { HELLO_TIMEOUT_MS, PENDING_PER_SENDER_MAX, STATE_OPS_MAX } from "../domain/limits.ts";
 import { agentIdMismatch, frameInvalid } from "../domain/mesh-errors.ts";
 import type { Session } from "../domain/session/session.ts";
 import type { BreakCause, HelloRequest } from "../domain/session/session-lifecycle.ts";
 import type { Opened, SessionOpener } from "../domain/session/session-opener.ts";
 import { FrameStream, followCall } from "./frame-stream.ts";
 import { framesOf, nextFrame } from "./read-frame.ts";
-import { applyFrame, type FrameDeps } from "./session-frames.ts";
+import { applyFrame, type FrameDeps, type FrameSource } from "./session-frames.ts";
+import { type StateMethods, StateOps, type StateOpsInit } from "./state/state-ops.ts";
 import type { TurnScheduler } from "./turn-scheduler.ts";
 import { type AgentFrame, readAgentFrame } from "./wire/agent-frame.ts";
 import { writeAgentFrame } from "./wire/agent-response.ts";
@@ -26,6 +27,8 @@ export interface ConnectDeps extends FrameDeps {
   readonly opener: SessionOpener;
   readonly turns: TurnScheduler;
   readonly writer: WireWriter;
+  readonly stateMethods: StateMethods;
+  readonly stateEvents: StateOpsInit["events"];
   readonly lostAfterMs: number;
   readonly serverVersion: string;
   /** A frame left for an agent. */
@@ -33,6 +36,9 @@ export interface ConnectDeps extends FrameDeps {
 }
 
 type Frames = AsyncIterator<Buffer>;
+
+/** Field number of ConnectResponse. */
+const STATE_RESULTS = 10;
 
 /** Serves AgentSessionService.Connect: hello, welcome, then frames both ways until one side ends it.
  *
@@ -48,7 +54,10 @@ async function* connect(
   ctx: CallContext,
 ): AsyncGenerator<Buffer> {
   let opened: Opened | undefined;
+  const { stateMethods: methods, stateEvents: events } = deps;
+  const ops = new StateOps({ methods, events, ctx, onAnswer: () => stream.wake() });
   const detach = (): void => {
+    ops.end(streamOver());
     if (opened === undefined) return;
     deps.lifecycle.detach(opened.session, stream, breakCause(ctx, opened.session));
   };
@@ -59,9 +68,9 @@ async function* connect(
     opened = await deps.opener.open(hello, stream);
     const { session } = opened;
     yield welcomeFrame(deps, opened);
-    void readFrames(deps, { frames, session, stream, ctx });
+    void readFrames(deps, { frames, session, stream, ops, ctx });
     for (;;) {
-      const frame = await stream.next(() => takeFrame(deps, session));
+      const frame = await stream.next(() => takeFrame(deps, session, ops));
       if (frame === undefined) return;
       yield frame;
     }
@@ -93,27 +102,26 @@ function onlyHello(frame: AgentFrame): Hello | undefined {
   const { heartbeat, credit, reauth, goodbye } = frame;
   const others = [heartbeat, credit, reauth, goodbye].filter((item) => item !== undefined).length;
   const lists = [frame.updates, frame.sends, frame.acks, frame.subscribes, frame.unsubscribes];
-  const items = lists.reduce((sum, list) => sum + list.length, frame.cancels.length);
+  const rest = frame.cancels.length + frame.stateOps.length;
+  const items = lists.reduce((sum, list) => sum + list.length, rest);
   return others + items === 0 ? frame.hello : undefined;
 }
 
-interface Reading {
+interface Reading extends FrameSource {
   readonly frames: Frames;
-  readonly session: Session;
   readonly stream: FrameStream<Buffer>;
-  readonly ctx: CallContext;
 }
 
 /** Reads until the agent ends its half, says goodbye, or breaks a rule. Never rejects. */
 async function readFrames(deps: ConnectDeps, reading: Reading): Promise<void> {
-  const { frames, session, stream, ctx } = reading;
+  const { frames, session, stream } = reading;
   const read = frameReader(deps);
   try {
     while (!stream.ending) {
       const frame = await nextFrame(frames, read);
       if (session.stream !== stream) return;
       if (frame === undefined) break;
-      await applyFrame(deps, session, frame, ctx);
+      await applyFrame(deps, reading, frame);
     }
     stream.finish();
   } catch (error) {
@@ -121,13 +129,16 @@ async function readFrames(deps: ConnectDeps, reading: Reading): Promise<void> {
   }
 }
 
-function takeFrame(deps: ConnectDeps, session: Session): Buffer | undefined {
+function takeFrame(deps: ConnectDeps, session: Session, ops: StateOps): Buffer | undefined {
+  const { writer } = deps;
   const batch = session.outbox.take();
-  if (batch === undefined) return undefined;
   const nowMs = deps.clock.nowMs();
+  if (batch !== undefined) writeAgentFrame(writer, batch, nowMs);
+  for (const answer of ops.take(writer.size)) writer.bytes(STATE_RESULTS, answer);
+  if (batch === undefined && writer.size === 0) return undefined;
+  const frame = writer.take();
   session.readAtMs = nowMs;
-  const frame = writeAgentFrame(deps.writer, batch, nowMs);
-  deps.engine.written(session, batch.deliveries, batch.leftOut);
+  if (batch !== undefined) deps.engine.written(session, batch.deliveries, batch.leftOut);
   deps.frameSent();
   return frame;
 }
@@ -143,6 +154,7 @@ function welcomeFrame(deps: ConnectDeps, { session, resumed, resumeToken }: Open
       lostAfter: durationFromMs(deps.lostAfterMs),
       serverVersion: deps.serverVersion,
       sendCredit: PENDING_PER_SENDER_MAX,
+      stateCredit: STATE_OPS_MAX,
     },
   });
   return Buffer.from(toBinary(ConnectResponseSchema, frame));
@@ -153,4 +165,10 @@ function breakCause(ctx: CallContext, session: Session): BreakCause {
   if (session.overflowed) return "too_slow";
   const reason: unknown = ctx.signal.reason;
   return NexusError.is(reason, "unauthenticated", "TOKEN_REVOKED") ? "revoked" : "broken";
+}
+
+/** The caller sees the stream's own end. */
+function streamOver(): NexusError {
+  const message = "The stream of the operation is over.";
+  return new NexusError({ kind: "cancelled", reason: "CANCELLED", message });
 }

@@ -8,6 +8,7 @@ import type { MessageSwitch } from "../domain/message/message-switch.ts";
 import type { Session } from "../domain/session/session.ts";
 import type { SessionLifecycle } from "../domain/session/session-lifecycle.ts";
 import type { SubscriptionDesk } from "../domain/topic/subscription-desk.ts";
+import type { StateOps } from "./state/state-ops.ts";
 import type { AgentFrame } from "./wire/agent-frame.ts";
 
 /** What frames act on. */
@@ -24,17 +25,25 @@ export interface FrameDeps {
 /** An idle agent's heartbeat settles the count of its tasks once they had this many intervals to arrive. */
 const SETTLE_INTERVALS = 2;
 
+/** Whose frames they are. */
+export interface FrameSource {
+  readonly session: Session;
+  readonly ops: StateOps;
+  readonly ctx: CallContext;
+}
+
 /** Applies a frame to its session.
  *
- * Errors: invalid/FRAME_INVALID for a second hello; unauthenticated/TOKEN_INVALID for a bad reauth. */
+ * Errors: invalid/FRAME_INVALID for a second hello, or too many state operations; unauthenticated/TOKEN_INVALID for a bad
+ * reauth. */
 export async function applyFrame(
   deps: FrameDeps,
-  session: Session,
+  { session, ops, ctx }: FrameSource,
   frame: AgentFrame,
-  ctx: CallContext,
 ): Promise<void> {
   if (frame.hello !== undefined) throw frameInvalid("The session is open: no second hello.");
   if (frame.reauth !== undefined) await reauthenticate(ctx, frame.reauth.accessToken);
+  for (const op of frame.stateOps) ops.begin(op);
   applyItems(deps, session, frame);
 }
 

@@ -18,6 +18,7 @@ import { createDeadMessageStore } from "../store/dead-message-store.ts";
 import { createRouteStore } from "../store/route-store.ts";
 import type { Mesh } from "./mesh.ts";
 import type { Parts } from "./parts.ts";
+import type { SessionState } from "./state.ts";
 
 /** Adds everything that can be called. */
 export function addServices({
@@ -27,7 +28,8 @@ export function addServices({
   pool,
   clock,
   routerId,
-}: Parts & { readonly mesh: Mesh; readonly pool: Pool }): void {
+  state,
+}: Parts & { readonly mesh: Mesh; readonly pool: Pool; readonly state: SessionState }): void {
   const { engine, hub, lifecycle, opener, events, messages, subscriptions } = mesh;
   const { heartbeatIntervalMs, lostAfterMs } = config;
   const turns = new TurnScheduler();
@@ -45,6 +47,7 @@ export function addServices({
         clock,
         turns,
         writer,
+        ...state,
         heartbeatIntervalMs,
         lostAfterMs,
         serverVersion: NEXUS_VERSION,

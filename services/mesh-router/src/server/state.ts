@@ -15,7 +15,11 @@ import { StateQueue } from "../domain/state/state-queue.ts";
 import { createKeySweep, sweepDropped, sweepLogs } from "../domain/state/sweep.ts";
 import { TaskFence } from "../domain/state/task-fence.ts";
 import { createStateEvents, createStateGauges } from "../events/state-events.ts";
-import { createStateHandlers } from "../handlers/state/index.ts";
+import {
+  createStateHandlers,
+  createStateMethods,
+  type StateMethods,
+} from "../handlers/state/index.ts";
 import { createStatePoll } from "../loops/state-poll.ts";
 import { createBucketStore } from "../store/state-bucket-store.ts";
 import { createReadStore } from "../store/state-read-store.ts";
@@ -52,12 +56,19 @@ interface StateCore {
   readonly notices: CommitNotices | undefined;
 }
 
+/** What sessions serve of state. */
+export interface SessionState {
+  readonly stateMethods: StateMethods;
+  readonly stateEvents: StateEvents;
+}
+
 /** Adds StateService and the loops behind it. */
-export function addState(parts: StateParts): void {
+export function addState(parts: StateParts): SessionState {
   const core = createCore(parts);
-  addService(parts, core);
+  const stateMethods = addService(parts, core);
   addPoll(parts, core);
   addSweeps(parts, core);
+  return { stateMethods, stateEvents: core.events };
 }
 
 function createCore({ frame, config, clock, pool, mesh: { bus } }: StateParts): StateCore {
@@ -86,7 +97,7 @@ function createCore({ frame, config, clock, pool, mesh: { bus } }: StateParts): 
 function addService(
   { frame, config, clock, pool, mesh }: StateParts,
   { events, tails, reads, queue, memory, notices }: StateCore,
-): void {
+): StateMethods {
   const register = new WatchRegister();
   createStateGauges(frame.metrics, {
     queued: () => queue.queued,
@@ -109,10 +120,10 @@ function addService(
   });
   const onResync = (reason: string): void => events.stateResynced(reason);
   const fence = new TaskFence(mesh.leases, clock);
-  frame.server.add(
-    StateService,
-    createStateHandlers({ buckets, reads, queue, tails, register, fence, events, onResync }),
-  );
+  const deps = { buckets, reads, queue, tails, register, fence, events, onResync };
+  const handlers = createStateHandlers(deps);
+  frame.server.add(StateService, handlers);
+  return createStateMethods(handlers);
 }
 
 /** Changes of other replicas: read when they tell of them, and asked for in case they could not. */

@@ -119,6 +119,8 @@ export interface StateEvents {
   /** Calls and writes of one flush, and what it took. */
   stateCommitted(calls: number, writes: number, durationMs: number): void;
   stateCommitFailed(error: unknown): void;
+  /** An operation of a session ended, with `ok` or the kind of its error. */
+  stateOperated(call: string, code: string, durationMs: number): void;
   stateChangesSent(count: number): void;
   stateResynced(reason: string): void;
   stateSwept(kind: "expired" | "purged" | "trimmed" | "dropped", count: number): void;

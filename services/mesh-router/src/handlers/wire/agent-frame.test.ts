@@ -2,12 +2,30 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { createValidator } from "@bufbuild/protovalidate";
 import { PayloadSchema } from "@nexus/proto/common";
-import { type ConnectRequest, ConnectRequestSchema, TaskUpdateSchema } from "@nexus/proto/mesh";
+import {
+  BatchGetEntriesRequestSchema,
+  type ConnectRequest,
+  ConnectRequestSchema,
+  TaskUpdateSchema,
+} from "@nexus/proto/mesh";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readAgentFrame } from "./agent-frame.ts";
 
 type Init = MessageInitShape<typeof ConnectRequestSchema>;
+
+const STATE_CALLS: (NonNullable<NonNullable<Init["stateOps"]>[number]["call"]> | undefined)[] = [
+  undefined,
+  { case: "get", value: { bucket: "b", keys: ["k"] } },
+  {
+    case: "write",
+    value: {
+      requestId: "r",
+      bucket: "b",
+      writes: [{ key: "k", operation: { case: "delete", value: {} } }],
+    },
+  },
+];
 
 const validator = createValidator();
 const RUNS = { numRuns: 400 };
@@ -243,25 +261,44 @@ describe("readAgentFrame against the contract's rules", () => {
     "cancels",
     texts(64).map((messageId) => ({ sendCancels: [messageId] })),
   );
+  check(
+    "state operations",
+    fc
+      .record({
+        number: fc.constantFrom(0, 1, 2 ** 32 - 1),
+        timeout: fc.constantFrom(undefined, ...[0, 1, 60_000, 60_001].map(durationFromMs)),
+        traceparent: texts(64),
+        call: fc.constantFrom(...STATE_CALLS),
+      })
+      .map(({ timeout, call, ...rest }) => ({
+        stateOps: [{ ...rest, ...(timeout && { timeout }), ...(call && { call }) }],
+      })),
+  );
   check("single messages", singles);
 
-  it.each(["taskUpdates", "sends", "acks", "subscribes", "unsubscribes", "sendCancels"] as const)(
-    "takes 512 %s and refuses 513",
-    (list) => {
-      const item = {
-        taskUpdates: { taskId: "t", fence: 1n, update: { case: "accepted", value: {} } },
-        sends: { messageId: "m" },
-        acks: { deliveryId: "d" },
-        subscribes: { pattern: "a" },
-        unsubscribes: { pattern: "a" },
-        sendCancels: "m",
-      }[list];
-      const many = (count: number) =>
-        encode({ [list]: Array.from({ length: count }, () => item) }).bytes;
-      expect(accepts(many(512))).toBe(true);
-      expect(accepts(many(513))).toBe(false);
-    },
-  );
+  it.each([
+    "taskUpdates",
+    "sends",
+    "acks",
+    "subscribes",
+    "unsubscribes",
+    "sendCancels",
+    "stateOps",
+  ] as const)("takes 512 %s and refuses 513", (list) => {
+    const item = {
+      taskUpdates: { taskId: "t", fence: 1n, update: { case: "accepted", value: {} } },
+      sends: { messageId: "m" },
+      acks: { deliveryId: "d" },
+      subscribes: { pattern: "a" },
+      unsubscribes: { pattern: "a" },
+      sendCancels: "m",
+      stateOps: { number: 1, call: { case: "get", value: { bucket: "b", keys: ["k"] } } },
+    }[list];
+    const many = (count: number) =>
+      encode({ [list]: Array.from({ length: count }, () => item) }).bytes;
+    expect(accepts(many(512))).toBe(true);
+    expect(accepts(many(513))).toBe(false);
+  });
 });
 
 describe("readAgentFrame", () => {
@@ -309,6 +346,16 @@ describe("readAgentFrame", () => {
     });
     expect(fromBinary(PayloadSchema, copy(letter?.payload))).toMatchObject(payload);
     expect(Buffer.from(letter?.subject ?? []).toString()).toBe("s");
+  });
+
+  it("reads a state operation, and leaves its request to whoever serves it", () => {
+    const value = { bucket: "not a bucket", keys: ["k"] };
+    const { bytes } = encode({
+      stateOps: [{ number: 7, timeout: durationFromMs(250), call: { case: "get", value } }],
+    });
+    const [op] = readAgentFrame(bytes, nowMs).stateOps;
+    expect(op).toMatchObject({ number: 7, timeoutMs: 250, traceparent: "", call: "get" });
+    expect(fromBinary(BatchGetEntriesRequestSchema, copy(op?.request))).toMatchObject(value);
   });
 
   it("skips fields that a newer contract may add", () => {

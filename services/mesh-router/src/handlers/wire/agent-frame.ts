@@ -21,6 +21,7 @@ import type { SubscriptionOrder } from "../../domain/topic/subscription-desk.ts"
 import { enumUpTo, expectId, expectType, id, message, text } from "./checks.ts";
 import { checkCredit, checkGoodbye, checkHeartbeat, checkHello, checkReauth } from "./rules.ts";
 import { readSend } from "./send.ts";
+import { readStateOp, type StateOp } from "./state-op.ts";
 import { readTaskUpdate } from "./task-update.ts";
 
 /** A frame from an agent. */
@@ -35,6 +36,7 @@ export interface AgentFrame {
   readonly unsubscribes: SubscriptionOrder[];
   /** Message ids. */
   readonly cancels: string[];
+  readonly stateOps: StateOp[];
   reauth: Reauth | undefined;
   goodbye: Goodbye | undefined;
 }
@@ -62,6 +64,7 @@ export function readAgentFrame(bytes: Buffer, nowMs: () => number): AgentFrame {
     subscribes: [],
     unsubscribes: [],
     cancels: [],
+    stateOps: [],
     reauth: undefined,
     goodbye: undefined,
   };
@@ -72,6 +75,7 @@ export function readAgentFrame(bytes: Buffer, nowMs: () => number): AgentFrame {
   expectAtMost(frame.subscribes, "subscribes");
   expectAtMost(frame.unsubscribes, "unsubscribes");
   expectAtMost(frame.cancels, "send_cancels");
+  expectAtMost(frame.stateOps, "state_ops");
   return frame;
 }
 
@@ -94,6 +98,9 @@ function readField(reader: WireReader, frame: AgentFrame, nowMs: () => number): 
       break;
     case 11:
       frame.cancels.push(readCancel(reader));
+      break;
+    case 12:
+      frame.stateOps.push(readStateOp(reader));
       break;
     case 1:
     case 2:

@@ -22,8 +22,8 @@ const OUTCOMES = 6;
 const LONG_TAG_EXTRA = 1;
 const NOTHING = Buffer.alloc(0);
 
-/** Writes a frame for an agent. */
-export function writeAgentFrame(writer: WireWriter, batch: AgentBatch, nowMs: number): Buffer {
+/** Writes what waits for an agent. */
+export function writeAgentFrame(writer: WireWriter, batch: AgentBatch, nowMs: number): void {
   for (const { bytes } of batch.assignments) writer.bytes(ASSIGNMENTS, bytes);
   for (const { bytes } of batch.cancels) writer.bytes(CANCELS, bytes);
   for (const bytes of batch.results) writer.bytes(RESULTS, bytes);
@@ -34,7 +34,6 @@ export function writeAgentFrame(writer: WireWriter, batch: AgentBatch, nowMs: nu
   for (const result of batch.outcomes) writeOutcome(writer, result);
   for (const note of batch.notes) writer.raw(encodeNote(note));
   if (batch.drain !== undefined) writer.raw(encodeDrain(batch.drain));
-  return writer.take();
 }
 
 function writeDelivery(writer: WireWriter, message: Message, nowMs: number): void {

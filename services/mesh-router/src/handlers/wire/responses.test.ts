@@ -73,13 +73,17 @@ function message(payloadSize: number, more: object = {}): Message {
   });
 }
 
+function agentFrame(batch: AgentBatch, nowMs = NOW_MS): Buffer {
+  writeAgentFrame(writer, batch, nowMs);
+  return writer.take();
+}
+
 describe("writeAgentFrame", () => {
   it("writes what the contract's parser reads back", () => {
     const assignment = create(AssignmentSchema, { taskId: "t1", fence: 5n, jobId: "j" });
     const cancel = create(TaskCancelSchema, { taskId: "t2", fence: 6n, reason: "LEASE_LOST" });
     const result = create(TaskUpdateResultSchema, { taskId: "t3", fence: 7n, outcome: 1 });
-    const bytes = writeAgentFrame(
-      writer,
+    const bytes = agentFrame(
       {
         ...empty(),
         assignments: [{ taskId: "t1", fence: 5n, bytes: toBinary(AssignmentSchema, assignment) }],
@@ -126,12 +130,12 @@ describe("writeAgentFrame", () => {
 
   it("grows for frames larger than its buffer and forgets them afterwards", () => {
     const deliveries = Array.from({ length: 20 }, () => message(200_000, { expectsReply: false }));
-    const large = writeAgentFrame(writer, { ...empty(), deliveries }, NOW_MS);
+    const large = agentFrame({ ...empty(), deliveries });
     const parsed = fromBinary(ConnectResponseSchema, large);
     expect(parsed.deliveries.map(({ payload }) => payload?.data.length)).toEqual(
       Array.from({ length: 20 }, () => 200_000),
     );
-    const small = writeAgentFrame(writer, { ...empty(), deliveries: [message(1)] }, NOW_MS);
+    const small = agentFrame({ ...empty(), deliveries: [message(1)] });
     expect(fromBinary(ConnectResponseSchema, small).deliveries).toHaveLength(1);
   });
 });

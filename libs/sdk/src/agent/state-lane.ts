@@ -1,0 +1,81 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { StateOpResult } from "@nexus/proto/mesh";
+import { decodeStatus } from "@nexus/rpc/client";
+import { KiB, NexusError } from "@nexus/shared";
+import type { SessionAnswer, SessionCall, SessionCalls } from "../state/session-calls.ts";
+import type { Outbox } from "./outbox.ts";
+import { currentTraceparent } from "./trace.ts";
+
+/** Larger calls go by themselves, so that no message or sign of life waits behind them. */
+export const OP_BYTES_MAX = 256 * KiB;
+/** The router's word should come first; ours is the safety net for a stream that is silently dead. */
+const TIMEOUT_GRACE_MS = 1_000;
+const NUMBER_MAX = 2 ** 31;
+
+interface Waiting {
+  readonly resolve: (answer: SessionAnswer | undefined) => void;
+  readonly reject: (error: NexusError) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** Operations on state that travel in the agent's session: as many at once as the router gives credit for. */
+export class StateLane implements SessionCalls {
+  readonly #outbox: Outbox;
+  /** One whose time is over stays: it takes credit until the router's word comes. */
+  readonly #waiting = new Map<number, Waiting>();
+  #credit = 0;
+  #lastNumber = 0;
+
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox;
+  }
+
+  tryCall(call: SessionCall, bytes: number, timeoutMs: number): Promise<SessionAnswer | undefined> {
+    if (bytes > OP_BYTES_MAX || this.#waiting.size >= this.#credit) {
+      return Promise.resolve(undefined);
+    }
+    this.#lastNumber = (this.#lastNumber % NUMBER_MAX) + 1;
+    const number = this.#lastNumber;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(noWord()), timeoutMs + TIMEOUT_GRACE_MS);
+      this.#waiting.set(number, { resolve, reject, timer });
+      const timeout = durationFromMs(timeoutMs);
+      this.#outbox.stateOp({ number, timeout, traceparent: currentTraceparent(), call }, bytes);
+    });
+  }
+
+  /** A stream is open that takes so many operations at once. */
+  connected(credit: number): void {
+    this.#credit = credit;
+  }
+
+  /** Takes in the router's word on an operation. */
+  settle({ number, result }: StateOpResult): void {
+    const entry = this.#waiting.get(number);
+    if (entry === undefined) return;
+    this.#waiting.delete(number);
+    clearTimeout(entry.timer);
+    const error = result.case === "error" ? decodeStatus(result.value) : undefined;
+    if (error === undefined) entry.resolve(result);
+    else if (error.kind === "unavailable") entry.resolve(undefined);
+    else entry.reject(error);
+  }
+
+  /** The stream broke: what was sent may or may not have been carried out. */
+  connectionLost(): void {
+    this.#credit = 0;
+    for (const { resolve, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      resolve(undefined);
+    }
+    this.#waiting.clear();
+  }
+}
+
+function noWord(): NexusError {
+  return new NexusError({
+    kind: "deadline",
+    reason: "DEADLINE_EXCEEDED",
+    message: "No word about the operation in time.",
+  });
+}
