@@ -3,10 +3,9 @@ import { join } from "node:path";
 import { createPool, provisionDatabase } from "@nexus/postgres";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../postgres/embedded-postgres.ts";
 import { DATABASE, databaseRole } from "./environment.ts";
-import { createRecovery } from "./recovery.ts";
+import { KeptServer } from "./kept-server.ts";
 import type { StackSecrets } from "./secrets.ts";
 import { servicesWithStore } from "./services.ts";
-import type { KeptServer } from "./stack-processes.ts";
 
 const FOLDER = "pg";
 
@@ -17,30 +16,29 @@ export interface StackDatabaseOptions {
   readonly durable: boolean;
   readonly secrets: StackSecrets;
   readonly onNotice: (notice: string) => void;
+  /** Called when it runs again after it ended by itself. */
+  readonly onRestarted: () => void;
 }
 
 /** A server under supervision. */
-export interface StackDatabase extends KeptServer {
+export interface StackDatabase {
   readonly pid: number;
   /** Connection string of the superuser, database `postgres`. */
   readonly url: string;
-  stop(): Promise<void>;
+  readonly kept: KeptServer;
 }
 
 /** Starts the server and prepares it for the services. A server that ends by itself is started again. */
 export async function startStackDatabase(options: StackDatabaseOptions): Promise<StackDatabase> {
-  const recovery = createRecovery({
-    name: "postgres",
-    logFile: "pg/postgres.log",
-    restart: () => server.restart(),
-    onNotice: options.onNotice,
-  });
+  const { onNotice, onRestarted } = options;
+  const logFile = `${FOLDER}/postgres.log`;
+  const kept = new KeptServer({ name: "postgres", logFile, onNotice, onRestarted });
   const server: EmbeddedPostgres = await startEmbeddedPostgres({
     dataDir: join(options.dataDir, FOLDER),
     port: options.port,
     durable: options.durable,
-    onNotice: options.onNotice,
-    onUnexpectedExit: () => recovery.ended(),
+    onNotice,
+    onUnexpectedExit: () => kept.ended(),
   });
   try {
     await prepare(server.url, options.secrets);
@@ -48,21 +46,13 @@ export async function startStackDatabase(options: StackDatabaseOptions): Promise
     await server.stop();
     throw error;
   }
+  kept.keep(server);
   return {
     get pid() {
       return server.pid;
     },
     url: server.url,
-    stop: () => {
-      recovery.stop();
-      return server.stop();
-    },
-    restart: async (how) => {
-      if (how === "kill") await server.kill();
-      await server.restart();
-    },
-    takeDown: () => server.kill(),
-    resume: () => server.restart(),
+    kept,
   };
 }
 

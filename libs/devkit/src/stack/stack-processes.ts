@@ -2,18 +2,10 @@
 import { waitUntilReady } from "./readiness.ts";
 import type { InstanceName, ProcessName } from "./services.ts";
 import type { StackInfo } from "./stack-info.ts";
+import type { StackServers } from "./stack-servers.ts";
 import type { SupervisedProcess } from "./supervised-process.ts";
 
 const READY_TIMEOUT_MS = 120_000;
-
-/** A server that services need: restarted, or taken away for a while. */
-export interface KeptServer {
-  /** Stops, or kills as a power cut would, and starts again. */
-  restart(how: "stop" | "kill"): Promise<void>;
-  /** Kills it and keeps it down until resume(). */
-  takeDown(): Promise<void>;
-  resume(): Promise<void>;
-}
 
 /** Acts on single processes of a running stack. Names: those of `info.services`, `postgres`, and `redis` where there is one. */
 export interface StackProcesses {
@@ -34,7 +26,7 @@ export interface StackProcesses {
 /** What the actions work on. */
 export interface StackProcessesInput {
   readonly services: ReadonlyMap<InstanceName, SupervisedProcess>;
-  readonly servers: Readonly<{ postgres: KeptServer; redis?: KeptServer | undefined }>;
+  readonly servers: StackServers;
   readonly describe: () => StackInfo;
   /** Writes stack.json anew. */
   readonly publish: () => void;
@@ -48,7 +40,7 @@ export function createStackProcesses(input: StackProcessesInput): StackProcesses
     return found;
   };
   const service = (name: InstanceName) => known(name, services.get(name));
-  const server = (name: ServerName) => known(name, servers[name]);
+  const server = (name: ServerName) => known(name, servers[name]?.kept);
   const waitReady = async (name: ProcessName, timeoutMs = READY_TIMEOUT_MS): Promise<void> => {
     if (isServer(name)) return;
     const { ops = "" } = describe().services[name] ?? {};

@@ -11,6 +11,8 @@ export interface StackServersOptions {
   readonly durable: boolean;
   readonly secrets: StackSecrets;
   readonly onNotice: (notice: string) => void;
+  /** Called when one runs again that ended by itself. */
+  readonly onRestarted: () => void;
 }
 
 /** Servers under supervision. */
@@ -25,26 +27,26 @@ export interface StackServers {
  *
  * Errors: those of startEmbeddedPostgres and startLocalRedis. Nothing keeps running then. */
 export async function startStackServers(options: StackServersOptions): Promise<StackServers> {
-  const { dataDir, ports, durable, secrets, onNotice } = options;
+  const { ports, durable, secrets, ...common } = options;
   const postgres = await startStackDatabase({
-    ...{ dataDir, durable, secrets, onNotice },
-    port: ports.postgres,
+    ...common,
+    ...{ durable, secrets, port: ports.postgres },
   });
   let redis: StackRedis | undefined;
   try {
     if (ports.redis !== undefined) {
-      redis = await startStackRedis({ dataDir, port: ports.redis, onNotice });
+      redis = await startStackRedis({ ...common, port: ports.redis });
     }
   } catch (error) {
-    await postgres.stop();
+    await postgres.kept.stop();
     throw error;
   }
   return {
     postgres,
     redis,
     stop: async () => {
-      await redis?.stop();
-      await postgres.stop();
+      await redis?.kept.stop();
+      await postgres.kept.stop();
     },
   };
 }

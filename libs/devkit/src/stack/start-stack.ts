@@ -194,7 +194,9 @@ async function startLocked(input: StartInput): Promise<Stack> {
   });
   try {
     const { durable = true } = options;
-    servers = await startStackServers({ dataDir, ports, durable, secrets, onNotice: log.notice });
+    const { notice: onNotice } = log;
+    const told = { onNotice, onRestarted: publish };
+    servers = await startStackServers({ dataDir, ports, durable, secrets, ...told });
     const { logLevel, env: more = {} } = options;
     const extra = typeof more === "function" ? more : () => more;
     const redisUrl = servers.redis?.url;
