@@ -123,13 +123,21 @@ async function measureLone(scenarios: readonly LoneScenario[], quick: boolean): 
   return { figures, failures };
 }
 
+/** Runs scenarios on a stack that is started for them; what was measured on others is not lost if this one does not start. */
 async function measureOnStack(
   { scenarios, ...stack }: StackPlan,
   options: Omit<BedOptions, keyof StackPlan>,
 ): Promise<Measured> {
   progress("starting a database and six services");
-  const bed = await openBed({ ...options, ...stack });
   const { signal } = options;
+  let bed: Bed;
+  try {
+    bed = await openBed({ ...options, ...stack });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const problem = problemOf("the stack", error);
+    return { figures: [], failures: scenarios.map(({ name }) => ({ scenario: name, problem })) };
+  }
   try {
     return await Promise.race([measureAll(bed, scenarios, signal), untilAborted(signal)]);
   } finally {

@@ -9,7 +9,7 @@ import {
 } from "@nexus/proto/mesh";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc/client";
 import { type NexusClient, PrincipalKind } from "@nexus/sdk";
-import { type AsyncQueue, createAsyncQueue } from "@nexus/shared";
+import { type AsyncQueue, createAsyncQueue, withDeadline } from "@nexus/shared";
 import { monotonicMs } from "../machine-clock.ts";
 
 /** Connections that they share: the SDK has one for each process, and a process may be many agents. */
@@ -17,6 +17,7 @@ const CHANNELS = 16;
 /** A hello, a heartbeat and a goodbye; nothing else is ever said. */
 const FRAMES_WAITING_MAX = 4;
 const HEARTBEAT_DEFAULT_MS = 5_000;
+const WELCOME_TIMEOUT_MS = 30_000;
 
 /** How many, and how many at once on their way. */
 export interface SessionsOptions {
@@ -77,7 +78,13 @@ export class IdleSessions {
       this.#alive.delete(session);
       this.#failure ??= failure;
     });
-    await Promise.race([session.welcomed, ended]);
+    try {
+      await withDeadline(Promise.race([session.welcomed, ended]), WELCOME_TIMEOUT_MS);
+    } catch {
+      this.#failure ??= "no welcome came";
+      this.#alive.delete(session);
+      session.break();
+    }
   }
 }
 
@@ -87,7 +94,9 @@ class IdleSession {
   readonly welcomed: Promise<void>;
   /** Resolves when it is over: with why, unless it left. */
   readonly ended: Promise<string | undefined>;
+  readonly #cut = new AbortController();
   #heartbeats: NodeJS.Timeout | undefined;
+  #leaving = false;
 
   constructor(channel: RpcChannel, agentId: string, token: string) {
     let welcome: () => void = () => undefined;
@@ -96,14 +105,20 @@ class IdleSession {
     });
     this.#frames.push({ hello: { agentId, slots: 1 } });
     const client = createRpcClient(AgentSessionService, channel);
-    const answers = client.connect(this.#frames, { token });
+    const answers = client.connect(this.#frames, { token, signal: this.#cut.signal });
     this.ended = this.#follow(answers, welcome);
   }
 
   async leave(): Promise<void> {
+    this.#leaving = true;
     this.#frames.push({ goodbye: {} });
     this.#frames.end();
     await this.ended;
+  }
+
+  /** Ends it without a word. */
+  break(): void {
+    this.#cut.abort();
   }
 
   async #follow(
@@ -119,7 +134,7 @@ class IdleSession {
           heartbeatInterval === undefined ? HEARTBEAT_DEFAULT_MS : durationMs(heartbeatInterval);
         this.#heartbeats = setInterval(() => this.#frames.push({ heartbeat: {} }), intervalMs);
       }
-      return this.#frames.closed ? undefined : "the router ended it";
+      return this.#leaving ? undefined : "the router ended it";
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     } finally {
@@ -139,7 +154,7 @@ async function createAgent(admin: NexusClient): Promise<[agentId: string, token:
   return [principalId, tokens?.accessToken ?? ""];
 }
 
-/** Does something so many times, so many at once. */
+/** Does something so many times, so many at once; after a failure nothing more is begun. */
 async function inLanes(
   times: number,
   lanes: number,
@@ -147,7 +162,11 @@ async function inLanes(
 ): Promise<void> {
   let next = 0;
   const lane = async () => {
-    while (next < times) await work(next++);
+    try {
+      while (next < times) await work(next++);
+    } finally {
+      next = times;
+    }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
 }

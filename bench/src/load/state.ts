@@ -1,4 +1,6 @@
 /** Shared state: writes and reads of one agent, and how long a change takes to another one. */
+
+import { setTimeout as wait } from "node:timers/promises";
 import { type Bucket, type NexusClient, type RunningAgent, StatePolicy } from "@nexus/sdk";
 import { monotonicMs } from "../machine-clock.ts";
 import { runSaturated, runSteadily, type SteadyResult, type Stretch } from "../pace.ts";
@@ -106,6 +108,12 @@ export async function putSteadily(
   return { latencyMs: describeValues(latenciesMs), result };
 }
 
+/** When a watcher may end: a change that is late is late, and not left out. */
+export interface WatchEnd {
+  readonly expected: number;
+  readonly patienceMs: number;
+}
+
 /** Follows a bucket and notes how old each change is when it comes. */
 export class StateWatch {
   readonly #stop = new AbortController();
@@ -116,8 +124,10 @@ export class StateWatch {
     this.#ended = this.#follow(agent, bucket);
   }
 
-  /** Ends it, and says how old changes were. */
-  async end(): Promise<Distribution> {
+  /** Waits until as many changes have come as were to come, or so long; then ends it, and says how old they were. */
+  async end({ expected, patienceMs }: WatchEnd): Promise<Distribution> {
+    const giveUpAtMs = monotonicMs() + patienceMs;
+    while (this.#agesMs.length < expected && monotonicMs() < giveUpAtMs) await wait(TICK_MS);
     this.#stop.abort();
     await this.#ended;
     return describeValues(this.#agesMs);

@@ -19,6 +19,7 @@ import {
   type StateRate,
   type StateUser,
   StateWatch,
+  type WatchEnd,
 } from "../load/state.ts";
 import { CAPABILITY, CAPABILITY_VERSION, LISTENER } from "../load/tasks.ts";
 import { monotonicMs } from "../machine-clock.ts";
@@ -74,8 +75,8 @@ export interface AgentCommands {
   useMeshRouter(place: { readonly address: string; readonly token: string }): Promise<void>;
   /** Begins to follow a bucket. */
   watchState(bucket: string): Promise<void>;
-  /** Says how old changes were when they came, in milliseconds. */
-  endWatch(args: null): Promise<Distribution>;
+  /** Waits for the changes that are expected, and says how old they were when they came, in milliseconds. */
+  endWatch(end: WatchEnd): Promise<Distribution>;
   /** CPU seconds of this process since its start. */
   cpuSeconds(args: null): Promise<number>;
   /** Closes the session. */
@@ -141,9 +142,9 @@ serveCommands<AgentCommands>({
   watchState: async (bucket) => {
     watch = new StateWatch(stateUser(), bucket);
   },
-  endWatch: async () => {
+  endWatch: async (end) => {
     if (watch === undefined) throw new Error("no bucket is followed");
-    return watch.end();
+    return watch.end(end);
   },
   cpuSeconds: async () => {
     const { user, system } = process.cpuUsage();

@@ -1,6 +1,7 @@
 /** What it costs that a great many agents are connected and idle. */
 import { setTimeout as wait } from "node:timers/promises";
 import { MiB } from "@nexus/shared";
+import type { Bed, ClientWorker } from "../bed/bed.ts";
 import { readUsages, type Usage } from "../bed/metrics.ts";
 import type { Figure } from "../figure.ts";
 import { formatCount } from "../report.ts";
@@ -25,20 +26,31 @@ export const sessionsScenario: Scenario = {
     const client = await bed.client();
     bed.progress(`sessions: making and connecting ${formatCount(sessions)} agents`);
     const options = { gateway: bed.info.gateway, sessions, inFlight: IN_FLIGHT };
-    const perSecond = await client.call("openSessions", options);
-    await bed.settle();
-    const before = await readUsages(bed.info);
-    const idleMs = bed.quick ? IDLE_QUICK_MS : IDLE_MS;
-    await wait(idleMs);
-    const after = await readUsages(bed.info);
-    const { alive, failure } = await client.call("countSessions", null);
-    await client.call("closeSessions", null);
-    const over = sessions - alive;
-    const lost = over === 0 ? "" : `; ${formatCount(over)} NOT THERE, first: ${failure ?? "?"}`;
-    const load = `${formatCount(sessions)} agents through the gateway, ${seconds(idleMs)} of heartbeats${lost}`;
-    return toFigures({ alive, perSecond, idleMs, before, after, load });
+    try {
+      const perSecond = await client.call("openSessions", options);
+      return await measureIdling(bed, client, { sessions, perSecond });
+    } finally {
+      await client.call("closeSessions", null);
+    }
   },
 };
+
+async function measureIdling(
+  bed: Bed,
+  client: ClientWorker,
+  { sessions, perSecond }: { readonly sessions: number; readonly perSecond: number },
+): Promise<Figure[]> {
+  await bed.settle();
+  const before = await readUsages(bed.info);
+  const idleMs = bed.quick ? IDLE_QUICK_MS : IDLE_MS;
+  await wait(idleMs);
+  const after = await readUsages(bed.info);
+  const { alive, failure } = await client.call("countSessions", null);
+  const over = sessions - alive;
+  const lost = over === 0 ? "" : `; ${formatCount(over)} NOT THERE, first: ${failure ?? "?"}`;
+  const load = `${formatCount(sessions)} agents through the gateway, ${seconds(idleMs)} of heartbeats${lost}`;
+  return toFigures({ alive, perSecond, idleMs, before, after, load });
+}
 
 interface Idling {
   readonly alive: number;

@@ -11,6 +11,8 @@ const GET_WINDOW = 64;
 const KEYS = 5_000;
 const VALUE_CHARS = 128;
 const PUTS_PER_SECOND = 2_500;
+/** How long a watcher waits for changes that are late. */
+export const WATCH_PATIENCE_MS = 10_000;
 
 /** Two agents write and read, a third one watches. */
 export const stateScenario: Scenario = {
@@ -35,7 +37,8 @@ export async function measureState(bed: Bed): Promise<Figure[]> {
   await watcher.call("watchState", bucket);
   const steady = { ...common, perSecond: PUTS_PER_SECOND };
   const paced = await both((one) => one.call("putSteadily", steady));
-  const seen = await watcher.call("endWatch", null);
+  const written = paced.reduce((sum, { result }) => sum + result.done, 0);
+  const seen = await watcher.call("endWatch", { expected: written, patienceMs: WATCH_PATIENCE_MS });
   const gets = await both((one) => one.call("getSaturated", { ...common, inFlight: GET_WINDOW }));
   const what = `two agents, ${VALUE_CHARS} characters, ${seconds(stretch.measureMs)}`;
   const fell = (all: readonly Parameters<typeof shortfall>[0][]) => all.map(shortfall).join("");
@@ -52,13 +55,22 @@ export async function measureState(bed: Bed): Promise<Figure[]> {
       value: Math.max(...paced.map(({ latencyMs }) => latencyMs.p95)),
       load: rate,
     },
-    { key: "state_watch_p95_ms", value: seen.p95, load: `${rate}, one watcher` },
+    {
+      key: "state_watch_p95_ms",
+      value: seen.p95,
+      load: `${rate}, one watcher${unseen(written, seen)}`,
+    },
     {
       key: "state_gets_per_second",
       value: sumOf(gets),
       load: `windows of ${GET_WINDOW}, ${what}${fell(gets)}`,
     },
   ];
+}
+
+/** Says how many changes a watcher did not see in time; empty when it saw all. */
+export function unseen(written: number, { count }: { readonly count: number }): string {
+  return count >= written ? "" : `; ${formatCount(written - count)} NOT SEEN`;
 }
 
 function sumOf(rates: readonly { readonly perSecond: number }[]): number {
