@@ -26,8 +26,8 @@ interface Plan {
   readonly zero: Target;
   /** Names of lists, maps and oneofs, and what makes an empty one. */
   readonly fresh: readonly (readonly [string, () => unknown])[];
-  /** By field number. */
-  readonly fields: ReadonlyMap<number, ReadField>;
+  /** By field number; ours are small. */
+  readonly fields: readonly (ReadField | undefined)[];
 }
 
 /** How values of a scalar type are read. Types that our contracts do not have are absent. */
@@ -92,14 +92,14 @@ function isPlainField(field: DescField): boolean {
 function planOf(schema: DescMessage): Plan {
   const known = plans.get(schema);
   if (known !== undefined) return known;
-  const fields = new Map<number, ReadField>();
+  const fields: (ReadField | undefined)[] = [];
   const plan: Plan = {
     zero: zeroOf(schema),
     fresh: schema.members.flatMap(freshMember),
     fields,
   };
   plans.set(schema, plan);
-  for (const field of schema.fields) fields.set(field.number, fieldReader(field));
+  for (const field of schema.fields) fields[field.number] = fieldReader(field);
   return plan;
 }
 
@@ -127,7 +127,7 @@ function newTarget({ zero, fresh }: Plan): Target {
 function readInto(plan: Plan, reader: WireReader, target: Target, depth: number): void {
   if (depth > DEPTH_MAX) throw new WireError(`messages are nested more than ${DEPTH_MAX} deep`);
   while (reader.next()) {
-    const read = plan.fields.get(reader.field);
+    const read = plan.fields[reader.field];
     if (read === undefined) reader.skip();
     else read(reader, target, depth);
   }
@@ -157,13 +157,8 @@ function expectType({ field, type }: WireReader, wanted: number): void {
   if (type !== wanted) throw new WireError(`field ${field} has the wrong type`);
 }
 
-function readNested(
-  reader: WireReader,
-  { schema, found, depth }: { schema: DescMessage; found: unknown; depth: number },
-): Target {
+function readNested(plan: Plan, reader: WireReader, target: Target, depth: number): Target {
   expectType(reader, LENGTH);
-  const plan = planOf(schema);
-  const target = (found as Target | undefined) ?? newTarget(plan);
   const outer = reader.enter();
   readInto(plan, reader, target, depth + 1);
   reader.leave(outer);
@@ -172,16 +167,18 @@ function readNested(
 
 /** A message that comes twice is one message: the second is read into the first. */
 function messageReader(field: DescField & { fieldKind: "message" }): ReadField {
-  const { localName: name, oneof, message: schema } = field;
+  const { localName: name, oneof } = field;
+  const plan = planOf(field.message);
   if (oneof === undefined) {
     return (reader, target, depth) => {
-      target[name] = readNested(reader, { schema, found: target[name], depth });
+      const found = (target[name] as Target | undefined) ?? newTarget(plan);
+      target[name] = readNested(plan, reader, found, depth);
     };
   }
   return (reader, target, depth) => {
     const chosen = target[oneof.localName] as { case: string | undefined; value?: unknown };
-    const found = chosen.case === name ? chosen.value : undefined;
-    target[oneof.localName] = { case: name, value: readNested(reader, { schema, found, depth }) };
+    const found = chosen.case === name ? (chosen.value as Target) : newTarget(plan);
+    target[oneof.localName] = { case: name, value: readNested(plan, reader, found, depth) };
   };
 }
 
@@ -189,9 +186,9 @@ function messageReader(field: DescField & { fieldKind: "message" }): ReadField {
 function listReader(field: DescField & { fieldKind: "list" }): ReadField {
   const { localName: name } = field;
   if (field.listKind === "message") {
-    const { message: schema } = field;
+    const plan = planOf(field.message);
     return (reader, target, depth) => {
-      (target[name] as unknown[]).push(readNested(reader, { schema, found: undefined, depth }));
+      (target[name] as unknown[]).push(readNested(plan, reader, newTarget(plan), depth));
     };
   }
   const { read, wireType } = scalarOf(field.scalar);
@@ -237,10 +234,10 @@ interface EntryValueReader {
 
 function entryValueReader(field: DescField & { fieldKind: "map" }): EntryValueReader {
   if (field.mapKind === "message") {
-    const { message: schema } = field;
+    const plan = planOf(field.message);
     return {
-      value: (reader, depth) => readNested(reader, { schema, found: undefined, depth }),
-      zero: () => newTarget(planOf(schema)),
+      value: (reader, depth) => readNested(plan, reader, newTarget(plan), depth),
+      zero: () => newTarget(plan),
     };
   }
   const { read, wireType } = scalarOf(field.scalar);

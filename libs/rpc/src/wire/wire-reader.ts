@@ -57,6 +57,12 @@ export class WireReader {
 
   /** Reads a varint as a number: exact below 2^49, else only good for comparisons and for skipping. */
   varint(): number {
+    // Most are tags and short lengths.
+    const first = this.#bytes[this.#at] as number;
+    if (this.#at < this.#end && first <= ASCII_MAX) {
+      this.#at += 1;
+      return first;
+    }
     let value = 0;
     let scale = 1;
     for (let i = 0; i < VARINT_BYTES_MAX; i += 1) {
