@@ -1,5 +1,12 @@
 /** Sends committed leases to their agents, with everything they need to begin. */
-import { propagation, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
+import {
+  type Context,
+  propagation,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  trace,
+} from "@opentelemetry/api";
 import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { SessionRef } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
@@ -8,6 +15,7 @@ import { readItemMaterial } from "../store/map-store.ts";
 import { readMaterial, type TaskMaterial } from "../store/material-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
+import { toTraceparent } from "./traceparent.ts";
 
 /** What the assigner needs beside the shared parts. */
 export interface AssignerDeps {
@@ -20,10 +28,12 @@ export interface AssignerDeps {
 const READ_BATCH_MAX = 256;
 const NO_UPSTREAM: ReadonlyMap<string, Payload> = new Map();
 
-/** Owns nothing: a lease remembers itself whether it was sent. */
+/** Owns nothing that lasts: a lease remembers itself whether it was sent. */
 export class Assigner {
   readonly #parts: EngineParts;
   readonly #deps: AssignerDeps;
+  /** The last trace that was joined: tasks of one job are assigned one after the other. */
+  #trace: { readonly traceparent: string; readonly context: Context } | undefined;
 
   constructor(deps: AssignerDeps) {
     this.#deps = deps;
@@ -100,7 +110,7 @@ export class Assigner {
       agentId: agent.agentId,
       epoch: lease.agentEpoch,
     };
-    const span = startAssignSpan(live);
+    const span = this.#startSpan(live);
     live.sent = this.#parts.dispatch.assign(session.router, ref, {
       taskId: lease.task.taskId,
       jobId: lease.task.jobId,
@@ -113,7 +123,7 @@ export class Assigner {
       upstream: material.upstream,
       timeoutMs: lease.task.spec.startToCloseMs,
       slotCost: slotCostOf(lease.task.spec),
-      traceparent: traceparentOf(span),
+      traceparent: toTraceparent(span.spanContext()),
     });
     span.end();
     if (live.sent && live.readySinceMs !== undefined) {
@@ -121,28 +131,29 @@ export class Assigner {
     }
   }
 
+  /** The assignment joins the trace of whoever submitted the job, however long ago that was. */
+  #startSpan({ lease }: LiveLease): Span {
+    const { task } = lease;
+    const attributes = {
+      "nexus.task_id": task.taskId,
+      "nexus.agent_id": lease.agentId,
+      "nexus.attempt": lease.attempt,
+    };
+    const options = { kind: SpanKind.PRODUCER, attributes };
+    const parent = this.#contextOf(task.traceparent);
+    return trace.getTracer("nexus").startSpan("assign task", options, parent);
+  }
+
+  #contextOf(traceparent: string): Context {
+    if (this.#trace?.traceparent !== traceparent) {
+      this.#trace = { traceparent, context: propagation.extract(ROOT_CONTEXT, { traceparent }) };
+    }
+    return this.#trace.context;
+  }
+
   #inputOf({ lease }: LiveLease, { input }: TaskMaterial) {
     if (!lease.task.planning) return input;
     const live = this.#parts.fleet.liveCapabilities(lease.task.namespace);
     return this.#parts.plans.writeRequest(input, live);
   }
-}
-
-/** The assignment joins the trace of whoever submitted the job, however long ago that was. */
-function startAssignSpan({ lease }: LiveLease): Span {
-  const { task } = lease;
-  const parent = propagation.extract(ROOT_CONTEXT, { traceparent: task.traceparent });
-  const attributes = {
-    "nexus.task_id": task.taskId,
-    "nexus.agent_id": lease.agentId,
-    "nexus.attempt": lease.attempt,
-  };
-  const options = { kind: SpanKind.PRODUCER, attributes };
-  return trace.getTracer("nexus").startSpan("assign task", options, parent);
-}
-
-function traceparentOf(span: Span): string {
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(trace.setSpan(ROOT_CONTEXT, span), carrier);
-  return carrier.traceparent ?? "";
 }
