@@ -2,6 +2,7 @@ import { TaskUpdateOutcome } from "@nexus/proto/mesh";
 import { JobState, TaskState } from "@nexus/proto/orchestrator";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { jobUuid } from "../src/store/row-ids.ts";
 import { Harness } from "./_harness.ts";
 import { begin, echo } from "./_router.ts";
 
@@ -48,6 +49,18 @@ describe("claims and ends that share a transaction", () => {
     await lift();
     harness.router.complete(received, "done");
     await harness.untilState(cursed, JobState.COMPLETED);
+  });
+
+  it("store what an agent with one slot gets next together with the end of what it had", async () => {
+    harness.agent({ agentId: "single", capabilities: ["single"], slots: 1, behaviour: echo });
+    const jobId = await submitTo("single", 10);
+    await harness.untilState(jobId, JobState.COMPLETED);
+    const { rows } = await harness.db.query<{ together: number }>(
+      `SELECT count(*)::int AS together FROM task_states l JOIN task_states e ON e.ended_at = l.leased_at
+        WHERE l.job_id = $1 AND e.job_id = $1`,
+      [jobUuid(jobId)],
+    );
+    expect(rows[0]?.together).toBeGreaterThan(0);
   });
 
   it("go on when one claim cannot be stored, which is tried again later", async () => {

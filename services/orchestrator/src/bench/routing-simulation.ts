@@ -262,6 +262,7 @@ function leaseOf(task: LiveTask, agent: AgentEntry, nowMs: number): LiveLease {
     deadlineAtMs: Number.POSITIVE_INFINITY,
     acceptedAtMs: nowMs,
     progress: 0,
+    done: false,
     sent: true,
     readySinceMs: nowMs,
   };

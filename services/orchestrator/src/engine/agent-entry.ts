@@ -38,6 +38,8 @@ export interface LiveLease {
   readonly deadlineAtMs: number;
   /** What the agent last said, 0 to 1. */
   progress: number;
+  /** The agent completed the task: its slots are free, and the lease lives on until that is stored. */
+  done: boolean;
   /** The assignment was handed to the stream of the session's router. */
   sent: boolean;
   /** Since when the task could have gone, monotonic milliseconds; undefined for a lease from before a restart. */
@@ -98,11 +100,12 @@ export class AgentEntry implements RoutableAgent {
     return this.session?.slots ?? 0;
   }
 
+  /** Slots that are not free: of what the agent works on, and of choices. */
   get inHand(): number {
     return this.#leasedSlots + this.claims;
   }
 
-  /** Slots of live leases. */
+  /** Slots of leases that the agent works on. */
   get leasedSlots(): number {
     return this.#leasedSlots;
   }
@@ -117,7 +120,7 @@ export class AgentEntry implements RoutableAgent {
     const { task } = live.lease;
     this.removeLease(task.taskId);
     this.#leases.set(task.taskId, live);
-    this.#leasedSlots += slotCostOf(task.spec);
+    if (!live.done) this.#leasedSlots += slotCostOf(task.spec);
   }
 
   /** For the lease book alone. */
@@ -125,12 +128,31 @@ export class AgentEntry implements RoutableAgent {
     const live = this.#leases.get(taskId);
     if (live === undefined) return;
     this.#leases.delete(taskId);
+    if (!live.done) this.#leasedSlots -= slotCostOf(live.lease.task.spec);
+  }
+
+  /** The agent is done with a lease, whose end is on its way: its slots are free. */
+  freeSlots(live: LiveLease): void {
+    if (live.done || !this.#has(live)) return;
+    live.done = true;
     this.#leasedSlots -= slotCostOf(live.lease.task.spec);
+  }
+
+  /** The end did not arrive: until the agent says it again, its slots count as taken. */
+  holdSlots(live: LiveLease): void {
+    if (!live.done || !this.#has(live)) return;
+    live.done = false;
+    this.#leasedSlots += slotCostOf(live.lease.task.spec);
+  }
+
+  #has(live: LiveLease): boolean {
+    return this.#leases.get(live.lease.task.taskId) === live;
   }
 
   /** True when nothing is known and nothing in hand: the entry can go. */
   get isForgettable(): boolean {
-    return this.profile === undefined && this.session === undefined && this.inHand === 0;
+    if (this.profile !== undefined || this.session !== undefined) return false;
+    return this.claims === 0 && this.#leases.size === 0;
   }
 
   skill(capability: string): Skill | undefined {

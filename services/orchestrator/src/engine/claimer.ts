@@ -103,6 +103,7 @@ export class Claimer implements ClaimSide {
       heardAtMs: this.#parts.nowMs(),
       deadlineAtMs: startedAtMs + claim.task.spec.startToCloseMs,
       progress: 0,
+      done: false,
       sent: false,
       readySinceMs,
     };

@@ -101,6 +101,7 @@ export function fakeLease(agent: AgentEntry, epoch: bigint): LiveLease {
     heardAtMs: 0,
     deadlineAtMs: 1_000,
     progress: 0,
+    done: false,
     sent: true,
     readySinceMs: 0,
   };

@@ -133,7 +133,7 @@ export class Engine {
       logger: options.logger,
     });
     const planner = new Planner(parts, this.#settler);
-    this.updates = new UpdateIntake({ parts, settler: this.#settler, planner });
+    this.updates = new UpdateIntake({ parts, settler: this.#settler, planner, onReleased });
     this.sessions = new SessionKeeper({
       parts,
       end,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { addAgent, fakeFleet, fakeTask, SKILL } from "./engine.fake.ts";
+import { addAgent, fakeFleet, fakeLease, fakeTask, SKILL } from "./engine.fake.ts";
 import { CANDIDATES_MAX, LOOKS_MAX } from "./fleet.ts";
 import { laneKey, needOf } from "./ready-queue.ts";
 
@@ -20,6 +20,20 @@ describe("Fleet", () => {
     agent.unreachable = true;
     fleet.refresh(agent);
     expect(fleet.hasOpen(LANE)).toBe(false);
+  });
+
+  it("remembers an agent that is gone for as long as a lease of it lives, though it is done with that", () => {
+    const fleet = fakeFleet();
+    const agent = addAgent(fleet, "a");
+    const live = fakeLease(agent, 1n);
+    agent.addLease(live);
+    agent.freeSlots(live);
+    agent.session = undefined;
+    fleet.removeProfile("default", "a");
+    expect(fleet.get("default", "a")).toBe(agent);
+    agent.removeLease(live.lease.task.taskId);
+    fleet.refresh(agent);
+    expect(fleet.get("default", "a")).toBeUndefined();
   });
 
   it("closes an agent at the bulkhead, whatever its slots", () => {

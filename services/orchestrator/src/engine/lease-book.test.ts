@@ -10,6 +10,19 @@ function leaseUntil(deadlineAtMs: number): LiveLease {
 }
 
 describe("LeaseBook", () => {
+  it("counts no slots for a lease whose agent is done with it, and gives them back once", () => {
+    const book = new LeaseBook();
+    const [done, going] = [leaseUntil(100), leaseUntil(100)];
+    for (const lease of [done, going]) book.add(lease);
+    expect(agent.leasedSlots).toBe(2);
+    agent.freeSlots(done);
+    agent.freeSlots(done);
+    expect(agent.leasedSlots).toBe(1);
+    expect(agent.leases.size).toBe(2);
+    for (const { lease } of [done, going]) book.remove(lease.task.taskId);
+    expect(agent.leasedSlots).toBe(0);
+  });
+
   it("finds what is overdue, the longest first, and no more than asked for", () => {
     const book = new LeaseBook();
     const [late, later, latest] = [leaseUntil(300), leaseUntil(200), leaseUntil(100)];

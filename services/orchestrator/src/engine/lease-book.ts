@@ -1,4 +1,4 @@
-/** The live leases, by task. What an agent has in hand, and so its free slots, is derived from here. */
+/** The live leases, by task. What an agent has in hand is derived from here: those that it is not done with. */
 import type { LiveLease } from "./agent-entry.ts";
 
 /** Owns the live leases. Entries come and go only after their transaction committed. */

@@ -125,9 +125,11 @@ export class LeaseWriter {
     const claims = orders.filter((order): order is ClaimOrder => order.kind === "claim");
     const words = orders.filter((order): order is LeaseWord => order.kind !== "claim");
     const outcomes: Outcomes = new Map();
-    const [first = [], ...rest] = chunksByBytes(words);
-    await this.#writeBoth(claims, first, outcomes);
-    for (const chunk of rest) await this.#writeWords(chunk, outcomes);
+    const chunks = [...chunksByBytes(words)];
+    const last = chunks.pop() ?? [];
+    // A claim may be for the slot of a lease that one of the words ends: it is never stored before that.
+    for (const chunk of chunks) await this.#writeWords(chunk, outcomes);
+    await this.#writeBoth(claims, last, outcomes);
     return orders.map((order) => outcomes.get(order) ?? "STALE");
   }
 
@@ -145,10 +147,10 @@ export class LeaseWriter {
     try {
       await this.#write(claims, words, outcomes);
     } catch (error) {
+      await this.#writeWords(words, outcomes);
       // After a loss of the connection memory is read anew, and the choices are made again.
       if (NexusError.is(error, "unavailable")) fail(claims, error, outcomes);
       else await this.#writeClaims(claims, outcomes);
-      await this.#writeWords(words, outcomes);
     }
   }
 

@@ -27,7 +27,7 @@ const ACCEPT_DELAY_MS = 20;
 export interface SettlerDeps {
   readonly parts: EngineParts;
   readonly writer: Pick<LeaseWriter, "say">;
-  /** A lease is over and its agent has a slot free; without a settlement when somebody else had ended it. */
+  /** A lease is over, and takes no slot of its agent; without a settlement when somebody else had ended it. */
   readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
   /** Tasks wait for an agent, again or for the first time. */
   readonly onReady: (tasks: readonly FreedTask[]) => void;

@@ -87,6 +87,7 @@ export class ShardMemory {
         heardAtMs: nowMs,
         deadlineAtMs: work.readAtMs + lease.leasedAtMs + task.spec.startToCloseMs - work.nowMs,
         progress: 0,
+        done: false,
         sent: false,
         readySinceMs: undefined,
       });

@@ -5,7 +5,7 @@ import type { AgentSaying, AgentUpdate } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
 import { usesOf } from "../domain/stored-payload.ts";
 import { usePayloads } from "../store/payload-store.ts";
-import type { LiveLease } from "./agent-entry.ts";
+import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 import type { Settler } from "./settler.ts";
@@ -15,6 +15,8 @@ export interface UpdateIntakeDeps {
   readonly parts: EngineParts;
   readonly settler: Settler;
   readonly planner: Planner;
+  /** The agent's slots are counted anew. */
+  readonly onReleased: (agent: AgentEntry) => void;
 }
 
 /** Owns the updates that wait while the right to write is being taken back. */
@@ -121,12 +123,27 @@ export class UpdateIntake {
       const plan = live?.lease.task.planning === true && saying.kind === "COMPLETED";
       const outcome = plan
         ? await this.#deps.planner.complete(live, session, saying.output)
-        : await this.#deps.settler.end({ ...order, ending: await this.#endingOf(saying, live) });
+        : await this.#end({ ...order, ending: await this.#endingOf(saying, live) }, live);
       if (outcome === "ELSEWHERE") return;
       this.#parts.dispatch.answer(router, session, { taskId, fence, outcome });
     } catch (error) {
       // Not answered, so the agent will say it again.
       this.#drop(error);
+    }
+  }
+
+  /** Once the end of a completed task is queued its slots are free: what comes next is stored behind it at the earliest (ADR 0028). */
+  async #end(order: Parameters<Settler["end"]>[0], live: LiveLease | undefined) {
+    const ended = this.#deps.settler.end(order);
+    if (live === undefined || order.ending.kind !== "COMPLETED") return ended;
+    live.agent.freeSlots(live);
+    this.#deps.onReleased(live.agent);
+    try {
+      return await ended;
+    } catch (error) {
+      live.agent.holdSlots(live);
+      this.#deps.onReleased(live.agent);
+      throw error;
     }
   }
 
