@@ -28,7 +28,12 @@ export {
 export { requirePrincipal } from "./require-principal.ts";
 export { callersOf, resourceFieldOf, scopeOf } from "./server/method-plan.ts";
 export type { RawCall, RawRelay } from "./server/raw-relay.ts";
-export { type InnerCall, type InnerMethod, serveInside } from "./server/serve-inside.ts";
+export {
+  type InnerCall,
+  type InnerMethod,
+  type InnerServing,
+  serveInside,
+} from "./server/serve-inside.ts";
 export {
   type AddOptions,
   createRpcServer,

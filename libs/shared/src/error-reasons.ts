@@ -285,6 +285,10 @@ export const ERROR_REASONS = {
     "exhausted",
     "The keys of one call hold too many bytes of versions.",
   ),
+  STATE_OP_NO_ROOM: reason(
+    "unavailable",
+    "The session has no room for the operation or its answer; make the call by itself.",
+  ),
   STATE_WATCHER_LIMIT: reason("exhausted", "The bucket or the namespace is watched too often."),
   STATE_SIBLING_LIMIT: reason("exhausted", "The key has too many versions; resolve it first."),
   STATE_POLICY_MISMATCH: reason("precondition", "The bucket's policy does not know the operation."),

@@ -1,10 +1,10 @@
 import { assertScope, assertService } from "../admission.ts";
-import type { Interceptor } from "../server/interceptor.ts";
+import type { PlannedLayer } from "../server/interceptor.ts";
 import { PUBLIC } from "../server/method-plan.ts";
 
 /** Checks the scope that the method's descriptor requires against those the token holds, and lets nobody but services
  * call an internal contract: an administrator of one tenant holds every scope, and these speak for all tenants. */
-export const authorise: Interceptor = async ({ state, plan }, next) => {
+export const authorise: PlannedLayer = async ({ state, plan }, next) => {
   if (plan.scope !== PUBLIC) assertScope(state.principal, plan);
   if (plan.internal) assertService(state.principal);
   return next();

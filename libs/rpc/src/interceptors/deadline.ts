@@ -1,6 +1,6 @@
 import { NexusError } from "@nexus/shared";
 import { DEADLINE_HEAD_START_MS } from "../limits.ts";
-import type { Interceptor } from "../server/interceptor.ts";
+import type { PlannedLayer } from "../server/interceptor.ts";
 
 /** Timers of Node cannot run longer; a deadline beyond it is no deadline for our purposes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -8,7 +8,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Gives every unary call a deadline, aborts `ctx.signal` when it passes, and answers at once then, whether the
  * handler listens or not. Also the place where any other end from outside (client gone, token ended, server
  * draining) overtakes the handler: the layers outside of this one see the end when the client does. */
-export function createEnforceDeadline(defaultDeadlineMs: number): Interceptor {
+export function createEnforceDeadline(defaultDeadlineMs: number): PlannedLayer {
   return async ({ state, plan }, next) => {
     if (state.endError !== undefined) throw state.endError;
     const isStream = plan.requestStream || plan.responseStream;

@@ -1,6 +1,6 @@
 import { NexusError } from "@nexus/shared";
 import { SLOW_CALL_MS } from "../limits.ts";
-import type { Interceptor, ServerCall } from "../server/interceptor.ts";
+import type { PlannedCall, PlannedLayer } from "../server/interceptor.ts";
 
 /** Kinds that are nobody's mistake: logged at debug like successes. */
 const QUIET_KINDS = new Set(["cancelled", "not_found", "exists"]);
@@ -8,7 +8,7 @@ const QUIET_KINDS = new Set(["cancelled", "not_found", "exists"]);
 /** Writes one line per call: debug when it went well, info when it failed or was slow. Never payloads, never tokens.
  *
  * A stream is not slow for being long. */
-export const logCalls: Interceptor = async (call, next) => {
+export const logCalls: PlannedLayer = async (call, next) => {
   const startedAt = performance.now();
   try {
     await next();
@@ -19,7 +19,7 @@ export const logCalls: Interceptor = async (call, next) => {
   }
 };
 
-function writeLine({ state, plan }: ServerCall, elapsedMs: number, error: NexusError | undefined) {
+function writeLine({ state, plan }: PlannedCall, elapsedMs: number, error: NexusError | undefined) {
   const isStream = plan.requestStream || plan.responseStream;
   const isSlow = !isStream && elapsedMs >= SLOW_CALL_MS;
   const isFailed = error !== undefined && !QUIET_KINDS.has(error.kind);

@@ -11,7 +11,7 @@ import {
   type TextMapGetter,
   trace,
 } from "@opentelemetry/api";
-import type { Interceptor } from "../server/interceptor.ts";
+import type { PlannedLayer } from "../server/interceptor.ts";
 import { methodPath } from "../wire/codec.ts";
 
 /** Reads one request header by its lower-case name. */
@@ -59,7 +59,7 @@ export function startServerSpan(method: DescMethod, header: HeaderReader): Serve
 }
 
 /** Gives the call a server span, which its context carries to whatever the handler does: nothing is ambient. */
-export const traceCalls: Interceptor = async ({ state, plan }, next) => {
+export const traceCalls: PlannedLayer = async ({ state, plan }, next) => {
   const span = startServerSpan(plan.method, (name) => state.metadata.get(name));
   state.traceId = span.traceId;
   state.traceContext = span.context;

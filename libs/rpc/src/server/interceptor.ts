@@ -23,12 +23,18 @@ export interface ServerCall {
  * a layer that measures or cleans up needs no case per kind of call. */
 export type Interceptor = (call: ServerCall, next: () => Promise<void>) => Promise<void>;
 
+/** What is known of any call, also of one that came inside of another's stream. */
+export type PlannedCall = Pick<ServerCall, "state" | "plan">;
+
+/** A layer that needs no transport. */
+export type PlannedLayer = (call: PlannedCall, next: () => Promise<void>) => Promise<void>;
+
 /** Builds one function out of layers, outermost first. */
-export function composeInterceptors(
-  layers: readonly Interceptor[],
-  innermost: (call: ServerCall) => Promise<void>,
-): (call: ServerCall) => Promise<void> {
-  return layers.reduceRight<(call: ServerCall) => Promise<void>>(
+export function composeInterceptors<C>(
+  layers: readonly ((call: C, next: () => Promise<void>) => Promise<void>)[],
+  innermost: (call: C) => Promise<void>,
+): (call: C) => Promise<void> {
+  return layers.reduceRight<(call: C) => Promise<void>>(
     (inner, layer) => (call) => layer(call, () => inner(call)),
     innermost,
   );

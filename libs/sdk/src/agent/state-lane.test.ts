@@ -19,7 +19,7 @@ type ResultInit = MessageInitShape<typeof StateOpResultSchema>;
 
 const TIMEOUT_MS = 1_000;
 
-function errorOf(kind: "unavailable" | "invalid") {
+function errorOf(kind: "unavailable" | "unimplemented" | "invalid") {
   const error = new NexusError({ kind, reason: "REQUEST_INVALID", message: "why" });
   return { case: "error" as const, value: new Uint8Array(encodeStatus(error, "mesh-router")) };
 }
@@ -83,14 +83,15 @@ describe("calls of state through the session", () => {
 
   it("are repeated as calls under their own request id when the stream breaks, or the router cannot", async () => {
     const { lane, nextOps, settle, state, calls } = session(16);
-    const answers = ["away", "broken"].map((name) => state.writeEntries(writeOf(name)));
+    const answers = ["away", "older", "broken"].map((name) => state.writeEntries(writeOf(name)));
     await nextOps();
-    const [away] = await nextOps();
+    const [away, older] = await nextOps();
     settle({ number: away?.number ?? 0, result: errorOf("unavailable") });
-    await answers[0];
+    settle({ number: older?.number ?? 0, result: errorOf("unimplemented") });
+    await Promise.all(answers.slice(0, 2));
     lane.connectionLost();
-    await answers[1];
-    expect(calls).toEqual(["away", "broken"]);
+    await answers[2];
+    expect(calls).toEqual(["away", "older", "broken"]);
   });
 
   it("fail with the error that the router says", async () => {

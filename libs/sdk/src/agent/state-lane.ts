@@ -11,6 +11,8 @@ export const OP_BYTES_MAX = 256 * KiB;
 /** The router's word should come first; ours is the safety net for a stream that is silently dead. */
 const TIMEOUT_GRACE_MS = 1_000;
 const NUMBER_MAX = 2 ** 31;
+/** The router has no room, is about to stop, or does not know what is called. */
+const CALL_INSTEAD: ReadonlySet<string> = new Set(["unavailable", "unimplemented"]);
 
 interface Waiting {
   readonly resolve: (answer: SessionAnswer | undefined) => void;
@@ -57,7 +59,7 @@ export class StateLane implements SessionCalls {
     clearTimeout(entry.timer);
     const error = result.case === "error" ? decodeStatus(result.value) : undefined;
     if (error === undefined) entry.resolve(result);
-    else if (error.kind === "unavailable") entry.resolve(undefined);
+    else if (CALL_INSTEAD.has(error.kind)) entry.resolve(undefined);
     else entry.reject(error);
   }
 

@@ -1,5 +1,5 @@
 /** Every number that bounds the router, in one place. Over a limit there is a typed answer, never growth. */
-import { MiB } from "@nexus/shared";
+import { KiB, MiB } from "@nexus/shared";
 
 /** Sessions of one replica, connected and detached. */
 export const SESSIONS_MAX = 20_000;
@@ -11,8 +11,18 @@ export const FRAME_ITEMS_MAX = 512;
  * is made. With whole ones the processes of a busy pair took turns, and a seventh more of the machine was idle. */
 export const FRAME_ITEMS_SENT = 256;
 
-/** State operations of a session that have no answer yet, or one that was not written; the credit of Welcome. */
+/** State operations of a session that have no answer yet, or one that was not written; the credit of Welcome. As many handlers may run for
+ * a session, also where the deadline of their operations has passed. */
 export const STATE_OPS_MAX = 16;
+
+/** A larger answer goes by itself: with what surrounds it, it must stay below the limit of a message, 4 MiB. */
+export const STATE_ANSWER_BYTES_MAX = 3_584 * KiB;
+
+/** Answers of all sessions that wait for their agents to read; beyond it agents make their calls by themselves. */
+export const STATE_ANSWERS_BYTES_MAX = 64 * MiB;
+
+/** How long a stream that ends in good order waits for the operations that run: less than the server lets a stream linger. */
+export const STATE_LINGER_MS = 500;
 
 /** How long such an operation may take, and where the agent does not say. */
 export const STATE_OP_TIMEOUT_MAX_MS = 60_000;

@@ -14,10 +14,12 @@ import { agentIdMismatch, frameInvalid } from "../domain/mesh-errors.ts";
 import type { Session } from "../domain/session/session.ts";
 import type { BreakCause, HelloRequest } from "../domain/session/session-lifecycle.ts";
 import type { Opened, SessionOpener } from "../domain/session/session-opener.ts";
-import { FrameStream, followCall } from "./frame-stream.ts";
+import { AgentStream } from "./agent-stream.ts";
+import { followCall } from "./frame-stream.ts";
 import { framesOf, nextFrame } from "./read-frame.ts";
 import { applyFrame, type FrameDeps, type FrameSource } from "./session-frames.ts";
-import { type StateMethods, StateOps, type StateOpsInit } from "./state/state-ops.ts";
+import type { StateMethods } from "./state/state-methods.ts";
+import { type AnswerBudget, StateOps, type StateOpsInit } from "./state/state-ops.ts";
 import type { TurnScheduler } from "./turn-scheduler.ts";
 import { type AgentFrame, readAgentFrame } from "./wire/agent-frame.ts";
 import { writeAgentFrame } from "./wire/agent-response.ts";
@@ -45,23 +47,24 @@ const STATE_RESULTS = 10;
  * Works on bytes: an agent's frames are mostly carried on, and decoding what nobody here reads costs ten times
  * as much as carrying it. */
 export function createConnect(deps: ConnectDeps): RawRelay {
-  return (call) => connect(deps, framesOf(call), call.ctx);
+  const answerBudget: AnswerBudget = { bytes: 0 };
+  return (call) => connect({ ...deps, answerBudget }, framesOf(call), call.ctx);
 }
 
 async function* connect(
-  deps: ConnectDeps,
+  deps: ConnectDeps & { readonly answerBudget: AnswerBudget },
   frames: Frames,
   ctx: CallContext,
 ): AsyncGenerator<Buffer> {
   let opened: Opened | undefined;
-  const { stateMethods: methods, stateEvents: events } = deps;
-  const ops = new StateOps({ methods, events, ctx, onAnswer: () => stream.wake() });
+  const { stateMethods: methods, stateEvents: events, answerBudget: budget } = deps;
+  const ops = new StateOps({ methods, events, budget, ctx, onAnswer: () => stream.wake() });
   const detach = (): void => {
     ops.end(streamOver());
     if (opened === undefined) return;
     deps.lifecycle.detach(opened.session, stream, breakCause(ctx, opened.session));
   };
-  const stream = new FrameStream<Buffer>(deps.turns, detach);
+  const stream = new AgentStream(deps.turns, detach, ops);
   const unfollow = followCall(ctx.signal, stream);
   try {
     const hello = await readHello(frames, requirePrincipal(ctx), frameReader(deps));
@@ -102,14 +105,14 @@ function onlyHello(frame: AgentFrame): Hello | undefined {
   const { heartbeat, credit, reauth, goodbye } = frame;
   const others = [heartbeat, credit, reauth, goodbye].filter((item) => item !== undefined).length;
   const lists = [frame.updates, frame.sends, frame.acks, frame.subscribes, frame.unsubscribes];
-  const rest = frame.cancels.length + frame.stateOps.length;
+  const rest = frame.cancels.length + frame.stateOps.length + frame.stateCancels.length;
   const items = lists.reduce((sum, list) => sum + list.length, rest);
   return others + items === 0 ? frame.hello : undefined;
 }
 
 interface Reading extends FrameSource {
   readonly frames: Frames;
-  readonly stream: FrameStream<Buffer>;
+  readonly stream: AgentStream;
 }
 
 /** Reads until the agent ends its half, says goodbye, or breaks a rule. Never rejects. */
@@ -131,7 +134,7 @@ async function readFrames(deps: ConnectDeps, reading: Reading): Promise<void> {
 
 function takeFrame(deps: ConnectDeps, session: Session, ops: StateOps): Buffer | undefined {
   const { writer } = deps;
-  const batch = session.outbox.take();
+  const batch = ops.isOverdue ? undefined : session.outbox.take();
   const nowMs = deps.clock.nowMs();
   if (batch !== undefined) writeAgentFrame(writer, batch, nowMs);
   for (const answer of ops.take(writer.size)) writer.bytes(STATE_RESULTS, answer);

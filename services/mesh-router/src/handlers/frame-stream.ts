@@ -29,11 +29,20 @@ export class FrameStream<T> implements Flushable {
     return this.#finished || this.#error !== undefined;
   }
 
+  /** True while something else will be queued that a finishing stream waits for. */
+  protected get isHeldOpen(): boolean {
+    return false;
+  }
+
+  get #isDone(): boolean {
+    return this.#finished && !this.isHeldOpen;
+  }
+
   /** Resolves with the next frame, or undefined after finish() once nothing waits; rejects after fail(). */
   next(take: () => T | undefined): Promise<T | undefined> {
     if (this.#error !== undefined) return Promise.reject(this.#error);
     const frame = take();
-    if (frame !== undefined || this.#finished) return Promise.resolve(frame);
+    if (frame !== undefined || this.#isDone) return Promise.resolve(frame);
     return new Promise((resolve, reject) => {
       this.#waiting = { take, resolve, reject };
     });
@@ -69,7 +78,7 @@ export class FrameStream<T> implements Flushable {
     if (waiting === undefined) return;
     try {
       const frame = waiting.take();
-      if (frame === undefined && !this.#finished) return;
+      if (frame === undefined && !this.#isDone) return;
       this.#waiting = undefined;
       waiting.resolve(frame);
     } catch (error) {

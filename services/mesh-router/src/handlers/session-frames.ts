@@ -32,7 +32,8 @@ export interface FrameSource {
   readonly ctx: CallContext;
 }
 
-/** Applies a frame to its session.
+/** Applies a frame to its session: operations on state after everything else, so that one too many costs the agent nothing else that
+ * it said, and a goodbye last, as it takes no more of them.
  *
  * Errors: invalid/FRAME_INVALID for a second hello, or too many state operations; unauthenticated/TOKEN_INVALID for a bad
  * reauth. */
@@ -43,8 +44,10 @@ export async function applyFrame(
 ): Promise<void> {
   if (frame.hello !== undefined) throw frameInvalid("The session is open: no second hello.");
   if (frame.reauth !== undefined) await reauthenticate(ctx, frame.reauth.accessToken);
-  for (const op of frame.stateOps) ops.begin(op);
   applyItems(deps, session, frame);
+  for (const op of frame.stateOps) ops.begin(op);
+  for (const number of frame.stateCancels) ops.cancel(number);
+  if (frame.goodbye !== undefined) deps.lifecycle.goodbye(session);
 }
 
 /** Whatever is wrong with the new token, the session cannot live by it. */
@@ -75,5 +78,4 @@ function applyItems(deps: FrameDeps, session: Session, frame: AgentFrame): void 
     if (slots !== undefined) lifecycle.setSlots(session, slots);
     if (messages > 0) engine.grant(session, messages);
   }
-  if (frame.goodbye !== undefined) lifecycle.goodbye(session);
 }

@@ -123,7 +123,7 @@ function addService(
   const deps = { buckets, reads, queue, tails, register, fence, events, onResync };
   const handlers = createStateHandlers(deps);
   frame.server.add(StateService, handlers);
-  return createStateMethods(handlers);
+  return createStateMethods(handlers, frame.logger);
 }
 
 /** Changes of other replicas: read when they tell of them, and asked for in case they could not. */

@@ -56,7 +56,12 @@ function setUp(mailboxMax = 1_000): void {
   });
 }
 
-const stream = () => ({ wake: () => undefined, fail: () => undefined, finish: () => undefined });
+const stream = () => ({
+  wake: () => undefined,
+  hasAnswers: false,
+  fail: () => undefined,
+  finish: () => undefined,
+});
 
 /** An agent with a stream and much credit. */
 function agent(agentId: string): Session {

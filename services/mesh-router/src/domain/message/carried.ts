@@ -3,9 +3,9 @@
 import { COPY_RATIO } from "../limits.ts";
 
 /** Copies small bytes out of the large frame they came in, so that waiting does not hold the frame's memory. */
-export function detachFromFrame(bytes: Uint8Array): Uint8Array {
+export function detachFromFrame<T extends Uint8Array>(bytes: T): T {
   return bytes.buffer.byteLength > COPY_RATIO * bytes.byteLength
-    ? Uint8Array.prototype.slice.call(bytes)
+    ? (Uint8Array.prototype.slice.call(bytes) as T)
     : bytes;
 }
 

@@ -16,6 +16,7 @@ const LOST_AFTER_MS = 15_000;
 class FakeStream implements SessionStream {
   error: NexusError | undefined;
   finished = false;
+  hasAnswers = false;
   wakes = 0;
   wake(): void {
     this.wakes += 1;
@@ -218,6 +219,16 @@ describe("SessionLifecycle", () => {
       0,
       false,
     ]);
+  });
+
+  it("ends the stream of an agent that reads no answers", async () => {
+    const { session, stream } = await world.open("a");
+    stream.hasAnswers = true;
+    await sweepAfter(world, 0);
+    world.clock.advance(LOST_AFTER_MS - 1);
+    world.lifecycle.heard(session, world.clock.nowMs());
+    await sweepAfter(world, 1);
+    expect(stream.error?.reason).toBe("SESSION_TOO_SLOW");
   });
 
   it("loses a session whose token was revoked, at once", async () => {

@@ -128,7 +128,7 @@ export class SessionLifecycle {
       } else if (nowMs - session.lastFrameAtMs >= this.#init.lostAfterMs) {
         session.stream?.fail(sessionLost());
         void this.#giveUp(session);
-      } else if (session.outbox.items === 0) {
+      } else if (session.outbox.items === 0 && session.stream?.hasAnswers !== true) {
         session.readAtMs = nowMs;
       } else if (nowMs - session.readAtMs >= this.#init.lostAfterMs) {
         session.overflowed = true;

@@ -10,11 +10,13 @@ import { isAttached, isOver, type SessionState } from "./session-state.ts";
 
 /** The stream that serves a session now. */
 export interface SessionStream {
+  /** True while something waits to be written that is not in the outbox. */
+  readonly hasAnswers: boolean;
   /** Something waits in the outbox. */
   wake(): void;
   /** Ends the stream at once, with an error. */
   fail(error: NexusError): void;
-  /** Ends the stream with OK once the outbox is empty. */
+  /** Ends the stream with OK once everything is written. */
   finish(): void;
 }
 
@@ -48,7 +50,7 @@ export class Session implements SessionName, Sender, Receiver {
   ending = false;
   /** True once an item found no room: the stream is ending for it. */
   overflowed = false;
-  /** When the outbox was last seen empty or being read. */
+  /** When nothing was last seen to wait, or a frame was taken. */
   readAtMs: number;
   readonly outbox = new Outbox();
   readonly tasks = new TaskTally();

@@ -120,7 +120,7 @@ export const REQUEST_REUSED: Refusal = {
 export const GIVEN_UP: Refusal = {
   kind: "cancelled",
   reason: "CANCELLED",
-  message: "The caller left before the write was begun.",
+  message: "The caller left before it was its turn.",
 };
 
 /** The error that a refusal is for a caller of one write. */

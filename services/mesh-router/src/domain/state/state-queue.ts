@@ -3,6 +3,7 @@ import { type Batcher, type Clock, createBatcher, NexusError } from "@nexus/shar
 import type { Entry } from "./entry.ts";
 import { HeldLanes } from "./held-lanes.ts";
 import type { BucketSight, KeyMemory } from "./key-memory.ts";
+import { GIVEN_UP, toError } from "./refusals.ts";
 import {
   READ_BATCH,
   READS_AT_ONCE,
@@ -41,6 +42,7 @@ export interface StateQueueInit {
 /** What an operation costs beside its value, for accounting. */
 const OP_BYTES = 256;
 const FULL_RETRY_MS = 50;
+const never = (): boolean => false;
 
 /** The answer to a call, or the promise of it where its bucket is held: the others of its batch need not wait for that. */
 type Flushed = CommitResult | { readonly later: Promise<CommitResult> };
@@ -121,14 +123,21 @@ export class StateQueue {
     return { rules: recalled.rules, entry: recalled.entries[0] };
   }
 
-  /** Reads keys of one moment; as read(). */
-  async readMany(name: KeysName): Promise<FoundKeys> {
-    return (await this.#recall(name)) ?? this.scan(() => this.#init.reads.readMany(name));
+  /** Reads keys of one moment; as read(). What nobody waits for any more at its turn is left out. */
+  async readMany(name: KeysName, isGivenUp: () => boolean): Promise<FoundKeys> {
+    const recalled = await this.#recall(name);
+    return recalled ?? this.scan(() => this.#init.reads.readMany(name), isGivenUp);
   }
 
-  /** Runs a longer read when it is its turn: few at once, so that connections are left for the rest. */
-  async scan<T>(read: () => Promise<T>): Promise<T> {
-    return (await this.#scans.add(read)) as T;
+  /** Runs a longer read when it is its turn: few at once, so that connections are left for the rest.
+   *
+   * Errors: exhausted/QUEUE_FULL; cancelled/CANCELLED when nobody waits for it any more. */
+  async scan<T>(read: () => Promise<T>, isGivenUp: () => boolean = never): Promise<T> {
+    const turn = async (): Promise<T> => {
+      if (isGivenUp()) throw toError(GIVEN_UP);
+      return read();
+    };
+    return (await this.#scans.add(turn)) as T;
   }
 
   /** Commits what waits, and takes nothing more. */

@@ -10,7 +10,8 @@ export function createBatchGetEntries({
 }: StateDeps): MethodImplementation<typeof StateService.method.batchGetEntries> {
   return async ({ bucket, keys, includeDeleted }, ctx) => {
     const { namespace } = requirePrincipal(ctx);
-    const found = await queue.readMany({ namespace, bucket, keys, includeDeleted });
+    const isGivenUp = (): boolean => ctx.signal.aborted;
+    const found = await queue.readMany({ namespace, bucket, keys, includeDeleted }, isGivenUp);
     const { rules, entries, unreadKeys } = found;
     if (rules === undefined) throw toError(noBucket(bucket));
     return {

@@ -40,4 +40,4 @@ export function createStateHandlers(deps: StateDeps): ServiceImplementation<type
 }
 
 export type { StateDeps } from "./state-deps.ts";
-export { createStateMethods, type StateMethods } from "./state-ops.ts";
+export { createStateMethods, type StateMethods } from "./state-methods.ts";

@@ -1,142 +1,184 @@
 /** The operations on state of one stream: begun as they come, answered as they end, over with the stream. */
-import { StateService } from "@nexus/proto/mesh";
-import {
-  type CallContext,
-  type InnerMethod,
-  type ServiceImplementation,
-  serveInside,
-  toPublicError,
-} from "@nexus/rpc";
+import type { CallContext, InnerServing } from "@nexus/rpc";
 import { NexusError } from "@nexus/shared";
 import { Fifo } from "../../domain/fifo.ts";
-import { FRAME_WITH_ANSWERS_MAX, STATE_OPS_MAX } from "../../domain/limits.ts";
-import { frameInvalid } from "../../domain/mesh-errors.ts";
+import {
+  FRAME_WITH_ANSWERS_MAX,
+  STATE_ANSWER_BYTES_MAX,
+  STATE_ANSWERS_BYTES_MAX,
+  STATE_LINGER_MS,
+  STATE_OPS_MAX,
+} from "../../domain/limits.ts";
+import { frameInvalid, routerDraining } from "../../domain/mesh-errors.ts";
 import type { StateEvents } from "../../domain/state/state-ports.ts";
 import { type StateCall, type StateOp, writeAnswer, writeFailure } from "../wire/state-op.ts";
+import type { StateMethods } from "./state-methods.ts";
 
-/** The methods that operations call. */
-export type StateMethods = Readonly<Record<StateCall, InnerMethod>>;
-
-/** Serves operations by the handlers that serve the methods' own calls. */
-export function createStateMethods(
-  handlers: Pick<
-    ServiceImplementation<typeof StateService>,
-    "batchGetEntries" | "writeEntries" | "transact"
-  >,
-): StateMethods {
-  const { batchGetEntries, writeEntries, transact } = StateService.method;
-  return {
-    get: serveInside(batchGetEntries, handlers.batchGetEntries),
-    write: serveInside(writeEntries, handlers.writeEntries),
-    transact: serveInside(transact, handlers.transact),
-  };
+/** Bytes of the answers that wait for their streams, of all sessions of a replica. */
+export interface AnswerBudget {
+  bytes: number;
 }
 
 /** What operations need. */
 export interface StateOpsInit {
   readonly methods: StateMethods;
   readonly events: Pick<StateEvents, "stateOperated">;
+  readonly budget: AnswerBudget;
   /** Of the stream: its principal is the caller. */
   readonly ctx: CallContext;
   /** An answer is there. */
   readonly onAnswer: () => void;
 }
 
-/** Bounded by STATE_OPS_MAX, answers that were not written included. */
+interface Running {
+  readonly number: number;
+  readonly serving: InnerServing;
+}
+
+/** Bounded twice by STATE_OPS_MAX: what has no written answer, and handlers that have not ended. The second is more than the first where
+ * a deadline overtook a handler: its agent has its credit back, the handler may still wait for a bucket. */
 export class StateOps {
   readonly #init: StateOpsInit;
-  /** Each ends an operation that nobody waits for any more. */
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Set<Running>();
   readonly #answers = new Fifo<Buffer>();
+  /** Operations that have no answer yet. */
+  #open = 0;
+  #passedOver = false;
+  #linger: NodeJS.Timeout | undefined;
   #over = false;
 
   constructor(init: StateOpsInit) {
     this.#init = init;
   }
 
+  /** True while an answer waits to be written. */
+  get hasAnswers(): boolean {
+    return this.#answers.length > 0;
+  }
+
+  /** True while an operation has no answer. */
+  get isBusy(): boolean {
+    return this.#open > 0;
+  }
+
+  /** True when the last frame had no room for the oldest answer: it goes first now, or messages would keep it for ever. */
+  get isOverdue(): boolean {
+    return this.#passedOver;
+  }
+
   /** Begins an operation. Errors: invalid/FRAME_INVALID beyond the credit. */
   begin(op: StateOp): void {
     if (this.#over) return;
-    if (this.#running.size + this.#answers.length >= STATE_OPS_MAX) {
+    if (this.#open + this.#answers.length >= STATE_OPS_MAX) {
       throw frameInvalid(`At most ${STATE_OPS_MAX} state operations may have no answer yet.`);
     }
-    void this.#run(op);
+    this.#open += 1;
+    if (op.call === undefined) this.#refuse(op, "unknown", callUnknown());
+    else if (this.#linger !== undefined) this.#refuse(op, op.call, routerDraining());
+    else if (this.#running.size >= STATE_OPS_MAX) this.#refuse(op, op.call, noRoom());
+    else void this.#run(op, op.call);
+  }
+
+  /** Ends an operation that its agent no longer waits for; it is answered all the same. */
+  cancel(number: number): void {
+    for (const running of this.#running) {
+      if (running.number === number) running.serving.end(cancelled());
+    }
   }
 
   /** Takes answers for a frame that has so many bytes already; an empty one has room for any. */
   *take(frameBytes: number): Generator<Buffer> {
     let bytes = frameBytes;
     for (let next = this.#answers.peek(); next !== undefined; next = this.#answers.peek()) {
-      if (bytes > 0 && bytes + next.length > FRAME_WITH_ANSWERS_MAX) return;
+      this.#passedOver = bytes > 0 && bytes + next.length > FRAME_WITH_ANSWERS_MAX;
+      if (this.#passedOver) return;
       bytes += next.length;
+      this.#init.budget.bytes -= next.length;
       this.#answers.shift();
       yield next;
     }
   }
 
+  /** The stream ends once everything is answered: nothing is begun any more, and what takes too long is ended. */
+  finish(): void {
+    if (this.#over) return;
+    this.#linger ??= setTimeout(() => this.#endRunning(routerDraining()), STATE_LINGER_MS);
+  }
+
   /** The stream is over: what was not begun is left out, and nobody gets the rest. */
   end(reason: NexusError): void {
     this.#over = true;
-    this.#answers.remove(() => true);
-    for (const abort of this.#running) abort.abort(reason);
+    clearTimeout(this.#linger);
+    for (const answer of this.#answers.remove(() => true)) {
+      this.#init.budget.bytes -= answer.length;
+    }
+    this.#endRunning(reason);
+  }
+
+  #endRunning(reason: NexusError): void {
+    for (const { serving } of this.#running) serving.end(reason);
   }
 
   /** Never rejects. */
-  async #run(op: StateOp): Promise<void> {
+  async #run(op: StateOp, call: StateCall): Promise<void> {
     const { methods, events, ctx } = this.#init;
+    const { number } = op;
     const beganAtMs = performance.now();
-    const abort = new AbortController();
-    this.#running.add(abort);
+    const serving = methods[call](ctx, toCall(op));
+    const running = { number, serving };
+    this.#running.add(running);
+    void serving.ended.then(() => this.#running.delete(running));
     let outcome = "ok";
     let answer: Buffer;
     try {
-      answer = writeAnswer(
-        op,
-        await withinTime(op, abort, () => methods[op.call](ctx, toCall(op, abort))),
-      );
+      answer = this.#fitting(writeAnswer(number, call, await serving.answer));
     } catch (thrown) {
-      const { logger } = ctx;
-      const where = { logger, traceId: undefined, method: `state_ops/${op.call}` };
-      const error = toPublicError(thrown, where);
+      const error = NexusError.from(thrown);
       outcome = error.kind;
-      answer = writeFailure(op, error, ctx.service);
+      answer = writeFailure(number, error, ctx.service);
     }
-    this.#running.delete(abort);
-    events.stateOperated(op.call, outcome, performance.now() - beganAtMs);
+    events.stateOperated(call, outcome, performance.now() - beganAtMs);
+    this.#answer(answer);
+  }
+
+  /** Errors: unavailable/STATE_OP_NO_ROOM, so that the agent makes the call by itself; a write is not carried out again then. */
+  #fitting(answer: Buffer): Buffer {
+    const waiting = this.#init.budget.bytes + answer.length;
+    if (answer.length > STATE_ANSWER_BYTES_MAX || waiting > STATE_ANSWERS_BYTES_MAX) throw noRoom();
+    return answer;
+  }
+
+  #refuse({ number }: StateOp, call: StateCall | "unknown", error: NexusError): void {
+    const { events, ctx } = this.#init;
+    events.stateOperated(call, error.kind, 0);
+    this.#answer(writeFailure(number, error, ctx.service));
+  }
+
+  #answer(answer: Buffer): void {
+    this.#open -= 1;
     if (this.#over) return;
+    this.#init.budget.bytes += answer.length;
     this.#answers.push(answer);
     this.#init.onAnswer();
   }
 }
 
-function toCall({ request, traceparent, timeoutMs }: StateOp, { signal }: AbortController) {
-  return { request, traceparent, deadlineAtMs: Date.now() + timeoutMs, signal };
+function toCall({ request, traceparent, timeoutMs }: StateOp) {
+  return { request, traceparent, deadlineAtMs: Date.now() + timeoutMs };
 }
 
-/** The deadline overtakes a method that does not listen, as it does with calls of their own. */
-async function withinTime<T>(
-  { timeoutMs }: StateOp,
-  abort: AbortController,
-  run: () => Promise<T>,
-): Promise<T> {
-  const { signal } = abort;
-  const timer = setTimeout(() => abort.abort(deadlineError()), timeoutMs);
-  try {
-    return await new Promise<T>((resolve, reject) => {
-      signal.addEventListener("abort", () => reject(NexusError.from(signal.reason)), {
-        once: true,
-      });
-      run().then(resolve, reject);
-    });
-  } finally {
-    clearTimeout(timer);
-  }
+function callUnknown(): NexusError {
+  const message = "This router does not know what the operation calls.";
+  return new NexusError({ kind: "unimplemented", reason: "METHOD_NOT_FOUND", message });
 }
 
-function deadlineError(): NexusError {
-  return new NexusError({
-    kind: "deadline",
-    reason: "DEADLINE_EXCEEDED",
-    message: "The deadline of the operation passed before its answer was ready.",
-  });
+function noRoom(): NexusError {
+  const message =
+    "The session has no room for the operation or its answer; make the call by itself.";
+  return new NexusError({ kind: "unavailable", reason: "STATE_OP_NO_ROOM", message });
+}
+
+function cancelled(): NexusError {
+  const message = "The agent no longer waits for the operation.";
+  return new NexusError({ kind: "cancelled", reason: "CANCELLED", message });
 }

@@ -274,6 +274,12 @@ describe("readAgentFrame against the contract's rules", () => {
         stateOps: [{ ...rest, ...(timeout && { timeout }), ...(call && { call }) }],
       })),
   );
+  check(
+    "cancelled state operations",
+    fc
+      .array(fc.constantFrom(0, 1, 2 ** 32 - 1), { maxLength: 3 })
+      .map((stateCancels) => ({ stateCancels })),
+  );
   check("single messages", singles);
 
   it.each([
@@ -284,6 +290,7 @@ describe("readAgentFrame against the contract's rules", () => {
     "unsubscribes",
     "sendCancels",
     "stateOps",
+    "stateCancels",
   ] as const)("takes 512 %s and refuses 513", (list) => {
     const item = {
       taskUpdates: { taskId: "t", fence: 1n, update: { case: "accepted", value: {} } },
@@ -293,6 +300,7 @@ describe("readAgentFrame against the contract's rules", () => {
       unsubscribes: { pattern: "a" },
       sendCancels: "m",
       stateOps: { number: 1, call: { case: "get", value: { bucket: "b", keys: ["k"] } } },
+      stateCancels: 7,
     }[list];
     const many = (count: number) =>
       encode({ [list]: Array.from({ length: count }, () => item) }).bytes;
@@ -356,6 +364,29 @@ describe("readAgentFrame", () => {
     const [op] = readAgentFrame(bytes, nowMs).stateOps;
     expect(op).toMatchObject({ number: 7, timeoutMs: 250, traceparent: "", call: "get" });
     expect(fromBinary(BatchGetEntriesRequestSchema, copy(op?.request))).toMatchObject(value);
+  });
+
+  it("reads an operation that calls what it does not know, and copies a small request out of a large frame", () => {
+    const value = { bucket: "b", keys: ["k"] };
+    const payload = { data: new Uint8Array(10_000) };
+    const { bytes } = encode({
+      sends: [{ messageId: "m", payload }],
+      stateOps: [{ number: 7, call: { case: "get", value } }, { number: 8 }],
+    });
+    const [known, unknown] = readAgentFrame(bytes, nowMs).stateOps;
+    expect(unknown).toMatchObject({ number: 8, call: undefined });
+    expect(known?.request.buffer.byteLength).toBeLessThan(bytes.length / 4);
+  });
+
+  it("reads which operations are cancelled, packed and one by one", () => {
+    const { bytes } = encode({ stateCancels: [1, 2 ** 32 - 1] });
+    const single = Buffer.from([13 << 3, 9]);
+    expect(readAgentFrame(Buffer.concat([bytes, single]), nowMs).stateCancels).toEqual([
+      1,
+      2 ** 32 - 1,
+      9,
+    ]);
+    expect(() => readAgentFrame(bytes.subarray(0, -1), nowMs)).toThrow("cut off");
   });
 
   it("skips fields that a newer contract may add", () => {

@@ -21,7 +21,7 @@ import type { SubscriptionOrder } from "../../domain/topic/subscription-desk.ts"
 import { enumUpTo, expectId, expectType, id, message, text } from "./checks.ts";
 import { checkCredit, checkGoodbye, checkHeartbeat, checkHello, checkReauth } from "./rules.ts";
 import { readSend } from "./send.ts";
-import { readStateOp, type StateOp } from "./state-op.ts";
+import { readStateCancels, readStateOp, type StateOp } from "./state-op.ts";
 import { readTaskUpdate } from "./task-update.ts";
 
 /** A frame from an agent. */
@@ -37,6 +37,8 @@ export interface AgentFrame {
   /** Message ids. */
   readonly cancels: string[];
   readonly stateOps: StateOp[];
+  /** Numbers of operations. */
+  readonly stateCancels: number[];
   reauth: Reauth | undefined;
   goodbye: Goodbye | undefined;
 }
@@ -65,6 +67,7 @@ export function readAgentFrame(bytes: Buffer, nowMs: () => number): AgentFrame {
     unsubscribes: [],
     cancels: [],
     stateOps: [],
+    stateCancels: [],
     reauth: undefined,
     goodbye: undefined,
   };
@@ -76,6 +79,7 @@ export function readAgentFrame(bytes: Buffer, nowMs: () => number): AgentFrame {
   expectAtMost(frame.unsubscribes, "unsubscribes");
   expectAtMost(frame.cancels, "send_cancels");
   expectAtMost(frame.stateOps, "state_ops");
+  expectAtMost(frame.stateCancels, "state_cancels");
   return frame;
 }
 
@@ -101,6 +105,9 @@ function readField(reader: WireReader, frame: AgentFrame, nowMs: () => number): 
       break;
     case 12:
       frame.stateOps.push(readStateOp(reader));
+      break;
+    case 13:
+      readStateCancels(reader, frame.stateCancels);
       break;
     case 1:
     case 2:

@@ -2,6 +2,7 @@
 import { encodeStatus, LENGTH, VARINT, WireError, type WireReader, WireWriter } from "@nexus/rpc";
 import type { NexusError } from "@nexus/shared";
 import { STATE_OP_TIMEOUT_DEFAULT_MS, STATE_OP_TIMEOUT_MAX_MS } from "../../domain/limits.ts";
+import { detachFromFrame } from "../../domain/message/carried.ts";
 import { duration, expectType, message, text } from "./checks.ts";
 
 /** What an operation calls, by its field number in StateOp less FIRST_CALL; answers have the same order. */
@@ -10,6 +11,7 @@ const FIRST_CALL = 4;
 const FIRST_ANSWER = 2;
 const ERROR = FIRST_ANSWER + CALLS.length;
 const TRACEPARENT_MAX = 64;
+const NOTHING = Buffer.alloc(0);
 
 /** Which method an operation calls. */
 export type StateCall = (typeof CALLS)[number];
@@ -19,7 +21,9 @@ export interface StateOp {
   readonly number: number;
   readonly timeoutMs: number;
   readonly traceparent: string;
-  readonly call: StateCall;
+  /** Undefined where a newer contract calls something else. */
+  readonly call: StateCall | undefined;
+  /** Holds no more of its frame than itself: it waits for longer. */
   readonly request: Buffer;
 }
 
@@ -28,38 +32,55 @@ export function readStateOp(reader: WireReader): StateOp {
   let number = 0;
   let timeoutMs = STATE_OP_TIMEOUT_DEFAULT_MS;
   let traceparent = "";
-  let asked: Pick<StateOp, "call" | "request"> | undefined;
+  let call: StateCall | undefined;
+  let request: Buffer = NOTHING;
   message(reader, (inner) => {
-    const call = CALLS[inner.field - FIRST_CALL];
+    const named = CALLS[inner.field - FIRST_CALL];
     if (inner.field === 1) number = uint32(inner);
     else if (inner.field === 2) timeoutMs = duration(inner, "timeout", 1, STATE_OP_TIMEOUT_MAX_MS);
     else if (inner.field === 3) {
       traceparent = text(inner, "traceparent", TRACEPARENT_MAX).toString();
-    } else if (call !== undefined) {
+    } else if (named !== undefined) {
       expectType(inner, LENGTH);
-      asked = { call, request: inner.bytes() };
+      call = named;
+      request = detachFromFrame(inner.bytes());
     } else inner.skip();
   });
-  if (number === 0) throw new WireError("state_ops.number must be at least 1");
-  if (asked === undefined) throw new WireError("state_ops.call must be set");
-  return { number, timeoutMs, traceparent, ...asked };
+  numberOf(number, "state_ops.number");
+  return { number, timeoutMs, traceparent, call, request };
+}
+
+/** Reads numbers that are to be cancelled: packed, or one. Errors: WireError. */
+export function readStateCancels(reader: WireReader, numbers: number[]): void {
+  if (reader.type !== LENGTH) {
+    numbers.push(numberOf(uint32(reader), "state_cancels"));
+    return;
+  }
+  const outer = reader.enter();
+  while (!reader.atEnd) numbers.push(numberOf(reader.uint32(), "state_cancels"));
+  reader.leave(outer);
+}
+
+function numberOf(number: number, what: string): number {
+  if (number === 0) throw new WireError(`${what} must be at least 1`);
+  return number;
 }
 
 function uint32(reader: WireReader): number {
   expectType(reader, VARINT);
-  return Number(BigInt.asUintN(32, reader.int64()));
+  return reader.uint32();
 }
 
 /** Only used within one turn. */
 const writer = new WireWriter();
 
 /** Writes the answer of a method. */
-export function writeAnswer({ number, call }: StateOp, answer: Uint8Array): Buffer {
+export function writeAnswer(number: number, call: StateCall, answer: Uint8Array): Buffer {
   return write(number, FIRST_ANSWER + CALLS.indexOf(call), answer);
 }
 
 /** Writes why there is none. */
-export function writeFailure({ number }: StateOp, error: NexusError, service: string): Buffer {
+export function writeFailure(number: number, error: NexusError, service: string): Buffer {
   return write(number, ERROR, encodeStatus(error, service));
 }
 
