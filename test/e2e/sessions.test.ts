@@ -4,6 +4,7 @@ import {
   type Assignment,
   type ConnectRequestSchema,
   type ConnectResponse,
+  StatePolicy,
   TaskUpdateOutcome,
 } from "@nexus/proto/mesh";
 import { RegistryService } from "@nexus/proto/registry";
@@ -256,6 +257,23 @@ describe("agents among themselves", () => {
     const missing = await alice.send("nobody-there", "hello", {}).catch((error: unknown) => error);
     expect(missing).toMatchObject({ kind: "not_found", reason: "AGENT_NOT_CONNECTED" });
     await alice.send("bob", "hello", { text: "hi" });
+  });
+
+  it("read and write state in their session, not by calls", async () => {
+    const { admin, stack } = fleet;
+    await admin.state.createBucket({ requestId: "s", bucket: "shared", policy: StatePolicy.LWW });
+    const { agent } = await fleet.startAgent("keeper");
+    const bucket = agent.state.bucket<string>("shared");
+    await bucket.put("k", "v");
+    expect((await bucket.get("k"))?.value).toBe("v");
+    const { services } = stack.info;
+    const metrics = await (await fetch(`${services["mesh-router"]?.ops}/metrics`)).text();
+    const counted = metrics
+      .split("\n")
+      .filter((line) => line.startsWith("nexus_mesh_router_state_operation_seconds_count"));
+    const calls = counted.map((line) => /call="(\w+)",code="ok"/.exec(line)?.[1]);
+    expect(new Set(calls)).toEqual(new Set(["get", "write"]));
+    expect(metrics).not.toContain("StateService/WriteEntries");
   });
 
   it("publish, ask many, stream, and take requests back", async () => {

@@ -23,6 +23,14 @@ type AckInit = MessageInit<typeof AckSchema>;
 export type SubscriptionInit = MessageInit<typeof SubscriptionSchema>;
 /** An operation on state. */
 export type StateOpInit = MessageInit<typeof StateOpSchema>;
+/** An operation on state that waits for its frame. */
+export interface WaitingStateOp {
+  readonly number: number;
+  /** At least what it takes in its frame. */
+  readonly bytes: number;
+  /** Makes the operation when its frame is taken; undefined when its time is over. */
+  readonly cut: () => StateOpInit | undefined;
+}
 type CreditInit = MessageInit<typeof CreditSchema>;
 type HeartbeatInit = MessageInit<typeof HeartbeatSchema>;
 
@@ -49,7 +57,8 @@ export class Outbox {
   #subscribes: SubscriptionInit[] = [];
   #unsubscribes: SubscriptionInit[] = [];
   #cancels: string[] = [];
-  #stateOps: { readonly op: StateOpInit; readonly bytes: number }[] = [];
+  #stateOps: WaitingStateOp[] = [];
+  #stateCancels: number[] = [];
   #heartbeat: (() => HeartbeatInit) | undefined;
   #credit: CreditInit | undefined;
   #accessToken: string | undefined;
@@ -124,10 +133,18 @@ export class Outbox {
     this.#changed();
   }
 
-  /** Sends an operation on state of about so many bytes. */
-  stateOp(op: StateOpInit, bytes: number): void {
-    this.#stateOps.push({ op, bytes });
+  stateOp(op: WaitingStateOp): void {
+    this.#stateOps.push(op);
     this.#changed();
+  }
+
+  /** Takes an operation on state back. True: it waited here still and was never sent. */
+  cancelStateOp(number: number): boolean {
+    const at = this.#stateOps.findIndex((op) => op.number === number);
+    if (at >= 0) this.#stateOps.splice(at, 1);
+    else this.#stateCancels.push(number);
+    this.#changed();
+    return at >= 0;
   }
 
   /** Takes a message back. One that waits here still was never sent. */
@@ -199,6 +216,7 @@ export class Outbox {
     this.#unsubscribes = [];
     this.#cancels = [];
     this.#stateOps = [];
+    this.#stateCancels = [];
     this.#heartbeat = undefined;
     this.#credit = undefined;
     this.#accessToken = undefined;
@@ -223,7 +241,7 @@ export class Outbox {
 
   #hasItems(): boolean {
     const topics = this.#subscribes.length + this.#unsubscribes.length + this.#cancels.length;
-    const more = topics + this.#stateOps.length;
+    const more = topics + this.#stateOps.length + this.#stateCancels.length;
     return this.#updates.length + this.#sends.length + this.#acks.length + more > 0;
   }
 
@@ -249,7 +267,8 @@ export class Outbox {
       subscribes: this.#subscribes.splice(0, FRAME_ITEMS_MAX),
       unsubscribes: this.#unsubscribes.splice(0, FRAME_ITEMS_MAX),
       sendCancels: this.#cancels.splice(0, FRAME_ITEMS_MAX),
-      stateOps: takeBytes(this.#stateOps, ({ bytes }) => bytes).map(({ op }) => op),
+      stateOps: takeBytes(this.#stateOps, ({ bytes }) => bytes).flatMap(({ cut }) => cut() ?? []),
+      stateCancels: this.#stateCancels.splice(0, FRAME_ITEMS_MAX),
     };
     if (this.#heartbeat !== undefined) frame.heartbeat = this.#heartbeat();
     if (this.#credit !== undefined) frame.credit = this.#credit;

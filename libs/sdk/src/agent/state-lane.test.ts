@@ -3,6 +3,8 @@ import {
   BatchGetEntriesResponseSchema,
   StateOpResultSchema,
   type StateService,
+  type TransactRequest,
+  TransactResponseSchema,
   type WriteEntriesRequest,
   WriteEntriesResponseSchema,
 } from "@nexus/proto/mesh";
@@ -19,8 +21,9 @@ type ResultInit = MessageInitShape<typeof StateOpResultSchema>;
 
 const TIMEOUT_MS = 1_000;
 
-function errorOf(kind: "unavailable" | "unimplemented" | "invalid") {
-  const error = new NexusError({ kind, reason: "REQUEST_INVALID", message: "why" });
+function errorOf(kind: "unavailable" | "unimplemented" | "invalid", retryAfterMs?: number) {
+  const details = retryAfterMs === undefined ? {} : { retryAfterMs };
+  const error = new NexusError({ kind, reason: "REQUEST_INVALID", message: "why", details });
   return { case: "error" as const, value: new Uint8Array(encodeStatus(error, "mesh-router")) };
 }
 
@@ -35,18 +38,29 @@ function session(credit: number) {
       calls.push(requestId);
       return create(WriteEntriesResponseSchema);
     },
+    transact: async ({ requestId }: TransactRequest) => {
+      calls.push(requestId);
+      return create(TransactResponseSchema);
+    },
     batchGetEntries: async () => {
       calls.push("get");
       return create(BatchGetEntriesResponseSchema);
     },
   } as unknown as Client;
   const frames = outbox.frames({ hello: { agentId: "a" } });
+  const nextFrame = async (): Promise<Frame> => (await frames.next()).value ?? {};
   const nextOps = async (): Promise<NonNullable<Frame["stateOps"]>> => {
-    const { value } = await frames.next();
-    return value?.stateOps ?? [];
+    return (await nextFrame()).stateOps ?? [];
   };
   const settle = (init: ResultInit) => lane.settle(create(StateOpResultSchema, init));
-  return { lane, calls, nextOps, settle, state: throughSession(client, lane, TIMEOUT_MS) };
+  return {
+    lane,
+    calls,
+    nextFrame,
+    nextOps,
+    settle,
+    state: throughSession(client, lane, TIMEOUT_MS),
+  };
 }
 
 function writeOf(requestId: string, data = new Uint8Array(1)) {
@@ -94,6 +108,20 @@ describe("calls of state through the session", () => {
     expect(calls).toEqual(["away", "older", "broken"]);
   });
 
+  it("count what they take in their frame: contexts and preconditions too", async () => {
+    const { state, calls } = session(16);
+    const half = new Uint8Array(OP_BYTES_MAX / 2 + 1);
+    const writes = [{ key: "k", operation: { case: "delete" as const, value: { context: half } } }];
+    await state.writeEntries({
+      requestId: "contexts",
+      bucket: "b",
+      writes: [...writes, ...writes],
+    });
+    const preconditions = Array.from({ length: OP_BYTES_MAX / 16 }, () => ({ key: "k" }));
+    await state.transact({ requestId: "preconditions", bucket: "b", preconditions });
+    expect(calls).toEqual(["contexts", "preconditions"]);
+  });
+
   it("fail with the error that the router says", async () => {
     const { nextOps, settle, state, calls } = session(16);
     const answer = state.writeEntries(writeOf("wrong"));
@@ -106,23 +134,70 @@ describe("calls of state through the session", () => {
 
   describe("without a word", () => {
     beforeEach(() => {
-      vi.useFakeTimers();
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
     });
     afterEach(() => {
       vi.useRealTimers();
     });
 
-    it("fail in time, and take their credit until the word comes", async () => {
-      const { settle, state, calls } = session(1);
+    it("fail in time, are cancelled, and take their credit until the word comes", async () => {
+      const { nextFrame, settle, state, calls } = session(1);
       const answer = state.writeEntries(writeOf("lost"));
       answer.catch(() => undefined);
+      await nextFrame();
+      expect((await nextFrame()).stateOps).toHaveLength(1);
       await vi.advanceTimersByTimeAsync(2 * TIMEOUT_MS);
+      expect((await nextFrame()).stateCancels).toEqual([1]);
       await expect(answer).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
       await state.writeEntries(writeOf("meanwhile"));
       settle({ number: 1, result: { case: "written", value: {} } });
       void state.writeEntries(writeOf("in the session again"));
       await vi.advanceTimersByTimeAsync(1);
       expect(calls).toEqual(["meanwhile"]);
+    });
+
+    it("are never sent once their time is over, and give their credit back", async () => {
+      const { lane, nextFrame, nextOps, state, calls } = session(1);
+      const late = state.writeEntries(writeOf("late"));
+      late.catch(() => undefined);
+      await nextFrame();
+      await vi.advanceTimersByTimeAsync(2 * TIMEOUT_MS);
+      await expect(late).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
+      void state.writeEntries(writeOf("next"));
+      expect((await nextOps()).map(({ number }) => number)).toEqual([2]);
+      lane.connectionLost();
+      lane.connected(1);
+      const barely = state.writeEntries(writeOf("barely"));
+      barely.catch(() => undefined);
+      await vi.advanceTimersByTimeAsync(TIMEOUT_MS + 1);
+      expect(await nextOps()).toEqual([]);
+      await expect(barely).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
+      expect(calls).toEqual(["next"]);
+    });
+
+    it("tell the router the time that is left when their frame leaves", async () => {
+      const { nextFrame, nextOps, state } = session(1);
+      void state.writeEntries(writeOf("waits"));
+      await nextFrame();
+      await vi.advanceTimersByTimeAsync(TIMEOUT_MS - 300);
+      const [op] = await nextOps();
+      expect(op?.timeout).toMatchObject({ seconds: 0n, nanos: 300_000_000 });
+    });
+
+    it("wait as long as the router asks, and keep its error when no time is left for a call", async () => {
+      const { nextFrame, nextOps, settle, state, calls } = session(2);
+      const answers = ["waits", "too late"].map((name) => state.writeEntries(writeOf(name)));
+      answers[1]?.catch(() => undefined);
+      await nextFrame();
+      const [waits, late] = await nextOps();
+      settle({ number: waits?.number ?? 0, result: errorOf("unavailable", 100) });
+      settle({ number: late?.number ?? 0, result: errorOf("unavailable", TIMEOUT_MS) });
+      await expect(answers[1]).rejects.toMatchObject({ kind: "unavailable", message: "why" });
+      await vi.advanceTimersByTimeAsync(99);
+      expect(calls).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1);
+      await answers[0];
+      expect(calls).toEqual(["waits"]);
     });
   });
 });

@@ -3,7 +3,7 @@ import type { StateOpResult } from "@nexus/proto/mesh";
 import { decodeStatus } from "@nexus/rpc/client";
 import { KiB, NexusError } from "@nexus/shared";
 import type { SessionAnswer, SessionCall, SessionCalls } from "../state/session-calls.ts";
-import type { Outbox } from "./outbox.ts";
+import type { Outbox, StateOpInit } from "./outbox.ts";
 import { currentTraceparent } from "./trace.ts";
 
 /** Larger calls go by themselves, so that no message or sign of life waits behind them. */
@@ -15,7 +15,7 @@ const NUMBER_MAX = 2 ** 31;
 const CALL_INSTEAD: ReadonlySet<string> = new Set(["unavailable", "unimplemented"]);
 
 interface Waiting {
-  readonly resolve: (answer: SessionAnswer | undefined) => void;
+  readonly resolve: (answer: SessionAnswer | NexusError | undefined) => void;
   readonly reject: (error: NexusError) => void;
   readonly timer: NodeJS.Timeout;
 }
@@ -23,7 +23,7 @@ interface Waiting {
 /** Operations on state that travel in the agent's session: as many at once as the router gives credit for. */
 export class StateLane implements SessionCalls {
   readonly #outbox: Outbox;
-  /** One whose time is over stays: it takes credit until the router's word comes. */
+  /** One that was sent and whose time is over stays: it takes credit until the router's word comes. */
   readonly #waiting = new Map<number, Waiting>();
   #credit = 0;
   #lastNumber = 0;
@@ -32,18 +32,46 @@ export class StateLane implements SessionCalls {
     this.#outbox = outbox;
   }
 
-  tryCall(call: SessionCall, bytes: number, timeoutMs: number): Promise<SessionAnswer | undefined> {
+  tryCall(
+    call: SessionCall,
+    bytes: number,
+    timeoutMs: number,
+  ): Promise<SessionAnswer | NexusError | undefined> {
     if (bytes > OP_BYTES_MAX || this.#waiting.size >= this.#credit) {
       return Promise.resolve(undefined);
     }
     this.#lastNumber = (this.#lastNumber % NUMBER_MAX) + 1;
     const number = this.#lastNumber;
+    const untilMs = performance.now() + timeoutMs;
+    const traceparent = currentTraceparent();
+    // Its time runs while it waits for its frame, and is over when the caller's is.
+    const cut = (): StateOpInit | undefined => {
+      const leftMs = untilMs - performance.now();
+      if (leftMs >= 1) {
+        return { number, timeout: durationFromMs(Math.floor(leftMs)), traceparent, call };
+      }
+      this.#forget(number);
+      return undefined;
+    };
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(noWord()), timeoutMs + TIMEOUT_GRACE_MS);
+      const timer = setTimeout(() => this.#giveUp(number), timeoutMs + TIMEOUT_GRACE_MS);
       this.#waiting.set(number, { resolve, reject, timer });
-      const timeout = durationFromMs(timeoutMs);
-      this.#outbox.stateOp({ number, timeout, traceparent: currentTraceparent(), call }, bytes);
+      this.#outbox.stateOp({ number, bytes, cut });
     });
+  }
+
+  /** Nobody waits any more: what was not sent never is, and the router is told of the rest. */
+  #giveUp(number: number): void {
+    if (this.#outbox.cancelStateOp(number)) this.#forget(number);
+    else this.#waiting.get(number)?.reject(noWord());
+  }
+
+  /** It was never sent, and its time is over. */
+  #forget(number: number): void {
+    const entry = this.#waiting.get(number);
+    clearTimeout(entry?.timer);
+    this.#waiting.delete(number);
+    entry?.reject(noWord());
   }
 
   /** A stream is open that takes so many operations at once. */
@@ -59,7 +87,7 @@ export class StateLane implements SessionCalls {
     clearTimeout(entry.timer);
     const error = result.case === "error" ? decodeStatus(result.value) : undefined;
     if (error === undefined) entry.resolve(result);
-    else if (CALL_INSTEAD.has(error.kind)) entry.resolve(undefined);
+    else if (CALL_INSTEAD.has(error.kind)) entry.resolve(error);
     else entry.reject(error);
   }
 

@@ -25,8 +25,8 @@ import {
   toEntry,
   toWritten,
   tryRefusal,
-  valueBytes,
   type WriteInit,
+  writeBytes,
   writeOf,
 } from "./state-values.ts";
 import { watchBucket } from "./watch-bucket.ts";
@@ -41,8 +41,6 @@ export interface WritingTask {
 
 /** Writes of one call; the contract's limit. */
 const WRITES_MAX = 512;
-/** What a write takes beside its value. */
-const WRITE_OVERHEAD_BYTES = 1_280;
 /** Bytes of one call: below the limit of a message. */
 const CALL_BYTES_MAX = 2 * MiB;
 const WRITES_QUEUED_MAX = 10_000;
@@ -227,7 +225,7 @@ function inCalls(batch: readonly WriteInit[]): WriteInit[][] {
   const calls: WriteInit[][] = [];
   let bytes = 0;
   for (const write of batch) {
-    const size = WRITE_OVERHEAD_BYTES + valueBytes(write);
+    const size = writeBytes(write);
     bytes += size;
     const call = calls.at(-1);
     if (call !== undefined && bytes <= CALL_BYTES_MAX) call.push(write);

@@ -1,8 +1,9 @@
 /** Calls of StateService that go through an agent's session: there they share frames with everything else, and cost a fraction. */
 import type { StateOpResult, StateService } from "@nexus/proto/mesh";
 import type { RpcClient } from "@nexus/rpc/client";
+import { NexusError, sleep } from "@nexus/shared";
 import type { StateOpInit } from "../agent/outbox.ts";
-import { valueBytes, type WriteInit } from "./state-values.ts";
+import { KEY_OVERHEAD_BYTES, type WriteInit, writeBytes } from "./state-values.ts";
 
 type StateClient = RpcClient<typeof StateService>;
 
@@ -13,18 +14,20 @@ export type SessionAnswer = StateOpResult["result"];
 
 /** The way through the session. */
 export interface SessionCalls {
-  /** Resolves with the answer, or with undefined when there is no stream or no room for the call, when the stream broke before the
-   * answer came, and when the answer is that it should be tried again: then the same request goes as a call of its own, and its
+  /** Resolves with the answer; with undefined when there is no stream or no room for the call, or when the stream broke before the
+   * answer came; with the error when the router asks for a call instead. Then the same request goes as a call of its own, and its
    * request id sees to it that it counts once.
    *
    * Errors: those of the call. */
-  tryCall(call: SessionCall, bytes: number, timeoutMs: number): Promise<SessionAnswer | undefined>;
+  tryCall(
+    call: SessionCall,
+    bytes: number,
+    timeoutMs: number,
+  ): Promise<SessionAnswer | NexusError | undefined>;
 }
 
-/** A key beside its field. */
-const KEY_OVERHEAD_BYTES = 8;
-/** What a write has beside key and value. */
-const WRITE_OVERHEAD_BYTES = 64;
+/** With less time left, what the router said is worth more than a DEADLINE_EXCEEDED. */
+const CALL_TIME_MIN_MS = 50;
 
 /** Has reads and writes go through the session where they can; everything else, and what finds no room, is a call of its own. */
 export function throughSession(
@@ -35,7 +38,11 @@ export function throughSession(
   const tryCall = async (call: SessionCall, bytes: number) => {
     const untilMs = performance.now() + timeoutMs;
     const answer = await session.tryCall(call, bytes, timeoutMs);
-    return { answer, left: { timeoutMs: Math.max(1, untilMs - performance.now()) } };
+    if (!(answer instanceof NexusError)) return { answer, left: leftOf(untilMs) };
+    const waitMs = answer.details.retryAfterMs ?? 0;
+    if (leftOf(untilMs).timeoutMs < waitMs + CALL_TIME_MIN_MS) throw answer;
+    if (waitMs > 0) await sleep(waitMs);
+    return { answer: undefined, left: leftOf(untilMs) };
   };
   return {
     ...client,
@@ -53,19 +60,25 @@ export function throughSession(
     },
     transact: async (request) => {
       const call = { case: "transact", value: request } as const;
-      const { answer, left } = await tryCall(call, writesBytes(request.writes));
+      const bytes = writesBytes(request.writes) + keysBytes(request.preconditions?.map(keyOf));
+      const { answer, left } = await tryCall(call, bytes);
       return answer?.case === "transacted" ? answer.value : client.transact(request, left);
     },
   };
+}
+
+function leftOf(untilMs: number): { readonly timeoutMs: number } {
+  return { timeoutMs: Math.max(1, untilMs - performance.now()) };
 }
 
 function keysBytes(keys: readonly string[] = []): number {
   return keys.reduce((sum, key) => sum + KEY_OVERHEAD_BYTES + key.length, 0);
 }
 
+function keyOf({ key = "" }: { readonly key?: string }): string {
+  return key;
+}
+
 function writesBytes(writes: readonly WriteInit[] = []): number {
-  return writes.reduce(
-    (sum, write) => sum + WRITE_OVERHEAD_BYTES + (write.key?.length ?? 0) + valueBytes(write),
-    0,
-  );
+  return writes.reduce((sum, write) => sum + writeBytes(write), 0);
 }

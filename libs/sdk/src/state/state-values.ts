@@ -88,10 +88,40 @@ export function writeOf(write: StateWrite<unknown>): WriteInit {
   return incrementOf(write.increment, write.by);
 }
 
-/** How large the value of a write is. */
-export function valueBytes({ operation }: WriteInit): number {
-  const isValued = operation?.case === "put" || operation?.case === "resolve";
-  return isValued ? (operation.value.value?.data?.byteLength ?? 0) : 0;
+/** What a key takes beside its text, a precondition's revision included. */
+export const KEY_OVERHEAD_BYTES = 16;
+/** What a write takes beside its texts and bytes: tags, lengths, revision, time and lifetime. */
+const WRITE_OVERHEAD_BYTES = 128;
+/** What the id of a version takes. */
+const VERSION_ID_BYTES = 10;
+
+/** How much of a call a write takes, at most. Keys and content types are ASCII. */
+export function writeBytes({ key = "", operation }: WriteInit): number {
+  const bytes = WRITE_OVERHEAD_BYTES + key.length;
+  switch (operation?.case) {
+    case "put":
+      return bytes + payloadBytes(operation.value.value) + sizeOf(operation.value.context);
+    case "delete":
+      return bytes + sizeOf(operation.value.context);
+    case "resolve":
+      return (
+        bytes +
+        payloadBytes(operation.value.value) +
+        VERSION_ID_BYTES * (operation.value.versionIds?.length ?? 0)
+      );
+    default:
+      return bytes;
+  }
+}
+
+function payloadBytes(
+  payload: { readonly contentType?: string; readonly data?: Uint8Array } | undefined,
+): number {
+  return sizeOf(payload?.data) + (payload?.contentType?.length ?? 0);
+}
+
+function sizeOf(bytes: Uint8Array | undefined): number {
+  return bytes?.byteLength ?? 0;
 }
 
 function termsOf({ expectedRevision, seen, atMs }: DeleteOptions) {
