@@ -243,6 +243,56 @@ describe("a state operation in a session", () => {
     await holder.release();
   });
 
+  it("is answered in several frames where the answers are large, also to one that did not read for a while", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const keys = Array.from({ length: 8 }, (_, at) => `k${at}`);
+    const data = new Uint8Array(250_000);
+    for (const key of keys) {
+      await alice.putEntry({ requestId: id(), bucket, key, put: { value: { data } } });
+    }
+    const agent = await newAgent();
+    agent.peer.paused = true;
+    const numbers = [1, 2, 3];
+    agent.send({ stateOps: numbers.map((number) => ({ number, call: getOf(bucket, ...keys) })) });
+    await waitFor(() => agent.stateResults.length > 0, { what: "the first of them" });
+    agent.peer.paused = false;
+    for (const number of numbers) {
+      const { result } = await agent.stateResult(number);
+      expect(result.case === "got" && result.value.entries.length).toBe(keys.length);
+    }
+  });
+
+  it.each(["SESSION_SUPERSEDED", "TOKEN_REVOKED"])(
+    "is left out when its stream ends %s",
+    async (why) => {
+      const bucket = await newBucket(alice, COUNTER);
+      lastAgent += 1;
+      const sub = `agent-${lastAgent}`;
+      const token = await fixture.identity.token({ sub, kind: "agent" });
+      const agent = await router.agent(sub, { token });
+      const holder = await hold(bucket);
+      agent.send({ stateOps: [{ number: 1, call: addOf(bucket, "n") }] });
+      await untilWaiting();
+      agent.send({ stateOps: [{ number: 2, call: addOf(bucket, "n") }] });
+      // Taken in before the stream ends: what comes behind them in their stream was answered.
+      agent.send({ stateOps: [{ number: 3 }] });
+      await agent.stateResult(3);
+      if (why === "TOKEN_REVOKED") {
+        fixture.identity.revoke(token);
+        await agent.peer.untilEnded();
+      }
+      const next = await router.agent(sub, { resumeToken: agent.resumeToken });
+      expect((await agent.peer.untilEnded())?.reason).toBe(why);
+      await holder.release();
+      next.send({ stateOps: [{ number: 4, call: addOf(bucket, "n") }] });
+      const { result } = await next.stateResult(4);
+      const counter = result.case === "written" ? (result.value.results[0]?.counter ?? 0n) : 0n;
+      // The first may have been begun already.
+      expect(Number(counter)).toBeLessThanOrEqual(2);
+      expect(next.stateResults).toHaveLength(1);
+    },
+  );
+
   it("costs nothing else of its frame where it is one too many", async () => {
     const bucket = await newBucket(alice, LWW);
     const [sender, receiver] = [await newAgent(), await newAgent()];
