@@ -18,6 +18,7 @@ const CHANNELS = 16;
 const FRAMES_WAITING_MAX = 4;
 const HEARTBEAT_DEFAULT_MS = 5_000;
 const WELCOME_TIMEOUT_MS = 30_000;
+const LEAVE_TIMEOUT_MS = 30_000;
 
 /** How many, and how many at once on their way. */
 export interface SessionsOptions {
@@ -113,7 +114,11 @@ class IdleSession {
     this.#leaving = true;
     this.#frames.push({ goodbye: {} });
     this.#frames.end();
-    await this.ended;
+    try {
+      await withDeadline(this.ended, LEAVE_TIMEOUT_MS);
+    } catch {
+      this.break();
+    }
   }
 
   /** Ends it without a word. */

@@ -64,9 +64,12 @@ describe("a kept server", () => {
     kept.ended();
     await vi.waitFor(() => expect(restarted).toBe(1));
     expect(server.told).toEqual(["restart", "restart", "restart"]);
+    expect(notices[1]).toBe("toy did not start (Error: no), starts again in 1 ms");
+    deaths = 0;
     server.failures = Number.POSITIVE_INFINITY;
     kept.ended();
     await vi.waitFor(() => expect(notices.at(-1)).toMatch(/given up; see toy.log/));
+    expect(server.told).toHaveLength(3 + DEATHS_MAX);
     expect(restarted).toBe(1);
   });
 

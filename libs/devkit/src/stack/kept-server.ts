@@ -74,7 +74,12 @@ export class KeptServer {
 
   #order(work: (server: Server) => Promise<void>): Promise<void> {
     this.#orders += 1;
-    return this.#inTurn(work);
+    return this.#inTurn((server) => {
+      // Whatever began to recover while this waited has nothing left to do either.
+      this.#orders += 1;
+      this.#startedAtMs = performance.now();
+      return work(server);
+    });
   }
 
   #inTurn(work: (server: Server) => Promise<void>): Promise<void> {
@@ -87,27 +92,28 @@ export class KeptServer {
 
   async #recover(orders: number): Promise<void> {
     const { name, logFile, onNotice, onRestarted } = this.#options;
-    const isOverdue = () => orders === this.#orders;
-    while (isOverdue()) {
+    const isStillNeeded = () => orders === this.#orders;
+    let what = "ended unexpectedly";
+    while (isStillNeeded()) {
       const death = { startedAtMs: this.#startedAtMs, diedAtMs: performance.now() };
       const delayMs = this.#policy.delayAfterDeath(death);
       if (delayMs === undefined) {
         const hint = logFile === undefined ? "" : `; see ${logFile}`;
         return onNotice(`${name} keeps ending and is given up${hint}`);
       }
-      onNotice(`${name} ended unexpectedly, starts again in ${delayMs} ms`);
+      onNotice(`${name} ${what}, starts again in ${delayMs} ms`);
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       try {
         await this.#inTurn(async (server) => {
-          if (!isOverdue()) return;
+          if (!isStillNeeded()) return;
           this.#startedAtMs = performance.now();
           await server.restart();
-          onRestarted();
         });
-        return undefined;
       } catch (error) {
-        onNotice(`${name} did not start again: ${String(error)}`);
+        what = `did not start (${String(error)})`;
+        continue;
       }
+      return isStillNeeded() ? onRestarted() : undefined;
     }
     return undefined;
   }
