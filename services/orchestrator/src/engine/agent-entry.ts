@@ -68,6 +68,7 @@ export class AgentEntry implements RoutableAgent {
   /** Slots of choices on their way to becoming leases. */
   claims = 0;
   #leasedSlots = 0;
+  #doneSlots = 0;
   lastAssigned = 0;
   /** Takes nothing before this time, after it refused an assignment. */
   coolUntilMs = 0;
@@ -110,6 +111,11 @@ export class AgentEntry implements RoutableAgent {
     return this.#leasedSlots;
   }
 
+  /** Slots that are free at the agent's word, by ends that are not stored yet. What is stored apart from those ends must not count on them. */
+  get doneSlots(): number {
+    return this.#doneSlots;
+  }
+
   /** Live leases by task. */
   get leases(): ReadonlyMap<string, LiveLease> {
     return this.#leases;
@@ -120,7 +126,7 @@ export class AgentEntry implements RoutableAgent {
     const { task } = live.lease;
     this.removeLease(task.taskId);
     this.#leases.set(task.taskId, live);
-    if (!live.done) this.#leasedSlots += slotCostOf(task.spec);
+    this.#count(live, 1);
   }
 
   /** For the lease book alone. */
@@ -128,25 +134,31 @@ export class AgentEntry implements RoutableAgent {
     const live = this.#leases.get(taskId);
     if (live === undefined) return;
     this.#leases.delete(taskId);
-    if (!live.done) this.#leasedSlots -= slotCostOf(live.lease.task.spec);
+    this.#count(live, -1);
   }
 
-  /** The agent is done with a lease, whose end is on its way: its slots are free. */
-  freeSlots(live: LiveLease): void {
-    if (live.done || !this.#has(live)) return;
-    live.done = true;
-    this.#leasedSlots -= slotCostOf(live.lease.task.spec);
+  /** The agent is done with a lease, whose end is on its way: its slots are free. False when they were, or the lease is over. */
+  freeSlots(live: LiveLease): boolean {
+    return this.#setDone(live, true);
   }
 
-  /** The end did not arrive: until the agent says it again, its slots count as taken. */
-  holdSlots(live: LiveLease): void {
-    if (!live.done || !this.#has(live)) return;
-    live.done = false;
-    this.#leasedSlots += slotCostOf(live.lease.task.spec);
+  /** The end did not arrive: until the agent says it again, its slots count as taken. False when they do, or the lease is over. */
+  holdSlots(live: LiveLease): boolean {
+    return this.#setDone(live, false);
   }
 
-  #has(live: LiveLease): boolean {
-    return this.#leases.get(live.lease.task.taskId) === live;
+  #setDone(live: LiveLease, done: boolean): boolean {
+    if (live.done === done || this.#leases.get(live.lease.task.taskId) !== live) return false;
+    this.#count(live, -1);
+    live.done = done;
+    this.#count(live, 1);
+    return true;
+  }
+
+  #count({ done, lease }: LiveLease, sign: 1 | -1): void {
+    const slots = sign * slotCostOf(lease.task.spec);
+    if (done) this.#doneSlots += slots;
+    else this.#leasedSlots += slots;
   }
 
   /** True when nothing is known and nothing in hand: the entry can go. */

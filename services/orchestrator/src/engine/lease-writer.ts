@@ -248,11 +248,14 @@ export class LeaseWriter {
     if (words.length > 0) tell("update", words.length);
   }
 
-  /** Shards may have been given back while the batch waited for its turn. */
+  /** Shards may have been given back while the batch waited for its turn; or memory was read anew, and choices are made again. */
   #ownPart({ claims, ended, accepts }: LeaseBatch): LeaseBatch {
-    const { ledger } = this.#parts;
+    const { ledger, tallies } = this.#parts;
     return {
-      claims: claims.filter(({ claim }) => ledger.owns(claim.task.taskId)),
+      claims: claims.filter(
+        ({ claim, generation }) =>
+          generation === tallies.generation && ledger.owns(claim.task.taskId),
+      ),
       ended: ended.filter(({ order }) => ledger.owns(order.taskId)),
       accepts: accepts.filter(({ lease }) => ledger.owns(lease.task.taskId)),
     };

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Claim, LiveTask } from "../domain/live-task.ts";
 import { AffinityBook } from "./affinity-book.ts";
 import type { AgentEntry } from "./agent-entry.ts";
-import { addAgent, fakeFleet, fakeTask } from "./engine.fake.ts";
+import { addAgent, fakeFleet, fakeLease, fakeTask } from "./engine.fake.ts";
 import type { EngineParts } from "./parts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { CLAIMS_IN_FLIGHT_MAX, Scheduler } from "./scheduler.ts";
@@ -218,6 +218,19 @@ describe("place", () => {
     t.setInFlight(0);
     t.scheduler.pause();
     expect(t.scheduler.place([fakeTask()])).toEqual([]);
+  });
+
+  it("counts on no slot whose end is not stored yet, which a claim may have: it is stored behind that end", async () => {
+    const t = setUp();
+    const agent = addAgent(t.fleet, "a", { slots: 2 });
+    const live = fakeLease(agent, 1n);
+    agent.addLease(live);
+    agent.freeSlots(live);
+    expect(t.scheduler.place([fakeTask(), fakeTask()])).toHaveLength(1);
+    t.add(fakeTask({ key: "one" }));
+    t.scheduler.wakeAll();
+    await turns();
+    expect(t.given()).toEqual(["one>a"]);
   });
 
   it("leaves tasks of a lane behind one that finds nobody", () => {

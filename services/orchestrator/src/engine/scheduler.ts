@@ -77,7 +77,8 @@ export class Scheduler {
   }
 
   /** Chooses agents for tasks that are about to be stored, so that they are stored with their leases and never wait. It passes nothing
-   * over: where a task of the lane waits, or a lane has yet to be looked at, it chooses nothing. The agents' claims are counted. */
+   * over: where a task of the lane waits, or a lane has yet to be looked at, it chooses nothing. Nor does it count on slots whose ends
+   * are not stored yet: these leases are not stored behind them. The agents' claims are counted. */
   place(tasks: readonly LiveTask[]): Placement[] {
     const { queue, fleet } = this.#parts;
     if (this.#paused || this.#dirty.size > 0) return [];
@@ -89,7 +90,8 @@ export class Scheduler {
       if (placements.length >= most) break;
       const key = laneKey(task.namespace, task.spec.capability);
       const isFree = found.get(key) ?? !queue.hasWaiting(key);
-      const placement = isFree && fleet.hasOpen(key) ? this.#choose(task) : undefined;
+      const placement =
+        isFree && fleet.hasOpen(key) ? this.#choose(task, hasStoredRoom) : undefined;
       // Those behind one that finds nobody wait with it.
       found.set(key, placement !== undefined);
       if (placement !== undefined) placements.push(placement);
@@ -178,18 +180,19 @@ export class Scheduler {
     return true;
   }
 
-  /** Chooses an agent and counts the claim on it; undefined when there is none. */
-  #choose(task: LiveTask): Placement | undefined {
+  /** Chooses an agent and counts the claim on it; undefined when there is none, or the best one will not do. */
+  #choose(task: LiveTask, willDo?: (agent: AgentEntry, cost: number) => boolean) {
     const { fleet, routing, affinity } = this.#parts;
     const nowMs = this.#parts.nowMs();
     const need = needOf(task, affinity.agentOf(task));
     const { eligible, rejections } = fleet.findCandidates(task.namespace, need, nowMs);
     const choice = chooseAgent(eligible, rejections, need, routing);
     const { agent } = choice;
-    if (agent?.session === undefined) return undefined;
+    const cost = slotCostOf(task.spec);
+    if (agent?.session === undefined || willDo?.(agent, cost) === false) return undefined;
     this.#assignments += 1;
     agent.lastAssigned = this.#assignments;
-    agent.claims += slotCostOf(task.spec);
+    agent.claims += cost;
     affinity.note(task, agent.agentId);
     agent.breaker(task.spec.capability).onAssigned(nowMs);
     fleet.refresh(agent);
@@ -202,4 +205,9 @@ export class Scheduler {
     };
     return { claim, agent };
   }
+}
+
+/** There are so many slots free beside those whose ends are not stored yet. */
+function hasStoredRoom({ inHand, doneSlots, slots }: AgentEntry, cost: number): boolean {
+  return inHand + doneSlots + cost <= slots;
 }

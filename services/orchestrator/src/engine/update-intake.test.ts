@@ -31,7 +31,8 @@ function setUp(options: { planning?: boolean } = {}) {
   const { lease } = live;
   const jobId = `job_${"0".repeat(32)}`;
   const task = { ...lease.task, jobId, planning: options.planning ?? false };
-  book.add({ ...live, lease: { ...lease, task } });
+  const held = { ...live, lease: { ...lease, task } };
+  book.add(held);
   const log: string[] = [];
   const ends: { resolve(outcome: WordOutcome): void; reject(error: Error): void }[] = [];
   const statements: (() => void)[] = [];
@@ -61,7 +62,7 @@ function setUp(options: { planning?: boolean } = {}) {
     intake.receive({ router: "r", session, taskId, fence: lease.fence, saying });
     await settle();
   };
-  return { agent, log, ends, statements, say };
+  return { agent, book, live: held, log, ends, statements, say };
 }
 
 async function settle(): Promise<void> {
@@ -81,12 +82,32 @@ describe("UpdateIntake", () => {
     expect(log.filter((entry) => entry === "answered")).toHaveLength(2);
   });
 
-  it("keeps them free when the end is refused for good: the agent is done all the same", async () => {
+  it("takes them again when the end is refused for good: the lease stays until its deadline", async () => {
     const { agent, ends, say } = setUp();
     await say(COMPLETED);
     ends[0]?.resolve("STALE");
     await settle();
+    expect(agent.leasedSlots).toBe(1);
+  });
+
+  it("keeps them free when a repeated end could not be queued, while the first one still is", async () => {
+    const { agent, ends, say } = setUp();
+    await say(COMPLETED);
+    await say(COMPLETED);
+    ends[1]?.reject(new NexusError({ kind: "exhausted", reason: "QUEUE_FULL", message: "full" }));
+    await settle();
     expect(agent.leasedSlots).toBe(0);
+    expect(agent.doneSlots).toBe(1);
+  });
+
+  it("leaves the slots of the same lease alone that memory has read anew", async () => {
+    const { agent, book, ends, live, say } = setUp();
+    await say(COMPLETED);
+    book.clear();
+    book.add({ ...live, done: false });
+    ends[0]?.reject(new NexusError({ kind: "unavailable", reason: "NOT_OWNER", message: "gone" }));
+    await settle();
+    expect([agent.leasedSlots, agent.doneSlots]).toEqual([1, 0]);
   });
 
   it("takes them again when the end could not be queued or stored, until the agent says it again", async () => {

@@ -136,15 +136,21 @@ export class UpdateIntake {
   async #end(order: Parameters<Settler["end"]>[0], live: LiveLease | undefined) {
     const ended = this.#deps.settler.end(order);
     if (live === undefined || order.ending.kind !== "COMPLETED") return ended;
-    live.agent.freeSlots(live);
-    this.#deps.onReleased(live.agent);
+    const isFirst = live.agent.freeSlots(live);
+    if (isFirst) this.#deps.onReleased(live.agent);
     try {
-      return await ended;
+      const outcome = await ended;
+      // Of a lease that is over this does nothing. One whose end the database refuses stays.
+      if (outcome === "STALE") this.#hold(live);
+      return outcome;
     } catch (error) {
-      live.agent.holdSlots(live);
-      this.#deps.onReleased(live.agent);
+      if (isFirst) this.#hold(live);
       throw error;
     }
+  }
+
+  #hold(live: LiveLease): void {
+    if (live.agent.holdSlots(live)) this.#deps.onReleased(live.agent);
   }
 
   /** An output must fit, or be stored: it then is bound to the job, which is open until this very end. */
