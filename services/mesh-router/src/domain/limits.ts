@@ -18,8 +18,12 @@ export const STATE_OPS_MAX = 16;
 /** A larger answer goes by itself: with what surrounds it, it must stay below the limit of a message, 4 MiB. */
 export const STATE_ANSWER_BYTES_MAX = 3_584 * KiB;
 
-/** Answers of all sessions that wait for their agents to read; beyond it agents make their calls by themselves. */
+/** Answers that wait for their agents to read, of one session and of all; beyond it agents make their calls by themselves. */
+export const STATE_SESSION_ANSWERS_BYTES_MAX = 8 * MiB;
 export const STATE_ANSWERS_BYTES_MAX = 64 * MiB;
+
+/** An answer of this size is sent whatever else waits: its refusal would be no smaller. */
+export const STATE_ANSWER_SMALL_BYTES = 1 * KiB;
 
 /** How long a stream that ends in good order waits for the operations that run: less than the server lets a stream linger. */
 export const STATE_LINGER_MS = 500;

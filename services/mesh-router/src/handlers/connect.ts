@@ -64,7 +64,8 @@ async function* connect(
     if (opened === undefined) return;
     deps.lifecycle.detach(opened.session, stream, breakCause(ctx, opened.session));
   };
-  const stream = new AgentStream(deps.turns, detach, ops);
+  const { turns, lostAfterMs } = deps;
+  const stream = new AgentStream({ turns, onFail: detach, ops, lostAfterMs });
   const unfollow = followCall(ctx.signal, stream);
   try {
     const hello = await readHello(frames, requirePrincipal(ctx), frameReader(deps));
@@ -76,9 +77,11 @@ async function* connect(
       const frame = await stream.next(() => takeFrame(deps, session, ops));
       if (frame === undefined) return;
       yield frame;
+      ops.frameLeft();
     }
   } finally {
     unfollow();
+    stream.close();
     detach();
   }
 }
@@ -120,7 +123,8 @@ async function readFrames(deps: ConnectDeps, reading: Reading): Promise<void> {
   const { frames, session, stream } = reading;
   const read = frameReader(deps);
   try {
-    while (!stream.ending) {
+    // A drain that waits for operations hears their agent out: acks and completions come meanwhile.
+    while (!stream.isOver && !session.over) {
       const frame = await nextFrame(frames, read);
       if (session.stream !== stream) return;
       if (frame === undefined) break;

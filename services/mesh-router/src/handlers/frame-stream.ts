@@ -29,6 +29,11 @@ export class FrameStream<T> implements Flushable {
     return this.#finished || this.#error !== undefined;
   }
 
+  /** True once nothing more will be queued for it. */
+  get isOver(): boolean {
+    return this.#error !== undefined || this.#isDone;
+  }
+
   /** True while something else will be queued that a finishing stream waits for. */
   protected get isHeldOpen(): boolean {
     return false;

@@ -10,6 +10,7 @@ import {
   STATE_ANSWERS_BYTES_MAX,
   STATE_LINGER_MS,
   STATE_OPS_MAX,
+  STATE_SESSION_ANSWERS_BYTES_MAX,
 } from "../../domain/limits.ts";
 import type { StateOp } from "../wire/state-op.ts";
 import { type AnswerBudget, StateOps } from "./state-ops.ts";
@@ -103,6 +104,8 @@ describe("StateOps", () => {
     await two.finish(0, MiB / 2);
     expect(two.frame()).toEqual([[1, "STATE_OP_NO_ROOM"]]);
     expect(one.frame()).toEqual([[1, "ok"]]);
+    one.ops.frameLeft();
+    two.ops.frameLeft();
     two.begin(2);
     await two.finish(1, MiB / 2);
     two.ops.end(overError);
@@ -137,6 +140,53 @@ describe("StateOps", () => {
     expect(() => begin(20)).toThrow("no answer");
     frame();
     begin(20);
+  });
+
+  it("counts an answer as unread until the transport has taken its frame, or the stream is over", async () => {
+    const { ops, begin, finish, frame, budget } = stream();
+    for (const at of [0, 1]) {
+      begin(at + 1);
+      await finish(at, MiB);
+      expect(frame()).toHaveLength(1);
+      expect(ops.hasAnswers).toBe(true);
+      expect(budget.bytes).toBeGreaterThan(MiB);
+      if (at === 0) ops.frameLeft();
+      else ops.end(overError);
+      expect([ops.hasAnswers, budget.bytes]).toEqual([false, 0]);
+    }
+  });
+
+  it("holds no more bytes of one session than it may, and small answers whatever waits", async () => {
+    const budget = { bytes: STATE_ANSWERS_BYTES_MAX };
+    const full = stream(budget);
+    full.begin(1);
+    await full.finish(0);
+    expect(full.frame()).toEqual([[1, "ok"]]);
+    const one = stream();
+    for (const number of upTo(3)) {
+      one.begin(number);
+      await one.finish(number - 1, STATE_SESSION_ANSWERS_BYTES_MAX / 3);
+    }
+    const answers = upTo(3).flatMap(() => one.frame());
+    expect(answers).toEqual([
+      [1, "ok"],
+      [2, "ok"],
+      [3, "STATE_OP_NO_ROOM"],
+    ]);
+  });
+
+  it("lets messages go first again after a frame of answers, however many large ones wait", async () => {
+    const { ops, begin, finish, frame } = stream();
+    for (const number of upTo(3)) {
+      begin(number);
+      await finish(number - 1, 2 * MiB);
+    }
+    expect(frame(2 * MiB)).toEqual([]);
+    expect(ops.isOverdue).toBe(true);
+    expect(frame()).toEqual([[1, "ok"]]);
+    expect(ops.isOverdue).toBe(false);
+    expect(frame(2 * MiB)).toEqual([]);
+    expect(ops.isOverdue).toBe(true);
   });
 
   it("lets an answer go first that found no room beside messages", async () => {

@@ -5,16 +5,18 @@ import { Fifo } from "../../domain/fifo.ts";
 import {
   FRAME_WITH_ANSWERS_MAX,
   STATE_ANSWER_BYTES_MAX,
+  STATE_ANSWER_SMALL_BYTES,
   STATE_ANSWERS_BYTES_MAX,
   STATE_LINGER_MS,
   STATE_OPS_MAX,
+  STATE_SESSION_ANSWERS_BYTES_MAX,
 } from "../../domain/limits.ts";
 import { frameInvalid, routerDraining } from "../../domain/mesh-errors.ts";
 import type { StateEvents } from "../../domain/state/state-ports.ts";
 import { type StateCall, type StateOp, writeAnswer, writeFailure } from "../wire/state-op.ts";
 import type { StateMethods } from "./state-methods.ts";
 
-/** Bytes of the answers that wait for their streams, of all sessions of a replica. */
+/** Bytes of the answers that agents have yet to read, of all sessions of a replica. */
 export interface AnswerBudget {
   bytes: number;
 }
@@ -41,6 +43,9 @@ export class StateOps {
   readonly #init: StateOpsInit;
   readonly #running = new Set<Running>();
   readonly #answers = new Fifo<Buffer>();
+  /** Bytes of this stream in the budget: of answers that wait, and of those in the frame that the transport has. */
+  #bytes = 0;
+  #bytesInFrame = 0;
   /** Operations that have no answer yet. */
   #open = 0;
   #passedOver = false;
@@ -51,9 +56,9 @@ export class StateOps {
     this.#init = init;
   }
 
-  /** True while an answer waits to be written. */
+  /** True while an answer waits to be read. */
   get hasAnswers(): boolean {
-    return this.#answers.length > 0;
+    return this.#answers.length > 0 || this.#bytesInFrame > 0;
   }
 
   /** True while an operation has no answer. */
@@ -61,7 +66,8 @@ export class StateOps {
     return this.#open > 0;
   }
 
-  /** True when the last frame had no room for the oldest answer: it goes first now, or messages would keep it for ever. */
+  /** True when messages left no room for the oldest answer in the last frame: it goes first now, or they would keep it for ever. Beside
+   * other answers it just waits for the next frame, which begins with messages again. */
   get isOverdue(): boolean {
     return this.#passedOver;
   }
@@ -89,14 +95,23 @@ export class StateOps {
   /** Takes answers for a frame that has so many bytes already; an empty one has room for any. */
   *take(frameBytes: number): Generator<Buffer> {
     let bytes = frameBytes;
+    this.#passedOver = false;
     for (let next = this.#answers.peek(); next !== undefined; next = this.#answers.peek()) {
-      this.#passedOver = bytes > 0 && bytes + next.length > FRAME_WITH_ANSWERS_MAX;
-      if (this.#passedOver) return;
+      if (bytes > 0 && bytes + next.length > FRAME_WITH_ANSWERS_MAX) {
+        this.#passedOver = frameBytes > 0;
+        return;
+      }
       bytes += next.length;
-      this.#init.budget.bytes -= next.length;
+      this.#bytesInFrame += next.length;
       this.#answers.shift();
       yield next;
     }
+  }
+
+  /** The transport has room for another frame: the last one is on its way. */
+  frameLeft(): void {
+    this.#count(-this.#bytesInFrame);
+    this.#bytesInFrame = 0;
   }
 
   /** The stream ends once everything is answered: nothing is begun any more, and what takes too long is ended. */
@@ -109,9 +124,9 @@ export class StateOps {
   end(reason: NexusError): void {
     this.#over = true;
     clearTimeout(this.#linger);
-    for (const answer of this.#answers.remove(() => true)) {
-      this.#init.budget.bytes -= answer.length;
-    }
+    this.#answers.remove(() => true);
+    this.#bytesInFrame = 0;
+    this.#count(-this.#bytes);
     this.#endRunning(reason);
   }
 
@@ -143,9 +158,20 @@ export class StateOps {
 
   /** Errors: unavailable/STATE_OP_NO_ROOM, so that the agent makes the call by itself; a write is not carried out again then. */
   #fitting(answer: Buffer): Buffer {
-    const waiting = this.#init.budget.bytes + answer.length;
-    if (answer.length > STATE_ANSWER_BYTES_MAX || waiting > STATE_ANSWERS_BYTES_MAX) throw noRoom();
+    const { length } = answer;
+    // As small as the refusal would be: their number bounds them.
+    if (length <= STATE_ANSWER_SMALL_BYTES) return answer;
+    const fits =
+      length <= STATE_ANSWER_BYTES_MAX &&
+      this.#bytes + length <= STATE_SESSION_ANSWERS_BYTES_MAX &&
+      this.#init.budget.bytes + length <= STATE_ANSWERS_BYTES_MAX;
+    if (!fits) throw noRoom();
     return answer;
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#init.budget.bytes += bytes;
   }
 
   #refuse({ number }: StateOp, call: StateCall | "unknown", error: NexusError): void {
@@ -157,7 +183,7 @@ export class StateOps {
   #answer(answer: Buffer): void {
     this.#open -= 1;
     if (this.#over) return;
-    this.#init.budget.bytes += answer.length;
+    this.#count(answer.length);
     this.#answers.push(answer);
     this.#init.onAnswer();
   }
