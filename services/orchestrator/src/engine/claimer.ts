@@ -70,12 +70,11 @@ export class Claimer implements ClaimSide {
     for (const order of orders) {
       const { claim, agent, generation } = order;
       // Memory that was read anew since has forgotten the claim already.
-      if (generation === this.#parts.tallies.generation) {
-        agent.claims -= slotCostOf(claim.task.spec);
-      }
+      const isKnown = generation === this.#parts.tallies.generation;
+      if (isKnown) agent.claims -= slotCostOf(claim.task.spec);
       const lease = granted.get(claim.task.taskId);
       if (lease === undefined) {
-        this.#release(claim, agent);
+        if (isKnown) this.#release(claim, agent);
         continue;
       }
       const live = this.#toLive(order, lease, startedAtMs);
