@@ -12,8 +12,8 @@ import { type NexusClient, PrincipalKind } from "@nexus/sdk";
 import { type AsyncQueue, createAsyncQueue, withDeadline } from "@nexus/shared";
 import { monotonicMs } from "../machine-clock.ts";
 
-/** Connections that they share: the SDK has one for each process, and a process may be many agents. */
-const CHANNELS = 16;
+/** A connection to the gateway carries a thousand streams. */
+const CONNECTIONS = 16;
 /** A hello, a heartbeat and a goodbye; nothing else is ever said. */
 const FRAMES_WAITING_MAX = 4;
 const HEARTBEAT_DEFAULT_MS = 5_000;
@@ -37,12 +37,12 @@ type Frame = MessageInitShape<typeof ConnectRequestSchema>;
 
 /** Sessions of as many agents, each with a token of its own. */
 export class IdleSessions {
-  readonly #channels: readonly RpcChannel[];
+  readonly #channel: RpcChannel;
   readonly #alive = new Set<IdleSession>();
   #failure: string | undefined;
 
   constructor(gateway: string) {
-    this.#channels = Array.from({ length: CHANNELS }, () => createRpcChannel({ address: gateway }));
+    this.#channel = createRpcChannel({ address: gateway, connections: CONNECTIONS });
   }
 
   count(): SessionCount {
@@ -61,7 +61,7 @@ export class IdleSessions {
     const beganAtMs = monotonicMs();
     await inLanes(sessions, inFlight, async (index) => {
       const [agentId, token] = tokens[index] ?? ["", ""];
-      await this.#openOne(this.#channels[index % CHANNELS] as RpcChannel, agentId, token);
+      await this.#openOne(agentId, token);
     });
     return (this.#alive.size / (monotonicMs() - beganAtMs)) * 1_000;
   }
@@ -69,11 +69,11 @@ export class IdleSessions {
   /** Says goodbye for all of them. */
   async close(): Promise<void> {
     await Promise.all([...this.#alive].map((session) => session.leave()));
-    for (const channel of this.#channels) channel.close();
+    this.#channel.close();
   }
 
-  async #openOne(channel: RpcChannel, agentId: string, token: string): Promise<void> {
-    const session = new IdleSession(channel, agentId, token);
+  async #openOne(agentId: string, token: string): Promise<void> {
+    const session = new IdleSession(this.#channel, agentId, token);
     this.#alive.add(session);
     const ended = session.ended.then((failure) => {
       this.#alive.delete(session);
