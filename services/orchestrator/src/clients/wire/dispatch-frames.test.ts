@@ -22,6 +22,8 @@ const texts = fc.oneof(
   fc.string({ unit: "grapheme", maxLength: 20 }),
   fc.constant("a".repeat(200)),
 );
+/** As the contract has them. A message keeps a map as an object, which has no place for `__proto__`. */
+const taskKeys = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,20}$/);
 const payloads = fc.record({
   contentType: texts,
   data: fc.uint8Array({ maxLength: 300 }),
@@ -41,7 +43,7 @@ const assignments: fc.Arbitrary<Assignment> = fc.record({
   capabilityVersion: texts,
   input: fc.option(payloads, { nil: undefined }),
   upstream: fc
-    .array(fc.tuple(texts, payloads), { maxLength: 3 })
+    .array(fc.tuple(taskKeys, payloads), { maxLength: 3 })
     .map((entries) => new Map(entries)),
   timeoutMs: fc.integer({ min: 1, max: 86_400_000 }),
   slotCost: fc.integer({ min: 1, max: 1_000 }),
