@@ -2,12 +2,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { createValidator } from "@bufbuild/protovalidate";
 import { PayloadSchema } from "@nexus/proto/common";
-import {
-  BatchGetEntriesRequestSchema,
-  type ConnectRequest,
-  ConnectRequestSchema,
-  TaskUpdateSchema,
-} from "@nexus/proto/mesh";
+import { type ConnectRequest, ConnectRequestSchema, TaskUpdateSchema } from "@nexus/proto/mesh";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readAgentFrame } from "./agent-frame.ts";
@@ -354,39 +349,6 @@ describe("readAgentFrame", () => {
     });
     expect(fromBinary(PayloadSchema, copy(letter?.payload))).toMatchObject(payload);
     expect(Buffer.from(letter?.subject ?? []).toString()).toBe("s");
-  });
-
-  it("reads a state operation, and leaves its request to whoever serves it", () => {
-    const value = { bucket: "not a bucket", keys: ["k"] };
-    const { bytes } = encode({
-      stateOps: [{ number: 7, timeout: durationFromMs(250), call: { case: "get", value } }],
-    });
-    const [op] = readAgentFrame(bytes, nowMs).stateOps;
-    expect(op).toMatchObject({ number: 7, timeoutMs: 250, traceparent: "", call: "get" });
-    expect(fromBinary(BatchGetEntriesRequestSchema, copy(op?.request))).toMatchObject(value);
-  });
-
-  it("reads an operation that calls what it does not know, and copies a small request out of a large frame", () => {
-    const value = { bucket: "b", keys: ["k"] };
-    const payload = { data: new Uint8Array(10_000) };
-    const { bytes } = encode({
-      sends: [{ messageId: "m", payload }],
-      stateOps: [{ number: 7, call: { case: "get", value } }, { number: 8 }],
-    });
-    const [known, unknown] = readAgentFrame(bytes, nowMs).stateOps;
-    expect(unknown).toMatchObject({ number: 8, call: undefined });
-    expect(known?.request.buffer.byteLength).toBeLessThan(bytes.length / 4);
-  });
-
-  it("reads which operations are cancelled, packed and one by one", () => {
-    const { bytes } = encode({ stateCancels: [1, 2 ** 32 - 1] });
-    const single = Buffer.from([13 << 3, 9]);
-    expect(readAgentFrame(Buffer.concat([bytes, single]), nowMs).stateCancels).toEqual([
-      1,
-      2 ** 32 - 1,
-      9,
-    ]);
-    expect(() => readAgentFrame(bytes.subarray(0, -1), nowMs)).toThrow("cut off");
   });
 
   it("skips fields that a newer contract may add", () => {
