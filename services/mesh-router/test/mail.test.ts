@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createPool } from "@nexus/postgres";
-import { AckKind } from "@nexus/proto/mesh";
+import { AckKind, DeliveryClass } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMailStore } from "../src/store/mail-store.ts";
@@ -124,6 +124,23 @@ describe("a durable message", () => {
     await fixture.untilMail(0);
     alice.mail("m22", to);
     expect(await outcome(alice, "m22")).toBe("QUEUED");
+    await fixture.untilMail(0);
+  });
+
+  it("is committed with all that its frame brings", async () => {
+    const { alice, bob, to } = await pair();
+    bob.send({ goodbye: {} });
+    await bob.peer.untilEnded();
+    const sends = Array.from({ length: 20 }, (_, at) => ({
+      ...{ messageId: `f${at}`, toAgentId: to, deliveryClass: DeliveryClass.DURABLE },
+      payload: body("together"),
+    }));
+    alice.send({ sends });
+    expect(await outcome(alice, "f19")).toBe("QUEUED");
+    const commits = await fixture.sql("SELECT DISTINCT xmin FROM mail");
+    expect(commits).toHaveLength(1);
+    const back = await router.agent(to);
+    back.autoAck = true;
     await fixture.untilMail(0);
   });
 

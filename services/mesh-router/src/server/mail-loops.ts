@@ -44,8 +44,21 @@ export async function addMailLoops({
     intervalMs: MAIL_STEP_MS,
     step: createMailWriter({ office, events }),
   });
-  wake.mail = () => writer.trigger();
+  wake.mail = oncePerTurn(() => writer.trigger());
   addListener({ frame, config, mesh });
+}
+
+/** Calls back at the end of the turn of the event loop: what a whole frame brings is one commit, and not its first message one by itself. */
+function oncePerTurn(act: () => void): () => void {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    setImmediate(() => {
+      isDue = false;
+      act();
+    });
+  };
 }
 
 /** Hears what other replicas wrote. Notices may be missed while the connection is away, so then everything is read again. */
