@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { createPool } from "@nexus/postgres";
+import { createListener, createPool } from "@nexus/postgres";
 import { AckKind, DeliveryClass } from "@nexus/proto/mesh";
+import { createSilentLogger } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createMailStore } from "../src/store/mail-store.ts";
+import { createMailStore, MAIL_CHANNEL } from "../src/store/mail-store.ts";
 import { outcomeName, type TestAgent } from "./_agent.ts";
 import { MeshFixture, type RunningRouter } from "./_router.ts";
 
@@ -250,6 +251,37 @@ describe("a delivery that fails", () => {
     expect(back.deliveries.map(({ attempt }) => attempt)).toEqual([1, 1]);
     for (const { deliveryId } of back.deliveries) back.ack(deliveryId);
     await fixture.untilMail(0);
+  });
+});
+
+describe("a commit of mail", () => {
+  it("tells of more mailboxes than a notice holds", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 2, applicationName: "writer", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const notices: string[] = [];
+    const listener = createListener({
+      ...{ url, channels: [MAIL_CHANNEL], logger: createSilentLogger() },
+      ...{ onNotify: (_channel, notice) => notices.push(notice), onReconnect: () => undefined },
+    });
+    fixture.onClose(() => listener.close());
+    await listener.ready;
+    const prefix = name("many");
+    const names = Array.from({ length: 450 }, (_, at) => ({
+      ...{ namespace: "default", agentId: `${prefix}-${at}`, known: true },
+    }));
+    const mailboxIds = [...(await store.resolve(names)).values()];
+    const insert = {
+      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n },
+      ...{ key: randomUUID().replaceAll("-", ""), ttlMs: 60_000, ackWaitMs: 1_000 },
+    };
+    const nothing = { done: [], failures: [], deaths: [] };
+    await store.commit({ inserts: [insert], ...nothing, notify: new Set(mailboxIds) });
+    await waitFor(() => notices.length === 2, { what: "the notices" });
+    const told = notices.flatMap((notice) => notice.split(",")).map(BigInt);
+    expect(new Set(told)).toEqual(new Set(mailboxIds));
+    await fixture.sql(`DELETE FROM mail WHERE mailbox_id IN (${mailboxIds.join(",")})`);
   });
 });
 

@@ -27,23 +27,17 @@ FROM unnest($1::bigint[]) AS t(mailbox_id)`,
 export const PLAN_BY_KEY =
   "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_generic_plan";
 
-/** In the order of keys, so that two replicas that store the same ids wait for each other and do not deadlock. */
+/** Fails when an id was stored before (23505). One of yesterday is in another partition, whose unique index says nothing about today's: it is
+ * entered there once more, and so refused. In the order of keys, so that two replicas that store the same ids wait for each other and do
+ * not deadlock. */
 export const NOTE_IDS = {
   name: "mail-note-ids",
   text: `
-INSERT INTO message_ids (key, body_hash)
-SELECT t.key, t.body_hash FROM unnest($1::uuid[], $2::bigint[]) AS t(key, body_hash)
-ORDER BY t.key
-ON CONFLICT DO NOTHING`,
-};
-
-/** An id of yesterday is in another partition, whose unique index says nothing about today's. */
-export const COUNT_IDS_OF_YESTERDAY = {
-  name: "mail-ids-of-yesterday",
-  text: `
-SELECT count(*)::int AS known
-FROM unnest($1::uuid[]) AS t(key)
-JOIN message_ids i ON i.key = t.key AND i.day = (now() AT TIME ZONE 'utc')::date - 1`,
+INSERT INTO message_ids (day, key, body_hash)
+SELECT coalesce(i.day, (now() AT TIME ZONE 'utc')::date), t.key, t.body_hash
+FROM unnest($1::uuid[], $2::bigint[]) AS t(key, body_hash)
+LEFT JOIN message_ids i ON i.key = t.key AND i.day = (now() AT TIME ZONE 'utc')::date - 1
+ORDER BY t.key`,
 };
 
 export const FIND_IDS = {

@@ -26,7 +26,6 @@ import {
 import {
   BURY_EXPIRED,
   BURY_MAIL,
-  COUNT_IDS_OF_YESTERDAY,
   COUNT_MAIL,
   DELETE_MAIL,
   FIND_IDS,
@@ -58,9 +57,6 @@ export interface PostgresMailStore extends MailStore {
   /** Makes dead messages of up to `limit` messages whose time is over. Returns how many. */
   buryExpired(limit: number): Promise<number>;
 }
-
-/** Some ids of the batch had been stored before. */
-class KnownIds extends Error {}
 
 /** Creates the store. */
 export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailStore {
@@ -103,7 +99,7 @@ async function commit(pool: Pool, batch: MailBatch): Promise<InsertResult[]> {
   try {
     await write(pool, { ...batch, inserts }, results);
   } catch (error) {
-    if (error instanceof KnownIds) await commitFresh(pool, { ...batch, inserts }, results);
+    if (isIdKnown(error)) await commitFresh(pool, { ...batch, inserts }, results);
     else if (!isRefusal(error)) throw error;
     else await commitApart(pool, { ...batch, inserts }, results);
   }
@@ -127,6 +123,11 @@ function withoutTwins(
 
 function sameOrNot(isSame: boolean): InsertResult {
   return { kind: isSame ? "duplicate" : "conflict" };
+}
+
+/** Some ids of the batch had been stored before: nothing else is unique that is not drawn from a sequence. */
+function isIdKnown(error: unknown): boolean {
+  return NexusError.is(error, "exists");
 }
 
 /** Says whether the database refuses what it was given, whatever its own state. */
@@ -164,7 +165,7 @@ async function commitApart(
     try {
       await write(pool, one, results);
     } catch (error) {
-      if (error instanceof KnownIds) await commitFresh(pool, one, results);
+      if (isIdKnown(error)) await commitFresh(pool, one, results);
       else if (isRefusal(error)) results.set(insert, { kind: "unstorable" });
       else throw error;
     }
@@ -177,8 +178,9 @@ async function write(
   results: Map<MailInsert, InsertResult>,
 ): Promise<void> {
   const { inserts } = batch;
+  // One round trip, COMMIT included: whatever must not be stored is refused by the database itself.
   const seqs = await withTransaction(pool, async (client) => {
-    const [, stored] = await together(
+    const [, stored] = await client.commitWith(
       client.query(PLAN_BY_KEY),
       insertMail(client, inserts),
       applyWords(client, batch),
@@ -196,22 +198,22 @@ async function write(
 
 async function insertMail(client: Queryable, inserts: readonly MailInsert[]): Promise<bigint[]> {
   if (inserts.length === 0) return [];
-  const keys = uuidArray(inserts.map(({ key }) => key));
-  const rows = inserts.flatMap((insert) =>
-    insert.mailboxIds.map((mailboxId) => ({ ...insert, mailboxId })),
-  );
-  const [noted, yesterday, stored] = await together(
-    client.query(NOTE_IDS, [keys, int8Array(inserts.map(({ bodyHash }) => bodyHash))]),
-    client.query<{ known: number }>(COUNT_IDS_OF_YESTERDAY, [keys]),
+  const rows = inserts.flatMap(({ mailboxIds }, at) => mailboxIds.map(() => at));
+  const each = <T>(read: (insert: MailInsert) => T): T[] =>
+    rows.map((at) => read(inserts[at] as MailInsert));
+  const [, stored] = await together(
+    client.query(NOTE_IDS, [
+      uuidArray(inserts.map(({ key }) => key)),
+      int8Array(inserts.map(({ bodyHash }) => bodyHash)),
+    ]),
     client.query<{ seq: string }>(INSERT_MAIL, [
-      int8Array(rows.map(({ mailboxId }) => mailboxId)),
-      textArray(rows.map(({ sender }) => sender)),
-      byteaArray(rows.map(({ envelope }) => envelope)),
-      int8Array(rows.map(({ ttlMs }) => Math.round(ttlMs))),
-      int4Array(rows.map(({ ackWaitMs }) => Math.round(ackWaitMs))),
+      int8Array(inserts.flatMap(({ mailboxIds }) => mailboxIds)),
+      textArray(each(({ sender }) => sender)),
+      byteaArray(each(({ envelope }) => envelope)),
+      int8Array(each(({ ttlMs }) => Math.round(ttlMs))),
+      int4Array(each(({ ackWaitMs }) => Math.round(ackWaitMs))),
     ]),
   );
-  if (noted.rowCount < inserts.length || yesterday.rows[0]?.known !== 0) throw new KnownIds();
   return stored.rows.map(({ seq }) => BigInt(seq));
 }
 
@@ -246,10 +248,12 @@ function refs(rows: readonly { readonly mailboxId: bigint; readonly seq: bigint 
 async function notify(client: Queryable, batch: MailBatch): Promise<void> {
   const written = new Set(batch.inserts.flatMap(({ mailboxIds }) => mailboxIds));
   const ids = [...batch.notify].filter((id) => written.has(id));
+  const notices: Promise<unknown>[] = [];
   for (let from = 0; from < ids.length; from += NOTICE_IDS_MAX) {
     const notice = ids.slice(from, from + NOTICE_IDS_MAX).join(",");
-    await client.query(NOTIFY_MAIL, [MAIL_CHANNEL, notice]);
+    notices.push(client.query(NOTIFY_MAIL, [MAIL_CHANNEL, notice]));
   }
+  await together(...notices);
 }
 
 /** A row that found no room has nothing but its name. */
