@@ -53,4 +53,21 @@ describe("a channel", () => {
     await Promise.all(closed);
     expect(sockets.size).toBe(0);
   });
+
+  it.each([
+    [["a", "a"], 1],
+    [["a", "b"], 2],
+  ])("shares its connection with those of the same share: %j have %i", async (shares, expected) => {
+    const channels = shares.map((share) => createRpcChannel({ address, share }));
+    const token = rig.verifier.token("ann");
+    for (const channel of channels) {
+      await createRpcClient(JobService, channel).getJob({ jobId: JOB_ID }, { token });
+    }
+    expect(sockets.size).toBe(expected);
+    const closed = [...sockets].map(
+      (socket) => new Promise((resolve) => socket.once("close", resolve)),
+    );
+    for (const channel of channels) channel.close();
+    await Promise.all(closed);
+  });
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRpcChannel, type RpcChannel } from "@nexus/rpc/client";
 import { NexusError } from "@nexus/shared";
+import { Seats } from "./seats.ts";
 
 /** How to reach a gateway that speaks TLS; `{}` trusts the authorities of the system. */
 export interface GatewayTls {
@@ -9,8 +10,13 @@ export interface GatewayTls {
 }
 
 /** Opens a channel to a gateway; without `tls` in plaintext. Errors: invalid/CA_FILE_UNREADABLE. */
-export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
-  if (tls === undefined) return createRpcChannel({ address: gateway });
+export function openGatewayChannel(
+  gateway: string,
+  tls: GatewayTls | undefined,
+  share?: string,
+): RpcChannel {
+  const reach = { address: gateway, ...(share === undefined ? {} : { share }) };
+  if (tls === undefined) return createRpcChannel(reach);
   const { caFile } = tls;
   // A path that is wrong now would otherwise only show as a gateway that cannot be reached.
   if (caFile !== undefined) readCa(caFile);
@@ -20,7 +26,27 @@ export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined)
     },
     onChange: () => () => {},
   };
-  return createRpcChannel({ address: gateway, tls: { source } });
+  return createRpcChannel({ ...reach, tls: { source } });
+}
+
+/** Of all agents of this process. */
+const seats = new Seats();
+
+/** Opens a channel for one agent. Agents of one process share connections, but no more than a gateway lets a connection have streams: what
+ * is beyond would wait, and say nothing. Errors: invalid/CA_FILE_UNREADABLE. */
+export function openAgentChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
+  const seat = seats.take(gateway);
+  const channel = openGatewayChannel(gateway, tls, `agents-${seat.connection}`);
+  return {
+    address: channel.address,
+    get transport() {
+      return channel.transport;
+    },
+    close: () => {
+      seat.leave();
+      channel.close();
+    },
+  };
 }
 
 function readCa(caFile: string): Buffer {

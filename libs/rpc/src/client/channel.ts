@@ -21,6 +21,9 @@ export interface RpcChannelOptions {
   /** Connections to each address; calls and streams take them in turn. One carries many calls at once, but its flow control is
    * one window for all of them. @default 1 */
   readonly connections?: number;
+  /** Channels of one process with the same address share its connections, and the streams that the server lets a connection have; those
+   * with different shares do not. */
+  readonly share?: string;
   /** Ping also while no call is open; only for a process that lives by its stream, e.g. an agent. Default false. */
   readonly keepaliveWithoutCalls?: boolean;
 }
@@ -64,9 +67,11 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
   const credentials = clientCredentials(options.tls, address);
   // Clients of one address would share their connections.
   const pooled = connections > 1 ? { "grpc.use_local_subchannel_pool": 1 } : {};
+  // Only what has the same options is shared.
+  const shared = options.share === undefined ? {} : { "nexus.share": options.share };
   const transports = Array.from(
     { length: connections },
-    () => new Client(address, credentials, { ...channelOptions, ...pooled }),
+    () => new Client(address, credentials, { ...channelOptions, ...pooled, ...shared }),
   );
   let turn = 0;
   return {
