@@ -31,6 +31,7 @@ import { OpenChannels } from "./pools.ts";
 import { portError } from "./port-error.ts";
 import { createReadinessChecks, type ReadinessCheck, type ReadinessChecks } from "./readiness.ts";
 import { retryUntilUp } from "./retry-until-up.ts";
+import { Ticks } from "./ticks.ts";
 import { CertificateAgent, type CertificateIssuer } from "./tls/certificate-agent.ts";
 import { type FrameTls, followFiles } from "./tls/frame-tls.ts";
 import { createVaultIssuer, isIssuerDown } from "./tls/vault-issuer.ts";
@@ -61,6 +62,7 @@ export class Frame implements ServiceFrame {
   readonly #channels = new Map<string, RpcChannel>();
   readonly #openChannels: OpenChannels;
   readonly #loops: Loop[] = [];
+  readonly #ticks = new Ticks();
   /** Of the steps of the start, waits for others included. */
   readonly #timers = createPerformanceTimers();
   #certificates: CertificateAgent | undefined;
@@ -160,7 +162,7 @@ export class Frame implements ServiceFrame {
         throw error;
       }
     };
-    const loop = createLoop({ ...options, step, logger: this.logger });
+    const loop = createLoop({ ...options, step, logger: this.logger }, this.#ticks);
     this.#loops.push(loop);
     this.#stack.defer(`loop ${options.name}`, () => loop.stop());
     return loop;

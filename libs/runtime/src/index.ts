@@ -6,7 +6,7 @@ export type {
   ServiceFrame,
   ServiceFrameOptions,
 } from "./frame-contract.ts";
-export { createLoop, type Loop, type LoopOptions } from "./loop.ts";
+export type { Loop, LoopOptions } from "./loop.ts";
 export { usePool, type WatchedPool } from "./pools.ts";
 export { portError } from "./port-error.ts";
 export type { ReadinessCheck } from "./readiness.ts";

@@ -1,6 +1,7 @@
 import { createSilentLogger } from "@nexus/shared";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLoop, type LoopOptions } from "./loop.ts";
+import { Ticks } from "./ticks.ts";
 
 interface Step {
   readonly signal: AbortSignal;
@@ -8,20 +9,20 @@ interface Step {
   fail(): void;
 }
 
-/** A loop whose steps end when the test says so. */
+/** A loop whose steps end when the test says so, and whose ticks are counted from now on. */
 function setUp(overrides: Partial<LoopOptions> = {}) {
   const steps: Step[] = [];
-  const loop = createLoop({
+  const options: LoopOptions = {
     name: "test",
     intervalMs: 1_000,
-    jitter: 0,
     logger: createSilentLogger(),
     step: (signal) =>
       new Promise<void>((resolve, reject) => {
         steps.push({ signal, end: resolve, fail: () => reject(new Error("broken step")) });
       }),
     ...overrides,
-  });
+  };
+  const loop = createLoop(options, new Ticks(-performance.now()));
   /** Ends the newest step and lets the loop notice. */
   const finish = async (how: "end" | "fail" = "end") => {
     steps.at(-1)?.[how]();
@@ -35,6 +36,7 @@ describe("createLoop", () => {
     vi.useFakeTimers();
   });
   afterEach(() => {
+    vi.restoreAllMocks();
     vi.useRealTimers();
   });
 
@@ -48,13 +50,24 @@ describe("createLoop", () => {
     expect(steps).toHaveLength(1);
   });
 
-  it("pauses between the end of a step and the next", async () => {
+  it("runs a step each interval, whatever the steps take", async () => {
     const { loop, steps, finish } = setUp();
     loop.start();
-    await vi.advanceTimersByTimeAsync(5_000);
+    await vi.advanceTimersByTimeAsync(400);
+    await finish();
+    await vi.advanceTimersByTimeAsync(599);
+    expect(steps).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(steps).toHaveLength(2);
+  });
+
+  it("pauses for half of the interval at least after a step that takes longer", async () => {
+    const { loop, steps, finish } = setUp();
+    loop.start();
+    await vi.advanceTimersByTimeAsync(5_600);
     expect(steps).toHaveLength(1);
     await finish();
-    await vi.advanceTimersByTimeAsync(999);
+    await vi.advanceTimersByTimeAsync(1_399);
     expect(steps).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(1);
     expect(steps).toHaveLength(2);
@@ -82,6 +95,7 @@ describe("createLoop", () => {
   });
 
   it("goes on after failures with a growing pause that a trigger does not shorten", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0);
     const { loop, steps, finish } = setUp();
     loop.start();
     const pausesMs: number[] = [];
@@ -147,13 +161,12 @@ describe("createLoop", () => {
     await loop.stop();
   });
 
-  it("varies the pause by its jitter", async () => {
-    const { loop, steps, finish } = setUp({ jitter: 0.5 });
+  it("varies the pause after a failure, so that replicas do not come back together", async () => {
+    const { loop, steps, finish } = setUp();
     vi.spyOn(Math, "random").mockReturnValue(1);
     loop.start();
-    await finish();
-    await vi.advanceTimersByTimeAsync(500);
+    await finish("fail");
+    await vi.advanceTimersByTimeAsync(900);
     expect(steps).toHaveLength(2);
-    vi.restoreAllMocks();
   });
 });

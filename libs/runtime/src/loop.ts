@@ -1,16 +1,15 @@
 import { backoffDelayMs, type Logger } from "@nexus/shared";
+import type { Ticks } from "./ticks.ts";
 
 /** What createLoop needs. */
 export interface LoopOptions {
   /** For logs. */
   readonly name: string;
-  /** Pause between the end of a step and the start of the next, in milliseconds. */
+  /** Milliseconds from one step to the next. A step that takes longer than half of it is followed by a pause of at least half of it. */
   readonly intervalMs: number;
   /** One unit of work. The signal aborts when the loop stops; a step should then end soon. */
   readonly step: (signal: AbortSignal) => Promise<void>;
   readonly logger: Logger;
-  /** Share of the pause that is random, 0 to 1, so that replicas do not work in step; default 0.1. */
-  readonly jitter?: number;
 }
 
 /** Background work that repeats until it is stopped. */
@@ -24,22 +23,25 @@ export interface Loop {
   stop(): Promise<void>;
 }
 
-const JITTER_DEFAULT = 0.1;
-/** The pause after a failure starts at the interval, but at least at this, and doubles up to FAILURE_PAUSE_MAX_MS. */
+/** The pause after a failure starts at the interval, but at least at this, and doubles up to FAILURE_PAUSE_MAX_MS. A tenth of it is
+ * random: replicas that failed together are not to come back together. */
 const FAILURE_PAUSE_MIN_MS = 100;
 const FAILURE_PAUSE_MAX_MS = 30_000;
+const FAILURE_PAUSE_JITTER = 0.1;
 
 class RepeatingLoop implements Loop {
   readonly #options: LoopOptions;
+  readonly #ticks: Ticks;
   readonly #stopping = new AbortController();
   #state: "new" | "pausing" | "running" = "new";
   #again = false;
   #failures = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #endPause: () => void = () => undefined;
   #step: Promise<void> = Promise.resolve();
 
-  constructor(options: LoopOptions) {
+  constructor(options: LoopOptions, ticks: Ticks) {
     this.#options = options;
+    this.#ticks = ticks;
   }
 
   start(): void {
@@ -53,13 +55,13 @@ class RepeatingLoop implements Loop {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    clearTimeout(this.#timer);
+    this.#endPause();
     await this.#step;
   }
 
   #run(): void {
     if (this.#stopping.signal.aborted) return;
-    clearTimeout(this.#timer);
+    this.#endPause();
     this.#state = "running";
     this.#again = false;
     this.#step = this.#guardedStep().then(() => this.#pause());
@@ -84,20 +86,26 @@ class RepeatingLoop implements Loop {
     if (this.#stopping.signal.aborted) return;
     this.#state = "pausing";
     if (this.#again && this.#failures === 0) this.#run();
-    else this.#timer = setTimeout(() => this.#run(), this.#pauseMs());
+    else if (this.#failures === 0) this.#awaitTick();
+    else this.#rest();
   }
 
-  #pauseMs(): number {
-    const { intervalMs, jitter = JITTER_DEFAULT } = this.#options;
-    const initialMs =
-      this.#failures === 0 ? intervalMs : Math.max(intervalMs, FAILURE_PAUSE_MIN_MS);
+  #awaitTick(): void {
+    this.#endPause = this.#ticks.next(this.#options.intervalMs, () => this.#run());
+  }
+
+  #rest(): void {
+    const { intervalMs } = this.#options;
+    const initialMs = Math.max(intervalMs, FAILURE_PAUSE_MIN_MS);
     const maxMs = Math.max(initialMs, FAILURE_PAUSE_MAX_MS);
-    return backoffDelayMs(this.#failures, { initialMs, multiplier: 2, maxMs, jitter });
+    const policy = { initialMs, multiplier: 2, maxMs, jitter: FAILURE_PAUSE_JITTER };
+    const timer = setTimeout(() => this.#run(), backoffDelayMs(this.#failures, policy));
+    this.#endPause = () => clearTimeout(timer);
   }
 }
 
 /** Creates a loop whose steps never overlap. A step that throws is logged and repeated after a growing pause; the
- * loop itself never ends on its own. */
-export function createLoop(options: LoopOptions): Loop {
-  return new RepeatingLoop(options);
+ * loop itself never ends on its own. Loops of a process share its ticks. */
+export function createLoop(options: LoopOptions, ticks: Ticks): Loop {
+  return new RepeatingLoop(options, ticks);
 }

@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Ticks } from "./ticks.ts";
+
+let ticks: Ticks;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  ticks = new Ticks(-performance.now());
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("Ticks", () => {
+  it("has one timer for all that is due at the same moment", async () => {
+    const called: string[] = [];
+    ticks.next(200, () => called.push("a"));
+    await vi.advanceTimersByTimeAsync(40);
+    ticks.next(200, () => called.push("b"));
+    await vi.advanceTimersByTimeAsync(110);
+    ticks.next(50, () => called.push("c"));
+    expect(vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(49);
+    expect(called).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(called).toEqual(["a", "b", "c"]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("waits for half of the interval to one and a half of it", async () => {
+    const waits: number[] = [];
+    for (const afterMs of [0, 49, 1, 49]) {
+      await vi.advanceTimersByTimeAsync(afterMs);
+      const fromMs = performance.now();
+      ticks.next(100, () => waits.push(performance.now() - fromMs));
+    }
+    await vi.advanceTimersByTimeAsync(200);
+    expect(waits).toEqual([100, 51, 150, 101]);
+  });
+
+  it("keeps no timer for what was taken back", () => {
+    const takeBack = [ticks.next(100, vi.fn()), ticks.next(100, vi.fn())];
+    takeBack[0]?.();
+    expect(vi.getTimerCount()).toBe(1);
+    takeBack[1]?.();
+    takeBack[1]?.();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("calls what is due still when one of them takes another back", async () => {
+    const called: string[] = [];
+    ticks.next(100, () => {
+      called.push("a");
+      takeBack();
+    });
+    const takeBack = ticks.next(100, () => called.push("b"));
+    ticks.next(100, () => called.push("c"));
+    await vi.advanceTimersByTimeAsync(100);
+    expect(called).toEqual(["a", "c"]);
+  });
+});
