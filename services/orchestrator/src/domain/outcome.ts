@@ -38,6 +38,13 @@ export interface OutcomeGroup {
   readonly createdAtMs: number;
 }
 
+/** Groups that are told together. */
+export interface OutcomeBatch {
+  readonly groups: readonly OutcomeGroup[];
+  /** Nothing more was there when these were read. */
+  readonly isLast: boolean;
+}
+
 /** Somebody who is told of outcomes. */
 export interface OutcomeReceiver {
   /** For metrics and logs. */

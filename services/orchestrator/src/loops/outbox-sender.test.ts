@@ -61,20 +61,20 @@ function setUp(initial: readonly Row[], outcomesMax = 1_000_000) {
   const [one, two] = [listener("one"), listener("two")];
   let depth = -1;
   let version = 0;
+  let reads = 0;
   let adopts = true;
   const of = (stream: string) => stored.filter((each) => each.stream === stream);
   const sender = new OutboxSender({
     outbox: {
       read(stream, after, { groupsMax, outcomesMax: most }) {
+        reads += 1;
         let sum = 0;
-        const page = of(stream)
-          .filter(({ position }) => position > after)
-          .slice(0, groupsMax)
-          .filter(({ outcomes }, index) => {
-            sum += outcomes;
-            return sum <= most || index === 0;
-          });
-        return Promise.resolve(page);
+        const found = of(stream).filter(({ position }) => position > after);
+        const groups = found.slice(0, groupsMax).filter(({ outcomes }, index) => {
+          sum += outcomes;
+          return sum <= most || index === 0;
+        });
+        return Promise.resolve({ groups, isLast: groups.length === found.length });
       },
       delete(stream, upTo) {
         const kept = stored.filter((each) => each.stream !== stream || each.position > upTo);
@@ -111,6 +111,7 @@ function setUp(initial: readonly Row[], outcomesMax = 1_000_000) {
     stored,
     sender,
     depth: () => depth,
+    reads: () => reads,
     commit(...added: Row[]) {
       stored.push(...added);
       version += 1;
@@ -179,6 +180,8 @@ describe("OutboxSender", () => {
 
   it("asks for outcomes only after some were committed", async () => {
     const t = setUp(rows(1, 1));
+    // The second look finds that nothing came while the first was told.
+    await t.tellOne();
     await t.tellOne();
     t.stored.push(row(2));
     await t.tellOne();
@@ -186,6 +189,25 @@ describe("OutboxSender", () => {
     t.commit(row(3));
     await t.tellOne();
     expect(t.one.heard()).toEqual([1, 2, 3]);
+  });
+
+  it("leaves what comes while it tells for the next time", async () => {
+    const t = setUp(rows(1, 3));
+    t.one.refuseWith(() => {
+      t.commit(row(t.stored.length + 1));
+      return undefined;
+    });
+    await t.tellOne();
+    expect(t.one.heard()).toEqual([1, 2, 3]);
+    await t.tellOne();
+    expect(t.one.heard()).toEqual([1, 2, 3, 4]);
+  });
+
+  it("reads once what both receivers are told", async () => {
+    const t = setUp(rows(1, 3));
+    await Promise.all([t.tellOne(), t.tellTwo()]);
+    expect([t.one.heard(), t.two.heard()]).toEqual([range(1, 3), range(1, 3)]);
+    expect(t.reads()).toBe(1);
   });
 
   it("drops only the group that a receiver will never take", async () => {

@@ -1,6 +1,6 @@
 /** One stream of outcomes on its way to its receivers. */
 import { createFifoCache, NexusError } from "@nexus/shared";
-import type { OutcomeGroup, OutcomeReceiver } from "../domain/outcome.ts";
+import type { OutcomeBatch, OutcomeGroup, OutcomeReceiver } from "../domain/outcome.ts";
 
 /** Most outcomes in one call: a largest group, and a few hundred KiB. */
 export const OUTCOMES_PER_CALL_MAX = 1_000;
@@ -20,7 +20,7 @@ export interface Outbox {
     stream: string,
     after: number,
     page: { readonly groupsMax: number; readonly outcomesMax: number },
-  ): Promise<readonly OutcomeGroup[]>;
+  ): Promise<OutcomeBatch>;
   delete(stream: string, upTo: number): Promise<void>;
   /** How many outcomes of the stream are gone, and how many there have been; undefined when nothing waits. */
   span(stream: string): Promise<{ readonly before: number; readonly last: number } | undefined>;
@@ -50,8 +50,8 @@ export class OutcomeStream {
   readonly #told = new Map<string, number>();
   /** The version up to which each receiver has heard all. */
   readonly #heard = new Map<string, number>();
-  /** Batches by the position they follow: what one receiver has read the other need not read again. */
-  readonly #batches = createFifoCache<number, readonly OutcomeGroup[]>({ max: BATCHES_KEPT_MAX });
+  /** Batches by the position they follow: what one receiver reads, or has read, the other need not read again. */
+  readonly #batches = createFifoCache<number, Promise<OutcomeBatch>>({ max: BATCHES_KEPT_MAX });
 
   constructor(name: string, options: OutcomeStreamOptions) {
     this.#name = name;
@@ -59,11 +59,12 @@ export class OutcomeStream {
     for (const receiver of options.receivers) this.#told.set(receiver.name, 0);
   }
 
-  /** Tells one receiver what it has not heard; nothing when it has heard all of this version. */
+  /** Tells one receiver what it has not heard; nothing when it has heard all of this version. What is added while it is told waits for
+   * the next time: a call for a few outcomes costs its receiver as much as one for those of a second. */
   async tell(receiver: OutcomeReceiver, signal: AbortSignal, version: number): Promise<void> {
     if (this.#heard.get(receiver.name) === version) return;
     for (let i = 0; i < BATCHES_PER_STEP_MAX && !signal.aborted; i += 1) {
-      const groups = await this.#read(this.#told.get(receiver.name) ?? 0);
+      const { groups, isLast } = await this.#read(this.#told.get(receiver.name) ?? 0);
       const last = groups.at(-1);
       if (last === undefined) {
         this.#heard.set(receiver.name, version);
@@ -71,6 +72,7 @@ export class OutcomeStream {
       }
       await this.#send(receiver, this.#fresh(receiver, groups), signal);
       this.#told.set(receiver.name, last.position);
+      if (isLast && this.#batches.get(last.position) === undefined) return;
     }
   }
 
@@ -88,15 +90,27 @@ export class OutcomeStream {
     return span.last - Math.max(upTo, span.before);
   }
 
-  async #read(after: number): Promise<readonly OutcomeGroup[]> {
+  #read(after: number): Promise<OutcomeBatch> {
     const known = this.#batches.get(after);
     if (known !== undefined) return known;
-    const groups = await this.#options.outbox.read(this.#name, after, {
-      groupsMax: GROUPS_PER_CALL_MAX,
-      outcomesMax: OUTCOMES_PER_CALL_MAX,
-    });
-    if (groups.length > 0) this.#batches.set(after, groups);
-    return groups;
+    const batch = this.#readAnew(after);
+    this.#batches.set(after, batch);
+    return batch;
+  }
+
+  /** What is empty, or could not be read, is not kept. */
+  async #readAnew(after: number): Promise<OutcomeBatch> {
+    let isKept = false;
+    try {
+      const batch = await this.#options.outbox.read(this.#name, after, {
+        groupsMax: GROUPS_PER_CALL_MAX,
+        outcomesMax: OUTCOMES_PER_CALL_MAX,
+      });
+      isKept = batch.groups.length > 0;
+      return batch;
+    } finally {
+      if (!isKept) this.#batches.delete(after);
+    }
   }
 
   #fresh(receiver: OutcomeReceiver, groups: readonly OutcomeGroup[]): readonly OutcomeGroup[] {

@@ -1,6 +1,6 @@
 /** Ends of attempts that registry and insight have not both acknowledged: a row for each transaction that ended some. */
 import type { Queryable } from "@nexus/postgres";
-import type { OutcomeGroup } from "../domain/outcome.ts";
+import type { OutcomeBatch, OutcomeGroup } from "../domain/outcome.ts";
 
 const INSERT = {
   name: "outbox-insert",
@@ -26,9 +26,9 @@ export interface OutboxPage {
 const READ = {
   name: "outbox-read",
   text: `
-    SELECT position, outcomes, data, created_at_ms
+    SELECT position, outcomes, data, created_at_ms, found::int
       FROM (SELECT position, outcomes, data, date_part('epoch', created_at) * 1000 AS created_at_ms,
-                   sum(outcomes) OVER (ORDER BY position) AS total
+                   sum(outcomes) OVER (ORDER BY position) AS total, count(*) OVER () AS found
               FROM (SELECT position, outcomes, data, created_at
                       FROM outbox WHERE stream = $1 AND position > $2 ORDER BY position LIMIT $3) page
            ) counted
@@ -42,16 +42,19 @@ export async function readOutbox(
   stream: string,
   after: number,
   page: OutboxPage,
-): Promise<OutcomeGroup[]> {
+): Promise<OutcomeBatch> {
   const { rows } = await client.query<{
     position: string;
     outcomes: number;
     data: Buffer;
     created_at_ms: number;
+    found: number;
   }>(READ, [stream, after, page.groupsMax, page.outcomesMax]);
-  return rows.map(({ position, outcomes, data, created_at_ms: createdAtMs }) => {
+  const groups = rows.map(({ position, outcomes, data, created_at_ms: createdAtMs }) => {
     return { position: Number(position), outcomes, data, createdAtMs };
   });
+  const found = rows[0]?.found ?? 0;
+  return { groups, isLast: groups.length === found && found < page.groupsMax };
 }
 
 const DELETE = {
