@@ -10,6 +10,7 @@ import { initTracing, type Tracing } from "@nexus/telemetry";
 import { countBuffersAsMemory } from "./buffer-memory.ts";
 import type { FrameConfig } from "./frame-config.ts";
 import type { RunningService } from "./frame-contract.ts";
+import { setHeapGrowth } from "./heap-growth.ts";
 
 /** What runService needs. */
 export interface RunServiceOptions<F extends Fields> {
@@ -26,6 +27,8 @@ export interface RunServiceOptions<F extends Fields> {
   readonly env: NodeJS.ProcessEnv;
   /** Arguments of the command; `--print-config` prints the effective configuration and ends. Default those of the process. */
   readonly argv?: readonly string[];
+  /** See setHeapGrowth. Left out: what V8 thinks right. */
+  readonly heapGrowthPercent?: number;
 }
 
 /** After the grace, and after everything closed, the event loop gets this long to run empty. */
@@ -38,6 +41,7 @@ const EXIT_MARGIN_MS = 2_000;
  * its state is unknown. Resolves when the service has stopped. */
 export async function runService<F extends Fields>(options: RunServiceOptions<F>): Promise<void> {
   countBuffersAsMemory();
+  if (options.heapGrowthPercent !== undefined) setHeapGrowth(options.heapGrowthPercent);
   const config = loadConfig(options);
   if (config === undefined) return;
   if ((options.argv ?? process.argv.slice(2)).includes("--print-config")) {
