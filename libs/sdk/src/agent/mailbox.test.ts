@@ -3,9 +3,10 @@ import { AssignmentSchema, DeliverySchema } from "@nexus/proto/mesh";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawPayload } from "../payload.ts";
+import { Lease } from "./lease.ts";
 import { Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";
 import { type Frame, Outbox } from "./outbox.ts";
-import { createTaskContext } from "./running-context.ts";
+import { RunningContext } from "./running-context.ts";
 
 const logger = createSilentLogger();
 const outbox = new Outbox();
@@ -148,15 +149,13 @@ describe("message credit", () => {
   });
 });
 
-describe("createTaskContext", () => {
+describe("RunningContext", () => {
   it("takes a progress that is no number for a sign of life", async () => {
     const assignment = create(AssignmentSchema, { taskId: "t", fence: 1n });
-    const { signal } = new AbortController();
-    const ctx = createTaskContext({
+    const ctx = new RunningContext({
+      lease: new Lease(assignment, "t:1", Number.POSITIVE_INFINITY),
       assignment,
-      signal,
-      timeoutMs: 1_000,
-      outbox,
+      say: (update) => outbox.update(update),
       mailbox,
       readSecret: () => Promise.reject(new Error("there are no secrets here")),
       stateOf: () => {

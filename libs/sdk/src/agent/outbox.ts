@@ -18,6 +18,9 @@ export type Frame = MessageInit<typeof ConnectRequestSchema>;
 export type UpdateInit = MessageInit<typeof TaskUpdateSchema>;
 /** A message to send. */
 export type SendInit = MessageInit<typeof SendSchema>;
+type Kind = NonNullable<NonNullable<UpdateInit["update"]>["case"]> | "none";
+/** What waits to be said about one lease. */
+type WaitingWords = { [K in Kind]?: UpdateInit | undefined };
 type AckInit = MessageInit<typeof AckSchema>;
 /** An interest in a topic. */
 export type SubscriptionInit = MessageInit<typeof SubscriptionSchema>;
@@ -49,8 +52,8 @@ export const CHUNK_BYTES_WAITING_MAX = 4 * MiB;
  * `sendsWaiting`, operations on state by their own credit; everything else is a single value. */
 export class Outbox {
   #updates: UpdateInit[] = [];
-  /** Waiting words other than chunks, by lease and kind: said again while they wait, they are replaced. */
-  #latest = new Map<string, UpdateInit>();
+  /** Waiting words other than chunks, by lease: said again while they wait, they are replaced. */
+  #latest = new Map<string, WaitingWords>();
   #chunkBytes = 0;
   #sends: SendInit[] = [];
   #acks: AckInit[] = [];
@@ -84,27 +87,29 @@ export class Outbox {
   }
 
   #updateOnce(update: UpdateInit): void {
-    const key = wordKey(update);
-    const waiting = this.#latest.get(key) ?? this.#takeBeginning(update);
-    if (waiting !== undefined) {
+    const lease = leaseKey(update);
+    const kind = kindOf(update);
+    const words = this.#latest.get(lease);
+    const waiting = words?.[kind] ?? this.#takeBeginning(words, kind);
+    if (words !== undefined && waiting !== undefined) {
       Object.assign(waiting, update);
-      this.#latest.set(key, waiting);
+      words[kind] = waiting;
       return;
     }
     // A copy: the caller keeps its own for another time.
     const word = { ...update };
-    this.#latest.set(key, word);
+    if (words === undefined) this.#latest.set(lease, { [kind]: word });
+    else words[kind] = word;
     this.#updates.push(word);
   }
 
   /** The word that a lease has begun, if it still waits and its end may take its place: an end says both. Not while there
    * is something to be said between the two. */
-  #takeBeginning({ taskId, fence, update }: UpdateInit): UpdateInit | undefined {
-    if (update?.case !== "completed" && update?.case !== "failed") return undefined;
-    if (this.#chunkBytes > 0 || this.#latest.has(`${taskId}:${fence}:progress`)) return undefined;
-    const key = `${taskId}:${fence}:accepted`;
-    const beginning = this.#latest.get(key);
-    this.#latest.delete(key);
+  #takeBeginning(words: WaitingWords | undefined, kind: Kind): UpdateInit | undefined {
+    if (words === undefined || (kind !== "completed" && kind !== "failed")) return undefined;
+    if (this.#chunkBytes > 0 || words.progress !== undefined) return undefined;
+    const beginning = words.accepted;
+    words.accepted = undefined;
     return beginning;
   }
 
@@ -252,11 +257,26 @@ export class Outbox {
 
   #takeUpdates(): UpdateInit[] {
     const taken = takeBytes(this.#updates, updateBytes);
-    for (const update of taken) {
-      if (update.update?.case !== "chunk") this.#latest.delete(wordKey(update));
-      else this.#chunkBytes -= updateBytes(update) + ITEM_OVERHEAD_BYTES;
+    if (this.#updates.length === 0) {
+      this.#latest.clear();
+      this.#chunkBytes = 0;
+    } else {
+      for (const update of taken) this.#forget(update);
     }
     return taken;
+  }
+
+  #forget(update: UpdateInit): void {
+    const kind = kindOf(update);
+    if (kind === "chunk") {
+      this.#chunkBytes -= updateBytes(update) + ITEM_OVERHEAD_BYTES;
+      return;
+    }
+    const lease = leaseKey(update);
+    const words = this.#latest.get(lease);
+    if (words === undefined) return;
+    words[kind] = undefined;
+    if (Object.values(words).every((word) => word === undefined)) this.#latest.delete(lease);
   }
 
   #takeFrame(): Frame {
@@ -296,8 +316,12 @@ function takeBytes<T>(items: T[], bytesOf: (item: T) => number): T[] {
   return items.splice(0, count);
 }
 
-function wordKey({ taskId, fence, update }: UpdateInit): string {
-  return `${taskId}:${fence}:${update?.case}`;
+function leaseKey({ taskId, fence }: UpdateInit): string {
+  return `${taskId}:${fence}`;
+}
+
+function kindOf({ update }: UpdateInit): Kind {
+  return update?.case ?? "none";
 }
 
 function chunksFull(): NexusError {

@@ -1,7 +1,7 @@
 import type { InboundMessage, MessageContext, MessageHandler } from "./messages.ts";
+import { isThenable } from "./thenable.ts";
 
-/** Runs all handlers of a message. Returns a promise only when one of them has to be waited for: most have nothing to wait for, and promises
- * for each of a frame's hundreds of messages cost more than the messages.
+/** Runs all handlers of a message. Returns a promise only when one of them has to be waited for.
  *
  * Errors: what a handler throws, at once or by the promise; the others run all the same. */
 export function runHandlers(
@@ -19,9 +19,4 @@ export function runHandlers(
 
 async function untilDone(result: PromiseLike<unknown>): Promise<void> {
   await result;
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  if (typeof value !== "object" && typeof value !== "function") return false;
-  return value !== null && "then" in value && typeof value.then === "function";
 }

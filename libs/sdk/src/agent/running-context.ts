@@ -2,10 +2,13 @@ import type { Assignment } from "@nexus/proto/mesh";
 import { KiB, type Logger, NexusError } from "@nexus/shared";
 import { fromPayload } from "../payload.ts";
 import type { StateAccess } from "../state/bucket.ts";
+import type { State } from "../state/state.ts";
 import { causeOfTask } from "./cause.ts";
+import { HandlerContext } from "./handler-context.ts";
+import type { Lease } from "./lease.ts";
 import type { Mailbox } from "./mailbox.ts";
-import type { Outbox } from "./outbox.ts";
-import type { TaskContext } from "./task-context.ts";
+import type { UpdateInit } from "./outbox.ts";
+import type { TaskContext, TaskInfo } from "./task-context.ts";
 import type { ReadSecret } from "./task-secrets.ts";
 
 const CHUNK_BYTES_MAX = 64 * KiB;
@@ -13,66 +16,110 @@ const CHUNK_BYTES_MAX = 64 * KiB;
 const PROGRESS_INTERVAL_MS = 100;
 const PROGRESS_MESSAGE_LENGTH_MAX = 1_024;
 
-/** What createTaskContext needs. */
-export interface TaskContextOptions {
+/** What a context is made from. */
+export interface RunningContextInit {
+  readonly lease: Lease;
+  /** With the bodies that the lease's own refers to. */
   readonly assignment: Assignment;
-  readonly signal: AbortSignal;
-  readonly timeoutMs: number;
-  readonly outbox: Outbox;
-  readonly mailbox: Mailbox;
+  /** Says a word about the lease. */
+  readonly say: (update: UpdateInit) => void;
+  readonly mailbox: Pick<Mailbox, "messenger">;
   readonly readSecret: ReadSecret;
   readonly stateOf: StateAccess;
   readonly logger: Logger;
 }
 
-/** Builds what a handler sees of its task. Words said after the lease is over go nowhere. */
-export function createTaskContext(options: TaskContextOptions): TaskContext {
-  const { assignment, signal, outbox, mailbox } = options;
-  const { taskId, jobId, fence, attempt } = assignment;
-  const deadlineAtMs = Date.now() + options.timeoutMs;
-  const upstream = Object.entries(assignment.upstream).map(
-    ([name, payload]) => [name, fromPayload(payload)] as const,
-  );
-  const report = createProgressReport((progress, message) => {
-    if (signal.aborted) return;
-    outbox.update({ taskId, fence, update: { case: "progress", value: { progress, message } } });
-  });
-  let chunks = 0n;
-  // Made at first use: most tasks log nothing.
-  let log: Logger | undefined;
-  return {
-    task: {
+/** What a handler sees of its task. What it does not use is not made. Words said after the lease is over go nowhere. */
+export class RunningContext extends HandlerContext implements TaskContext {
+  readonly task: TaskInfo;
+  readonly deadlineAtMs: number;
+  readonly #init: RunningContextInit;
+  #upstream: ReadonlyMap<string, unknown> | undefined;
+  #log: Logger | undefined;
+  #report: Report | undefined;
+  #chunks = 0n;
+
+  constructor(init: RunningContextInit) {
+    const { lease, assignment, mailbox } = init;
+    const { taskId, jobId, fence, attempt, traceparent } = assignment;
+    const { deadlineAtMs } = lease;
+    const makeMessenger = () => mailbox.messenger(causeOfTask({ taskId, fence }, deadlineAtMs));
+    super(makeMessenger, () => lease.abort);
+    this.#init = init;
+    this.deadlineAtMs = deadlineAtMs;
+    this.task = {
       taskId,
       jobId,
       fence,
       attempt,
       key: assignment.taskKey,
       capability: `${assignment.capability}@${assignment.capabilityVersion}`,
-      traceparent: assignment.traceparent,
-    },
-    upstream: new Map(upstream),
-    deadlineAtMs,
-    signal,
-    get state() {
-      return options.stateOf({ taskId, fence, signal });
-    },
-    get log() {
-      log ??= options.logger.child({ task_id: taskId, job_id: jobId, attempt });
-      return log;
-    },
-    progress: (fraction, message) => report(clampedFraction(fraction), message),
-    heartbeat: () => report(undefined, undefined),
-    stream: (data) => {
-      const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
-      if (bytes.byteLength > CHUNK_BYTES_MAX) throw chunkTooLarge(bytes.byteLength);
-      if (signal.aborted) return;
-      const value = { sequence: chunks + 1n, data: new Uint8Array(bytes) };
-      outbox.update({ taskId, fence, update: { case: "chunk", value } });
-      chunks += 1n;
-    },
-    secret: (path, which) => options.readSecret({ taskId, fence, signal }, path, which),
-    ...mailbox.messenger(causeOfTask({ taskId, fence }, deadlineAtMs)),
-  };
+      traceparent,
+    };
+  }
+
+  get upstream(): ReadonlyMap<string, unknown> {
+    this.#upstream ??= readUpstream(this.#init.assignment);
+    return this.#upstream;
+  }
+
+  get state(): State {
+    return this.#init.stateOf(this.#leased());
+  }
+
+  get log(): Logger {
+    const { taskId, jobId, attempt } = this.task;
+    this.#log ??= this.#init.logger.child({ task_id: taskId, job_id: jobId, attempt });
+    return this.#log;
+  }
+
+  // Functions and not methods, so that a handler may take them out of its context.
+  get progress(): TaskContext["progress"] {
+    return (fraction, message) => this.#reportProgress(clampedFraction(fraction), message);
+  }
+
+  get heartbeat(): TaskContext["heartbeat"] {
+    return () => this.#reportProgress(undefined, undefined);
+  }
+
+  get stream(): TaskContext["stream"] {
+    return (data) => this.#putOut(data);
+  }
+
+  get secret(): TaskContext["secret"] {
+    return (path, which) => this.#init.readSecret(this.#leased(), path, which);
+  }
+
+  #leased(): { taskId: string; fence: bigint; signal: AbortSignal } {
+    const { taskId, fence } = this.task;
+    return { taskId, fence, signal: this.signal };
+  }
+
+  #say(update: NonNullable<UpdateInit["update"]>): void {
+    const { taskId, fence } = this.task;
+    if (this.#init.lease.over === undefined) this.#init.say({ taskId, fence, update });
+  }
+
+  #reportProgress(fraction: number | undefined, message: string | undefined): void {
+    this.#report ??= createProgressReport((progress, text) =>
+      this.#say({ case: "progress", value: { progress, message: text } }),
+    );
+    this.#report(fraction, message);
+  }
+
+  #putOut(data: Uint8Array | string): void {
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+    if (bytes.byteLength > CHUNK_BYTES_MAX) throw chunkTooLarge(bytes.byteLength);
+    if (this.#init.lease.over !== undefined) return;
+    const value = { sequence: this.#chunks + 1n, data: new Uint8Array(bytes) };
+    this.#say({ case: "chunk", value });
+    this.#chunks += 1n;
+  }
+}
+
+function readUpstream({ upstream }: Assignment): ReadonlyMap<string, unknown> {
+  const entries = Object.entries(upstream);
+  return new Map(entries.map(([name, payload]) => [name, fromPayload(payload)] as const));
 }
 
 /** What is no number says nothing about how far a task is, and would end the session. */

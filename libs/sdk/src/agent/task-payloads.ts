@@ -51,9 +51,10 @@ export function hasReferences({ input, upstream }: Assignment): boolean {
 export function toOutput(
   output: unknown,
   payloads: Pick<TaskPayloads, "store">,
-  signal: AbortSignal,
+  lease: { readonly signal: AbortSignal },
 ): PayloadInit | StoredPayload | Promise<StoredPayload> {
   if (output instanceof StoredPayload) return output;
   const payload = encodePayload(output);
-  return payload.data.byteLength > PAYLOAD_BYTES_MAX ? payloads.store(payload, signal) : payload;
+  if (payload.data.byteLength <= PAYLOAD_BYTES_MAX) return payload;
+  return payloads.store(payload, lease.signal);
 }

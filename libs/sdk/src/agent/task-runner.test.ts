@@ -1,21 +1,25 @@
 import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { AssignmentSchema, TaskCancelSchema } from "@nexus/proto/mesh";
 import { createSilentLogger } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
-import { createCapability } from "./capability.ts";
+import { createCapability, type TaskHandler } from "./capability.ts";
 import { Mailbox } from "./mailbox.ts";
-import { Outbox } from "./outbox.ts";
+import { type Frame, Outbox } from "./outbox.ts";
 import { TaskRunner } from "./task-runner.ts";
 
-/** A runner whose only handler ends when its lease does. */
-function createRunner(): TaskRunner {
+/** Ends when its lease does. */
+const hold: TaskHandler<unknown, unknown> = async ({ signal }) => {
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  signal.throwIfAborted();
+};
+
+function setUp(handler: TaskHandler<unknown, unknown> = hold) {
   const outbox = new Outbox();
   const logger = createSilentLogger();
-  const capability = createCapability("hold@1.0.0", {}, async ({ signal }) => {
-    await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-  });
-  return new TaskRunner({
-    capabilities: new Map([["hold@1.0.0", capability]]),
+  const capability = createCapability("work@1.0.0", {}, handler);
+  const runner = new TaskRunner({
+    capabilities: new Map([["work@1.0.0", capability]]),
     outbox,
     mailbox: new Mailbox({ outbox, logger }),
     readSecret: () => Promise.reject(new Error("there are no secrets here")),
@@ -28,25 +32,113 @@ function createRunner(): TaskRunner {
     },
     logger,
   });
+  const frames = outbox.frames({});
+  /** The words of the next frame: which of which task, and the reason of a failure. */
+  const words = async () => {
+    const { value }: { value: Frame } = await frames.next();
+    return (value.taskUpdates ?? []).map(({ taskId, update }) =>
+      update?.case === "failed"
+        ? `${taskId} failed ${update.value.reason}`
+        : `${taskId} ${update?.case}`,
+    );
+  };
+  return { runner, outbox, words };
 }
 
-function assignment(taskId: string, slotCost: number) {
-  const [capability, capabilityVersion] = ["hold", "1.0.0"];
-  return create(AssignmentSchema, { taskId, fence: 1n, slotCost, capability, capabilityVersion });
+function assignment(taskId: string, { slotCost = 0, timeoutMs = 60_000 } = {}) {
+  const [capability, capabilityVersion] = ["work", "1.0.0"];
+  const timeout = durationFromMs(timeoutMs);
+  return create(AssignmentSchema, {
+    taskId,
+    fence: 1n,
+    slotCost,
+    capability,
+    capabilityVersion,
+    timeout,
+  });
 }
+
+const cancel = (taskId: string) =>
+  create(TaskCancelSchema, { taskId, fence: 1n, reason: "JOB_CANCELLED" });
 
 describe("TaskRunner", () => {
   it("counts the slots that its tasks take, once for a repeated assignment, until they end", async () => {
-    const runner = createRunner();
-    runner.assign(assignment("wide", 3));
-    runner.assign(assignment("wide", 3));
-    runner.assign(assignment("plain", 0));
+    const { runner } = setUp();
+    runner.assign(assignment("wide", { slotCost: 3 }));
+    runner.assign(assignment("wide", { slotCost: 3 }));
+    runner.assign(assignment("plain"));
     expect([runner.running, runner.busySlots]).toEqual([2, 4]);
-    runner.cancel(create(TaskCancelSchema, { taskId: "wide", fence: 1n, reason: "JOB_CANCELLED" }));
+    runner.cancel(cancel("wide"));
     await new Promise((resolve) => setImmediate(resolve));
     expect([runner.running, runner.busySlots]).toEqual([1, 1]);
     runner.leasesLost();
     await new Promise((resolve) => setImmediate(resolve));
     expect([runner.running, runner.busySlots]).toEqual([0, 0]);
+  });
+
+  it("ends the task of a handler that returns at once before anything else happens", async () => {
+    const { runner, words } = setUp(() => "done");
+    await words();
+    runner.assign(assignment("a"));
+    runner.assign(assignment("b"));
+    expect(runner.running).toBe(0);
+    expect(await words()).toEqual(["a completed", "b completed"]);
+  });
+
+  it("fails the task of a handler that throws at once", async () => {
+    const { runner, words } = setUp(() => {
+      throw new Error("no");
+    });
+    await words();
+    runner.assign(assignment("a"));
+    expect(runner.running).toBe(0);
+    expect(await words()).toEqual(["a failed AGENT_ERROR"]);
+  });
+
+  it("says that a task has begun before any word of its handler", async () => {
+    const { runner, words } = setUp(({ progress, stream }) => {
+      progress(0.5);
+      stream("half");
+      return "done";
+    });
+    await words();
+    runner.assign(assignment("a"));
+    expect(await words()).toEqual(["a accepted", "a progress", "a chunk", "a completed"]);
+  });
+
+  it("says that a task has begun whose handler has to be waited for", async () => {
+    const { runner, words } = setUp();
+    await words();
+    runner.assign(assignment("a"));
+    expect(await words()).toEqual(["a accepted"]);
+    runner.assign(assignment("a"));
+    expect(await words()).toEqual(["a accepted"]);
+  });
+
+  it("tells a handler to stop at its deadline", async () => {
+    const { runner, words } = setUp();
+    await words();
+    runner.assign(assignment("a", { timeoutMs: 1 }));
+    expect(await words()).toEqual(["a accepted"]);
+    expect(await words()).toEqual(["a failed DEADLINE_EXCEEDED"]);
+  });
+
+  it("shows a handler that its lease is over, whenever it looks", async () => {
+    let look: () => void = () => undefined;
+    const looked = new Promise<void>((resolve) => {
+      look = resolve;
+    });
+    let reason: unknown;
+    const { runner } = setUp(async (ctx) => {
+      await looked;
+      reason = ctx.signal.reason;
+      ctx.progress(1);
+    });
+    runner.assign(assignment("a"));
+    runner.cancel(cancel("a"));
+    look();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(reason).toMatchObject({ reason: "JOB_CANCELLED" });
+    expect(runner.running).toBe(0);
   });
 });

@@ -1,27 +1,23 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Assignment, TaskCancel, TaskUpdateResult } from "@nexus/proto/mesh";
 import type { Logger } from "@nexus/shared";
-import { fromPayload } from "../payload.ts";
+import { fromPayload, type PayloadInit, type StoredPayload } from "../payload.ts";
 import type { StateAccess } from "../state/bucket.ts";
 import type { Capability } from "./capability.ts";
+import { Lease } from "./lease.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { Outbox, UpdateInit } from "./outbox.ts";
-import { createTaskContext } from "./running-context.ts";
+import { RunningContext } from "./running-context.ts";
 import { TaskError } from "./task-error.ts";
 import { hasReferences, type TaskPayloads, toOutput } from "./task-payloads.ts";
 import type { ReadSecret } from "./task-secrets.ts";
+import { isThenable } from "./thenable.ts";
 import { inTaskSpan } from "./trace.ts";
 
 const DEFAULT_TIMEOUT_MS = 300_000;
 /** An unanswered terminal update is sent again after this long: the orchestrator may have been away. */
 const RESEND_AFTER_MS = 5_000;
 const MESSAGE_LENGTH_MAX = 4_096;
-
-interface Lease {
-  readonly assignment: Assignment;
-  readonly abort: AbortController;
-  ended: { readonly update: UpdateInit; sentAtMs: number } | undefined;
-}
 
 /** What a TaskRunner needs. */
 export interface TaskRunnerOptions {
@@ -60,15 +56,17 @@ export class TaskRunner {
 
   /** Begins a task. For a lease that is known already it only repeats what was said about it. */
   assign(assignment: Assignment): void {
-    const known = this.#leases.get(keyOf(assignment));
+    const key = keyOf(assignment);
+    const known = this.#leases.get(key);
     if (known !== undefined) {
       this.#sayAgain(known);
       return;
     }
-    const lease: Lease = { assignment, abort: new AbortController(), ended: undefined };
-    this.#leases.set(keyOf(assignment), lease);
-    this.#sayAgain(lease);
-    void this.#run(lease);
+    const { timeout } = assignment;
+    const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : durationMs(timeout);
+    const lease = new Lease(assignment, key, Date.now() + timeoutMs);
+    this.#leases.set(key, lease);
+    this.#run(lease);
   }
 
   /** The lease is over: stops the task and forgets it. */
@@ -104,7 +102,7 @@ export class TaskRunner {
     for (const lease of this.#leases.values()) {
       if (lease.ended !== undefined) continue;
       this.#end(lease, { case: "released", value: { message } });
-      lease.abort.abort(leaseOver("DRAINING"));
+      lease.stop(leaseOver("DRAINING"));
     }
   }
 
@@ -116,28 +114,61 @@ export class TaskRunner {
     });
   }
 
-  async #run(lease: Lease): Promise<void> {
-    const { assignment, abort } = lease;
-    const timeoutMs = assignment.timeout ? durationMs(assignment.timeout) : DEFAULT_TIMEOUT_MS;
-    const timer = setTimeout(() => abort.abort(leaseOver("DEADLINE_EXCEEDED")), timeoutMs);
-    const slots = Math.max(1, assignment.slotCost);
+  #run(lease: Lease): void {
+    const slots = Math.max(1, lease.assignment.slotCost);
     this.#running += 1;
     this.#busySlots += slots;
-    try {
-      const output = await runHandler(this.#options, lease, timeoutMs);
-      this.#end(lease, { case: "completed", value: { output } });
-    } catch (error) {
-      this.#options.logger.warn({ err: error, task_id: assignment.taskId }, "a task failed");
-      this.#end(lease, { case: "failed", value: describeFailure(error, abort.signal) });
-    } finally {
+    const over = (): void => {
       this.#running -= 1;
       this.#busySlots -= slots;
+    };
+    try {
+      const say = (update: UpdateInit): void => this.#say(lease, update);
+      const output = runHandler({ ...this.#options, lease, say });
+      if (isThenable(output)) {
+        void this.#await(lease, output).finally(over);
+        return;
+      }
+      this.#end(lease, { case: "completed", value: { output } });
+    } catch (error) {
+      this.#fail(lease, error);
+    }
+    over();
+  }
+
+  /** Never rejects. */
+  async #await(lease: Lease, output: PromiseLike<Output>): Promise<void> {
+    this.#begin(lease);
+    const stop = (): void => lease.stop(leaseOver("DEADLINE_EXCEEDED"));
+    const timer = setTimeout(stop, lease.deadlineAtMs - Date.now());
+    try {
+      this.#end(lease, { case: "completed", value: { output: await output } });
+    } catch (error) {
+      this.#fail(lease, error);
+    } finally {
       clearTimeout(timer);
     }
   }
 
+  /** Says a word of a handler, behind the one that it has begun. */
+  #say(lease: Lease, update: UpdateInit): void {
+    this.#begin(lease);
+    this.#options.outbox.update(update);
+  }
+
+  /** An end says by itself that its task has begun. */
+  #begin(lease: Lease): void {
+    if (!lease.begun) this.#sayAgain(lease);
+  }
+
+  #fail(lease: Lease, error: unknown): void {
+    const { taskId } = lease.assignment;
+    this.#options.logger.warn({ err: error, task_id: taskId }, "a task failed");
+    this.#end(lease, { case: "failed", value: describeFailure(error, lease) });
+  }
+
   #end(lease: Lease, update: NonNullable<UpdateInit["update"]>): void {
-    if (lease.ended !== undefined || !this.#leases.has(keyOf(lease.assignment))) return;
+    if (lease.ended !== undefined || !this.#leases.has(lease.key)) return;
     const { taskId, fence } = lease.assignment;
     const word: UpdateInit = { taskId, fence, update };
     lease.ended = { update: word, sentAtMs: Date.now() };
@@ -147,6 +178,7 @@ export class TaskRunner {
   #sayAgain(lease: Lease): void {
     const { taskId, fence } = lease.assignment;
     if (lease.ended === undefined) {
+      lease.begun = true;
       this.#options.outbox.update({ taskId, fence, update: { case: "accepted", value: {} } });
       return;
     }
@@ -157,7 +189,7 @@ export class TaskRunner {
   #drop(key: string, reason: string): void {
     const lease = this.#leases.get(key);
     if (lease === undefined) return;
-    if (lease.ended === undefined) lease.abort.abort(leaseOver(reason));
+    if (lease.ended === undefined) lease.stop(leaseOver(reason));
     this.#leases.delete(key);
     if (this.#leases.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
@@ -168,24 +200,40 @@ function keyOf(lease: { readonly taskId: string; readonly fence: bigint }): stri
   return `${lease.taskId}:${lease.fence}`;
 }
 
-async function runHandler(options: TaskRunnerOptions, lease: Lease, timeoutMs: number) {
-  const { signal } = lease.abort;
-  const assignment = hasReferences(lease.assignment)
-    ? await options.payloads.fetch(lease.assignment, signal)
-    : lease.assignment;
-  const capability = options.capabilities.get(
-    `${assignment.capability}@${assignment.capabilityVersion}`,
-  );
+type Output = PayloadInit | StoredPayload;
+
+interface Run extends TaskRunnerOptions {
+  readonly lease: Lease;
+  readonly say: (update: UpdateInit) => void;
+}
+
+/** Returns a promise only when there is something to wait for. Errors: those of the handler, at once or by the promise. */
+function runHandler(run: Run): Output | PromiseLike<Output> {
+  const { assignment } = run.lease;
+  return hasReferences(assignment) ? runFetched(run) : runWith(run, assignment);
+}
+
+async function runFetched(run: Run): Promise<Output> {
+  const { lease, payloads } = run;
+  return runWith(run, await payloads.fetch(lease.assignment, lease.signal));
+}
+
+function runWith(run: Run, assignment: Assignment): Output | PromiseLike<Output> {
+  const wanted = `${assignment.capability}@${assignment.capabilityVersion}`;
+  const capability = run.capabilities.get(wanted);
   if (capability === undefined) {
-    const message = `This agent does not have ${assignment.capability}@${assignment.capabilityVersion}.`;
+    const message = `This agent does not have ${wanted}.`;
     throw new TaskError({ reason: "CAPABILITY_UNKNOWN", message, retryable: true });
   }
   const input = fromPayload(assignment.input);
   reject("INPUT_INVALID", capability.checkInput(input));
-  const ctx = createTaskContext({ ...options, assignment, signal, timeoutMs });
-  const output = await inTaskSpan(assignment, async () => capability.handler(ctx, input));
-  reject("OUTPUT_INVALID", capability.checkOutput(output));
-  return toOutput(output, options.payloads, signal);
+  const ctx = new RunningContext({ ...run, assignment });
+  const output = inTaskSpan(assignment, () => capability.handler(ctx, input));
+  const finish = (value: unknown) => {
+    reject("OUTPUT_INVALID", capability.checkOutput(value));
+    return toOutput(value, run.payloads, run.lease);
+  };
+  return isThenable(output) ? output.then(finish) : finish(output);
 }
 
 function reject(reason: string, problem: string | undefined): void {
@@ -196,9 +244,9 @@ function leaseOver(reason: string): TaskError {
   return new TaskError({ reason, message: "The lease is over.", retryable: true });
 }
 
-function describeFailure(error: unknown, signal: AbortSignal) {
+function describeFailure(error: unknown, { over }: Lease) {
   // A handler that stops because it was told to usually throws something of its own; the cause is what counts.
-  const cause: unknown = signal.aborted ? signal.reason : error;
+  const cause = over ?? error;
   if (cause instanceof TaskError) {
     const { reason, retryable, message } = cause;
     return { reason, retryable, message: message.slice(0, MESSAGE_LENGTH_MAX) };

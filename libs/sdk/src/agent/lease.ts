@@ -1,0 +1,49 @@
+import type { Assignment } from "@nexus/proto/mesh";
+import type { UpdateInit } from "./outbox.ts";
+import type { TaskError } from "./task-error.ts";
+
+/** A task in this agent's hands, and its end until that is committed. */
+export class Lease {
+  readonly assignment: Assignment;
+  /** Of the task and the fence, so that a repeated assignment never runs twice. */
+  readonly key: string;
+  /** By this process's clock. */
+  readonly deadlineAtMs: number;
+  /** The orchestrator was told that the task has begun, or will be by its end. */
+  begun = false;
+  ended: { readonly update: UpdateInit; sentAtMs: number } | undefined;
+  #over: TaskError | undefined;
+  #abort: AbortController | undefined;
+
+  constructor(assignment: Assignment, key: string, deadlineAtMs: number) {
+    this.assignment = assignment;
+    this.key = key;
+    this.deadlineAtMs = deadlineAtMs;
+  }
+
+  /** Why nobody waits for its task any more; undefined while somebody does. */
+  get over(): TaskError | undefined {
+    return this.#over;
+  }
+
+  /** Made at first use: a handler that returns at once has no need of its signal, which costs more than the rest of a small task. */
+  get abort(): AbortController {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#over !== undefined) this.#abort.abort(this.#over);
+    }
+    return this.#abort;
+  }
+
+  /** Aborts when the lease is over. */
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  /** Tells its handler to stop. The first reason counts. */
+  stop(reason: TaskError): void {
+    if (this.#over !== undefined) return;
+    this.#over = reason;
+    this.#abort?.abort(reason);
+  }
+}
