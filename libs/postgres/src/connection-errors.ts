@@ -72,6 +72,13 @@ export function isRetryableConnectionError(error: unknown): boolean {
   );
 }
 
+/** Says whether the server answered with the end of its process, which may come when it has written the commit already. A session that
+ * stood idle for too long had none. */
+export function endsServer(error: unknown): boolean {
+  const ends = fieldOf(error, "severity", (text) => text === "FATAL" || text === "PANIC");
+  return ends !== undefined && sqlStateOf(error) !== "25P03";
+}
+
 function fieldOf(
   error: unknown,
   field: string,

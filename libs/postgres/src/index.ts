@@ -27,14 +27,17 @@ export {
 export {
   createPool,
   type Pool,
-  type PoolClient,
   type PoolLogger,
   type PoolOptions,
-  type Queryable,
-  type QueryResult,
-  type Statement,
 } from "./pool.ts";
 export { provisionDatabase, type ServiceDatabase } from "./provision.ts";
+export type {
+  PipelinedClient,
+  PoolClient,
+  Queryable,
+  QueryResult,
+  Statement,
+} from "./queryable.ts";
 export { together } from "./together.ts";
 export {
   type IsolationLevel,

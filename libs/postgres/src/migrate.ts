@@ -9,7 +9,8 @@ import {
   readMigrationFiles,
 } from "./migration-files.ts";
 import { mapPgError } from "./pg-errors.ts";
-import type { Pool, PoolClient } from "./pool.ts";
+import type { Pool } from "./pool.ts";
+import type { PoolClient } from "./queryable.ts";
 
 const TABLE = "schema_migrations";
 /** First key of the advisory lock, so that it cannot meet another use of advisory locks: "NXMG". */

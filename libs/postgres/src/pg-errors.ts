@@ -67,12 +67,15 @@ export class PostgresError extends Error {
   readonly code: string;
   readonly constraint: string | undefined;
   readonly table: string | undefined;
+  /** ERROR, FATAL or PANIC, in the server's language. */
+  readonly severity: string | undefined;
 
   constructor(source: Record<string, unknown>, code: string) {
     super(optionalString(source["message"]) ?? "unknown Postgres error");
     this.code = code;
     this.constraint = optionalString(source["constraint"]);
     this.table = optionalString(source["table"]);
+    this.severity = optionalString(source["severity"]);
     if (typeof source["stack"] === "string") this.stack = source["stack"];
   }
 }

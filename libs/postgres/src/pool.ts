@@ -1,17 +1,10 @@
 /** A bounded connection pool whose every error is a NexusError and which outlives restarts of the server. */
-import process from "node:process";
-import type { Duplex } from "node:stream";
-import {
-  type PoolClient as DriverClient,
-  Pool as DriverPool,
-  type QueryResult as DriverResult,
-  type PoolConfig,
-  type QueryConfig,
-} from "pg";
-import { tryArrayLiteral } from "./array-literal.ts";
-import { distrustOf, isRetryableConnectionError } from "./connection-errors.ts";
+import { type PoolClient as DriverClient, Pool as DriverPool, type PoolConfig } from "pg";
+import { isRetryableConnectionError } from "./connection-errors.ts";
 import { assertIdentifier } from "./identifier.ts";
 import { mapPgError } from "./pg-errors.ts";
+import { wrapClient } from "./pool-client.ts";
+import type { PoolClient, Queryable } from "./queryable.ts";
 
 const STATEMENT_TIMEOUT_DEFAULT_MS = 10_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_DEFAULT_MS = 30_000;
@@ -25,40 +18,6 @@ const ACQUIRE_RETRY_FIRST_MS = 25;
 const ACQUIRE_RETRY_MAX_MS = 400;
 const CLOSE_GRACE_DEFAULT_MS = 5_000;
 const LOG_NOTHING: PoolLogger = { warn: () => undefined };
-
-/** A statement with its parameters; `name` makes it a prepared statement, kept per connection. */
-export interface Statement {
-  readonly text: string;
-  readonly values?: readonly unknown[];
-  readonly name?: string;
-  /** Replaces the client's own limit for the answer, for statements that lift the server's. */
-  readonly readTimeoutMs?: number;
-}
-
-/** What a statement returned. int8 and numeric columns arrive as strings, timestamptz as Date (milliseconds only). */
-export interface QueryResult<R> {
-  readonly rows: R[];
-  readonly rowCount: number;
-  /** The command tag's first word, for example INSERT. */
-  readonly command: string;
-}
-
-/** Anything that runs statements: the pool, a client of it, a transaction. */
-export interface Queryable {
-  /** Runs one statement.
-   *
-   * Errors: as mapPgError says; never the driver's own. */
-  query<R extends object = Record<string, unknown>>(
-    statement: string | Statement,
-    values?: readonly unknown[],
-  ): Promise<QueryResult<R>>;
-}
-
-/** A connection taken out of the pool. Give it back exactly once. */
-export interface PoolClient extends Queryable {
-  /** Gives the connection back; `destroy` closes it instead, for a connection whose session state is not known. */
-  release(destroy?: boolean): void;
-}
 
 /** A pool of connections to one schema. */
 export interface Pool extends Queryable {
@@ -185,89 +144,6 @@ async function acquire(inner: DriverPool, timeoutMs: number): Promise<DriverClie
     await new Promise((resolve) => setTimeout(resolve, delayMs));
     delayMs = Math.min(delayMs * 2, ACQUIRE_RETRY_MAX_MS);
   }
-}
-
-function wrapClient(client: DriverClient, onRelease: () => void): PoolClient {
-  let broken = false;
-  let released = false;
-  const gather = gatherer(streamOf(client));
-  return {
-    query: async <R extends object>(statement: string | Statement, values?: readonly unknown[]) => {
-      gather();
-      try {
-        const result = await client.query(toDriverQuery(statement, values));
-        return toResult<R>(result);
-      } catch (error) {
-        broken ||= isRetryableConnectionError(error) || distrustOf(error) !== undefined;
-        throw mapPgError(error);
-      }
-    },
-    release: (destroy = false) => {
-      if (released) return;
-      released = true;
-      onRelease();
-      if (destroy) cut(client);
-      client.release(destroy || broken);
-    },
-  };
-}
-
-/** Has what is written in this turn leave together: statements that share a round trip then share the system call, too. */
-function gatherer(stream: Duplex): () => void {
-  let isGathering = false;
-  const letGo = () => {
-    isGathering = false;
-    stream.uncork();
-  };
-  return () => {
-    if (isGathering) return;
-    isGathering = true;
-    stream.cork();
-    process.nextTick(letGo);
-  };
-}
-
-/** Closes a connection at once. The driver would wait for statements under way, for ever if need be. */
-function cut(client: DriverClient): void {
-  streamOf(client).destroy();
-}
-
-/** The driver does not give its connection's stream away, but names it. */
-function streamOf(client: DriverClient): Duplex {
-  return (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection
-    .stream;
-}
-
-function toDriverQuery(
-  statement: string | Statement,
-  values: readonly unknown[] | undefined,
-): QueryConfig {
-  if (typeof statement === "string") {
-    return values === undefined
-      ? { text: statement }
-      : { text: statement, values: values.map(toParameter) };
-  }
-  const parameters = values ?? statement.values;
-  return {
-    text: statement.text,
-    ...(statement.name === undefined ? {} : { name: statement.name }),
-    ...(parameters === undefined ? {} : { values: parameters.map(toParameter) }),
-    ...(statement.readTimeoutMs === undefined ? {} : { query_timeout: statement.readTimeoutMs }),
-  };
-}
-
-function toParameter(value: unknown): unknown {
-  return Array.isArray(value) ? (tryArrayLiteral(value) ?? value) : value;
-}
-
-/** Several statements in one simple query give an array of results; the last one counts. */
-function toResult<R>(result: unknown): QueryResult<R> {
-  const last = (Array.isArray(result) ? result.at(-1) : result) as DriverResult | undefined;
-  return {
-    rows: (last?.rows ?? []) as R[],
-    rowCount: last?.rowCount ?? 0,
-    command: last?.command ?? "",
-  };
 }
 
 async function endPool(inner: DriverPool, busy: Set<PoolClient>, graceMs: number): Promise<void> {

@@ -1,8 +1,9 @@
 /** Transactions with a bounded retry of serialization failures and deadlocks. */
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
-import { isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
+import { endsServer, isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
 import { mapPgError } from "./pg-errors.ts";
-import type { Pool, PoolClient, Queryable, Statement } from "./pool.ts";
+import type { Pool } from "./pool.ts";
+import type { PipelinedClient, PoolClient, Queryable, Statement } from "./queryable.ts";
 import { together } from "./together.ts";
 
 const RETRIES_DEFAULT = 3;
@@ -11,6 +12,9 @@ const RETRYABLE_STATES: ReadonlySet<string> = new Set(["40001", "40P01"]);
 
 /** Isolation levels as Postgres names them. */
 export type IsolationLevel = "read committed" | "repeatable read" | "serializable";
+
+const COMMIT: Statement = { name: "commit", text: "COMMIT" };
+const NOTHING: Promise<void> = Promise.resolve();
 
 /** How a transaction runs. */
 export interface TransactionOptions {
@@ -35,18 +39,33 @@ export interface Transaction extends Queryable {
 /** What became of a transaction's COMMIT; `open`: none was sent, `aborted`: nothing was stored. */
 export type CommitOutcome = "open" | "stored" | "aborted" | "unknown";
 
-/** Owns the end of one transaction, which its caller began. */
+/** Owns the beginning and the end of one transaction. */
 export class OpenTransaction implements Transaction {
-  readonly #client: Queryable;
+  readonly #client: PipelinedClient;
   #committed: Promise<void> | undefined;
   /** True once the database has refused a statement: whatever becomes of the COMMIT behind it, nothing is stored. */
   #refused = false;
+  /** Why no statement may be sent: without BEGIN, or behind ROLLBACK, it would be stored by itself. */
+  #closed: Error | undefined;
 
-  constructor(client: Queryable) {
-    this.#client = client;
+  constructor(client: PoolClient) {
+    this.#client = client.pipelined;
+  }
+
+  /** Sends BEGIN, with which what is begun at once behind it leaves. */
+  async begin(isolation: IsolationLevel): Promise<void> {
+    try {
+      // Without a name: what fails to find a prepared statement must not be what keeps the others together.
+      await this.#client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
+    } catch (error) {
+      this.#refused = true;
+      this.#closed = error instanceof Error ? error : mapPgError(error);
+      throw error;
+    }
   }
 
   async query<R extends object>(statement: string | Statement, values?: readonly unknown[]) {
+    if (this.#closed !== undefined) throw this.#closed;
     if (this.#committed !== undefined) {
       throw new Error("A statement was begun after its transaction's COMMIT.");
     }
@@ -61,15 +80,26 @@ export class OpenTransaction implements Transaction {
   async commitWith<const T extends readonly unknown[]>(
     ...statements: { readonly [K in keyof T]: Promise<T[K]> }
   ): Promise<T> {
-    // The database knows nothing of what failed before it was sent, and would store the rest.
-    if (await haveFailed(statements)) return together<T>(...statements);
-    const [results] = await together(together<T>(...statements), this.commit());
+    const letGo = this.#client.hold();
+    let committed: Promise<void> | undefined;
+    try {
+      // The database knows nothing of what failed before it was sent, and would store the rest.
+      if (!(await haveFailed(statements))) committed = this.commit();
+    } finally {
+      letGo();
+    }
+    const [results] = await together(together<T>(...statements), committed ?? NOTHING);
     return results;
+  }
+
+  /** Lets no statement follow: called before ROLLBACK, or when the connection is given back. */
+  close(): void {
+    this.#closed ??= new Error("A statement was begun after its transaction's end.");
   }
 
   /** Sends COMMIT, once. */
   commit(): Promise<void> {
-    this.#committed ??= commit(this.#client);
+    this.#committed ??= this.#closed ? Promise.reject(this.#closed) : commit(this.#client);
     return this.#committed;
   }
 
@@ -118,18 +148,18 @@ async function runOnce<T>(
   const transaction = new OpenTransaction(client);
   let destroy = true;
   try {
-    // BEGIN fails only with its connection, and then so does what `fn` begins with: they share a round trip.
-    const begin = client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
-    const [, value] = await together(begin, fn(transaction));
+    const [, value] = await together(transaction.begin(isolation), fn(transaction));
     await transaction.commit();
     destroy = false;
     return value;
   } catch (error) {
     const outcome = await transaction.outcome();
+    transaction.close();
     destroy = !(await rolledBack(client));
     if (outcome === "stored" || outcome === "unknown") throw outcomeUnknown(error);
     throw error instanceof Error ? error : mapPgError(error);
   } finally {
+    transaction.close();
     client.release(destroy);
   }
 }
@@ -137,10 +167,11 @@ async function runOnce<T>(
 async function commit(client: Queryable): Promise<void> {
   let command: string | undefined;
   try {
-    command = (await client.query("COMMIT")).command;
+    command = (await client.query(COMMIT)).command;
   } catch (error) {
-    // Whatever the server did not answer itself may have hit the connection after the commit.
-    const isAnswer = sqlStateOf(error) !== undefined && !isRetryableConnectionError(error);
+    // Whatever the server did not answer itself may have hit the connection after the commit, and so may its own end.
+    const isAnswer =
+      sqlStateOf(error) !== undefined && !isRetryableConnectionError(error) && !endsServer(error);
     throw isAnswer ? error : outcomeUnknown(error);
   }
   // Postgres answers COMMIT of a failed transaction with the tag ROLLBACK and no error: an error was swallowed by fn.

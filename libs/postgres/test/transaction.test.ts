@@ -137,11 +137,15 @@ describe("withTransaction", () => {
 /** A pool whose connections lose the answer to COMMIT in this way. */
 function losingAnswers(pool: Pool, error: Error): Pool {
   const lose = (client: PoolClient): PoolClient => ({
-    release: (destroy) => client.release(destroy),
-    query: async (statement, values) => {
-      const answer = await client.query<never>(statement, values);
-      if (statement === "COMMIT") throw mapPgError(error);
-      return answer;
+    query: client.query,
+    release: client.release,
+    pipelined: {
+      hold: client.pipelined.hold,
+      query: async (statement, values) => {
+        const answer = await client.pipelined.query<never>(statement, values);
+        if (answer.command === "COMMIT") throw mapPgError(error);
+        return answer;
+      },
     },
   });
   return { ...pool, connect: async () => lose(await pool.connect()) };

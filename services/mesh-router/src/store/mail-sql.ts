@@ -24,8 +24,12 @@ FROM unnest($1::bigint[]) AS t(mailbox_id)`,
 };
 
 /** Statistics of a queue are of another moment: it was empty then, or full. So plans are by key, whatever they say. */
-export const PLAN_BY_KEY =
-  "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_generic_plan";
+export const PLAN_BY_KEY = {
+  name: "plan-by-key",
+  text: `
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)`,
+};
 
 /** Fails when an id was stored before (23505). One of yesterday is in another partition, whose unique index says nothing about today's: it is
  * entered there once more, and so refused. In the order of keys, so that two replicas that store the same ids wait for each other and do

@@ -73,13 +73,13 @@ class Session implements WriterSession {
     return this.#lost;
   }
 
-  /** The first statements leave together with BEGIN, which fails only with its connection, and so with them. */
   async transaction<T>(fn: (client: Transaction) => Promise<T>): Promise<T> {
     if (this.#lost) throw notOwner("This replica lost its right to write.");
     const transaction = new OpenTransaction(this.#client);
     try {
-      const [, value] = await together(this.#client.query("BEGIN"), fn(transaction));
+      const [, value] = await together(transaction.begin("read committed"), fn(transaction));
       await transaction.commit();
+      transaction.close();
       return value;
     } catch (error) {
       await this.#end(transaction, error);
@@ -104,6 +104,7 @@ class Session implements WriterSession {
   /** Rolls back what failed. What was stored, or may have been, memory cannot follow: give up and read everything again. */
   async #end(transaction: OpenTransaction, cause: unknown): Promise<void> {
     const outcome = await transaction.outcome();
+    transaction.close();
     if (this.#lost) return;
     const inDoubt = outcome === "stored" || outcome === "unknown";
     if (inDoubt || isRetryableConnectionError(cause)) throw this.#lose(cause);
