@@ -11,9 +11,6 @@ export const FRAME_ITEMS_MAX = 512;
  * is made. With whole ones the processes of a busy pair took turns, and a seventh more of the machine was idle. */
 export const FRAME_ITEMS_SENT = 256;
 
-/** How long what an agent does not wait for stays for something else to leave with. */
-export const LATER_MAX_MS = 50;
-
 /** State operations of a session that have no answer yet, or one that was not written; the credit of Welcome. As many handlers may run for
  * a session, also where the deadline of their operations has passed. */
 export const STATE_OPS_MAX = 16;

@@ -27,29 +27,6 @@ describe("FrameStream", () => {
     expect(await frame).toBe("a+b+c");
   });
 
-  it("keeps what nobody waits for until the next frame", async () => {
-    const queue: string[] = [];
-    const { stream, next } = streamOver(queue);
-    const frame = next();
-    queue.push("a");
-    stream.wakeLater();
-    await new Promise(setImmediate);
-    queue.push("b");
-    stream.wake();
-    expect(await frame).toBe("a+b");
-  });
-
-  it("sends what nobody waits for by itself when nothing else comes", async () => {
-    const queue: string[] = [];
-    const { stream, next } = streamOver(queue);
-    for (const item of ["a", "b"]) {
-      const frame = next();
-      queue.push(item);
-      stream.wakeLater();
-      expect(await frame).toBe(item);
-    }
-  });
-
   it("gives at once what waits already", async () => {
     const { next } = streamOver(["a"]);
     expect(await next()).toBe("a");

@@ -60,12 +60,6 @@ export class FrameStream<T> implements Flushable {
     this.#turns.add(this);
   }
 
-  /** Something was queued that nobody waits for: it leaves with the next frame, and soon in any case. A frame less is a wake-up less of
-   * each process on its way. */
-  wakeLater(): void {
-    if (!this.#scheduled && this.#waiting !== undefined) this.#turns.addLater(this);
-  }
-
   /** Ends the stream at once. The first error counts. */
   fail(error: NexusError): void {
     if (this.#error !== undefined) return;

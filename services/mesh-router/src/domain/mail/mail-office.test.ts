@@ -58,7 +58,6 @@ function setUp(mailboxMax = 1_000): void {
 
 const stream = () => ({
   wake: () => undefined,
-  wakeLater: () => undefined,
   hasAnswers: false,
   fail: () => undefined,
   finish: () => undefined,

@@ -2,7 +2,6 @@ import { createIds, createManualClock, type NexusError } from "@nexus/shared";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type FakeRows, FakeSessionStore } from "../../store/session-store.fake.ts";
 import { DispatchHub } from "../dispatch/dispatch-hub.ts";
-import { FRAME_ITEMS_SENT } from "../limits.ts";
 import { NO_MAIL } from "../mail/mail.fake.ts";
 import { MessageEngine } from "../message/message-engine.ts";
 import { aloneOutward } from "../remote/outward.fake.ts";
@@ -19,12 +18,8 @@ class FakeStream implements SessionStream {
   finished = false;
   hasAnswers = false;
   wakes = 0;
-  laterWakes = 0;
   wake(): void {
     this.wakes += 1;
-  }
-  wakeLater(): void {
-    this.laterWakes += 1;
   }
   fail(error: NexusError): void {
     this.error ??= error;
@@ -234,14 +229,6 @@ describe("SessionLifecycle", () => {
     world.lifecycle.heard(session, world.clock.nowMs());
     await sweepAfter(world, 1);
     expect(stream.error?.reason).toBe("SESSION_TOO_SLOW");
-  });
-
-  it("lets answers to ends wait for another frame, unless they fill one", async () => {
-    const { session, stream } = await world.open("a");
-    for (let i = 1; i < FRAME_ITEMS_SENT; i += 1) session.pushResult(new Uint8Array(1));
-    expect([stream.wakes, stream.laterWakes]).toEqual([0, FRAME_ITEMS_SENT - 1]);
-    session.pushResult(new Uint8Array(1));
-    expect(stream.wakes).toBe(1);
   });
 
   it("loses a session whose token was revoked, at once", async () => {

@@ -1,6 +1,5 @@
 import type { NexusError } from "@nexus/shared";
 import { TaskTally } from "../dispatch/task-tally.ts";
-import { FRAME_ITEMS_SENT } from "../limits.ts";
 import { sessionTooSlow } from "../mesh-errors.ts";
 import { Breaker } from "../message/breaker.ts";
 import type { CarriedOrder, SessionName } from "../message/carried.ts";
@@ -15,8 +14,6 @@ export interface SessionStream {
   readonly hasAnswers: boolean;
   /** Something waits in the outbox. */
   wake(): void;
-  /** The same of what nobody waits for: it leaves with the next frame, and soon in any case. */
-  wakeLater(): void;
   /** Ends the stream at once, with an error. */
   fail(error: NexusError): void;
   /** Ends the stream with OK once everything is written. */
@@ -103,11 +100,8 @@ export class Session implements SessionName, Sender, Receiver {
     this.#pushed(this.outbox.pushCancel(item));
   }
 
-  /** An agent forgets an end that was committed, which has no hurry: its slot was free when it said so (ADR 0028). */
   pushResult(item: Uint8Array): void {
-    const queued = this.outbox.pushResult(item);
-    if (queued && this.outbox.items < FRAME_ITEMS_SENT) this.stream?.wakeLater();
-    else this.#pushed(queued);
+    this.#pushed(this.outbox.pushResult(item));
   }
 
   pushDelivery(delivery: Deliverable): void {
