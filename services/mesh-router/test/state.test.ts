@@ -1,4 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { createPool } from "@nexus/postgres";
 import { AuditEntrySchema } from "@nexus/proto/common";
 import { StateChangeKind, StatePolicy, StateWriteStatus } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
@@ -297,6 +299,48 @@ describe("a bucket that somebody holds", () => {
     await fixture.sql(`SELECT pg_cancel_backend(pid) ${holder}`);
     expect(await hold).toBe("DATABASE_TIMEOUT");
     expect(await reasonOf(put(alice, bucket, "k", "v"))).toBe("none");
+  });
+});
+
+describe("a write that waits for another's commit", () => {
+  it("is of after it", async () => {
+    const bucket = await newBucket(alice, LWW);
+    const { adminUrl, schema } = fixture.database;
+    const pool = createPool({ url: adminUrl, max: 1, applicationName: "holder", schema });
+    const holder = await pool.connect();
+    await holder.query("BEGIN");
+    await holder.query("UPDATE state_buckets SET bytes = bytes WHERE name = $1", [bucket]);
+    const written = put(alice, bucket, "k", "v");
+    const waits = "wait_event_type = 'Lock' AND datname = current_database()";
+    const isWaiting = async () =>
+      (await fixture.sql(`SELECT 1 FROM pg_stat_activity WHERE ${waits}`)).length > 0;
+    await waitFor(isWaiting, { what: "the write to wait" });
+    const clock = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms";
+    const committedMs = (await holder.query<{ ms: number }>(clock)).rows[0]?.ms;
+    await holder.query("COMMIT");
+    holder.release();
+    await pool.close();
+    await written;
+    const { entry } = await alice.getEntry({ bucket, key: "k" });
+    const writeTime = entry?.versions[0]?.origin?.writeTime;
+    expect(writeTime && timestampMs(writeTime)).toBeGreaterThanOrEqual(committedMs ?? Infinity);
+  });
+});
+
+describe("a key whose row was taken away behind the router's back", () => {
+  it("is not written, and nothing that was to be committed with it", async () => {
+    const bucket = await newBucket(alice, LWW);
+    await put(alice, bucket, "lost", "1");
+    await fixture.sql("DELETE FROM state_entries WHERE key = 'lost'");
+    const before = (await alice.getBucket({ bucket })).bucket;
+    const writes = ["new", "lost"].map(
+      (key) => ({ key, operation: { case: "put", value: { value: text("2") } } }) as const,
+    );
+    expect(await reasonOf(alice.transact({ requestId: id(), bucket, writes }))).toBe(
+      "DATABASE_ERROR",
+    );
+    expect((await alice.getBucket({ bucket })).bucket).toEqual(before);
+    expect(await reasonOf(alice.getEntry({ bucket, key: "new" }))).toBe("STATE_KEY_NOT_FOUND");
   });
 });
 

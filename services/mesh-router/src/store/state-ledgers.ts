@@ -14,16 +14,14 @@ import type { KeyMemory, Remembered } from "../domain/state/key-memory.ts";
 import { type KnownCall, Ledger } from "../domain/state/ledger.ts";
 import { STORED_BYTES_MAX } from "../domain/state/state-limits.ts";
 import type { Op, WriteCall } from "../domain/state/write.ts";
-import { PLAN_BY_KEY } from "./mail-sql.ts";
 import { type BucketRow, toBucket } from "./state-bucket-row.ts";
 import {
+  BEGIN_WRITES,
   BUCKETS_THERE,
   FIND_ENTRIES,
   FIND_REQUESTS,
   LOCK_BUCKETS,
   LOCK_FREE_BUCKETS,
-  READ_CLOCK,
-  SHORT_LOCKS,
 } from "./state-sql.ts";
 
 /** A bucket that is locked. */
@@ -69,6 +67,11 @@ export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map
   return groups;
 }
 
+/** A bucket, and when its lock was had. */
+interface LockedRow extends BucketRow {
+  readonly now_ms: number;
+}
+
 interface EntryRow {
   readonly bucket_id: string;
   readonly key: string;
@@ -110,11 +113,9 @@ export async function openLedgers(
       .filter(({ name }) => name !== undefined)
       .map((call) => ({ at: at + 1, key: call.name?.key ?? null })),
   );
-  const [, , locked, clock, entries, requests] = await together(
-    client.query(PLAN_BY_KEY),
-    client.query(SHORT_LOCKS),
-    client.query<BucketRow>(init.wait ? LOCK_BUCKETS : LOCK_FREE_BUCKETS, names),
-    client.query<{ now_ms: number }>(READ_CLOCK),
+  const [, locked, entries, requests] = await together(
+    client.query(BEGIN_WRITES),
+    client.query<LockedRow>(init.wait ? LOCK_BUCKETS : LOCK_FREE_BUCKETS, names),
     findEntries(client, names, wanted),
     client.query<RequestRow>(FIND_REQUESTS, [
       ...names,
@@ -130,7 +131,7 @@ export async function openLedgers(
   const more = overtaken.length === 0 ? [] : await findEntries(client, names, wanted, overtaken);
   const entriesOf = groupBy([...entries, ...more], (row) => row.bucket_id);
   const requestsOf = groupBy(requests.rows, (row) => row.bucket_id);
-  const nowMs = clock.rows[0]?.now_ms as number;
+  const nowMs = Math.max(...locked.rows.map((row) => row.now_ms));
   const open = new Map<string, OpenLedger>();
   for (const { name, remembered: found } of wanted) {
     const bucket = buckets.get(name);

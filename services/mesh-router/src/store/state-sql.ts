@@ -2,11 +2,21 @@
 
 import { BUCKET_COLUMNS } from "./state-bucket-row.ts";
 
-/** In the order of ids, so that replicas wait for each other and do not deadlock. */
+/** What holds for one transaction: the plans of PLAN_BY_KEY, and that calls of a bucket wait so long for whoever holds it. */
+export const BEGIN_WRITES = {
+  name: "state-begin-writes",
+  text: `
+SELECT set_config(t.setting, t.value, true) FROM (VALUES ('lock_timeout', '2000'), ('enable_seqscan', 'off'),
+  ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('plan_cache_mode', 'force_generic_plan')) t(setting, value)`,
+};
+
+/** In the order of ids, so that replicas wait for each other and do not deadlock. The time is that of the lock: where another's commit was waited
+ * for, the row is read anew, and the clock with it. A transaction begins before it has its locks, so its own time may be of before that commit. */
 export const LOCK_BUCKETS = {
   name: "state-lock-buckets",
   text: `
-SELECT ${BUCKET_COLUMNS} FROM state_buckets b
+SELECT ${BUCKET_COLUMNS}, (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms
+FROM state_buckets b
 WHERE (b.namespace, b.name) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 ORDER BY b.bucket_id
 FOR NO KEY UPDATE`,
@@ -24,12 +34,6 @@ export const BUCKETS_THERE = {
   text: `
 SELECT b.namespace || '/' || b.name AS name FROM state_buckets b
 WHERE (b.namespace, b.name) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
-};
-
-/** A transaction begins before it has the locks, so its own time may be of before another's commit. */
-export const READ_CLOCK = {
-  name: "state-clock",
-  text: "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms",
 };
 
 /** A new bucket looks empty to the planner for a while, and any order of joins good; LIMIT makes it look keys up one by one.
@@ -83,16 +87,18 @@ ON CONFLICT (bucket_id, key) DO UPDATE SET revision = excluded.revision, meta = 
 };
 
 /** Of keys that have a row, which nobody else changes while the bucket is locked. An insert that meets a row locks it first, and writes that
- * into the log of the database as well. */
+ * into the log of the database as well. Divides by zero, and so fails, when one of them is not there: COMMIT is sent behind it. */
 export const CHANGE_ENTRIES = {
   name: "state-change-entries",
   text: `
-UPDATE state_entries e SET revision = t.revision, meta = t.meta, content = t.content, size_bytes = t.size_bytes,
+WITH changed AS (UPDATE state_entries e SET revision = t.revision, meta = t.meta, content = t.content, size_bytes = t.size_bytes,
   siblings = t.siblings, deleted = t.deleted, due_at = to_timestamp(t.due_ms / 1000.0)
 FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bytea[], $6::int[], $7::smallint[],
   $8::boolean[], $9::bigint[])
   AS t(bucket_id, key, revision, meta, content, size_bytes, siblings, deleted, due_ms)
-WHERE e.bucket_id = t.bucket_id AND e.key = t.key`,
+WHERE e.bucket_id = t.bucket_id AND e.key = t.key
+RETURNING 1)
+SELECT 1 / (count(*) = cardinality($1::bigint[]))::int FROM changed`,
 };
 
 export const FORGET_ENTRIES = {
@@ -134,6 +140,3 @@ FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[]) AS t(bucket_id, 
 
 /** Tells other replicas which buckets changed. */
 export const NOTIFY_CHANGES = { name: "state-notify", text: "SELECT pg_notify($1, $2)" };
-
-/** So long calls of a bucket wait for whoever holds it. */
-export const SHORT_LOCKS = "SET LOCAL lock_timeout = 2000";

@@ -1,5 +1,5 @@
-/** Writes of state by group commit: lock, read, decide in memory, write. Two round trips and a commit for however many calls. */
-import { type Pool, type Queryable, together, withTransaction } from "@nexus/postgres";
+/** Writes of state by group commit: lock, read, decide in memory, write and commit. Two round trips for however many calls. */
+import { type Pool, type Queryable, withTransaction } from "@nexus/postgres";
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import type { Entry } from "../domain/state/entry.ts";
 import type { KeyMemory } from "../domain/state/key-memory.ts";
@@ -166,7 +166,7 @@ async function commitHolding(
     const decision = decideCalls(calls, opened);
     const ledgers = [...opened.open.values()];
     const outcomes = ledgers.map(({ ledger }) => ledger.outcome);
-    await together(
+    await client.commitWith(
       writeOutcomes(client, outcomes, rememberedMs),
       notices === undefined ? Promise.resolve() : notify(client, notices, outcomes),
     );
