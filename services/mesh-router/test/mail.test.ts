@@ -141,7 +141,8 @@ describe("a durable message", () => {
     const commits = await fixture.sql("SELECT DISTINCT xmin FROM mail");
     expect(commits).toHaveLength(1);
     const back = await router.agent(to);
-    back.autoAck = true;
+    await waitFor(() => back.deliveries.length === 20, { what: "the mail" });
+    for (const { deliveryId } of back.deliveries) back.ack(deliveryId);
     await fixture.untilMail(0);
   });
 
