@@ -22,6 +22,7 @@ const body = (text: string) => ({
   data: new TextEncoder().encode(text),
 });
 const seconds = (value: number) => ({ seconds: BigInt(value), nanos: 0 });
+const newKey = () => randomUUID().replaceAll("-", "");
 /** A name that no other test uses. */
 const name = (word: string) => `${word}-${randomUUID().slice(0, 8)}`;
 
@@ -77,19 +78,31 @@ describe("a durable message", () => {
     expect(rows).toHaveLength(0);
   });
 
-  it("finds an id that was stored yesterday", async () => {
+  it("finds an id that was stored yesterday, in that day's partition or where there is none", async () => {
+    const today = "(now() AT TIME ZONE 'utc')::date";
     const { alice, bob, to } = await pair();
-    alice.mail("old", to);
-    bob.ack((await bob.delivery()).deliveryId);
-    await fixture.untilMail(0);
-    await fixture.sql("UPDATE message_ids SET day = day - 1");
-    alice.outcomes.length = 0;
-    alice.mail("old", to);
-    alice.mail("new", to);
-    expect(await alice.outcomeOf("old")).toMatchObject({ duplicate: true });
-    expect(await outcome(alice, "new")).toBe("QUEUED");
-    bob.ack((await bob.delivery(1)).deliveryId);
-    expect(bob.mailIds).toEqual(["old", "new"]);
+    for (const [at, place] of ["default", "own"].entries()) {
+      const [known, fresh] = [`${place}-old`, `${place}-new`];
+      alice.mail(known, to);
+      bob.ack((await bob.delivery(2 * at)).deliveryId);
+      await fixture.untilMail(0);
+      if (place === "own") {
+        await fixture.sql(`DELETE FROM message_ids WHERE day < ${today}`);
+        await fixture.sql(`DO $$ BEGIN
+          EXECUTE format('CREATE TABLE message_ids_%s PARTITION OF message_ids FOR VALUES FROM (%L) TO (%L)',
+            to_char(${today} - 1, 'YYYYMMDD'), ${today} - 1, ${today});
+        END $$`);
+      }
+      await fixture.sql("UPDATE message_ids SET day = day - 1");
+      alice.outcomes.length = 0;
+      alice.mail(known, to);
+      alice.mail(fresh, to);
+      expect(await alice.outcomeOf(known)).toMatchObject({ duplicate: true });
+      expect(await outcome(alice, fresh)).toBe("QUEUED");
+      bob.ack((await bob.delivery(2 * at + 1)).deliveryId);
+      expect(bob.mailIds.slice(2 * at)).toEqual([known, fresh]);
+      await fixture.untilMail(0);
+    }
   });
 
   it("is NO_SUCH_AGENT for one that never was, waits for one that is away, and is there at its return", async () => {
@@ -256,6 +269,33 @@ describe("a delivery that fails", () => {
 });
 
 describe("a commit of mail", () => {
+  it("takes no other row that is there already for a known id", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 1, applicationName: "writer", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const agentId = name("twice");
+    const names = [{ namespace: "default", agentId, known: true }];
+    const mailboxIds = [...(await store.resolve(names)).values()];
+    const commit = (key: string) =>
+      store.commit({
+        ...{ done: [], failures: [], deaths: [], notify: new Set<bigint>() },
+        inserts: [
+          {
+            ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n, key },
+            ...{ ttlMs: 60_000, ackWaitMs: 1_000 },
+          },
+        ],
+      });
+    const [first, second] = [newKey(), newKey()];
+    const [stored] = await commit(first);
+    const seq = stored?.kind === "stored" ? stored.seqs[0] : undefined;
+    await fixture.sql(`SELECT setval('mail_seq', ${seq}, false)`);
+    await expect(commit(second)).rejects.toMatchObject({ kind: "exists" });
+    expect(await commit(second)).toMatchObject([{ kind: "stored" }]);
+    await fixture.sql(`DELETE FROM mail WHERE mailbox_id = ${mailboxIds[0]}`);
+  });
+
   it("tells of more mailboxes than a notice holds", async () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 2, applicationName: "writer", schema });
@@ -275,7 +315,7 @@ describe("a commit of mail", () => {
     const mailboxIds = [...(await store.resolve(names)).values()];
     const insert = {
       ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n },
-      ...{ key: randomUUID().replaceAll("-", ""), ttlMs: 60_000, ackWaitMs: 1_000 },
+      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
     };
     const nothing = { done: [], failures: [], deaths: [] };
     await store.commit({ inserts: [insert], ...nothing, notify: new Set(mailboxIds) });
@@ -299,7 +339,7 @@ describe("a read of mailboxes", () => {
     const envelope = Buffer.alloc(100_000);
     const inserts = Array.from({ length: 6 }, () => ({
       ...{ mailboxIds: [first, second], sender: "alice", envelope, bodyHash: 1n },
-      ...{ key: randomUUID().replaceAll("-", ""), ttlMs: 60_000, ackWaitMs: 1_000 },
+      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
     }));
     const nothing = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
     await store.commit({ inserts, ...nothing });

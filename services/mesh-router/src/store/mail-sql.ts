@@ -32,8 +32,8 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 };
 
 /** Fails when an id was stored before (23505). One of yesterday is in another partition, whose unique index says nothing about today's: it is
- * entered there once more, and so refused. In the order of keys, so that two replicas that store the same ids wait for each other and do
- * not deadlock. */
+ * entered there once more, and so refused. Where it was found it is locked against being dropped, and the day is that of the transaction. In
+ * the order of keys, so that two replicas that store the same ids wait for each other and do not deadlock. */
 export const NOTE_IDS = {
   name: "mail-note-ids",
   text: `

@@ -6,6 +6,7 @@ import {
   int4Array,
   int8Array,
   type Pool,
+  PostgresError,
   type Queryable,
   textArray,
   together,
@@ -125,9 +126,10 @@ function sameOrNot(isSame: boolean): InsertResult {
   return { kind: isSame ? "duplicate" : "conflict" };
 }
 
-/** Some ids of the batch had been stored before: nothing else is unique that is not drawn from a sequence. */
+/** Some ids of the batch had been stored before. The error names the partition that has them. */
 function isIdKnown(error: unknown): boolean {
-  return NexusError.is(error, "exists");
+  if (!NexusError.is(error, "exists") || !(error.cause instanceof PostgresError)) return false;
+  return error.cause.table?.startsWith("message_ids") === true;
 }
 
 /** Says whether the database refuses what it was given, whatever its own state. */
