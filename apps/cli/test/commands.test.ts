@@ -1,6 +1,7 @@
 /** Every command against a real stack: what it prints, with which code it ends, and what it refuses. */
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CommandStack, type Outcome } from "./_stack.ts";
 import { testStateCommands } from "./_state-commands.ts";
@@ -102,7 +103,9 @@ describe("the nexus command", () => {
   });
 
   it("lists, gets and discovers agents", async () => {
-    expect((await nexus("agents", "list")).stdout).toMatch(/echo-1 +online/);
+    const listed = async () => (await nexus("agents", "list")).stdout;
+    // A task of a test before may have just ended: whether an agent is busy is told once a second.
+    await waitFor(async () => /echo-1 +online/.test(await listed()), { what: "echo-1 to be free" });
     expect((await nexus("agents", "get", "echo-1")).stdout).toContain("work.echo@1.0.0");
     const found = await nexus(
       "agents",
