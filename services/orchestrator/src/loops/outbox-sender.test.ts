@@ -151,20 +151,21 @@ describe("OutboxSender", () => {
   });
 
   it("bounds the outcomes of a call, and sends a largest group alone", async () => {
-    const sizes = [400, 400, 400, OUTCOMES_PER_CALL_MAX, 1];
+    const part = OUTCOMES_PER_CALL_MAX * 0.4;
+    const sizes = [part, part, part, OUTCOMES_PER_CALL_MAX, 1];
     let position = 0;
-    const t = setUp(
-      sizes.map((outcomes) => {
-        position += outcomes;
-        return row(position, { outcomes });
-      }),
-    );
+    const all = sizes.map((outcomes) => {
+      position += outcomes;
+      return row(position, { outcomes });
+    });
+    const [first, second, third, fourth, fifth] = all.map((group) => group.position);
+    const t = setUp(all);
     await t.tellOne();
     expect(t.one.calls.map(({ positions }) => positions)).toEqual([
-      [400, 800],
-      [1_200],
-      [2_200],
-      [2_201],
+      [first, second],
+      [third],
+      [fourth],
+      [fifth],
     ]);
   });
 
