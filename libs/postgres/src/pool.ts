@@ -1,6 +1,9 @@
 /** A bounded connection pool whose every error is a NexusError and which outlives restarts of the server. */
+
+import type { NexusError } from "@nexus/shared";
 import { type PoolClient as DriverClient, Pool as DriverPool, type PoolConfig } from "pg";
 import { isRetryableConnectionError } from "./connection-errors.ts";
+import { HistoryGuard } from "./history.ts";
 import { assertIdentifier } from "./identifier.ts";
 import { mapPgError } from "./pg-errors.ts";
 import { wrapClient } from "./pool-client.ts";
@@ -24,8 +27,12 @@ export interface Pool extends Queryable {
   readonly schema: string;
   /** Takes a connection out. Waits, through a restart of the server too, for at most the connection timeout.
    *
-   * Errors: unavailable/DATABASE_UNAVAILABLE when none could be had in time. */
+   * Errors: unavailable/DATABASE_UNAVAILABLE when none could be had in time; unavailable/DATABASE_HISTORY_CHANGED. */
   connect(): Promise<PoolClient>;
+  /** Calls back once when the database goes on from another history than that of the first connection (a standby took over, a backup was
+   * played back): what was committed before may be gone, and whoever remembers any of it has to begin anew. From then on the pool has
+   * no connections but those of before. */
+  onHistoryChange(listener: (error: NexusError) => void): void;
   /** Connections now: all, idle, and callers waiting for one. */
   stats(): {
     readonly total: number;
@@ -69,6 +76,9 @@ export function createPool(options: PoolOptions): Pool {
   const timeoutMs = options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_DEFAULT_MS;
   const inner = new DriverPool(driverOptions(options, timeoutMs));
   const busy = new Set<PoolClient>();
+  const history = new HistoryGuard();
+  /** Connections that belong to the history. */
+  const admitted = new WeakSet<DriverClient>();
   let closing: Promise<void> | undefined;
   inner.on("error", (error) => {
     logger.warn(
@@ -81,13 +91,23 @@ export function createPool(options: PoolOptions): Pool {
   inner.on("connect", (client) => client.on("error", () => undefined));
 
   const connect = async (): Promise<PoolClient> => {
-    const client = wrapClient(await acquire(inner, timeoutMs), () => busy.delete(client));
+    const connection = await acquire(inner, timeoutMs);
+    const client = wrapClient(connection, () => busy.delete(client));
     busy.add(client);
+    if (admitted.has(connection)) return client;
+    try {
+      await history.admit(client);
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+    admitted.add(connection);
     return client;
   };
   return {
     schema: options.schema,
     connect,
+    onHistoryChange: (listener) => history.onChange(listener),
     query: async (statement, values) => {
       const client = await connect();
       try {

@@ -1,4 +1,5 @@
 /** What a service keeps open towards others, as figures: connections to Postgres, channels to services. */
+import process from "node:process";
 import { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "@nexus/rpc";
 import type { Metrics } from "@nexus/telemetry";
 import type { ServiceFrame } from "./frame-contract.ts";
@@ -13,10 +14,18 @@ export interface WatchedPool {
     readonly max: number;
   };
   close(): Promise<void>;
+  onHistoryChange(listener: (error: Error) => void): void;
 }
 
-/** Has a pool closed with the service, makes it a condition of readiness and exports its size and use. */
+/** Has a pool closed with the service, makes it a condition of readiness and exports its size and use.
+ *
+ * A database that goes on from another history ends the process: nothing that it remembers can be relied on (ADR 0030). */
 export function usePool(frame: ServiceFrame, pool: WatchedPool): void {
+  pool.onHistoryChange((error) => {
+    process.nextTick(() => {
+      throw error;
+    });
+  });
   frame.defer("postgres", () => pool.close());
   frame.check("postgres", () => pool.query("SELECT 1"));
   const gauge = (name: string, help: string, read: () => number) =>

@@ -136,6 +136,12 @@ describe("runService", () => {
     }
   });
 
+  it("ends with 1 when the database goes on from another history than the process remembers", async () => {
+    const { exit, output } = run({ NEXUS_REGISTRY_FAULT: "history" });
+    expect(await exit).toEqual({ code: 1, signal: null });
+    expect(output.out).toContain("another history");
+  });
+
   it("ends with 1 when something did not close", async () => {
     const { child, exit, output, says } = run({ NEXUS_REGISTRY_FAULT: "dispose" });
     await says("service started");

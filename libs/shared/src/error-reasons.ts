@@ -96,6 +96,10 @@ export const ERROR_REASONS = {
     "unavailable",
     "The database speaks no TLS where `sslmode` asks for it, or its certificate does not verify; the message has the code.",
   ),
+  DATABASE_HISTORY_CHANGED: reason(
+    "unavailable",
+    "A standby of the database took over, or a backup was played back; the service ends and begins anew.",
+  ),
   DATABASE_TIMEOUT: reason("deadline", "The database did not answer within the statement timeout."),
   SERIALIZATION_FAILURE: reason("conflict", "Concurrent changes clashed even after retries."),
   ALREADY_EXISTS: reason("exists", "A unique key of the new row is taken."),
