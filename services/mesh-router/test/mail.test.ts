@@ -4,6 +4,7 @@ import { AckKind, DeliveryClass } from "@nexus/proto/mesh";
 import { createSilentLogger } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NOTE_IDS, PLAN_BY_KEY } from "../src/store/mail-sql.ts";
 import { createMailStore, MAIL_CHANNEL } from "../src/store/mail-store.ts";
 import { outcomeName, type TestAgent } from "./_agent.ts";
 import { MeshFixture, type RunningRouter } from "./_router.ts";
@@ -269,6 +270,24 @@ describe("a delivery that fails", () => {
 });
 
 describe("a commit of mail", () => {
+  it("looks ids of yesterday up by key, however empty the day is when that is planned", async () => {
+    const { adminUrl, schema } = fixture.database;
+    const pool = createPool({ url: adminUrl, max: 1, applicationName: "planner", schema });
+    fixture.onClose(() => pool.close());
+    const client = await pool.connect();
+    await client.query("BEGIN");
+    await client.query(PLAN_BY_KEY);
+    await client.query(`PREPARE note(uuid[], bigint[]) AS ${NOTE_IDS.text}`);
+    const { rows } = await client.query<{ "QUERY PLAN": string }>(
+      "EXPLAIN EXECUTE note('{}', '{}')",
+    );
+    await client.query("ROLLBACK");
+    client.release();
+    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
+    expect(plan).toMatch(/Index Cond: \(\(key = t\.key\)/);
+    expect(plan).not.toMatch(/Materialize|Bitmap|Seq Scan/);
+  });
+
   it("takes no other row that is there already for a known id", async () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 1, applicationName: "writer", schema });
@@ -277,22 +296,20 @@ describe("a commit of mail", () => {
     const agentId = name("twice");
     const names = [{ namespace: "default", agentId, known: true }];
     const mailboxIds = [...(await store.resolve(names)).values()];
-    const commit = (key: string) =>
-      store.commit({
-        ...{ done: [], failures: [], deaths: [], notify: new Set<bigint>() },
-        inserts: [
-          {
-            ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n, key },
-            ...{ ttlMs: 60_000, ackWaitMs: 1_000 },
-          },
-        ],
-      });
+    const insert = (key: string, ttlMs = 60_000) => ({
+      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n, key },
+      ...{ ttlMs, ackWaitMs: 1_000 },
+    });
+    const commit = (...inserts: ReturnType<typeof insert>[]) =>
+      store.commit({ done: [], failures: [], deaths: [], notify: new Set<bigint>(), inserts });
     const [first, second] = [newKey(), newKey()];
-    const [stored] = await commit(first);
+    const [stored] = await commit(insert(first));
     const seq = stored?.kind === "stored" ? stored.seqs[0] : undefined;
     await fixture.sql(`SELECT setval('mail_seq', ${seq}, false)`);
-    await expect(commit(second)).rejects.toMatchObject({ kind: "exists" });
-    expect(await commit(second)).toMatchObject([{ kind: "stored" }]);
+    await expect(commit(insert(second))).rejects.toMatchObject({ kind: "exists" });
+    expect(await commit(insert(second))).toMatchObject([{ kind: "stored" }]);
+    const kinds = (await commit(insert(first), insert(newKey(), 9e17))).map(({ kind }) => kind);
+    expect(kinds).toEqual(["duplicate", "unstorable"]);
     await fixture.sql(`DELETE FROM mail WHERE mailbox_id = ${mailboxIds[0]}`);
   });
 

@@ -32,7 +32,7 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 };
 
 /** Fails when an id was stored before (23505). One of yesterday is in another partition, whose unique index says nothing about today's: it is
- * entered there once more, and so refused. Where it was found it is locked against being dropped, and the day is that of the transaction. In
+ * entered there once more, and so refused; LIMIT has each be looked up by its key, however empty the day looked when that was planned. Where it was found it is locked against being dropped, and the day is that of the transaction. In
  * the order of keys, so that two replicas that store the same ids wait for each other and do not deadlock. */
 export const NOTE_IDS = {
   name: "mail-note-ids",
@@ -40,7 +40,9 @@ export const NOTE_IDS = {
 INSERT INTO message_ids (day, key, body_hash)
 SELECT coalesce(i.day, (now() AT TIME ZONE 'utc')::date), t.key, t.body_hash
 FROM unnest($1::uuid[], $2::bigint[]) AS t(key, body_hash)
-LEFT JOIN message_ids i ON i.key = t.key AND i.day = (now() AT TIME ZONE 'utc')::date - 1
+LEFT JOIN LATERAL (
+  SELECT i.day FROM message_ids i WHERE i.key = t.key AND i.day = (now() AT TIME ZONE 'utc')::date - 1 LIMIT 1
+) i ON true
 ORDER BY t.key`,
 };
 

@@ -151,7 +151,13 @@ async function commitFresh(
     if (hash !== undefined) results.set(insert, sameOrNot(hash === insert.bodyHash));
     return hash === undefined;
   });
-  await write(pool, { ...batch, inserts }, results);
+  const fresh = { ...batch, inserts };
+  try {
+    await write(pool, fresh, results);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    await commitApart(pool, fresh, results);
+  }
 }
 
 /** One message that cannot be stored must spoil only itself. */

@@ -73,7 +73,8 @@ export interface MailStore {
   resolve(names: readonly ReceiverName[]): Promise<ReadonlyMap<string, bigint>>;
   /** Counts the messages of mailboxes; those without are absent. */
   count(mailboxIds: readonly bigint[]): Promise<ReadonlyMap<bigint, number>>;
-  /** Writes everything or nothing; the results are those of the inserts, in order. */
+  /** Writes everything at once; where the database refuses something, words first and then each insert by itself. The results are those of
+   * the inserts, in order. Whoever gets an error does not know what was written, and repeats. */
   commit(batch: MailBatch): Promise<readonly InsertResult[]>;
   /** Reads the oldest rows of mailboxes, in order, without those that are excluded: at most so many of each, and so many bytes of all. */
   load(
