@@ -1,4 +1,4 @@
-import { createManualClock, type ManualClock } from "@nexus/shared";
+import { createManualClock, KiB, type ManualClock } from "@nexus/shared";
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeMailStore } from "../../store/mail-store.fake.ts";
@@ -93,7 +93,13 @@ function detach(session: Session): void {
   desk.sessionChanged(session);
 }
 
-function post(sender: Session, messageId: string, toAgentId: string, more: Partial<Letter> = {}) {
+function post(
+  sender: Session,
+  messageId: string,
+  toAgentId: string,
+  more: Partial<Letter> = {},
+  toAgentIds: readonly string[] = [toAgentId],
+) {
   const mail = { ttlMs: 60_000, ackWaitMs: ACK_WAIT_MS };
   const letter: Letter = {
     messageId,
@@ -107,7 +113,7 @@ function post(sender: Session, messageId: string, toAgentId: string, more: Parti
     mail,
     ...more,
   };
-  office.post(sender, letter, [toAgentId]);
+  office.post(sender, letter, toAgentIds);
 }
 
 /** What a session's stream would write now. */
@@ -168,6 +174,37 @@ describe("the mail office", () => {
     expect(store.rows.size).toBe(1);
     expect(outcomes(alice)).toMatchObject([{ outcome: "queued", duplicate: true }]);
     expect(read(bob).map(idOf)).toEqual(["m1"]);
+  });
+
+  it("delivers what was committed without an answer and whose sender's time is over, before what follows", async () => {
+    const [alice, bob] = [agent("alice"), agent("bob")];
+    await office.work();
+    store.losesAnswers = true;
+    post(alice, "m1", "bob");
+    await expect(office.work()).rejects.toThrow("lost");
+    store.losesAnswers = false;
+    clock.advance(1_100);
+    office.expire(clock.nowMs());
+    post(alice, "m2", "bob");
+    await office.work();
+    expect(outcomes(alice).map(({ outcome }) => outcome)).toEqual(["expired", "queued"]);
+    expect(read(bob).map(idOf)).toEqual(["m1", "m2"]);
+  });
+
+  it("stores few messages at once that go to many", async () => {
+    const alice = agent("alice");
+    await office.work();
+    const names = Array.from({ length: 100 }, (_, at) => `many-${at}`);
+    const rows: number[] = [];
+    const commit = store.commit.bind(store);
+    store.commit = async (batch) => {
+      rows.push(batch.inserts.reduce((sum, { mailboxIds }) => sum + mailboxIds.length, 0));
+      return commit(batch);
+    };
+    // An envelope is the message's id here.
+    for (const id of ["1", "2", "3"]) post(alice, id.repeat(64 * KiB), "many-0", {}, names);
+    await office.work();
+    expect(rows).toEqual([100, 100, 100]);
   });
 
   it("tells others of mail for an agent that is not here", async () => {

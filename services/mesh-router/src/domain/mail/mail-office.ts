@@ -162,11 +162,14 @@ export class MailOffice {
     const taken: Post[] = [];
     let bytes = 0;
     for (let next = this.#posts.peek(); next !== undefined; next = this.#posts.peek()) {
-      if (taken.length >= MAIL_BATCH || (taken.length > 0 && bytes > MAIL_BATCH_BYTES)) break;
+      // One to many is stored once for each of them.
+      const rowsBytes = next.sizeBytes * next.toAgentIds.length;
+      const isFull = taken.length >= MAIL_BATCH || bytes + rowsBytes > MAIL_BATCH_BYTES;
+      if (isFull && taken.length > 0) break;
       this.#posts.shift();
       this.#bytes -= next.sizeBytes;
       if (next.over) continue;
-      bytes += next.sizeBytes;
+      bytes += rowsBytes;
       taken.push(next);
     }
     return taken;
@@ -216,7 +219,11 @@ export class MailOffice {
     try {
       results = await this.#init.store.commit({ inserts, ...writes, notify });
     } catch (error) {
-      for (const { records } of judged) for (const record of records) record.depth -= 1;
+      // It may be stored all the same, and its sender's time over before that is known: then only the table has it.
+      for (const record of judged.flatMap(({ records }) => records)) {
+        record.depth -= 1;
+        this.#init.desk.refresh(record);
+      }
       throw error;
     }
     this.#apply(judged, results);
