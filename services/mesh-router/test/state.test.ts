@@ -303,13 +303,16 @@ describe("a bucket that somebody holds", () => {
 });
 
 describe("a write that waits for another's commit", () => {
-  it("is of after it", async () => {
+  it.each([
+    ["that changes it", "UPDATE state_buckets SET bytes = bytes WHERE name = $1"],
+    ["that changes nothing", "SELECT FROM state_buckets WHERE name = $1 FOR UPDATE"],
+  ])("is of after one %s", async (_, statement) => {
     const bucket = await newBucket(alice, LWW);
     const { adminUrl, schema } = fixture.database;
     const pool = createPool({ url: adminUrl, max: 1, applicationName: "holder", schema });
     const holder = await pool.connect();
     await holder.query("BEGIN");
-    await holder.query("UPDATE state_buckets SET bytes = bytes WHERE name = $1", [bucket]);
+    await holder.query(statement, [bucket]);
     const written = put(alice, bucket, "k", "v");
     const waits = "wait_event_type = 'Lock' AND datname = current_database()";
     const isWaiting = async () =>
@@ -341,6 +344,8 @@ describe("a key whose row was taken away behind the router's back", () => {
     );
     expect((await alice.getBucket({ bucket })).bucket).toEqual(before);
     expect(await reasonOf(alice.getEntry({ bucket, key: "new" }))).toBe("STATE_KEY_NOT_FOUND");
+    await put(alice, bucket, "lost", "3");
+    expect(await get(bucket, "lost")).toEqual(["3"]);
   });
 });
 

@@ -10,22 +10,22 @@ SELECT set_config(t.setting, t.value, true) FROM (VALUES ('lock_timeout', '2000'
   ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('plan_cache_mode', 'force_generic_plan')) t(setting, value)`,
 };
 
-/** In the order of ids, so that replicas wait for each other and do not deadlock. The time is that of the lock: where another's commit was waited
- * for, the row is read anew, and the clock with it. A transaction begins before it has its locks, so its own time may be of before that commit. */
-export const LOCK_BUCKETS = {
-  name: "state-lock-buckets",
-  text: `
-SELECT ${BUCKET_COLUMNS}, (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms
-FROM state_buckets b
-WHERE (b.namespace, b.name) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-ORDER BY b.bucket_id
-FOR NO KEY UPDATE`,
-};
+const LOCK = (how: string): string => `
+SELECT l.*, (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms FROM (
+  SELECT ${BUCKET_COLUMNS} FROM state_buckets b
+  WHERE (b.namespace, b.name) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+  ORDER BY b.bucket_id
+  ${how}
+) l`;
+
+/** In the order of ids, so that replicas wait for each other and do not deadlock. The clock is read above the lock, once it is had: a transaction
+ * begins before, so its own time may be of before another's commit. */
+export const LOCK_BUCKETS = { name: "state-lock-buckets", text: LOCK("FOR NO KEY UPDATE") };
 
 /** The same of those that nobody else holds. */
 export const LOCK_FREE_BUCKETS = {
   name: "state-lock-free-buckets",
-  text: `${LOCK_BUCKETS.text} SKIP LOCKED`,
+  text: LOCK("FOR NO KEY UPDATE SKIP LOCKED"),
 };
 
 /** Behind LOCK_FREE_BUCKETS: what is there and was not locked is held. */

@@ -80,8 +80,10 @@ async function commitSome(
     const postponed = await commitOrRetry(init, wanted, results);
     for (const call of postponed) await commitSome(init, [call], results);
   } catch (error) {
-    // The connection may have been to a server that is gone, and what another one holds may be older.
-    if (isAway(error)) for (const call of wanted) init.memory.forget(bucketKey(call));
+    // The connection may have been to a server that is gone, and what another one holds may be older; or a row is not there any more.
+    if (isAway(error) || isRefusal(error)) {
+      for (const call of wanted) init.memory.forget(bucketKey(call));
+    }
     const parts = partsOf(wanted, error);
     if (parts.length > 1) for (const part of parts) await commitSome(init, part, results);
     else for (const call of wanted) results.set(call, NexusError.from(error));
