@@ -9,7 +9,7 @@ export class Lease {
   readonly key: string;
   /** By this process's clock. */
   readonly deadlineAtMs: number;
-  /** The orchestrator was told that the task has begun, or will be by its end. */
+  /** The word was said that the task has begun. */
   begun = false;
   ended: { readonly update: UpdateInit; sentAtMs: number } | undefined;
   #over: TaskError | undefined;

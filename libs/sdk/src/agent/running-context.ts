@@ -29,7 +29,8 @@ export interface RunningContextInit {
   readonly logger: Logger;
 }
 
-/** What a handler sees of its task. What it does not use is not made. Words said after the lease is over go nowhere. */
+/** What a handler sees of its task. What it does not use is not made. Words said after the lease is over, or its end is said, go
+ * nowhere. */
 export class RunningContext extends HandlerContext implements TaskContext {
   readonly task: TaskInfo;
   readonly deadlineAtMs: number;

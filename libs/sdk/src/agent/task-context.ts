@@ -18,7 +18,8 @@ export interface TaskInfo {
   readonly traceparent: string;
 }
 
-/** Everything a handler may do besides computing. Its messages are sent under the task's lease. */
+/** Everything a handler may do besides computing. Its messages are sent under the task's lease. Pass it on as it is, or its functions one by
+ * one: a copy by spread, or an object derived from it, lacks what is made at first use. */
 export interface TaskContext extends Messenger {
   readonly task: TaskInfo;
   /** Outputs of the tasks that this one depends on, decoded, by input name. A task that did not succeed, and whose edge

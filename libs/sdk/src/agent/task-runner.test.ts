@@ -58,6 +58,14 @@ function assignment(taskId: string, { slotCost = 0, timeoutMs = 60_000 } = {}) {
   });
 }
 
+/** An object with one method: with `then`, no promise, but taken for one. */
+function objectWith(
+  name: string,
+  method: (resolve: (value: unknown) => void, reject: (error: Error) => void) => void,
+): unknown {
+  return { [name]: method };
+}
+
 const cancel = (taskId: string) =>
   create(TaskCancelSchema, { taskId, fence: 1n, reason: "JOB_CANCELLED" });
 
@@ -140,5 +148,50 @@ describe("TaskRunner", () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(reason).toMatchObject({ reason: "JOB_CANCELLED" });
     expect(runner.running).toBe(0);
+  });
+
+  it("waits for whatever has a then, as await does", async () => {
+    const done = objectWith("then", (resolve) => setImmediate(resolve, "done"));
+    const lazy = objectWith("then", (resolve) => resolve(Promise.resolve(1)));
+    const broken = objectWith("then", (_resolve, reject) => setImmediate(reject, new Error("no")));
+    for (const [returned, end] of [
+      [done, "a completed"],
+      [lazy, "a completed"],
+      [broken, "a failed AGENT_ERROR"],
+    ] as const) {
+      const { runner, words } = setUp(() => returned);
+      await words();
+      runner.assign(assignment("a"));
+      expect(runner.running).toBe(1);
+      const said = await words();
+      expect([...said, ...(said.includes(end) ? [] : await words())].at(-1)).toBe(end);
+    }
+  });
+
+  it("says nothing more for a handler that goes on after its end", async () => {
+    let late: () => void = () => undefined;
+    const { runner, outbox, words } = setUp((ctx) => {
+      late = () => {
+        ctx.progress(0.5);
+        ctx.stream("late");
+      };
+      return "done";
+    });
+    await words();
+    runner.assign(assignment("a"));
+    expect(await words()).toEqual(["a completed"]);
+    late();
+    outbox.send({ messageId: "m" });
+    expect(await words()).toEqual([]);
+  });
+
+  it("fails the task of a handler that throws what has no text", async () => {
+    const { runner, words } = setUp(() => {
+      throw Object.create(null);
+    });
+    await words();
+    runner.assign(assignment("a"));
+    expect(await words()).toEqual(["a failed AGENT_ERROR"]);
+    expect(runner.busySlots).toBe(0);
   });
 });

@@ -122,18 +122,21 @@ export class TaskRunner {
       this.#running -= 1;
       this.#busySlots -= slots;
     };
+    const say = (update: UpdateInit): void => this.#say(lease, update);
+    let output: Output | PromiseLike<Output>;
     try {
-      const say = (update: UpdateInit): void => this.#say(lease, update);
-      const output = runHandler({ ...this.#options, lease, say });
-      if (isThenable(output)) {
-        void this.#await(lease, output).finally(over);
-        return;
-      }
-      this.#end(lease, { case: "completed", value: { output } });
+      output = runHandler({ ...this.#options, lease, say });
     } catch (error) {
+      over();
       this.#fail(lease, error);
+      return;
     }
-    over();
+    if (isThenable(output)) {
+      void this.#await(lease, output).finally(over);
+    } else {
+      over();
+      this.#end(lease, { case: "completed", value: { output } });
+    }
   }
 
   /** Never rejects. */
@@ -150,8 +153,9 @@ export class TaskRunner {
     }
   }
 
-  /** Says a word of a handler, behind the one that it has begun. */
+  /** Says a word of a handler, behind the one that it has begun. One that goes on after its end is heard no more. */
   #say(lease: Lease, update: UpdateInit): void {
+    if (lease.ended !== undefined) return;
     this.#begin(lease);
     this.#options.outbox.update(update);
   }
@@ -233,7 +237,15 @@ function runWith(run: Run, assignment: Assignment): Output | PromiseLike<Output>
     reject("OUTPUT_INVALID", capability.checkOutput(value));
     return toOutput(value, run.payloads, run.lease);
   };
-  return isThenable(output) ? output.then(finish) : finish(output);
+  return isThenable(output) ? finishLater(output, finish) : finish(output);
+}
+
+/** Waits as `await` does: what has a `then` need not be a promise. */
+async function finishLater(
+  output: PromiseLike<unknown>,
+  finish: (value: unknown) => Output | Promise<Output>,
+): Promise<Output> {
+  return finish(await output);
 }
 
 function reject(reason: string, problem: string | undefined): void {
@@ -252,9 +264,17 @@ function describeFailure(error: unknown, { over }: Lease) {
     return { reason, retryable, message: message.slice(0, MESSAGE_LENGTH_MAX) };
   }
   const tooLarge = hasReason(cause, "PAYLOAD_TOO_LARGE");
-  const text = cause instanceof Error ? cause.message : String(cause);
-  const message = text.slice(0, MESSAGE_LENGTH_MAX);
+  const message = textOf(cause).slice(0, MESSAGE_LENGTH_MAX);
   return { reason: tooLarge ? "OUTPUT_TOO_LARGE" : "AGENT_ERROR", message, retryable: !tooLarge };
+}
+
+/** A handler may throw anything, also what has no text. */
+function textOf(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    return "The handler threw something that cannot be described.";
+  }
 }
 
 function hasReason(error: unknown, reason: string): boolean {
