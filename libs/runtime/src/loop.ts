@@ -5,7 +5,8 @@ import type { Ticks } from "./ticks.ts";
 export interface LoopOptions {
   /** For logs. */
   readonly name: string;
-  /** Milliseconds from one step to the next. A step that takes longer than half of it is followed by a pause of at least half of it. */
+  /** Longest pause between the end of a step and the start of the next, in milliseconds. Steps that are short begin this far apart; one
+   * that takes more than half of it is followed by the whole pause. */
   readonly intervalMs: number;
   /** One unit of work. The signal aborts when the loop stops; a step should then end soon. */
   readonly step: (signal: AbortSignal) => Promise<void>;
@@ -36,6 +37,7 @@ class RepeatingLoop implements Loop {
   #state: "new" | "pausing" | "running" = "new";
   #again = false;
   #failures = 0;
+  #beganAtMs = 0;
   #endPause: () => void = () => undefined;
   #step: Promise<void> = Promise.resolve();
 
@@ -64,6 +66,7 @@ class RepeatingLoop implements Loop {
     this.#endPause();
     this.#state = "running";
     this.#again = false;
+    this.#beganAtMs = performance.now();
     this.#step = this.#guardedStep().then(() => this.#pause());
   }
 
@@ -86,21 +89,25 @@ class RepeatingLoop implements Loop {
     if (this.#stopping.signal.aborted) return;
     this.#state = "pausing";
     if (this.#again && this.#failures === 0) this.#run();
-    else if (this.#failures === 0) this.#awaitTick();
-    else this.#rest();
+    else if (this.#failures > 0) this.#wait(this.#failurePauseMs());
+    else if (this.#tookLong()) this.#wait(this.#options.intervalMs);
+    else this.#endPause = this.#ticks.next(this.#options.intervalMs, () => this.#run());
   }
 
-  #awaitTick(): void {
-    this.#endPause = this.#ticks.next(this.#options.intervalMs, () => this.#run());
+  #tookLong(): boolean {
+    return performance.now() - this.#beganAtMs > this.#options.intervalMs / 2;
   }
 
-  #rest(): void {
-    const { intervalMs } = this.#options;
-    const initialMs = Math.max(intervalMs, FAILURE_PAUSE_MIN_MS);
+  #wait(pauseMs: number): void {
+    const timer = setTimeout(() => this.#run(), pauseMs);
+    this.#endPause = () => clearTimeout(timer);
+  }
+
+  #failurePauseMs(): number {
+    const initialMs = Math.max(this.#options.intervalMs, FAILURE_PAUSE_MIN_MS);
     const maxMs = Math.max(initialMs, FAILURE_PAUSE_MAX_MS);
     const policy = { initialMs, multiplier: 2, maxMs, jitter: FAILURE_PAUSE_JITTER };
-    const timer = setTimeout(() => this.#run(), backoffDelayMs(this.#failures, policy));
-    this.#endPause = () => clearTimeout(timer);
+    return backoffDelayMs(this.#failures, policy);
   }
 }
 

@@ -1,9 +1,9 @@
-/** Replicas of a service are started together; their ticks are this far apart at most. */
-const PHASE_MAX_MS = 1_000;
+/** As long as the longest interval: whatever the interval, replicas that start together have their ticks at different moments. */
+const PHASE_MAX_MS = 3_600_000;
 
 interface Tick {
-  readonly timer: NodeJS.Timeout;
   readonly due: Set<() => void>;
+  timer: NodeJS.Timeout;
 }
 
 /** Moments at which a process does what it does now and again: all that is due about the same time wakes it up once.
@@ -18,23 +18,30 @@ export class Ticks {
     this.#phaseMs = phaseMs;
   }
 
-  /** Calls `fn` at that tick of the interval which is nearest to a whole interval from now: after half of one to one and a half.
-   * Returns what takes it back. */
+  /** Calls `fn` at the interval's next tick, after one interval at most. Returns what takes it back. */
   next(intervalMs: number, fn: () => void): () => void {
-    const nowMs = performance.now() + this.#phaseMs;
-    const atMs = Math.round(nowMs / intervalMs + 1) * intervalMs;
-    const tick = this.#ticks.get(atMs) ?? this.#open(atMs, atMs - nowMs);
+    const atMs = Math.floor(this.#nowMs() / intervalMs + 1) * intervalMs;
+    const tick = this.#ticks.get(atMs) ?? this.#open(atMs);
     tick.due.add(fn);
     return () => this.#takeBack(atMs, tick, fn);
   }
 
-  #open(atMs: number, waitMs: number): Tick {
+  #nowMs(): number {
+    return performance.now() + this.#phaseMs;
+  }
+
+  #open(atMs: number): Tick {
+    const wait = (): NodeJS.Timeout => setTimeout(run, Math.ceil(atMs - this.#nowMs()));
     const run = (): void => {
+      // Node counts from the beginning of a turn of the event loop: a timer set late in a long one is early.
+      if (this.#nowMs() < atMs) {
+        tick.timer = wait();
+        return;
+      }
       this.#ticks.delete(atMs);
       for (const fn of tick.due) fn();
     };
-    // Node cuts fractions off; what is early by one would have the next tick of another interval follow it at once.
-    const tick: Tick = { timer: setTimeout(run, Math.ceil(waitMs)), due: new Set() };
+    const tick: Tick = { due: new Set(), timer: wait() };
     this.#ticks.set(atMs, tick);
     return tick;
   }
