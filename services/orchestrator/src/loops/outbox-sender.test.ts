@@ -211,6 +211,16 @@ describe("OutboxSender", () => {
     expect(t.reads()).toBe(1);
   });
 
+  it("asks again after it joined a read that found nothing", async () => {
+    const t = setUp([]);
+    const first = t.tellOne();
+    t.commit(row(1));
+    await Promise.all([first, t.tellTwo()]);
+    expect(t.two.heard()).toEqual([]);
+    await t.tellTwo();
+    expect(t.two.heard()).toEqual([1]);
+  });
+
   it("drops only the group that a receiver will never take", async () => {
     const t = setUp([...rows(1, 6), row(9, { outcomes: 3 }), ...rows(10, 20)]);
     t.one.refuseWith((_stream, groups) =>

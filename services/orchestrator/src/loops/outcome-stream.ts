@@ -65,10 +65,13 @@ export class OutcomeStream {
   async tell(receiver: OutcomeReceiver, signal: AbortSignal, version: number): Promise<void> {
     if (this.#heard.get(receiver.name) === version) return;
     for (let i = 0; i < BATCHES_PER_STEP_MAX && !signal.aborted; i += 1) {
-      const { groups, isLast } = await this.#read(this.#told.get(receiver.name) ?? 0);
+      const told = this.#told.get(receiver.name) ?? 0;
+      const shared = this.#batches.get(told);
+      const { groups, isLast } = await (shared ?? this.#read(told));
       const last = groups.at(-1);
       if (last === undefined) {
-        this.#heard.set(receiver.name, version);
+        // The other receiver's read may have begun before this version was.
+        if (shared === undefined) this.#heard.set(receiver.name, version);
         return;
       }
       await this.#send(receiver, this.#fresh(receiver, groups), signal);
@@ -92,8 +95,6 @@ export class OutcomeStream {
   }
 
   #read(after: number): Promise<OutcomeBatch> {
-    const known = this.#batches.get(after);
-    if (known !== undefined) return known;
     const batch = this.#readAnew(after);
     this.#batches.set(after, batch);
     return batch;
