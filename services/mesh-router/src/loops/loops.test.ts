@@ -1,14 +1,27 @@
 import { createManualClock } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import type { SessionName } from "../domain/message/carried.ts";
+import { PresenceBoard } from "../domain/session/presence.ts";
 import { Session } from "../domain/session/session.ts";
+import { SessionDirectory } from "../domain/session/session-directory.ts";
 import { StandingJournal } from "../domain/topic/standing-journal.ts";
 import { FakeSessionStore } from "../store/session-store.fake.ts";
+import { createPresenceReporter } from "./presence-reporter.ts";
 import { createRouterRenewal } from "./router-renewal.ts";
 import { createStandingWriter } from "./standing-writer.ts";
 
 const GRACE_MS = 30_000;
 const ORPHAN: SessionName = { namespace: "default", agentId: "a", epoch: 1n };
+
+const NOBODY_HEARS = {
+  presenceReported: () => undefined,
+  presenceFailed: () => undefined,
+  renewalFailed: () => undefined,
+  mailWriteFailed: () => undefined,
+  agentWatchFailed: () => undefined,
+  subscriptionsFailed: () => undefined,
+  locateFailed: () => undefined,
+};
 
 class OrphanedStore extends FakeSessionStore {
   override endOrphans(): Promise<SessionName[]> {
@@ -25,12 +38,7 @@ describe("the renewal of a replica", () => {
     const step = createRouterRenewal({
       store,
       events: {
-        presenceReported: () => undefined,
-        presenceFailed: () => undefined,
-        mailWriteFailed: () => undefined,
-        agentWatchFailed: () => undefined,
-        subscriptionsFailed: () => undefined,
-        locateFailed: () => undefined,
+        ...NOBODY_HEARS,
         renewalFailed: () => {
           failures += 1;
         },
@@ -86,5 +94,38 @@ describe("the standing writer", () => {
     journal.note(session);
     await write();
     expect(store.calls).toBe(2);
+  });
+});
+
+describe("the reporter of presence", () => {
+  it("reports everything at its time, when steps come a little early or take a while", async () => {
+    const clock = createManualClock();
+    const startMs = clock.nowMs();
+    const directory = new SessionDirectory();
+    const nothing = new Uint8Array();
+    const init = { ...ORPHAN, sessionId: "ses", resumeHash: nothing, slots: 1, nowMs: startMs };
+    directory.add(new Session(init));
+    const reportedAtMs: number[] = [];
+    const step = createPresenceReporter({
+      board: new PresenceBoard(() => undefined),
+      directory,
+      registry: {
+        report: ({ length }) => {
+          reportedAtMs.push(clock.nowMs() - startMs);
+          clock.advance(3);
+          return Promise.resolve(length);
+        },
+      },
+      events: NOBODY_HEARS,
+      refreshMs: 5_000,
+      stepMs: 1_000,
+      nowMs: () => clock.nowMs(),
+    });
+    for (let stepMs = 0; stepMs <= 10_000; stepMs += 1_000) {
+      const early = stepMs === 5_000 ? 2 : 0;
+      clock.advance(startMs + stepMs - early - clock.nowMs());
+      await step(new AbortController().signal);
+    }
+    expect(reportedAtMs).toEqual([0, 4_998, 10_000]);
   });
 });

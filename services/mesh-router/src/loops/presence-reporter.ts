@@ -16,6 +16,8 @@ export interface PresenceReporterInit {
   readonly events: ReportEvents;
   /** How often everything is reported. */
   readonly refreshMs: number;
+  /** How often the reporter is called. */
+  readonly stepMs: number;
   readonly nowMs: () => number;
 }
 
@@ -26,9 +28,11 @@ export function createPresenceReporter(init: PresenceReporterInit) {
   return async (signal: AbortSignal): Promise<void> => {
     try {
       await reportChanges(init, signal);
-      if (init.nowMs() - refreshedAtMs >= init.refreshMs) {
+      const nowMs = init.nowMs();
+      // Steps are an interval apart, less or more by a little: half of one early is on time, and the next would be late.
+      if (nowMs - refreshedAtMs >= init.refreshMs - init.stepMs / 2) {
         await refresh(init, signal);
-        refreshedAtMs = init.nowMs();
+        refreshedAtMs = nowMs;
       }
     } catch (error) {
       if (!signal.aborted) init.events.presenceFailed(error);

@@ -63,10 +63,11 @@ export function addSessionLoops(
     step: writeStandings,
   });
   const refreshMs = config.presenceRefreshMs;
+  const stepMs = Math.min(PRESENCE_STEP_MS, refreshMs);
   const presence = frame.loop({
     name: "presence-reporter",
-    intervalMs: Math.min(PRESENCE_STEP_MS, refreshMs),
-    step: createPresenceReporter({ board, directory, registry, events, refreshMs, nowMs }),
+    intervalMs: stepMs,
+    step: createPresenceReporter({ board, directory, registry, events, refreshMs, stepMs, nowMs }),
   });
   mesh.wake.presence = () => presence.trigger();
   mesh.wake.standing = () => standings.trigger();
