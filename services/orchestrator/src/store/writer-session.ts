@@ -124,21 +124,10 @@ class Session implements WriterSession {
   }
 }
 
-/** One row lock for each transaction, whatever the number of shards: who puts a replica out deletes its row. The epochs are
- * only read: nobody but the replica itself changes the ownership of its shards while its row stands. */
-const LOCK = {
-  name: "ring-lock",
-  text: `
-    SELECT refuse_unless(count(*) = 1, '${REFUSALS.notHeld}')
-      FROM (SELECT FROM replicas WHERE replica_id = $1 FOR KEY SHARE) locked`,
-};
-/** A statement of its own: it sees what was committed while the lock was waited for, which the lock's own statement does not. */
-const COUNT = {
-  name: "ring-count",
-  text: `
-    SELECT refuse_unless(count(*) = $4::int, '${REFUSALS.notHeld}')
-      FROM unnest($2::smallint[], $3::bigint[]) AS h(shard, epoch)
-      JOIN shard_owners o ON o.shard = h.shard AND o.epoch = h.epoch AND o.owner = $1`,
+/** A function, so that it is one statement with two snapshots: the count sees what was committed while the lock was waited for. */
+const HOLD = {
+  name: "ring-hold",
+  text: `SELECT assert_holding($1, $2::smallint[], $3::bigint[], '${REFUSALS.notHeld}')`,
 };
 
 /** Makes sure that a replica still owns what it thinks it owns; until the transaction ends, it stays so. In a transaction it is the
@@ -149,12 +138,12 @@ export async function assertHolding(
   client: Queryable,
   { replicaId, shards }: Holding,
 ): Promise<void> {
-  const owned = [int2Array([...shards.keys()]), int8Array([...shards.values()])];
   try {
-    await together(
-      client.query(LOCK, [replicaId]),
-      client.query(COUNT, [replicaId, ...owned, shards.size]),
-    );
+    await client.query(HOLD, [
+      replicaId,
+      int2Array([...shards.keys()]),
+      int8Array([...shards.values()]),
+    ]);
   } catch (error) {
     if (!isRefused(error, "notHeld")) throw error;
     throw notOwner("Another replica owns these jobs, or put this one out.", error);
