@@ -53,6 +53,7 @@ export function wrapClient(client: DriverClient, onRelease: () => void): PoolCli
       if (released) return;
       released = true;
       onRelease();
+      gathering.send();
       if (destroy) cut(client);
       client.release(destroy || broken);
     },

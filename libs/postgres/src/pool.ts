@@ -19,6 +19,8 @@ const KEEP_ALIVE_DELAY_MS = 10_000;
 const READ_TIMEOUT_SLACK_MS = 5_000;
 const ACQUIRE_RETRY_FIRST_MS = 25;
 const ACQUIRE_RETRY_MAX_MS = 400;
+/** A connection that came late is looked at all the same. */
+const LOOK_MIN_MS = 500;
 const CLOSE_GRACE_DEFAULT_MS = 5_000;
 const LOG_NOTHING: PoolLogger = { warn: () => undefined };
 
@@ -29,9 +31,13 @@ export interface Pool extends Queryable {
    *
    * Errors: unavailable/DATABASE_UNAVAILABLE when none could be had in time; unavailable/DATABASE_HISTORY_CHANGED. */
   connect(): Promise<PoolClient>;
+  /** Asks the database whether it answers, and how far its log is, which tells whether it lost some later.
+   *
+   * Errors: those of connect(). */
+  check(): Promise<void>;
   /** Calls back once when the database goes on from another history than that of the first connection (a standby took over, a backup was
-   * played back): what was committed before may be gone, and whoever remembers any of it has to begin anew. From then on the pool has
-   * no connections but those of before. */
+   * played back): what was committed before may be gone, and whoever remembers any of it has to begin anew. From then on the pool gives
+   * no connection. */
   onHistoryChange(listener: (error: NexusError) => void): void;
   /** Connections now: all, idle, and callers waiting for one. */
   stats(): {
@@ -90,13 +96,18 @@ export function createPool(options: PoolOptions): Pool {
   // The statement in flight rejects with the same loss, so nothing is hidden here.
   inner.on("connect", (client) => client.on("error", () => undefined));
 
-  const connect = async (): Promise<PoolClient> => {
-    const connection = await acquire(inner, timeoutMs);
+  const wrap = (connection: DriverClient): PoolClient => {
     const client = wrapClient(connection, () => busy.delete(client));
     busy.add(client);
+    return client;
+  };
+  const take = async (timeLeftMs: number): Promise<PoolClient> => {
+    history.assertSame();
+    const connection = await inner.connect();
+    const client = wrap(connection);
     if (admitted.has(connection)) return client;
     try {
-      await history.admit(client);
+      await history.look(client, timeLeftMs);
     } catch (error) {
       client.release(true);
       throw error;
@@ -104,18 +115,21 @@ export function createPool(options: PoolOptions): Pool {
     admitted.add(connection);
     return client;
   };
+  const connect = (): Promise<PoolClient> => acquire(inner, take, timeoutMs);
+  const using = async <T>(work: (client: PoolClient) => Promise<T>): Promise<T> => {
+    const client = await connect();
+    try {
+      return await work(client);
+    } finally {
+      client.release();
+    }
+  };
   return {
     schema: options.schema,
     connect,
+    check: () => using((client) => history.look(client, timeoutMs)),
     onHistoryChange: (listener) => history.onChange(listener),
-    query: async (statement, values) => {
-      const client = await connect();
-      try {
-        return await client.query(statement, values);
-      } finally {
-        client.release();
-      }
-    },
+    query: (statement, values) => using((client) => client.query(statement, values)),
     stats: () => ({
       total: inner.totalCount,
       idle: inner.idleCount,
@@ -150,20 +164,30 @@ function driverOptions(options: PoolOptions, timeoutMs: number): PoolConfig {
   };
 }
 
-/** Retrying here is safe, because nothing has been sent yet: a restart of the server shows as a slow acquire. */
-async function acquire(inner: DriverPool, timeoutMs: number): Promise<DriverClient> {
+/** Retrying here is safe, because nothing has been sent yet: a restart of the server, or a standby that is about to take over, shows as a slow
+ * acquire. */
+async function acquire(
+  inner: DriverPool,
+  take: (timeLeftMs: number) => Promise<PoolClient>,
+  timeoutMs: number,
+): Promise<PoolClient> {
   const giveUpAt = performance.now() + timeoutMs;
   let delayMs = ACQUIRE_RETRY_FIRST_MS;
   for (;;) {
     try {
-      return await inner.connect();
+      return await take(Math.max(giveUpAt - performance.now(), LOOK_MIN_MS));
     } catch (error) {
-      const retry = isRetryableConnectionError(error) && !inner.ending;
+      const retry = isAway(error) && !inner.ending;
       if (!retry || performance.now() + delayMs >= giveUpAt) throw mapPgError(error);
     }
     await new Promise((resolve) => setTimeout(resolve, delayMs));
     delayMs = Math.min(delayMs * 2, ACQUIRE_RETRY_MAX_MS);
   }
+}
+
+/** Says whether another connection may lead to a server that can be used. */
+function isAway(error: unknown): boolean {
+  return isRetryableConnectionError(error) || mapPgError(error).reason === "DATABASE_UNAVAILABLE";
 }
 
 async function endPool(inner: DriverPool, busy: Set<PoolClient>, graceMs: number): Promise<void> {

@@ -1,4 +1,5 @@
 /** Transactions with a bounded retry of serialization failures and deadlocks. */
+import process from "node:process";
 import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import { endsServer, isRetryableConnectionError, sqlStateOf } from "./connection-errors.ts";
 import { mapPgError } from "./pg-errors.ts";
@@ -45,6 +46,8 @@ export class OpenTransaction implements Transaction {
   #committed: Promise<void> | undefined;
   /** True once the database has refused a statement: whatever becomes of the COMMIT behind it, nothing is stored. */
   #refused = false;
+  /** Set while BEGIN has left and is not answered: what fails behind it in another pipeline would be stored by itself. */
+  #beginning: Promise<unknown> | undefined;
   /** Why no statement may be sent: without BEGIN, or behind ROLLBACK, it would be stored by itself. */
   #closed: Error | undefined;
 
@@ -52,11 +55,18 @@ export class OpenTransaction implements Transaction {
     this.#client = client.pipelined;
   }
 
-  /** Sends BEGIN, with which what is begun at once behind it leaves. */
+  /** Sends BEGIN, with which what is begun at once behind it leaves; what is begun later waits for its answer. */
   async begin(isolation: IsolationLevel): Promise<void> {
+    // Without a name: what fails to find a prepared statement must not be what keeps the others together.
+    const begun = this.#client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
+    process.nextTick(() => {
+      this.#beginning = begun.then(
+        () => (this.#beginning = undefined),
+        () => (this.#beginning = undefined),
+      );
+    });
     try {
-      // Without a name: what fails to find a prepared statement must not be what keeps the others together.
-      await this.#client.query(`BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}`);
+      await begun;
     } catch (error) {
       this.#refused = true;
       this.#closed = error instanceof Error ? error : mapPgError(error);
@@ -65,6 +75,7 @@ export class OpenTransaction implements Transaction {
   }
 
   async query<R extends object>(statement: string | Statement, values?: readonly unknown[]) {
+    if (this.#beginning !== undefined) await this.#beginning;
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#committed !== undefined) {
       throw new Error("A statement was begun after its transaction's COMMIT.");
@@ -80,11 +91,13 @@ export class OpenTransaction implements Transaction {
   async commitWith<const T extends readonly unknown[]>(
     ...statements: { readonly [K in keyof T]: Promise<T[K]> }
   ): Promise<T> {
+    // What has not left yet takes COMMIT with it.
+    const isFirst = this.#beginning === undefined;
     const letGo = this.#client.hold();
     let committed: Promise<void> | undefined;
     try {
       // The database knows nothing of what failed before it was sent, and would store the rest.
-      if (!(await haveFailed(statements))) committed = this.commit();
+      if (!(await haveFailed(statements))) committed = this.#commitOnce(isFirst);
     } finally {
       letGo();
     }
@@ -99,8 +112,18 @@ export class OpenTransaction implements Transaction {
 
   /** Sends COMMIT, once. */
   commit(): Promise<void> {
-    this.#committed ??= this.#closed ? Promise.reject(this.#closed) : commit(this.#client);
+    return this.#commitOnce(false);
+  }
+
+  #commitOnce(isFirst: boolean): Promise<void> {
+    this.#committed ??= this.#commit(isFirst);
     return this.#committed;
+  }
+
+  async #commit(isFirst: boolean): Promise<void> {
+    if (!isFirst && this.#beginning !== undefined) await this.#beginning;
+    if (this.#closed !== undefined) throw this.#closed;
+    await commit(this.#client);
   }
 
   /** Resolves once it is known what became of the COMMIT, or that this cannot be known. */
@@ -153,8 +176,8 @@ async function runOnce<T>(
     destroy = false;
     return value;
   } catch (error) {
-    const outcome = await transaction.outcome();
     transaction.close();
+    const outcome = await transaction.outcome();
     destroy = !(await rolledBack(client));
     if (outcome === "stored" || outcome === "unknown") throw outcomeUnknown(error);
     throw error instanceof Error ? error : mapPgError(error);

@@ -187,4 +187,31 @@ describe("a transaction whose BEGIN failed", () => {
     expect(await transaction.outcome()).toBe("aborted");
     expect(await stored()).toEqual([{ count: 0 }]);
   });
+
+  it("stores nothing of what is begun before it is known to have failed", async () => {
+    const transaction = new OpenTransaction(client);
+    const begun = failureOf(transaction.begin("no such" as "serializable"));
+    await new Promise((resolve) => setImmediate(resolve));
+    const taken = failureOf(transaction.query(TAKE, [1]));
+    const committed = failureOf(transaction.commit());
+    const failures = await Promise.all([begun, taken, committed]);
+    expect(failures.map(sqlStateOf)).toEqual(["42601", "42601", "42601"]);
+    expect(await stored()).toEqual([{ count: 0 }]);
+  });
+});
+
+describe("a transaction that is one turn long", () => {
+  it("is one unit, COMMIT included", async () => {
+    const transaction = new OpenTransaction(client);
+    const begun = transaction.begin("read committed");
+    const committed = transaction.commitWith(
+      transaction.query(TAKE, [1]),
+      transaction.query("SELECT 1 / 0"),
+    );
+    expect(sqlStateOf(await failureOf(committed))).toBe("22012");
+    await begun;
+    // Had it left by itself, the server would have answered it with ROLLBACK.
+    expect(sqlStateOf(await failureOf(transaction.commit()))).toBe("22012");
+    expect(await transaction.outcome()).toBe("aborted");
+  });
 });

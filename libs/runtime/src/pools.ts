@@ -6,7 +6,7 @@ import type { ServiceFrame } from "./frame-contract.ts";
 
 /** The part of a Postgres pool that is watched. */
 export interface WatchedPool {
-  query(text: string): Promise<unknown>;
+  check(): Promise<void>;
   stats(): {
     readonly total: number;
     readonly idle: number;
@@ -27,7 +27,7 @@ export function usePool(frame: ServiceFrame, pool: WatchedPool): void {
     });
   });
   frame.defer("postgres", () => pool.close());
-  frame.check("postgres", () => pool.query("SELECT 1"));
+  frame.check("postgres", () => pool.check());
   const gauge = (name: string, help: string, read: () => number) =>
     frame.metrics.gauge({ name: `postgres_${name}`, help, read });
   gauge("connections_max", "Connections that the pool may open.", () => pool.stats().max);

@@ -10,13 +10,8 @@ export interface GatewayTls {
 }
 
 /** Opens a channel to a gateway; without `tls` in plaintext. Errors: invalid/CA_FILE_UNREADABLE. */
-export function openGatewayChannel(
-  gateway: string,
-  tls: GatewayTls | undefined,
-  share?: string,
-): RpcChannel {
-  const reach = { address: gateway, ...(share === undefined ? {} : { share }) };
-  if (tls === undefined) return createRpcChannel(reach);
+export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
+  if (tls === undefined) return createRpcChannel({ address: gateway });
   const { caFile } = tls;
   // A path that is wrong now would otherwise only show as a gateway that cannot be reached.
   if (caFile !== undefined) readCa(caFile);
@@ -26,17 +21,18 @@ export function openGatewayChannel(
     },
     onChange: () => () => {},
   };
-  return createRpcChannel({ ...reach, tls: { source } });
+  return createRpcChannel({ address: gateway, tls: { source } });
 }
 
 /** Of all agents of this process. */
 const seats = new Seats();
 
-/** Opens a channel for one agent. Agents of one process share connections, but no more than a gateway lets a connection have streams: what
- * is beyond would wait, and say nothing. Errors: invalid/CA_FILE_UNREADABLE. */
+/** Opens a channel for one agent. In plaintext agents of one process share connections, but no more than a gateway lets a connection have
+ * streams: what is beyond would wait, and say nothing. With TLS each has its own. Errors: invalid/CA_FILE_UNREADABLE. */
 export function openAgentChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
+  if (tls !== undefined) return openGatewayChannel(gateway, tls);
   const seat = seats.take(gateway);
-  const channel = openGatewayChannel(gateway, tls, `agents-${seat.connection}`);
+  const channel = createRpcChannel({ address: gateway, share: `agents-${seat.connection}` });
   return {
     address: channel.address,
     get transport() {

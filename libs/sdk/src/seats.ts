@@ -1,6 +1,6 @@
-/** Agents that share a connection to a gateway. Each has a stream that stays, and calls beside it; a gateway lets a connection have
- * 1 000 (`NEXUS_GATEWAY_MAX_CONCURRENT_STREAMS`). */
-export const AGENTS_PER_CONNECTION = 250;
+/** Agents that share a connection to a gateway, which lets it have 1 000 streams (`NEXUS_GATEWAY_MAX_CONCURRENT_STREAMS`): ten for each, one
+ * of which is its session, the others its watches and calls. */
+export const AGENTS_PER_CONNECTION = 100;
 
 /** A place at a connection. */
 export interface Seat {

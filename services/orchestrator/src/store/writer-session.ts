@@ -103,8 +103,8 @@ class Session implements WriterSession {
 
   /** Rolls back what failed. What was stored, or may have been, memory cannot follow: give up and read everything again. */
   async #end(transaction: OpenTransaction, cause: unknown): Promise<void> {
-    const outcome = await transaction.outcome();
     transaction.close();
+    const outcome = await transaction.outcome();
     if (this.#lost) return;
     const inDoubt = outcome === "stored" || outcome === "unknown";
     if (inDoubt || isRetryableConnectionError(cause)) throw this.#lose(cause);
