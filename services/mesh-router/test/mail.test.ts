@@ -313,6 +313,48 @@ describe("a commit of mail", () => {
     await fixture.sql(`DELETE FROM mail WHERE mailbox_id = ${mailboxIds[0]}`);
   });
 
+  it("stores a message to many in the mailbox of each, between those to one", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 1, applicationName: "writer", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const names = ["x", "y", "z"].map((agentId) => ({
+      ...{ namespace: "default", agentId: name(agentId), known: true },
+    }));
+    const boxes = [...(await store.resolve(names)).values()];
+    const [x, y, z] = boxes as [bigint, bigint, bigint];
+    const insert = (sender: string, ...mailboxIds: bigint[]) => ({
+      ...{ mailboxIds, sender, envelope: Buffer.from(sender), bodyHash: 1n, key: newKey() },
+      ...{ ttlMs: 60_000, ackWaitMs: 1_000 },
+    });
+    const inserts = [
+      insert("one", x),
+      insert("all", x, y, z),
+      insert("two", z, y),
+      insert("last", y),
+    ];
+    const words = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
+    const results = await store.commit({ ...words, inserts });
+    const found = await fixture.sql<{ mailbox_id: string; seq: string; sender: string }>(
+      "SELECT mailbox_id, seq, sender FROM mail WHERE sender = convert_from(envelope, 'UTF8') ORDER BY seq",
+    );
+    const stored = found.map(({ mailbox_id, seq, sender }) => [
+      BigInt(mailbox_id),
+      BigInt(seq),
+      sender,
+    ]);
+    const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
+    const expected = inserts.flatMap(({ mailboxIds, sender }) =>
+      mailboxIds.map((id) => [id, sender]),
+    );
+    expect(stored).toEqual(expected.map(([id, sender], at) => [id, seqs[at], sender]));
+    const done = found.map(({ mailbox_id, seq }) => ({
+      mailboxId: BigInt(mailbox_id),
+      seq: BigInt(seq),
+    }));
+    await store.commit({ ...words, done, inserts: [] });
+  });
+
   it("tells of more mailboxes than a notice holds", async () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 2, applicationName: "writer", schema });

@@ -65,6 +65,19 @@ ORDER BY t.position
 RETURNING seq`,
 };
 
+/** As INSERT_MAIL, for messages to many: each is sent to the database once, with the part of all mailboxes that it is for, not once for each. */
+export const INSERT_MAIL_TO_MANY = {
+  name: "mail-insert-to-many",
+  text: `
+INSERT INTO mail (mailbox_id, sender, envelope, expires_at, ack_wait_ms)
+SELECT r.mailbox_id, t.sender, t.envelope, now() + t.ttl_ms * interval '1 millisecond', t.ack_wait_ms
+FROM unnest($2::text[], $3::bytea[], $4::bigint[], $5::int[], $6::int[], $7::int[])
+  WITH ORDINALITY AS t(sender, envelope, ttl_ms, ack_wait_ms, first, last, position),
+  LATERAL unnest(($1::bigint[])[t.first:t.last]) WITH ORDINALITY AS r(mailbox_id, place)
+ORDER BY t.position, r.place
+RETURNING seq`,
+};
+
 export const DELETE_MAIL = {
   name: "mail-delete",
   text: `

@@ -32,6 +32,7 @@ import {
   FIND_IDS,
   FIND_MAILBOXES,
   INSERT_MAIL,
+  INSERT_MAIL_TO_MANY,
   LOAD_MAIL,
   MAKE_MAILBOXES,
   NOTE_FAILURES,
@@ -206,23 +207,38 @@ async function write(
 
 async function insertMail(client: Queryable, inserts: readonly MailInsert[]): Promise<bigint[]> {
   if (inserts.length === 0) return [];
-  const rows = inserts.flatMap(({ mailboxIds }, at) => mailboxIds.map(() => at));
-  const each = <T>(read: (insert: MailInsert) => T): T[] =>
-    rows.map((at) => read(inserts[at] as MailInsert));
+  const mailboxIds = inserts.flatMap((insert) => insert.mailboxIds);
+  const columns = [
+    int8Array(mailboxIds),
+    textArray(inserts.map(({ sender }) => sender)),
+    byteaArray(inserts.map(({ envelope }) => envelope)),
+    int8Array(inserts.map(({ ttlMs }) => Math.round(ttlMs))),
+    int4Array(inserts.map(({ ackWaitMs }) => Math.round(ackWaitMs))),
+  ];
+  const isEachToOne = inserts.every((insert) => insert.mailboxIds.length === 1);
   const [, stored] = await together(
     client.query(NOTE_IDS, [
       uuidArray(inserts.map(({ key }) => key)),
       int8Array(inserts.map(({ bodyHash }) => bodyHash)),
     ]),
-    client.query<{ seq: string }>(INSERT_MAIL, [
-      int8Array(inserts.flatMap(({ mailboxIds }) => mailboxIds)),
-      textArray(each(({ sender }) => sender)),
-      byteaArray(each(({ envelope }) => envelope)),
-      int8Array(each(({ ttlMs }) => Math.round(ttlMs))),
-      int4Array(each(({ ackWaitMs }) => Math.round(ackWaitMs))),
-    ]),
+    isEachToOne
+      ? client.query<{ seq: string }>(INSERT_MAIL, columns)
+      : client.query<{ seq: string }>(INSERT_MAIL_TO_MANY, [...columns, ...partsOf(inserts)]),
   );
   return stored.rows.map(({ seq }) => BigInt(seq));
+}
+
+/** The first and last places, from 1, of each message's mailboxes among all of them. */
+function partsOf(inserts: readonly MailInsert[]): Buffer[] {
+  const firsts: number[] = [];
+  const lasts: number[] = [];
+  let last = 0;
+  for (const { mailboxIds } of inserts) {
+    firsts.push(last + 1);
+    last += mailboxIds.length;
+    lasts.push(last);
+  }
+  return [int4Array(firsts), int4Array(lasts)];
 }
 
 async function applyWords(client: Queryable, batch: MailBatch): Promise<void> {
