@@ -127,8 +127,10 @@ describe("TaskRunner", () => {
     const { runner, words } = setUp();
     await words();
     runner.assign(assignment("a", { timeoutMs: 1 }));
-    expect(await words()).toEqual(["a accepted"]);
-    expect(await words()).toEqual(["a failed DEADLINE_EXCEEDED"]);
+    let word = (await words()).at(-1);
+    // It may be over before the frame is made that would say that it began.
+    if (word === "a accepted") word = (await words()).at(-1);
+    expect(word).toBe("a failed DEADLINE_EXCEEDED");
   });
 
   it("shows a handler that its lease is over, whenever it looks", async () => {
