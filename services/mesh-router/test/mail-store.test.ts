@@ -1,0 +1,170 @@
+import { randomUUID } from "node:crypto";
+import { createListener, createPool } from "@nexus/postgres";
+import { createSilentLogger } from "@nexus/shared";
+import { waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NOTE_IDS, PLAN_BY_KEY } from "../src/store/mail-sql.ts";
+import { createMailStore, MAIL_CHANNEL } from "../src/store/mail-store.ts";
+import { MeshFixture } from "./_router.ts";
+
+let fixture: MeshFixture;
+
+beforeAll(async () => {
+  fixture = await MeshFixture.create();
+});
+afterAll(() => fixture.close());
+
+const newKey = () => randomUUID().replaceAll("-", "");
+/** A name that no other test uses. */
+const name = (word: string) => `${word}-${randomUUID().slice(0, 8)}`;
+
+describe("a commit of mail", () => {
+  it("looks ids of yesterday up by key, however empty the day is when that is planned", async () => {
+    const { adminUrl, schema } = fixture.database;
+    const pool = createPool({ url: adminUrl, max: 1, applicationName: "planner", schema });
+    fixture.onClose(() => pool.close());
+    const client = await pool.connect();
+    await client.query("BEGIN");
+    await client.query(PLAN_BY_KEY);
+    await client.query(`PREPARE note(uuid[], bigint[]) AS ${NOTE_IDS.text}`);
+    const { rows } = await client.query<{ "QUERY PLAN": string }>(
+      "EXPLAIN EXECUTE note('{}', '{}')",
+    );
+    await client.query("ROLLBACK");
+    client.release();
+    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
+    expect(plan).toMatch(/Index Cond: \(\(key = t\.key\)/);
+    expect(plan).not.toMatch(/Materialize|Bitmap|Seq Scan/);
+  });
+
+  it("takes no other row that is there already for a known id", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 1, applicationName: "writer", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const agentId = name("twice");
+    const names = [{ namespace: "default", agentId, known: true }];
+    const mailboxIds = [...(await store.resolve(names)).values()];
+    const insert = (key: string, ttlMs = 60_000) => ({
+      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n, key },
+      ...{ ttlMs, ackWaitMs: 1_000 },
+    });
+    const commit = (...inserts: ReturnType<typeof insert>[]) =>
+      store.commit({ done: [], failures: [], deaths: [], notify: new Set<bigint>(), inserts });
+    const [first, second] = [newKey(), newKey()];
+    const [stored] = await commit(insert(first));
+    const seq = stored?.kind === "stored" ? stored.seqs[0] : undefined;
+    await fixture.sql(`SELECT setval('mail_seq', ${seq}, false)`);
+    await expect(commit(insert(second))).rejects.toMatchObject({ kind: "exists" });
+    expect(await commit(insert(second))).toMatchObject([{ kind: "stored" }]);
+    const kinds = (await commit(insert(first), insert(newKey(), 9e17))).map(({ kind }) => kind);
+    expect(kinds).toEqual(["duplicate", "unstorable"]);
+    await fixture.sql(`DELETE FROM mail WHERE mailbox_id = ${mailboxIds[0]}`);
+  });
+
+  it("stores a message to many in the mailbox of each, between those to one", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 1, applicationName: "writer", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const names = ["x", "y", "z"].map((agentId) => ({
+      ...{ namespace: "default", agentId: name(agentId), known: true },
+    }));
+    const boxes = [...(await store.resolve(names)).values()];
+    const [x, y, z] = boxes as [bigint, bigint, bigint];
+    const insert = (sender: string, ...mailboxIds: bigint[]) => ({
+      ...{ mailboxIds, sender, envelope: Buffer.from(sender), bodyHash: 1n, key: newKey() },
+      ...{ ttlMs: 60_000, ackWaitMs: 1_000 },
+    });
+    const inserts = [
+      insert("one", x),
+      insert("all", x, y, z),
+      insert("two", z, y),
+      insert("last", y),
+    ];
+    const words = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
+    const results = await store.commit({ ...words, inserts });
+    const found = await fixture.sql<{ mailbox_id: string; seq: string; sender: string }>(
+      "SELECT mailbox_id, seq, sender FROM mail WHERE sender = convert_from(envelope, 'UTF8') ORDER BY seq",
+    );
+    const stored = found.map(({ mailbox_id, seq, sender }) => [
+      BigInt(mailbox_id),
+      BigInt(seq),
+      sender,
+    ]);
+    const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
+    const expected = inserts.flatMap(({ mailboxIds, sender }) =>
+      mailboxIds.map((id) => [id, sender]),
+    );
+    expect(stored).toEqual(expected.map(([id, sender], at) => [id, seqs[at], sender]));
+    const done = found.map(({ mailbox_id, seq }) => ({
+      mailboxId: BigInt(mailbox_id),
+      seq: BigInt(seq),
+    }));
+    await store.commit({ ...words, done, inserts: [] });
+  });
+
+  it("tells of more mailboxes than a notice holds", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 2, applicationName: "writer", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const notices: string[] = [];
+    const listener = createListener({
+      ...{ url, channels: [MAIL_CHANNEL], logger: createSilentLogger() },
+      ...{ onNotify: (_channel, notice) => notices.push(notice), onReconnect: () => undefined },
+    });
+    fixture.onClose(() => listener.close());
+    await listener.ready;
+    const prefix = name("many");
+    const names = Array.from({ length: 450 }, (_, at) => ({
+      ...{ namespace: "default", agentId: `${prefix}-${at}`, known: true },
+    }));
+    const mailboxIds = [...(await store.resolve(names)).values()];
+    const insert = {
+      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n },
+      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
+    };
+    const nothing = { done: [], failures: [], deaths: [] };
+    await store.commit({ inserts: [insert], ...nothing, notify: new Set(mailboxIds) });
+    await waitFor(() => notices.length === 2, { what: "the notices" });
+    const told = notices.flatMap((notice) => notice.split(",")).map(BigInt);
+    expect(new Set(told)).toEqual(new Set(mailboxIds));
+    await fixture.sql(`DELETE FROM mail WHERE mailbox_id IN (${mailboxIds.join(",")})`);
+  });
+});
+
+describe("a read of mailboxes", () => {
+  it("is bounded in bytes, begins with the oldest of each, and says where there is more", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 2, applicationName: "reader", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const names = [name("big-a"), name("big-b")].map((agentId) => ({
+      ...{ namespace: "default", agentId, known: true },
+    }));
+    const [first, second] = [...(await store.resolve(names)).values()] as [bigint, bigint];
+    const envelope = Buffer.alloc(100_000);
+    const inserts = Array.from({ length: 6 }, () => ({
+      ...{ mailboxIds: [first, second], sender: "alice", envelope, bodyHash: 1n },
+      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
+    }));
+    const nothing = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
+    await store.commit({ inserts, ...nothing });
+    const read: bigint[] = [];
+    const limits = { rowsMax: 512, bytesMax: 250_000 };
+    for (let more = true; more; ) {
+      const { rows, cut } = await store.load([first, second], read, limits);
+      if (read.length === 0) {
+        expect(rows.map(({ mailboxId }) => mailboxId)).toEqual([first, first, second]);
+        expect(cut).toEqual(new Set([first, second]));
+      }
+      expect(rows.length).toBeLessThanOrEqual(3);
+      read.push(...rows.map(({ seq }) => seq));
+      more = cut.size > 0;
+    }
+    expect(new Set(read).size).toBe(12);
+    const one = await store.load([first, second], [], { rowsMax: 512, bytesMax: 1 });
+    expect(one.rows).toHaveLength(1);
+  });
+});
