@@ -9,7 +9,7 @@ const SWEEP_INTERVAL_MS = 1_000;
 const ABSENT_INTERVAL_MS = 250;
 /** Half a minute by default. */
 const REAPS_PER_AUDIT = 120;
-/** Renewals that may fail in a row before a lease is over. */
+/** Renewals in the time of a lease while none fails; behind a failure the loop pauses longer, so fewer fit. */
 const RING_LOOKS_PER_LEASE = 6;
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;

@@ -147,7 +147,7 @@ describe("the mail office", () => {
     expect(read(bob).map(idOf)).toEqual(["m2"]);
   });
 
-  it("keeps what could not be written, answers EXPIRED in time, and stores it all the same", async () => {
+  it("keeps what could not be written, answers EXPIRED in time, and then stores what has time left", async () => {
     const [alice, bob] = [agent("alice"), agent("bob")];
     await office.work();
     store.away = true;
