@@ -1,5 +1,6 @@
+import { SERVICE_NAMES, type StackInfo } from "@nexus/devkit";
 import { describe, expect, it } from "vitest";
-import { readMetric } from "./metrics.ts";
+import { readMetric, readUsages } from "./metrics.ts";
 
 const TEXT = `# HELP process_resident_memory_bytes Resident memory size in bytes.
 # TYPE process_resident_memory_bytes gauge
@@ -23,5 +24,15 @@ describe("readMetric", () => {
       "nexus_gateway_calls_total",
     );
     expect(() => readMetric(TEXT, "broken_total")).toThrow("broken_total");
+  });
+});
+
+describe("readUsages", () => {
+  it("says which service cannot be asked, where, and why", async () => {
+    const entries = SERVICE_NAMES.map((name) => [name, { ops: "http://127.0.0.1:6666" }]);
+    const info = { services: Object.fromEntries(entries) } as StackInfo;
+    await expect(readUsages(info)).rejects.toThrow(
+      /^\S+ gives no metrics at http:..127.0.0.1:6666.metrics: .*bad port/,
+    );
   });
 });

@@ -42,8 +42,13 @@ export async function readUsages(info: StackInfo): Promise<ReadonlyMap<ServiceNa
 }
 
 async function readMetricsText(info: StackInfo, name: ServiceName): Promise<string> {
-  const response = await fetch(`${info.services[name].ops}/metrics`, {
-    signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
-  });
-  return response.text();
+  const url = `${info.services[name].ops}/metrics`;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
+    return await response.text();
+  } catch (error) {
+    // fetch() says "fetch failed", and why in its cause.
+    const why = (error as Error).cause ?? error;
+    throw new Error(`${name} gives no metrics at ${url}: ${String(why)}`, { cause: error });
+  }
 }

@@ -11,11 +11,18 @@ const FREE_PORT_MIN = 10_000;
 const FREE_PORT_MAX = 32_000;
 const ATTEMPTS_MAX = 100;
 
-/** Finds a port that was free a moment ago. Another process may take it first: bind soon, and be ready to try again. */
+/** Ports that fetch() and browsers refuse to call, whatever listens there: the Fetch standard's bad ports from 1024 up. Nothing that
+ * answers HTTP can live at one. */
+export const FETCH_BAD_PORTS: ReadonlySet<number> = new Set([
+  1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669,
+  6679, 6697, 10_080,
+]);
+
+/** Finds a port that was free a moment ago, and that HTTP may be spoken at. Another process may take it first: bind soon, and be ready to try again. */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
     const port = randomInt(FREE_PORT_MIN, FREE_PORT_MAX);
-    if (await isPortFree(port)) return port;
+    if (!FETCH_BAD_PORTS.has(port) && (await isPortFree(port))) return port;
   }
   return bindBriefly(0);
 }

@@ -57,6 +57,16 @@ describe("planPorts", () => {
     expect(portBaseProblem(base)).toMatch(/whole number from 1024/);
   });
 
+  it.each([
+    [10_000, 10_080],
+    [8075, 10_080],
+    [4697, 6697],
+  ])("refuses the base %d, by which HTTP would be served at %d", (base, port) => {
+    expect(portBaseProblem(base)).toContain(
+      `HTTP would be served at ${port}, a port that browsers`,
+    );
+  });
+
   it.each([1024, 7400, 63_000])("accepts the base %d", (base) => {
     expect(portBaseProblem(base)).toBeUndefined();
   });

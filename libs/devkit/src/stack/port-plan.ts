@@ -1,6 +1,6 @@
 /** Which process listens where. */
 import { devkitError } from "../devkit-error.ts";
-import { freePorts, isPortFree, LOOPBACK } from "../ports.ts";
+import { FETCH_BAD_PORTS, freePorts, isPortFree, LOOPBACK } from "../ports.ts";
 import {
   type InstanceName,
   instanceNames,
@@ -43,8 +43,14 @@ export interface PortPlan {
 
 /** Says what is wrong with a base port, or undefined. */
 export function portBaseProblem(base: number): string | undefined {
-  const valid = Number.isInteger(base) && base >= PORT_MIN && base <= PORT_BASE_MAX;
-  return valid ? undefined : `must be a whole number from ${PORT_MIN} to ${PORT_BASE_MAX}`;
+  if (!Number.isInteger(base) || base < PORT_MIN || base > PORT_BASE_MAX) {
+    return `must be a whole number from ${PORT_MIN} to ${PORT_BASE_MAX}`;
+  }
+  const { http, ops } = planPorts(base);
+  const bad = [http, ...Object.values(ops)].find((port) => FETCH_BAD_PORTS.has(port));
+  return bad === undefined
+    ? undefined
+    : `must be another: HTTP would be served at ${bad}, a port that browsers refuse`;
 }
 
 /** Lays out a stack from its base port: gateway N, registry N+1 .. insight N+5, further orchestrators N+12 up, further mesh-routers
