@@ -106,10 +106,10 @@ function encode(init: EntryInit): Uint8Array {
 
 /** The entry of one call. */
 class Entry implements CallRecord {
+  readonly entryId: string = randomUUID();
   readonly #call: AuditedCall;
   readonly #options: AuditorOptions;
   readonly #denials: DenialCounter<EntryInit>;
-  readonly #id = randomUUID();
   #facts: AuditFacts = {};
   #isStored = false;
   #isElsewhere = false;
@@ -181,7 +181,7 @@ class Entry implements CallRecord {
       .filter(([, value]) => value !== "")
       .map(([name, value]) => ({ name, value: cut(value) }));
     return {
-      entryId: this.#id,
+      entryId: this.entryId,
       service: this.#options.service,
       action: methodPath(method).slice(1),
       namespace: namespace ?? principal?.namespace ?? "",

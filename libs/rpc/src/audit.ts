@@ -14,6 +14,8 @@ export interface AuditFacts {
 
 /** The entry of one call, as the transaction that makes the change stores it. */
 export interface AuditRecord {
+  /** A UUID, the same in every draft. */
+  readonly entryId: string;
   /** Adds facts; those of before stay unless they are said anew. */
   note(facts: AuditFacts): void;
   /** The encoded entry, of a call that does what was asked. */

@@ -11,6 +11,7 @@ const SIGN_OF_LIFE_MS = 200;
 /** The frame asks for an auditor; what one keeps is tested where it is made. */
 const NO_AUDIT: CallAuditor = {
   begin: () => ({
+    entryId: "",
     note: () => undefined,
     draft: () => new Uint8Array(),
     stored: () => undefined,

@@ -357,6 +357,7 @@ describe("upkeep", () => {
       method: "SubmitJob" as const,
       bodyHash: new Uint8Array(1),
       jobId: ids.next("job"),
+      entryId: undefined,
     }));
     await recordRequests(pool, records);
     await pool.query(

@@ -32,6 +32,8 @@ export interface Dispositions {
 
 /** The entry of a call in the audit log, which commits with what the call changes. */
 export interface AuditLeaf {
+  /** A UUID, the same in every draft. */
+  readonly entryId: string;
   /** Adds what only the engine knows. */
   note(facts: {
     readonly resource?: string;

@@ -31,18 +31,25 @@ export async function recordOnce(
   order: JobOrder,
 ): Promise<EarlierRequest | undefined> {
   const { namespace, principalId, requestId, bodyHash, jobId, leaf } = order;
-  const record = { namespace, principalId, requestId, method, bodyHash, jobId };
+  const entryId = leaf?.entryId;
+  const record = { namespace, principalId, requestId, method, bodyHash, jobId, entryId };
   const earlier = (await recordRequests(client, [record])).get(requestKey(record));
   if (earlier === undefined) {
     await enterLeaves(client, [leaf]);
     return undefined;
   }
+  noteOwn(earlier, leaf);
   if (earlier.method === method && Buffer.compare(earlier.bodyHash, bodyHash) === 0) return earlier;
   throw new NexusError({
     kind: "conflict",
     reason: "REQUEST_ID_REUSED",
     message: "The request id was used before with another body.",
   });
+}
+
+/** Of a request that was made by this very call, in a transaction that did not learn of its commit, the entry is stored with it. */
+export function noteOwn({ entryId }: EarlierRequest, leaf: AuditLeaf | undefined): void {
+  if (leaf !== undefined && leaf.entryId === entryId) leaf.stored();
 }
 
 /** Returns whether what failed with this error may have been committed all the same. */

@@ -174,7 +174,7 @@ function changesOf({ draft, orders, progress }: Birth): (JobChange | TaskChange)
 }
 
 function toRecord({ submission, jobId }: Draft) {
-  const { namespace, principalId, requestId, bodyHash } = submission;
+  const { namespace, principalId, requestId, bodyHash, leaf } = submission;
   const method = "SubmitJob" as const;
-  return { namespace, principalId, requestId, method, bodyHash, jobId };
+  return { namespace, principalId, requestId, method, bodyHash, jobId, entryId: leaf?.entryId };
 }

@@ -14,7 +14,7 @@ import { assertHolding, type Holding, notOwner } from "../store/writer-session.t
 import type { Claimer } from "./claimer.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
-import { mayBeStored } from "./recorded-request.ts";
+import { mayBeStored, noteOwn } from "./recorded-request.ts";
 import type { Placement } from "./scheduler.ts";
 import {
   type Draft,
@@ -126,6 +126,7 @@ export class Submitter {
   }
 
   async #findEarlier(submission: JobSubmission, earlier: EarlierRequest): Promise<JobView> {
+    noteOwn(earlier, submission.leaf);
     const same =
       earlier.method === "SubmitJob" && Buffer.compare(earlier.bodyHash, submission.bodyHash) === 0;
     const job = same

@@ -24,6 +24,8 @@ export interface RequestRecord {
   readonly method: RequestMethod;
   readonly bodyHash: Uint8Array;
   readonly jobId: string;
+  /** The call's entry in the audit log. */
+  readonly entryId: string | undefined;
 }
 
 /** What an earlier call with the same id did. */
@@ -31,13 +33,15 @@ export interface EarlierRequest {
   readonly method: string;
   readonly bodyHash: Uint8Array;
   readonly jobId: string;
+  /** Of the call that did it. */
+  readonly entryId: string | undefined;
 }
 
 const INSERT = {
   name: "requests-insert",
   text: `
-    INSERT INTO requests (namespace, principal_id, request_id, method, body_hash, job_id)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[])
+    INSERT INTO requests (namespace, principal_id, request_id, method, body_hash, job_id, entry_id)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[], $7::uuid[])
         ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING namespace, principal_id, request_id`,
 };
@@ -47,13 +51,14 @@ const INSERT_NEW = {
   name: "requests-insert-new",
   text: `
     WITH made AS (${INSERT.text})
-    SELECT refuse_unless(count(*) = $7::int, '${REFUSALS.repeated}') FROM made`,
+    SELECT refuse_unless(count(*) = $8::int, '${REFUSALS.repeated}') FROM made`,
 };
 
 const FIND = {
   name: "requests-find",
   text: `
-    SELECT r.namespace, r.principal_id, r.request_id, r.method, r.body_hash, r.job_id
+    SELECT r.namespace, r.principal_id, r.request_id, r.method, r.body_hash, r.job_id,
+           r.entry_id
       FROM requests r
       JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(namespace, principal_id, request_id)
      USING (namespace, principal_id, request_id)`,
@@ -69,6 +74,7 @@ interface RequestRow extends KeyRow {
   readonly method: string;
   readonly body_hash: Uint8Array;
   readonly job_id: string;
+  readonly entry_id: string | null;
 }
 
 /** Identifies a request among those of one batch. */
@@ -120,6 +126,7 @@ function columnsOf(requests: readonly RequestRecord[]): unknown[] {
     requests.map((request) => request.method),
     requests.map((request) => toBuffer(request.bodyHash)),
     requests.map((request) => jobUuid(request.jobId)),
+    requests.map((request) => request.entryId ?? null),
   ];
 }
 
@@ -136,7 +143,12 @@ export async function findRequests(
   return new Map(
     rows.map((row) => [
       rowKey(row),
-      { method: row.method, bodyHash: row.body_hash, jobId: toJobId(row.job_id) },
+      {
+        method: row.method,
+        bodyHash: row.body_hash,
+        jobId: toJobId(row.job_id),
+        entryId: row.entry_id ?? undefined,
+      },
     ]),
   );
 }
