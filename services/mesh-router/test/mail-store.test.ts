@@ -3,7 +3,7 @@ import { createListener, createPool } from "@nexus/postgres";
 import { createSilentLogger } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { NOTE_IDS, PLAN_BY_KEY } from "../src/store/mail-sql.ts";
+import { COUNT_MAIL, FIND_IDS, LOAD_MAIL, NOTE_IDS, PLAN_BY_KEY } from "../src/store/mail-sql.ts";
 import { createMailStore, MAIL_CHANNEL } from "../src/store/mail-store.ts";
 import { MeshFixture } from "./_router.ts";
 
@@ -18,25 +18,57 @@ const newKey = () => randomUUID().replaceAll("-", "");
 /** A name that no other test uses. */
 const name = (word: string) => `${word}-${randomUUID().slice(0, 8)}`;
 
-describe("a commit of mail", () => {
-  it("looks ids of yesterday up by key, however empty the day is when that is planned", async () => {
-    const { adminUrl, schema } = fixture.database;
-    const pool = createPool({ url: adminUrl, max: 1, applicationName: "planner", schema });
-    fixture.onClose(() => pool.close());
-    const client = await pool.connect();
-    await client.query("BEGIN");
-    await client.query(PLAN_BY_KEY);
-    await client.query(`PREPARE note(uuid[], bigint[]) AS ${NOTE_IDS.text}`);
-    const { rows } = await client.query<{ "QUERY PLAN": string }>(
-      "EXPLAIN EXECUTE note('{}', '{}')",
-    );
-    await client.query("ROLLBACK");
-    client.release();
-    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
-    expect(plan).toMatch(/Index Cond: \(\(key = t\.key\)/);
-    expect(plan).not.toMatch(/Materialize|Bitmap|Seq Scan/);
+/** How the database would do it, in the eyes of statistics that say the tables are as they are now. */
+async function planOf(statement: string, types: string, values: string): Promise<string> {
+  const { adminUrl, schema } = fixture.database;
+  const pool = createPool({ url: adminUrl, max: 1, applicationName: "planner", schema });
+  const client = await pool.connect();
+  await client.query("BEGIN");
+  await client.query(PLAN_BY_KEY);
+  await client.query(`PREPARE it(${types}) AS ${statement}`);
+  const { rows } = await client.query<{ "QUERY PLAN": string }>(`EXPLAIN EXECUTE it(${values})`);
+  await client.query("ROLLBACK");
+  client.release();
+  await pool.close();
+  return rows.map((row) => row["QUERY PLAN"]).join("\n");
+}
+
+describe("plans", () => {
+  const load = [LOAD_MAIL.text, "bigint[], bigint[], int, bigint", "'{}', '{}', 1, 1"] as const;
+
+  async function expectWalks(): Promise<void> {
+    const ids = await planOf(NOTE_IDS.text, "uuid[], bigint[]", "'{}', '{}'");
+    expect(ids).toMatch(/Index Cond: \(\(key = t\.key\)/);
+    const found = await planOf(FIND_IDS.text, "uuid[]", "'{}'");
+    expect(found).toMatch(/Index Cond: \(\(key = t\.key\)/);
+    const loaded = await planOf(...load);
+    expect(loaded).toMatch(/Index Scan using mail_pkey on mail x /);
+    expect(loaded).toMatch(/Index Scan using mail_pkey on mail x_1/);
+    // The oldest come first by the index: nothing is sorted to find them.
+    expect(loaded).not.toMatch(/Sort Key: x\.seq/);
+    const counted = await planOf(COUNT_MAIL.text, "bigint[]", "'{}'");
+    for (const plan of [ids, found, loaded, counted]) {
+      expect(plan).not.toMatch(/Materialize|Bitmap|Seq Scan/);
+    }
+  }
+
+  it("walk by key, however empty the tables are when they are made", async () => {
+    await fixture.sql("ANALYZE mail, message_ids");
+    await expectWalks();
   });
 
+  it("walk by key, however full the tables are of what one agent got", async () => {
+    await fixture.sql(
+      `INSERT INTO mail (mailbox_id, sender, envelope, expires_at, ack_wait_ms)
+       SELECT 1, 'alice', '', now() + interval '1 day', 1000 FROM generate_series(1, 5000)`,
+    );
+    await fixture.sql("ANALYZE mail");
+    await expectWalks();
+    await fixture.sql("DELETE FROM mail WHERE mailbox_id = 1");
+  });
+});
+
+describe("a commit of mail", () => {
   it("takes no other row that is there already for a known id", async () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 1, applicationName: "writer", schema });
@@ -166,5 +198,38 @@ describe("a read of mailboxes", () => {
     expect(new Set(read).size).toBe(12);
     const one = await store.load([first, second], [], { rowsMax: 512, bytesMax: 1 });
     expect(one.rows).toHaveLength(1);
+  });
+});
+
+describe("a vacuum", () => {
+  it("frees what was deleted, as the router's own role", async () => {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 2, applicationName: "vacuum", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const names = [{ namespace: "default", agentId: name("gone"), known: true }];
+    const mailboxIds = [...(await store.resolve(names)).values()];
+    const insert = () => ({
+      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(1_000), bodyHash: 1n },
+      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
+    });
+    const words = { failures: [], deaths: [], notify: new Set<bigint>() };
+    const sizeOf = async () => {
+      const rows = await fixture.sql<{ size: string }>("SELECT pg_relation_size('mail') AS size");
+      return Number(rows[0]?.size);
+    };
+    const sizes: number[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      const inserts = Array.from({ length: 200 }, insert);
+      const results = await store.commit({ ...words, done: [], inserts });
+      sizes.push(await sizeOf());
+      const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
+      const done = seqs.map((seq) => ({ mailboxId: mailboxIds[0] as bigint, seq }));
+      await store.commit({ ...words, done, inserts: [] });
+      expect(store.deleted).toBe(200);
+      await store.vacuum();
+      expect(store.deleted).toBe(0);
+    }
+    expect(sizes[2]).toBeLessThanOrEqual(sizes[0] as number);
   });
 });

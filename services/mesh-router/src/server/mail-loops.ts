@@ -1,4 +1,5 @@
 import { createListener } from "@nexus/postgres";
+import { createMailVacuum } from "../loops/mail-vacuum.ts";
 import { createMailWriter } from "../loops/mail-writer.ts";
 import { dailyTables, keepDays } from "../store/mail-partitions.ts";
 import { MAIL_CHANNEL } from "../store/mail-store.ts";
@@ -12,15 +13,17 @@ import type { MeshStores } from "./stores.ts";
 const MAIL_STEP_MS = 20;
 const MAIL_EXPIRY_INTERVAL_MS = 5_000;
 const MAIL_EXPIRY_BATCH = 500;
+const MAIL_VACUUM_INTERVAL_MS = 1_000;
 const PARTITION_INTERVAL_MS = 600_000;
 
 /** Adds the loops around durable messages, and what hears of other replicas' commits. */
 export async function addMailLoops({
   frame,
   config,
+  clock,
   mesh,
   stores: { pool, mail },
-}: Omit<Parts, "clock"> & { readonly mesh: Mesh; readonly stores: MeshStores }): Promise<void> {
+}: Parts & { readonly mesh: Mesh; readonly stores: MeshStores }): Promise<void> {
   const { office, desk, events, wake } = mesh;
   const days = dailyTables(config.deadMessagesKeptMs);
   await frame.untilUp("partitions", () => keepDays(pool, days));
@@ -36,6 +39,11 @@ export async function addMailLoops({
       desk.giveUpExpired();
       while (!signal.aborted && (await mail.buryExpired(MAIL_EXPIRY_BATCH)) === MAIL_EXPIRY_BATCH);
     },
+  });
+  frame.loop({
+    name: "mail-vacuum",
+    intervalMs: MAIL_VACUUM_INTERVAL_MS,
+    step: createMailVacuum({ mail, clock }),
   });
   // Acknowledgements of the last moment: without them they would be delivered once more.
   frame.defer("mail", () => office.work());

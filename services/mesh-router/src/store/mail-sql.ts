@@ -23,12 +23,14 @@ SELECT t.mailbox_id, (SELECT count(*) FROM mail m WHERE m.mailbox_id = t.mailbox
 FROM unnest($1::bigint[]) AS t(mailbox_id)`,
 };
 
-/** Statistics of a queue are of another moment: it was empty then, or full. So plans are by key, whatever they say. */
+/** Statistics of a queue are of another moment: it was empty then, or full. So plans are by key, whatever they say. A bitmap finds by key
+ * too, but all of a mailbox, to sort it for the first few. */
 export const PLAN_BY_KEY = {
   name: "plan-by-key",
   text: `
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)`,
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('plan_cache_mode', 'force_generic_plan', true)`,
 };
 
 /** Fails when an id was stored before (23505). One of yesterday is in another partition, whose unique index says nothing about today's: it is
@@ -49,9 +51,12 @@ ORDER BY t.key`,
 export const FIND_IDS = {
   name: "mail-find-ids",
   text: `
-SELECT i.key::text AS key, i.body_hash
+SELECT t.key::text AS key, i.body_hash
 FROM unnest($1::uuid[]) AS t(key)
-JOIN message_ids i ON i.key = t.key AND i.day >= (now() AT TIME ZONE 'utc')::date - 1`,
+CROSS JOIN LATERAL (
+  SELECT i.body_hash FROM message_ids i
+  WHERE i.key = t.key AND i.day >= (now() AT TIME ZONE 'utc')::date - 1 LIMIT 1
+) i`,
 };
 
 export const INSERT_MAIL = {
@@ -155,3 +160,6 @@ ORDER BY s.mailbox_id, s.seq`,
 
 /** Tells other replicas which mailboxes got mail. */
 export const NOTIFY_MAIL = { name: "mail-notify", text: "SELECT pg_notify($1, $2)" };
+
+/** Alone in its transaction. What the end of the table holds is not given back to the file system: writers would wait for that. */
+export const VACUUM_MAIL = "VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) mail";

@@ -8,6 +8,8 @@ import {
   type Pool,
   PostgresError,
   type Queryable,
+  type QueryResult,
+  type Statement,
   textArray,
   together,
   uuidArray,
@@ -39,6 +41,7 @@ import {
   NOTE_IDS,
   NOTIFY_MAIL,
   PLAN_BY_KEY,
+  VACUUM_MAIL,
 } from "./mail-sql.ts";
 
 /** Channel by which replicas hear of each other's mail. */
@@ -58,22 +61,55 @@ export interface MailStoreInit {
 export interface PostgresMailStore extends MailStore {
   /** Makes dead messages of up to `limit` messages whose time is over. Returns how many. */
   buryExpired(limit: number): Promise<number>;
+  /** Rows that this replica has deleted since its last vacuum began. */
+  readonly deleted: number;
+  /** Frees what deleted rows occupy, unless somebody else is at it.
+   *
+   * Errors: deadline_exceeded when it takes longer than a statement may. */
+  vacuum(): Promise<void>;
 }
 
 /** Creates the store. */
 export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailStore {
+  let deleted = 0;
   return {
     resolve: (names) => resolve(pool, names),
     count: async (mailboxIds) => {
-      const { rows } = await pool.query<{ mailbox_id: string; depth: number }>(COUNT_MAIL, [
+      const { rows } = await queryByKey<{ mailbox_id: string; depth: number }>(pool, COUNT_MAIL, [
         int8Array(mailboxIds),
       ]);
       return new Map(rows.map((row) => [BigInt(row.mailbox_id), row.depth]));
     },
-    commit: (batch) => commit(pool, batch),
+    commit: async (batch) => {
+      const results = await commit(pool, batch);
+      deleted += batch.done.length + batch.deaths.length;
+      return results;
+    },
     load: (...query) => load({ pool, clock }, ...query),
     buryExpired: async (limit) => (await pool.query(BURY_EXPIRED, [limit])).rowCount,
+    get deleted() {
+      return deleted;
+    },
+    vacuum: async () => {
+      deleted = 0;
+      await pool.query(VACUUM_MAIL);
+    },
   };
+}
+
+/** Asks one thing in one round trip, planned by key. */
+async function queryByKey<R extends object>(
+  pool: Pool,
+  statement: Statement,
+  values: readonly unknown[],
+): Promise<QueryResult<R>> {
+  return withTransaction(pool, async (client) => {
+    const [, result] = await client.commitWith(
+      client.query(PLAN_BY_KEY),
+      client.query<R>(statement, values),
+    );
+    return result;
+  });
 }
 
 async function resolve(
@@ -145,7 +181,7 @@ async function commitFresh(
   results: Map<MailInsert, InsertResult>,
 ): Promise<void> {
   const keys = uuidArray(batch.inserts.map(({ key }) => key));
-  const { rows } = await pool.query<{ key: string; body_hash: string }>(FIND_IDS, [keys]);
+  const { rows } = await queryByKey<{ key: string; body_hash: string }>(pool, FIND_IDS, [keys]);
   const known = new Map(rows.map((row) => [row.key.replaceAll("-", ""), BigInt(row.body_hash)]));
   const inserts = batch.inserts.filter((insert) => {
     const hash = known.get(insert.key);
@@ -297,7 +333,7 @@ async function load(
   ...[mailboxIds, exclude, { rowsMax, bytesMax }]: Parameters<MailStore["load"]>
 ): Promise<LoadedMail> {
   const values = [int8Array(mailboxIds), int8Array(exclude), rowsMax, bytesMax];
-  const { rows: found } = await pool.query<LoadedRow>(LOAD_MAIL, values);
+  const { rows: found } = await queryByKey<LoadedRow>(pool, LOAD_MAIL, values);
   const nowMs = clock.nowMs();
   const rows: StoredMail[] = [];
   const cut = new Set<bigint>();
