@@ -5,6 +5,8 @@ import { createRpcChannel, createRpcClient } from "../src/index.ts";
 import { jobHandlers } from "./_handlers.ts";
 import { type Rig, startRig } from "./_harness.ts";
 
+/** Streams that the server lets one connection have. */
+const STREAMS_MAX = 3;
 const JOB_ID = "job_0198a0000000700080000000000000aa";
 
 let rig: Rig;
@@ -20,9 +22,16 @@ const counter = createServer((near) => {
 });
 
 beforeAll(async () => {
-  rig = await startRig((server) =>
-    server.add(JobService, jobHandlers({ getJob: async () => ({}) })),
-  );
+  const handlers = jobHandlers({
+    getJob: async () => ({}),
+    async *watchJob(_request, ctx) {
+      yield {};
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+    },
+  });
+  rig = await startRig((server) => server.add(JobService, handlers), {
+    limits: { maxConcurrentStreams: STREAMS_MAX },
+  });
   await new Promise<void>((resolve) => {
     counter.listen(0, "127.0.0.1", resolve);
   });
@@ -68,6 +77,36 @@ describe("a channel", () => {
       (socket) => new Promise((resolve) => socket.once("close", resolve)),
     );
     for (const channel of channels) channel.close();
+    await Promise.all(closed);
+  });
+
+  it("opens another connection for streams that have no place, and leaves room for calls", async () => {
+    const channel = createRpcChannel({ address, streamsPerConnection: STREAMS_MAX - 1 });
+    const jobs = createRpcClient(JobService, channel);
+    const token = rig.verifier.token("ann");
+    const watch = async () => {
+      const stop = new AbortController();
+      const answers = jobs.watchJob({ jobId: JOB_ID }, { token, signal: stop.signal });
+      const iterator = answers[Symbol.asyncIterator]();
+      expect((await iterator.next()).done).toBe(false);
+      return async () => {
+        stop.abort();
+        await expect(iterator.next()).rejects.toMatchObject({ kind: "cancelled" });
+      };
+    };
+    const open = [await watch(), await watch(), await watch()];
+    await jobs.getJob({ jobId: JOB_ID }, { token });
+    expect(sockets.size).toBe(2);
+    await open.shift()?.();
+    open.push(await watch(), await watch());
+    expect(sockets.size).toBe(2);
+    open.push(await watch());
+    expect(sockets.size).toBe(3);
+    const closed = [...sockets].map(
+      (socket) => new Promise((resolve) => socket.once("close", resolve)),
+    );
+    for (const leave of open) await leave();
+    channel.close();
     await Promise.all(closed);
   });
 });

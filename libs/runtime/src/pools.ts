@@ -63,6 +63,7 @@ export class OpenChannels {
       get transport() {
         return channel.transport;
       },
+      placeStream: () => channel.placeStream(),
       close: () => {
         if (this.#open.delete(counted)) this.#connections -= connections;
         channel.close();

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { createRpcChannel, type RpcChannel } from "@nexus/rpc/client";
+import { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "@nexus/rpc/client";
 import { NexusError } from "@nexus/shared";
 import { Seats } from "./seats.ts";
 
@@ -9,9 +9,16 @@ export interface GatewayTls {
   readonly caFile?: string;
 }
 
-/** Opens a channel to a gateway; without `tls` in plaintext. Errors: invalid/CA_FILE_UNREADABLE. */
-export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
-  if (tls === undefined) return createRpcChannel({ address: gateway });
+/** Watches and other streams of one client that share a connection, of the 1 000 that a gateway lets it have. */
+const STREAMS_PER_CONNECTION = 500;
+
+/** Opens a channel for a client; without `tls` in plaintext. Errors: invalid/CA_FILE_UNREADABLE. */
+export function openClientChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
+  return openChannel(tls, { address: gateway, streamsPerConnection: STREAMS_PER_CONNECTION });
+}
+
+function openChannel(tls: GatewayTls | undefined, options: RpcChannelOptions): RpcChannel {
+  if (tls === undefined) return createRpcChannel(options);
   const { caFile } = tls;
   // A path that is wrong now would otherwise only show as a gateway that cannot be reached.
   if (caFile !== undefined) readCa(caFile);
@@ -21,7 +28,7 @@ export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined)
     },
     onChange: () => () => {},
   };
-  return createRpcChannel({ address: gateway, tls: { source } });
+  return createRpcChannel({ ...options, tls: { source } });
 }
 
 /** Of all agents of this process. */
@@ -30,7 +37,7 @@ const seats = new Seats();
 /** Opens a channel for one agent. In plaintext agents of one process share connections, but no more than a gateway lets a connection have
  * streams: what is beyond would wait, and say nothing. With TLS each has its own. Errors: invalid/CA_FILE_UNREADABLE. */
 export function openAgentChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
-  if (tls !== undefined) return openGatewayChannel(gateway, tls);
+  if (tls !== undefined) return openChannel(tls, { address: gateway });
   const seat = seats.take(gateway);
   const channel = createRpcChannel({ address: gateway, share: `agents-${seat.connection}` });
   return {
@@ -38,6 +45,7 @@ export function openAgentChannel(gateway: string, tls: GatewayTls | undefined): 
     get transport() {
       return channel.transport;
     },
+    placeStream: () => channel.placeStream(),
     close: () => {
       seat.leave();
       channel.close();

@@ -11,6 +11,7 @@ import {
 import { clientCredentials } from "../tls/channel-credentials.ts";
 import type { TlsOptions } from "../tls/material.ts";
 import { quietTransport } from "../transport-log.ts";
+import { type StreamPlace, StreamPlaces } from "./stream-places.ts";
 
 /** What a channel needs. */
 export interface RpcChannelOptions {
@@ -21,6 +22,9 @@ export interface RpcChannelOptions {
   /** Connections to each address; calls and streams take them in turn. One carries many calls at once, but its flow control is
    * one window for all of them. @default 1 */
   readonly connections?: number;
+  /** Streams that one connection carries; for more the channel opens further ones, and it shares none with another channel. A server lets a
+   * connection have `MAX_CONCURRENT_STREAMS`, calls included, and what is beyond waits without a word. @default no bound */
+  readonly streamsPerConnection?: number;
   /** Channels of one process with the same address share its connections, and the streams that the server lets a connection have; those
    * with different shares do not. */
   readonly share?: string;
@@ -33,6 +37,8 @@ export interface RpcChannel {
   readonly address: string;
   /** For this library only: the connections in turn. */
   readonly transport: Client;
+  /** For this library only: a connection for one stream. */
+  placeStream(): StreamPlace;
   /** Ends the connections; open calls fail with CANCELLED or UNAVAILABLE. */
   close(): void;
 }
@@ -63,16 +69,19 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
     "grpc.enable_channelz": 0,
     "grpc.enable_http_proxy": 0,
   };
-  const { address, connections = 1 } = options;
+  const { address, connections = 1, streamsPerConnection } = options;
   const credentials = clientCredentials(options.tls, address);
   // Clients of one address would share their connections.
-  const pooled = connections > 1 ? { "grpc.use_local_subchannel_pool": 1 } : {};
+  const hasOwn = connections > 1 || streamsPerConnection !== undefined;
+  const pooled = hasOwn ? { "grpc.use_local_subchannel_pool": 1 } : {};
   // Only what has the same options is shared.
   const shared = options.share === undefined ? {} : { "nexus.share": options.share };
-  const transports = Array.from(
-    { length: connections },
-    () => new Client(address, credentials, { ...channelOptions, ...pooled, ...shared }),
-  );
+  const open = () => new Client(address, credentials, { ...channelOptions, ...pooled, ...shared });
+  const transports = Array.from({ length: connections }, open);
+  const places =
+    streamsPerConnection === undefined
+      ? undefined
+      : new StreamPlaces(transports, { max: streamsPerConnection, open });
   let turn = 0;
   return {
     address,
@@ -80,7 +89,11 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
       turn = (turn + 1) % transports.length;
       return transports[turn] as Client;
     },
+    placeStream() {
+      return places?.take() ?? { transport: this.transport, leave: () => undefined };
+    },
     close: () => {
+      places?.close();
       for (const transport of transports) transport.close();
     },
   };

@@ -44,7 +44,8 @@ export function openStream<T>(spec: StreamCall<T>): InboundStream<T> {
 
 /** Makes the call; returns what frees its resources and cancels it if it still runs. */
 function start<T>(spec: StreamCall<T>, outgoing: Outgoing, inbound: InboundStream<T>): () => void {
-  const call = spec.channel.transport.makeBidiStreamRequest<Buffer, Buffer>(
+  const place = spec.channel.placeStream();
+  const call = place.transport.makeBidiStreamRequest<Buffer, Buffer>(
     methodPath(spec.method),
     identity,
     identity,
@@ -54,8 +55,10 @@ function start<T>(spec: StreamCall<T>, outgoing: Outgoing, inbound: InboundStrea
   let isOver = false;
   const link = linkSignals(outgoing.signals, () => call.cancel());
   if (spec.onHeader !== undefined) call.on("metadata", spec.onHeader);
+  // Comes once, however the call ends.
   call.on("status", (status: StatusObject) => {
     isOver = true;
+    place.leave();
     sending?.stop();
     spec.onTrailer?.(status.metadata);
   });
