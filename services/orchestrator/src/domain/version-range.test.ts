@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { firstInRange } from "./version-range.ts";
+import { firstInRange, isVersionRange } from "./version-range.ts";
 
 describe("firstInRange", () => {
   it("returns the first version in the range, the same each time", () => {
@@ -23,5 +23,20 @@ describe("firstInRange", () => {
     for (let i = 2; i < 200; i += 1) firstInRange(versions, `^${i}.0.0`);
     expect(firstInRange(versions, "^1.0.0")).toBe("1.0.0");
     expect(firstInRange(versions, "^70.0.0")).toBe("70.0.0");
+  });
+});
+
+describe("isVersionRange", () => {
+  it.each(["", "^1.2.0", "1.x || >=2.0.0-rc.1", "*"])("takes %j, each time", (range) => {
+    expect([isVersionRange(range), isVersionRange(range)]).toEqual([true, true]);
+  });
+
+  it.each(["one", "^", "1.2.3.4", "latest"])("refuses %j, each time", (range) => {
+    expect([isVersionRange(range), isVersionRange(range)]).toEqual([false, false]);
+  });
+
+  it("knows a range that was asked for before, and nothing that only begins like it", () => {
+    firstInRange(["1.0.0"], "^7.0.0");
+    expect([isVersionRange("^7.0.0"), isVersionRange("^7.0.0 or so")]).toEqual([true, false]);
   });
 });

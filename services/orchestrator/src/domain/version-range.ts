@@ -14,7 +14,7 @@ const found = new WeakMap<readonly string[], Map<string, string | undefined>>();
  *
  * Errors: invalid/VERSION_RANGE_INVALID. */
 export function assertVersionRange(range: string): void {
-  if (range !== "" && semver.validRange(range) === null) {
+  if (!isVersionRange(range)) {
     throw new NexusError({
       kind: "invalid",
       reason: "VERSION_RANGE_INVALID",
@@ -25,7 +25,10 @@ export function assertVersionRange(range: string): void {
 
 /** Says whether a text is a semver range; the empty one is. */
 export function isVersionRange(range: string): boolean {
-  return range === "" || semver.validRange(range) !== null;
+  if (range === "" || parsed.has(range)) return true;
+  if (semver.validRange(range) === null) return false;
+  rangeOf(range);
+  return true;
 }
 
 /** Returns the first of the versions that lies in the range, or undefined.
