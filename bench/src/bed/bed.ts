@@ -4,6 +4,7 @@ import { type ServiceName, type Stack, type StackInfo, startStack } from "@nexus
 import { createClient, type NexusClient, PrincipalKind } from "@nexus/sdk";
 import type { AgentCommands } from "../processes/agent.ts";
 import type { ClientCommands } from "../processes/client.ts";
+import { fillLog } from "./database.ts";
 import {
   AGENTS,
   LOGIN_CONCURRENCY,
@@ -100,6 +101,7 @@ export async function openBed(options: BedOptions): Promise<Bed> {
     signal,
     onNotice: progress,
   });
+  if (!quick) await orStop(stack, fillLog(stack.postgresUrl));
   const admin = connectAdmin(stack);
   const workers: { stop(): Promise<void> }[] = [];
   const keep = <W extends { stop(): Promise<void> }>(worker: W): W => {
@@ -144,6 +146,16 @@ export async function openBed(options: BedOptions): Promise<Bed> {
       await stack.stop();
     },
   };
+}
+
+/** A stack that cannot be used is not left running. */
+async function orStop(stack: Stack, work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    await stack.stop();
+    throw error;
+  }
 }
 
 function clientSecretVariable(name: string): string {
