@@ -110,7 +110,8 @@ function rpcFields(service: ServiceName) {
       default: service === "gateway" ? EDGE_STREAMS_PER_CONNECTION : INNER_STREAMS_PER_CONNECTION,
       min: 1,
       max: 1_000_000,
-      about: "Calls that one connection may have open at once; further ones wait in the caller.",
+      about:
+        "Calls that one connection may have open at once, streams included; further ones wait in the caller. The SDK puts 100 streams on a connection and leaves the rest to calls.",
     }),
   };
 }

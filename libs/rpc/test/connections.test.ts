@@ -63,23 +63,6 @@ describe("a channel", () => {
     expect(sockets.size).toBe(0);
   });
 
-  it.each([
-    [["a", "a"], 1],
-    [["a", "b"], 2],
-  ])("shares its connection with those of the same share: %j have %i", async (shares, expected) => {
-    const channels = shares.map((share) => createRpcChannel({ address, share }));
-    const token = rig.verifier.token("ann");
-    for (const channel of channels) {
-      await createRpcClient(JobService, channel).getJob({ jobId: JOB_ID }, { token });
-    }
-    expect(sockets.size).toBe(expected);
-    const closed = [...sockets].map(
-      (socket) => new Promise((resolve) => socket.once("close", resolve)),
-    );
-    for (const channel of channels) channel.close();
-    await Promise.all(closed);
-  });
-
   it("opens another connection for streams that have no place, and leaves room for calls", async () => {
     const channel = createRpcChannel({ address, streamsPerConnection: STREAMS_MAX - 1 });
     const jobs = createRpcClient(JobService, channel);

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
-import { createRpcChannel, type RpcChannel, type RpcChannelOptions } from "@nexus/rpc/client";
+import { createRpcChannel, type RpcChannel } from "@nexus/rpc/client";
 import { NexusError } from "@nexus/shared";
-import { Seats } from "./seats.ts";
 
 /** How to reach a gateway that speaks TLS; `{}` trusts the authorities of the system. */
 export interface GatewayTls {
@@ -9,16 +8,22 @@ export interface GatewayTls {
   readonly caFile?: string;
 }
 
-/** Watches and other streams of one client that share a connection, of the 1 000 that a gateway lets it have. */
-const STREAMS_PER_CONNECTION = 500;
+/** Streams on one connection: sessions of agents, watches. A gateway lets a connection have 1 000 (`NEXUS_GATEWAY_MAX_CONCURRENT_STREAMS`),
+ * proxies in front of it some 128, and the calls are among them. */
+export const STREAMS_PER_CONNECTION = 100;
 
-/** Opens a channel for a client; without `tls` in plaintext. Errors: invalid/CA_FILE_UNREADABLE. */
-export function openClientChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
-  return openChannel(tls, { address: gateway, streamsPerConnection: STREAMS_PER_CONNECTION });
+interface SharedChannel {
+  readonly channel: RpcChannel;
+  users: number;
 }
 
-function openChannel(tls: GatewayTls | undefined, options: RpcChannelOptions): RpcChannel {
-  if (tls === undefined) return createRpcChannel(options);
+/** In plaintext, by gateway. */
+const shared = new Map<string, SharedChannel>();
+
+/** Opens a channel to a gateway. In plaintext all clients and agents of this process share its connections, with TLS each has its own; either
+ * way streams get further ones before a connection has too many. Errors: invalid/CA_FILE_UNREADABLE. */
+export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
+  if (tls === undefined) return openShared(gateway);
   const { caFile } = tls;
   // A path that is wrong now would otherwise only show as a gateway that cannot be reached.
   if (caFile !== undefined) readCa(caFile);
@@ -28,27 +33,42 @@ function openChannel(tls: GatewayTls | undefined, options: RpcChannelOptions): R
     },
     onChange: () => () => {},
   };
-  return createRpcChannel({ ...options, tls: { source } });
+  return createRpcChannel({
+    address: gateway,
+    streamsPerConnection: STREAMS_PER_CONNECTION,
+    tls: { source },
+  });
 }
 
-/** Of all agents of this process. */
-const seats = new Seats();
-
-/** Opens a channel for one agent. In plaintext agents of one process share connections, but no more than a gateway lets a connection have
- * streams: what is beyond would wait, and say nothing. With TLS each has its own. Errors: invalid/CA_FILE_UNREADABLE. */
-export function openAgentChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
-  if (tls !== undefined) return openChannel(tls, { address: gateway });
-  const seat = seats.take(gateway);
-  const channel = createRpcChannel({ address: gateway, share: `agents-${seat.connection}` });
+/** A share in the process's channel, which is closed with the last of them. */
+function openShared(gateway: string): RpcChannel {
+  const open = shared.get(gateway) ?? {
+    channel: createRpcChannel({
+      address: gateway,
+      streamsPerConnection: STREAMS_PER_CONNECTION,
+    }),
+    users: 0,
+  };
+  shared.set(gateway, open);
+  open.users += 1;
+  let isClosed = false;
+  const channel = () => {
+    if (isClosed) throw new Error("the channel is closed");
+    return open.channel;
+  };
   return {
-    address: channel.address,
+    address: gateway,
     get transport() {
-      return channel.transport;
+      return channel().transport;
     },
-    placeStream: () => channel.placeStream(),
+    placeStream: () => channel().placeStream(),
     close: () => {
-      seat.leave();
-      channel.close();
+      if (isClosed) return;
+      isClosed = true;
+      open.users -= 1;
+      if (open.users > 0) return;
+      shared.delete(gateway);
+      open.channel.close();
     },
   };
 }

@@ -22,12 +22,10 @@ export interface RpcChannelOptions {
   /** Connections to each address; calls and streams take them in turn. One carries many calls at once, but its flow control is
    * one window for all of them. @default 1 */
   readonly connections?: number;
-  /** Streams that one connection carries; for more the channel opens further ones, and it shares none with another channel. A server lets a
-   * connection have `MAX_CONCURRENT_STREAMS`, calls included, and what is beyond waits without a word. @default no bound */
+  /** Streams that one connection carries: they fill one after the other, for more the channel opens further ones, and it shares none with
+   * another channel. A server lets a connection have `MAX_CONCURRENT_STREAMS`, calls included, and what is beyond waits without a word.
+   * @default no bound, and streams take the connections in turn */
   readonly streamsPerConnection?: number;
-  /** Channels of one process with the same address share its connections, and the streams that the server lets a connection have; those
-   * with different shares do not. */
-  readonly share?: string;
   /** Ping also while no call is open; only for a process that lives by its stream, e.g. an agent. Default false. */
   readonly keepaliveWithoutCalls?: boolean;
 }
@@ -74,9 +72,7 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
   // Clients of one address would share their connections.
   const hasOwn = connections > 1 || streamsPerConnection !== undefined;
   const pooled = hasOwn ? { "grpc.use_local_subchannel_pool": 1 } : {};
-  // Only what has the same options is shared.
-  const shared = options.share === undefined ? {} : { "nexus.share": options.share };
-  const open = () => new Client(address, credentials, { ...channelOptions, ...pooled, ...shared });
+  const open = () => new Client(address, credentials, { ...channelOptions, ...pooled });
   const transports = Array.from({ length: connections }, open);
   const places =
     streamsPerConnection === undefined

@@ -4,7 +4,7 @@ import { RegisterAgentRequestSchema, RegistryService } from "@nexus/proto/regist
 import { createRpcClient, type RpcChannel } from "@nexus/rpc/client";
 import { backoffDelayMs, createLogger, type Logger, NexusError, sleep } from "@nexus/shared";
 import { type CredentialSource, createCredentialSource } from "../credentials.ts";
-import { type GatewayTls, openAgentChannel } from "../gateway-channel.ts";
+import { type GatewayTls, openGatewayChannel } from "../gateway-channel.ts";
 import { createStateAccess } from "../state/bucket.ts";
 import type { State } from "../state/state.ts";
 import {
@@ -130,7 +130,7 @@ async function start(
   const logger = (
     options.logger ?? createLogger({ service: "agent", level: "warn", destination: process.stderr })
   ).child({ agent_id: options.agentId });
-  const channel = openAgentChannel(options.gateway, options.tls);
+  const channel = openGatewayChannel(options.gateway, options.tls);
   try {
     const credentials = createCredentialSource({ channel, credentials: credentialsOf(options) });
     await register({ options, capabilities, channel, credentials, logger });

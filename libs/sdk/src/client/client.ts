@@ -17,7 +17,7 @@ import {
 } from "@nexus/proto/vault";
 import { createRpcClient, type RpcClient } from "@nexus/rpc/client";
 import { type CredentialSource, type Credentials, createCredentialSource } from "../credentials.ts";
-import { type GatewayTls, openClientChannel } from "../gateway-channel.ts";
+import { type GatewayTls, openGatewayChannel } from "../gateway-channel.ts";
 import { createState } from "../state/bucket.ts";
 import type { State } from "../state/state.ts";
 
@@ -71,7 +71,7 @@ export interface NexusClient extends AsyncDisposable {
  * const { job } = await nexus.jobs.submitJob({ requestId: randomUUID(), objective: "..." });
  */
 export function createClient(options: ClientOptions): NexusClient {
-  const channel = openClientChannel(options.gateway, options.tls);
+  const channel = openGatewayChannel(options.gateway, options.tls);
   const credentials =
     options.credentials === undefined
       ? undefined
