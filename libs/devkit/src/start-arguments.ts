@@ -96,12 +96,16 @@ function problemOf(
   values: ReturnType<typeof parse>["values"],
   portBase: number | "free",
 ): string | undefined {
-  const base = portBase === "free" ? undefined : portBaseProblem(portBase);
-  if (base !== undefined) return `--port-base ${base}, got ${values["port-base"]}`;
   for (const flag of ["orchestrators", "mesh-routers"] as const) {
     const count = replicasProblem(Number(values[flag]));
     if (count !== undefined) return `--${flag} ${count}, got ${values[flag]}`;
   }
+  const replicas = {
+    orchestrator: Number(values.orchestrators),
+    "mesh-router": Number(values["mesh-routers"]),
+  };
+  const base = portBase === "free" ? undefined : portBaseProblem(portBase, replicas);
+  if (base !== undefined) return `--port-base ${base}, got ${values["port-base"]}`;
   if (values["data-dir"] === "") return "--data-dir must not be empty";
   const level = values["log-level"];
   if (level !== undefined && !LOG_LEVELS.some((known) => known === level)) {

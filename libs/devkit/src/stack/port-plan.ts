@@ -42,11 +42,11 @@ export interface PortPlan {
 }
 
 /** Says what is wrong with a base port, or undefined. */
-export function portBaseProblem(base: number): string | undefined {
+export function portBaseProblem(base: number, replicas: ReplicaCounts = {}): string | undefined {
   if (!Number.isInteger(base) || base < PORT_MIN || base > PORT_BASE_MAX) {
     return `must be a whole number from ${PORT_MIN} to ${PORT_BASE_MAX}`;
   }
-  const { http, ops } = planPorts(base);
+  const { http, ops } = planPorts(base, replicas);
   const bad = [http, ...Object.values(ops)].find((port) => FETCH_BAD_PORTS.has(port));
   return bad === undefined
     ? undefined
