@@ -10,6 +10,7 @@ import { expect, it } from "vitest";
 import { startFleet, submitTasks, type TestFleet, waitForEnd } from "./_fleet.ts";
 
 const TASKS = 60;
+const TASK_MS = 300;
 
 async function dataDirectoryOf({ stack }: TestFleet): Promise<string> {
   const pool = createPool({
@@ -27,8 +28,7 @@ async function dataDirectoryOf({ stack }: TestFleet): Promise<string> {
 }
 
 /** Brings the database back as a standby of its own past, and has it take over: the same data on a new timeline, as behind a failover. */
-async function takeOver(fleet: TestFleet): Promise<void> {
-  const folder = await dataDirectoryOf(fleet);
+async function takeOver(fleet: TestFleet, folder: string): Promise<void> {
   const before = fleet.stack.info.postgres.pid;
   writeFileSync(join(folder, "standby.signal"), "");
   await fleet.stack.processes.kill("postgres");
@@ -71,11 +71,14 @@ it("begins every service with a database anew when a standby takes over, and fin
   const tasks = Array.from({ length: TASKS }, (_, index) => ({
     key: `t${index}`,
     capability: "work.wait",
-    input: { ms: 100 },
+    input: { ms: TASK_MS },
   }));
+  const folder = await dataDirectoryOf(fleet);
   const jobId = await submitTasks(user.client, tasks);
+  const { job: running } = await user.client.jobs.getJob({ jobId });
+  expect(running?.tasks?.succeeded).toBeLessThan(TASKS);
 
-  await takeOver(fleet);
+  await takeOver(fleet, folder);
   for (const [name, pid] of before) {
     // It remembers nothing of a database.
     if (name === "gateway") continue;
@@ -83,6 +86,8 @@ it("begins every service with a database anew when a standby takes over, and fin
       timeoutMs: 30_000,
       what: `${name} to begin anew`,
     });
+    const log = readFileSync(join(fleet.stack.info.dataDir, "logs", `${name}.log`), "utf8");
+    expect(log, name).toContain("DATABASE_HISTORY_CHANGED");
   }
   expect(pidsOf(fleet).get("gateway")).toBe(before.get("gateway"));
 
