@@ -4,7 +4,7 @@ import { OutcomeGroupSchema } from "@nexus/proto/common";
 import { RecordOutcomesRequestSchema } from "@nexus/proto/insight";
 import { ReportOutcomesRequestSchema } from "@nexus/proto/registry";
 import { describe, expect, it } from "vitest";
-import type { AttemptOutcome } from "../domain/outcome.ts";
+import { type AttemptOutcome, OUTCOMES_PER_GROUP_MAX } from "../domain/outcome.ts";
 import { createOutcomeCodec } from "./outcome-codec.ts";
 
 const outcome: AttemptOutcome = {
@@ -55,6 +55,18 @@ describe("createOutcomeCodec", () => {
   it("writes what the contract's rules let through", () => {
     const group = read(2 ** 52, [outcome, { ...outcome, success: true, reason: "" }]);
     expect(createValidator().validate(OutcomeGroupSchema, group).kind).toBe("valid");
+  });
+
+  it("may write as many as the contract lets through, and no more", () => {
+    const verdictOn = (count: number) => {
+      const group = read(
+        count,
+        Array.from({ length: count }, () => outcome),
+      );
+      return createValidator().validate(OutcomeGroupSchema, group).kind;
+    };
+    expect(verdictOn(OUTCOMES_PER_GROUP_MAX)).toBe("valid");
+    expect(verdictOn(OUTCOMES_PER_GROUP_MAX + 1)).toBe("invalid");
   });
 
   it("leaves out the work of an agent that never began", () => {

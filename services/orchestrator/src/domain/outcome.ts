@@ -1,5 +1,8 @@
 /** The ends of attempts, as registry and insight hear of them. */
 
+/** What the contract allows for a group: receivers refuse one with more, and none of it would count. */
+export const OUTCOMES_PER_GROUP_MAX = 1_000;
+
 /** One ended attempt. */
 export interface AttemptOutcome {
   readonly namespace: string;
