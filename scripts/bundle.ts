@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { build, type Metafile } from "esbuild";
+import { build, type Metafile, transform } from "esbuild";
 
 /** The oldest Node that runs it, as in package.json. */
 const TARGET = "node20.19";
@@ -21,6 +21,7 @@ const TARGET = "node20.19";
 const REQUIRE = `import { createRequire as nexusRequire } from "node:module"; const require = nexusRequire(import.meta.url);`;
 /** Loaded in place of another package when somebody has installed it: nobody has. */
 const OPTIONAL = ["pg-native"];
+const BEYOND_ASCII = /[^\0-\u007f]/;
 
 /** Bundles every program whose files have changed since it was last bundled. `root` is the repository. */
 export async function bundlePrograms(root: string): Promise<void> {
@@ -59,10 +60,21 @@ async function bundle(root: string, folder: string): Promise<void> {
     logLevel: "warning",
     metafile: true,
   });
+  const file = join(root, dist, "bundle.js");
+  writeFileSync(file, await toAscii(readFileSync(file, "utf8")));
   writeFileSync(join(root, dist, "bundle.licenses.txt"), licencesOf(root, metafile));
   const inputs = inputsFile(root, folder);
   writeFileSync(`${inputs}.part`, JSON.stringify(Object.keys(metafile.inputs)));
   renameSync(`${inputs}.part`, inputs);
+}
+
+/** Replaces characters beyond ASCII, one by one, so that the map stays right. A single one has V8 keep the whole source, which it does for as
+ * long as the process lives, at two bytes a character. esbuild escapes those of strings, so what is left stands in comments of packages;
+ * should it not, all stay. */
+async function toAscii(code: string): Promise<string> {
+  if (!BEYOND_ASCII.test(code)) return code;
+  const bare = await transform(code, { minifyWhitespace: true, legalComments: "none" });
+  return BEYOND_ASCII.test(bare.code) ? code : code.replaceAll(new RegExp(BEYOND_ASCII, "g"), "?");
 }
 
 /** Goes by times of files. Those of packages say nothing, so the lock file stands for all of them. */

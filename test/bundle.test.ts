@@ -1,4 +1,5 @@
 /** When the programs are bundled anew, in a repository of three files. */
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -55,5 +56,20 @@ describe("bundlePrograms", () => {
     rmSync(join(root, "services/one/dist/bundle.inputs.json"));
     await bundlePrograms(root);
     expect(bundled()).toContain("second");
+  });
+
+  it("is ASCII, of which a process keeps a byte a character, with its strings as they were", async () => {
+    const text = "console.log([\n  // an arrow: →\n  '→',\n  `🙂`\n].join());";
+    write("services/one/dist/main.js", text, -1);
+    await bundlePrograms(root);
+    expect(bundled()).toMatch(/^[\0-\u007f]*an arrow: \?[\0-\u007f]*$/);
+    const { stdout } = spawnSync(process.execPath, [join(root, BUNDLE)], { encoding: "utf8" });
+    expect(stdout).toBe("→,🙂\n");
+  });
+
+  it.each(["String.raw`→`", "/→/"])("keeps what cannot be written otherwise: %s", async (code) => {
+    write("services/one/dist/main.js", `console.log(${code});`, -1);
+    await bundlePrograms(root);
+    expect(bundled()).toContain(code);
   });
 });
