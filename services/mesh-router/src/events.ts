@@ -169,22 +169,32 @@ function dispatchEvents(
 }
 
 function messageEvents(metrics: Metrics): MessageEvents {
+  // Counted by hand and handed over at each scrape: the metric looks its labels up each time.
+  const counts = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, 0])) as Record<
+    Outcome,
+    number
+  >;
   const settled = new Counter({
     name: "nexus_mesh_router_messages_total",
     help: "Messages by outcome.",
     labelNames: ["outcome"],
     registers: [metrics.registry],
+    collect: () => {
+      for (const outcome of OUTCOMES) {
+        settled.inc({ outcome }, counts[outcome]);
+        counts[outcome] = 0;
+      }
+    },
   });
-  const byOutcome = Object.fromEntries(
-    OUTCOMES.map((outcome) => [outcome, settled.labels(outcome)]),
-  ) as Record<Outcome, ReturnType<typeof settled.labels>>;
   const latency = metrics.histogram({
     name: "message_delivery_seconds",
     help: "Time from a message's acceptance to its receiver's acknowledgement.",
     buckets: LATENCY_BUCKETS,
   });
   return {
-    messageSettled: (outcome) => byOutcome[outcome].inc(),
+    messageSettled: (outcome) => {
+      counts[outcome] += 1;
+    },
     messageDelivered: (latencyMs) => latency.observe(latencyMs / 1_000),
   };
 }

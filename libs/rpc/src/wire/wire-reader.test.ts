@@ -30,3 +30,45 @@ describe("the text of a field", () => {
     expect(() => textLength(Buffer.from([0xe2, 0x82]))).toThrow("a text is not UTF-8");
   });
 });
+
+describe("a value like one that is known", () => {
+  it.each([
+    ["", ""],
+    ["task_01", "task_01"],
+  ])("is passed over when it is the same: %j", (value, known) => {
+    for (const pass of [
+      (reader: WireReader) => reader.passSameText(known),
+      (reader: WireReader) => reader.passSame(Buffer.from(known)),
+    ]) {
+      const reader = readerOf(value);
+      expect(pass(reader)).toBe(true);
+      expect(reader.atEnd).toBe(true);
+    }
+  });
+
+  it.each([
+    ["task_01", "task_02"],
+    ["task_01", "task_0"],
+    ["", "t"],
+    ["t", ""],
+  ])("stays to be read when it is another one: %j, not %j", (value, known) => {
+    const reader = readerOf(value);
+    expect(reader.passSameText(known)).toBe(false);
+    expect(reader.passSame(Buffer.from(known))).toBe(false);
+    expect(reader.text()).toBe(value);
+  });
+
+  it("is no text because it has the numbers of its characters", () => {
+    const reader = readerOf(Buffer.from([0xfc]));
+    expect(reader.passSameText("\u00fc")).toBe(false);
+    expect(() => reader.text()).toThrow("a text is not UTF-8");
+  });
+
+  it("that is cut off is none", () => {
+    const reader = new WireReader(Buffer.from([0x0a, 3, 0x61, 0x62]));
+    reader.next();
+    expect(reader.passSameText("abc")).toBe(false);
+    expect(reader.passSame(Buffer.from("abc"))).toBe(false);
+    expect(() => reader.text()).toThrow();
+  });
+});

@@ -127,6 +127,29 @@ export class WireReader {
     return length;
   }
 
+  /** Passes over a length-delimited value that is equal to these bytes; another one stays. Says whether it did. */
+  passSame(bytes: Uint8Array): boolean {
+    const start = this.#startOf(bytes.length);
+    if (start < 0) return false;
+    for (let at = 0; at < bytes.length; at += 1) {
+      if (this.#bytes[start + at] !== bytes[at]) return false;
+    }
+    this.#at = start + bytes.length;
+    return true;
+  }
+
+  /** Passes over a text that is equal to this one, if it is ASCII; another one stays. Says whether it did. */
+  passSameText(text: string): boolean {
+    const start = this.#startOf(text.length);
+    if (start < 0) return false;
+    for (let at = 0; at < text.length; at += 1) {
+      const code = text.charCodeAt(at);
+      if (code > ASCII_MAX || this.#bytes[start + at] !== code) return false;
+    }
+    this.#at = start + text.length;
+    return true;
+  }
+
   /** Passes over a text. Returns how many characters it has, as the contract's length rules count them. */
   passText(): number {
     const length = this.varint();
@@ -183,6 +206,14 @@ export class WireReader {
     else if (this.type === LENGTH) this.#advance(this.varint());
     else if (this.type === FIXED32) this.#advance(4);
     else throw new WireError(`a field has the wire type ${this.type}`);
+  }
+
+  /** Where the next value begins if it has this length, else -1; stays where it is. */
+  #startOf(length: number): number {
+    const from = this.#at;
+    const start = this.varint() === length && this.#at + length <= this.#end ? this.#at : -1;
+    this.#at = from;
+    return start;
   }
 
   #advance(length: number): number {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Fifo } from "./fifo.ts";
 import * as limits from "./limits.ts";
-import { DeadlineWheel } from "./message/deadline-wheel.ts";
+import { DeadlineWheel, Expiring } from "./message/deadline-wheel.ts";
 
 describe("Fifo", () => {
   it("behaves like an array that is shifted", () => {
@@ -43,6 +43,15 @@ describe("Fifo", () => {
   });
 });
 
+class Item extends Expiring {
+  readonly expiresAtMs: number;
+
+  constructor(expiresAtMs: number) {
+    super();
+    this.expiresAtMs = expiresAtMs;
+  }
+}
+
 describe("DeadlineWheel", () => {
   it("expires everything exactly when its time has come", () => {
     const items = fc.array(fc.record({ inMs: fc.nat(120_000), removed: fc.boolean() }));
@@ -50,10 +59,10 @@ describe("DeadlineWheel", () => {
     fc.assert(
       fc.property(items, steps, (specs, advances) => {
         const startMs = 1_700_000_000_000;
-        const wheel = new DeadlineWheel<{ expiresAtMs: number }>(startMs);
-        const live = new Set<{ expiresAtMs: number }>();
+        const wheel = new DeadlineWheel<Item>(startMs);
+        const live = new Set<Item>();
         for (const { inMs, removed } of specs) {
-          const item = { expiresAtMs: startMs + inMs };
+          const item = new Item(startMs + inMs);
           wheel.add(item);
           if (removed) wheel.delete(item);
           else live.add(item);
@@ -74,8 +83,8 @@ describe("DeadlineWheel", () => {
   });
 
   it("forgets an item twice without harm", () => {
-    const wheel = new DeadlineWheel<{ expiresAtMs: number }>(0);
-    const item = { expiresAtMs: 5 };
+    const wheel = new DeadlineWheel<Item>(0);
+    const item = new Item(5);
     wheel.add(item);
     wheel.delete(item);
     wheel.delete(item);
@@ -83,12 +92,24 @@ describe("DeadlineWheel", () => {
     expect(wheel.expire(100)).toEqual([]);
   });
 
+  it("holds an item once, and again after it was forgotten", () => {
+    const wheel = new DeadlineWheel<Item>(0);
+    const [first, second] = [new Item(5), new Item(5)];
+    for (const item of [first, second, first]) wheel.add(item);
+    expect(wheel.size).toBe(2);
+    wheel.delete(first);
+    wheel.add(first);
+    const due = wheel.expire(100);
+    expect(due.map((item) => item === first)).toEqual([false, true]);
+    expect(wheel.size).toBe(0);
+  });
+
   it("expires at once what was late when it came", () => {
-    const wheel = new DeadlineWheel<{ expiresAtMs: number }>(0);
+    const wheel = new DeadlineWheel<Item>(0);
     wheel.expire(1_000_000);
-    const late = { expiresAtMs: 3 };
+    const late = new Item(3);
     wheel.add(late);
-    expect(wheel.expire(1_000_000)).toEqual([late]);
+    expect(wheel.expire(1_000_000)[0]).toBe(late);
   });
 });
 

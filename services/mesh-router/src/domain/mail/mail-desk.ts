@@ -7,7 +7,7 @@ import {
   MAIL_WINDOW_POOR,
   REDELIVERY_MAX_MS,
 } from "../limits.ts";
-import { DeadlineWheel } from "../message/deadline-wheel.ts";
+import { DeadlineWheel, Expiring } from "../message/deadline-wheel.ts";
 import { canTake } from "../message/message-rules.ts";
 import type { Session } from "../session/session.ts";
 import type { Acknowledgement, DeathReason, Mail, MailDelivery, StoredMail } from "./mail.ts";
@@ -31,11 +31,19 @@ export interface MailDeskInit {
   readonly onWork: (when: "now" | "soon") => void;
 }
 
-interface LaneTimer {
+class LaneTimer extends Expiring {
   readonly mailbox: Mailbox;
   readonly session: Session;
   readonly lane: Lane;
   readonly expiresAtMs: number;
+
+  constructor(mailbox: Mailbox, session: Session, lane: Lane) {
+    super();
+    this.mailbox = mailbox;
+    this.session = session;
+    this.lane = lane;
+    this.expiresAtMs = lane.heldUntilMs;
+  }
 }
 
 /** Owns the in-memory part of every mailbox that is read here. */
@@ -75,7 +83,7 @@ export class MailDesk {
     if (session.over || record.reader?.session === session) return;
     if (record.reader !== undefined) this.#forget(record.reader.session, record);
     const mailbox: Mailbox = new Mailbox(record.mailboxId, (lane) => {
-      this.#lanes.add({ mailbox, session, lane, expiresAtMs: lane.heldUntilMs });
+      this.#lanes.add(new LaneTimer(mailbox, session, lane));
     });
     record.reader = { session, mailbox };
     this.#records.set(session, record);

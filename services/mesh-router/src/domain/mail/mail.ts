@@ -1,5 +1,6 @@
 /** One durable message in its receiver's mailbox, as memory holds it while it is near its delivery. */
 import { ITEM_OVERHEAD_BYTES } from "../limits.ts";
+import { Expiring } from "../message/deadline-wheel.ts";
 
 /** What a receiver says about a delivery. */
 export type AckKind = "done" | "extend" | "retry" | "reject";
@@ -69,7 +70,7 @@ export class Mail {
 }
 
 /** One try to deliver a message. */
-export class MailDelivery {
+export class MailDelivery extends Expiring {
   readonly kind = "mail";
   readonly mail: Mail;
   readonly deliveryId: string;
@@ -85,6 +86,7 @@ export class MailDelivery {
     readonly generation: number;
     readonly ackDueAtMs: number;
   }) {
+    super();
     this.mail = init.mail;
     this.deliveryId = init.deliveryId;
     this.generation = init.generation;

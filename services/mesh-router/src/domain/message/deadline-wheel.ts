@@ -1,16 +1,42 @@
 import { WHEEL_SLOTS, WHEEL_TICK_MS } from "../limits.ts";
 
-/** Anything that ends at a time which never changes. */
-export interface Expiring {
-  readonly expiresAtMs: number;
+/** Where an item of a wheel hangs; nobody but the wheel looks at it. */
+class Link {
+  previous: Link = this;
+  next: Link = this;
+
+  get isLinked(): boolean {
+    return this.next !== this;
+  }
+
+  unlink(): void {
+    this.previous.next = this.next;
+    this.next.previous = this.previous;
+    this.previous = this;
+    this.next = this;
+  }
+
+  /** Puts an item at the end of the list that begins here. */
+  append(item: Link): void {
+    item.previous = this.previous;
+    item.next = this;
+    this.previous.next = item;
+    this.previous = item;
+  }
 }
 
-/** Deadlines of very many short-lived items with one timer: O(1) to add and to remove.
+/** Anything that ends at a time which never changes while it is in a wheel; it can be in one. */
+export abstract class Expiring extends Link {
+  abstract readonly expiresAtMs: number;
+}
+
+/** Deadlines of very many short-lived items with one timer: O(1) to add and to remove, without looking anything up: items are links of
+ * their slot's list.
  *
  * Items further away than one turn share a slot with nearer ones and are looked at once a turn.
  * Source: Varghese and Lauck 1987, scheme 6 (hashed timing wheel with unsorted lists). */
 export class DeadlineWheel<T extends Expiring> {
-  readonly #slots: Set<T>[] = Array.from({ length: WHEEL_SLOTS }, () => new Set<T>());
+  readonly #slots: Link[] = Array.from({ length: WHEEL_SLOTS }, () => new Link());
   #tick: number;
   #size = 0;
 
@@ -23,17 +49,18 @@ export class DeadlineWheel<T extends Expiring> {
   }
 
   add(item: T): void {
+    if (item.isLinked) return;
     // A deadline already passed goes where the next expire() looks first.
     const tick = Math.max(tickOf(item.expiresAtMs), this.#tick);
-    this.#slot(tick).add(item);
+    this.#slot(tick).append(item);
     this.#size += 1;
   }
 
   /** Forgets an item. Idempotent. */
   delete(item: T): void {
-    const removed =
-      this.#slot(tickOf(item.expiresAtMs)).delete(item) || this.#slot(this.#tick).delete(item);
-    if (removed) this.#size -= 1;
+    if (!item.isLinked) return;
+    item.unlink();
+    this.#size -= 1;
   }
 
   /** Removes and returns everything whose time has come. */
@@ -43,9 +70,11 @@ export class DeadlineWheel<T extends Expiring> {
     const first = Math.max(this.#tick, last - WHEEL_SLOTS + 1);
     for (let tick = first; tick <= last; tick += 1) {
       const slot = this.#slot(tick);
-      for (const item of slot) {
+      for (let link = slot.next; link !== slot; ) {
+        const item = link as T;
+        link = link.next;
         if (item.expiresAtMs > nowMs) continue;
-        slot.delete(item);
+        item.unlink();
         due.push(item);
       }
     }
@@ -54,8 +83,8 @@ export class DeadlineWheel<T extends Expiring> {
     return due;
   }
 
-  #slot(tick: number): Set<T> {
-    return this.#slots[tick & (WHEEL_SLOTS - 1)] as Set<T>;
+  #slot(tick: number): Link {
+    return this.#slots[tick & (WHEEL_SLOTS - 1)] as Link;
   }
 }
 

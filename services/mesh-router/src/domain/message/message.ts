@@ -3,6 +3,7 @@
 import { ITEM_OVERHEAD_BYTES } from "../limits.ts";
 import type { MailDelivery, MailTerms } from "../mail/mail.ts";
 import type { Breaker } from "./breaker.ts";
+import { Expiring } from "./deadline-wheel.ts";
 import type { Chain, Letter, SendResult } from "./letter.ts";
 
 /** A message that was sent and has no outcome yet. */
@@ -68,7 +69,7 @@ interface MessageInit {
 }
 
 /** A message that the router has accepted. */
-export class Message {
+export class Message extends Expiring {
   readonly kind = "message";
   readonly deliveryId: string;
   readonly messageId: string;
@@ -99,6 +100,7 @@ export class Message {
   isAstray = false;
 
   constructor(init: MessageInit) {
+    super();
     const { letter } = init;
     this.deliveryId = init.deliveryId;
     this.messageId = letter.messageId;
@@ -131,7 +133,7 @@ export class Message {
 }
 
 /** A durable message that waits for its commit. */
-export class Post {
+export class Post extends Expiring {
   readonly kind = "post";
   readonly messageId: string;
   readonly sender: Sender;
@@ -150,6 +152,7 @@ export class Post {
   over = false;
 
   constructor(init: PostInit) {
+    super();
     const { letter, sender } = init;
     this.messageId = letter.messageId;
     this.sender = sender;

@@ -18,9 +18,9 @@ import type { AckKind, Acknowledgement } from "../../domain/mail/mail.ts";
 import type { CarriedUpdate } from "../../domain/message/carried.ts";
 import type { Letter } from "../../domain/message/letter.ts";
 import type { SubscriptionOrder } from "../../domain/topic/subscription-desk.ts";
-import { enumUpTo, expectId, expectType, id, message, text } from "./checks.ts";
+import { enumUpTo, expectId, expectType, fields, id, text } from "./checks.ts";
 import { checkCredit, checkGoodbye, checkHeartbeat, checkHello, checkReauth } from "./rules.ts";
-import { readSend } from "./send.ts";
+import { nothingLikely, readSend } from "./send.ts";
 import { readStateCancels, readStateOp, type StateOp } from "./state-op.ts";
 import { readTaskUpdate } from "./task-update.ts";
 
@@ -71,7 +71,9 @@ export function readAgentFrame(bytes: Buffer, nowMs: () => number): AgentFrame {
     reauth: undefined,
     goodbye: undefined,
   };
-  while (reader.next()) readField(reader, frame, nowMs);
+  const likely = nothingLikely();
+  const readOneSend = (): Letter => readSend(reader, nowMs, likely);
+  while (reader.next()) readField(reader, frame, readOneSend);
   expectAtMost(frame.updates, "task_updates");
   expectAtMost(frame.sends, "sends");
   expectAtMost(frame.acks, "acks");
@@ -83,13 +85,13 @@ export function readAgentFrame(bytes: Buffer, nowMs: () => number): AgentFrame {
   return frame;
 }
 
-function readField(reader: WireReader, frame: AgentFrame, nowMs: () => number): void {
+function readField(reader: WireReader, frame: AgentFrame, readOneSend: () => Letter): void {
   switch (reader.field) {
     case 4:
       frame.updates.push(readTaskUpdate(reader));
       break;
     case 5:
-      frame.sends.push(readSend(reader, nowMs));
+      frame.sends.push(readOneSend());
       break;
     case 6:
       frame.acks.push(readAck(reader));
@@ -136,7 +138,7 @@ function readSubscription(reader: WireReader): SubscriptionOrder {
   let pattern = "";
   let group = "";
   let durable = false;
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) pattern = id(inner, "subscription.pattern", PATTERN_MAX);
     else if (inner.field === 2) group = id(inner, "subscription.group", GROUP_MAX);
     else if (inner.field === 3) {
@@ -158,12 +160,15 @@ function readAck(reader: WireReader): Acknowledgement {
   let deliveryId = "";
   let kind: AckKind = "done";
   let why = "";
-  message(reader, (inner) => {
-    if (inner.field === 1) deliveryId = id(inner, "delivery_id", MESSAGE_ID_MAX);
-    else if (inner.field === 2) kind = readAckKind(inner);
-    else if (inner.field === 3) why = text(inner, "ack.message", ACK_TEXT_MAX).toString();
-    else inner.skip();
-  });
+  expectType(reader, LENGTH);
+  const outer = reader.enter();
+  while (reader.next()) {
+    if (reader.field === 1) deliveryId = id(reader, "delivery_id", MESSAGE_ID_MAX);
+    else if (reader.field === 2) kind = readAckKind(reader);
+    else if (reader.field === 3) why = text(reader, "ack.message", ACK_TEXT_MAX).toString();
+    else reader.skip();
+  }
+  reader.leave(outer);
   expectId(deliveryId, "delivery_id");
   return { deliveryId, kind, text: why };
 }

@@ -22,12 +22,32 @@ export function message(reader: WireReader, read: (reader: WireReader) => void):
   return bytes;
 }
 
+/** As message(), where nobody wants the bytes: to see them takes an object. */
+export function fields(reader: WireReader, read: (reader: WireReader) => void): void {
+  expectType(reader, LENGTH);
+  const outer = reader.enter();
+  while (reader.next()) read(reader);
+  reader.leave(outer);
+}
+
 /** Reads a text with a length rule, as bytes. */
 export function text(reader: WireReader, what: string, max: number): Buffer {
   expectType(reader, LENGTH);
   const bytes = reader.bytes();
   if (textLength(bytes) > max) throw tooLong(what, max);
   return bytes;
+}
+
+/** As text(); where it is what the last one was, that one is returned: to see bytes takes an object. */
+export function textLike(reader: WireReader, last: Buffer, what: string, max: number): Buffer {
+  expectType(reader, LENGTH);
+  return reader.passSame(last) ? last : text(reader, what, max);
+}
+
+/** As id(); where it is what the last one was, that one is returned. */
+export function idLike(reader: WireReader, last: string, what: string, max: number): string {
+  expectType(reader, LENGTH);
+  return reader.passSameText(last) ? last : id(reader, what, max);
 }
 
 /** Checks a text that nobody here reads. */
@@ -82,7 +102,7 @@ export function positive(reader: WireReader, what: string): bigint {
 export function duration(reader: WireReader, what: string, minMs: number, maxMs: number): number {
   let seconds = 0n;
   let nanos = 0n;
-  message(reader, ({ field }) => {
+  fields(reader, ({ field }) => {
     if (field > 2) {
       reader.skip();
       return;

@@ -12,11 +12,13 @@ import {
   enumUpTo,
   expectId,
   expectType,
+  fields,
   id,
-  message,
+  idLike,
   payload,
   positive,
   text,
+  textLike,
 } from "./checks.ts";
 
 const MESSAGE_ID_MAX = 64;
@@ -45,8 +47,19 @@ type Draft = { -readonly [K in keyof Letter]: Letter[K] } & {
   terms: { -readonly [K in keyof MailTerms]: MailTerms[K] } | undefined;
 };
 
+/** What the message before had: those of a frame are mostly alike. */
+export interface Likely {
+  toAgentId: string;
+  subject: Buffer;
+}
+
+/** What comes before the first message of a frame. */
+export function nothingLikely(): Likely {
+  return { toAgentId: "", subject: NOTHING };
+}
+
 /** Reads a Send; the clock is for times that are left. Errors: WireError. */
-export function readSend(reader: WireReader, nowMs: () => number): Letter {
+export function readSend(reader: WireReader, nowMs: () => number, likely: Likely): Letter {
   const draft: Draft = {
     messageId: "",
     toAgentId: "",
@@ -69,7 +82,7 @@ export function readSend(reader: WireReader, nowMs: () => number): Letter {
   expectType(reader, LENGTH);
   const outer = reader.enter();
   while (reader.next()) {
-    if (reader.field <= 8) readFirstFields(reader, draft);
+    if (reader.field <= 8) readFirstFields(reader, draft, likely);
     else if (reader.field <= 14) readDelivery(reader, draft);
     else readCause(reader, draft, nowMs);
   }
@@ -84,19 +97,21 @@ function termsOf(draft: Draft): NonNullable<Draft["terms"]> {
   return draft.terms;
 }
 
-function readFirstFields(reader: WireReader, draft: Draft): void {
+function readFirstFields(reader: WireReader, draft: Draft, likely: Likely): void {
   switch (reader.field) {
     case 1:
       draft.messageId = id(reader, "message_id", MESSAGE_ID_MAX);
       break;
     case 2:
-      draft.toAgentId = id(reader, "to_agent_id", AGENT_ID_MAX);
+      likely.toAgentId = idLike(reader, likely.toAgentId, "to_agent_id", AGENT_ID_MAX);
+      draft.toAgentId = likely.toAgentId;
       break;
     case 3:
       draft.payload = payload(reader);
       break;
     case 4:
-      draft.subject = text(reader, "subject", SUBJECT_MAX);
+      likely.subject = textLike(reader, likely.subject, "subject", SUBJECT_MAX);
+      draft.subject = likely.subject;
       break;
     case 5:
       expectType(reader, VARINT);
@@ -172,7 +187,7 @@ function readChain(reader: WireReader, nowMs: () => number): Chain {
   let hops = 0;
   let deadlineAtMs: number | undefined;
   const ancestors: string[] = [];
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) hops = int(inner, "chain.hops", CHAIN_HOPS_MAX);
     else if (inner.field === 2) {
       const ancestor = id(inner, "chain.ancestors", AGENT_ID_MAX);
@@ -191,7 +206,7 @@ function readChain(reader: WireReader, nowMs: () => number): Chain {
 function readLease(reader: WireReader): LeaseRef {
   let taskId = "";
   let fence = 0n;
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) taskId = id(inner, "lease.task_id", TASK_ID_MAX);
     else if (inner.field === 2) fence = positive(inner, "lease.fence");
     else inner.skip();
@@ -204,7 +219,7 @@ function readLease(reader: WireReader): LeaseRef {
 function readGather(reader: WireReader): GatherTerms {
   let mode: GatherTerms["mode"] = "all";
   let quorum = 0;
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) {
       const number = enumUpTo(inner, "gather.mode", GATHER_MODES.length - 1);
       mode = GATHER_MODES[number] as GatherTerms["mode"];
