@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { createListener, createPool } from "@nexus/postgres";
+import { createListener, createPool, type Pool } from "@nexus/postgres";
 import { createSilentLogger } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { COUNT_MAIL, FIND_IDS, LOAD_MAIL, NOTE_IDS, PLAN_BY_KEY } from "../src/store/mail-sql.ts";
-import { createMailStore, MAIL_CHANNEL } from "../src/store/mail-store.ts";
+import { createMailStore, MAIL_CHANNEL, type PostgresMailStore } from "../src/store/mail-store.ts";
 import { MeshFixture } from "./_router.ts";
 
 let fixture: MeshFixture;
@@ -202,34 +202,81 @@ describe("a read of mailboxes", () => {
 });
 
 describe("a vacuum", () => {
-  it("frees what was deleted, as the router's own role", async () => {
-    const { url, schema } = fixture.database;
-    const pool = createPool({ url, max: 2, applicationName: "vacuum", schema });
-    fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
-    const names = [{ namespace: "default", agentId: name("gone"), known: true }];
-    const mailboxIds = [...(await store.resolve(names)).values()];
+  const going = new AbortController().signal;
+
+  /** Stores and deletes 200 messages of 1 000 bytes. */
+  async function churn(store: PostgresMailStore, mailboxId: bigint): Promise<void> {
     const insert = () => ({
-      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(1_000), bodyHash: 1n },
+      ...{ mailboxIds: [mailboxId], sender: "alice", envelope: Buffer.alloc(1_000), bodyHash: 1n },
       ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
     });
     const words = { failures: [], deaths: [], notify: new Set<bigint>() };
-    const sizeOf = async () => {
-      const rows = await fixture.sql<{ size: string }>("SELECT pg_relation_size('mail') AS size");
-      return Number(rows[0]?.size);
-    };
+    const inserts = Array.from({ length: 200 }, insert);
+    const results = await store.commit({ ...words, done: [], inserts });
+    const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
+    const done = seqs.map((seq) => ({ mailboxId, seq }));
+    await store.commit({ ...words, done, inserts: [] });
+  }
+
+  async function openStore(): Promise<[PostgresMailStore, Pool, bigint]> {
+    const { url, schema } = fixture.database;
+    const pool = createPool({ url, max: 3, applicationName: "vacuum", schema });
+    fixture.onClose(() => pool.close());
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const names = [{ namespace: "default", agentId: name("gone"), known: true }];
+    const [mailboxId] = [...(await store.resolve(names)).values()];
+    return [store, pool, mailboxId as bigint];
+  }
+
+  it("frees what was deleted, as the router's own role", async () => {
+    const [store, , mailboxId] = await openStore();
     const sizes: number[] = [];
     for (let round = 0; round < 3; round += 1) {
-      const inserts = Array.from({ length: 200 }, insert);
-      const results = await store.commit({ ...words, done: [], inserts });
-      sizes.push(await sizeOf());
-      const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
-      const done = seqs.map((seq) => ({ mailboxId: mailboxIds[0] as bigint, seq }));
-      await store.commit({ ...words, done, inserts: [] });
-      expect(store.deleted).toBe(200);
-      await store.vacuum();
-      expect(store.deleted).toBe(0);
+      await churn(store, mailboxId);
+      const rows = await fixture.sql<{ size: string }>("SELECT pg_relation_size('mail') AS size");
+      sizes.push(Number(rows[0]?.size));
+      expect(store.dead).toBeGreaterThanOrEqual(200);
+      await store.vacuum(going);
+      expect(store.dead).toBe(0);
     }
     expect(sizes[2]).toBeLessThanOrEqual(sizes[0] as number);
+  });
+
+  it("knows what an old snapshot has it leave", async () => {
+    const [store, pool, mailboxId] = await openStore();
+    const reader = await pool.connect();
+    await reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    await reader.query("SELECT count(*) FROM mail");
+    await churn(store, mailboxId);
+    await store.vacuum(going);
+    expect(store.dead).toBeGreaterThanOrEqual(200);
+    await reader.query("COMMIT");
+    reader.release();
+    await store.vacuum(going);
+    expect(store.dead).toBe(0);
+  });
+
+  it("is cut off by its signal", async () => {
+    const [store] = await openStore();
+    const { adminUrl, schema } = fixture.database;
+    const admins = createPool({ url: adminUrl, max: 1, applicationName: "admin", schema });
+    fixture.onClose(() => admins.close());
+    const holder = await admins.connect();
+    await holder.query("BEGIN");
+    // Holds an index, for which a vacuum waits.
+    await holder.query("ALTER INDEX mail_by_expiry SET TABLESPACE pg_default");
+    const stop = new AbortController();
+    const vacuuming = store.vacuum(stop.signal);
+    const isWaiting = async () => {
+      const rows = await fixture.sql(
+        "SELECT FROM pg_stat_activity WHERE query LIKE 'VACUUM%' AND wait_event_type = 'Lock'",
+      );
+      return rows.length > 0;
+    };
+    await waitFor(isWaiting, { what: "the vacuum" });
+    stop.abort();
+    await expect(vacuuming).rejects.toMatchObject({ kind: "unavailable" });
+    await holder.query("ROLLBACK");
+    holder.release();
   });
 });

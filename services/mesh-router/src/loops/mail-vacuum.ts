@@ -1,25 +1,28 @@
 import type { Clock } from "@nexus/shared";
 
-/** Deleted rows that are worth a vacuum: a mailbox's reader walks over so many in some ten milliseconds. */
+/** Dead rows that are worth a vacuum: a mailbox's reader walks over so many in some ten milliseconds. */
 export const VACUUM_ROWS = 10_000;
 /** After each it rests for so many times as long as that took: it has a twentieth of the time at most, also where it can free nothing. */
 const REST_TIMES = 20;
 
 /** What the vacuum works with. */
 export interface MailVacuumInit {
-  readonly mail: { readonly deleted: number; vacuum(): Promise<void> };
+  readonly mail: { readonly dead: number; vacuum(signal: AbortSignal): Promise<void> };
   readonly clock: Clock;
 }
 
-/** Vacuums the table of mail when enough of it was deleted. The server does that as well, but looks once a minute: by then a busy router has
+/** Vacuums the table of mail when enough of it is dead. The server does that as well, but looks once a minute: by then a busy router has
  * left a million rows, a gigabyte, in front of the mail of those who come to read theirs. */
 export function createMailVacuum({ mail, clock }: MailVacuumInit) {
   let restsUntilMs = 0;
-  return async (): Promise<void> => {
+  return async (signal: AbortSignal): Promise<void> => {
     const fromMs = clock.nowMs();
-    if (mail.deleted < VACUUM_ROWS || fromMs < restsUntilMs) return;
+    if (mail.dead < VACUUM_ROWS || fromMs < restsUntilMs) return;
     try {
-      await mail.vacuum();
+      await mail.vacuum(signal);
+    } catch (error) {
+      // A stop does not wait for it.
+      if (!signal.aborted) throw error;
     } finally {
       const nowMs = clock.nowMs();
       restsUntilMs = nowMs + REST_TIMES * (nowMs - fromMs);

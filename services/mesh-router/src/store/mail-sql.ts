@@ -163,3 +163,8 @@ export const NOTIFY_MAIL = { name: "mail-notify", text: "SELECT pg_notify($1, $2
 
 /** Alone in its transaction. What the end of the table holds is not given back to the file system: writers would wait for that. */
 export const VACUUM_MAIL = "VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) mail";
+
+export const COUNT_DEAD_MAIL = {
+  name: "mail-count-dead",
+  text: "SELECT pg_stat_get_dead_tuples('mail'::regclass)::float8 AS dead",
+};

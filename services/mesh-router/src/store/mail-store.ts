@@ -29,6 +29,7 @@ import {
 import {
   BURY_EXPIRED,
   BURY_MAIL,
+  COUNT_DEAD_MAIL,
   COUNT_MAIL,
   DELETE_MAIL,
   FIND_IDS,
@@ -61,17 +62,17 @@ export interface MailStoreInit {
 export interface PostgresMailStore extends MailStore {
   /** Makes dead messages of up to `limit` messages whose time is over. Returns how many. */
   buryExpired(limit: number): Promise<number>;
-  /** Rows that this replica has deleted since its last vacuum began. */
-  readonly deleted: number;
-  /** Frees what deleted rows occupy, unless somebody else is at it.
+  /** Dead rows that this replica knows of: its own of late, and those of everybody that its last vacuum left. */
+  readonly dead: number;
+  /** Frees what dead rows occupy, unless somebody else is at it. The signal cuts it off.
    *
-   * Errors: deadline_exceeded when it takes longer than a statement may. */
-  vacuum(): Promise<void>;
+   * Errors: deadline when it takes longer than a statement may; unavailable when it is cut off. */
+  vacuum(signal: AbortSignal): Promise<void>;
 }
 
 /** Creates the store. */
 export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailStore {
-  let deleted = 0;
+  let dead = 0;
   return {
     resolve: (names) => resolve(pool, names),
     count: async (mailboxIds) => {
@@ -82,17 +83,22 @@ export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailSto
     },
     commit: async (batch) => {
       const results = await commit(pool, batch);
-      deleted += batch.done.length + batch.deaths.length;
+      dead += batch.done.length + batch.deaths.length + batch.failures.length;
       return results;
     },
     load: (...query) => load({ pool, clock }, ...query),
-    buryExpired: async (limit) => (await pool.query(BURY_EXPIRED, [limit])).rowCount,
-    get deleted() {
-      return deleted;
+    buryExpired: async (limit) => {
+      const { rowCount } = await pool.query(BURY_EXPIRED, [limit]);
+      dead += rowCount;
+      return rowCount;
     },
-    vacuum: async () => {
-      deleted = 0;
-      await pool.query(VACUUM_MAIL);
+    get dead() {
+      return dead;
+    },
+    vacuum: async (signal) => {
+      const before = dead;
+      const left = await vacuum(pool, signal);
+      dead += left - before;
     },
   };
 }
@@ -110,6 +116,21 @@ async function queryByKey<R extends object>(
     );
     return result;
   });
+}
+
+/** Returns how many dead rows are left: what old snapshots keep, or what somebody else is about to free. */
+async function vacuum(pool: Pool, signal: AbortSignal): Promise<number> {
+  const client = await pool.connect();
+  const cutOff = (): void => client.release(true);
+  signal.addEventListener("abort", cutOff, { once: true });
+  try {
+    if (!signal.aborted) await client.query(VACUUM_MAIL);
+    const { rows } = await client.query<{ dead: number }>(COUNT_DEAD_MAIL);
+    return rows[0]?.dead ?? 0;
+  } finally {
+    signal.removeEventListener("abort", cutOff);
+    client.release();
+  }
 }
 
 async function resolve(
