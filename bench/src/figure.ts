@@ -68,6 +68,10 @@ export const FIGURES = {
     target: "aim > 1",
   },
   claims_per_second: { about: "claims, nothing else waits", unit: "1/s" },
+  claims_behind_new_backlog_per_second: {
+    about: "claims right behind submitting a backlog",
+    unit: "1/s",
+  },
   claims_behind_backlog_per_second: { about: "claims beside a backlog", unit: "1/s" },
   claims_backlog_ratio: { about: "claims beside a backlog / without", unit: "x", target: "> 0.9" },
   messages_per_second: {

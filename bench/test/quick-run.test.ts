@@ -45,6 +45,7 @@ describe("npm run bench", () => {
         "ratio_to_graphile",
         "ratio_to_graphile_local_queue",
         "claims_per_second",
+        "claims_behind_new_backlog_per_second",
         "claims_behind_backlog_per_second",
         "claims_backlog_ratio",
         "messages_per_second",

@@ -6,7 +6,7 @@ const DATABASE = "nexus";
 const SCHEMA = "orchestrator";
 /** Some gigabytes are gone through. */
 const TIDY_TIMEOUT_MS = 120_000;
-/** As much as a server of default settings keeps between checkpoints, 1 GiB. */
+/** 1 GiB, at most what a server of default settings keeps: one that was quiet for long keeps less, and makes files anew in a burst. */
 const LOG_FILES = 64;
 
 /** Counters of the server since its start: differences are what matters. */
