@@ -1,7 +1,8 @@
 import { connect, createServer, type Socket } from "node:net";
+import { setImmediate } from "node:timers/promises";
 import { JobService } from "@nexus/proto/orchestrator";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createRpcChannel, createRpcClient } from "../src/index.ts";
+import { createRpcChannel, createRpcClient, type RpcChannel } from "../src/index.ts";
 import { jobHandlers } from "./_handlers.ts";
 import { type Rig, startRig } from "./_harness.ts";
 
@@ -61,6 +62,28 @@ describe("a channel", () => {
     channel.close();
     await Promise.all(closed);
     expect(sockets.size).toBe(0);
+  });
+
+  it("cancels the streams of who has closed it, and of nobody else", async () => {
+    const channel = createRpcChannel({ address });
+    const closing = new AbortController();
+    const { transport, placeStream, close } = channel;
+    const one: RpcChannel = { address, transport, placeStream, close, closed: closing.signal };
+    const token = rig.verifier.token("ann");
+    const stop = new AbortController();
+    const [mine, other] = [one, channel].map((through) => {
+      const jobs = createRpcClient(JobService, through);
+      const answers = jobs.watchJob({ jobId: JOB_ID }, { token, signal: stop.signal });
+      return answers[Symbol.asyncIterator]();
+    });
+    await Promise.all([mine?.next(), other?.next()]);
+    closing.abort();
+    await expect(mine?.next()).rejects.toMatchObject({ kind: "cancelled" });
+    const open = other?.next();
+    expect(await Promise.race([open, setImmediate("open")])).toBe("open");
+    stop.abort();
+    await expect(open).rejects.toMatchObject({ kind: "cancelled" });
+    channel.close();
   });
 
   it("opens another connection for streams that have no place, and leaves room for calls", async () => {

@@ -10,19 +10,30 @@ function open(gateway: string) {
 }
 
 describe("channels of one process", () => {
+  it("take calls to the connection with the fewest streams", () => {
+    const channel = open(GATEWAY);
+    const [first] = Array.from({ length: STREAMS_PER_CONNECTION }, () => channel.placeStream());
+    expect(channel.transport).toBe(first?.transport);
+    const next = channel.placeStream();
+    expect(channel.transport).toBe(next.transport);
+    next.leave();
+    channel.close();
+  });
+
   it("share a connection to a gateway, and streams begin another when it has enough of them", () => {
     const [one, two, elsewhere] = [open(GATEWAY), open(GATEWAY), open(OTHER)];
+    const { transport: first } = one;
     const places = Array.from({ length: STREAMS_PER_CONNECTION }, (_, at) =>
       (at % 2 === 0 ? one : two).placeStream(),
     );
-    expect(new Set(places.map(({ transport }) => transport))).toEqual(new Set([one.transport]));
-    expect(two.transport).toBe(one.transport);
-    expect(elsewhere.transport).not.toBe(one.transport);
-    expect(two.placeStream().transport).not.toBe(one.transport);
+    expect(new Set(places.map(({ transport }) => transport))).toEqual(new Set([first]));
+    expect(two.transport).toBe(first);
+    expect(elsewhere.transport).not.toBe(first);
+    expect(two.placeStream().transport).not.toBe(first);
     places[0]?.leave();
     places[0]?.leave();
-    expect(one.placeStream().transport).toBe(one.transport);
-    expect(one.placeStream().transport).not.toBe(one.transport);
+    expect(one.placeStream().transport).toBe(first);
+    expect(one.placeStream().transport).not.toBe(first);
     for (const channel of [one, two, elsewhere]) channel.close();
   });
 
@@ -31,6 +42,7 @@ describe("channels of one process", () => {
     const first = two.transport;
     one.close();
     one.close();
+    expect([one.closed?.aborted, two.closed?.aborted]).toEqual([true, false]);
     expect(() => one.transport).toThrow("closed");
     expect(() => one.placeStream()).toThrow("closed");
     expect(two.placeStream().transport).toBe(first);

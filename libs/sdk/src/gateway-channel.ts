@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { createRpcChannel, type RpcChannel } from "@nexus/rpc/client";
 import { NexusError } from "@nexus/shared";
@@ -21,9 +22,9 @@ interface SharedChannel {
 const shared = new Map<string, SharedChannel>();
 
 /** Opens a channel to a gateway. In plaintext all clients and agents of this process share its connections, with TLS each has its own; either
- * way streams get further ones before a connection has too many. Errors: invalid/CA_FILE_UNREADABLE. */
+ * way streams get further ones before a connection has too many. Closing it cancels its streams. Errors: invalid/CA_FILE_UNREADABLE. */
 export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined): RpcChannel {
-  if (tls === undefined) return openShared(gateway);
+  if (tls === undefined) return lend(...share(gateway));
   const { caFile } = tls;
   // A path that is wrong now would otherwise only show as a gateway that cannot be reached.
   if (caFile !== undefined) readCa(caFile);
@@ -33,15 +34,16 @@ export function openGatewayChannel(gateway: string, tls: GatewayTls | undefined)
     },
     onChange: () => () => {},
   };
-  return createRpcChannel({
+  const channel = createRpcChannel({
     address: gateway,
     streamsPerConnection: STREAMS_PER_CONNECTION,
     tls: { source },
   });
+  return lend(channel, () => channel.close());
 }
 
-/** A share in the process's channel, which is closed with the last of them. */
-function openShared(gateway: string): RpcChannel {
+/** A share in the process's channel, and what gives it back; the channel is closed with the last of them. */
+function share(gateway: string): [RpcChannel, () => void] {
   const open = shared.get(gateway) ?? {
     channel: createRpcChannel({
       address: gateway,
@@ -51,24 +53,35 @@ function openShared(gateway: string): RpcChannel {
   };
   shared.set(gateway, open);
   open.users += 1;
-  let isClosed = false;
-  const channel = () => {
-    if (isClosed) throw new Error("the channel is closed");
-    return open.channel;
+  const giveBack = () => {
+    open.users -= 1;
+    if (open.users > 0) return;
+    shared.delete(gateway);
+    open.channel.close();
+  };
+  return [open.channel, giveBack];
+}
+
+/** The channel of one user, until that one closes it. */
+function lend(channel: RpcChannel, giveBack: () => void): RpcChannel {
+  const closing = new AbortController();
+  // Every stream listens, and that is no leak.
+  setMaxListeners(0, closing.signal);
+  const unlessClosed = () => {
+    if (closing.signal.aborted) throw new Error("the channel is closed");
+    return channel;
   };
   return {
-    address: gateway,
+    address: channel.address,
+    closed: closing.signal,
     get transport() {
-      return channel().transport;
+      return unlessClosed().transport;
     },
-    placeStream: () => channel().placeStream(),
+    placeStream: () => unlessClosed().placeStream(),
     close: () => {
-      if (isClosed) return;
-      isClosed = true;
-      open.users -= 1;
-      if (open.users > 0) return;
-      shared.delete(gateway);
-      open.channel.close();
+      if (closing.signal.aborted) return;
+      closing.abort();
+      giveBack();
     },
   };
 }

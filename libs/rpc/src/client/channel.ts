@@ -37,7 +37,9 @@ export interface RpcChannel {
   readonly transport: Client;
   /** For this library only: a connection for one stream. */
   placeStream(): StreamPlace;
-  /** Ends the connections; open calls fail with CANCELLED or UNAVAILABLE. */
+  /** Ends the streams that are open. */
+  readonly closed?: AbortSignal;
+  /** Lets nothing new begin, and ends the connections once what is under way is over. */
   close(): void;
 }
 
@@ -82,6 +84,7 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
   return {
     address,
     get transport() {
+      if (places !== undefined) return places.emptiest;
       turn = (turn + 1) % transports.length;
       return transports[turn] as Client;
     },

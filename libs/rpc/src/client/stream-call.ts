@@ -53,7 +53,9 @@ function start<T>(spec: StreamCall<T>, outgoing: Outgoing, inbound: InboundStrea
     outgoing.grpcOptions,
   );
   let isOver = false;
-  const link = linkSignals(outgoing.signals, () => call.cancel());
+  const { closed } = spec.channel;
+  const signals = closed === undefined ? outgoing.signals : [...outgoing.signals, closed];
+  const link = linkSignals(signals, () => call.cancel());
   if (spec.onHeader !== undefined) call.on("metadata", spec.onHeader);
   // Comes once, however the call ends.
   call.on("status", (status: StatusObject) => {

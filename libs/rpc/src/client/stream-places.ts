@@ -48,6 +48,11 @@ export class StreamPlaces {
     };
   }
 
+  /** The connection with the fewest streams, for calls: a first one that streams have filled may have little room left. */
+  get emptiest(): Client {
+    return this.#connections.reduce((a, b) => (b.streams < a.streams ? b : a)).transport;
+  }
+
   /** Closes what it opened. */
   close(): void {
     this.#isClosed = true;

@@ -60,7 +60,7 @@ export interface NexusClient extends AsyncDisposable {
   readonly status: RpcClient<typeof StatusService>;
   /** The tokens behind the calls; undefined for a client without credentials. */
   readonly credentials: CredentialSource | undefined;
-  /** Closes the connection; calls in flight fail. */
+  /** Lets nothing new begin, and cancels watches. Calls in flight go on to their end. */
   close(): void;
 }
 
