@@ -57,7 +57,7 @@ const peers = {
 const flushing = {
   flushItemsMax: int({
     env: "NEXUS_ORCHESTRATOR_FLUSH_ITEMS_MAX",
-    default: 256,
+    default: 500,
     min: 1,
     // All of a transaction may be ends, which are told as one group.
     max: OUTCOMES_PER_GROUP_MAX / 2,
