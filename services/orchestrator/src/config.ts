@@ -10,7 +10,6 @@ import {
   string,
 } from "@nexus/core";
 import { GiB } from "@nexus/shared";
-import { OUTCOMES_PER_GROUP_MAX } from "./domain/outcome.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -59,8 +58,7 @@ const flushing = {
     env: "NEXUS_ORCHESTRATOR_FLUSH_ITEMS_MAX",
     default: 500,
     min: 1,
-    // All of a transaction may be ends, which are told as one group.
-    max: OUTCOMES_PER_GROUP_MAX / 2,
+    max: 1_000,
     about: "Most jobs in one transaction; of claims and updates together twice as many.",
   }),
   flushDelayMs: durationMs({

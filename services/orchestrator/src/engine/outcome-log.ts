@@ -1,6 +1,10 @@
 /** This replica's stream of outcomes: what registry and insight will hear of the attempts that it ends. */
-import type { Queryable } from "@nexus/postgres";
-import type { AttemptOutcome, OutcomeCodec } from "../domain/outcome.ts";
+import { type Queryable, together } from "@nexus/postgres";
+import {
+  type AttemptOutcome,
+  OUTCOMES_PER_GROUP_MAX,
+  type OutcomeCodec,
+} from "../domain/outcome.ts";
 import { insertGroup } from "../store/outbox-store.ts";
 import type { SettledLease } from "../store/settle-store.ts";
 import type { SettledLeases } from "./freed-tasks.ts";
@@ -20,8 +24,10 @@ export class OutcomeLog {
     this.#codec = codec;
   }
 
-  /** Writes what a transaction ended as one group, in that transaction. Only for the ledger's serial transactions, whose order is
-   * that of their commits; the numbers of one that fails are left out.   Cost: 1 statement, none without outcomes. */
+  /** Writes what a transaction ended as one group, or as many as it takes, in that transaction. Only for the ledger's serial transactions,
+   * whose order is that of their commits; the numbers of one that fails are left out.
+   *
+   * Cost: 1 statement for every 1 000 outcomes, all begun at once. */
   async append(
     client: Queryable,
     ended: readonly EndedLease[],
@@ -32,11 +38,18 @@ export class OutcomeLog {
       const stored = settled.get(end.order.taskId);
       if (stored !== undefined && end.settlement.reported) outcomes.push(toOutcome(end, stored));
     }
-    if (outcomes.length === 0) return;
+    const groups: Promise<void>[] = [];
+    for (let first = 0; first < outcomes.length; first += OUTCOMES_PER_GROUP_MAX) {
+      groups.push(this.#insert(client, outcomes.slice(first, first + OUTCOMES_PER_GROUP_MAX)));
+    }
+    await together(...groups);
+  }
+
+  #insert(client: Queryable, outcomes: readonly AttemptOutcome[]): Promise<void> {
     this.#position += outcomes.length;
     const position = this.#position;
     const data = this.#codec.writeGroup(position, outcomes);
-    await insertGroup(client, this.#stream, { position, outcomes: outcomes.length, data });
+    return insertGroup(client, this.#stream, { position, outcomes: outcomes.length, data });
   }
 }
 
