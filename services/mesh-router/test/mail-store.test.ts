@@ -3,7 +3,16 @@ import { createListener, createPool, type Pool } from "@nexus/postgres";
 import { createSilentLogger } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { COUNT_MAIL, FIND_IDS, LOAD_MAIL, NOTE_IDS, PLAN_BY_KEY } from "../src/store/mail-sql.ts";
+import {
+  BURY_MAIL,
+  COUNT_MAIL,
+  DELETE_MAIL,
+  FIND_IDS,
+  LOAD_MAIL,
+  NOTE_FAILURES,
+  NOTE_IDS,
+  PLAN_BY_KEY,
+} from "../src/store/mail-sql.ts";
 import { createMailStore, MAIL_CHANNEL, type PostgresMailStore } from "../src/store/mail-store.ts";
 import { MeshFixture } from "./_router.ts";
 
@@ -47,13 +56,41 @@ describe("plans", () => {
     // The oldest come first by the index: nothing is sorted to find them.
     expect(loaded).not.toMatch(/Sort Key: x\.seq/);
     const counted = await planOf(COUNT_MAIL.text, "bigint[]", "'{}'");
-    for (const plan of [ids, found, loaded, counted]) {
+    const words = await Promise.all([
+      planOf(DELETE_MAIL.text, "bigint[], bigint[]", "'{}', '{}'"),
+      planOf(
+        NOTE_FAILURES.text,
+        "bigint[], bigint[], smallint[], bigint[]",
+        "'{}', '{}', '{}', '{}'",
+      ),
+      planOf(
+        BURY_MAIL.text,
+        "bigint[], bigint[], smallint[], text[], text[]",
+        "'{}', '{}', '{}', '{}', '{}'",
+      ),
+    ]);
+    for (const plan of words) {
+      expect(plan).toMatch(
+        /Index Cond: \(\(ROW\(mailbox_id, seq\) >= ROW\(t\.mailbox_id, t\.seq\)/,
+      );
+    }
+    for (const plan of [ids, found, loaded, counted, ...words]) {
       expect(plan).not.toMatch(/Materialize|Bitmap|Seq Scan/);
     }
   }
 
   it("walk by key, however empty the tables are when they are made", async () => {
     await fixture.sql("ANALYZE mail, message_ids");
+    await expectWalks();
+  });
+
+  it("walk by key, where the table was empty at its last vacuum and has pages", async () => {
+    await fixture.sql(
+      `INSERT INTO mail (mailbox_id, sender, envelope, expires_at, ack_wait_ms)
+       SELECT 1, 'alice', '', now() + interval '1 day', 1000 FROM generate_series(1, 5000)`,
+    );
+    await fixture.sql("DELETE FROM mail WHERE mailbox_id = 1");
+    await fixture.sql("VACUUM (TRUNCATE false) mail");
     await expectWalks();
   });
 

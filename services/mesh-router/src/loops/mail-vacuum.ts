@@ -2,8 +2,8 @@ import type { Clock } from "@nexus/shared";
 
 /** Dead rows that are worth a vacuum: a mailbox's reader walks over so many in some ten milliseconds. */
 export const VACUUM_ROWS = 10_000;
-/** After each it rests for so many times as long as that took: it has a twentieth of the time at most, also where it can free nothing. */
-const REST_TIMES = 20;
+/** After each it rests for so many times as long as that took: it has a sixth of the time at most, also where it can free nothing. */
+const REST_TIMES = 5;
 
 /** What the vacuum works with. */
 export interface MailVacuumInit {

@@ -83,11 +83,16 @@ ORDER BY t.position, r.place
 RETURNING seq`,
 };
 
+/** The row of mail that t names, as a range of one: rows that are equal may be joined from either side, and when the table was empty at its last
+ * vacuum it is, walked as a whole and compared with each of t. A range can only be looked up. */
+const ROW_OF_T =
+  "(m.mailbox_id, m.seq) >= (t.mailbox_id, t.seq) AND (m.mailbox_id, m.seq) <= (t.mailbox_id, t.seq)";
+
 export const DELETE_MAIL = {
   name: "mail-delete",
   text: `
 DELETE FROM mail m USING unnest($1::bigint[], $2::bigint[]) AS t(mailbox_id, seq)
-WHERE m.mailbox_id = t.mailbox_id AND m.seq = t.seq`,
+WHERE ${ROW_OF_T}`,
 };
 
 export const NOTE_FAILURES = {
@@ -95,7 +100,7 @@ export const NOTE_FAILURES = {
   text: `
 UPDATE mail m SET failures = t.failures, due_at = now() + t.delay_ms * interval '1 millisecond'
 FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[]) AS t(mailbox_id, seq, failures, delay_ms)
-WHERE m.mailbox_id = t.mailbox_id AND m.seq = t.seq`,
+WHERE ${ROW_OF_T}`,
 };
 
 /** A row that is gone already, by time or by a word from elsewhere, makes no dead message. */
@@ -106,7 +111,7 @@ WITH gone AS (
   DELETE FROM mail m
   USING unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[])
     AS t(mailbox_id, seq, failures, reason, message)
-  WHERE m.mailbox_id = t.mailbox_id AND m.seq = t.seq
+  WHERE ${ROW_OF_T}
   RETURNING m.mailbox_id, m.sender, m.envelope, m.ack_wait_ms, t.failures, t.reason, t.message
 )
 INSERT INTO dead_messages (namespace, mailbox_id, agent_id, sender, envelope, ack_wait_ms, failures, reason, message)
