@@ -208,3 +208,27 @@ describe("MessageEngine", () => {
     expect(engine.pending).toBe(0);
   });
 });
+
+describe("a frame's bytes", () => {
+  const frame = new Uint8Array(64 * KiB);
+  const part = () => frame.subarray(1, 20);
+  const parts = () => ({ payload: part(), subject: part(), traceparent: part() });
+  const held = (of: readonly (Uint8Array | undefined)[]) =>
+    of.some((bytes) => bytes?.buffer === frame.buffer);
+
+  it("are not held by a message that waits for credit", () => {
+    const [alice, bob] = [agent("alice"), agent("bob", 0)];
+    engine.send(alice, letter("m1", "bob", parts()), nowMs);
+    const [message] = [...bob.inbox];
+    expect(held([message?.payload, message?.subject, message?.traceparent])).toBe(false);
+  });
+
+  it("are not held by a request that waits for its reply", () => {
+    const [alice, bob] = [agent("alice"), agent("bob")];
+    engine.send(alice, letter("m1", "bob", { ...parts(), expectsReply: true }), nowMs);
+    const [message] = bob.delivered.values();
+    expect(held([message?.subject])).toBe(true);
+    read(bob);
+    expect(held([message?.payload, message?.subject, message?.traceparent])).toBe(false);
+  });
+});

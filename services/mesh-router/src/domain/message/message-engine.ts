@@ -16,7 +16,6 @@ import type { Outward } from "../remote/outward.ts";
 import { RemoteSender } from "../remote/remote-sender.ts";
 import { Session } from "../session/session.ts";
 import { Caller } from "./caller.ts";
-import { detachFromFrame } from "./carried.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import { Gathering } from "./gathering.ts";
 import type { Letter, Outcome, Verdict } from "./letter.ts";
@@ -174,7 +173,9 @@ export class MessageEngine {
   written(session: Session, deliveries: readonly Deliverable[], leftOut: number): void {
     for (const delivery of deliveries) {
       // A part may have to be sent again.
-      if (delivery.kind === "message" && delivery.part === 0) this.#release(delivery);
+      if (delivery.kind !== "message" || delivery.part > 0) continue;
+      this.#release(delivery);
+      if (delivery.expectsReply) delivery.detach();
     }
     session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + leftOut);
     if (session.inbox.size > 0) this.#pump(session);
@@ -320,7 +321,7 @@ export class MessageEngine {
     else if (receiver.inbox.size === 0 && canTake(receiver)) {
       this.#deliver(receiver, message);
     } else {
-      if (message.payload !== undefined) message.payload = detachFromFrame(message.payload);
+      message.detach();
       receiver.inbox.add(message);
     }
   }

@@ -135,7 +135,12 @@ export class MessageSwitch {
       engine.answer(sender, letter, stop);
       return;
     }
-    const copy = { ...letter, ...onward, payload: detachFromFrame(letter.payload) };
+    const copy = {
+      ...{ ...letter, ...onward },
+      payload: detachFromFrame(letter.payload),
+      subject: detachFromFrame(letter.subject),
+      traceparent: detachFromFrame(letter.traceparent),
+    };
     if (target.kind === "topic") this.#tellEars(sender, copy, target.name);
     if (letter.mail !== undefined) this.#store(sender, copy, target);
     else this.#copy(sender, copy, target);

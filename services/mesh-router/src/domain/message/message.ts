@@ -3,6 +3,7 @@
 import { ITEM_OVERHEAD_BYTES } from "../limits.ts";
 import type { MailDelivery, MailTerms } from "../mail/mail.ts";
 import type { Breaker } from "./breaker.ts";
+import { detachFromFrame } from "./carried.ts";
 import { Expiring } from "./deadline-wheel.ts";
 import type { Chain, Letter, SendResult } from "./letter.ts";
 
@@ -76,11 +77,11 @@ export class Message extends Expiring {
   readonly sender: Sender;
   /** Another one once it turns out that the agent is elsewhere. */
   receiver: Receiver;
-  readonly subject: Uint8Array;
+  subject: Uint8Array;
   readonly expectsReply: boolean;
   /** The message id, chosen by the receiver, that this answers; empty when it is no reply. */
   readonly inReplyTo: string;
-  readonly traceparent: Uint8Array;
+  traceparent: Uint8Array;
   readonly acceptedAtMs: number;
   readonly expiresAtMs: number;
   readonly sizeBytes: number;
@@ -124,6 +125,13 @@ export class Message extends Expiring {
   /** False once it has its outcome: it is not written any more. */
   get isDue(): boolean {
     return this.phase === "sent";
+  }
+
+  /** It is kept for a while, and its frame is not: what it has of that is copied out. */
+  detach(): void {
+    if (this.payload !== undefined) this.payload = detachFromFrame(this.payload);
+    this.subject = detachFromFrame(this.subject);
+    this.traceparent = detachFromFrame(this.traceparent);
   }
 
   /** Its name among its sender's unsettled messages: those of a gathering have one message id. */

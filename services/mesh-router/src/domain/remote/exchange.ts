@@ -2,7 +2,6 @@
 import type { Clock } from "@nexus/shared";
 import { OVERLOADED_RETRY_MS, REMOTE_SENDERS_MAX, SEEK_BATCH } from "../limits.ts";
 import { nameKey } from "../mail/mail-ports.ts";
-import { detachFromFrame } from "../message/carried.ts";
 import { CopySender } from "../message/copy-sender.ts";
 import type { Letter, Verdict } from "../message/letter.ts";
 import type { Message, Receiver } from "../message/message.ts";
@@ -102,7 +101,7 @@ export class Exchange implements Outward {
   enqueue(receiver: Receiver, message: Message): void {
     if (receiver instanceof RemoteAgent) this.#handOver(receiver, message);
     else {
-      if (message.payload !== undefined) message.payload = detachFromFrame(message.payload);
+      message.detach();
       receiver.inbox.add(message);
     }
   }
