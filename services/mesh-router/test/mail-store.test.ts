@@ -255,6 +255,15 @@ describe("a vacuum", () => {
     await store.commit({ ...words, done, inserts: [] });
   }
 
+  /** The server's count may be a second late. */
+  async function freeAll(store: PostgresMailStore): Promise<void> {
+    const isFree = async () => {
+      await store.vacuum(going);
+      return store.dead === 0;
+    };
+    await waitFor(isFree, { what: "a table without dead rows" });
+  }
+
   async function openStore(): Promise<[PostgresMailStore, Pool, bigint]> {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 3, applicationName: "vacuum", schema });
@@ -274,9 +283,9 @@ describe("a vacuum", () => {
       sizes.push(Number(rows[0]?.size));
       expect(store.dead).toBeGreaterThanOrEqual(200);
       await store.vacuum(going);
-      expect(store.dead).toBe(0);
     }
     expect(sizes[2]).toBeLessThanOrEqual(sizes[0] as number);
+    await freeAll(store);
   });
 
   it("knows what an old snapshot has it leave", async () => {
@@ -289,8 +298,7 @@ describe("a vacuum", () => {
     expect(store.dead).toBeGreaterThanOrEqual(200);
     await reader.query("COMMIT");
     reader.release();
-    await store.vacuum(going);
-    expect(store.dead).toBe(0);
+    await freeAll(store);
   });
 
   it("is cut off by its signal", async () => {

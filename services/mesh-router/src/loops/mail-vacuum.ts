@@ -4,10 +4,12 @@ import type { Clock } from "@nexus/shared";
 export const VACUUM_ROWS = 10_000;
 /** After each it rests for so many times as long as that took: it has a sixth of the time at most, also where it can free nothing. */
 const REST_TIMES = 5;
+/** Rest after one that freed nothing: it may not, somebody else is at it, or an old snapshot keeps everything. As long as the server's. */
+const FRUITLESS_REST_MS = 60_000;
 
 /** What the vacuum works with. */
 export interface MailVacuumInit {
-  readonly mail: { readonly dead: number; vacuum(signal: AbortSignal): Promise<void> };
+  readonly mail: { readonly dead: number; vacuum(signal: AbortSignal): Promise<boolean> };
   readonly clock: Clock;
 }
 
@@ -19,13 +21,12 @@ export function createMailVacuum({ mail, clock }: MailVacuumInit) {
     const fromMs = clock.nowMs();
     if (mail.dead < VACUUM_ROWS || fromMs < restsUntilMs) return;
     try {
-      await mail.vacuum(signal);
-    } catch (error) {
-      // A stop does not wait for it.
-      if (!signal.aborted) throw error;
-    } finally {
+      const hasFreed = await mail.vacuum(signal);
       const nowMs = clock.nowMs();
-      restsUntilMs = nowMs + REST_TIMES * (nowMs - fromMs);
+      restsUntilMs = nowMs + (hasFreed ? REST_TIMES * (nowMs - fromMs) : FRUITLESS_REST_MS);
+    } catch (error) {
+      // A stop does not wait for it. After a failure the loop rests by itself.
+      if (!signal.aborted) throw error;
     }
   };
 }

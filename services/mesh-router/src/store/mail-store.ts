@@ -64,10 +64,10 @@ export interface PostgresMailStore extends MailStore {
   buryExpired(limit: number): Promise<number>;
   /** Dead rows that this replica knows of: its own of late, and those of everybody that its last vacuum left. */
   readonly dead: number;
-  /** Frees what dead rows occupy, unless somebody else is at it. The signal cuts it off.
+  /** Frees what dead rows occupy, unless somebody else is at it. The signal cuts it off. False when there are no fewer afterwards.
    *
    * Errors: deadline when it takes longer than a statement may; unavailable when it is cut off. */
-  vacuum(signal: AbortSignal): Promise<void>;
+  vacuum(signal: AbortSignal): Promise<boolean>;
 }
 
 /** Creates the store. */
@@ -96,9 +96,10 @@ export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailSto
       return dead;
     },
     vacuum: async (signal) => {
-      const before = dead;
-      const left = await vacuum(pool, signal);
-      dead += left - before;
+      const own = dead;
+      const { before, after } = await vacuum(pool, signal);
+      dead += after - own;
+      return after < before;
     },
   };
 }
@@ -118,19 +119,27 @@ async function queryByKey<R extends object>(
   });
 }
 
-/** Returns how many dead rows are left: what old snapshots keep, or what somebody else is about to free. */
-async function vacuum(pool: Pool, signal: AbortSignal): Promise<number> {
+/** Returns how many dead rows the server counts, which knows the latest of them a second later. */
+async function vacuum(
+  pool: Pool,
+  signal: AbortSignal,
+): Promise<{ readonly before: number; readonly after: number }> {
   const client = await pool.connect();
   const cutOff = (): void => client.release(true);
   signal.addEventListener("abort", cutOff, { once: true });
   try {
+    const before = await countDead(client);
     if (!signal.aborted) await client.query(VACUUM_MAIL);
-    const { rows } = await client.query<{ dead: number }>(COUNT_DEAD_MAIL);
-    return rows[0]?.dead ?? 0;
+    return { before, after: await countDead(client) };
   } finally {
     signal.removeEventListener("abort", cutOff);
     client.release();
   }
+}
+
+async function countDead(client: Queryable): Promise<number> {
+  const { rows } = await client.query<{ dead: number }>(COUNT_DEAD_MAIL);
+  return rows[0]?.dead ?? 0;
 }
 
 async function resolve(
