@@ -4,8 +4,8 @@ import type { Clock } from "@nexus/shared";
 export const VACUUM_ROWS = 10_000;
 /** After each it rests for so many times as long as that took: it has a sixth of the time at most, also where it can free nothing. */
 const REST_TIMES = 5;
-/** Rest after one that freed nothing: it may not, somebody else is at it, or an old snapshot keeps everything. As long as the server's. */
-const FRUITLESS_REST_MS = 60_000;
+/** Rest where none was run: it may not be, or somebody else is at it. As long as the server's. */
+const SKIPPED_REST_MS = 60_000;
 
 /** What the vacuum works with. */
 export interface MailVacuumInit {
@@ -21,9 +21,9 @@ export function createMailVacuum({ mail, clock }: MailVacuumInit) {
     const fromMs = clock.nowMs();
     if (mail.dead < VACUUM_ROWS || fromMs < restsUntilMs) return;
     try {
-      const hasFreed = await mail.vacuum(signal);
+      const hasRun = await mail.vacuum(signal);
       const nowMs = clock.nowMs();
-      restsUntilMs = nowMs + (hasFreed ? REST_TIMES * (nowMs - fromMs) : FRUITLESS_REST_MS);
+      restsUntilMs = nowMs + (hasRun ? REST_TIMES * (nowMs - fromMs) : SKIPPED_REST_MS);
     } catch (error) {
       // A stop does not wait for it. After a failure the loop rests by itself.
       if (!signal.aborted) throw error;

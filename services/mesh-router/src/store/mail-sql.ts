@@ -171,5 +171,7 @@ export const VACUUM_MAIL = "VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) mai
 
 export const COUNT_DEAD_MAIL = {
   name: "mail-count-dead",
-  text: "SELECT pg_stat_get_dead_tuples('mail'::regclass)::float8 AS dead",
+  text: `
+SELECT pg_stat_get_dead_tuples('mail'::regclass)::float8 AS dead,
+  pg_stat_get_last_vacuum_time('mail'::regclass)::text AS vacuumed_at`,
 };

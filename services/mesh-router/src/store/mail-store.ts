@@ -64,7 +64,7 @@ export interface PostgresMailStore extends MailStore {
   buryExpired(limit: number): Promise<number>;
   /** Dead rows that this replica knows of: its own of late, and those of everybody that its last vacuum left. */
   readonly dead: number;
-  /** Frees what dead rows occupy, unless somebody else is at it. The signal cuts it off. False when there are no fewer afterwards.
+  /** Frees what dead rows occupy, unless somebody else is at it. The signal cuts it off. False when none was run.
    *
    * Errors: deadline when it takes longer than a statement may; unavailable when it is cut off. */
   vacuum(signal: AbortSignal): Promise<boolean>;
@@ -98,8 +98,8 @@ export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailSto
     vacuum: async (signal) => {
       const own = dead;
       const { before, after } = await vacuum(pool, signal);
-      dead += after - own;
-      return after < before;
+      dead += after.dead - own;
+      return after.vacuumed_at !== before.vacuumed_at;
     },
   };
 }
@@ -119,11 +119,11 @@ async function queryByKey<R extends object>(
   });
 }
 
-/** Returns how many dead rows the server counts, which knows the latest of them a second later. */
+/** Returns what the server says of the table. It counts rows up to a second late, so fewer or more of them tell nothing. */
 async function vacuum(
   pool: Pool,
   signal: AbortSignal,
-): Promise<{ readonly before: number; readonly after: number }> {
+): Promise<{ readonly before: TableState; readonly after: TableState }> {
   const client = await pool.connect();
   const cutOff = (): void => client.release(true);
   signal.addEventListener("abort", cutOff, { once: true });
@@ -137,9 +137,15 @@ async function vacuum(
   }
 }
 
-async function countDead(client: Queryable): Promise<number> {
-  const { rows } = await client.query<{ dead: number }>(COUNT_DEAD_MAIL);
-  return rows[0]?.dead ?? 0;
+interface TableState {
+  readonly dead: number;
+  /** When the last VACUUM of somebody ended. */
+  readonly vacuumed_at: string | null;
+}
+
+async function countDead(client: Queryable): Promise<TableState> {
+  const { rows } = await client.query<TableState>(COUNT_DEAD_MAIL);
+  return rows[0] ?? { dead: 0, vacuumed_at: null };
 }
 
 async function resolve(
