@@ -43,16 +43,26 @@ it("has a sixth of the time at most", async () => {
   expect(mail.times).toBe(2);
 });
 
-it("comes again in a minute where none was run", async () => {
+it("comes again in a second where none was run, then later and later, up to a minute", async () => {
   const { clock, mail, step } = tableOf(VACUUM_ROWS, 1);
   mail.isSkipped = true;
+  for (const [at, restMs] of [1, 2, 4, 8, 16, 32, 60, 60].map((s) => s * 1_000).entries()) {
+    await step();
+    clock.advance(restMs - 1);
+    await step();
+    expect(mail.times).toBe(at + 1);
+    clock.advance(1);
+  }
+  mail.isSkipped = false;
   await step();
-  clock.advance(59_999);
+  mail.dead = VACUUM_ROWS;
+  mail.isSkipped = true;
+  clock.advance(5);
   await step();
-  expect(mail.times).toBe(1);
-  clock.advance(1);
+  clock.advance(1_000);
+  const { times } = mail;
   await step();
-  expect(mail.times).toBe(2);
+  expect(mail.times).toBe(times + 1);
 });
 
 it("does not rest for what failed", async () => {
