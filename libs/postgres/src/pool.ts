@@ -151,7 +151,8 @@ function driverOptions(options: PoolOptions, timeoutMs: number): PoolConfig {
     application_name: options.applicationName,
     // Statements begun before others are answered share a round trip. They are run one after the other all the same.
     pipeline: true,
-    options: `-c search_path=${options.schema}`,
+    // No statement here is long enough to be worth compiling, and the estimates of one that is planned once for all values may say it is.
+    options: `-c search_path=${options.schema} -c jit=off`,
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + READ_TIMEOUT_SLACK_MS,
     idle_in_transaction_session_timeout:

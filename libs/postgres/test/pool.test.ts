@@ -29,6 +29,19 @@ describe("createPool", () => {
     ]);
   });
 
+  it("has no plan compiled, although its database says so", async () => {
+    const own = await openDatabase({ max: 1 });
+    await own.pool.query(
+      "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = on', current_database()); END $$",
+    );
+    const options = { max: 1, applicationName: "t", schema: "public" };
+    const pool = createPool({ url: own.database.url, ...options });
+    const { rows } = await pool.query("SELECT current_setting('jit') AS jit");
+    expect(rows).toEqual([{ jit: "off" }]);
+    await pool.close();
+    await own.close();
+  });
+
   it("refuses a schema that is not a plain identifier", () => {
     const options = { url: "postgres://localhost/x", max: 1, applicationName: "x" };
     expect(() => createPool({ ...options, schema: "a, pg_catalog" })).toThrow(TypeError);
