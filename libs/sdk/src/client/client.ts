@@ -60,7 +60,7 @@ export interface NexusClient extends AsyncDisposable {
   readonly status: RpcClient<typeof StatusService>;
   /** The tokens behind the calls; undefined for a client without credentials. */
   readonly credentials: CredentialSource | undefined;
-  /** Lets nothing new begin, and cancels watches. Calls in flight go on to their end. */
+  /** Lets nothing new begin, and cancels streams: watches, uploads, exports. A call with one answer that is under way goes on to its end. */
   close(): void;
 }
 
