@@ -77,18 +77,17 @@ describe("a durable message", () => {
   it("finds an id that was stored yesterday, in that day's partition or where there is none", async () => {
     const today = "(now() AT TIME ZONE 'utc')::date";
     const { alice, bob, to } = await pair();
-    for (const [at, place] of ["default", "own"].entries()) {
+    for (const [at, place] of ["own", "default"].entries()) {
       const [known, fresh] = [`${place}-old`, `${place}-new`];
       alice.mail(known, to);
       bob.ack((await bob.delivery(2 * at)).deliveryId);
       await fixture.untilMail(0);
-      if (place === "own") {
-        await fixture.sql(`DELETE FROM message_ids WHERE day < ${today}`);
+      if (place === "default") {
         await fixture.sql(`DO $$ BEGIN
-          EXECUTE format('CREATE TABLE message_ids_%s PARTITION OF message_ids FOR VALUES FROM (%L) TO (%L)',
-            to_char(${today} - 1, 'YYYYMMDD'), ${today} - 1, ${today});
+          EXECUTE format('DROP TABLE message_ids_%s', to_char(${today} - 1, 'YYYYMMDD'));
         END $$`);
       }
+      await fixture.sql(`DELETE FROM message_ids WHERE day < ${today}`);
       await fixture.sql("UPDATE message_ids SET day = day - 1");
       alice.outcomes.length = 0;
       alice.mail(known, to);

@@ -17,12 +17,14 @@ export interface DailyTable {
   readonly table: "message_ids" | "dead_messages" | "state_requests";
   /** How long a day is kept after its end. */
   readonly keptMs: number;
+  /** Days before today that are written to. */
+  readonly daysBack?: number;
 }
 
 /** The tables that have days. */
 export function dailyTables(deadMessagesKeptMs: number): readonly DailyTable[] {
   return [
-    { table: "message_ids", keptMs: IDS_KEPT_MS },
+    { table: "message_ids", keptMs: IDS_KEPT_MS, daysBack: 1 },
     { table: "state_requests", keptMs: IDS_KEPT_MS },
     { table: "dead_messages", keptMs: deadMessagesKeptMs },
   ];
@@ -32,11 +34,11 @@ export function dailyTables(deadMessagesKeptMs: number): readonly DailyTable[] {
 export function planDays(
   existing: readonly string[],
   nowMs: number,
-  { table, keptMs }: DailyTable,
+  { table, keptMs, daysBack = 0 }: DailyTable,
 ): { readonly create: readonly Date[]; readonly drop: readonly string[] } {
   const today = Math.floor(nowMs / DAY_MS) * DAY_MS;
   const create: Date[] = [];
-  for (let ahead = 0; ahead <= DAYS_AHEAD; ahead += 1) {
+  for (let ahead = -daysBack; ahead <= DAYS_AHEAD; ahead += 1) {
     const day = new Date(today + ahead * DAY_MS);
     if (!existing.includes(partitionName(table, day))) create.push(day);
   }

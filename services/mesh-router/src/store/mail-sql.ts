@@ -33,12 +33,26 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan'
        set_config('plan_cache_mode', 'force_generic_plan', true)`,
 };
 
+/** After midnight ids are entered under the day before as well, for longer than a transaction can take: its statements are fewer than ten, and
+ * none may take more than 5 min (the limit of NEXUS_MESH_ROUTER_STATEMENT_TIMEOUT_MS). */
+const NIGHT = "interval '1 hour'";
+
 /** Fails when an id was stored before (23505). One of yesterday is in another partition, whose unique index says nothing about today's: it is
  * entered there once more, and so refused; LIMIT has each be looked up by its key, however empty the day looked when that was planned. Where it was found it is locked against being dropped, and the day is that of the transaction. In
- * the order of keys, so that two replicas that store the same ids wait for each other and do not deadlock. */
+ * the order of keys, so that two replicas that store the same ids wait for each other and do not deadlock.
+ *
+ * What a transaction of the day before has not committed yet cannot be seen, and a slow one may follow those of today: until neither can be, an
+ * id meets it in that day's index. Later `night` is never entered. */
 export const NOTE_IDS = {
   name: "mail-note-ids",
   text: `
+WITH night AS (
+  INSERT INTO message_ids (day, key, body_hash)
+  SELECT (now() AT TIME ZONE 'utc')::date - 1, t.key, t.body_hash
+  FROM unnest($1::uuid[], $2::bigint[]) AS t(key, body_hash)
+  WHERE (now() AT TIME ZONE 'utc')::time < time '00:00' + ${NIGHT}
+  ORDER BY t.key
+)
 INSERT INTO message_ids (day, key, body_hash)
 SELECT coalesce(i.day, (now() AT TIME ZONE 'utc')::date), t.key, t.body_hash
 FROM unnest($1::uuid[], $2::bigint[]) AS t(key, body_hash)
