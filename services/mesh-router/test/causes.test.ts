@@ -176,6 +176,20 @@ describe("a receiver that reads and says nothing", () => {
     const open = await a.outcomeOf("spared");
     expect(outcomeName(open)).toBe("BREAKER_OPEN");
     expect(open.retryAfter).toBeDefined();
+    b.autoAck = true;
+    const { deliveryId } = await b.delivery();
+    b.ack(deliveryId);
+    // On the same stream, so it is taken in behind the late word.
+    b.post("words", idOf(a));
+    await a.delivery();
+    a.post("again", idOf(b));
+    expect(await outcome(a, "again")).toBe("DELIVERED");
+  });
+
+  it("is asked anew with its next stream", async () => {
+    const [a, b] = (await agents(2)) as [TestAgent, TestAgent];
+    for (let i = 0; i < 5; i += 1) a.post(`m${i}`, idOf(b), { timeout: SHORT });
+    expect(await outcome(a, "m4")).toBe("EXPIRED");
     b.peer.break();
     const back = await router.agent(idOf(b), { resumeToken: b.resumeToken });
     back.autoAck = true;

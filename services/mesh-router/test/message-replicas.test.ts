@@ -111,6 +111,32 @@ describe("a message to an agent at another replica", () => {
   });
 });
 
+describe("an agent at another replica that reads and says nothing", () => {
+  it("opens its breaker there, and its next word closes it", async () => {
+    const t = tag();
+    const alice = await first.agent(`alice-${t}`);
+    const bob = await second.agent(`bob-${t}`);
+    for (let i = 0; i < 5; i += 1) alice.post(`slow${i}`, `bob-${t}`, { timeout: SHORT });
+    expect(await outcome(alice, "slow4")).toBe("EXPIRED");
+    let spared = 0;
+    // Its replica's own clock says when they ran out of time.
+    await waitFor(
+      async () => {
+        spared += 1;
+        alice.post(`spared${spared}`, `bob-${t}`, { timeout: SHORT });
+        return (await outcome(alice, `spared${spared}`)) === "BREAKER_OPEN";
+      },
+      { what: "the breaker to open" },
+    );
+    bob.autoAck = true;
+    bob.ack((await bob.delivery()).deliveryId);
+    bob.post("words", `alice-${t}`);
+    await alice.delivery();
+    alice.post("next", `bob-${t}`);
+    expect(await outcome(alice, "next")).toBe("DELIVERED");
+  });
+});
+
 describe("a request to an agent at another replica", () => {
   it("is answered, also in parts, and only by whom it was sent to", async () => {
     const t = tag();
@@ -146,6 +172,22 @@ describe("a request to an agent at another replica", () => {
     alice.send({ sendCancels: ["q1"] });
     await waitFor(() => bob.deliveryCancels.includes(deliveryId), { what: "the cancel" });
     expect(await outcome(alice, "q1")).toBe("CANCELLED");
+  });
+
+  it("goes on being asked, however many answers before came too late", async () => {
+    const t = tag();
+    const alice = await obliging(first, `alice-${t}`);
+    const bob = await obliging(second, `bob-${t}`);
+    for (let i = 0; i < 10; i += 1) {
+      alice.post(`slow${i}`, `bob-${t}`, { expectsReply: true, timeout: SHORT });
+    }
+    expect(await outcome(alice, "slow9")).toBe("EXPIRED");
+    alice.post("next", `bob-${t}`, { expectsReply: true, subject: "next" });
+    const question = await waitFor(() => bob.deliveries.find(({ subject }) => subject === "next"), {
+      what: "the question",
+    });
+    bob.post("answer", "", { inReplyTo: question.deliveryId });
+    expect(await outcome(alice, "next")).toBe("DELIVERED");
   });
 
   it("of a caller without a session is answered", async () => {

@@ -100,7 +100,9 @@ export class MessageEngine {
     const deliveryId = this.#newDeliveryId();
     const expiresAtMs = nowMs + letter.timeoutMs;
     const init = { deliveryId, letter, sender, receiver, nowMs, expiresAtMs, inReplyTo: "" };
-    this.enqueue(receiver, this.#accept(new Message(init)));
+    const message = this.#accept(new Message(init));
+    receiver.breaker?.letThrough(message, nowMs);
+    this.enqueue(receiver, message);
   }
 
   /** Takes a durable message to many in. */
@@ -131,14 +133,14 @@ export class MessageEngine {
     this.#settle(message, "cancelled", "its sender took it back");
   }
 
-  /** The receiver took a delivery in. Acks of deliveries that are settled are late and mean nothing. */
+  /** The receiver took a delivery in. Acks of deliveries that are settled are late, and say only that the receiver is well. */
   acknowledge(session: Session, ack: Acknowledgement, nowMs: number): void {
+    session.breaker.reset();
     const message = session.delivered.get(ack.deliveryId);
     if (message === undefined) this.#desk.acknowledge(session, ack, nowMs);
     if (message?.phase !== "sent" || ack.kind !== "done") return;
-    session.breaker.reset();
     if (message.expectsReply) message.phase = "taken";
-    else this.#deliveredAt(message, nowMs);
+    else this.deliveredAt(message, nowMs);
   }
 
   /** The receiver grants further deliveries. */
@@ -218,7 +220,7 @@ export class MessageEngine {
   expire(nowMs: number): number {
     const due = this.#deadlines.expire(nowMs);
     for (const message of due) {
-      if (message.phase === "sent") message.receiver.breaker.failed(nowMs);
+      if (message.phase === "sent") message.receiver.breaker?.failed(nowMs);
       this.#settle(message, "expired", expiryText(message));
     }
     return due.length;
@@ -249,6 +251,7 @@ export class MessageEngine {
 
   /** A reply goes back the way its request came, within the request's time. */
   reply(sender: Sender, letter: Letter, request: Message | undefined, nowMs: number): void {
+    if (sender instanceof Session) sender.breaker.reset();
     if (request === undefined || !request.expectsReply || request.phase === "answered") {
       this.answer(sender, letter, NOT_AWAITED);
       return;
@@ -299,6 +302,7 @@ export class MessageEngine {
     const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
     const part = letter.more !== true && request.parts === 0 ? 0 : request.parts + 1;
     request.parts = part;
+    if (request.phase === "sent") request.phase = "taken";
     const ids = { deliveryId: this.#newDeliveryId(), inReplyTo: request.messageId };
     const parts = { sender, letter, receiver, nowMs, expiresAtMs, request, part };
     return this.#accept(new Message({ ...parts, ...ids }));
@@ -345,7 +349,8 @@ export class MessageEngine {
     }
   }
 
-  #deliveredAt(message: Message, nowMs: number): void {
+  /** The receiver acknowledged a message, here or at another replica. */
+  deliveredAt(message: Message, nowMs: number): void {
     this.#events.messageDelivered(nowMs - message.acceptedAtMs);
     this.#settle(message, "delivered", "");
   }
@@ -362,14 +367,9 @@ export class MessageEngine {
     this.#release(message);
     message.receiver.inbox.delete(message);
     message.receiver.delivered.delete(message.deliveryId);
+    message.receiver.breaker?.release(message);
     message.sender.unsettled.delete(message.unsettledKey);
     this.answer(message.sender, message, verdict);
-  }
-
-  /** Another replica acknowledged a message. */
-  deliveredThere(message: Message, nowMs: number): void {
-    message.receiver.breaker.reset();
-    this.#deliveredAt(message, nowMs);
   }
 
   #release(message: Message): void {

@@ -74,7 +74,7 @@ export function whyNotTaken(receiver: Receiver | undefined, nowMs: number): Verd
     const text = "the receiver's queue is full";
     return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
   }
-  const retryAfterMs = receiver.breaker.check(nowMs);
+  const retryAfterMs = receiver.breaker?.pauseMs(nowMs) ?? 0;
   if (retryAfterMs === 0) return undefined;
   const text = "the receiver did not acknowledge the last messages in time";
   return { outcome: "breaker_open", text, retryAfterMs };

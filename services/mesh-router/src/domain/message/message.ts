@@ -30,7 +30,8 @@ export interface Receiver {
   readonly inbox: Set<Message>;
   /** Messages on its stream or taken in, by delivery id, until their outcome. */
   readonly delivered: Map<string, Message>;
-  readonly breaker: Breaker;
+  /** Undefined where another replica judges it. */
+  readonly breaker: Breaker | undefined;
   /** Nobody waits for the reply to a delivery any more. */
   cancelDelivery(deliveryId: string): void;
 }

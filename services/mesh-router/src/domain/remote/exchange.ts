@@ -222,7 +222,7 @@ export class Exchange implements Outward {
     const message = peer.delivered.get(deliveryId);
     if (message === undefined) return;
     if (verdict.outcome === "delivered") {
-      this.#engine?.deliveredThere(message, this.#init.clock.nowMs());
+      this.#engine?.deliveredAt(message, this.#init.clock.nowMs());
     } else if (!isNotHere(verdict)) this.#conclude(message, verdict);
     else if (message.isAstray || !(message.receiver instanceof RemoteAgent)) {
       this.#conclude(message, NO_SESSION);

@@ -1,5 +1,4 @@
 /** Agents whose sessions are at other replicas, as receivers of messages. */
-import { Breaker } from "../message/breaker.ts";
 import type { Message, Receiver, Sender } from "../message/message.ts";
 import type { ReplicaLink } from "./remote-ports.ts";
 
@@ -52,7 +51,8 @@ export class RemoteReceiver implements Receiver {
   readonly peer: RemotePeer;
   readonly inbox = new Set<Message>();
   readonly delivered: Map<string, Message>;
-  readonly breaker = new Breaker();
+  /** Its replica knows what it acknowledged. */
+  readonly breaker = undefined;
 
   constructor(peer: RemotePeer) {
     this.peer = peer;

@@ -1,7 +1,6 @@
 /** Looks in the table for agents that memory does not know, or knows wrong. Meanwhile their messages wait, in order. */
 import { SEEK_BATCH, SOUGHT_MAX } from "../limits.ts";
 import { nameKey } from "../mail/mail-ports.ts";
-import { Breaker } from "../message/breaker.ts";
 import type { Message, Receiver } from "../message/message.ts";
 import type { Locator, Whereabouts } from "./remote-ports.ts";
 
@@ -23,7 +22,7 @@ export class SoughtAgent implements Receiver {
   readonly agentId: string;
   readonly inbox = new Set<Message>();
   readonly delivered = new Map<string, Message>();
-  readonly breaker = new Breaker();
+  readonly breaker = undefined;
 
   constructor(namespace: string, agentId: string) {
     this.namespace = namespace;
