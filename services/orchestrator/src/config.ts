@@ -187,6 +187,14 @@ const upkeep = {
     max: 24 * DAY_MS,
     about: "How long the events of jobs can be watched again; whole days are dropped.",
   }),
+  jobRetentionMs: durationMs({
+    env: "NEXUS_ORCHESTRATOR_JOB_RETENTION_MS",
+    default: 14 * DAY_MS,
+    min: DAY_MS,
+    max: 400 * DAY_MS,
+    about:
+      "How long a job is kept after its end, with its tasks, attempts and dead letters; no shorter than request ids are remembered.",
+  }),
   chunkRetentionMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_CHUNK_RETENTION_MS",
     default: 2 * DAY_MS,

@@ -52,6 +52,10 @@ function workEvents(metrics: Metrics, logger: Logger): EngineEvents {
     help: "Jobs that became terminal, by state.",
     labels: ["state"],
   });
+  const removed = {
+    jobs: counter(metrics, "jobs_removed_total", "Jobs removed because they ended long ago."),
+    tasks: counter(metrics, "tasks_removed_total", "Tasks removed with their jobs."),
+  };
   const dropped = metrics.counter({
     name: "updates_dropped_total",
     help: "Updates of agents that were not taken in; agents repeat terminal ones.",
@@ -72,6 +76,10 @@ function workEvents(metrics: Metrics, logger: Logger): EngineEvents {
     agentLost: (leases) => lost.inc(leases),
     expired: (count) => expired.inc(count),
     jobsEnded: (state) => finished.inc({ state }),
+    removed(oldJobs, oldTasks) {
+      removed.jobs.inc(oldJobs);
+      removed.tasks.inc(oldTasks);
+    },
     updateDropped: (why) => dropped.inc({ why }),
     loaded: (shards, ready, leases) =>
       logger.info({ shards, ready, leases }, "waiting and running tasks loaded"),

@@ -37,6 +37,7 @@ import {
   reapSilent,
   reapWaiting,
   refreshRouters,
+  removeJobs,
   removePayloads,
   renewLease,
   sweep,
@@ -242,6 +243,8 @@ function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
   frame.loop(sweep(engine));
   const age = config.requestRetentionMs;
   frame.loop(forgetRequests((limit) => deleteOldRequests(pool, age, limit)));
+  // A request id that is remembered names a job that is there.
+  frame.loop(removeJobs(engine, Math.max(config.jobRetentionMs, age)));
   frame.loop(
     removePayloads({
       unused: (limit) => removeUnusedPayloads(pool, config.payloadRetentionMs, limit),

@@ -123,6 +123,8 @@ export interface EngineEvents {
   agentLost(leases: number): void;
   expired(tasks: number): void;
   jobsEnded(state: string): void;
+  /** Jobs that ended long ago were removed, with their tasks. */
+  removed(jobs: number, tasks: number): void;
   flushed(kind: FlushKind, items: number, seconds: number): void;
   flushFailed(kind: FlushKind, error: unknown): void;
   updateDropped(why: "queue_full" | "not_owner"): void;

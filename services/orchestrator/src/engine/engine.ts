@@ -15,6 +15,7 @@ import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
 import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
+import { JobRemover } from "./job-remover.ts";
 import { LeaseChecker } from "./lease-checker.ts";
 import { LeaseWriter } from "./lease-writer.ts";
 import type { Ownership } from "./ledger.ts";
@@ -56,6 +57,7 @@ export class Engine {
   readonly replayer: Replayer;
   readonly silenceReaper: SilenceReaper;
   readonly closingReaper: ClosingReaper;
+  readonly jobRemover: JobRemover;
   readonly ring: RingKeeper;
   readonly demands: Demands;
   readonly #parts: EngineParts;
@@ -124,6 +126,7 @@ export class Engine {
     this.reaper = new Reaper(parts, this.#settler);
     this.silenceReaper = new SilenceReaper(parts, this.#settler);
     this.closingReaper = new ClosingReaper(parts, this.#settler);
+    this.jobRemover = new JobRemover(parts);
     this.ring = new RingKeeper({
       ...options.replica,
       pool: options.pool,

@@ -19,6 +19,7 @@ import { applyEffects, type Effects } from "../store/effects-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import {
   copyInputs,
+  holdPrior,
   keepTasks,
   markGeneration,
   nextGeneration,
@@ -105,6 +106,7 @@ export class Replayer {
     order: ReplayOrder,
   ): Promise<Made | { readonly earlier: JobView }> {
     const { namespace } = order;
+    await holdPrior(client, order.jobId);
     const prior = await readJob(client, namespace, order.jobId);
     if (prior === undefined) throw jobNotFound();
     const jobId = toShard(this.#parts.ids.next("job"), shardOf(order.jobId));

@@ -96,6 +96,12 @@ export function forgetRequests(remove: (limit: number) => Promise<number>): Loop
   };
 }
 
+/** Removes jobs that ended long ago. */
+export function removeJobs(engine: Engine, ageMs: number): LoopSpec {
+  const step = (signal: AbortSignal) => engine.jobRemover.removeOlderThan(ageMs, signal);
+  return { name: "remove-jobs", intervalMs: MINUTE_MS, step };
+}
+
 /** Removes stored bodies whose time is over, and what broken uploads left behind. */
 export function removePayloads(remove: {
   unused(limit: number): Promise<number>;

@@ -35,6 +35,16 @@ export async function readPriorTasks(client: Queryable, jobId: string): Promise<
   }));
 }
 
+const HOLD_PRIOR = {
+  name: "generation-hold-prior",
+  text: "SELECT job_id FROM jobs WHERE job_id = $1 FOR KEY SHARE",
+};
+
+/** Keeps a job from being removed (retention-store.ts) until the transaction ends; one that is gone by then is gone for the next statement. */
+export async function holdPrior(client: Queryable, jobId: string): Promise<void> {
+  await client.query(HOLD_PRIOR, [jobUuid(jobId)]);
+}
+
 const HOLD_ORIGIN = {
   name: "generation-hold-origin",
   text: "SELECT job_id FROM jobs WHERE job_id = $1 FOR NO KEY UPDATE",

@@ -264,8 +264,8 @@ export async function removeUnusedPayloads(
 /** A body that every job uses would collect a row for each. */
 const FORGET_USES = `
   WITH over AS (
-    SELECT r.namespace, r.sha256, r.job_id FROM payload_refs r JOIN jobs j USING (job_id)
-     WHERE j.ended_at IS NOT NULL LIMIT $1
+    SELECT r.namespace, r.sha256, r.job_id FROM payload_refs r LEFT JOIN jobs j USING (job_id)
+     WHERE j.job_id IS NULL OR j.ended_at IS NOT NULL LIMIT $1
   ), forgotten AS (
     DELETE FROM payload_refs r USING over o
      WHERE r.namespace = o.namespace AND r.sha256 = o.sha256 AND r.job_id = o.job_id
@@ -273,7 +273,7 @@ const FORGET_USES = `
   )
   SELECT count(*)::int AS removed FROM forgotten`;
 
-/** Forgets at most `limit` uses by jobs that have ended; returns how many. */
+/** Forgets at most `limit` uses by jobs that have ended, or are gone; returns how many. */
 export async function forgetUses(pool: Queryable, limit: number): Promise<number> {
   const { rows } = await pool.query<{ removed: number }>(FORGET_USES, [limit]);
   return rows[0]?.removed ?? 0;

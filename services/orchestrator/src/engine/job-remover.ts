@@ -1,0 +1,61 @@
+/** Removes jobs that ended long ago, with their tasks and all that is kept of them. */
+import { withTransaction } from "@nexus/postgres";
+import type { EngineEvents } from "../domain/ports.ts";
+import { FIRST_ENDED, findOldJobs, removeJobs } from "../store/retention-store.ts";
+import { pagesByTasks } from "../store/task-pages.ts";
+import { assertHolding } from "../store/writer-session.ts";
+import type { Ledger } from "./ledger.ts";
+import type { EngineParts } from "./parts.ts";
+
+/** Most jobs that are looked at together. */
+const LOOK_JOBS = 500;
+/** About how many tasks one transaction removes. */
+const REMOVE_TASKS = 10_000;
+
+/** What the remover needs. */
+export interface JobRemoverDeps extends Pick<EngineParts, "pool"> {
+  readonly ledger: Pick<Ledger, "ownership" | "shards" | "holdingOf">;
+  readonly events: Pick<EngineEvents, "removed">;
+}
+
+/** Owns the walk over the jobs that ended. What has ended is not in memory, so nothing waits for this: it runs on connections of the pool,
+ * under the epochs of this replica's shards. */
+export class JobRemover {
+  readonly #deps: JobRemoverDeps;
+
+  constructor(deps: JobRemoverDeps) {
+    this.#deps = deps;
+  }
+
+  /** Goes once over the jobs of this replica's shards that ended more than `ageMs` ago, the earliest end first, and removes all that no
+   * other job needs.
+   *
+   * Errors: unavailable/NOT_OWNER, unavailable/DATABASE_UNAVAILABLE; what was removed until then stays removed. */
+  async removeOlderThan(ageMs: number, signal: AbortSignal): Promise<void> {
+    const { pool, ledger } = this.#deps;
+    let after = FIRST_ENDED;
+    while (!signal.aborted && ledger.ownership === "owner") {
+      const shards = [...ledger.shards.keys()];
+      const old = await findOldJobs(pool, shards, { ageMs, after, limit: LOOK_JOBS });
+      for (const page of pagesByTasks(old, REMOVE_TASKS)) await this.#remove(page, shards, signal);
+      const last = old.at(-1);
+      if (last === undefined || old.length < LOOK_JOBS) return;
+      after = last;
+    }
+  }
+
+  async #remove(
+    jobIds: readonly string[],
+    shards: readonly number[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (signal.aborted) return;
+    const { pool, ledger, events } = this.#deps;
+    const holding = ledger.holdingOf(shards);
+    const { jobs, tasks } = await withTransaction(pool, async (tx) => {
+      await assertHolding(tx, holding);
+      return removeJobs(tx, jobIds);
+    });
+    events.removed(jobs, tasks);
+  }
+}
