@@ -117,6 +117,58 @@ describe("createLoop", () => {
     expect(steps).toHaveLength(9);
   });
 
+  it("rests no longer than was asked, however often that is said", async () => {
+    const { loop, steps, finish } = setUp();
+    loop.soon(20);
+    loop.start();
+    await vi.advanceTimersByTimeAsync(5);
+    await finish();
+    for (let i = 0; i < 3; i++) loop.soon(20);
+    await vi.advanceTimersByTimeAsync(14);
+    expect(steps).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(steps).toHaveLength(2);
+    await finish();
+    await vi.advanceTimersByTimeAsync(979);
+    expect(steps).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(steps).toHaveLength(3);
+  });
+
+  it("rests no longer than was asked while the step ran", async () => {
+    const { loop, steps, finish } = setUp();
+    loop.start();
+    loop.soon(20);
+    await finish();
+    await vi.advanceTimersByTimeAsync(20);
+    expect(steps).toHaveLength(2);
+  });
+
+  it("is not hurried during the pause that follows a failure", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0);
+    const { loop, steps, finish } = setUp();
+    loop.start();
+    await finish("fail");
+    loop.soon(20);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(steps).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(steps).toHaveLength(2);
+  });
+
+  it("comes back from a failure as fast as it is told to", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0);
+    const { loop, steps, finish } = setUp({ retryMs: 200 });
+    loop.start();
+    await finish("fail");
+    await vi.advanceTimersByTimeAsync(200);
+    await finish("fail");
+    await vi.advanceTimersByTimeAsync(399);
+    expect(steps).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(steps).toHaveLength(3);
+  });
+
   it("stops: ends the pause, aborts a running step and waits for it", async () => {
     const { loop, steps, finish } = setUp();
     loop.start();

@@ -8,6 +8,8 @@ export interface LoopOptions {
   /** Longest pause between the end of a step and the start of the next, in milliseconds. Steps that are short begin this far apart; one
    * that takes more than half of it is followed by the whole pause. */
   readonly intervalMs: number;
+  /** First pause after a failure, for a loop whose interval is only in case. @default intervalMs */
+  readonly retryMs?: number;
   /** One unit of work. The signal aborts when the loop stops; a step should then end soon. */
   readonly step: (signal: AbortSignal) => Promise<void>;
   readonly logger: Logger;
@@ -20,11 +22,14 @@ export interface Loop {
   /** Runs the next step without waiting for the pause; while a step runs, once more right after it. During the
    * pause that follows a failure it changes nothing, so a broken dependency is not hammered. */
   trigger(): void;
+  /** Runs the next step at the next tick of `withinMs`, for a loop that rests as long as there is nothing to do. Cheap to say again. During the
+   * pause that follows a failure it changes nothing. */
+  soon(withinMs: number): void;
   /** Ends the pause, aborts the running step's signal and waits for it. Never rejects. */
   stop(): Promise<void>;
 }
 
-/** The pause after a failure starts at the interval, but at least at this, and doubles up to FAILURE_PAUSE_MAX_MS. A tenth of it is
+/** The pause after a failure starts at the interval, or at retryMs, but at least at this, and doubles up to FAILURE_PAUSE_MAX_MS. A tenth of it is
  * random: replicas that failed together are not to come back together. */
 const FAILURE_PAUSE_MIN_MS = 100;
 const FAILURE_PAUSE_MAX_MS = 30_000;
@@ -36,6 +41,8 @@ class RepeatingLoop implements Loop {
   readonly #stopping = new AbortController();
   #state: "new" | "pausing" | "running" = "new";
   #again = false;
+  /** How soon the next step is wanted. */
+  #withinMs = Number.POSITIVE_INFINITY;
   #failures = 0;
   #beganAtMs = 0;
   #endPause: () => void = () => undefined;
@@ -55,6 +62,13 @@ class RepeatingLoop implements Loop {
     if (this.#state === "pausing" && this.#failures === 0) this.#run();
   }
 
+  soon(withinMs: number): void {
+    if (withinMs >= this.#withinMs || this.#state === "new") return;
+    this.#withinMs = withinMs;
+    if (this.#state !== "pausing" || this.#failures > 0) return;
+    this.#waitForTick(Math.min(withinMs, this.#options.intervalMs));
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#endPause();
@@ -66,6 +80,7 @@ class RepeatingLoop implements Loop {
     this.#endPause();
     this.#state = "running";
     this.#again = false;
+    this.#withinMs = Number.POSITIVE_INFINITY;
     this.#beganAtMs = performance.now();
     this.#step = this.#guardedStep().then(() => this.#pause());
   }
@@ -90,12 +105,18 @@ class RepeatingLoop implements Loop {
     this.#state = "pausing";
     if (this.#again && this.#failures === 0) this.#run();
     else if (this.#failures > 0) this.#wait(this.#failurePauseMs());
-    else if (this.#tookLong()) this.#wait(this.#options.intervalMs);
-    else this.#endPause = this.#ticks.next(this.#options.intervalMs, () => this.#run());
+    else this.#rest(Math.min(this.#options.intervalMs, this.#withinMs));
   }
 
-  #tookLong(): boolean {
-    return performance.now() - this.#beganAtMs > this.#options.intervalMs / 2;
+  #rest(pauseMs: number): void {
+    const tookLong = performance.now() - this.#beganAtMs > pauseMs / 2;
+    if (tookLong) this.#wait(pauseMs);
+    else this.#waitForTick(pauseMs);
+  }
+
+  #waitForTick(intervalMs: number): void {
+    this.#endPause();
+    this.#endPause = this.#ticks.next(intervalMs, () => this.#run());
   }
 
   #wait(pauseMs: number): void {
@@ -104,7 +125,8 @@ class RepeatingLoop implements Loop {
   }
 
   #failurePauseMs(): number {
-    const initialMs = Math.max(this.#options.intervalMs, FAILURE_PAUSE_MIN_MS);
+    const { intervalMs, retryMs = intervalMs } = this.#options;
+    const initialMs = Math.max(retryMs, FAILURE_PAUSE_MIN_MS);
     const maxMs = Math.max(initialMs, FAILURE_PAUSE_MAX_MS);
     const policy = { initialMs, multiplier: 2, maxMs, jitter: FAILURE_PAUSE_JITTER };
     return backoffDelayMs(this.#failures, policy);
