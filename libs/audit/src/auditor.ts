@@ -22,6 +22,8 @@ export interface AuditorOptions {
   /** Asked before a call begins: no call is served whose entry could not be written.
    * Errors: unavailable/AUDIT_UNAVAILABLE. @default there is always room */
   readonly assertRoom?: (call: AuditedCall) => void;
+  /** Hears that a transaction has stored an entry. */
+  readonly onStored?: () => void;
   /** True: enters only that a caller was not let in, not whatever else went wrong. For a service that passes calls on.
    * @default false */
   readonly denialsOnly?: boolean;
@@ -131,6 +133,7 @@ class Entry implements CallRecord {
 
   stored(): void {
     this.#isStored = true;
+    this.#options.onStored?.();
   }
 
   servedBy(whom: "self" | "another"): void {

@@ -12,6 +12,8 @@ const SPAN = "SELECT coalesce(max(entry_no) - min(entry_no) + 1, 0) AS waiting F
 export interface Backlog {
   /** Looks. For a loop: between two looks calls of that time can go over the limit. */
   look(): Promise<void>;
+  /** Hears how many wait from somebody else who looked. */
+  hear(waiting: number): void;
   /** As of the last look. */
   readonly waiting: number;
   /** Errors: unavailable/AUDIT_UNAVAILABLE while the outbox is full. */
@@ -25,6 +27,9 @@ export function createBacklog(pool: Pool, max = BACKLOG_MAX): Backlog {
     async look() {
       const { rows } = await pool.query<{ waiting: string }>(SPAN);
       waiting = Number(rows[0]?.waiting ?? 0);
+    },
+    hear(counted) {
+      waiting = counted;
     },
     get waiting() {
       return waiting;

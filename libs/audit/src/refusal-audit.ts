@@ -3,7 +3,12 @@ import { AuditIntakeService } from "@nexus/proto/vault";
 import { createRpcClient } from "@nexus/rpc";
 import { type Auditor, createAuditor } from "./auditor.ts";
 import { TELL_MAX, TELL_TIMEOUT_MS } from "./courier.ts";
-import { type AuditHost, DENIALS_INTERVAL_MS, TELL_INTERVAL_MS } from "./service-audit.ts";
+import {
+  type AuditHost,
+  DENIALS_INTERVAL_MS,
+  TELL_IDLE_MS,
+  TELL_INTERVAL_MS,
+} from "./service-audit.ts";
 
 /** Entries that wait for vault in memory, some 5 MB; beyond it the oldest are dropped, and counted. */
 export const REFUSALS_QUEUED_MAX = 10_000;
@@ -37,7 +42,10 @@ export function keepRefusalAudit(host: AuditHost, options: RefusalAuditOptions):
   const auditor = createAuditor({
     service: host.service,
     denialsOnly: true,
-    enter: async (draft) => queue.push(draft),
+    enter: async (draft) => {
+      queue.push(draft);
+      telling.soon(TELL_INTERVAL_MS);
+    },
   });
   const channel = host.channel(options.vaultAddress, "vault");
   const intake = createRpcClient(AuditIntakeService, channel, {
@@ -59,9 +67,10 @@ export function keepRefusalAudit(host: AuditHost, options: RefusalAuditOptions):
     await tell(AbortSignal.timeout(LAST_TELL_MS)).catch(() => undefined);
     if (queue.size > 0) options.onDropped(queue.size);
   });
-  host.loop({
+  const telling = host.loop({
     name: "audit-teller",
-    intervalMs: TELL_INTERVAL_MS,
+    intervalMs: TELL_IDLE_MS,
+    retryMs: TELL_INTERVAL_MS,
     step: tell,
   });
   host.loop({

@@ -9,7 +9,17 @@ import { createDraftWriter } from "./draft-writer.ts";
 export interface AuditLoop {
   readonly name: string;
   readonly intervalMs: number;
+  /** First pause after a failure. @default intervalMs */
+  readonly retryMs?: number;
   readonly step: (signal: AbortSignal) => Promise<void>;
+}
+
+/** One that rests. */
+export interface RunningAuditLoop {
+  /** Runs the next step without waiting for the interval. */
+  trigger(): void;
+  /** Runs the next step within this time. */
+  soon(withinMs: number): void;
 }
 
 /** What of a service its audit stands on. A frame of @nexus/runtime is one. */
@@ -29,7 +39,7 @@ export interface AuditHost {
     }): unknown;
   };
   channel(address: string, peer: string): RpcChannel;
-  loop(loop: AuditLoop): unknown;
+  loop(loop: AuditLoop): RunningAuditLoop;
   defer(name: string, close: () => unknown): void;
 }
 
@@ -43,8 +53,10 @@ export interface ServiceAuditOptions {
   readonly backlogMax?: number;
 }
 
-/** How long a committed entry waits until vault is told. */
+/** How long a committed entry waits until vault is told; those of a replica that died, until the next look at what waits. */
 export const TELL_INTERVAL_MS = 200;
+/** What waits is told whenever an entry was stored, and at each look that finds some: by itself only in case. */
+export const TELL_IDLE_MS = 10_000;
 /** How often refusals that were counted are entered. */
 export const DENIALS_INTERVAL_MS = 1000;
 const BACKLOG_INTERVAL_MS = 1000;
@@ -67,22 +79,28 @@ export function keepServiceAudit(host: AuditHost, options: ServiceAuditOptions):
     onTooLarge: (count) => tooLarge.inc(count),
   });
   const backlog = createBacklog(pool, backlogMax);
+  const onStored = (): void => telling.soon(TELL_INTERVAL_MS);
   const auditor = createAuditor({
     service: host.service,
-    enter: writer.enter,
+    enter: (draft) => writer.enter(draft).then(onStored),
     assertRoom: () => backlog.assertRoom(),
+    onStored,
   });
   host.defer("audit entries", () => writer.close());
   host.server.useAuditor(auditor);
-  host.loop({
+  const telling = host.loop({
     name: "audit-courier",
-    intervalMs: TELL_INTERVAL_MS,
+    intervalMs: TELL_IDLE_MS,
+    retryMs: TELL_INTERVAL_MS,
     step: (signal) => courier.tell(signal),
   });
   host.loop({
     name: "audit-backlog",
     intervalMs: BACKLOG_INTERVAL_MS,
-    step: () => backlog.look(),
+    step: async () => {
+      await backlog.look();
+      if (backlog.waiting > 0) telling.trigger();
+    },
   });
   host.loop({
     name: "audit-denials",
