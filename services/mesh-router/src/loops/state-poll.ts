@@ -20,6 +20,8 @@ export interface StatePoll {
   step(signal: AbortSignal): Promise<void>;
   /** There may be changes of other replicas: the next step asks. */
   hear(): void;
+  /** Somebody watches, and nobody tells of changes: they have to be asked for all the time. */
+  readonly isAsking: boolean;
 }
 
 /** Pages of the log that one step reads of one bucket; a bucket that is further behind goes on with the next. */
@@ -42,6 +44,9 @@ export function createStatePoll(init: StatePollInit): StatePoll {
     }
   };
   return {
+    get isAsking() {
+      return tails.size > 0 && !isTold();
+    },
     step: async (signal) => {
       if (nowMs() - aliveAtMs >= aliveMs) {
         aliveAtMs = nowMs();

@@ -3,7 +3,6 @@ import { createRpcClient } from "@nexus/rpc";
 import type { ServiceFrame } from "@nexus/runtime";
 import { AgentWatcher } from "../clients/agent-watcher.ts";
 import { createPresenceClient } from "../clients/presence-client.ts";
-import type { DispatchHub } from "../domain/dispatch/dispatch-hub.ts";
 import { SLOT_NEWS_MS, SLOT_TURN_MS } from "../domain/limits.ts";
 import type { SessionName } from "../domain/message/carried.ts";
 import { createPresenceReporter } from "../loops/presence-reporter.ts";
@@ -18,6 +17,8 @@ const SWEEPS_PER_LOST_AFTER = 20;
 const MESSAGE_EXPIRY_INTERVAL_MS = 50;
 const PRESENCE_STEP_MS = 1_000;
 const STANDING_STEP_MS = 1_000;
+/** News is told as it comes: by itself only in case. */
+const SLOT_NEWS_IDLE_MS = 1_000;
 
 /** Adds the loops around sessions: their ends, their standings, their presence, and the slots they offer. */
 export function addSessionLoops(
@@ -34,7 +35,7 @@ export function addSessionLoops(
   const client = createRpcClient(RegistryService, channel, { tokens: frame.tokens });
   const watcher = new AgentWatcher({ client, agents: mesh.agents, events: mesh.events });
   frame.defer("agent watch", () => watcher.close());
-  const { board, directory, engine, events, hub, lifecycle } = mesh;
+  const { board, directory, engine, events, lifecycle } = mesh;
   frame.loop({
     name: "session-sweep",
     intervalMs: lostAfterMs / SWEEPS_PER_LOST_AFTER,
@@ -48,7 +49,7 @@ export function addSessionLoops(
       mesh.office.expire(nowMs());
     },
   });
-  addSlotLoops(frame, hub);
+  addSlotLoops(frame, mesh);
   const graceMs = lostAfterMs * ROUTER_GRACE_LOST_AFTERS;
   const onOrphans = (orphans: readonly SessionName[]): void =>
     lifecycle.reportGone(orphans, "orphaned");
@@ -73,7 +74,12 @@ export function addSessionLoops(
   mesh.wake.standing = () => standings.trigger();
 }
 
-function addSlotLoops(frame: ServiceFrame, { slots }: DispatchHub): void {
-  frame.loop({ name: "slot-news", intervalMs: SLOT_NEWS_MS, step: async () => slots.tell() });
+function addSlotLoops(frame: ServiceFrame, { hub: { slots }, wake }: Mesh): void {
+  const news = frame.loop({
+    name: "slot-news",
+    intervalMs: SLOT_NEWS_IDLE_MS,
+    step: async () => slots.tell(),
+  });
+  wake.slots = () => news.soon(SLOT_NEWS_MS);
   frame.loop({ name: "slot-turns", intervalMs: SLOT_TURN_MS, step: async () => slots.turn() });
 }

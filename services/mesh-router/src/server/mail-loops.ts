@@ -10,7 +10,9 @@ import type { Parts } from "./parts.ts";
 import type { MeshStores } from "./stores.ts";
 
 /** Acknowledgements ride along with other commits; when there are none, they wait this long. */
-const MAIL_STEP_MS = 20;
+const MAIL_SOON_MS = 20;
+/** Work wakes the writer: by itself it looks only in case. */
+const MAIL_IDLE_MS = 1_000;
 const MAIL_EXPIRY_INTERVAL_MS = 5_000;
 const MAIL_EXPIRY_BATCH = 500;
 const MAIL_VACUUM_INTERVAL_MS = 1_000;
@@ -49,10 +51,14 @@ export async function addMailLoops({
   frame.defer("mail", () => office.work());
   const writer = frame.loop({
     name: "mail-writer",
-    intervalMs: MAIL_STEP_MS,
-    step: createMailWriter({ office, events }),
+    intervalMs: MAIL_IDLE_MS,
+    step: createMailWriter({ office, events, again: () => writer.trigger() }),
   });
-  wake.mail = oncePerTurn(() => writer.trigger());
+  const writeNow = oncePerTurn(() => writer.trigger());
+  wake.mail = (when) => {
+    if (when === "now") writeNow();
+    else writer.soon(MAIL_SOON_MS);
+  };
   addListener({ frame, config, mesh });
 }
 

@@ -38,10 +38,23 @@ export interface Mesh extends MessageParts {
 interface Wake {
   presence: () => void;
   standing: () => void;
-  mail: () => void;
+  mail: (when: "now" | "soon") => void;
+  slots: () => void;
   roster: () => void;
   /** Hears a notice of changed state; empty: some may have been missed. */
   state: (notice: string) => void;
+}
+
+function createLeases(frame: ServiceFrame, orchestratorAddress: string) {
+  const channel = frame.channel(orchestratorAddress, "orchestrator");
+  const leases = createLeaseClient({ channel, tokens: frame.tokens });
+  frame.defer("lease checks", () => leases.close());
+  return leases;
+}
+
+function createWake(): Wake {
+  const idle = (): void => undefined;
+  return { presence: idle, standing: idle, mail: idle, slots: idle, roster: idle, state: idle };
 }
 
 /** Creates the parts and ties them together. */
@@ -56,16 +69,11 @@ export function createMesh({
   const store = stores.sessions;
   const { lostAfterMs, sessionsMax } = config;
   const events = createMeshEvents(frame.metrics, frame.logger);
-  const idle = (): void => undefined;
-  const wake: Wake = { presence: idle, standing: idle, mail: idle, roster: idle, state: idle };
+  const wake = createWake();
   const directory = new SessionDirectory();
   const board = new PresenceBoard(() => wake.presence());
   const journal = new StandingJournal(() => wake.standing());
-  const leases = createLeaseClient({
-    channel: frame.channel(config.orchestratorAddress, "orchestrator"),
-    tokens: frame.tokens,
-  });
-  frame.defer("lease checks", () => leases.close());
+  const leases = createLeases(frame, config.orchestratorAddress);
   const parts = createMessageParts({
     replicaId: routerId,
     isAlone: config.busDriver === "memory",
@@ -82,10 +90,15 @@ export function createMesh({
     idPrefix: `${randomBytes(6).toString("base64url")}.`,
     limits: config,
     encodeEnvelope: createEnvelopeEncoder(),
-    wakeMail: () => wake.mail(),
+    wakeMail: (when) => wake.mail(when),
   });
   const { engine, exchange } = parts;
-  const hub = new DispatchHub({ directory, events, onTally: (session) => board.touch(session) });
+  const hub = new DispatchHub({
+    directory,
+    events,
+    onTally: (session) => board.touch(session),
+    onSlotNews: () => wake.slots(),
+  });
   const observers = [hub, { sessionChanged: board.touch.bind(board) }, ...parts.observers];
   const lifecycle = new SessionLifecycle({
     directory,

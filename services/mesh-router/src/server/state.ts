@@ -29,7 +29,9 @@ import type { Mesh } from "./mesh.ts";
 import type { Parts } from "./parts.ts";
 
 /** How long a change of another replica may go unnoticed while its bus is away. */
-const POLL_INTERVAL_MS = 20;
+const POLL_ASKING_MS = 20;
+/** While others tell of their changes, or nobody watches, it is looked this often whether that is still so. */
+const POLL_IDLE_MS = 250;
 /** What replicas tell each other: buckets in which something was committed, or that were deleted. */
 const NEWS = "state";
 const SOURCE_BYTES = 6;
@@ -143,8 +145,12 @@ function addPoll(
   });
   const loop = frame.loop({
     name: "state-poll",
-    intervalMs: POLL_INTERVAL_MS,
-    step: (signal) => poll.step(signal),
+    intervalMs: Math.min(POLL_IDLE_MS, config.stateAskIntervalMs),
+    retryMs: POLL_ASKING_MS,
+    step: async (signal) => {
+      await poll.step(signal);
+      if (poll.isAsking) loop.soon(POLL_ASKING_MS);
+    },
   });
   wake.poll = () => {
     poll.hear();

@@ -8,6 +8,7 @@ import type { DispatchLink } from "./dispatch-link.ts";
 
 /** One hub, one agent, and orchestrators that remember what they were told. */
 class World {
+  slotNews = 0;
   readonly directory = new SessionDirectory();
   readonly hub = new DispatchHub({
     directory: this.directory,
@@ -18,6 +19,9 @@ class World {
       updateDropped: () => undefined,
     },
     onTally: () => undefined,
+    onSlotNews: () => {
+      this.slotNews += 1;
+    },
   });
   readonly session = new Session({
     namespace: "default",
@@ -167,7 +171,9 @@ describe("slots of a session", () => {
     one.assign("a");
     one.assign("b");
     expect([one.read(), two.read()]).toEqual([4, 4]);
+    const before = world.slotNews;
     world.update("b", "completed");
+    expect(world.slotNews).toBe(before + 1);
     world.hub.slots.tell();
     expect([one.read(), two.read()]).toEqual([4, 3]);
     one.assign("c");

@@ -25,6 +25,8 @@ export interface DispatchHubInit {
   readonly events: DispatchEvents;
   /** The number of tasks in an agent's hands changed. */
   readonly onTally: (session: Session) => void;
+  /** There is something for `slots.tell()`. */
+  readonly onSlotNews?: () => void;
 }
 
 /** Carries work both ways. Knows sessions and links; decides nothing about tasks. */
@@ -34,12 +36,13 @@ export class DispatchHub implements SessionObserver {
   readonly #onTally: (session: Session) => void;
   readonly #links = new Set<DispatchLink>();
   /** Shares the slots of sessions among the links. */
-  readonly slots = new SlotBoard(this.#links);
+  readonly slots: SlotBoard;
 
   constructor(init: DispatchHubInit) {
     this.#directory = init.directory;
     this.#events = init.events;
     this.#onTally = init.onTally;
+    this.slots = new SlotBoard(this.#links, init.onSlotNews);
   }
 
   get links(): number {

@@ -25,9 +25,12 @@ export class SlotBoard {
   readonly #contests = new Map<Session, Contest>();
   /** Sessions whose numbers are compared with what was said when news is told. */
   readonly #news = new Set<Session>();
+  readonly #onNews: () => void;
 
-  constructor(links: ReadonlySet<DispatchLink>) {
+  /** `onNews` hears that there is something to tell. */
+  constructor(links: ReadonlySet<DispatchLink>, onNews: () => void = () => undefined) {
     this.#links = links;
+    this.#onNews = onNews;
   }
 
   /** Slots of a session that a link may use, those that it uses among them. */
@@ -73,7 +76,7 @@ export class SlotBoard {
       const told = link.toldSlots(session);
       if (told === undefined || told === this.slotsFor(session, link)) continue;
       if (contest?.claims.has(link)) link.pushSlots(session);
-      else this.#news.add(session);
+      else this.#note(session);
     }
   }
 
@@ -91,10 +94,10 @@ export class SlotBoard {
       for (const link of claims.keys()) if (!this.#links.has(link)) claims.delete(link);
       if (claims.size === 0) this.#contests.delete(session);
     }
-    for (const session of sessions) this.#news.add(session);
+    for (const session of sessions) this.#note(session);
   }
 
-  /** Tells what did not have to be told at once. Call it often. */
+  /** Tells what did not have to be told at once. Call it soon after there is news. */
   tell(): void {
     for (const session of this.#news) {
       for (const link of this.#links) {
@@ -119,6 +122,11 @@ export class SlotBoard {
       if (first !== undefined) passTurn(contest, ...first);
       this.changed(session);
     }
+  }
+
+  #note(session: Session): void {
+    this.#news.add(session);
+    this.#onNews();
   }
 
   #shares(session: Session, contest: Contest): ReadonlyMap<DispatchLink, number> {

@@ -19,8 +19,8 @@ export interface MailInit {
   readonly redeliveryInitialMs: number;
   readonly encodeEnvelope: EncodeEnvelope;
   readonly isKnown: (namespace: string, agentId: string) => boolean;
-  /** Something is to be written or read. */
-  readonly wake: () => void;
+  /** Something is to be written or read; soon: it can wait for company. */
+  readonly wake: (when: "now" | "soon") => void;
 }
 
 /** What the rest of the router works with. */
@@ -41,10 +41,8 @@ export function createMail(init: MailInit): MailParts {
     idPrefix,
     attemptsMax,
     redeliveryInitialMs,
-    onWork: (when) => {
-      if (when === "now" || office.isPressed) wake();
-    },
+    onWork: (when) => wake(office.isPressed ? "now" : when),
   });
-  const office: MailOffice = new MailOffice({ ...common, desk, onWork: wake });
+  const office: MailOffice = new MailOffice({ ...common, desk, onWork: () => wake("now") });
   return { book, desk, office };
 }

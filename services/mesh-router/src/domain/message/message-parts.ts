@@ -41,7 +41,7 @@ export interface MessageInit {
   };
   readonly encodeEnvelope: EncodeEnvelope;
   /** Mail is to be written or read. */
-  readonly wakeMail: () => void;
+  readonly wakeMail: (when: "now" | "soon") => void;
 }
 
 /** What the rest of the router works with. */
