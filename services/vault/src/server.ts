@@ -50,6 +50,7 @@ import {
 } from "./handlers/index.ts";
 import { createSecretHandlers } from "./handlers/secrets.ts";
 import { createTransitHandlers } from "./handlers/transit.ts";
+import { addFollowing } from "./loops/following.ts";
 import { vaultLoops } from "./loops/index.ts";
 import { createAnomalies } from "./server/anomalies.ts";
 import { createAuditLog, createVaultAuditor } from "./server/audit.ts";
@@ -63,6 +64,7 @@ import { createSecrets } from "./server/secrets.ts";
 import { createBoxStore } from "./store/box-store.ts";
 import { deleteEnded } from "./store/cleanup-store.ts";
 import { createMutations, createTransactions } from "./store/request-store.ts";
+import { createStandingReader } from "./store/standing-store.ts";
 
 const SCHEMA = "vault";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
@@ -246,12 +248,8 @@ async function openParts({ signingKeys, revocations, book, vault }: Parts): Prom
 function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
   const specs = vaultLoops({
     revocations: parts.revocations,
-    book: parts.book,
     signingKeys: parts.signingKeys,
-    auditLog: parts.audit.auditLog,
     auditFeed: parts.audit.auditFeed,
-    anomalyDesk: parts.anomalyDesk,
-    lookAtBacklog: parts.audit.lookAtBacklog,
     flushDenials: () => parts.auditor.flushDenials(),
     vault: parts.vault,
     keyStore: parts.keyStore,
@@ -264,4 +262,13 @@ function addLoops(frame: ServiceFrame, pool: Pool, parts: Parts): void {
     pruneVerifier: (nowMs) => parts.verified.prune(nowMs),
   });
   for (const spec of specs) frame.loop(spec);
+  const { auditLog, auditFeed, hearBacklog: onBacklog } = parts.audit;
+  addFollowing((spec) => frame.loop(spec), {
+    ...parts,
+    auditLog,
+    auditFeed,
+    onBacklog,
+    look: createStandingReader(pool),
+    onReadFailed: (what, error) => parts.events.readFailed(what, error),
+  });
 }

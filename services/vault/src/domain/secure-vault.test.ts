@@ -49,6 +49,18 @@ describe("SecureVault", () => {
     expect(sealed).toEqual([true]);
   });
 
+  it("is behind a seal, an unsealing and a newer key of its own boxes", async () => {
+    const boxKeys = { isOpen: true, boxKeyVersion: 2, close: () => undefined };
+    const { vault } = setUp({ crypto: boxKeys } as unknown as Partial<SecureVaultOptions>);
+    const open = { isSealed: false, boxKeyVersion: 2 };
+    // Without a root key it is tried again each time.
+    expect(vault.isBehind(open)).toBe(true);
+    expect(vault.isBehind({ ...open, isSealed: true })).toBe(true);
+    await vault.seal();
+    expect(vault.isBehind({ ...open, isSealed: true })).toBe(false);
+    expect(vault.isBehind(open)).toBe(true);
+  });
+
   it("forgets the root key when the recovery key cannot be read", async () => {
     let closed = 0;
     const root = { source: "file", close: () => closed++ } as unknown as RootKeys;

@@ -8,6 +8,7 @@ import type { AuditLeaf } from "./ports.ts";
 import type { RootKeyProvider, RootKeySource, RootKeys } from "./root-key.ts";
 import { createLocalRootKeys } from "./root-key.ts";
 import type { BoxStore } from "./sealed-box.ts";
+import type { Standing } from "./standing.ts";
 
 /** Why vault is sealed. */
 export type SealReason = "no_root_key" | "by_operator" | "root_key_unreachable" | "root_key_wrong";
@@ -92,6 +93,14 @@ export class SecureVault {
       else await this.#openConfigured();
       if (typeof this.#state === "string") this.#options.events.sealed(this.#state);
     });
+  }
+
+  /** Says whether follow() would change anything, or try to. */
+  isBehind({ isSealed, boxKeyVersion }: Pick<Standing, "isSealed" | "boxKeyVersion">): boolean {
+    if (isSealed) return this.sealReason !== "by_operator";
+    if (this.sealReason !== undefined) return true;
+    const { crypto } = this.#options;
+    return !crypto.isOpen || crypto.boxKeyVersion !== boxKeyVersion;
   }
 
   /** Follows what other replicas did, and tries an unreachable root key again. For a loop. */

@@ -94,6 +94,6 @@ export function createAuditLog(config: VaultConfig, options: AuditOptions) {
     judgeEntry,
     auditEvents: events,
     assertAuditRoom: () => backlog.assertRoom(),
-    lookAtBacklog: () => backlog.look(),
+    hearBacklog: (waiting: number) => backlog.hear(waiting),
   };
 }

@@ -1,4 +1,3 @@
-import { coalesced } from "../coalesced.ts";
 import type { AuditStore, EntryFilter, Leaf } from "./audit-entries.ts";
 
 /** One message for a watcher; without leaves it is a sign of life. */
@@ -13,7 +12,7 @@ const FEED_BATCH_MAX = 256;
 
 /** Tells watchers of new leaves. Each reads the log at its own pace, so a slow one costs no memory and loses nothing.
  *
- * It has no timer: a loop calls refresh and beat. */
+ * It has no timer: loops call hear and beat. */
 export class AuditFeed {
   readonly #store: Pick<AuditStore, "latest" | "following">;
   readonly #waiters = new Set<() => void>();
@@ -23,10 +22,12 @@ export class AuditFeed {
     this.#store = store;
   }
 
-  /** Hears of leaves that any replica gave places to. Asks nobody while nobody waits. */
-  readonly refresh: () => Promise<void> = coalesced(async () => {
-    if (this.#waiters.size > 0) await this.#read();
-  });
+  /** Hears how many leaves any replica gave places to. */
+  hear(size: number): void {
+    if (size === this.#size) return;
+    this.#size = size;
+    this.beat();
+  }
 
   /** Wakes every watcher, so that each sends a sign of life. */
   beat(): void {
@@ -41,7 +42,7 @@ export class AuditFeed {
     from: number | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<FeedBatch, void> {
-    await this.#read();
+    this.hear((await this.#store.latest())?.size ?? 0);
     let next = from ?? this.#size;
     while (!signal.aborted) {
       const to = this.#size;
@@ -56,13 +57,6 @@ export class AuditFeed {
       yield { leaves, next };
       await change;
     }
-  }
-
-  async #read(): Promise<void> {
-    const size = (await this.#store.latest())?.size ?? 0;
-    if (size === this.#size) return;
-    this.#size = size;
-    this.beat();
   }
 
   #change(signal: AbortSignal): Promise<void> {

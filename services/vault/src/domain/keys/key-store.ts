@@ -93,9 +93,14 @@ export class KeyStore {
     this.#counter = new UseCounter({ keys, onDue: (key) => this.#rotateSoon(key) });
   }
 
-  /** The database's time, as of the last poll. */
+  /** The database's time, as it was last heard. */
   get nowMs(): number {
     return this.#options.clock.nowMs() + this.#clockOffsetMs;
+  }
+
+  /** Hears the database's time. */
+  hearTime(nowMs: number): void {
+    this.#clockOffsetMs = nowMs - this.#options.clock.nowMs();
   }
 
   /** Errors: not_found/KEY_NOT_FOUND. */
@@ -259,7 +264,7 @@ export class KeyStore {
 
   /** Hears of changes that any replica committed before this call, and of the database's time. */
   readonly refresh: () => Promise<void> = coalesced(async () => {
-    const { keys, clock } = this.#options;
+    const { keys } = this.#options;
     if (this.#revision === undefined) {
       this.#revision = await keys.head();
       // Read before the head, and perhaps changed since.
@@ -268,7 +273,7 @@ export class KeyStore {
     }
     for (;;) {
       const { changes, nowMs } = await keys.changesAfter(this.#revision, CHANGES_BATCH);
-      this.#clockOffsetMs = nowMs - clock.nowMs();
+      this.hearTime(nowMs);
       for (const change of changes) this.#forget(change);
       this.#revision = changes.at(-1)?.revision ?? this.#revision;
       if (changes.length < CHANGES_BATCH) return;
