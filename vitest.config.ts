@@ -23,8 +23,9 @@ const MAX_WORKERS = 2;
 /** Its tests wait for half of their time, for deadlines, leases and answers. */
 const INTEGRATION_WORKERS = 4;
 
-/** The build makes this file. Without it, a test that asks for a database fails and says so. */
-const databaseSetup = join(root, "libs/testkit/dist/global-setup.js");
+/** The build makes these files. Without them, a test that asks for a database, or for a Redis that is not there, fails and says so. */
+const databaseSetup = builtSetup("global-setup.js");
+const redisSetup = builtSetup("redis-setup.js");
 
 /** What the build made is plain JavaScript already: Node loads it by itself, and nothing has to transform it. */
 const BUILT = [/\/(libs|services|apps|examples)\/[^/]+\/dist\//];
@@ -62,7 +63,7 @@ export default defineConfig({
           isolate: false,
           include: [`${PACKAGES}/test/**/*.test.ts`],
           exclude: [...EXCLUDE, ON_A_STACK],
-          globalSetup: existsSync(databaseSetup) ? [databaseSetup] : [],
+          globalSetup: [...databaseSetup, ...redisSetup],
           maxWorkers: INTEGRATION_WORKERS,
           sequence: { groupOrder: 1 },
         },
@@ -75,6 +76,7 @@ export default defineConfig({
           include: ["test/{e2e,faults}/**/*.test.ts", ON_A_STACK, "bench/test/*.test.ts"],
           testTimeout: STACK_TIMEOUT_MS,
           hookTimeout: STACK_TIMEOUT_MS,
+          globalSetup: redisSetup,
           maxWorkers: MAX_WORKERS,
           sequence: { groupOrder: 2 },
         },
@@ -82,3 +84,8 @@ export default defineConfig({
     ],
   },
 });
+
+function builtSetup(file: string): string[] {
+  const path = join(root, "libs/testkit/dist", file);
+  return existsSync(path) ? [path] : [];
+}

@@ -8,7 +8,7 @@ const HOST = "127.0.0.1";
 export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  #targetPort = 0;
+  #target = { host: HOST, port: 0 };
   #silent = false;
   #isCut = false;
 
@@ -32,8 +32,8 @@ export class TcpProxy {
   }
 
   /** Sets where connections go. */
-  aim(port: number): void {
-    this.#targetPort = port;
+  aim(port: number, host: string = HOST): void {
+    this.#target = { host, port };
   }
 
   /** From now on nothing gets through, on connections that are there and on new ones, and none is closed. */
@@ -76,7 +76,7 @@ export class TcpProxy {
       hold(client);
       return;
     }
-    const upstream = connect(this.#targetPort, HOST);
+    const upstream = connect(this.#target);
     this.#keep(upstream);
     client.pipe(upstream).pipe(client);
     client.once("close", () => this.#passEnd(upstream));

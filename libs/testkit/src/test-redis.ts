@@ -1,14 +1,13 @@
-/** A real Redis for tests: one that is given, or this machine's own program, or a container. Never none without a word. */
+/** A real Redis for tests: the one that the environment gives, else this machine's own program, else a container. Where there is
+ * none, Debian's package is installed before the tests begin (redis-setup.ts), if that may be. Never none without a word. */
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { findRedisServer, startLocalRedis } from "@nexus/devkit";
+import { dockerAnswers, startRedisContainer } from "./redis-container.ts";
 import { createTempFolder } from "./temp-folder.ts";
 
 /** A server given by the person who runs the tests: connection string. */
 const GIVEN_URL_ENV = "NEXUS_TEST_REDIS_URL";
-const CONTAINER_IMAGE = "redis:7";
-const CONTAINER_PORT = 6379;
-const CONTAINER_START_TIMEOUT_MS = 120_000;
 const NAME_BYTES = 6;
 const COMMAND_TIMEOUT_MS = 5_000;
 
@@ -37,17 +36,30 @@ export interface TestRedisServer extends TestRedis {
  * Errors: an Error that says how to get one. */
 export async function openTestRedis(env: NodeJS.ProcessEnv = process.env): Promise<TestRedis> {
   const given = env[GIVEN_URL_ENV];
-  if (given !== undefined && given !== "") {
-    return { url: given, deployment: newDeployment(), close: () => Promise.resolve() };
-  }
-  return findRedisServer() === undefined ? startContainer() : startTestRedis();
+  if (given === undefined || given === "") return startTestRedis();
+  return { url: given, deployment: newDeployment(), close: () => Promise.resolve() };
 }
 
-/** Starts a server with this machine's own program, because it is going to be broken.
+/** Starts a server that nobody else uses, for tests that kill, stop or empty it; a given one is spared.
  *
  * Errors: an Error that says how to get one. */
 export async function startTestRedis(): Promise<TestRedisServer> {
-  if (findRedisServer() === undefined) throw noRedis("a Redis that may be killed");
+  if (findRedisServer() !== undefined) return startProgram();
+  if (!(await dockerAnswers())) throw new Error(HOW_TO_GET_ONE);
+  const container = await startRedisContainer();
+  return {
+    ...container,
+    deployment: newDeployment(),
+    flush: () => flushAll(container.url),
+    close: () => container.stop(),
+  };
+}
+
+const HOW_TO_GET_ONE = `There is no Redis for these tests. Install redis-server or valkey-server (Debian, as root: apt-get install redis-server; \
+the tests do that by themselves where they run as root), or start Docker. ${GIVEN_URL_ENV} names a server for tests that do not break it; \
+those that kill or empty their Redis start one of their own and need one of the former.`;
+
+async function startProgram(): Promise<TestRedisServer> {
   const folder = await createTempFolder("nexus-test-redis");
   const redis = await startLocalRedis({ dataDir: folder.path });
   return {
@@ -64,27 +76,6 @@ export async function startTestRedis(): Promise<TestRedisServer> {
   };
 }
 
-/** Imported only here, because it loads a Docker client. */
-async function startContainer(): Promise<TestRedis> {
-  const { GenericContainer, Wait } = await import("testcontainers");
-  try {
-    const container = await new GenericContainer(CONTAINER_IMAGE)
-      .withExposedPorts(CONTAINER_PORT)
-      .withWaitStrategy(Wait.forLogMessage(/Ready to accept connections/))
-      .withStartupTimeout(CONTAINER_START_TIMEOUT_MS)
-      .start();
-    return {
-      url: `redis://${container.getHost()}:${container.getMappedPort(CONTAINER_PORT)}`,
-      deployment: newDeployment(),
-      close: async () => {
-        await container.stop();
-      },
-    };
-  } catch (error) {
-    throw noRedis("a Redis", error);
-  }
-}
-
 /** Says two inline commands, which needs no client. */
 async function flushAll(url: string): Promise<void> {
   const { hostname, port, password } = new URL(url);
@@ -98,9 +89,4 @@ async function flushAll(url: string): Promise<void> {
 
 function newDeployment(): string {
   return `test-${randomBytes(NAME_BYTES).toString("hex")}`;
-}
-
-function noRedis(what: string, cause?: unknown): Error {
-  const message = `these tests need ${what}: install redis-server or valkey-server (Debian: apt-get install redis-server), or set ${GIVEN_URL_ENV}, or start Docker`;
-  return new Error(message, { cause });
 }

@@ -1,18 +1,20 @@
 /** What the loss of Redis, or of the way to it, does to messages between replicas. */
 import { randomUUID } from "node:crypto";
-import { waitFor } from "@nexus/testkit";
+import { startTestRedis, type TestRedisServer, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { outcomeName, type TestAgent } from "./_agent.ts";
 import { ReplicaFixture, untilMetric } from "./_replicas.ts";
 import type { RunningRouter } from "./_router.ts";
 
 let fixture: ReplicaFixture;
+let redis: TestRedisServer;
 let first: RunningRouter;
 let second: RunningRouter;
 let third: RunningRouter;
 
 beforeAll(async () => {
-  fixture = await ReplicaFixture.create(3, {});
+  redis = await startTestRedis();
+  fixture = await ReplicaFixture.create(3, {}, redis);
   [first, second, third] = fixture.routers as [RunningRouter, RunningRouter, RunningRouter];
 });
 afterAll(() => fixture.close());
@@ -47,7 +49,7 @@ describe("messages between replicas", () => {
     const alice = await first.agent(`alice-${t}`);
     const bob = await obliging(second, `bob-${t}`);
     await untilDelivered(alice, `bob-${t}`);
-    await fixture.redis.flush();
+    await redis.flush();
     for (let i = 0; i < 20; i += 1) alice.mail(`d${i}`, `bob-${t}`);
     alice.post("m1", `bob-${t}`);
     expect(await outcome(alice, "m1")).toBe("DELIVERED");
@@ -61,7 +63,7 @@ describe("messages between replicas", () => {
     const near = await obliging(first, `near-${t}`);
     const bob = await obliging(second, `bob-${t}`);
     await untilDelivered(alice, `bob-${t}`);
-    await fixture.redis.kill();
+    await redis.kill();
     for (const router of fixture.routers) await untilMetric(router, "bus_connected", 0);
     alice.post("near", `near-${t}`);
     expect(await outcome(alice, "near")).toBe("DELIVERED");
@@ -73,7 +75,7 @@ describe("messages between replicas", () => {
     expect(await outcome(alice, "far")).toBe("OVERLOADED");
     alice.post("many", "", { toTopic: `nobody.${t}` });
     expect(await outcome(alice, "many")).toBe("OVERLOADED");
-    await fixture.redis.restart();
+    await redis.restart();
     await untilDelivered(alice, `bob-${t}`);
     expect(near.deliveries).toHaveLength(1);
     await fixture.untilMet();
