@@ -17,11 +17,12 @@ export const newName = (word: string) => `${word}-${randomUUID().slice(0, 8)}`;
 export function openMailStore(
   fixture: MeshFixture,
   connections = 1,
+  routerId = "router",
 ): { readonly store: PostgresMailStore; readonly pool: Pool } {
   const { url, schema } = fixture.database;
   const pool = createPool({ url, max: connections, applicationName: "mail-store", schema });
   fixture.onClose(() => pool.close());
-  return { store: createMailStore({ pool, clock: { nowMs: () => Date.now() } }), pool };
+  return { store: createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId }), pool };
 }
 
 /** Makes a mailbox for each word. */

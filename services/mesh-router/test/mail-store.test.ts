@@ -60,13 +60,13 @@ describe("plans", () => {
       planOf(DELETE_MAIL.text, "bigint[], bigint[]", "'{}', '{}'"),
       planOf(
         NOTE_FAILURES.text,
-        "bigint[], bigint[], smallint[], bigint[]",
-        "'{}', '{}', '{}', '{}'",
+        "bigint[], bigint[], smallint[], bigint[], bigint[], text",
+        "'{}', '{}', '{}', '{}', '{}', 'r'",
       ),
       planOf(
         BURY_MAIL.text,
-        "bigint[], bigint[], smallint[], text[], text[]",
-        "'{}', '{}', '{}', '{}', '{}'",
+        "bigint[], bigint[], smallint[], text[], text[], bigint[], text",
+        "'{}', '{}', '{}', '{}', '{}', '{}', 'r'",
       ),
     ]);
     for (const plan of words) {
@@ -110,7 +110,7 @@ describe("a commit of mail", () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 1, applicationName: "writer", schema });
     fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
     const agentId = name("twice");
     const names = [{ namespace: "default", agentId, known: true }];
     const mailboxIds = [...(await store.resolve(names)).values()];
@@ -135,7 +135,7 @@ describe("a commit of mail", () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 1, applicationName: "writer", schema });
     fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
     const names = ["x", "y", "z"].map((agentId) => ({
       ...{ namespace: "default", agentId: name(agentId), known: true },
     }));
@@ -177,7 +177,7 @@ describe("a commit of mail", () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 2, applicationName: "writer", schema });
     fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
     const notices: string[] = [];
     const listener = createListener({
       ...{ url, channels: [MAIL_CHANNEL], logger: createSilentLogger() },
@@ -208,7 +208,7 @@ describe("a read of mailboxes", () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 2, applicationName: "reader", schema });
     fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
     const names = [name("big-a"), name("big-b")].map((agentId) => ({
       ...{ namespace: "default", agentId, known: true },
     }));
@@ -268,7 +268,7 @@ describe("a vacuum", () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 3, applicationName: "vacuum", schema });
     fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() } });
+    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
     const names = [{ namespace: "default", agentId: name("gone"), known: true }];
     const [mailboxId] = [...(await store.resolve(names)).values()];
     return [store, pool, mailboxId as bigint];

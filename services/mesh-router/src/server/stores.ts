@@ -32,7 +32,7 @@ export async function openStores(
   const sessions = createSessionStore({ pool, routerId, routerGraceMs });
   frame.defer("session store", () => sessions.close());
   await frame.untilUp("router", () => sessions.renewRouter());
-  const mail = createMailStore({ pool, clock });
+  const mail = createMailStore({ pool, clock, routerId });
   const subscriptions = createSubscriptionStore(pool);
   frame.defer("subscriptions", () => subscriptions.close());
   return { pool, sessions, mail, subscriptions };

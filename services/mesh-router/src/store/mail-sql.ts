@@ -109,22 +109,34 @@ DELETE FROM mail m USING unnest($1::bigint[], $2::bigint[]) AS t(mailbox_id, seq
 WHERE ${ROW_OF_T}`,
 };
 
+/** The receiver's session by its row, for one mailbox after the other. */
+const sessionOfT = (condition: string): string => `
+CROSS JOIN LATERAL (
+  SELECT FROM mailboxes b JOIN sessions s USING (namespace, agent_id)
+  WHERE b.mailbox_id = t.mailbox_id AND ${condition} LIMIT 1
+) owner`;
+
+/** Counts only grow. A replica that the session went away from says nothing: the agent may be at work on it. What an epoch that is over
+ * held was lost with it, whichever replica says so. */
 export const NOTE_FAILURES = {
   name: "mail-note-failures",
   text: `
 UPDATE mail m SET failures = t.failures, due_at = now() + t.delay_ms * interval '1 millisecond'
-FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[]) AS t(mailbox_id, seq, failures, delay_ms)
-WHERE ${ROW_OF_T}`,
+FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[])
+  AS t(mailbox_id, seq, failures, delay_ms, epoch)
+${sessionOfT("(s.epoch > t.epoch OR s.epoch = t.epoch AND s.router_id = $6)")}
+WHERE ${ROW_OF_T} AND m.failures < t.failures`,
 };
 
-/** A row that is gone already, by time or by a word from elsewhere, makes no dead message. */
+/** A row that is gone already, by time or by a word from elsewhere, makes no dead message. Only who has the receiver's session gives up. */
 export const BURY_MAIL = {
   name: "mail-bury",
   text: `
 WITH gone AS (
   DELETE FROM mail m
-  USING unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[])
-    AS t(mailbox_id, seq, failures, reason, message)
+  USING unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bigint[])
+    AS t(mailbox_id, seq, failures, reason, message, epoch)
+  ${sessionOfT("s.epoch = t.epoch AND s.router_id = $7")}
   WHERE ${ROW_OF_T}
   RETURNING m.mailbox_id, m.sender, m.envelope, m.ack_wait_ms, t.failures, t.reason, t.message
 )

@@ -56,7 +56,7 @@ export class FakeMailStore implements MailStore {
     for (const { seq } of batch.done) this.rows.delete(seq);
     for (const { seq, failures, delayMs } of batch.failures) {
       const row = this.rows.get(seq);
-      if (row !== undefined) {
+      if (row !== undefined && row.failures < failures) {
         this.rows.set(seq, { ...row, failures, dueAtMs: this.#nowMs() + delayMs });
       }
     }

@@ -2,7 +2,6 @@
 import {
   boolArray,
   byteaArray,
-  int2Array,
   int4Array,
   int8Array,
   type Pool,
@@ -28,34 +27,33 @@ import {
 } from "../domain/mail/mail-ports.ts";
 import {
   BURY_EXPIRED,
-  BURY_MAIL,
   COUNT_DEAD_MAIL,
   COUNT_MAIL,
-  DELETE_MAIL,
   FIND_IDS,
   FIND_MAILBOXES,
   INSERT_MAIL,
   INSERT_MAIL_TO_MANY,
   LOAD_MAIL,
   MAKE_MAILBOXES,
-  NOTE_FAILURES,
   NOTE_IDS,
   NOTIFY_MAIL,
   PLAN_BY_KEY,
   VACUUM_MAIL,
 } from "./mail-sql.ts";
+import { applyWords } from "./mail-words.ts";
 
 /** Channel by which replicas hear of each other's mail. */
 export const MAIL_CHANNEL = "mesh_mail";
 
 /** A notice holds up to 8 000 bytes; a number has up to 19 digits. */
 const NOTICE_IDS_MAX = 400;
-const NUL = /\0/g;
 
 /** What the store is made from. */
 export interface MailStoreInit {
   readonly pool: Pool;
   readonly clock: Clock;
+  /** This replica, as the rows of its sessions name it. */
+  readonly routerId: string;
 }
 
 /** The store, and what its loops do with it. */
@@ -71,7 +69,8 @@ export interface PostgresMailStore extends MailStore {
 }
 
 /** Creates the store. */
-export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailStore {
+export function createMailStore(init: MailStoreInit): PostgresMailStore {
+  const { pool } = init;
   let dead = 0;
   return {
     resolve: (names) => resolve(pool, names),
@@ -82,11 +81,11 @@ export function createMailStore({ pool, clock }: MailStoreInit): PostgresMailSto
       return new Map(rows.map((row) => [BigInt(row.mailbox_id), row.depth]));
     },
     commit: async (batch) => {
-      const results = await commit(pool, batch);
+      const results = await commit(init, batch);
       dead += batch.done.length + batch.deaths.length + batch.failures.length;
       return results;
     },
-    load: (...query) => load({ pool, clock }, ...query),
+    load: (...query) => load(init, ...query),
     buryExpired: async (limit) => {
       const { rowCount } = await pool.query(BURY_EXPIRED, [limit]);
       dead += rowCount;
@@ -167,15 +166,15 @@ interface MailboxRow {
 }
 
 /** Writes the batch as if every id were new; only when one is not are the known ones looked for. */
-async function commit(pool: Pool, batch: MailBatch): Promise<InsertResult[]> {
+async function commit(init: MailStoreInit, batch: MailBatch): Promise<InsertResult[]> {
   const results = new Map<MailInsert, InsertResult>();
   const inserts = withoutTwins(batch.inserts, results);
   try {
-    await write(pool, { ...batch, inserts }, results);
+    await write(init, { ...batch, inserts }, results);
   } catch (error) {
-    if (isIdKnown(error)) await commitFresh(pool, { ...batch, inserts }, results);
+    if (isIdKnown(error)) await commitFresh(init, { ...batch, inserts }, results);
     else if (!isRefusal(error)) throw error;
-    else await commitApart(pool, { ...batch, inserts }, results);
+    else await commitApart(init, { ...batch, inserts }, results);
   }
   return batch.inserts.map((insert) => results.get(insert) as InsertResult);
 }
@@ -212,12 +211,14 @@ function isRefusal(error: unknown): boolean {
 }
 
 async function commitFresh(
-  pool: Pool,
+  init: MailStoreInit,
   batch: MailBatch,
   results: Map<MailInsert, InsertResult>,
 ): Promise<void> {
   const keys = uuidArray(batch.inserts.map(({ key }) => key));
-  const { rows } = await queryByKey<{ key: string; body_hash: string }>(pool, FIND_IDS, [keys]);
+  const { rows } = await queryByKey<{ key: string; body_hash: string }>(init.pool, FIND_IDS, [
+    keys,
+  ]);
   const known = new Map(rows.map((row) => [row.key.replaceAll("-", ""), BigInt(row.body_hash)]));
   const inserts = batch.inserts.filter((insert) => {
     const hash = known.get(insert.key);
@@ -226,27 +227,27 @@ async function commitFresh(
   });
   const fresh = { ...batch, inserts };
   try {
-    await write(pool, fresh, results);
+    await write(init, fresh, results);
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    await commitApart(pool, fresh, results);
+    await commitApart(init, fresh, results);
   }
 }
 
 /** One message that cannot be stored must spoil only itself. */
 async function commitApart(
-  pool: Pool,
+  init: MailStoreInit,
   batch: MailBatch,
   results: Map<MailInsert, InsertResult>,
 ): Promise<void> {
-  await write(pool, { ...batch, inserts: [] }, results);
+  await write(init, { ...batch, inserts: [] }, results);
   const rest = { done: [], failures: [], deaths: [], notify: batch.notify };
   for (const insert of batch.inserts) {
     const one = { ...rest, inserts: [insert] };
     try {
-      await write(pool, one, results);
+      await write(init, one, results);
     } catch (error) {
-      if (isIdKnown(error)) await commitFresh(pool, one, results);
+      if (isIdKnown(error)) await commitFresh(init, one, results);
       else if (isRefusal(error)) results.set(insert, { kind: "unstorable" });
       else throw error;
     }
@@ -254,17 +255,17 @@ async function commitApart(
 }
 
 async function write(
-  pool: Pool,
+  init: MailStoreInit,
   batch: MailBatch,
   results: Map<MailInsert, InsertResult>,
 ): Promise<void> {
   const { inserts } = batch;
   // One round trip, COMMIT included: whatever must not be stored is refused by the database itself.
-  const seqs = await withTransaction(pool, async (client) => {
+  const seqs = await withTransaction(init.pool, async (client) => {
     const [, stored] = await client.commitWith(
       client.query(PLAN_BY_KEY),
       insertMail(client, inserts),
-      applyWords(client, batch),
+      applyWords(client, batch, init.routerId),
       notify(client, batch),
     );
     return stored;
@@ -311,34 +312,6 @@ function partsOf(inserts: readonly MailInsert[]): Buffer[] {
     lasts.push(last);
   }
   return [int4Array(firsts), int4Array(lasts)];
-}
-
-async function applyWords(client: Queryable, batch: MailBatch): Promise<void> {
-  const { done, failures, deaths } = batch;
-  await together(
-    done.length === 0 ? nothing : client.query(DELETE_MAIL, refs(done)),
-    failures.length === 0
-      ? nothing
-      : client.query(NOTE_FAILURES, [
-          ...refs(failures),
-          int2Array(failures.map((failure) => failure.failures)),
-          int8Array(failures.map(({ delayMs }) => Math.round(delayMs))),
-        ]),
-    deaths.length === 0
-      ? nothing
-      : client.query(BURY_MAIL, [
-          ...refs(deaths),
-          int2Array(deaths.map((death) => death.failures)),
-          textArray(deaths.map(({ reason }) => reason)),
-          textArray(deaths.map(({ text }) => text.replace(NUL, ""))),
-        ]),
-  );
-}
-
-const nothing: Promise<unknown> = Promise.resolve();
-
-function refs(rows: readonly { readonly mailboxId: bigint; readonly seq: bigint }[]): Buffer[] {
-  return [int8Array(rows.map(({ mailboxId }) => mailboxId)), int8Array(rows.map(({ seq }) => seq))];
 }
 
 async function notify(client: Queryable, batch: MailBatch): Promise<void> {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeMailStore } from "../../store/mail-store.fake.ts";
 import type { MailDelivery } from "./mail.ts";
-import { ACK_WAIT_MS, MailRig, REDELIVERY_MS } from "./mail-rig.fake.ts";
+import { ACK_WAIT_MS, ATTEMPTS_MAX, MailRig, REDELIVERY_MS } from "./mail-rig.fake.ts";
 
 let rig: MailRig<FakeMailStore>;
 
@@ -63,5 +63,36 @@ describe("the mail desk", () => {
     await rig.office.work();
     expect([...rig.store.dead.values()]).toEqual(["REJECTED"]);
     expect(rig.store.rows.size).toBe(0);
+  });
+
+  it("counts what a session had in hand that was replaced, and gives nothing up in its name", async () => {
+    const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
+    rig.post(alice, "m1", "bob");
+    await rig.office.work();
+    for (let failures = 1; failures < ATTEMPTS_MAX; failures += 1) {
+      const [delivery] = rig.read(bob) as [MailDelivery];
+      rig.say(bob, delivery, "retry");
+      rig.clock.advance(REDELIVERY_MS * 2 ** failures);
+      rig.office.expire(rig.clock.nowMs());
+    }
+    rig.read(bob);
+    rig.desk.ended(bob, "replaced", rig.clock.nowMs());
+    await rig.office.work();
+    expect([...rig.store.rows.values()]).toMatchObject([{ failures: ATTEMPTS_MAX }]);
+    expect(rig.store.dead.size).toBe(0);
+  });
+
+  it("gives up what has no attempt left, before it is delivered once more", async () => {
+    const alice = rig.agent("alice");
+    rig.post(alice, "m1", "bob");
+    await rig.office.work();
+    for (const [seq, row] of rig.store.rows) {
+      rig.store.rows.set(seq, { ...row, failures: ATTEMPTS_MAX });
+    }
+    const bob = rig.agent("bob");
+    await rig.office.work();
+    expect(rig.read(bob)).toEqual([]);
+    await rig.office.work();
+    expect([...rig.store.dead.values()]).toEqual(["ATTEMPTS"]);
   });
 });

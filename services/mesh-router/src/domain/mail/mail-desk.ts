@@ -16,6 +16,9 @@ import type { MailJournal } from "./mail-journal.ts";
 import type { MailEvents } from "./mail-ports.ts";
 import { type Lane, Mailbox } from "./mailbox.ts";
 
+/** How a session ended, in the eyes of its mail: on purpose; by being lost; or because the agent has another one, or has this one elsewhere. */
+export type SessionEnd = "goodbye" | "lost" | "replaced";
+
 /** What the desk is made from. */
 export interface MailDeskInit {
   readonly book: MailBook;
@@ -141,9 +144,12 @@ export class MailDesk {
     const record = this.#records.get(session);
     if (record?.reader?.session !== session) return;
     const { mailbox } = record.reader;
-    const nowMs = this.#init.clock.nowMs();
+    const { attemptsMax, clock } = this.#init;
+    const nowMs = clock.nowMs();
     for (let mail = mailbox.peek(); mail !== undefined; mail = mailbox.peek()) {
       if (mail.expiresAtMs <= nowMs) this.#die(record, mail, "EXPIRED", "nobody took it in time");
+      // Its last attempt was with a session that is over.
+      else if (mail.failures >= attemptsMax) this.#die(record, mail, "ATTEMPTS", USED_UP);
       else if (canTake(session)) this.#deliver(session, mailbox, mail, nowMs);
       else return;
     }
@@ -180,15 +186,26 @@ export class MailDesk {
     for (const delivery of mailbox.deliveries()) this.#acks.delete(delivery);
   }
 
-  /** The session is over. Unless it ended on purpose, what it was at work on has failed. */
-  ended(session: Session, onPurpose: boolean, nowMs: number): void {
+  /** The session is over here. What it was at work on has failed, unless it ended on purpose. */
+  ended(session: Session, how: SessionEnd, nowMs: number): void {
     const record = this.#records.get(session);
     if (record?.reader?.session !== session) return;
-    if (!onPurpose) {
-      const text = "the receiver's session was lost";
-      for (const mail of record.reader.mailbox.oldestSent()) this.#fail(record, mail, text, nowMs);
+    const text = "the receiver's session was lost";
+    if (how !== "goodbye") {
+      for (const mail of record.reader.mailbox.oldestSent()) {
+        if (how === "lost") this.#fail(record, mail, text, nowMs);
+        else this.#noteFailure(mail, session.epoch);
+      }
     }
     this.#forget(session, record);
+  }
+
+  /** Whoever reads the mailbox now counts on from there, and gives up what is used up. */
+  #noteFailure({ mailboxId, seq, failures }: Mail, epoch: bigint): void {
+    const further = failures + 1;
+    const delayMs = this.#delayMs(further);
+    this.#init.journal.failed({ mailboxId, seq, epoch, failures: further, delayMs });
+    this.#init.onWork("now");
   }
 
   /** Does what is due by time. */
@@ -246,9 +263,10 @@ export class MailDesk {
   }
 
   #die(record: MailboxRecord, mail: Mail, reason: DeathReason, text: string): void {
+    const epoch = epochOf(record);
     this.#remove(record, mail);
     const { mailboxId, seq, failures } = mail;
-    this.#init.journal.died({ mailboxId, seq, failures, reason, text });
+    this.#init.journal.died({ mailboxId, seq, epoch, failures, reason, text });
     this.#init.events.mailDied(reason);
     this.#init.onWork("now");
   }
@@ -262,13 +280,12 @@ export class MailDesk {
 
   /** The lane goes back to the message that failed, and waits, or goes on behind it when its attempts are used up. */
   #fail(record: MailboxRecord, mail: Mail, text: string, nowMs: number): void {
-    const { attemptsMax, redeliveryInitialMs, journal, events } = this.#init;
+    const { attemptsMax, journal, events } = this.#init;
     const mailbox = record.reader?.mailbox;
     if (mailbox === undefined) return;
     mail.failures += 1;
     events.mailFailed();
-    const backoff = { initialMs: redeliveryInitialMs, multiplier: 2, maxMs: REDELIVERY_MAX_MS };
-    const delayMs = backoffDelayMs(mail.failures, { ...backoff, jitter: 0 });
+    const delayMs = this.#delayMs(mail.failures);
     const isLast = mail.failures >= attemptsMax;
     const undone = mailbox.goBack(mail, isLast ? 0 : nowMs + delayMs);
     for (const delivery of undone) this.#acks.delete(delivery);
@@ -279,9 +296,16 @@ export class MailDesk {
       if (lane.heldUntilMs === 0) mailbox.release(lane);
       if (record.reader !== undefined) this.pump(record.reader.session);
     } else {
-      journal.failed({ mailboxId, seq, failures, delayMs });
+      journal.failed({ mailboxId, seq, epoch: epochOf(record), failures, delayMs });
       this.#init.onWork("now");
     }
+  }
+
+  #delayMs(failures: number): number {
+    const initialMs = this.#init.redeliveryInitialMs;
+    return backoffDelayMs(failures, {
+      ...{ initialMs, multiplier: 2, maxMs: REDELIVERY_MAX_MS, jitter: 0 },
+    });
   }
 
   #forget(session: Session, record: MailboxRecord): void {
@@ -293,4 +317,11 @@ export class MailDesk {
     this.#records.delete(session);
     this.#behind.delete(record);
   }
+}
+
+const USED_UP = "its attempts are used up";
+
+/** Of the session that reads a mailbox. */
+function epochOf({ reader }: MailboxRecord): bigint {
+  return reader?.session.epoch ?? 0n;
 }

@@ -30,14 +30,21 @@ export interface MailRef {
   readonly seq: bigint;
 }
 
-/** A delivery that failed. */
-export interface MailFailure extends MailRef {
+/** A word about mail of whoever had it in hand: it counts while that is true. */
+interface ReaderWord extends MailRef {
+  /** Of the receiver's session. */
+  readonly epoch: bigint;
+}
+
+/** A delivery that failed. It counts for the replica that has the receiver's session, and for an epoch that is over: what that held was
+ * lost with it. */
+export interface MailFailure extends ReaderWord {
   readonly failures: number;
   readonly delayMs: number;
 }
 
-/** A message that is given up. */
-export interface MailDeath extends MailRef {
+/** A message that is given up, by the replica that has the receiver's session. Of any other one only the count stands. */
+export interface MailDeath extends ReaderWord {
   readonly reason: DeathReason;
   /** For people. */
   readonly text: string;

@@ -191,7 +191,7 @@ describe("MessageEngine", () => {
     read(bob);
     engine.send(alice, letter("unwritten", "bob"), nowMs);
     engine.send(alice, letter("waiting", "bob"), nowMs);
-    engine.ended(bob, false, nowMs);
+    engine.ended(bob, "lost", nowMs);
     const said = read(alice).outcomes.map(({ messageId, outcome }) => [messageId, outcome]);
     expect(Object.fromEntries(said)).toEqual({
       written: "expired",

@@ -9,7 +9,7 @@ import {
   PENDING_PER_SENDER_MAX,
 } from "../limits.ts";
 import type { Acknowledgement } from "../mail/mail.ts";
-import type { MailDesk } from "../mail/mail-desk.ts";
+import type { MailDesk, SessionEnd } from "../mail/mail-desk.ts";
 import type { MailOffice } from "../mail/mail-office.ts";
 import type { MessageEvents } from "../ports.ts";
 import type { Outward } from "../remote/outward.ts";
@@ -205,8 +205,8 @@ export class MessageEngine {
   }
 
   /** Settles everything that was meant for a session that is over. */
-  ended(session: Session, onPurpose: boolean, nowMs: number): void {
-    this.#desk.ended(session, onPurpose, nowMs);
+  ended(session: Session, how: SessionEnd, nowMs: number): void {
+    this.#desk.ended(session, how, nowMs);
     const unwritten = session.outbox.takeBackDeliveries().filter(isMessage);
     for (const message of [...unwritten, ...session.inbox]) {
       this.#settle(message, "no_such_agent", "the receiver's session ended");

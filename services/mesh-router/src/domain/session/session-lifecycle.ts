@@ -1,6 +1,7 @@
 /** The rules of a session's life: what keeps it and what ends it. Opening is session-opener's. */
 import type { Clock } from "@nexus/shared";
 import type { DispatchHub } from "../dispatch/dispatch-hub.ts";
+import type { SessionEnd } from "../mail/mail-desk.ts";
 import { sessionLost, sessionSuperseded, sessionTooSlow } from "../mesh-errors.ts";
 import type { SessionName } from "../message/carried.ts";
 import type { MessageEngine } from "../message/message-engine.ts";
@@ -35,6 +36,13 @@ export interface SessionLifecycleInit {
   readonly clock: Clock;
   readonly lostAfterMs: number;
 }
+
+/** What a cause means to the mail that the session had in hand. */
+const MAIL_ENDS: Readonly<Partial<Record<string, SessionEnd>>> = {
+  goodbye: "goodbye",
+  superseded: "replaced",
+  moved: "replaced",
+};
 
 const NOT_HELD = { sessionId: "", resumeHash: new Uint8Array(), slots: 0, remainingMs: 0 };
 
@@ -225,7 +233,7 @@ export class SessionLifecycle {
 
   #finish(session: Session, cause: string): void {
     this.#init.directory.remove(session);
-    this.#init.engine.ended(session, cause === "goodbye", this.#init.clock.nowMs());
+    this.#init.engine.ended(session, MAIL_ENDS[cause] ?? "lost", this.#init.clock.nowMs());
     session.tasks.clear();
     this.#init.events.sessionEnded(session, cause);
   }
