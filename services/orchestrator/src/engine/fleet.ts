@@ -122,6 +122,16 @@ export class Fleet {
     return (this.#skills.get(lane)?.open.size ?? 0) > 0;
   }
 
+  /** Says whether a search that finds nobody may have missed somebody: it does not look at so many. */
+  isSampled(lane: string): boolean {
+    return (this.#skills.get(lane)?.open.size ?? 0) > LOOKS_MAX;
+  }
+
+  /** Says whether an agent could take a task of that need now. */
+  canTake(entry: AgentEntry, need: RoutingNeed, nowMs: number): boolean {
+    return this.#reject(entry, need, nowMs) === undefined;
+  }
+
   /** Finds agents for a task.
    *
    * Looks at open agents from a random place on, until CANDIDATES_MAX are eligible or LOOKS_MAX were looked at: with up

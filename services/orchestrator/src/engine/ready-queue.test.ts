@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { fakeTask } from "./engine.fake.ts";
-import { laneKey, ReadyQueue } from "./ready-queue.ts";
+import { laneKey, needOf, ReadyQueue } from "./ready-queue.ts";
 
 const LANE = laneKey("default", "x");
 
@@ -33,7 +33,7 @@ describe("ReadyQueue", () => {
     expect(queue.lane(LANE)).toBeUndefined();
   });
 
-  it("compares tasks of different classes, and leaves parked classes out", () => {
+  it("compares tasks of different classes, and leaves out those that are set aside", () => {
     const queue = new ReadyQueue();
     queue.add(fakeTask({ key: "gpu", priority: 9 }, { requiredLabels: { gpu: "a", z: "1" } }), 0);
     queue.add(fakeTask({ key: "gpu2", priority: 8 }, { requiredLabels: { z: "1", gpu: "a" } }), 0);
@@ -43,7 +43,7 @@ describe("ReadyQueue", () => {
     expect(lane.classes.size).toBe(2);
     const best = queue.best(lane);
     expect(best?.task.key).toBe("gpu");
-    if (best !== undefined) best.group.parked = true;
+    if (best !== undefined) lane.setAside(best.group, needOf(best.task), true);
     expect(queue.best(lane)?.task.key).toBe("any");
   });
 

@@ -2,32 +2,12 @@
 import type { LiveSpec, LiveTask } from "../domain/live-task.ts";
 import type { RoutingNeed } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
-import {
-  isWaitingBefore,
-  PackedBytes,
-  TaskPacker,
-  unpackTask,
-  type WaitingTask,
-} from "../domain/waiting-task.ts";
+import { PackedBytes, TaskPacker, unpackTask, type WaitingTask } from "../domain/waiting-task.ts";
 import { Heap } from "./heap.ts";
+import { Lane, type LaneIndex, type TaskClass } from "./lane.ts";
 
 /** Removed entries that may stay in the heaps of an empty queue. */
 const WASTE_MAX = 1_024;
-
-/** Tasks of one class can go to the same agents, so when its first one finds none, none of it does. */
-export interface TaskClass {
-  readonly heap: Heap<WaitingTask>;
-  /** Set while a scheduling pass has found nobody for it. */
-  parked: boolean;
-}
-
-/** Tasks of one namespace that need one capability. */
-export interface Lane {
-  readonly key: string;
-  readonly namespace: string;
-  readonly capability: string;
-  readonly classes: Map<string, TaskClass>;
-}
 
 /** How many tasks of a namespace wait, and how many have left since it last had none. */
 interface NamespaceCount {
@@ -94,7 +74,7 @@ export class ReadyQueue {
   readonly #namespaces = new Map<string, NamespaceCount>();
   #left = 0;
   readonly #lanes = new Map<string, Lane>();
-  #waste = 0;
+  readonly #index: LaneIndex = { waiting: this.#waiting, waste: 0 };
 
   /** Tasks that could go now, and tasks whose delay lasts. */
   get size(): number {
@@ -203,31 +183,21 @@ export class ReadyQueue {
     if (waiting === undefined) return undefined;
     this.#waiting.delete(taskId);
     this.#countOut(waiting);
-    this.#waste += 1;
-    if (this.#waste > this.#waiting.size + WASTE_MAX) this.#sweep();
+    this.#index.waste += 1;
+    if (this.#index.waste > this.#waiting.size + WASTE_MAX) this.#sweep();
     return waiting.cohort.sinceMs;
   }
 
-  /** The best task of a lane among its classes that are not parked, with its class. */
+  /** The best task of a lane among its classes that are not set aside, with its class. */
   best(lane: Lane): Best | undefined {
-    let best: { waiting: WaitingTask; group: TaskClass } | undefined;
-    for (const [name, group] of lane.classes) {
-      const waiting = this.#head(group);
-      if (waiting === undefined) lane.classes.delete(name);
-      else if (!group.parked && (best === undefined || isWaitingBefore(waiting, best.waiting))) {
-        best = { waiting, group };
-      }
-    }
+    const best = lane.best();
     if (lane.classes.size === 0) this.#lanes.delete(lane.key);
-    return best === undefined ? undefined : { task: unpackTask(best.waiting), group: best.group };
+    return best === undefined ? undefined : { task: unpackTask(best.head), group: best.group };
   }
 
-  /** Says whether any task of a lane waits, parked or not. */
+  /** Says whether any task of a lane waits, of whatever class. */
   hasWaiting(key: string): boolean {
-    for (const group of this.#lanes.get(key)?.classes.values() ?? []) {
-      if (this.#head(group) !== undefined) return true;
-    }
-    return false;
+    return this.#lanes.get(key)?.hasWaiting() ?? false;
   }
 
   /** Forgets everything. */
@@ -239,7 +209,7 @@ export class ReadyQueue {
     this.#bytes = new PackedBytes();
     this.#namespaces.clear();
     this.#lanes.clear();
-    this.#waste = 0;
+    this.#index.waste = 0;
   }
 
   #enter(waiting: WaitingTask): string {
@@ -247,17 +217,11 @@ export class ReadyQueue {
     const key = laneKey(namespace, spec.capability);
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = { key, namespace, capability: spec.capability, classes: new Map() };
+      lane = new Lane(key, namespace, this.#index);
       this.#lanes.set(key, lane);
     }
-    const name = classKey(spec);
-    let group = lane.classes.get(name);
-    if (group === undefined) {
-      group = { heap: new Heap(isWaitingBefore), parked: false };
-      lane.classes.set(name, group);
-    }
-    group.heap.push(waiting);
     this.#waiting.set(waiting.taskId, waiting);
+    lane.add(classKey(spec), waiting);
     return key;
   }
 
@@ -286,22 +250,12 @@ export class ReadyQueue {
     if (count.size === 0) this.#namespaces.delete(namespace);
   }
 
-  #head(group: TaskClass): WaitingTask | undefined {
-    for (let task = group.heap.peek(); task !== undefined; task = group.heap.peek()) {
-      if (this.#waiting.get(task.taskId) === task) return task;
-      group.heap.pop();
-      this.#waste -= 1;
-    }
-    return undefined;
-  }
-
   #sweep(): void {
     for (const lane of this.#lanes.values()) {
-      for (const group of lane.classes.values()) {
-        group.heap.filter((task) => this.#waiting.get(task.taskId) === task);
-      }
+      lane.sweep();
+      if (lane.classes.size === 0) this.#lanes.delete(lane.key);
     }
     this.#delayed.filter((task) => this.#delayedIds.get(task.taskId) === task);
-    this.#waste = 0;
+    this.#index.waste = 0;
   }
 }

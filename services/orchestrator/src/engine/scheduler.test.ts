@@ -3,9 +3,10 @@ import type { Claim, LiveTask } from "../domain/live-task.ts";
 import { AffinityBook } from "./affinity-book.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { addAgent, fakeFleet, fakeLease, fakeTask } from "./engine.fake.ts";
+import type { Fleet } from "./fleet.ts";
 import type { EngineParts } from "./parts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
-import { CLAIMS_IN_FLIGHT_MAX, Scheduler } from "./scheduler.ts";
+import { CLAIMS_IN_FLIGHT_MAX, MISSES_PER_TURN, Scheduler } from "./scheduler.ts";
 
 /** A scheduler whose claims are kept and never committed, unless the test frees them. */
 function setUp() {
@@ -185,6 +186,71 @@ describe("Scheduler", () => {
     t.scheduler.wakeAll();
     await turns();
     expect(t.given()).toEqual(["one>a", "two>a"]);
+  });
+});
+
+/** How many times agents were looked for. */
+function countLooks(fleet: Fleet): () => number {
+  const find = fleet.findCandidates.bind(fleet);
+  let looks = 0;
+  fleet.findCandidates = (...args) => {
+    looks += 1;
+    return find(...args);
+  };
+  return () => looks;
+}
+
+describe("many classes that nobody can serve", () => {
+  for (const classes of [300, 5_000]) {
+    it(`are looked at once each, and then cost nothing: ${classes}`, async () => {
+      const t = setUp();
+      const agent = addAgent(t.fleet, "a", { slots: 2, labels: { session: "mine" } });
+      const looks = countLooks(t.fleet);
+      for (let i = 0; i < classes; i += 1) {
+        t.add(fakeTask({ priority: 9 }, { requiredLabels: { session: `s${i}` } }));
+      }
+      t.add(fakeTask({ key: "plain" }));
+      await turns(classes / MISSES_PER_TURN + 2);
+      expect(t.given()).toEqual(["plain>a"]);
+      expect(looks()).toBe(classes + 1);
+      for (let i = 0; i < 10; i += 1) {
+        agent.claims = 0;
+        t.scheduler.wakeAgent(agent);
+        t.add(fakeTask());
+        await turns();
+      }
+      expect(t.claims).toHaveLength(11);
+      expect(looks()).toBe(classes + 11);
+    });
+  }
+
+  it("do not hold up another namespace", async () => {
+    const t = setUp();
+    addAgent(t.fleet, "busy", { ns: "crowd" });
+    addAgent(t.fleet, "free", { slots: 20 });
+    const crowd = { namespace: "crowd", readyAtMs: 1 };
+    for (let i = 0; i < 5_000; i += 1) t.add(fakeTask(crowd, { versionRange: `^9.${i}.0` }));
+    for (let i = 0; i < 10; i += 1) t.add(fakeTask({ readyAtMs: 2 }));
+    expect(t.scheduler.place([fakeTask({ namespace: "third" })])).toEqual([]);
+    await turns(1);
+    expect(t.claims).toHaveLength(10);
+    expect(t.scheduler.place([fakeTask()])).toHaveLength(1);
+  });
+
+  it("are looked at again when an agent comes that can serve them", async () => {
+    const t = setUp();
+    addAgent(t.fleet, "a");
+    const looks = countLooks(t.fleet);
+    for (let i = 0; i < 600; i += 1) {
+      t.add(fakeTask({ key: `t${i}` }, { requiredLabels: { session: `s${i}` } }));
+    }
+    await turns(6);
+    expect(looks()).toBe(600);
+    const agent = addAgent(t.fleet, "b", { labels: { session: "s599" } });
+    t.scheduler.wakeAgent(agent);
+    await turns();
+    expect(t.given()).toEqual(["t599>b"]);
+    expect(looks()).toBe(601);
   });
 });
 

@@ -4,11 +4,14 @@ import { chooseAgent } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { Heap } from "./heap.ts";
+import type { Lane } from "./lane.ts";
 import type { EngineParts } from "./parts.ts";
-import { type Best, isTaskBefore, type Lane, laneKey, needOf } from "./ready-queue.ts";
+import { type Best, isTaskBefore, laneKey, needOf } from "./ready-queue.ts";
 
 /** Choices in one turn of the event loop; the rest waits for the next turn, so that calls and streams get theirs. */
 export const CHOICES_PER_TURN = 256;
+/** Searches in one turn that find nobody. Counted apart, so that they take no choice from those who would find somebody. */
+export const MISSES_PER_TURN = 256;
 /** Most choices that may wait for their commit. */
 export const CLAIMS_IN_FLIGHT_MAX = 2_048;
 
@@ -16,6 +19,14 @@ export const CLAIMS_IN_FLIGHT_MAX = 2_048;
 interface Contender {
   readonly lane: Lane;
   readonly best: Best;
+}
+
+/** The lanes of one namespace that are to be looked at. They may compete for the same agents, so the best task of them all
+ * goes first; those of other namespaces never do, so namespaces take turns. */
+interface Contest {
+  readonly keys: Set<string>;
+  /** The lanes' best tasks, for the turn that looks at them. */
+  contenders: Heap<Contender> | undefined;
 }
 
 /** A choice for a task that is not stored yet. */
@@ -39,7 +50,8 @@ export interface SchedulerDeps {
 export class Scheduler {
   readonly #parts: EngineParts;
   readonly #deps: SchedulerDeps;
-  readonly #dirty = new Set<string>();
+  /** By namespace; whose turn is next comes first. */
+  readonly #contests = new Map<string, Contest>();
   #turn: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerDueAtMs = Number.POSITIVE_INFINITY;
@@ -61,7 +73,7 @@ export class Scheduler {
   /** Stops choosing, for as long as nothing can be committed. */
   pause(): void {
     this.#paused = true;
-    this.#dirty.clear();
+    this.#contests.clear();
     clearImmediate(this.#turn);
     clearTimeout(this.#timer);
     this.#turn = undefined;
@@ -71,17 +83,24 @@ export class Scheduler {
 
   /** A task of the lane became ready. */
   wakeLane(key: string): void {
-    if (this.#paused) return;
-    this.#dirty.add(key);
+    const lane = this.#parts.queue.lane(key);
+    if (lane !== undefined) this.#wake(lane);
+  }
+
+  #wake({ key, namespace, isOpen }: Lane): void {
+    if (this.#paused || !isOpen) return;
+    const contest = this.#contests.get(namespace);
+    if (contest !== undefined) contest.keys.add(key);
+    else this.#contests.set(namespace, { keys: new Set([key]), contenders: undefined });
     this.#turn ??= setImmediate(() => this.#runTurn());
   }
 
   /** Chooses agents for tasks that are about to be stored, so that they are stored with their leases and never wait. It passes nothing
-   * over: where a task of the lane waits, or a lane has yet to be looked at, it chooses nothing. Nor does it count on slots whose ends
-   * are not stored yet: these leases are not stored behind them. The agents' claims are counted. */
+   * over: where a task of the lane waits, or a lane of the namespace has yet to be looked at, it chooses nothing. Nor does it count on
+   * slots whose ends are not stored yet: these leases are not stored behind them. The agents' claims are counted. */
   place(tasks: readonly LiveTask[]): Placement[] {
     const { queue, fleet } = this.#parts;
-    if (this.#paused || this.#dirty.size > 0) return [];
+    if (this.#paused) return [];
     const placements: Placement[] = [];
     const room = CLAIMS_IN_FLIGHT_MAX - this.#deps.claimsInFlight();
     const most = Math.min(CHOICES_PER_TURN, room);
@@ -89,7 +108,8 @@ export class Scheduler {
     for (const task of [...tasks].sort((a, b) => (isTaskBefore(a, b) ? -1 : 1))) {
       if (placements.length >= most) break;
       const key = laneKey(task.namespace, task.spec.capability);
-      const isFree = found.get(key) ?? !queue.hasWaiting(key);
+      const isFree =
+        found.get(key) ?? (!this.#contests.has(task.namespace) && !queue.hasWaiting(key));
       const placement =
         isFree && fleet.hasOpen(key) ? this.#choose(task, hasStoredRoom) : undefined;
       // Those behind one that finds nobody wait with it.
@@ -101,17 +121,29 @@ export class Scheduler {
 
   /** An agent came, changed, or has a slot free: every lane it can serve is looked at. */
   wakeAgent(agent: AgentEntry): void {
-    this.#parts.fleet.refresh(agent);
-    if (this.#paused || !this.#parts.fleet.isOpen(agent)) return;
+    const { fleet, queue } = this.#parts;
+    fleet.refresh(agent);
+    if (this.#paused || !fleet.isOpen(agent)) return;
     for (const capability of agent.profile?.skills.keys() ?? []) {
-      const key = laneKey(agent.namespace, capability);
-      if (this.#parts.queue.lane(key) !== undefined) this.wakeLane(key);
+      const lane = queue.lane(laneKey(agent.namespace, capability));
+      if (lane === undefined) continue;
+      if (lane.hasAside) {
+        const nowMs = this.#parts.nowMs();
+        lane.reopenFor(agent.labels, (need) => fleet.canTake(agent, need, nowMs));
+      }
+      this.#wake(lane);
     }
   }
 
   /** Looks at every lane; the safety net behind the events, and what lets an open breaker's probe through. */
   wakeAll(): void {
-    for (const key of this.#parts.queue.laneKeys()) this.wakeLane(key);
+    const { fleet, queue } = this.#parts;
+    for (const key of queue.laneKeys()) {
+      const lane = queue.lane(key);
+      if (lane === undefined || !fleet.hasOpen(key)) continue;
+      lane.reopenSome();
+      this.#wake(lane);
+    }
   }
 
   /** A task with a delay was added: the timer may have to fire earlier. */
@@ -134,22 +166,20 @@ export class Scheduler {
 
   #runTurn(): void {
     this.#turn = undefined;
-    const contenders = new Heap<Contender>((a, b) => isTaskBefore(a.best.task, b.best.task));
-    for (const key of this.#dirty) this.#enter(key, contenders, true);
-    this.#dirty.clear();
-    let choices = 0;
-    for (let next = contenders.pop(); next !== undefined; next = contenders.pop()) {
-      const full = this.#deps.claimsInFlight() >= CLAIMS_IN_FLIGHT_MAX;
-      if (full || choices >= CHOICES_PER_TURN) {
-        this.#dirty.add(next.lane.key);
-        continue;
-      }
-      if (!this.#claimBest(next)) next.best.group.parked = true;
-      choices += 1;
-      this.#enter(next.lane.key, contenders, false);
+    const looked = new Set<Contest>();
+    const left = { choices: CHOICES_PER_TURN, misses: MISSES_PER_TURN };
+    const share = Math.ceil(CHOICES_PER_TURN / Math.max(1, this.#contests.size));
+    for (const [namespace, contest] of this.#contests) {
+      if (left.choices === 0 || left.misses === 0 || this.#isFull()) break;
+      looked.add(contest);
+      this.#hold(contest, share, left);
+      this.#contests.delete(namespace);
+      // At the end of the map it is met again, behind the others.
+      if (contest.keys.size > 0) this.#contests.set(namespace, contest);
     }
+    for (const contest of looked) contest.contenders = undefined;
     // When claims in flight are the limit, their commit wakes the lanes left here.
-    if (this.#dirty.size > 0 && this.#deps.claimsInFlight() < CLAIMS_IN_FLIGHT_MAX) {
+    if (this.#contests.size > 0 && !this.#isFull()) {
       this.#turn = setImmediate(() => this.#runTurn());
     }
     this.#deps.onTurn();
@@ -157,25 +187,52 @@ export class Scheduler {
 
   /** Lanes left over when claims in flight were the limit go on. */
   claimsCommitted(): void {
-    if (this.#dirty.size > 0 && !this.#paused) {
+    if (this.#contests.size > 0 && !this.#paused) {
       this.#turn ??= setImmediate(() => this.#runTurn());
     }
   }
 
-  #enter(key: string, contenders: Heap<Contender>, unpark: boolean): void {
-    const { queue, fleet } = this.#parts;
-    const lane = queue.lane(key);
-    if (lane === undefined || !fleet.hasOpen(key)) return;
-    if (unpark) for (const group of lane.classes.values()) group.parked = false;
-    const best = queue.best(lane);
-    if (best !== undefined) contenders.push({ lane, best });
+  #isFull(): boolean {
+    return this.#deps.claimsInFlight() >= CLAIMS_IN_FLIGHT_MAX;
   }
 
-  /** Chooses an agent for the lane's best task and claims it; false when there is none. */
-  #claimBest({ best: { task } }: Contender): boolean {
+  /** Looks at the best tasks of a namespace, so many at most. */
+  #hold(contest: Contest, looks: number, left: { choices: number; misses: number }): void {
+    contest.contenders ??= this.#open(contest);
+    for (let i = 0; i < looks; i += 1) {
+      if (left.choices === 0 || left.misses === 0 || this.#isFull()) return;
+      const next = contest.contenders.pop();
+      if (next === undefined) return;
+      if (this.#look(next)) left.choices -= 1;
+      else left.misses -= 1;
+      this.#enter(next.lane.key, contest, contest.contenders);
+    }
+  }
+
+  #open(contest: Contest): Heap<Contender> {
+    const contenders = new Heap<Contender>((a, b) => isTaskBefore(a.best.task, b.best.task));
+    for (const key of contest.keys) this.#enter(key, contest, contenders);
+    return contenders;
+  }
+
+  /** Enters a lane with its best task; one that has none, or no agent, is done with. */
+  #enter(key: string, contest: Contest, contenders: Heap<Contender>): void {
+    const { queue, fleet } = this.#parts;
+    const lane = fleet.hasOpen(key) ? queue.lane(key) : undefined;
+    const best = lane === undefined ? undefined : queue.best(lane);
+    if (lane === undefined || best === undefined) contest.keys.delete(key);
+    else contenders.push({ lane, best });
+  }
+
+  /** Chooses an agent for the lane's best task and claims it; false when there is none: then its class is set aside. */
+  #look({ lane, best: { task, group } }: Contender): boolean {
+    const { fleet, queue } = this.#parts;
     const placement = this.#choose(task);
-    if (placement === undefined) return false;
-    const readySinceMs = this.#parts.queue.take(task.taskId) ?? this.#parts.nowMs();
+    if (placement === undefined) {
+      lane.setAside(group, needOf(task), !fleet.isSampled(lane.key));
+      return false;
+    }
+    const readySinceMs = queue.take(task.taskId) ?? this.#parts.nowMs();
     this.#deps.claim(placement.claim, placement.agent, readySinceMs);
     return true;
   }

@@ -1,0 +1,240 @@
+/** The waiting tasks of one namespace that need one capability, by class: what agents can take together. */
+import type { RoutingNeed } from "../domain/routing.ts";
+import { isWaitingBefore, type WaitingTask } from "../domain/waiting-task.ts";
+import { Heap } from "./heap.ts";
+
+/** Classes set aside that are compared with one agent that changed. Those beyond it come first the next time, and the
+ * sweep looks at them, too. */
+export const COMPARED_MAX = 256;
+/** Classes set aside of which the sweep tries each lane's next ones. */
+export const RETRIED_MAX = 256;
+
+/** Offers that may be stale beside one for each class. */
+const STALE_MAX = 64;
+
+/** What the lanes of a queue share. */
+export interface LaneIndex {
+  /** Tasks that could go. An entry of a heap counts only while it is the one here. */
+  readonly waiting: ReadonlyMap<string, WaitingTask>;
+  /** Entries of heaps that do not count. */
+  waste: number;
+}
+
+/** Tasks of one class can go to the same agents, so when its first one finds none, none of it does. */
+export class TaskClass {
+  readonly name: string;
+  readonly heap = new Heap<WaitingTask>(isWaitingBefore);
+  /** Its place among the lane's open classes; undefined while it is set aside. */
+  offer: Offer | undefined;
+  /** Where it is set aside. */
+  shelf: Shelf | undefined;
+  /** What it asks of an agent, known once it was set aside. */
+  need: RoutingNeed | undefined;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** Classes that are set aside together. */
+interface Shelf {
+  /** The label that all of them require, if that is why. */
+  readonly label: string | undefined;
+  readonly classes: Set<TaskClass>;
+}
+
+/** An open class by what was its best task. Another offer of the class takes its place; then it is skipped. */
+interface Offer {
+  readonly group: TaskClass;
+  readonly head: WaitingTask;
+}
+
+/** Owns the classes of a lane. One for which nobody was found is set aside, until an agent changes that could take it: so
+ * what a free slot costs does not grow with the classes that wait for other agents. */
+export class Lane {
+  readonly key: string;
+  readonly namespace: string;
+  readonly #index: LaneIndex;
+  readonly #classes = new Map<string, TaskClass>();
+  readonly #offers = new Heap<Offer>((a, b) => isWaitingBefore(a.head, b.head));
+  /** Set aside, the one that was tried longest ago first. */
+  readonly #aside = new Set<TaskClass>();
+  /** The same: by a label that they require, those that require none, and those for which not every agent was looked at. */
+  readonly #byLabel = new Map<string, Shelf>();
+  readonly #anywhere = newShelf();
+  readonly #unsure = newShelf();
+
+  constructor(key: string, namespace: string, index: LaneIndex) {
+    this.key = key;
+    this.namespace = namespace;
+    this.#index = index;
+  }
+
+  /** Classes that have tasks, or had some when they were last looked at. */
+  get classes(): ReadonlyMap<string, TaskClass> {
+    return this.#classes;
+  }
+
+  /** Says whether there may be a task to look at. */
+  get isOpen(): boolean {
+    return this.#offers.size > 0;
+  }
+
+  /** Says whether any class is set aside. */
+  get hasAside(): boolean {
+    return this.#aside.size > 0;
+  }
+
+  /** Adds a task that is in the index. One of a class that is set aside waits with it. */
+  add(className: string, waiting: WaitingTask): void {
+    let group = this.#classes.get(className);
+    if (group === undefined) {
+      group = new TaskClass(className);
+      this.#classes.set(className, group);
+    }
+    group.heap.push(waiting);
+    if (group.shelf === undefined && group.heap.peek() === waiting) this.#offer(group, waiting);
+  }
+
+  /** The best task of the open classes, with its class. */
+  best(): Offer | undefined {
+    for (let next = this.#offers.peek(); next !== undefined; next = this.#offers.peek()) {
+      const { group, head } = next;
+      const isCurrent = group.offer === next;
+      const best = isCurrent ? this.#headOf(group) : undefined;
+      if (best !== undefined && best === head) return next;
+      this.#offers.pop();
+      if (!isCurrent) continue;
+      if (best === undefined) this.#drop(group);
+      else this.#offer(group, best);
+    }
+    return undefined;
+  }
+
+  /** Says whether any task waits, of whatever class. */
+  hasWaiting(): boolean {
+    for (const group of this.#classes.values()) {
+      if (this.#headOf(group) !== undefined) return true;
+      this.#drop(group);
+    }
+    return false;
+  }
+
+  /** Nobody was found for a class. `sure`: every agent that could take anything was looked at. */
+  setAside(group: TaskClass, need: RoutingNeed, sure: boolean): void {
+    group.offer = undefined;
+    group.need = need;
+    group.shelf = sure ? this.#shelfFor(need.requiredLabels) : this.#unsure;
+    group.shelf.classes.add(group);
+    this.#aside.add(group);
+  }
+
+  /** An agent with these labels changed: opens what it can take now, by the words of `fits`, and one of those for which not
+   * every agent was looked at.   Cost: COMPARED_MAX comparisons at most. */
+  reopenFor(labels: Readonly<Record<string, string>>, fits: (need: RoutingNeed) => boolean): void {
+    let left = COMPARED_MAX;
+    for (const label in labels) {
+      const shelf = this.#byLabel.get(labelName(label, labels[label]));
+      if (shelf !== undefined) left -= this.#compare(shelf, fits, left);
+    }
+    this.#compare(this.#anywhere, fits, left);
+    const [unsure] = this.#unsure.classes;
+    if (unsure !== undefined) this.#reopen(unsure);
+  }
+
+  /** Opens the classes that were tried longest ago, RETRIED_MAX at most: time may have passed that they waited for. */
+  reopenSome(): void {
+    let left = Math.min(this.#aside.size, RETRIED_MAX);
+    for (const group of this.#aside) {
+      if (left === 0) break;
+      left -= 1;
+      this.#reopen(group);
+    }
+  }
+
+  /** Forgets what no longer counts. */
+  sweep(): void {
+    const { waiting } = this.#index;
+    for (const group of this.#classes.values()) {
+      group.heap.filter((task) => waiting.get(task.taskId) === task);
+      if (group.heap.size === 0) this.#drop(group);
+    }
+  }
+
+  /** Opens what fits among so many classes of a shelf at most; returns how many were compared. */
+  #compare({ classes }: Shelf, fits: (need: RoutingNeed) => boolean, most: number): number {
+    const looks = Math.min(classes.size, most);
+    let left = looks;
+    for (const group of classes) {
+      if (left === 0) break;
+      left -= 1;
+      if (group.need === undefined || fits(group.need)) this.#reopen(group);
+      else if (classes.size > most) {
+        // To the end, so that the others come first the next time.
+        classes.delete(group);
+        classes.add(group);
+      }
+    }
+    return looks;
+  }
+
+  #reopen(group: TaskClass): void {
+    this.#unshelve(group);
+    const head = this.#headOf(group);
+    if (head === undefined) this.#drop(group);
+    else this.#offer(group, head);
+  }
+
+  #unshelve(group: TaskClass): void {
+    const { shelf } = group;
+    if (shelf === undefined) return;
+    group.shelf = undefined;
+    this.#aside.delete(group);
+    shelf.classes.delete(group);
+    if (shelf.label !== undefined && shelf.classes.size === 0) this.#byLabel.delete(shelf.label);
+  }
+
+  #drop(group: TaskClass): void {
+    this.#unshelve(group);
+    group.offer = undefined;
+    this.#classes.delete(group.name);
+  }
+
+  #offer(group: TaskClass, head: WaitingTask): void {
+    group.offer = { group, head };
+    this.#offers.push(group.offer);
+    if (this.#offers.size <= 2 * this.#classes.size + STALE_MAX) return;
+    this.#offers.filter((offer) => offer.group.offer === offer);
+  }
+
+  #headOf({ heap }: TaskClass): WaitingTask | undefined {
+    for (let task = heap.peek(); task !== undefined; task = heap.peek()) {
+      if (this.#index.waiting.get(task.taskId) === task) return task;
+      heap.pop();
+      this.#index.waste -= 1;
+    }
+    return undefined;
+  }
+
+  /** Of the labels that a class requires, the one that the fewest others are kept by: most likely one that few agents have. */
+  #shelfFor(requiredLabels: Readonly<Record<string, string>>): Shelf {
+    let best: Shelf | undefined;
+    for (const label in requiredLabels) {
+      const name = labelName(label, requiredLabels[label]);
+      const shelf = this.#byLabel.get(name) ?? newShelf(name);
+      if (best === undefined || shelf.classes.size < best.classes.size) best = shelf;
+    }
+    if (best?.label === undefined) return this.#anywhere;
+    this.#byLabel.set(best.label, best);
+    return best;
+  }
+}
+
+function newShelf(label?: string): Shelf {
+  return { label, classes: new Set() };
+}
+
+/** Two labels of one name would only be compared more often than they need to be. */
+function labelName(label: string, value = ""): string {
+  return `${label}=${value}`;
+}
