@@ -105,6 +105,24 @@ describe("a restart of the orchestrator", () => {
     expect(attempts[1]).toMatchObject({ agentId: "other", outcome: "SUCCEEDED" });
   });
 
+  it("ends leases of a session that was followed by another, though that is seen before they are read", async () => {
+    harness.agent({ agentId: "a", capabilities: ["x"], behaviour: begin });
+    const jobId = await harness.submit({ tasks: tasks(1) });
+    await waitFor(async () => (await harness.count("task_states WHERE state = 'RUNNING'")) === 1, {
+      what: "one to run",
+    });
+    await harness.service[Symbol.asyncDispose]();
+    harness.router.connect("a", { epoch: 2n, behaviour: echo });
+    // The stream is faster than the first load of shards, by far.
+    harness.service = await harness.start();
+    harness.client = await harness.clientOf("alice");
+    await harness.untilState(jobId, JobState.COMPLETED);
+    await expectSettled(jobId, 1);
+    const { t0 } = await harness.tasksOf(jobId);
+    const { attempts } = await harness.client.explainTask({ taskId: t0?.taskId ?? "" });
+    expect(attempts[0]).toMatchObject({ outcome: "LOST", charged: false });
+  });
+
   it("keeps the delay of a task that waits for its next attempt, and the agent to avoid", async () => {
     const delay = { initialDelay: { seconds: 1n }, maxAttempts: 2 };
     harness.agent({

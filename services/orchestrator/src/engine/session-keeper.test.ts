@@ -143,6 +143,36 @@ describe("SessionKeeper", () => {
     expect(t.keeper.reapAbsent()).toBe(1);
   });
 
+  it("ends leases that were loaded after their session was over", () => {
+    const newer = setUp();
+    newer.book.add(fakeLease(newer.agent, 4n));
+    newer.keeper.onLoaded(true);
+    expect(newer.ended).toMatchObject([[4n, { kind: "LOST", agentsDoing: false }]]);
+    const gone = setUp();
+    gone.keeper.onReport("r", report("CLOSED", 5n));
+    gone.book.add(fakeLease(gone.agent, 5n));
+    gone.keeper.onLoaded(false);
+    expect(gone.ended.map(([epoch]) => epoch)).toEqual([5n, 5n]);
+    expect(gone.book.size).toBe(0);
+  });
+
+  it("ends a lease that outlives its session, once it did for too long, and again if that fails", () => {
+    const t = setUp();
+    const outlived = fakeLease(t.agent, 4n);
+    t.book.add(outlived);
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(LOST_AFTER_MS - 1);
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+    expect(t.ended).toMatchObject([[4n, { kind: "LOST" }]]);
+    t.book.add(outlived);
+    t.at(2 * LOST_AFTER_MS - 1);
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(2 * LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+  });
+
   it("ends a refused assignment, lets the agent cool down, and ignores a refusal of another lease", () => {
     const t = setUp();
     const session = { namespace: "default", agentId: "a", epoch: 5n };

@@ -10,6 +10,13 @@ const COOL_DOWN_MS = 1_000;
 /** The refusal of a router that saw the slot go to another replica: nobody's fault, and told anew by the next report. */
 const NO_SLOT = "NO_SLOT";
 
+/** The end of a lease whose session was over before anybody here could see it end. */
+const OVER: Ending = {
+  kind: "LOST",
+  message: "The agent's session was over.",
+  agentsDoing: false,
+};
+
 /** What the keeper needs beside the shared parts. */
 export interface SessionKeeperDeps {
   readonly parts: EngineParts;
@@ -26,6 +33,8 @@ export class SessionKeeper {
   readonly #deps: SessionKeeperDeps;
   /** By stream: the agents of the snapshot under way. */
   readonly #snapshots = new Map<string, Set<AgentEntry>>();
+  /** Since when leases were seen without their sessions, or when they were last ended for it, monotonic milliseconds. */
+  readonly #outlived = new WeakMap<LiveLease, number>();
 
   constructor(deps: SessionKeeperDeps) {
     this.#deps = deps;
@@ -109,21 +118,25 @@ export class SessionKeeper {
     this.#deps.end(live, { kind: "REFUSED", message });
   }
 
-  /** Leases were read: those whose session is not known wait for it from now on. `all`: no lease was known before. */
+  /** Leases were read: those of a session that is over end, as its end may have been reported before they were here, and those
+   * whose session is not known wait for it from now on. `all`: no lease was known before. */
   onLoaded(all: boolean): void {
     const nowMs = this.#parts.nowMs();
     for (const agent of this.#parts.fleet.values()) {
+      this.#endLeases(agent, (epoch) => isOver(agent, epoch), OVER);
       const absent = agent.session === undefined || agent.unreachable;
       const sinceMs = all ? nowMs : (agent.absentSinceMs ?? nowMs);
       agent.absentSinceMs = absent && agent.leases.size > 0 ? sinceMs : undefined;
     }
   }
 
-  /** Ends the leases of agents that were not seen for too long; returns how many. Called now and then. */
+  /** Ends the leases of agents that were not seen for too long, and those that outlived their session, whatever the reason;
+   * returns how many. Called now and then. */
   reapAbsent(): number {
     const limitMs = this.#parts.nowMs() - this.#parts.limits.lostAfterMs;
     let ended = 0;
     for (const agent of this.#parts.fleet.values()) {
+      ended += this.#endOutlived(agent, limitMs);
       if (agent.absentSinceMs === undefined || agent.absentSinceMs > limitMs) continue;
       agent.absentSinceMs = undefined;
       agent.session = undefined;
@@ -135,6 +148,22 @@ export class SessionKeeper {
         agentsDoing: false,
       });
       this.#deps.onChanged(agent);
+    }
+    return ended;
+  }
+
+  /** An end takes a moment to be stored, so a lease is left alone until it was seen without its session for long enough. */
+  #endOutlived(agent: AgentEntry, limitMs: number): number {
+    let ended = 0;
+    for (const live of agent.leases.values()) {
+      if (!isOver(agent, live.lease.agentEpoch)) continue;
+      const sinceMs = this.#outlived.get(live);
+      if (sinceMs !== undefined && sinceMs > limitMs) continue;
+      this.#outlived.set(live, this.#parts.nowMs());
+      if (sinceMs === undefined) continue;
+      this.#deps.end(live, OVER);
+      this.#parts.events.agentLost(1);
+      ended += 1;
     }
     return ended;
   }
@@ -174,4 +203,9 @@ export class SessionKeeper {
     if (gone.length > 0) this.#parts.events.agentLost(gone.length);
     return gone.length;
   }
+}
+
+/** Says whether the agent's session of that epoch is known to be over. */
+function isOver({ session, endedEpoch }: AgentEntry, epoch: bigint): boolean {
+  return epoch <= endedEpoch || (session !== undefined && session.epoch > epoch);
 }
