@@ -2,7 +2,6 @@
 
 import {
   MESSAGE_CREDIT_MAX,
-  MESSAGE_QUEUE_MAX,
   OVERLOADED_RETRY_MS,
   PENDING_BYTES_MAX,
   PENDING_MESSAGES_MAX,
@@ -13,24 +12,20 @@ import type { MailDesk, SessionEnd } from "../mail/mail-desk.ts";
 import type { MailOffice } from "../mail/mail-office.ts";
 import type { MessageEvents } from "../ports.ts";
 import type { Outward } from "../remote/outward.ts";
-import { RemoteSender } from "../remote/remote-sender.ts";
 import { Session } from "../session/session.ts";
-import { Caller } from "./caller.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
-import { Gathering } from "./gathering.ts";
+import type { Gathering } from "./gathering.ts";
 import type { Letter, Outcome, Verdict } from "./letter.ts";
 import { type Deliverable, Message, type Receiver, type Sender } from "./message.ts";
 import {
-  ASKER_GONE,
   canTake,
   expiryText,
   isMessage,
   NO_SESSION,
-  NOT_AWAITED,
-  refused,
   requestOf,
   whyNotTaken,
 } from "./message-rules.ts";
+import { ReplyDesk } from "./reply-desk.ts";
 
 /** What the engine is made from. */
 export interface MessageEngineInit {
@@ -53,6 +48,7 @@ export class MessageEngine {
   readonly #desk: MessageEngineInit["desk"];
   readonly #idPrefix: string;
   readonly #deadlines: DeadlineWheel<Message>;
+  readonly #replies: ReplyDesk;
   #nextId = 0;
   #bytes = 0;
 
@@ -63,6 +59,7 @@ export class MessageEngine {
     this.#desk = init.desk;
     this.#idPrefix = init.idPrefix;
     this.#deadlines = new DeadlineWheel(init.nowMs);
+    this.#replies = new ReplyDesk(this, init.outward);
   }
 
   /** Messages without an outcome. */
@@ -73,7 +70,7 @@ export class MessageEngine {
   /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
    * once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    if (this.isFull(sender, letter)) this.#overload(sender, letter, "the router is full");
+    if (this.isFull(sender, letter)) this.overload(sender, letter, "the router is full");
     else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
     else if (letter.inReplyTo !== "") this.reply(sender, letter, requestOf(sender, letter), nowMs);
     else this.#sendLetter(sender, letter, nowMs);
@@ -97,10 +94,10 @@ export class MessageEngine {
   }
 
   #take(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): void {
-    const deliveryId = this.#newDeliveryId();
+    const deliveryId = this.newDeliveryId();
     const expiresAtMs = nowMs + letter.timeoutMs;
     const init = { deliveryId, letter, sender, receiver, nowMs, expiresAtMs, inReplyTo: "" };
-    const message = this.#accept(new Message(init));
+    const message = this.accept(new Message(init));
     receiver.breaker?.letThrough(message, nowMs);
     this.enqueue(receiver, message);
   }
@@ -108,7 +105,7 @@ export class MessageEngine {
   /** Takes a durable message to many in. */
   postToMany(sender: Sender, letter: Letter, toAgentIds: readonly string[]): void {
     if (sender.unsettled.size >= PENDING_PER_SENDER_MAX) {
-      this.#overload(sender, letter, "too many messages have no outcome yet");
+      this.overload(sender, letter, "too many messages have no outcome yet");
     } else this.#office.post(sender, letter, toAgentIds);
   }
 
@@ -252,67 +249,16 @@ export class MessageEngine {
   /** A reply goes back the way its request came, within the request's time. */
   reply(sender: Sender, letter: Letter, request: Message | undefined, nowMs: number): void {
     if (sender instanceof Session) sender.breaker.reset();
-    if (request === undefined || !request.expectsReply || request.phase === "answered") {
-      this.answer(sender, letter, NOT_AWAITED);
-      return;
-    }
-    const asker = request.sender;
-    const parts = { sender, letter, request };
-    if (asker instanceof Session) this.#replyToSession(asker, parts, nowMs);
-    else if (asker instanceof Gathering) this.#replyToSession(asker.asker, parts, nowMs);
-    else if (asker instanceof RemoteSender) this.#replyToReplica(asker, parts, nowMs);
-    else this.#replyToCaller(asker, parts);
+    this.#replies.take(sender, letter, request, nowMs);
   }
 
-  #replyToCaller(asker: Sender, { sender, letter, request }: ReplyParts): void {
-    if (letter.more === true || request.parts > 0) {
-      this.answer(sender, letter, refused("NOT_AWAITED", "the asker takes a reply in one piece"));
-      return;
-    }
-    if (asker instanceof Caller) asker.takeReply(letter.payload);
-    this.#settle(request, "delivered", "");
-    this.answer(sender, letter, { outcome: "delivered", text: "" });
-  }
-
-  #replyToSession(asker: Session, { sender, letter, request }: ReplyParts, nowMs: number): void {
-    if (asker.over) {
-      this.answer(sender, letter, ASKER_GONE);
-    } else if (asker.inbox.size >= MESSAGE_QUEUE_MAX) {
-      this.#overload(sender, letter, "the asker's queue is full");
-    } else {
-      const message = this.#acceptReply({ sender, letter, request }, asker, nowMs);
-      if (!message.more) request.phase = "answered";
-      this.enqueue(asker, message);
-    }
-  }
-
-  /** The request has its outcome there, with the reply; here it is over once that is on its way. */
-  #replyToReplica(asker: RemoteSender, parts: ReplyParts, nowMs: number): void {
-    const { request } = parts;
-    const message = this.#acceptReply(parts, asker.peer.askers, nowMs);
-    if (!this.#outward.reply(asker, message)) request.parts -= 1;
-    else if (!message.more) this.#settle(request, "delivered", "");
-  }
-
-  #acceptReply(
-    { sender, letter, request }: ReplyParts,
-    receiver: Receiver,
-    nowMs: number,
-  ): Message {
-    const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
-    const part = letter.more !== true && request.parts === 0 ? 0 : request.parts + 1;
-    request.parts = part;
-    if (request.phase === "sent") request.phase = "taken";
-    const ids = { deliveryId: this.#newDeliveryId(), inReplyTo: request.messageId };
-    const parts = { sender, letter, receiver, nowMs, expiresAtMs, request, part };
-    return this.#accept(new Message({ ...parts, ...ids }));
-  }
-
-  #newDeliveryId(): string {
+  /** Makes a name for a delivery. */
+  newDeliveryId(): string {
     return `${this.#idPrefix}${(this.#nextId++).toString(36)}`;
   }
 
-  #accept(message: Message): Message {
+  /** Counts a message among those without an outcome. */
+  accept(message: Message): Message {
     message.sender.unsettled.set(message.unsettledKey, message);
     this.#deadlines.add(message);
     this.#bytes += message.sizeBytes;
@@ -378,7 +324,8 @@ export class MessageEngine {
     this.#bytes -= message.sizeBytes;
   }
 
-  #overload(sender: Sender, letter: Letter, text: string): void {
+  /** Says that there is no room at the moment. */
+  overload(sender: Sender, letter: Letter, text: string): void {
     const retryAfterMs = OVERLOADED_RETRY_MS;
     this.answer(sender, letter, { outcome: "overloaded", text, retryAfterMs });
   }
@@ -389,10 +336,4 @@ export class MessageEngine {
     // Beginning with the spread: V8 then copies it as a whole.
     sender.takeResult({ ...verdict, messageId });
   }
-}
-
-interface ReplyParts {
-  readonly sender: Sender;
-  readonly letter: Letter;
-  readonly request: Message;
 }
