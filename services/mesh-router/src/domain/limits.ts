@@ -183,6 +183,9 @@ export const FANOUT_DURABLE_MAX = 1_000;
 /** Members of a group that are looked at for the least loaded one. */
 export const CANDIDATES_MAX = 16;
 
+/** Members that a message to any one of them is offered to, one after the other, while they cannot take it. */
+export const ANY_OF_TRIES_MAX = 3;
+
 /** Subscriptions of one agent. */
 export const SUBSCRIPTIONS_MAX = 256;
 

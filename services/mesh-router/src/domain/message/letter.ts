@@ -97,6 +97,14 @@ export interface Letter {
   readonly gather?: GatherTerms | undefined;
   /** Of a reply: more parts follow. */
   readonly more?: boolean;
+  /** Of a message to any one of several: who takes it on when its receiver cannot. */
+  readonly onwards?: Onwards | undefined;
+}
+
+/** Knows who else may get a message. */
+export interface Onwards {
+  /** Takes on a message of the engine that has this verdict from its receiver; false: the verdict is its outcome. */
+  take(message: { readonly messageId: string }, verdict: Verdict): boolean;
 }
 
 /** What caused a message, as its sender presents it, or as its receiver gets it. */

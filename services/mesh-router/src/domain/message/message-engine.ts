@@ -265,6 +265,16 @@ export class MessageEngine {
     return message;
   }
 
+  /** A message that was not given to its receiver goes to another one, in what is left of its time. */
+  move(message: Message, receiver: Receiver, nowMs: number): void {
+    leave(message);
+    message.phase = "queued";
+    message.isAstray = false;
+    message.receiver = receiver;
+    receiver.breaker?.letThrough(message, nowMs);
+    this.enqueue(receiver, message);
+  }
+
   /** Hands a message to its receiver's queue, here or elsewhere. */
   enqueue(receiver: Receiver, message: Message): void {
     if (!(receiver instanceof Session)) this.#outward.enqueue(receiver, message);
@@ -305,15 +315,13 @@ export class MessageEngine {
     this.conclude(message, { outcome, text });
   }
 
-  /** A message has its outcome, unless it had one. */
+  /** A message has its outcome, unless it had one, or goes on to another receiver. */
   conclude(message: Message, verdict: Verdict): void {
-    if (message.phase === "over") return;
+    if (message.phase === "over" || message.onwards?.take(message, verdict) === true) return;
     message.phase = "over";
     this.#deadlines.delete(message);
     this.#release(message);
-    message.receiver.inbox.delete(message);
-    message.receiver.delivered.delete(message.deliveryId);
-    message.receiver.breaker?.release(message);
+    leave(message);
     message.sender.unsettled.delete(message.unsettledKey);
     this.answer(message.sender, message, verdict);
   }
@@ -336,4 +344,12 @@ export class MessageEngine {
     // Beginning with the spread: V8 then copies it as a whole.
     sender.takeResult({ ...verdict, messageId });
   }
+}
+
+/** Its receiver has a message no more. */
+function leave(message: Message): void {
+  const { receiver, deliveryId } = message;
+  receiver.inbox.delete(message);
+  receiver.delivered.delete(deliveryId);
+  receiver.breaker?.release(message);
 }

@@ -21,6 +21,8 @@ const QUIET = { messageSettled: () => undefined, messageDelivered: () => undefin
 export class MessageRig {
   readonly clock: ManualClock = createManualClock();
   readonly replicas: RigReplica[];
+  /** Hears of everything that goes to another replica. */
+  onCarried: (item: RelayedItem) => void = () => undefined;
   readonly #underWay: (() => void)[] = [];
 
   constructor(ids: readonly string[] = ["a"]) {
@@ -34,6 +36,7 @@ export class MessageRig {
   carry(from: string, to: string, item: RelayedItem): boolean {
     const replica = this.replicas.find(({ id }) => id === to);
     if (replica === undefined) return false;
+    this.onCarried(item);
     this.#underWay.push(() => replica.exchange.take(from, item));
     return true;
   }

@@ -8,12 +8,13 @@ import { isHere, type Place } from "../remote/places.ts";
 import type { RemotePeer } from "../remote/remote-agent.ts";
 import { Session } from "../session/session.ts";
 import type { Subscription, TopicBook } from "../topic/topic-book.ts";
+import { AnyOf } from "./any-of.ts";
 import { detachFromFrame } from "./carried.ts";
 import { continueChain, isAncestor } from "./chain.ts";
 import { CopySender } from "./copy-sender.ts";
 import { Gathering } from "./gathering.ts";
 import { LeaseGate, type LeasePort } from "./lease-gate.ts";
-import type { Letter, Target, Verdict } from "./letter.ts";
+import type { Chain, Letter, Target, Verdict } from "./letter.ts";
 import type { Sender } from "./message.ts";
 import type { MessageEngine } from "./message-engine.ts";
 import { refused, whyRefused } from "./message-rules.ts";
@@ -79,14 +80,9 @@ export class MessageSwitch {
     else engine.send(sender, { ...letter, ...onward }, clock.nowMs());
   }
 
-  /** A message that another one caused uses up the pair's budget. */
-  #spend(sender: Sender, letter: Letter, to: string): Verdict | undefined {
-    if (letter.chain === undefined) return undefined;
-    const pair = `${sender.namespace}/${sender.principalId}/${to}`;
-    const retryAfterMs = this.#init.budget.take(pair, this.#init.clock.nowMs());
-    if (retryAfterMs === 0) return undefined;
-    const text = "messages that others caused go too often from this sender to this receiver";
-    return { outcome: "overloaded", reason: "PAIR_BUDGET", text, retryAfterMs };
+  #spend(sender: Sender, { chain }: Letter, to: string): Verdict | undefined {
+    const { budget, clock } = this.#init;
+    return budget.spend({ sender, chain, to, nowMs: clock.nowMs() });
   }
 
   /** Whoever can do it and has the least to do; for a durable message also one without a session. */
@@ -96,31 +92,24 @@ export class MessageSwitch {
     onward: Partial<Letter> & { readonly target: Target },
   ): void {
     const { engine, clock } = this.#init;
-    const toAgentId = this.#pick(sender, letter, onward.target.name);
+    const isDurable = letter.mail !== undefined;
+    const anyOf = this.#anyOf(sender, letter.chain, onward.target.name);
+    const toAgentId = anyOf.first(isDurable);
     if (toAgentId === undefined) engine.answer(sender, letter, this.#nobody(NOBODY_CAN));
     else {
       const stop = this.#spend(sender, letter, toAgentId);
+      const onwards = isDurable ? undefined : anyOf;
       if (stop !== undefined) engine.answer(sender, letter, stop);
-      else engine.send(sender, { ...letter, ...onward, toAgentId }, clock.nowMs());
+      else engine.send(sender, { ...letter, ...onward, toAgentId, onwards }, clock.nowMs());
     }
   }
 
-  #pick(sender: Sender, letter: Letter, capability: string): string | undefined {
-    const { agents, exchange } = this.#init;
+  #anyOf(sender: Sender, chain: Chain | undefined, capability: string): AnyOf {
+    const { agents, exchange, engine, budget, clock } = this.#init;
     const { places } = exchange;
-    const { namespace, principalId } = sender;
-    const members = agents.members(namespace, capability);
-    const isFit = (id: string): boolean => id !== principalId && !isAncestor(letter, id);
+    const members = agents.members(sender.namespace, capability);
     this.#turn += 1;
-    const found = pickLeastLoaded(members, this.#turn, (id) =>
-      isFit(id) ? places.find(namespace, id) : undefined,
-    );
-    if (found !== undefined) return found.member;
-    // All that have a session are full, or none has one.
-    const anyone = members.filter(isFit);
-    const there = anyone.find((id) => places.find(namespace, id) !== undefined);
-    if (there !== undefined || letter.mail === undefined) return there;
-    return anyone[this.#turn % Math.max(1, anyone.length)];
+    return new AnyOf({ sender, chain, members, turn: this.#turn, places, engine, budget, clock });
   }
 
   #routeToMany(
@@ -239,10 +228,12 @@ export class MessageSwitch {
       }
     }
     this.#turn += 1;
+    const { exchange, clock } = this.#init;
+    const placeOf = ({ agentId }: Subscription): Place | undefined =>
+      exchange.places.find(sender.namespace, agentId);
+    const look = { turn: this.#turn, nowMs: clock.nowMs(), placeOf };
     for (const members of groups.values()) {
-      const found = pickLeastLoaded(members, this.#turn, ({ agentId }) =>
-        this.#init.exchange.places.find(sender.namespace, agentId),
-      );
+      const found = pickLeastLoaded(members, look);
       const absent = who === "present" ? undefined : members.find(({ durable }) => durable);
       const member = found?.member ?? absent;
       if (member !== undefined) chosen.push(member);

@@ -5,7 +5,7 @@ import type { MailDelivery, MailTerms } from "../mail/mail.ts";
 import type { Breaker } from "./breaker.ts";
 import { detachFromFrame } from "./carried.ts";
 import { Expiring } from "./deadline-wheel.ts";
-import type { Chain, Letter, SendResult } from "./letter.ts";
+import type { Chain, Letter, Onwards, SendResult } from "./letter.ts";
 
 /** A message that was sent and has no outcome yet. */
 export type Unsettled = Message | Post | Gatherer;
@@ -93,6 +93,8 @@ export class Message extends Expiring {
   readonly request: Message | undefined;
   readonly topic: string;
   readonly chain: Chain | undefined;
+  /** Who takes it on when its receiver cannot. */
+  readonly onwards: Onwards | undefined;
   /** For a part of a reply: counts from 1. */
   readonly part: number;
   readonly more: boolean;
@@ -117,6 +119,7 @@ export class Message extends Expiring {
     this.expiresAtMs = init.expiresAtMs;
     this.topic = letter.target?.kind === "topic" ? letter.target.name : "";
     this.chain = letter.chain;
+    this.onwards = letter.onwards;
     this.part = init.part ?? 0;
     this.more = letter.more === true;
     this.payload = letter.payload;

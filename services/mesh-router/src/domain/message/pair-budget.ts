@@ -1,4 +1,6 @@
 import { PAIRS_KNOWN_MAX } from "../limits.ts";
+import type { Chain, Verdict } from "./letter.ts";
+import type { Sender } from "./message.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -16,6 +18,21 @@ export class PairBudget {
   /** A minute's budget may be spent at once; 0 turns the budget off. */
   constructor(perMinute: number) {
     this.#perMinute = perMinute;
+  }
+
+  /** A message that another one caused uses up its pair's budget; a verdict when there is none left. */
+  spend(message: {
+    readonly sender: Sender;
+    readonly chain: Chain | undefined;
+    readonly to: string;
+    readonly nowMs: number;
+  }): Verdict | undefined {
+    const { sender, chain, to, nowMs } = message;
+    if (chain === undefined) return undefined;
+    const retryAfterMs = this.take(`${sender.namespace}/${sender.principalId}/${to}`, nowMs);
+    if (retryAfterMs === 0) return undefined;
+    const text = "messages that others caused go too often from this sender to this receiver";
+    return { outcome: "overloaded", reason: "PAIR_BUDGET", text, retryAfterMs };
   }
 
   /** Takes one message out of a pair's budget. Returns 0, or how long until there is one. */

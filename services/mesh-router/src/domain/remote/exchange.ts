@@ -223,7 +223,7 @@ export class Exchange implements Outward {
     if (message === undefined) return;
     if (verdict.outcome === "delivered") {
       this.#engine?.deliveredAt(message, this.#init.clock.nowMs());
-    } else if (!isNotHere(verdict)) this.#conclude(message, verdict);
+    } else if (!isNotHere(verdict)) this.#giveBack(message, verdict);
     else if (message.isAstray || !(message.receiver instanceof RemoteAgent)) {
       this.#conclude(message, NO_SESSION);
     } else {
@@ -253,7 +253,17 @@ export class Exchange implements Outward {
       letter: this.#letter(message),
     };
     const isTaken = peer.link.send(peer.replicaId, { kind: "message", message: relayed });
-    if (!isTaken) this.#conclude(message, UNREACHABLE);
+    if (!isTaken) this.#giveBack(message, UNREACHABLE);
+  }
+
+  /** What another replica did not take. Whoever may choose goes elsewhere meanwhile. */
+  #giveBack(message: Message, verdict: Verdict): void {
+    const { receiver } = message;
+    const { retryAfterMs } = verdict;
+    if (retryAfterMs !== undefined && receiver instanceof RemoteAgent) {
+      receiver.pause(this.#init.clock.nowMs() + retryAfterMs);
+    }
+    this.#conclude(message, verdict);
   }
 
   #markSent(message: Message): void {

@@ -72,6 +72,7 @@ export class RemoteAgent extends RemoteReceiver {
   readonly attached: boolean;
   /** Unknown here; its replica has the truth and says OVERLOADED. */
   readonly credit = 1;
+  #pausedUntilMs = 0;
 
   constructor(
     peer: RemotePeer,
@@ -87,6 +88,15 @@ export class RemoteAgent extends RemoteReceiver {
     this.agentId = init.agentId;
     this.epoch = init.epoch;
     this.attached = init.attached;
+  }
+
+  /** Its replica said when it takes something again. */
+  pause(untilMs: number): void {
+    this.#pausedUntilMs = untilMs;
+  }
+
+  pauseMs(nowMs: number): number {
+    return Math.max(0, this.#pausedUntilMs - nowMs);
   }
 
   /** What this replica sent it. One more, so that of two idle agents the near one is chosen. */

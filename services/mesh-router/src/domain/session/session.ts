@@ -89,6 +89,10 @@ export class Session implements SessionName, Sender, Receiver {
     return this.inbox.size + this.delivered.size + this.outbox.items;
   }
 
+  pauseMs(nowMs: number): number {
+    return this.breaker.pauseMs(nowMs);
+  }
+
   /** Puts an assignment on the stream; false when there is no room. */
   offerAssignment(item: CarriedOrder): boolean {
     const queued = this.outbox.pushAssignment(item);
