@@ -1,22 +1,12 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import {
-  AgentSessionService,
-  type Assignment,
-  type ConnectRequestSchema,
-  type ConnectResponse,
-  StatePolicy,
-  TaskUpdateOutcome,
-} from "@nexus/proto/mesh";
-import { RegistryService } from "@nexus/proto/registry";
-import { AuthService, SecretService } from "@nexus/proto/vault";
+import { type Assignment, StatePolicy, TaskUpdateOutcome } from "@nexus/proto/mesh";
+import { SecretService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
 import { AgentState, createAgent, defineTopic, JobState, TaskState } from "@nexus/sdk";
-import { type AsyncQueue, createAsyncQueue, createSilentLogger, NexusError } from "@nexus/shared";
+import { createSilentLogger, NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BARE_SCOPES, BareAgent, registerBareAgent } from "./_bare-agent.ts";
 import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
-
-type Frame = MessageInitShape<typeof ConnectRequestSchema>;
 
 let fleet: TestFleet;
 let user: TestUser;
@@ -33,90 +23,23 @@ afterAll(async () => {
   await fleet[Symbol.asyncDispose]();
 }, 60_000);
 
-/** An agent written by hand, frame by frame, so that it can say what an SDK never would. */
-class BareAgent {
-  readonly frames: ConnectResponse[] = [];
-  readonly #out: AsyncQueue<Frame> = createAsyncQueue<Frame>({ max: 100 });
-  readonly #abort = new AbortController();
-  readonly ended: Promise<unknown>;
-
-  constructor(agentId: string, token: string, resumeToken = "") {
-    const hello = { agentId, slots: 1, messageCredit: 10, resumeToken };
-    this.#out.push({ hello });
-    const client = createRpcClient(AgentSessionService, channel);
-    const frames = client.connect(this.#out, { token, signal: this.#abort.signal });
-    this.ended = this.#read(frames);
-  }
-
-  async #read(frames: AsyncIterable<ConnectResponse>): Promise<unknown> {
-    try {
-      for await (const frame of frames) this.frames.push(frame);
-      return undefined;
-    } catch (error) {
-      return error;
-    }
-  }
-
-  send(frame: Frame): void {
-    this.#out.push(frame);
-  }
-
-  cut(): void {
-    this.#abort.abort();
-  }
-
-  async welcome() {
-    const found = () => this.frames.find((frame) => frame.welcome !== undefined)?.welcome;
-    return waitFor(found, { timeoutMs: 10_000, what: "a welcome" });
-  }
-
-  async assignment(): Promise<Assignment> {
-    const found = () => this.frames.flatMap((frame) => frame.assignments)[0];
-    return waitFor(found, { timeoutMs: 10_000, what: "an assignment" });
-  }
-
-  async outcome(): Promise<TaskUpdateOutcome> {
-    const found = () => this.frames.flatMap((frame) => frame.taskUpdateResults)[0];
-    return (await waitFor(found, { timeoutMs: 10_000, what: "a result" })).outcome;
-  }
+function connect(agentId: string, token: string, resumeToken = ""): BareAgent {
+  return new BareAgent(channel, { agentId, token, resumeToken });
 }
 
-/** What an agent needs to work and to read the secrets of one folder. */
-const SCOPES = ["registry:agent:*", "mesh:*:*", "vault:secret:read", "secret:app:read"];
-
-async function registerBare(agentId: string, capability: string): Promise<string> {
-  const identity = await fleet.createAgentIdentity(agentId, SCOPES);
-  const auth = createRpcClient(AuthService, channel);
-  const { tokens } = await auth.grantClientToken({
-    principalId: identity.agentId,
-    clientSecret: identity.clientSecret,
-  });
-  const token = tokens?.accessToken ?? "";
-  const registry = createRpcClient(RegistryService, channel);
-  const capabilities = [{ name: capability, version: "1.0.0" }];
-  await registry.registerAgent({ requestId: agentId, agentId, capabilities }, { token });
-  return token;
-}
-
-function accepted({ taskId, fence }: Assignment): Frame {
-  return { taskUpdates: [{ taskId, fence, update: { case: "accepted", value: {} } }] };
-}
-
-function completed(assignment: Assignment): Frame {
-  const { taskId, fence } = assignment;
-  const output = { contentType: "application/json", data: new TextEncoder().encode("1") };
-  return { taskUpdates: [{ taskId, fence, update: { case: "completed", value: { output } } }] };
+function registerBare(agentId: string, capability: string): Promise<string> {
+  return registerBareAgent(fleet, channel, agentId, capability);
 }
 
 describe("an agent's session", () => {
   it("refuses the word of a holder whose lease is over", async () => {
     const token = await registerBare("zombie-1", "zombie.work");
-    const first = new BareAgent("zombie-1", token);
+    const first = connect("zombie-1", token);
     await first.welcome();
     const jobId = await submitTasks(user.client, [{ key: "a", capability: "zombie.work" }]);
     const old = await first.assignment();
 
-    const second = new BareAgent("zombie-1", token);
+    const second = connect("zombie-1", token);
     const { resumed } = await second.welcome();
     expect(resumed).toBe(false);
     expect(await first.ended).toMatchObject({ reason: "SESSION_SUPERSEDED" });
@@ -124,23 +47,23 @@ describe("an agent's session", () => {
     expect(fresh.taskId).toBe(old.taskId);
     expect(fresh.fence).toBeGreaterThan(old.fence);
 
-    second.send(completed(old));
+    second.complete(old);
     expect(await second.outcome()).toBe(TaskUpdateOutcome.STALE);
     const { job } = await user.client.jobs.getJob({ jobId });
     expect(job?.state).toBe(JobState.RUNNING);
 
-    second.send(completed(fresh));
+    second.complete(fresh);
     expect((await waitForEnd(user.client, jobId)).state).toBe(JobState.COMPLETED);
     second.cut();
   });
 
   it("keeps epoch and lease when it is resumed in time", async () => {
     const token = await registerBare("blinker-1", "blinker.work");
-    const first = new BareAgent("blinker-1", token);
+    const first = connect("blinker-1", token);
     const before = await first.welcome();
     const jobId = await submitTasks(user.client, [{ key: "a", capability: "blinker.work" }]);
     const lease = await first.assignment();
-    first.send(accepted(lease));
+    first.accept(lease);
     await waitFor(
       async () => {
         const { tasks } = await user.client.jobs.listTasks({ jobId });
@@ -151,10 +74,10 @@ describe("an agent's session", () => {
     first.cut();
     await first.ended;
 
-    const second = new BareAgent("blinker-1", token, before.resumeToken);
+    const second = connect("blinker-1", token, before.resumeToken);
     const after = await second.welcome();
     expect(after).toMatchObject({ resumed: true, epoch: before.epoch });
-    second.send(completed(lease));
+    second.complete(lease);
     expect(await second.outcome()).toBe(TaskUpdateOutcome.COMMITTED);
     const job = await waitForEnd(user.client, jobId);
     expect(job.state).toBe(JobState.COMPLETED);
@@ -168,7 +91,7 @@ describe("an agent's session", () => {
     const value = Buffer.from("hush");
     await fleet.admin.secrets.putSecret({ requestId: "put-1", path, value });
     await fleet.admin.secrets.updateSecretMetadata({ requestId: "p-2", path, taskRequired: true });
-    const identity = await fleet.createAgentIdentity("keeper-1", SCOPES);
+    const identity = await fleet.createAgentIdentity("keeper-1", BARE_SCOPES);
     const { gateway } = fleet.stack.info;
     const seen: unknown[] = [];
     await using _agent = await createAgent({ ...identity, gateway, logger: createSilentLogger() })
@@ -183,7 +106,7 @@ describe("an agent's session", () => {
     expect(seen).toEqual([["hush", 1, JSON.stringify({ path, version: 1, latestVersion: 1 })]]);
 
     const token = await registerBare("zombie-2", "zombie.secret");
-    const first = new BareAgent("zombie-2", token);
+    const first = connect("zombie-2", token);
     await first.welcome();
     const held = await submitTasks(user.client, [{ key: "a", capability: "zombie.secret" }]);
     const old = await first.assignment();
@@ -191,7 +114,7 @@ describe("an agent's session", () => {
     const read = ({ taskId, fence }: Assignment) =>
       secrets.getSecret({ path, task: { taskId, fence } }, { token });
     expect(Buffer.from((await read(old)).value)).toEqual(value);
-    const second = new BareAgent("zombie-2", token);
+    const second = connect("zombie-2", token);
     await second.welcome();
     const fresh = await second.assignment();
     // A verdict may be a second old.
@@ -204,14 +127,14 @@ describe("an agent's session", () => {
       { what: "the old fence to be refused" },
     );
     expect(Buffer.from((await read(fresh)).value)).toEqual(value);
-    second.send(completed(fresh));
+    second.complete(fresh);
     await waitForEnd(user.client, held);
     second.cut();
   });
 
   it("refuses to speak for another agent", async () => {
     const token = await registerBare("honest-2", "honest.work");
-    const liar = new BareAgent("somebody-else", token);
+    const liar = connect("somebody-else", token);
     expect(NexusError.from(await liar.ended)).toMatchObject({
       kind: "forbidden",
       reason: "AGENT_ID_MISMATCH",
@@ -220,7 +143,7 @@ describe("an agent's session", () => {
 
   it("ends within a second of its token's revocation", async () => {
     const token = await registerBare("revoked-1", "revoked.work");
-    const agent = new BareAgent("revoked-1", token);
+    const agent = connect("revoked-1", token);
     await agent.welcome();
     const startedAtMs = performance.now();
     await fleet.admin.principals.disablePrincipal({ requestId: "x1", principalId: "revoked-1" });
@@ -231,8 +154,8 @@ describe("an agent's session", () => {
   it("becomes OFFLINE with a goodbye and LOST without one", async () => {
     const polite = await registerBare("polite-1", "polite.work");
     const rude = await registerBare("rude-1", "rude.work");
-    const first = new BareAgent("polite-1", polite);
-    const second = new BareAgent("rude-1", rude);
+    const first = connect("polite-1", polite);
+    const second = connect("rude-1", rude);
     await Promise.all([first.welcome(), second.welcome()]);
     first.send({ goodbye: { reason: "done" } });
     second.cut();

@@ -8,7 +8,7 @@ import type { Campaign, LoneCampaign, Verdict } from "./_campaign.ts";
 import { CAMPAIGNS, LONE_CAMPAIGNS } from "./campaigns.ts";
 
 const NAME_WIDTH = 20;
-const COUNT_WIDTH = 26;
+const COUNT_WIDTH = 28;
 const MINUTES_DEFAULT = 5;
 const MINUTES_MAX = 24 * 60;
 const SEED_SPAN = 1_000_000;
