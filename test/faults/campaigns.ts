@@ -6,6 +6,7 @@ import { backendKill } from "./backend-kill.ts";
 import { cancelAnyReplica } from "./cancel-any-replica.ts";
 import { clockSkew } from "./clock-skew.ts";
 import { conservation } from "./conservation.ts";
+import { dagModel } from "./dag-model.ts";
 import { halfOpen } from "./half-open.ts";
 import { oneSlot } from "./one-slot.ts";
 import { ownerPaused } from "./owner-paused.ts";
@@ -23,6 +24,7 @@ export const CAMPAIGNS: readonly Campaign[] = [
   zombieComplete,
   ownerPaused,
   conservation,
+  dagModel,
   slotLeak,
   backendKill,
   halfOpen,
