@@ -328,6 +328,11 @@ export const ERROR_REASONS = {
     "An agent names a message like one of its own that has no outcome yet; await that one's.",
   ),
   MESSAGE_LOOP: reason("precondition", "Messages would cause each other without end."),
+  REPLY_IN_PARTS: reason(
+    "precondition",
+    "The receiver answers in parts, which were not asked for.",
+  ),
+  REPLY_CUT: reason("unavailable", "A part of a reply was lost; ask again."),
   AGENT_SILENT: reason("unavailable", "The receiver does not acknowledge messages; retry later."),
   SUBSCRIPTION_LIMIT: reason("exhausted", "The agent has as many subscriptions as it may."),
   MESSAGE_REFUSED: reason("invalid", "The mesh-router refused the message; it says why."),

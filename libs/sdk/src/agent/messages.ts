@@ -96,9 +96,11 @@ export interface Messenger {
    * the receiver does not acknowledge; deadline/MESSAGE_EXPIRED; precondition/MESSAGE_LOOP; conflict/LEASE_LOST;
    * invalid/MESSAGE_REFUSED; unavailable/CONNECTION_LOST for an ephemeral one whose fate is unknown. */
   send(to: Address, subject: string, body: unknown, options?: MessageOptions): Promise<Receipt>;
-  /** Sends a message and waits for the reply. */
+  /** Sends a message and waits for the reply.
+   *
+   * Errors: as send; precondition/REPLY_IN_PARTS when the receiver answers in parts, which requestStream takes. */
   request(to: Address, subject: string, body: unknown, options?: MessageOptions): Promise<unknown>;
-  /** Asks many and resolves with their replies once there are enough.
+  /** Asks many and resolves with their replies once there are enough. One that answers in parts counts as one that cannot answer.
    *
    * Errors: as send; deadline/MESSAGE_EXPIRED when there are not. */
   requestMany(
@@ -107,7 +109,9 @@ export interface Messenger {
     body: unknown,
     options?: GatherOptions,
   ): Promise<readonly Reply[]>;
-  /** Asks for a reply in parts, and yields them as they come; leaving the loop takes the request back. */
+  /** Asks for a reply in parts, and yields them as they come; leaving the loop takes the request back. A reply in one piece is one part.
+   *
+   * Errors: as send; unavailable/REPLY_CUT when a part was lost, after those before it. */
   requestStream(
     to: Address,
     subject: string,

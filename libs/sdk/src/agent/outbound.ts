@@ -33,6 +33,9 @@ interface Waiting {
   readonly release: (() => void) | undefined;
 }
 
+const IN_PARTS = "The receiver answers in parts: ask it with requestStream.";
+const CUT = "A part of the reply was lost on the way.";
+
 /** Of everything that gathers none. */
 const NO_REPLIES: Reply[] = [];
 
@@ -101,10 +104,10 @@ export class Outbound {
   takeReply(delivery: Delivery, taken: () => void): boolean {
     const entry = this.#waiting.get(delivery.inReplyTo);
     if (entry === undefined) return false;
-    if (entry.parts !== undefined) {
-      const isNew = takePart(entry, entry.parts, delivery, taken);
-      if (isNew && !delivery.more) this.#finish(delivery.inReplyTo)?.resolve(undefined);
-      return isNew;
+    if (entry.parts !== undefined) return this.#takePart(entry, entry.parts, delivery, taken);
+    if (delivery.more || delivery.part > 0) {
+      this.#withdraw(delivery.inReplyTo, messageError("precondition", "REPLY_IN_PARTS", IN_PARTS));
+      return false;
     }
     if (entry.wish === "replies") {
       entry.replies.push({ from: delivery.fromPrincipalId, body: tryRead(delivery.payload) });
@@ -116,6 +119,26 @@ export class Outbound {
       settleReply(entry, delivery.payload);
     }
     return false;
+  }
+
+  #takePart(
+    entry: Waiting,
+    parts: AsyncQueue<Part>,
+    delivery: Delivery,
+    taken: () => void,
+  ): boolean {
+    const { inReplyTo, payload, more } = delivery;
+    const number = delivery.part === 0 ? entry.lastPart + 1 : delivery.part;
+    // A part that was not acknowledged comes again with a new stream.
+    if (number <= entry.lastPart) return false;
+    if (number > entry.lastPart + 1) {
+      this.#withdraw(inReplyTo, messageError("unavailable", "REPLY_CUT", CUT));
+      return false;
+    }
+    entry.lastPart = number;
+    const isTaken = parts.push({ body: tryRead(payload), taken });
+    if (isTaken && !more) this.#finish(inReplyTo)?.resolve(undefined);
+    return isTaken;
   }
 
   /** Takes in the router's word on a message. */
@@ -223,10 +246,15 @@ export class Outbound {
   }
 
   #cancel(messageId: string): void {
+    this.#withdraw(messageId, cancelledError());
+  }
+
+  /** Nobody waits for a message any more, for this reason. */
+  #withdraw(messageId: string, error: NexusError): void {
     const entry = this.#finish(messageId);
     if (entry === undefined) return;
     this.#outbox.cancelSend(messageId);
-    entry.reject(cancelledError());
+    entry.reject(error);
   }
 
   #finish(messageId: string): Waiting | undefined {
@@ -236,19 +264,6 @@ export class Outbound {
     this.#waiting.delete(messageId);
     return entry;
   }
-}
-
-function takePart(
-  entry: Waiting,
-  parts: AsyncQueue<Part>,
-  delivery: Delivery,
-  taken: () => void,
-): boolean {
-  // A part that was not acknowledged comes again with a new stream.
-  const number = delivery.part === 0 ? entry.lastPart + 1 : delivery.part;
-  if (number <= entry.lastPart) return false;
-  entry.lastPart = number;
-  return parts.push({ body: tryRead(delivery.payload), taken });
 }
 
 /** Nobody listens to a topic: that is an answer to who publishes. */

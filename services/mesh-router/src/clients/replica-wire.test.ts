@@ -41,9 +41,10 @@ describe("what replicas tell each other", () => {
       copies: { ...many, letter: there },
     });
     const reply = { deliveryId: "d2", requestId: "d1", from: "bob" };
-    expect(
-      carried({ kind: "reply", reply: { ...reply, letter: { ...letter, more: true } } }),
-    ).toEqual({ kind: "reply", reply: { ...reply, letter: { ...there, more: true } } });
+    const part = { more: true, part: 3 };
+    expect(carried({ kind: "reply", reply: { ...reply, letter: { ...letter, ...part } } })).toEqual(
+      { kind: "reply", reply: { ...reply, letter: { ...there, ...part } } },
+    );
     expect(carried({ kind: "cancel", deliveryId: "d1" })).toEqual({
       kind: "cancel",
       deliveryId: "d1",

@@ -46,7 +46,8 @@ function toItem(item: RelayedItem, nowMs: number): ItemInit {
     }
     case "reply": {
       const { deliveryId, requestId, from: fromPrincipalId, letter } = item.reply;
-      const value = { deliveryId, requestId, fromPrincipalId, more: letter.more === true };
+      const { more = false, part = 0 } = letter;
+      const value = { deliveryId, requestId, fromPrincipalId, more, part };
       return { case: "reply", value: { ...value, body: toBody(letter, nowMs) } };
     }
     case "outcome":
@@ -108,8 +109,8 @@ function fromItem(item: ReplicaItem["item"], nowMs: number): RelayedItem | undef
       };
     }
     case "reply": {
-      const { deliveryId, requestId, fromPrincipalId: from, body, more } = item.value;
-      const letter = { ...fromBody(body, nowMs), more };
+      const { deliveryId, requestId, fromPrincipalId: from, body, more, part } = item.value;
+      const letter = { ...fromBody(body, nowMs), more, part };
       return { kind: "reply", reply: { deliveryId, requestId, from, letter } };
     }
     case "outcome": {

@@ -97,6 +97,8 @@ export interface Letter {
   readonly gather?: GatherTerms | undefined;
   /** Of a reply: more parts follow. */
   readonly more?: boolean;
+  /** Of a part that another replica took in: which it is there. */
+  readonly part?: number;
   /** Of a message to any one of several: who takes it on when its receiver cannot. */
   readonly onwards?: Onwards | undefined;
 }

@@ -2,7 +2,6 @@
 
 import {
   MESSAGE_CREDIT_MAX,
-  OVERLOADED_RETRY_MS,
   PENDING_BYTES_MAX,
   PENDING_MESSAGES_MAX,
   PENDING_PER_SENDER_MAX,
@@ -21,6 +20,7 @@ import {
   canTake,
   expiryText,
   isMessage,
+  NO_ROOM,
   NO_SESSION,
   requestOf,
   whyNotTaken,
@@ -70,10 +70,21 @@ export class MessageEngine {
   /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
    * once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    if (this.isFull(sender, letter)) this.overload(sender, letter, "the router is full");
+    if (this.isFull(sender, letter)) this.#refuse(sender, letter);
     else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
     else if (letter.inReplyTo !== "") this.reply(sender, letter, requestOf(sender, letter), nowMs);
     else this.#sendLetter(sender, letter, nowMs);
+  }
+
+  #refuse(sender: Sender, letter: Letter): void {
+    const text = "the router is full";
+    if (letter.inReplyTo === "") this.#overload(sender, letter, text);
+    else this.refuseReply(sender, letter, requestOf(sender, letter), { ...NO_ROOM, text });
+  }
+
+  /** There is no room for a reply. */
+  refuseReply(sender: Sender, letter: Letter, request: Message | undefined, why: Verdict): void {
+    this.#replies.refuse(sender, letter, request, why);
   }
 
   /** Takes a message in for a receiver that is known; undefined: it is not, and there is none. */
@@ -105,7 +116,7 @@ export class MessageEngine {
   /** Takes a durable message to many in. */
   postToMany(sender: Sender, letter: Letter, toAgentIds: readonly string[]): void {
     if (sender.unsettled.size >= PENDING_PER_SENDER_MAX) {
-      this.overload(sender, letter, "too many messages have no outcome yet");
+      this.#overload(sender, letter, "too many messages have no outcome yet");
     } else this.#office.post(sender, letter, toAgentIds);
   }
 
@@ -332,10 +343,8 @@ export class MessageEngine {
     this.#bytes -= message.sizeBytes;
   }
 
-  /** Says that there is no room at the moment. */
-  overload(sender: Sender, letter: Letter, text: string): void {
-    const retryAfterMs = OVERLOADED_RETRY_MS;
-    this.answer(sender, letter, { outcome: "overloaded", text, retryAfterMs });
+  #overload(sender: Sender, letter: Letter, text: string): void {
+    this.answer(sender, letter, { ...NO_ROOM, text });
   }
 
   /** Tells a sender what became of a message, which has no outcome yet. */

@@ -9,7 +9,7 @@ import { Session } from "../session/session.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
 import { TopicBook } from "../topic/topic-book.ts";
 import type { Letter, SendResult } from "./letter.ts";
-import type { Deliverable, Message } from "./message.ts";
+import type { Deliverable, Message, Sender } from "./message.ts";
 import { MessageEngine } from "./message-engine.ts";
 import { MessageSwitch } from "./message-switch.ts";
 import { PairBudget } from "./pair-budget.ts";
@@ -23,6 +23,8 @@ export class MessageRig {
   readonly replicas: RigReplica[];
   /** Hears of everything that goes to another replica. */
   onCarried: (item: RelayedItem) => void = () => undefined;
+  /** Says what is lost on the way. */
+  loses: (item: RelayedItem) => boolean = () => false;
   readonly #underWay: (() => void)[] = [];
 
   constructor(ids: readonly string[] = ["a"]) {
@@ -37,6 +39,7 @@ export class MessageRig {
     const replica = this.replicas.find(({ id }) => id === to);
     if (replica === undefined) return false;
     this.onCarried(item);
+    if (this.loses(item)) return true;
     this.#underWay.push(() => replica.exchange.take(from, item));
     return true;
   }
@@ -124,8 +127,8 @@ export class RigReplica {
     return session;
   }
 
-  /** Sends a message, by an agent of this replica. */
-  send(sender: Session, messageId: string, toAgentId: string, more: Partial<Letter> = {}): void {
+  /** Sends a message, by an agent or a caller of this replica. */
+  send(sender: Sender, messageId: string, toAgentId: string, more: Partial<Letter> = {}): void {
     this.messages.send(sender, {
       messageId,
       toAgentId,

@@ -91,6 +91,15 @@ export const NOT_AWAITED: Verdict = refused(
   "it answers no delivery that waits for a reply",
 );
 
+/** The answer to a reply in parts, and to its request, where one piece is asked for. */
+export const PARTS_NOT_TAKEN: Verdict = refused(
+  "PARTS_NOT_TAKEN",
+  "the reply comes in parts, and it was asked for in one piece",
+);
+
+/** What there is no room for may be sent again. */
+export const NO_ROOM = { outcome: "overloaded", retryAfterMs: OVERLOADED_RETRY_MS } as const;
+
 /** The answer to a reply whose asker is gone. */
 export const ASKER_GONE: Verdict = { outcome: "no_such_agent", text: "the asker's session ended" };
 

@@ -7,7 +7,7 @@ import { Caller } from "./caller.ts";
 import { Gathering } from "./gathering.ts";
 import type { Letter, Verdict } from "./letter.ts";
 import { Message, type Receiver, type Sender } from "./message.ts";
-import { ASKER_GONE, NOT_AWAITED, refused } from "./message-rules.ts";
+import { ASKER_GONE, NO_ROOM, NOT_AWAITED, PARTS_NOT_TAKEN } from "./message-rules.ts";
 
 /** What replies need of the engine. */
 interface ReplyEngine {
@@ -16,7 +16,6 @@ interface ReplyEngine {
   enqueue(receiver: Receiver, message: Message): void;
   conclude(message: Message, verdict: Verdict): void;
   answer(sender: Sender, letter: Letter, verdict: Verdict): void;
-  overload(sender: Sender, letter: Letter, text: string): void;
 }
 
 interface ReplyParts {
@@ -44,17 +43,26 @@ export class ReplyDesk {
     const asker = request.sender;
     const parts = { sender, letter, request };
     if (asker instanceof Session) this.#toSession(asker, parts, nowMs);
-    else if (asker instanceof Gathering) this.#toSession(asker.asker, parts, nowMs);
     else if (asker instanceof RemoteSender) this.#toReplica(asker, parts, nowMs);
+    else if (partOf(letter, request) > 0) this.#refuseParts(parts);
+    else if (asker instanceof Gathering) this.#toSession(asker.asker, parts, nowMs);
     else this.#toCaller(asker, parts);
   }
 
+  /** There is no room for a reply. A whole one may be sent again; a part uses up its number, so that the asker sees the gap. */
+  refuse(sender: Sender, letter: Letter, request: Message | undefined, verdict: Verdict): void {
+    if (request !== undefined) request.parts = partOf(letter, request);
+    this.#engine.answer(sender, letter, verdict);
+  }
+
+  /** Whoever asks for a reply in one piece gets none: one of several would pass for all. */
+  #refuseParts({ sender, letter, request }: ReplyParts): void {
+    request.receiver.cancelDelivery(request.deliveryId);
+    this.#engine.conclude(request, PARTS_NOT_TAKEN);
+    this.#engine.answer(sender, letter, PARTS_NOT_TAKEN);
+  }
+
   #toCaller(asker: Sender, { sender, letter, request }: ReplyParts): void {
-    if (letter.more === true || request.parts > 0) {
-      const verdict = refused("NOT_AWAITED", "the asker takes a reply in one piece");
-      this.#engine.answer(sender, letter, verdict);
-      return;
-    }
     if (asker instanceof Caller) asker.takeReply(letter.payload);
     this.#engine.conclude(request, { outcome: "delivered", text: "" });
     this.#engine.answer(sender, letter, { outcome: "delivered", text: "" });
@@ -64,7 +72,7 @@ export class ReplyDesk {
     if (asker.over) {
       this.#engine.answer(sender, letter, ASKER_GONE);
     } else if (asker.inbox.size >= MESSAGE_QUEUE_MAX) {
-      this.#engine.overload(sender, letter, "the asker's queue is full");
+      this.refuse(sender, letter, request, { ...NO_ROOM, text: "the asker's queue is full" });
     } else {
       const message = this.#accept({ sender, letter, request }, asker, nowMs);
       if (!message.more) request.phase = "answered";
@@ -76,17 +84,25 @@ export class ReplyDesk {
   #toReplica(asker: RemoteSender, parts: ReplyParts, nowMs: number): void {
     const { request } = parts;
     const message = this.#accept(parts, asker.peer.askers, nowMs);
-    if (!this.#outward.reply(asker, message)) request.parts -= 1;
-    else if (!message.more) this.#engine.conclude(request, { outcome: "delivered", text: "" });
+    const isTaken = this.#outward.reply(asker, message);
+    if (isTaken && !message.more) {
+      this.#engine.conclude(request, { outcome: "delivered", text: "" });
+    }
   }
 
   #accept({ sender, letter, request }: ReplyParts, receiver: Receiver, nowMs: number): Message {
     const expiresAtMs = Math.min(nowMs + letter.timeoutMs, request.expiresAtMs);
-    const part = letter.more !== true && request.parts === 0 ? 0 : request.parts + 1;
+    const part = partOf(letter, request);
     request.parts = part;
     if (request.phase === "sent") request.phase = "taken";
     const ids = { deliveryId: this.#engine.newDeliveryId(), inReplyTo: request.messageId };
     const parts = { sender, letter, receiver, nowMs, expiresAtMs, request, part };
     return this.#engine.accept(new Message({ ...parts, ...ids }));
   }
+}
+
+/** Which part of the reply it is: 0 when it is whole. Another replica counted its parts, of which some may be lost. */
+function partOf({ part, more }: Letter, request: Message): number {
+  if (part !== undefined && part > 0) return part;
+  return more !== true && request.parts === 0 ? 0 : request.parts + 1;
 }

@@ -36,6 +36,8 @@ function setUp({ isFull = false, isAlone = false, found = [] as [string, Whereab
   const engine = {
     isFull: () => isFull,
     answer: (_sender: unknown, _letter: unknown, verdict: Verdict) => verdicts.push(verdict),
+    refuseReply: (...[, , , verdict]: [unknown, unknown, unknown, Verdict]) =>
+      verdicts.push(verdict),
     conclude: (_message: unknown, verdict: Verdict) => verdicts.push(verdict),
   };
   exchange.bind(engine as unknown as MessageEngine, () => undefined);

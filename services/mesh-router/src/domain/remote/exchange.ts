@@ -211,11 +211,10 @@ export class Exchange implements Outward {
     const namespace = request?.sender.namespace ?? "";
     const init = { namespace, principalId: from, peer, deliveryId, expectsReply: false };
     const sender = new RemoteSender(init);
-    if (this.#engine?.isFull(sender, letter)) this.#engine.answer(sender, letter, FULL);
-    else {
-      const nowMs = this.#init.clock.nowMs();
-      this.#engine?.reply(sender, letter, isAwaited ? request : undefined, nowMs);
-    }
+    const awaited = isAwaited ? request : undefined;
+    if (this.#engine?.isFull(sender, letter)) {
+      this.#engine.refuseReply(sender, letter, awaited, FULL);
+    } else this.#engine?.reply(sender, letter, awaited, this.#init.clock.nowMs());
   }
 
   #takeOutcome(peer: RemotePeer, { deliveryId, verdict }: RelayedOutcome): void {
@@ -272,7 +271,7 @@ export class Exchange implements Outward {
   }
 
   #letter(message: Message): Letter {
-    const { messageId, subject, expectsReply, traceparent, chain, topic, more } = message;
+    const { messageId, subject, expectsReply, traceparent, chain, topic, more, part } = message;
     return {
       messageId,
       toAgentId: "",
@@ -285,6 +284,7 @@ export class Exchange implements Outward {
       chain,
       target: topic === "" ? undefined : { kind: "topic", name: topic },
       more,
+      part,
     };
   }
 

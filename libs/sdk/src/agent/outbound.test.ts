@@ -1,0 +1,102 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type Delivery,
+  DeliveryOutcome,
+  DeliverySchema,
+  SendOutcomeSchema,
+} from "@nexus/proto/mesh";
+import { describe, expect, it } from "vitest";
+import { toPayload } from "../payload.ts";
+import { Outbound } from "./outbound.ts";
+import { type Frame, Outbox } from "./outbox.ts";
+
+const ORDER = {
+  to: "b",
+  subject: "count",
+  body: 3,
+  options: { messageId: "q" },
+  cause: undefined,
+} as const;
+
+function part(number: number, more: boolean): Delivery {
+  const init: MessageInitShape<typeof DeliverySchema> = {
+    deliveryId: `d${number}`,
+    inReplyTo: "q",
+    fromPrincipalId: "b",
+    payload: toPayload(`part ${number}`),
+    part: number,
+    more,
+  };
+  return create(DeliverySchema, init);
+}
+
+function scene() {
+  const outbox = new Outbox();
+  const outbound = new Outbound(outbox);
+  outbound.connected();
+  let taken = 0;
+  const take = (delivery: Delivery) => {
+    if (!outbound.takeReply(delivery, () => (taken += 1))) taken += 1;
+  };
+  /** What would go out now. */
+  const frames = async (): Promise<Frame[]> => {
+    const found: Frame[] = [];
+    const stream = outbox.frames({});
+    outbox.close();
+    for await (const frame of stream) found.push(frame);
+    return found;
+  };
+  return { outbound, take, frames, taken: () => taken };
+}
+
+describe("a request for one reply", () => {
+  it("fails when the receiver answers in parts, and is taken back", async () => {
+    const { outbound, take, frames, taken } = scene();
+    const reply = outbound.request(ORDER);
+    await frames();
+    take(part(1, true));
+    take(part(2, false));
+    await expect(reply).rejects.toMatchObject({ kind: "precondition", reason: "REPLY_IN_PARTS" });
+    expect(taken()).toBe(2);
+    const cancels = (await frames()).flatMap(({ sendCancels }) => sendCancels ?? []);
+    expect(cancels).toEqual(["q"]);
+  });
+
+  it("fails in the same way when the router says so", async () => {
+    const { outbound } = scene();
+    const reply = outbound.request(ORDER);
+    const refused = { outcome: DeliveryOutcome.REFUSED, reason: "PARTS_NOT_TAKEN" };
+    outbound.settle(create(SendOutcomeSchema, { messageId: "q", ...refused }));
+    await expect(reply).rejects.toMatchObject({ reason: "REPLY_IN_PARTS" });
+  });
+});
+
+describe("a request for a reply in parts", () => {
+  async function readAll(parts: AsyncIterable<unknown>, read: unknown[]): Promise<unknown[]> {
+    for await (const one of parts) read.push(one);
+    return read;
+  }
+
+  it("yields each part once, in order, and takes a whole reply for one", async () => {
+    const { outbound, take } = scene();
+    const first = readAll(outbound.requestStream(ORDER), []);
+    for (const one of [part(1, true), part(1, true), part(2, false)]) take(one);
+    expect(await first).toEqual(["part 1", "part 2"]);
+    const second = readAll(outbound.requestStream(ORDER), []);
+    take(part(0, false));
+    expect(await second).toEqual(["part 0"]);
+  });
+
+  it("fails where a part is missing, and is taken back", async () => {
+    const { outbound, take, frames } = scene();
+    const read: unknown[] = [];
+    const reading = readAll(outbound.requestStream(ORDER), read);
+    await frames();
+    take(part(1, true));
+    take(part(3, false));
+    await expect(reading).rejects.toMatchObject({ kind: "unavailable", reason: "REPLY_CUT" });
+    expect(read).toEqual(["part 1"]);
+    const cancels = (await frames()).flatMap(({ sendCancels }) => sendCancels ?? []);
+    expect(cancels).toEqual(["q"]);
+  });
+});
