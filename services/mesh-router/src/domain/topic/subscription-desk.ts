@@ -130,7 +130,9 @@ export class SubscriptionDesk {
       answer(session, order, "UNAVAILABLE");
       return;
     }
-    if (to === "gone") this.#topics.remove(namespace, { agentId, pattern, group });
+    // What is not kept would outlive a session that ended meanwhile, which nobody ends again.
+    const isGone = to === "gone" || (to === "not kept" && session.over);
+    if (isGone) this.#topics.remove(namespace, { agentId, pattern, group });
     else this.#topics.add(namespace, { agentId, pattern, group, durable: to === "kept" });
     answer(session, order, "");
   }
