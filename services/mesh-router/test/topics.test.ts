@@ -16,6 +16,8 @@ const SKILLS: Readonly<Record<string, string>> = {
   "writer-2": "write",
   "writer-3": "write",
   "absent-1": "archive",
+  "sorter-1": "sort",
+  "sorter-2": "sort",
 };
 
 beforeAll(async () => {
@@ -213,6 +215,24 @@ describe("a capability", () => {
     expect(await outcome(alice, "late")).toMatchObject({ outcome: "DELIVERED" });
     alice.post("none", "", { toCapability: "fly" });
     expect(await outcome(alice, "none")).toMatchObject({ outcome: "NO_SUCH_AGENT" });
+  });
+
+  it("gives durable messages to the member that has less of them in hand", async () => {
+    const alice = await router.agent(`a-${tag()}`);
+    const slow = await router.agent("sorter-1", { messageCredit: 1_000 });
+    const fast = await router.agent("sorter-2", { messageCredit: 1_000 });
+    fast.autoAck = true;
+    for (let i = 1; i <= 12; i += 1) {
+      alice.post(`m${i}`, "", { toCapability: "sort", ...durable });
+      expect(await outcome(alice, `m${i}`)).toMatchObject({ outcome: "QUEUED" });
+      await waitFor(() => slow.deliveries.length + fast.deliveries.length === i, { what: "it" });
+      // On the stream of its acknowledgement, so that this is taken in before the next message.
+      fast.post(`done${i}`, alice.agentId);
+      await waitFor(() => alice.deliveries.length === i, { what: "the fast one's word" });
+    }
+    expect(slow.deliveries.length).toBeLessThanOrEqual(1);
+    ackAll(slow);
+    await fixture.untilMail(0);
   });
 
   it("keeps a durable message for a member that has no session", async () => {

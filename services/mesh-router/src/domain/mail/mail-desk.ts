@@ -89,6 +89,7 @@ export class MailDesk {
       this.#lanes.add(new LaneTimer(mailbox, session, lane));
     });
     record.reader = { session, mailbox };
+    session.mailbox = mailbox;
     this.#records.set(session, record);
     this.refresh(record);
   }
@@ -314,6 +315,7 @@ export class MailDesk {
     for (const delivery of mailbox.deliveries()) this.#acks.delete(delivery);
     this.#bytes -= mailbox.bytes;
     record.reader = undefined;
+    session.mailbox = undefined;
     this.#records.delete(session);
     this.#behind.delete(record);
   }

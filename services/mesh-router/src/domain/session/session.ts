@@ -60,6 +60,8 @@ export class Session implements SessionName, Sender, Receiver {
   readonly delivered = new Map<string, Message>();
   readonly unsettled = new Map<string, Unsettled>();
   readonly breaker = new Breaker();
+  /** Its durable messages, while it reads them. */
+  mailbox: { readonly size: number } | undefined;
 
   constructor(init: SessionInit) {
     this.namespace = init.namespace;
@@ -84,9 +86,10 @@ export class Session implements SessionName, Sender, Receiver {
     return isAttached(this.state);
   }
 
-  /** Messages that it has in hand or before it. */
+  /** Messages that it has in hand or before it, durable ones as far as memory holds them. */
   get waiting(): number {
-    return this.inbox.size + this.delivered.size + this.outbox.items;
+    const { inbox, delivered, outbox, mailbox } = this;
+    return inbox.size + delivered.size + outbox.items + (mailbox?.size ?? 0);
   }
 
   pauseMs(nowMs: number): number {
