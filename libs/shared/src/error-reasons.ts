@@ -328,6 +328,10 @@ export const ERROR_REASONS = {
     "An agent names a message like one of its own that has no outcome yet; await that one's.",
   ),
   MESSAGE_LOOP: reason("precondition", "Messages would cause each other without end."),
+  CANCELLED_TOO_LATE: reason(
+    "cancelled",
+    "A durable message was taken back when it may have been stored already.",
+  ),
   REPLY_IN_PARTS: reason(
     "precondition",
     "The receiver answers in parts, which were not asked for.",

@@ -20,7 +20,8 @@ export interface MessageOptions {
   /** Names the message; the same durable message under the same name is stored once. While the earlier one has no outcome the
    * name is taken: conflict/MESSAGE_ID_IN_USE. Default: a new id. */
   readonly messageId?: string;
-  /** Takes the message back: the promise rejects with cancelled/CANCELLED, and who handles a request sees its signal abort. */
+  /** Takes the message back: the promise rejects with cancelled/CANCELLED, and who handles a request sees its signal abort. A durable
+   * message that has left already may be stored and delivered all the same: cancelled/CANCELLED_TOO_LATE. */
   readonly signal?: AbortSignal;
 }
 

@@ -100,3 +100,68 @@ describe("a request for a reply in parts", () => {
     expect(cancels).toEqual(["q"]);
   });
 });
+
+describe("a durable message whose signal aborts", () => {
+  function sending() {
+    const outbox = new Outbox();
+    const outbound = new Outbound(outbox);
+    const abort = new AbortController();
+    const send = () =>
+      outbound.send({
+        ...ORDER,
+        options: { ...ORDER.options, durable: true, signal: abort.signal },
+      });
+    /** Writes what waits. */
+    const write = async (): Promise<Frame[]> => {
+      const found: Frame[] = [];
+      const stream = outbox.frames({});
+      outbox.close();
+      for await (const frame of stream) found.push(frame);
+      return found.slice(1);
+    };
+    return { outbox, outbound, abort, send, write };
+  }
+  const TAKEN_BACK = { kind: "cancelled", reason: "CANCELLED" };
+  const TOO_LATE = { kind: "cancelled", reason: "CANCELLED_TOO_LATE" };
+
+  it("is taken back while it waits for a stream, and never sent", async () => {
+    const { outbound, abort, send, write } = sending();
+    const sent = send();
+    abort.abort();
+    await expect(sent).rejects.toMatchObject(TAKEN_BACK);
+    outbound.connected();
+    expect(await write()).toEqual([]);
+  });
+
+  it("is taken back while it waits for its frame", async () => {
+    const { outbound, abort, send, write } = sending();
+    outbound.connected();
+    const sent = send();
+    abort.abort();
+    await expect(sent).rejects.toMatchObject(TAKEN_BACK);
+    expect(await write()).toEqual([]);
+  });
+
+  it("may be stored once it left, and its sender is told so", async () => {
+    const { outbound, abort, send, write } = sending();
+    outbound.connected();
+    const sent = send();
+    expect(await write()).toHaveLength(1);
+    abort.abort();
+    await expect(sent).rejects.toMatchObject(TOO_LATE);
+    expect(await write()).toEqual([]);
+  });
+
+  it("may be stored by an earlier stream, and is not sent again", async () => {
+    const { outbox, outbound, abort, send, write } = sending();
+    outbound.connected();
+    const sent = send();
+    await write();
+    outbox.reset();
+    outbound.connectionLost();
+    outbound.connected();
+    abort.abort();
+    await expect(sent).rejects.toMatchObject(TOO_LATE);
+    expect(await write()).toEqual([]);
+  });
+});

@@ -26,6 +26,8 @@ interface Waiting {
   promised: number | undefined;
   readonly parts: AsyncQueue<Part> | undefined;
   lastPart: number;
+  /** How often it was given to a stream. */
+  tries: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: NexusError) => void;
   readonly expiresAtMs: number;
@@ -163,7 +165,11 @@ export class Outbound {
   /** A stream is open: durable messages without a word are sent again, in order. */
   connected(): void {
     this.#connected = true;
-    for (const { durable, send } of this.#waiting.values()) if (durable) this.#outbox.send(send);
+    for (const entry of this.#waiting.values()) {
+      if (!entry.durable) continue;
+      entry.tries += 1;
+      this.#outbox.send(entry.send);
+    }
   }
 
   /** The stream broke: what was sent may or may not have arrived. What is durable is sent again; a reply in parts goes on. */
@@ -206,6 +212,8 @@ export class Outbound {
     }
     const durable = send.deliveryClass === DeliveryClass.DURABLE;
     const timeoutMs = order.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    // Without a stream a durable message waits here for the next one.
+    const isSent = this.#connected || !durable;
     return new Promise((resolve, reject) => {
       this.#waiting.set(messageId, {
         wish,
@@ -215,14 +223,14 @@ export class Outbound {
         promised: undefined,
         parts,
         lastPart: 0,
+        tries: isSent ? 1 : 0,
         resolve,
         reject,
         expiresAtMs: performance.now() + timeoutMs + TIMEOUT_GRACE_MS,
         release: signal === undefined ? undefined : this.#follow(signal, messageId),
       });
       this.#sweeping ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
-      // Without a stream a durable message waits here for the next one.
-      if (this.#connected || !durable) this.#outbox.send(send);
+      if (isSent) this.#outbox.send(send);
     });
   }
 
@@ -245,8 +253,16 @@ export class Outbound {
     this.#sweeping = undefined;
   }
 
+  /** What is durable the router stores as it comes: it can be taken back as long as it never left. */
   #cancel(messageId: string): void {
-    this.#withdraw(messageId, cancelledError());
+    const entry = this.#waiting.get(messageId);
+    if (entry?.durable !== true) {
+      this.#withdraw(messageId, cancelledError());
+      return;
+    }
+    const isHere = this.#outbox.takeBack(messageId);
+    const neverLeft = entry.tries === 0 || (entry.tries === 1 && isHere);
+    this.#finish(messageId)?.reject(neverLeft ? cancelledError() : tooLateError());
   }
 
   /** Nobody waits for a message any more, for this reason. */
@@ -296,4 +312,9 @@ function tryRead(payload: Payload | undefined): unknown {
 
 function cancelledError(): NexusError {
   return messageError("cancelled", "CANCELLED", "The message was taken back.");
+}
+
+function tooLateError(): NexusError {
+  const text = "It was too late to take the message back: it may be stored, and is delivered then.";
+  return messageError("cancelled", "CANCELLED_TOO_LATE", text);
 }

@@ -154,10 +154,16 @@ export class Outbox {
 
   /** Takes a message back. One that waits here still was never sent. */
   cancelSend(messageId: string): void {
+    if (this.takeBack(messageId)) return;
+    this.#cancels.push(messageId);
+    this.#changed();
+  }
+
+  /** Takes a message out that waits for the stream; false when it does not. */
+  takeBack(messageId: string): boolean {
     const at = this.#sends.findIndex((send) => send.messageId === messageId);
     if (at >= 0) this.#sends.splice(at, 1);
-    else this.#cancels.push(messageId);
-    this.#changed();
+    return at >= 0;
   }
 
   /** `read` is called when the frame is taken: a load of before the ends that go with it would count their tasks twice over. */
