@@ -240,6 +240,19 @@ describe("agents among themselves", () => {
     const counted: unknown[] = [];
     for await (const part of one.requestStream(two.agentId, "count", 5)) counted.push(part);
     expect(counted).toEqual([1, 2, 3, 4, 5]);
+    // More than the router would queue for a reader that is slower than its asker.
+    let last = 0;
+    for await (const part of one.requestStream(two.agentId, "count", 3_000)) {
+      expect(part).toBe(last + 1);
+      last += 1;
+      if (last % 100 === 0) await new Promise(setImmediate);
+    }
+    expect(last).toBe(3_000);
+    await expect(one.request(two.agentId, "count", 5)).rejects.toMatchObject({
+      reason: "REPLY_IN_PARTS",
+    });
+    const parts = one.requestMany({ capability: "talk.some" }, "count", 5);
+    await expect(parts).rejects.toMatchObject({ reason: "MESSAGE_REFUSED" });
     const abort = new AbortController();
     const slow = three.request(two.agentId, "slow", 0, { signal: abort.signal });
     setImmediate(() => abort.abort());

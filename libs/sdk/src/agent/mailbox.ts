@@ -301,17 +301,8 @@ export class Mailbox {
   }
 
   async #reply(deliveryId: string, result: unknown, signal: AbortSignal): Promise<void> {
-    if (!isAsyncIterable(result)) {
-      if (!signal.aborted) this.#outbound.reply(deliveryId, result, false);
-      return;
-    }
-    let held: { readonly body: unknown } | undefined;
-    for await (const body of result) {
-      if (signal.aborted) return;
-      if (held !== undefined) this.#outbound.reply(deliveryId, held.body, true);
-      held = { body };
-    }
-    this.#outbound.reply(deliveryId, held?.body, false);
+    if (isAsyncIterable(result)) await this.#outbound.replyInParts(deliveryId, result, signal);
+    else if (!signal.aborted) this.#outbound.reply(deliveryId, result);
   }
 
   #context(delivery: Delivery, makeAbort: () => AbortController): MessageContext {

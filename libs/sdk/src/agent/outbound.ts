@@ -6,6 +6,7 @@ import { fromPayload, toPayload } from "../payload.ts";
 import type { Receipt, Reply } from "./messages.ts";
 import type { Outbox, SendInit } from "./outbox.ts";
 import { messageError, outcomeError } from "./outcome-error.ts";
+import { ReplyParts } from "./reply-parts.ts";
 import { DEFAULT_TIMEOUT_MS, type Order, toSend, type Wish } from "./send-order.ts";
 
 /** Messages that one agent may be waiting on at once. */
@@ -51,6 +52,7 @@ interface Part {
 export class Outbound {
   readonly #outbox: Outbox;
   readonly #ids = createIds();
+  readonly #replyParts: ReplyParts;
   readonly #waiting = new Map<string, Waiting>();
   #sweeping: NodeJS.Timeout | undefined;
   #connected = false;
@@ -58,6 +60,7 @@ export class Outbound {
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
+    this.#replyParts = new ReplyParts(outbox, this.#ids);
   }
 
   /** Resolves with the outcome of a message. */
@@ -96,10 +99,19 @@ export class Outbound {
     }
   }
 
-  /** Answers a delivery, or gives a part of the answer. */
-  reply(deliveryId: string, body: unknown, more: boolean): void {
+  /** Answers a delivery. */
+  reply(deliveryId: string, body: unknown): void {
     const messageId = this.#ids.next("msg");
-    this.#outbox.send({ messageId, inReplyTo: deliveryId, payload: toPayload(body), more });
+    this.#outbox.send({ messageId, inReplyTo: deliveryId, payload: toPayload(body) });
+  }
+
+  /** Answers a delivery in parts. */
+  replyInParts(
+    deliveryId: string,
+    bodies: AsyncIterable<unknown>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    return this.#replyParts.send(deliveryId, bodies, signal);
   }
 
   /** Takes in a reply. True when it is only done with once `taken` is called. */
@@ -147,7 +159,10 @@ export class Outbound {
   settle(outcome: SendOutcome): void {
     const { messageId } = outcome;
     const entry = this.#waiting.get(messageId);
-    if (entry === undefined) return;
+    if (entry === undefined) {
+      this.#replyParts.settle(outcome);
+      return;
+    }
     const { DELIVERED, QUEUED } = DeliveryOutcome;
     const isThrough = outcome.outcome === DELIVERED || outcome.outcome === QUEUED;
     // The reply itself, or its last part, settles a request; the word that it was delivered may come before it.
@@ -175,6 +190,7 @@ export class Outbound {
   /** The stream broke: what was sent may or may not have arrived. What is durable is sent again; a reply in parts goes on. */
   connectionLost(): void {
     this.#connected = false;
+    this.#replyParts.connectionLost();
     const text = "The connection broke; the message may or may not have arrived.";
     const error = messageError("unavailable", "CONNECTION_LOST", text);
     for (const [messageId, { durable, lastPart }] of this.#waiting) {
@@ -185,6 +201,7 @@ export class Outbound {
   /** There will be no other stream: fails what waits, and everything from now on, with this error. */
   close(error: NexusError): void {
     this.#closedBy ??= error;
+    this.#replyParts.connectionLost();
     for (const messageId of this.#waiting.keys()) this.#finish(messageId)?.reject(error);
   }
 
