@@ -86,6 +86,22 @@ describe("MessagingService.CallAgent", () => {
     expect(nobody.outcome?.outcome).toBe(DeliveryOutcome.NO_SUCH_AGENT);
   });
 
+  it("is refused when the agent answers in parts, who is told to stop", async () => {
+    const parts = await router.agent("parts");
+    const messaging = router.messaging(await userToken());
+    const call = messaging.callAgent({ toAgentId: "parts", payload: bytes("ping") });
+    const { deliveryId } = await parts.delivery();
+    parts.post("one", "", { inReplyTo: deliveryId, more: true });
+    parts.post("two", "", { inReplyTo: deliveryId });
+    const { outcome, reply } = await call;
+    const inParts = { outcome: DeliveryOutcome.REFUSED, reason: "PARTS_NOT_TAKEN" };
+    expect(outcome).toMatchObject(inParts);
+    expect(reply).toBeUndefined();
+    expect(await parts.outcomeOf("one")).toMatchObject(inParts);
+    expect(await parts.outcomeOf("two")).toMatchObject({ reason: "NOT_AWAITED" });
+    expect(parts.deliveryCancels).toEqual([deliveryId]);
+  });
+
   it("refuses a token without the scope", async () => {
     const scopeless = router.messaging(await userToken({ scopes: [] }));
     await expect(scopeless.callAgent({ toAgentId: "echo" })).rejects.toMatchObject({

@@ -123,6 +123,23 @@ describe("a breaker", () => {
   });
 });
 
+describe("the breaker of an asker", () => {
+  it("does not count parts of a reply that it has not read yet", () => {
+    const { rig, here, alice, bob } = scene();
+    here.send(alice, "q", "bob", { expectsReply: true });
+    const [question] = here.take(bob);
+    for (let part = 0; part < 2 * BREAKER_FAILURES; part += 1) {
+      here.send(bob, `part${part}`, "", { inReplyTo: question?.deliveryId ?? "", more: true });
+    }
+    expect(here.read(alice).deliveries).toHaveLength(2 * BREAKER_FAILURES);
+    rig.pass(1_000);
+    here.outcomes(bob);
+    here.send(bob, "next", "alice");
+    here.take(alice);
+    expect(here.outcomes(bob)).toEqual(["delivered"]);
+  });
+});
+
 describe("a breaker of an agent at another replica", () => {
   function far() {
     const rig = new MessageRig(["a", "b"]);

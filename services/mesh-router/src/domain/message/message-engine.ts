@@ -228,7 +228,9 @@ export class MessageEngine {
   expire(nowMs: number): number {
     const due = this.#deadlines.expire(nowMs);
     for (const message of due) {
-      if (message.phase === "sent") message.receiver.breaker?.failed(nowMs);
+      // A part of a reply is acknowledged when its reader has it, who may be slow and well.
+      const isSilence = message.phase === "sent" && message.part === 0;
+      if (isSilence) message.receiver.breaker?.failed(nowMs);
       this.#settle(message, "expired", expiryText(message));
     }
     return due.length;
