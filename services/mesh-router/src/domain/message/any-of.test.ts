@@ -12,6 +12,8 @@ import { MessageRig, type RigReplica } from "./message-rig.fake.ts";
 
 const TO_WRITERS: Partial<Letter> = { target: { kind: "capability", name: "write" } };
 
+const ASK_LONG: Partial<Letter> = { expectsReply: true, timeoutMs: 60_000 };
+
 function writers(replica: RigReplica, agentIds: readonly string[]): void {
   for (const agentId of agentIds) {
     replica.agents.put({ namespace: "default", agentId, capabilities: ["write"] });
@@ -40,7 +42,7 @@ describe("a message to any one of several", () => {
     const [alice, sick, well] = [here.agent("alice"), here.agent("sick"), here.agent("well")];
     writers(here, ["sick", "well"]);
     sicken(rig, here, sick);
-    here.send(alice, "busy", "well", { expectsReply: true, timeoutMs: 60_000 });
+    here.send(alice, "busy", "well", ASK_LONG);
     here.take(well);
     for (let i = 0; i < 20; i += 1) here.send(alice, `m${i}`, "", TO_WRITERS);
     here.take(well);
@@ -53,7 +55,7 @@ describe("a message to any one of several", () => {
     const [alice, sick, well] = [here.agent("alice"), here.agent("sick"), here.agent("well")];
     writers(here, ["sick", "well"]);
     sicken(rig, here, sick);
-    here.send(alice, "busy", "well", { expectsReply: true, timeoutMs: 60_000 });
+    here.send(alice, "busy", "well", ASK_LONG);
     here.take(well);
     rig.pass(BREAKER_OPEN_MS);
     here.send(alice, "probe", "", TO_WRITERS);
@@ -79,7 +81,7 @@ describe("a message to any one of several", () => {
     const [sick, well] = [there.agent("sick"), there.agent("well")];
     writers(here, ["well", "sick"]);
     sicken(rig, there, sick);
-    here.send(alice, "busy", "well", { expectsReply: true, timeoutMs: 60_000 });
+    here.send(alice, "busy", "well", ASK_LONG);
     there.take(well);
     here.send(alice, "q", "", { ...TO_WRITERS, expectsReply: true });
     for (const { deliveryId } of there.take(well)) {
@@ -115,6 +117,28 @@ describe("a message to any one of several", () => {
     expect(slow.inbox.size).toBe(0);
   });
 
+  it("goes on to the next when a member goes before it was given it, at either replica", () => {
+    const { here, there, alice } = far();
+    const [near, distant, stays] = [
+      here.agent("near"),
+      there.agent("distant"),
+      here.agent("stays"),
+    ];
+    writers(here, ["near", "distant", "stays"]);
+    for (const id of ["busy", "busier"]) here.send(alice, id, "stays", ASK_LONG);
+    here.take(stays);
+    for (const [where, session] of [
+      [here, near],
+      [there, distant],
+    ] as const) {
+      here.send(alice, `to-${session.agentId}`, "", TO_WRITERS);
+      where.leave(session);
+    }
+    const given = here.take(stays).map(({ messageId }) => messageId);
+    expect(new Set(given)).toEqual(new Set(["to-near", "to-distant"]));
+    expect(here.outcomes(alice)).toEqual(["delivered", "delivered"]);
+  });
+
   it("is tried with a few, then has the last one's verdict", () => {
     const { rig, here, there, alice } = far();
     const names = Array.from({ length: 2 * ANY_OF_TRIES_MAX }, (_, i) => `sick${i}`);
@@ -136,8 +160,8 @@ describe("a message to any one of several", () => {
     const first = there.agent("first");
     const second = here.agent("second");
     writers(here, ["first", "second"]);
-    here.send(alice, "busy", "second", { expectsReply: true, timeoutMs: 60_000 });
-    here.send(alice, "busier", "second", { expectsReply: true, timeoutMs: 60_000 });
+    here.send(alice, "busy", "second", ASK_LONG);
+    here.send(alice, "busier", "second", ASK_LONG);
     here.take(second);
     here.send(alice, "m", "", TO_WRITERS);
     expect(there.read(first).deliveries).toHaveLength(1);
@@ -156,7 +180,7 @@ describe("a message to a topic", () => {
       here.topics.add("default", { agentId, pattern: "t", group: "g", durable: false });
     }
     sicken(rig, here, sick);
-    here.send(alice, "busy", "well", { expectsReply: true, timeoutMs: 60_000 });
+    here.send(alice, "busy", "well", ASK_LONG);
     here.take(well);
     for (let i = 0; i < 20; i += 1) {
       here.send(alice, `m${i}`, "", { target: { kind: "topic", name: "t" } });

@@ -3,11 +3,14 @@ import type { Clock } from "@nexus/shared";
 import { pickLeastLoaded } from "../dispatch/load-balance.ts";
 import { ANY_OF_TRIES_MAX } from "../limits.ts";
 import type { Place, Places } from "../remote/places.ts";
-import type { Chain, Onwards, Verdict } from "./letter.ts";
+import type { Chain, Onwards, Outcome, Verdict } from "./letter.ts";
 import type { Message, Sender } from "./message.ts";
 import type { MessageEngine } from "./message-engine.ts";
 import { whyNotTaken } from "./message-rules.ts";
 import type { PairBudget } from "./pair-budget.ts";
+
+/** What says that the receiver was not given the message. */
+const NOT_GIVEN: ReadonlySet<Outcome> = new Set(["breaker_open", "overloaded", "no_such_agent"]);
 
 /** What it is made from: nothing that holds the message's bytes. */
 export interface AnyOfInit {
@@ -42,8 +45,7 @@ export class AnyOf implements Onwards {
 
   /** Takes a message on to the next one when its receiver could not take it, and so never had it. False: there is no other. */
   take(message: Message, { outcome }: Verdict): boolean {
-    const isNotGiven = outcome === "breaker_open" || outcome === "overloaded";
-    const next = isNotGiven ? this.#next() : undefined;
+    const next = NOT_GIVEN.has(outcome) ? this.#next() : undefined;
     if (next === undefined) return false;
     this.#init.engine.move(message, next, this.#init.clock.nowMs());
     return true;

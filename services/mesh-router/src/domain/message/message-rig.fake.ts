@@ -143,6 +143,13 @@ export class RigReplica {
     this.#rig.settle();
   }
 
+  /** A session ends. */
+  leave(session: Session): void {
+    session.state = "closed";
+    this.engine.ended(session, "goodbye", this.#rig.clock.nowMs());
+    this.#rig.settle();
+  }
+
   /** What a session's stream would write now. */
   read(session: Session): { deliveries: readonly Message[]; outcomes: readonly SendResult[] } {
     const batch = session.outbox.take();
