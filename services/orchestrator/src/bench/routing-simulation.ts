@@ -161,7 +161,7 @@ class Simulation {
     this.#queue.take(task.taskId);
     this.#assignments += 1;
     agent.lastAssigned = this.#assignments;
-    if (this.#policy.learns) agent.breaker(CAPABILITY).onAssigned(this.#nowMs);
+    if (this.#policy.learns) agent.breaker(CAPABILITY).onAssigned(task.taskId, this.#nowMs);
     agent.addLease(leaseOf(task, agent, this.#nowMs));
     this.#fleet.refresh(agent);
     this.#begin(task, agent);
@@ -188,7 +188,7 @@ class Simulation {
       uncostedAttemptsMax: 1,
       random: this.#random,
     });
-    if (this.#policy.learns) agent.breaker(CAPABILITY).onOutcome(verdict, this.#nowMs);
+    if (this.#policy.learns) agent.breaker(CAPABILITY).onOutcome(task.taskId, verdict, this.#nowMs);
     this.#fleet.refresh(agent);
     if (event === "REQUEUE") {
       const attempts = task.attempts + 1;

@@ -4,7 +4,7 @@ import { Breaker, type BreakerState, DEFAULT_BREAKER, type Verdict } from "./bre
 const OPEN_MS = DEFAULT_BREAKER.openMs;
 
 function feed(breaker: Breaker, verdicts: readonly Verdict[], nowMs = 0): void {
-  for (const verdict of verdicts) breaker.onOutcome(verdict, nowMs);
+  for (const verdict of verdicts) breaker.onOutcome("task", verdict, nowMs);
 }
 
 function opened(): Breaker {
@@ -18,7 +18,7 @@ function opened(): Breaker {
 
 function halfOpen(): Breaker {
   const breaker = opened();
-  breaker.onAssigned(OPEN_MS);
+  breaker.onAssigned("probe", OPEN_MS);
   return breaker;
 }
 
@@ -41,7 +41,7 @@ describe("Breaker", () => {
       const made = { CLOSED: () => new Breaker(), OPEN: opened, HALF_OPEN: halfOpen }[from]();
       const nowMs = from === "HALF_OPEN" ? OPEN_MS : 1;
       expect(made.stateAt(nowMs)).toBe(from);
-      made.onOutcome(verdict, nowMs);
+      made.onOutcome("probe", verdict, nowMs);
       expect(made.stateAt(nowMs)).toBe(to);
     });
   }
@@ -70,15 +70,36 @@ describe("Breaker", () => {
   it("lets one probe through when half open", () => {
     const breaker = opened();
     expect(breaker.admits(OPEN_MS)).toBe(true);
-    breaker.onAssigned(OPEN_MS);
+    breaker.onAssigned("probe", OPEN_MS);
     expect(breaker.admits(OPEN_MS)).toBe(false);
   });
 
   it("probes again when the probe said nothing about the agent", () => {
     const breaker = halfOpen();
-    breaker.onOutcome("NEUTRAL", OPEN_MS);
+    breaker.onOutcome("probe", "NEUTRAL", OPEN_MS);
     expect(breaker.admits(OPEN_MS)).toBe(true);
   });
+
+  it("probes again when nobody will hear how the probe went", () => {
+    const breaker = halfOpen();
+    breaker.forgetProbe();
+    expect(breaker.admits(OPEN_MS)).toBe(true);
+    breaker.onOutcome("probe", "SUCCESS", OPEN_MS);
+    expect(breaker.stateAt(OPEN_MS)).toBe("HALF_OPEN");
+  });
+
+  for (const verdict of ["SUCCESS", "FAILURE", "NEUTRAL"] as const) {
+    it(`learns nothing from the ${verdict} of a task assigned before it opened`, () => {
+      const waiting = opened();
+      expect(waiting.stateAt(OPEN_MS)).toBe("HALF_OPEN");
+      waiting.onOutcome("earlier", verdict, OPEN_MS);
+      expect(waiting.admits(OPEN_MS)).toBe(true);
+      const probed = halfOpen();
+      probed.onOutcome("earlier", verdict, OPEN_MS);
+      expect(probed.stateAt(OPEN_MS)).toBe("HALF_OPEN");
+      expect(probed.admits(OPEN_MS)).toBe(false);
+    });
+  }
 
   it("stays open twice as long after a failed probe, up to the limit", () => {
     const breaker = opened();
@@ -86,8 +107,8 @@ describe("Breaker", () => {
     let expectedMs = OPEN_MS;
     for (let i = 0; i < 10; i++) {
       nowMs = breaker.probeAtMs ?? 0;
-      breaker.onAssigned(nowMs);
-      breaker.onOutcome("FAILURE", nowMs);
+      breaker.onAssigned("probe", nowMs);
+      breaker.onOutcome("probe", "FAILURE", nowMs);
       expectedMs = Math.min(expectedMs * 2, DEFAULT_BREAKER.openMaxMs);
       expect((breaker.probeAtMs ?? 0) - nowMs).toBe(expectedMs);
     }

@@ -35,7 +35,8 @@ export class Breaker {
   #streak = 0;
   #openUntilMs = 0;
   #openForMs: number;
-  #probing = false;
+  /** The task whose end decides, while HALF_OPEN. */
+  #probe: string | undefined;
 
   constructor(policy: BreakerPolicy = DEFAULT_BREAKER) {
     this.#policy = policy;
@@ -46,7 +47,7 @@ export class Breaker {
   stateAt(nowMs: number): BreakerState {
     if (this.#state === "OPEN" && nowMs >= this.#openUntilMs) {
       this.#state = "HALF_OPEN";
-      this.#probing = false;
+      this.#probe = undefined;
     }
     return this.#state;
   }
@@ -54,20 +55,25 @@ export class Breaker {
   /** Says whether one more task may go through: always when CLOSED, never when OPEN, one at a time when HALF_OPEN. */
   admits(nowMs: number): boolean {
     const state = this.stateAt(nowMs);
-    return state === "CLOSED" || (state === "HALF_OPEN" && !this.#probing);
+    return state === "CLOSED" || (state === "HALF_OPEN" && this.#probe === undefined);
   }
 
   /** A task was given to the agent: in HALF_OPEN it is the probe. */
-  onAssigned(nowMs: number): void {
-    if (this.stateAt(nowMs) === "HALF_OPEN") this.#probing = true;
+  onAssigned(taskId: string, nowMs: number): void {
+    if (this.stateAt(nowMs) === "HALF_OPEN") this.#probe = taskId;
   }
 
-  /** A task of the agent ended. */
-  onOutcome(verdict: Verdict, nowMs: number): void {
+  /** A task of the agent ended. While the breaker is not closed, those that were assigned before it opened still end; they say nothing
+   * about the agent after that. */
+  onOutcome(taskId: string, verdict: Verdict, nowMs: number): void {
     const state = this.stateAt(nowMs);
-    if (state === "HALF_OPEN") this.#onProbe(verdict, nowMs);
-    else if (state === "CLOSED" && verdict !== "NEUTRAL") this.#count(verdict === "FAILURE", nowMs);
-    // While OPEN, tasks assigned earlier still end; they say nothing about the agent after the break.
+    if (state === "CLOSED" && verdict !== "NEUTRAL") this.#count(verdict === "FAILURE", nowMs);
+    else if (state === "HALF_OPEN" && taskId === this.#probe) this.#onProbe(verdict, nowMs);
+  }
+
+  /** Nobody will hear how the probe went: another one may go. */
+  forgetProbe(): void {
+    this.#probe = undefined;
   }
 
   /** When an open breaker will let a probe through; undefined unless OPEN. */
@@ -76,7 +82,7 @@ export class Breaker {
   }
 
   #onProbe(verdict: Verdict, nowMs: number): void {
-    this.#probing = false;
+    this.#probe = undefined;
     if (verdict === "SUCCESS") {
       this.#state = "CLOSED";
       this.#outcomes = [];
@@ -101,7 +107,7 @@ export class Breaker {
   #open(nowMs: number): void {
     this.#state = "OPEN";
     this.#openUntilMs = nowMs + this.#openForMs;
-    this.#probing = false;
+    this.#probe = undefined;
     this.#outcomes = [];
     this.#streak = 0;
   }

@@ -1,6 +1,6 @@
 /** One agent as the owner sees it: what the registry says of it, its session, and what it has in hand. */
 import { Breaker, type BreakerPolicy } from "../domain/breaker.ts";
-import type { Lease } from "../domain/live-task.ts";
+import type { Lease, LiveTask } from "../domain/live-task.ts";
 import type { Connection, RoutableAgent, Skill } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
 
@@ -175,14 +175,14 @@ export class AgentEntry implements RoutableAgent {
     return this.#breakers.get(capability)?.admits(nowMs) ?? true;
   }
 
-  /** A task was taken back before it began: if it was a breaker's probe, another one may go. */
-  forgetProbe(capability: string, nowMs: number): void {
-    this.#breakers.get(capability)?.onOutcome("NEUTRAL", nowMs);
+  /** A task was taken back, or nobody will hear how it went: if it was a breaker's probe, another one may go. */
+  forgetProbe({ taskId, spec }: LiveTask, nowMs: number): void {
+    this.#breakers.get(spec.capability)?.onOutcome(taskId, "NEUTRAL", nowMs);
   }
 
   /** Memory was read anew: probes under way are forgotten. */
-  forgetProbes(nowMs: number): void {
-    for (const breaker of this.#breakers.values()) breaker.onOutcome("NEUTRAL", nowMs);
+  forgetProbes(): void {
+    for (const breaker of this.#breakers.values()) breaker.forgetProbe();
   }
 
   /** The breaker of a capability, made when first needed. */

@@ -94,7 +94,7 @@ export class Canceller {
     this.#parts.backlog.addBlocked(namespace, -blocked);
     const changes = tasks.map(({ change }) => change);
     dropStoppedTasks(this.#parts, changes, "JOB_CANCELLED", ({ agent, lease }) => {
-      agent.forgetProbe(lease.task.spec.capability, this.#parts.nowMs());
+      agent.forgetProbe(lease.task, this.#parts.nowMs());
       this.#deps.onReleased(agent);
     });
     publish(this.#parts, events);

@@ -125,7 +125,7 @@ export class Claimer implements ClaimSide {
   }
 
   #release({ task }: Claim, agent: AgentEntry): void {
-    agent.forgetProbe(task.spec.capability, this.#parts.nowMs());
+    agent.forgetProbe(task, this.#parts.nowMs());
     this.#deps.onReleased(agent);
   }
 }

@@ -329,13 +329,14 @@ export class Engine {
 
   #onEnded(live: LiveLease, settlement: Settlement | undefined): void {
     const { agent, lease } = live;
-    const { capability } = lease.task.spec;
+    const { task } = lease;
     const nowMs = this.#parts.nowMs();
     if (settlement === undefined) {
-      agent.forgetProbe(capability, nowMs);
+      agent.forgetProbe(task, nowMs);
     } else {
       if (settlement.reported) this.#outcomesVersion += 1;
-      agent.breaker(capability).onOutcome(settlement.verdict, nowMs);
+      const breaker = agent.breaker(task.spec.capability);
+      breaker.onOutcome(task.taskId, settlement.verdict, nowMs);
       this.#parts.events.settled(settlement.outcome, settlement.event);
     }
     this.#scheduler.wakeAgent(agent);

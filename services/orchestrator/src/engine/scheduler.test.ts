@@ -173,7 +173,7 @@ describe("Scheduler", () => {
   it("lets a probe through when the time of an open breaker is over", async () => {
     const t = setUp();
     const agent = addAgent(t.fleet, "a", { slots: 5 });
-    for (let i = 0; i < 5; i += 1) agent.breaker("x").onOutcome("FAILURE", 0);
+    for (let i = 0; i < 5; i += 1) agent.breaker("x").onOutcome("earlier", "FAILURE", 0);
     t.add(fakeTask({ key: "one" }));
     t.add(fakeTask({ key: "two" }));
     await turns();
@@ -182,7 +182,7 @@ describe("Scheduler", () => {
     t.scheduler.wakeAll();
     await turns();
     expect(t.given()).toEqual(["one>a"]);
-    agent.breaker("x").onOutcome("SUCCESS", 10_000);
+    agent.breaker("x").onOutcome(t.claims[0]?.claim.task.taskId ?? "", "SUCCESS", 10_000);
     t.scheduler.wakeAll();
     await turns();
     expect(t.given()).toEqual(["one>a", "two>a"]);

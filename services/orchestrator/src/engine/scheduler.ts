@@ -251,7 +251,7 @@ export class Scheduler {
     agent.lastAssigned = this.#assignments;
     agent.claims += cost;
     affinity.note(task, agent.agentId);
-    agent.breaker(task.spec.capability).onAssigned(nowMs);
+    agent.breaker(task.spec.capability).onAssigned(task.taskId, nowMs);
     fleet.refresh(agent);
     const claim = {
       task,

@@ -45,7 +45,7 @@ export class ShardMemory {
     book.clear();
     for (const agent of fleet.values()) {
       agent.claims = 0;
-      agent.forgetProbes(this.#parts.nowMs());
+      agent.forgetProbes();
     }
   }
 
@@ -60,7 +60,7 @@ export class ShardMemory {
     for (const { agent, lease } of gone) {
       book.remove(lease.task.taskId);
       // Should it have been a breaker's probe, this replica will not hear how it went.
-      agent.forgetProbe(lease.task.spec.capability, this.#parts.nowMs());
+      agent.forgetProbe(lease.task, this.#parts.nowMs());
     }
     return new Set(gone.map(({ agent }) => agent));
   }
