@@ -149,10 +149,19 @@ describe("slot cost", () => {
     expect(b).toMatchObject({ state: TaskState.READY, spec: { slotCost: 3 } });
     const { now } = await harness.client.explainTask({ taskId: b?.taskId ?? "" });
     expect(now?.rejections[0]).toMatchObject({ agentId: "wide", reason: "TOO_FEW_SLOTS" });
+    const reasonFor = async (taskId = "") =>
+      (await harness.client.explainTask({ taskId })).now?.rejections[0]?.reason;
+    await waitFor(async () => (await reasonFor(b?.taskId)) === "RESERVED_FOR_THIS", {
+      what: "the agent to be kept",
+    });
+    const behind = await harness.submit({ tasks: [{ key: "c", capability: "wide" }] });
+    expect(await reasonFor((await harness.tasksOf(behind))["c"]?.taskId)).toBe("RESERVED");
     harness.router.complete(received, "done");
     const second = await untilLeased(jobId, "b");
     harness.router.complete(await assignmentOf(second.taskId), "done");
     await harness.untilState(jobId, JobState.COMPLETED);
+    const third = await untilLeased(behind, "c");
+    harness.router.complete(await assignmentOf(third.taskId), "done");
     const cheap = await harness.submit({
       tasks: ["a", "b", "c", "d"].map((key) => ({ key, capability: "wide" })),
     });

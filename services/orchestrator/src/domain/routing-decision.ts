@@ -11,6 +11,8 @@ export type RejectionReason =
   | "NO_FREE_SLOT"
   | "BULKHEAD_FULL"
   | "TOO_FEW_SLOTS"
+  | "RESERVED"
+  | "RESERVED_FOR_THIS"
   | "BREAKER_OPEN"
   | "FAILED_BEFORE";
 

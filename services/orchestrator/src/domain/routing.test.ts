@@ -35,6 +35,7 @@ function agent(agentId: string, changes: AgentChanges = {}): RoutableAgent {
     connection: "CONNECTED",
     slots: 4,
     inHand: 0,
+    keptFor: undefined,
     lastAssigned: 0,
     ...rest,
     skill: (name) => (name === "text.analyse" ? known : undefined),
@@ -44,6 +45,7 @@ function agent(agentId: string, changes: AgentChanges = {}): RoutableAgent {
 
 function need(changes: Partial<RoutingNeed> = {}): RoutingNeed {
   return {
+    rank: { taskId: "task_b", priority: 0, readyAtMs: 10 },
     capability: "text.analyse",
     versionRange: "",
     requiredLabels: {},
@@ -91,6 +93,11 @@ describe("rejectionOf", () => {
     ["TOO_FEW_SLOTS", { slots: 4, inHand: 2 }, { slotCost: 3 }],
     ["TOO_FEW_SLOTS", { slots: 4 }, { slotCost: 5 }],
     ["TOO_FEW_SLOTS", { slots: 100, inHand: 18 }, { slotCost: 3 }],
+    ["RESERVED", { keptFor: { taskId: "task_a", priority: 0, readyAtMs: 10 } }, {}],
+    [undefined, { keptFor: { taskId: "task_a", priority: 0, readyAtMs: 11 } }, {}],
+    [undefined, { keptFor: { taskId: "task_b", priority: 0, readyAtMs: 10 } }, {}],
+    ["RESERVED_FOR_THIS", { inHand: 4, keptFor: need().rank }, {}],
+    ["NO_FREE_SLOT", { inHand: 4, keptFor: { ...need().rank, taskId: "task_a" } }, {}],
     [undefined, { labels: { vram: "80" } }, { labelConstraints: [BIG] }],
     ["LABEL_CONSTRAINT", { labels: { vram: "16" } }, { labelConstraints: [BIG] }],
     [undefined, { labels: { vram: "16" } }, { labelConstraints: [{ ...BIG, weight: 5 }] }],

@@ -4,8 +4,25 @@ import { REJECTIONS_MAX } from "./limits.ts";
 import type { Factors, Rejection, RejectionReason, RoutingDecision } from "./routing-decision.ts";
 import { firstInRange } from "./version-range.ts";
 
+/** What decides which of two tasks goes first. */
+export interface TaskRank {
+  readonly taskId: string;
+  readonly priority: number;
+  /** Since when it is ready, epoch milliseconds of the database. */
+  readonly readyAtMs: number;
+}
+
+/** Higher priority first, then the one that has been ready longest; ids grow with time, so they settle ties. */
+export function isTaskBefore(a: TaskRank, b: TaskRank): boolean {
+  if (a.priority !== b.priority) return a.priority > b.priority;
+  if (a.readyAtMs !== b.readyAtMs) return a.readyAtMs < b.readyAtMs;
+  return a.taskId < b.taskId;
+}
+
 /** What a task asks of an agent. */
 export interface RoutingNeed {
+  /** Where the task stands among those that wait. */
+  readonly rank: TaskRank;
   readonly capability: string;
   readonly versionRange: string;
   readonly requiredLabels: Readonly<Record<string, string>>;
@@ -49,6 +66,8 @@ export interface RoutableAgent {
   readonly slots: number;
   /** Slots taken by live leases and claims under way. */
   readonly inHand: number;
+  /** The task for which its slots are kept, as they become free. */
+  readonly keptFor: TaskRank | undefined;
   /** Grows with each assignment; the smallest is the agent that waited longest. */
   readonly lastAssigned: number;
   skill(capability: string): Skill | undefined;
@@ -103,10 +122,38 @@ export function rejectionOf(
   if (agent.connection === "DRAINING") return "DRAINING";
   if (agent.connection !== "CONNECTED") return "NOT_CONNECTED";
   if (!agent.admits(need.capability, nowMs)) return "BREAKER_OPEN";
+  const lack = lackOf(agent, need, bulkhead);
+  if (lack !== undefined) {
+    return agent.keptFor?.taskId === need.rank.taskId ? "RESERVED_FOR_THIS" : lack;
+  }
+  if (agent.keptFor !== undefined && isTaskBefore(agent.keptFor, need.rank)) return "RESERVED";
+  return undefined;
+}
+
+/** What an agent has too little of. */
+function lackOf(agent: RoutableAgent, need: RoutingNeed, bulkhead: number) {
   if (agent.inHand >= agent.slots) return "NO_FREE_SLOT";
   if (agent.inHand >= bulkhead) return "BULKHEAD_FULL";
   if (agent.inHand + need.slotCost > Math.min(agent.slots, bulkhead)) return "TOO_FEW_SLOTS";
   return undefined;
+}
+
+/** Reasons that are over once enough slots of the agent are free. */
+const LACKS: ReadonlySet<RejectionReason | undefined> = new Set([
+  "NO_FREE_SLOT",
+  "BULKHEAD_FULL",
+  "TOO_FEW_SLOTS",
+  "RESERVED_FOR_THIS",
+] as const);
+
+/** Says whether an agent that cannot take a task for this reason could with all its slots free. */
+export function lacksRoomOnly(
+  agent: RoutableAgent,
+  need: RoutingNeed,
+  bulkhead: number,
+  reason: RejectionReason | undefined,
+): boolean {
+  return LACKS.has(reason) && need.slotCost <= Math.min(agent.slots, bulkhead);
 }
 
 function carriesAll(

@@ -69,6 +69,8 @@ export class AgentEntry implements RoutableAgent {
   claims = 0;
   #leasedSlots = 0;
   #doneSlots = 0;
+  /** The task for which its slots are kept; set by the fleet. */
+  keptFor: LiveTask | undefined;
   lastAssigned = 0;
   /** Takes nothing before this time, after it refused an assignment. */
   coolUntilMs = 0;

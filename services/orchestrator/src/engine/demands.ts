@@ -65,7 +65,8 @@ export class Demands {
   /** Agents that could take what waits, but for their slots. */
   #findWanted(): Set<AgentEntry> {
     const { queue, fleet } = this.#parts;
-    const wanted = new Set<AgentEntry>();
+    // One that is kept is to give more than it has free.
+    const wanted = new Set<AgentEntry>(fleet.kept);
     for (const lane of queue.laneKeys()) {
       if (fleet.hasOpen(lane) || !queue.hasWaiting(lane)) continue;
       for (const agent of fleet.findFull(lane, AGENTS_PER_LANE_MAX)) wanted.add(agent);

@@ -276,9 +276,14 @@ export class Engine {
   }
 
   /** How the choice for a waiting task would stand now; nothing is changed. */
-  explainNow(task: Pick<LiveTask, "namespace" | "spec" | "avoidAgentId">): RoutingDecision {
-    const { fleet, routing, affinity } = this.#parts;
-    const need = needOf({ ...task, preferAgentId: "" } as LiveTask, affinity.agentOf(task));
+  explainNow(
+    task: Pick<LiveTask, "taskId" | "namespace" | "spec" | "avoidAgentId">,
+  ): RoutingDecision {
+    const { fleet, routing, affinity, queue } = this.#parts;
+    const behindAll = { priority: Number.NEGATIVE_INFINITY, readyAtMs: Number.POSITIVE_INFINITY };
+    const { priority, readyAtMs } = queue.find(task.taskId) ?? behindAll;
+    const live = { ...task, priority, readyAtMs, preferAgentId: "" } as LiveTask;
+    const need = needOf(live, affinity.agentOf(task));
     const { eligible, rejections } = fleet.findCandidates(
       task.namespace,
       need,

@@ -1,7 +1,8 @@
 /** Every agent of every namespace, indexed so that the cost of a choice does not grow with the fleet. */
 import type { BreakerPolicy } from "../domain/breaker.ts";
 import { REJECTIONS_MAX } from "../domain/limits.ts";
-import { type RoutingNeed, rejectionOf } from "../domain/routing.ts";
+import type { LiveTask } from "../domain/live-task.ts";
+import { lacksRoomOnly, type RoutingNeed, rejectionOf } from "../domain/routing.ts";
 import type { Rejection } from "../domain/routing-decision.ts";
 import { firstInRange } from "../domain/version-range.ts";
 import { AgentEntry, type AgentProfile, agentKey } from "./agent-entry.ts";
@@ -40,6 +41,7 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #agents = new Map<string, AgentEntry>();
   readonly #skills = new Map<string, SkillIndex>();
+  readonly #kept = new Set<AgentEntry>();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -130,6 +132,45 @@ export class Fleet {
   /** Says whether an agent could take a task of that need now. */
   canTake(entry: AgentEntry, need: RoutingNeed, nowMs: number): boolean {
     return this.#reject(entry, need, nowMs) === undefined;
+  }
+
+  /** Agents whose slots are kept for a task. */
+  get kept(): ReadonlySet<AgentEntry> {
+    return this.#kept;
+  }
+
+  /** Keeps an agent's slots for a task, or no longer for any. */
+  keep(entry: AgentEntry, task: LiveTask | undefined): void {
+    entry.keptFor = task;
+    if (task === undefined) this.#kept.delete(entry);
+    else this.#kept.add(entry);
+  }
+
+  /** Says whether an agent can take a task, or could with all its slots free. */
+  couldTake(entry: AgentEntry, need: RoutingNeed, nowMs: number): boolean {
+    const reason = this.#reject(entry, need, nowMs);
+    return reason === undefined || lacksRoomOnly(entry, need, this.#options.bulkhead, reason);
+  }
+
+  /** Finds the agent that could take a task with all its slots free, and lacks the fewest; none while one can take it as it is.
+   *
+   * Cost: LOOKS_MAX looks at most, from a random place on. */
+  findNearest(lane: string, need: RoutingNeed, nowMs: number): AgentEntry | undefined {
+    const all = this.#skills.get(lane)?.all;
+    if (all === undefined) return undefined;
+    const { bulkhead, random } = this.#options;
+    const free = ({ slots, inHand }: AgentEntry) => Math.min(slots, bulkhead) - inHand;
+    const looks = Math.min(all.size, LOOKS_MAX);
+    const start = all.size > LOOKS_MAX ? Math.floor(random() * all.size) : 0;
+    let nearest: AgentEntry | undefined;
+    for (let i = 0; i < looks; i += 1) {
+      const entry = all.at((start + i) % all.size);
+      const reason = this.#reject(entry, need, nowMs);
+      if (reason === undefined) return undefined;
+      if (entry.keptFor !== undefined || !lacksRoomOnly(entry, need, bulkhead, reason)) continue;
+      if (nearest === undefined || free(entry) > free(nearest)) nearest = entry;
+    }
+    return nearest;
   }
 
   /** Finds agents for a task.

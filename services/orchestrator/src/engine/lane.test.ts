@@ -42,13 +42,15 @@ const sessions = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ requiredLabels: { env: "prod", session: `s${i}` } }));
 
 describe("Lane", () => {
-  it("offers each class once, best first, and none that is set aside", () => {
+  it("offers each class once, best first, and one that is set aside only for a better task", () => {
     const queue = fill(sessions(5));
     expect(setAllAside(queue)).toEqual(["t0", "t1", "t2", "t3", "t4"]);
     expect(laneOf(queue).isOpen).toBe(false);
-    queue.add(fakeTask({ key: "more", priority: 9 }, sessions(1)[0]), 0);
+    queue.add(fakeTask({ key: "more" }, sessions(1)[0]), 0);
     expect(setAllAside(queue)).toEqual([]);
     expect(queue.hasWaiting(KEY)).toBe(true);
+    queue.add(fakeTask({ key: "urgent", priority: 9 }, sessions(1)[0]), 0);
+    expect(setAllAside(queue)).toEqual(["urgent"]);
   });
 
   it("offers the best of a class whatever came and went before", () => {
@@ -61,14 +63,14 @@ describe("Lane", () => {
     expect(setAllAside(queue)).toEqual(["other", "p5"]);
   });
 
-  it("opens for an agent what it fits, with the best task of then", () => {
+  it("opens for an agent what it fits", () => {
     const queue = fill(sessions(3));
     setAllAside(queue);
-    queue.add(fakeTask({ key: "urgent", priority: 9 }, sessions(3)[1]), 0);
+    queue.add(fakeTask({ key: "later" }, sessions(3)[1]), 0);
     laneOf(queue).reopenFor({ env: "prod", session: "s1" }, ({ requiredLabels }) => {
       return requiredLabels["session"] === "s1";
     });
-    expect(setAllAside(queue)).toEqual(["urgent"]);
+    expect(setAllAside(queue)).toEqual(["t1"]);
   });
 
   it("compares an agent only with classes that require no label, or a rare one of its own", () => {

@@ -1,5 +1,6 @@
 /** The waiting tasks of one namespace that need one capability, by class: what agents can take together. */
 import type { RoutingNeed } from "../domain/routing.ts";
+import { slotCostOf } from "../domain/task.ts";
 import { isWaitingBefore, type WaitingTask } from "../domain/waiting-task.ts";
 import { Heap } from "./heap.ts";
 
@@ -57,6 +58,8 @@ export class Lane {
   readonly #index: LaneIndex;
   readonly #classes = new Map<string, TaskClass>();
   readonly #offers = new Heap<Offer>((a, b) => isWaitingBefore(a.head, b.head));
+  /** Those whose tasks take several slots. */
+  readonly #costly = new Set<TaskClass>();
   /** Set aside, the one that was tried longest ago first. */
   readonly #aside = new Set<TaskClass>();
   /** The same: by a label that they require, those that require none, and those for which not every agent was looked at. */
@@ -85,15 +88,19 @@ export class Lane {
     return this.#aside.size > 0;
   }
 
-  /** Adds a task that is in the index. One of a class that is set aside waits with it. */
+  /** Adds a task that is in the index. One of a class that is set aside waits with it, unless it goes before all of them: slots may
+   * be kept for a task that it goes before. */
   add(className: string, waiting: WaitingTask): void {
     let group = this.#classes.get(className);
     if (group === undefined) {
       group = new TaskClass(className);
       this.#classes.set(className, group);
+      if (slotCostOf(waiting.cohort.kind.traits.spec) > 1) this.#costly.add(group);
     }
     group.heap.push(waiting);
-    if (group.shelf === undefined && group.heap.peek() === waiting) this.#offer(group, waiting);
+    if (group.heap.peek() !== waiting) return;
+    this.#unshelve(group);
+    this.#offer(group, waiting);
   }
 
   /** The best task of the open classes, with its class. */
@@ -101,7 +108,7 @@ export class Lane {
     for (let next = this.#offers.peek(); next !== undefined; next = this.#offers.peek()) {
       const { group, head } = next;
       const isCurrent = group.offer === next;
-      const best = isCurrent ? this.#headOf(group) : undefined;
+      const best = isCurrent ? this.headOf(group) : undefined;
       if (best !== undefined && best === head) return next;
       this.#offers.pop();
       if (!isCurrent) continue;
@@ -111,10 +118,20 @@ export class Lane {
     return undefined;
   }
 
+  /** The best task of a class that still waits. */
+  headOf({ heap }: TaskClass): WaitingTask | undefined {
+    for (let task = heap.peek(); task !== undefined; task = heap.peek()) {
+      if (this.#index.waiting.get(task.taskId) === task) return task;
+      heap.pop();
+      this.#index.waste -= 1;
+    }
+    return undefined;
+  }
+
   /** Says whether any task waits, of whatever class. */
   hasWaiting(): boolean {
     for (const group of this.#classes.values()) {
-      if (this.#headOf(group) !== undefined) return true;
+      if (this.headOf(group) !== undefined) return true;
       this.#drop(group);
     }
     return false;
@@ -152,6 +169,21 @@ export class Lane {
     }
   }
 
+  /** Classes whose tasks take several slots and wait, so many at most; the others come the next time. */
+  nextCostly(limit: number): TaskClass[] {
+    const next: TaskClass[] = [];
+    let left = Math.min(this.#costly.size, limit);
+    for (const group of this.#costly) {
+      if (left === 0) break;
+      left -= 1;
+      this.#costly.delete(group);
+      if (this.headOf(group) === undefined) continue;
+      this.#costly.add(group);
+      next.push(group);
+    }
+    return next;
+  }
+
   /** Forgets what no longer counts. */
   sweep(): void {
     const { waiting } = this.#index;
@@ -180,7 +212,7 @@ export class Lane {
 
   #reopen(group: TaskClass): void {
     this.#unshelve(group);
-    const head = this.#headOf(group);
+    const head = this.headOf(group);
     if (head === undefined) this.#drop(group);
     else this.#offer(group, head);
   }
@@ -197,6 +229,7 @@ export class Lane {
   #drop(group: TaskClass): void {
     this.#unshelve(group);
     group.offer = undefined;
+    this.#costly.delete(group);
     this.#classes.delete(group.name);
   }
 
@@ -205,15 +238,6 @@ export class Lane {
     this.#offers.push(group.offer);
     if (this.#offers.size <= 2 * this.#classes.size + STALE_MAX) return;
     this.#offers.filter((offer) => offer.group.offer === offer);
-  }
-
-  #headOf({ heap }: TaskClass): WaitingTask | undefined {
-    for (let task = heap.peek(); task !== undefined; task = heap.peek()) {
-      if (this.#index.waiting.get(task.taskId) === task) return task;
-      heap.pop();
-      this.#index.waste -= 1;
-    }
-    return undefined;
   }
 
   /** Of the labels that a class requires, the one that the fewest others are kept by: most likely one that few agents have. */

@@ -29,6 +29,7 @@ export function laneKey(namespace: string, capability: string): string {
 /** What a task asks of an agent; `affinityAgentId` is who had the last task of its key, or empty. */
 export function needOf(task: LiveTask, affinityAgentId = ""): RoutingNeed {
   return {
+    rank: task,
     capability: task.spec.capability,
     versionRange: task.spec.versionRange,
     requiredLabels: task.spec.requiredLabels,
@@ -40,13 +41,6 @@ export function needOf(task: LiveTask, affinityAgentId = ""): RoutingNeed {
     avoidAgentId: task.avoidAgentId,
     preferAgentId: task.preferAgentId,
   };
-}
-
-/** Higher priority first, then the one that has been ready longest; ids grow with time, so they settle ties. */
-export function isTaskBefore(a: LiveTask, b: LiveTask): boolean {
-  if (a.priority !== b.priority) return a.priority > b.priority;
-  if (a.readyAtMs !== b.readyAtMs) return a.readyAtMs < b.readyAtMs;
-  return a.taskId < b.taskId;
 }
 
 /** Names what decides who can take a task at all; what only makes one agent better than another stays out. */
@@ -121,6 +115,12 @@ export class ReadyQueue {
   /** Says whether a task waits, delayed or not. */
   has(taskId: string): boolean {
     return this.#waiting.has(taskId) || this.#delayedIds.has(taskId);
+  }
+
+  /** A task that could go; undefined when it does not wait. */
+  find(taskId: string): LiveTask | undefined {
+    const waiting = this.#waiting.get(taskId);
+    return waiting === undefined ? undefined : unpackTask(waiting);
   }
 
   /** Adds a task that may go from `sinceMs` on and returns the key of its lane; one that waits already is replaced. */

@@ -1,12 +1,13 @@
 /** Matches waiting tasks with agents. Event-driven: a lane is looked at when something about it changed. */
 import type { Claim, LiveTask } from "../domain/live-task.ts";
-import { chooseAgent } from "../domain/routing.ts";
+import { chooseAgent, isTaskBefore } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { Heap } from "./heap.ts";
 import type { Lane } from "./lane.ts";
 import type { EngineParts } from "./parts.ts";
-import { type Best, isTaskBefore, laneKey, needOf } from "./ready-queue.ts";
+import { type Best, laneKey, needOf } from "./ready-queue.ts";
+import { Reservations } from "./reservations.ts";
 
 /** Choices in one turn of the event loop; the rest waits for the next turn, so that calls and streams get theirs. */
 export const CHOICES_PER_TURN = 256;
@@ -50,6 +51,7 @@ export interface SchedulerDeps {
 export class Scheduler {
   readonly #parts: EngineParts;
   readonly #deps: SchedulerDeps;
+  readonly #reservations: Reservations;
   /** By namespace; whose turn is next comes first. */
   readonly #contests = new Map<string, Contest>();
   #turn: NodeJS.Immediate | undefined;
@@ -61,6 +63,7 @@ export class Scheduler {
   constructor(deps: SchedulerDeps) {
     this.#deps = deps;
     this.#parts = deps.parts;
+    this.#reservations = new Reservations(deps.parts);
   }
 
   /** Begins to choose; everything is looked at once. */
@@ -74,6 +77,7 @@ export class Scheduler {
   pause(): void {
     this.#paused = true;
     this.#contests.clear();
+    this.#reservations.clear();
     clearImmediate(this.#turn);
     clearTimeout(this.#timer);
     this.#turn = undefined;
@@ -123,6 +127,7 @@ export class Scheduler {
   wakeAgent(agent: AgentEntry): void {
     const { fleet, queue } = this.#parts;
     fleet.refresh(agent);
+    this.#reservations.check(agent);
     if (this.#paused || !fleet.isOpen(agent)) return;
     for (const capability of agent.profile?.skills.keys() ?? []) {
       const lane = queue.lane(laneKey(agent.namespace, capability));
@@ -135,9 +140,12 @@ export class Scheduler {
     }
   }
 
-  /** Looks at every lane; the safety net behind the events, and what lets an open breaker's probe through. */
+  /** Looks at every lane; the safety net behind the events, what lets an open breaker's probe through, and what keeps slots
+   * for tasks that take several. */
   wakeAll(): void {
     const { fleet, queue } = this.#parts;
+    if (this.#paused) return;
+    for (const agent of this.#reservations.review()) this.wakeAgent(agent);
     for (const key of queue.laneKeys()) {
       const lane = queue.lane(key);
       if (lane === undefined || !fleet.hasOpen(key)) continue;
@@ -202,7 +210,11 @@ export class Scheduler {
     for (let i = 0; i < looks; i += 1) {
       if (left.choices === 0 || left.misses === 0 || this.#isFull()) return;
       const next = contest.contenders.pop();
-      if (next === undefined) return;
+      if (next === undefined) {
+        // Lanes may have been woken since it was made.
+        contest.contenders = undefined;
+        return;
+      }
       if (this.#look(next)) left.choices -= 1;
       else left.misses -= 1;
       this.#enter(next.lane.key, contest, contest.contenders);
@@ -234,6 +246,8 @@ export class Scheduler {
     }
     const readySinceMs = queue.take(task.taskId) ?? this.#parts.nowMs();
     this.#deps.claim(placement.claim, placement.agent, readySinceMs);
+    const kept = this.#reservations.onTaken(lane, group);
+    if (kept !== undefined) this.wakeAgent(kept);
     return true;
   }
 

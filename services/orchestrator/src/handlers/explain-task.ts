@@ -29,7 +29,7 @@ async function explainTask({ engine, reader }: HandlerDeps, namespace: string, t
   const avoidAgentId = task.failure === undefined ? "" : task.agentId;
   const now =
     task.state === "READY"
-      ? engine.explainNow({ namespace, spec: task.spec, avoidAgentId })
+      ? engine.explainNow({ taskId, namespace, spec: task.spec, avoidAgentId })
       : undefined;
   return {
     task: fromTask(task, engine.progressOf(taskId)),
