@@ -1,4 +1,4 @@
-/** A connection that can be cut, or made half-open: bytes stop, and neither end is told. */
+/** A connection that can be cut, made late, or half-open: bytes stop, and neither end is told. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { promisify } from "node:util";
 
@@ -11,6 +11,8 @@ export class TcpProxy {
   #target = { host: HOST, port: 0 };
   #silent = false;
   #isCut = false;
+  readonly #lanes = new Set<Lane>();
+  #isLate = false;
 
   private constructor() {
     this.#server = createServer((client) => this.#accept(client));
@@ -48,6 +50,24 @@ export class TcpProxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** From now on what clients send waits here, on connections that are there and on new ones. */
+  delay(): void {
+    this.#isLate = true;
+    for (const lane of this.#lanes) lane.hold();
+  }
+
+  /** Says whether something that waits has this text in it. */
+  isWaiting(text: string): boolean {
+    return [...this.#lanes].some((lane) => lane.holds(text));
+  }
+
+  /** What waits goes on its way, and what comes after it. */
+  pass(): void {
+    if (!this.#isLate) return;
+    this.#isLate = false;
+    for (const lane of this.#lanes) lane.pass();
+  }
+
   /** From now on everything is refused; what is connected is cut. */
   cut(): void {
     this.#isCut = true;
@@ -78,7 +98,11 @@ export class TcpProxy {
     }
     const upstream = connect(this.#target);
     this.#keep(upstream);
-    client.pipe(upstream).pipe(client);
+    upstream.pipe(client);
+    const lane = new Lane(client, upstream);
+    this.#lanes.add(lane);
+    if (this.#isLate) lane.hold();
+    client.once("close", () => this.#lanes.delete(lane));
     client.once("close", () => this.#passEnd(upstream));
     upstream.once("close", () => this.#passEnd(client));
   }
@@ -93,6 +117,38 @@ export class TcpProxy {
 
   #passEnd(other: Socket): void {
     if (!this.#silent) other.destroy();
+  }
+}
+
+/** What a client sends, on its way. */
+class Lane {
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+  readonly #waiting: Buffer[] = [];
+  readonly #keep = (chunk: Buffer): void => {
+    this.#waiting.push(chunk);
+  };
+
+  constructor(client: Socket, upstream: Socket) {
+    this.#client = client;
+    this.#upstream = upstream;
+    client.pipe(upstream);
+  }
+
+  hold(): void {
+    this.#client.unpipe(this.#upstream);
+    this.#client.on("data", this.#keep);
+    this.#client.resume();
+  }
+
+  holds(text: string): boolean {
+    return Buffer.concat(this.#waiting).includes(text);
+  }
+
+  pass(): void {
+    this.#client.off("data", this.#keep);
+    for (const chunk of this.#waiting.splice(0)) this.#upstream.write(chunk);
+    this.#client.pipe(this.#upstream);
   }
 }
 
