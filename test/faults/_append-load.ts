@@ -11,6 +11,7 @@ import {
 } from "@nexus/sdk";
 import { sleep } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
+import type { Bed } from "./_bed.ts";
 import type { Verdict } from "./_campaign.ts";
 import { findViolations, type Told, type ToldEvent } from "./_history.ts";
 import { createRandom, type Random } from "./_random.ts";
@@ -59,7 +60,7 @@ export class AppendLoad {
   readonly #seed: number;
   readonly #run = randomUUID();
   readonly #appends: Append[] = [];
-  readonly #answeredAtMs: number[] = [];
+  #answers = 0;
 
   constructor(client: NexusClient, seed: number) {
     this.#client = client;
@@ -68,7 +69,7 @@ export class AppendLoad {
 
   /** Answers so far. */
   get answers(): number {
-    return this.#answeredAtMs.length;
+    return this.#answers;
   }
 
   /** Ids of the jobs that were acknowledged so far. */
@@ -81,10 +82,14 @@ export class AppendLoad {
     return (await this.#list([JobState.COMPLETED])).length;
   }
 
-  /** Answers a second between two moments, monotonic milliseconds. */
-  rate(fromMs: number, toMs: number): number {
-    const answers = this.#answeredAtMs.filter((at) => at >= fromMs && at < toMs).length;
-    return Math.round((answers / Math.max(1, toMs - fromMs)) * 1_000);
+  /** How many jobs have completed since a moment, monotonic milliseconds, as the tables have it. */
+  async countCompletedSince({ tables }: Pick<Bed, "tables">, atMs: number): Promise<number> {
+    const text = `
+      SELECT count(*)::int AS n FROM jobs
+       WHERE labels ->> '${RUN}' = $1 AND state = 'COMPLETED'
+         AND ended_at > clock_timestamp() - $2 * interval '1 millisecond'`;
+    const agoMs = Math.round(performance.now() - atMs);
+    return (await tables.query<{ n: number }>(text, [this.#run, agoMs])).rows[0]?.n ?? 0;
   }
 
   /** Appends until the signal aborts. */
@@ -138,7 +143,7 @@ export class AppendLoad {
       const request = { requestId, tasks: plan.map(toTaskSpec), labels };
       const { job } = await this.#client.jobs.submitJob(request);
       acknowledged.push(job?.jobId ?? "");
-      this.#answeredAtMs.push(performance.now());
+      this.#answers += 1;
       return true;
     } catch {
       // Any error leaves it open whether the job exists; the next try under the same id finds out.
