@@ -28,6 +28,7 @@ import { createPlanCodec } from "./handlers/plan-codec.ts";
 import { OutboxSender } from "./loops/outbox-sender.ts";
 import {
   auditLeases,
+  auditWaiting,
   forgetRequests,
   keepPartitionsLoop,
   keepRing,
@@ -236,6 +237,7 @@ function listenToStreams(
 function openLoops({ frame, config, pool }: Parts, engine: Engine): void {
   frame.loop(reapDeadlines(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(auditLeases(engine, config.reapIntervalMs));
+  frame.loop(auditWaiting(engine, config.reapIntervalMs));
   frame.loop(reapWaiting(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapSilent(engine, config.reapIntervalMs, config.reapBatchMax));
   frame.loop(reapClosings(engine, config.reapIntervalMs, config.reapBatchMax));

@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { unpackTask } from "../src/domain/waiting-task.ts";
+import { judgeWaits } from "../src/store/due-store.ts";
 import { loadWork } from "../src/store/load-store.ts";
 import { readAttempts } from "../src/store/task-reader.ts";
 
@@ -12,6 +14,9 @@ const SCHEMA = "older";
 const JOB = "00000000-0000-7000-8000-000000000001";
 const RUNNING = "00000000-0000-7000-8000-000000000101";
 const ENDED = "00000000-0000-7000-8000-000000000201";
+const WAITING = "00000000-0000-7000-8000-000000000301";
+const RESUMED = "00000000-0000-7000-8000-000000000401";
+const WITHHELD = "00000000-0000-7000-8000-000000000501";
 const idOf = (uuid: string) => `task_${uuid.replaceAll("-", "")}`;
 
 let database: TestDatabase;
@@ -19,6 +24,8 @@ let pool: Pool;
 
 beforeAll(async () => {
   database = await createTestDatabase("orchestrator");
+});
+beforeEach(async () => {
   pool = createPool({
     url: database.adminUrl,
     max: 1,
@@ -27,10 +34,11 @@ beforeAll(async () => {
   });
   await pool.query(`CREATE SCHEMA ${SCHEMA}`);
 });
-afterAll(async () => {
+afterEach(async () => {
+  await pool.query(`DROP SCHEMA ${SCHEMA} CASCADE`);
   await pool.close();
-  await database.close();
 });
+afterAll(() => database.close());
 
 /** Applies the migrations up to and with this one. */
 async function migrateTo(last: string): Promise<void> {
@@ -94,5 +102,45 @@ describe("tables of before leases lay in their tasks' rows", () => {
     ]);
     const { rows } = await pool.query("SELECT shard, attempt FROM leases");
     expect(rows).toEqual([{ shard: 1, attempt: 2 }]);
+  });
+});
+
+describe("tables of before waiting tasks had no row but their own", () => {
+  it("keep what waits, and with what is left on whose clocks", async () => {
+    await migrateTo("0024");
+    const spec = JSON.stringify({ capability: "x", scheduleToStartMs: 3_600_000 });
+    const tasks = [WAITING, RESUMED, WITHHELD];
+    const values = tasks.map(
+      (id, ordinal) =>
+        `('${id}', '${JOB}', 1, 'default', ${ordinal}, 't${ordinal}', 'x', 0, false, true, false, '${spec}')`,
+    );
+    const states = tasks.map(
+      (id) => `('${id}', '${JOB}', 'READY', 0, now() - interval '1 minute')`,
+    );
+    await pool.query(`
+      INSERT INTO jobs (job_id, shard, namespace, principal_id, objective, priority, labels, traceparent, state,
+                        total, blocked, ready, active, succeeded)
+      VALUES ('${JOB}', 1, 'default', 'p', '', 0, '{}', '', 'PENDING', 3, 0, 3, 0, 0);
+      INSERT INTO tasks (task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning, sink,
+                         has_upstream, spec)
+      VALUES ${values.join(", ")};
+      INSERT INTO task_states (task_id, job_id, state, pending, ready_at) VALUES ${states.join(", ")};
+      INSERT INTO ready (task_id, shard, ready_at, start_by)
+      SELECT task_id, 1, ready_at, ready_at + interval '1 hour' FROM task_states WHERE task_id = '${WAITING}'
+       UNION ALL
+      SELECT task_id, 1, ready_at, ready_at + interval '5 seconds' FROM task_states WHERE task_id = '${RESUMED}';
+      INSERT INTO paused_ready (task_id, job_id, delay_ms, wait_ms) VALUES ('${WITHHELD}', '${JOB}', 7, 9)`);
+    await migrate(pool, { schema: SCHEMA, directory: ALL });
+
+    const { ready } = await loadWork(pool, [1], () => 0);
+    const waits = ready.map((waiting) => unpackTask(waiting));
+    expect(waits.map(({ taskId, waitMs }) => [taskId, waitMs])).toEqual([
+      [idOf(WAITING), undefined],
+      [idOf(RESUMED), 5_000],
+    ]);
+    const { overdue } = await judgeWaits(pool, tasks.map(idOf));
+    expect(overdue).toEqual([idOf(RESUMED)]);
+    const { rows } = await pool.query("SELECT task_id, delay_ms, wait_ms FROM paused_ready");
+    expect(rows).toEqual([{ task_id: WITHHELD, delay_ms: "7", wait_ms: "9" }]);
   });
 });

@@ -1,6 +1,6 @@
 import { createPool, type Pool, withTransaction } from "@nexus/postgres";
 import { createIds } from "@nexus/shared";
-import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
+import { createTestDatabase, type TestDatabase, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobDeltas } from "../src/domain/job-deltas.ts";
 import { newJobProgress } from "../src/domain/job-state.ts";
@@ -15,6 +15,7 @@ import {
 import { planTasks, readyTasks } from "../src/domain/task-plan.ts";
 import { unpackTask } from "../src/domain/waiting-task.ts";
 import { acceptTasks } from "../src/store/accept-store.ts";
+import { cancelOpenTasks } from "../src/store/cancel-store.ts";
 import { claimTasks, type GrantedLease } from "../src/store/claim-store.ts";
 import { applyEffects } from "../src/store/effects-store.ts";
 import { readEvents } from "../src/store/event-store.ts";
@@ -23,6 +24,7 @@ import { holdJobs, stepJobs } from "../src/store/job-progress-store.ts";
 import { readJob } from "../src/store/job-reader.ts";
 import { loadWork } from "../src/store/load-store.ts";
 import { keepPartitions, partitionName } from "../src/store/partition-store.ts";
+import { withholdTasks } from "../src/store/pause-store.ts";
 import { isRefused } from "../src/store/refusals.ts";
 import { deleteOldRequests, recordRequests } from "../src/store/request-store.ts";
 import { jobUuid } from "../src/store/row-ids.ts";
@@ -137,7 +139,6 @@ function completed(task: LiveTask, fence: bigint) {
     fence,
     settlement: settle({ kind: "COMPLETED", output: OUTPUT }, { attempts: 1, charged: 0 }, POLICY),
     capability: "x",
-    scheduleToStartMs: 1_000,
     startedAgoMs: undefined,
   };
 }
@@ -157,6 +158,17 @@ function succeeded(task: LiveTask) {
       failure: undefined,
     },
   };
+}
+
+const uuidOf = ({ taskId }: LiveTask) => taskId.slice("task_".length);
+const FAILURE = { reason: "JOB_CANCELLED", message: "", taskKey: "" };
+
+/** Waits until so many statements of this database wait for a lock. */
+function untilBlocked(statements: number): Promise<boolean> {
+  const text = `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+  return waitFor(async () => (await count(text)) === statements, {
+    what: "a lock to be waited for",
+  });
 }
 
 async function count(table: string): Promise<number> {
@@ -181,6 +193,22 @@ describe("the counters of jobs", () => {
   });
 });
 
+describe("a claim of a task whose job is not stored", () => {
+  it("is refused with its transaction", async () => {
+    const { ready } = await newJob(spec("a"));
+    const [task] = ready as [LiveTask];
+    const stranger = { ...task, taskId: ids.next("task"), jobId: ids.next("job") };
+    const call = withTransaction(pool, async (client) => {
+      await claimTasks(client, [claimOf(stranger)]);
+      const deltas = new JobDeltas();
+      deltas.move(stranger.jobId, "READY", "LEASED");
+      await applyEffects(client, [], deltas);
+    });
+    await expectError(call, "internal", "INTERNAL");
+    expect(await count(`task_states WHERE task_id = '${uuidOf(stranger)}'`)).toBe(0);
+  });
+});
+
 describe("the claim", () => {
   it("moves each row once, however many ask for it, with a fence that only grows", async () => {
     const { ready } = await newJob(...Array.from({ length: 50 }, (_, i) => spec(`t${i}`)));
@@ -202,21 +230,61 @@ describe("the claim", () => {
     expect([...granted.keys()]).toEqual([b.taskId]);
   });
 
-  it("stores nothing when a ready row has no task that goes with it", async () => {
-    const { ready } = await newJob(spec("a"), spec("b"));
-    const [a] = ready as [LiveTask];
-    await pool.query("UPDATE task_states SET state = 'CANCELLED' WHERE task_id = $1", [
-      a.taskId.slice("task_".length),
+  it("makes the state row of a task that was never leased, and changes that of one that was", async () => {
+    const { ready } = await newJob(spec("a"));
+    const [task] = ready as [LiveTask];
+    const rowsOf = () => count(`task_states WHERE task_id = '${uuidOf(task)}'`);
+    expect(await rowsOf()).toBe(0);
+    const first = (await lease([task])).get(task.taskId);
+    expect(first?.attempt).toBe(1);
+    const failed = { kind: "FAILED", reason: "X", message: "m", retryable: true } as const;
+    const settlement = settle(failed, { attempts: 1, charged: 0 }, POLICY);
+    await settleLeases(pool, [{ ...completed(task, first?.fence ?? 0n), settlement }]);
+    const second = (await claimTasks(pool, [claimOf(task)])).get(task.taskId);
+    expect(second?.attempt).toBe(2);
+    expect(second?.fence).toBeGreaterThan(first?.fence ?? 0n);
+    expect(await rowsOf()).toBe(1);
+  });
+
+  it("leaves out what was cancelled or is withheld", async () => {
+    const { jobId, ready } = await newJob(spec("a"));
+    const { ready: others } = await newJob(spec("b"), spec("c"));
+    const [cancelled] = ready as [LiveTask];
+    const [withheld, waiting] = others as [LiveTask, LiveTask];
+    await withTransaction(pool, (client) => cancelOpenTasks(client, jobId, FAILURE));
+    await withholdTasks(pool, [withheld.taskId]);
+    const claims = [cancelled, withheld, waiting].map((task) => claimOf(task));
+    expect([...(await claimTasks(pool, claims)).keys()]).toEqual([waiting.taskId]);
+  });
+
+  it("is waited for by a cancel of the same moment, which then finds the lease", async () => {
+    const { jobId, ready } = await newJob(spec("a"));
+    const [task] = ready as [LiveTask];
+    const { cancelled } = await withTransaction(pool, async (claiming) => {
+      await claimTasks(claiming, [claimOf(task)]);
+      const cancelled = withTransaction(pool, (client) => cancelOpenTasks(client, jobId, FAILURE));
+      await untilBlocked(1);
+      return { cancelled };
+    });
+    const [found] = await cancelled;
+    expect(found).toMatchObject({ from: "LEASED", change: { attempt: 1, agentId: "agent" } });
+    expect(await count(`leases WHERE task_id = '${uuidOf(task)}'`)).toBe(0);
+  });
+
+  it("waits for a cancel of the same moment, and then grants nothing", async () => {
+    const { jobId, ready } = await newJob(spec("a"));
+    const [task] = ready as [LiveTask];
+    const { granted } = await withTransaction(pool, async (cancelling) => {
+      await cancelOpenTasks(cancelling, jobId, FAILURE);
+      const granted = claimTasks(pool, [claimOf(task)]);
+      await untilBlocked(1);
+      return { granted };
+    });
+    expect((await granted).size).toBe(0);
+    const { rows } = await pool.query("SELECT state, fence FROM task_states WHERE task_id = $1", [
+      uuidOf(task),
     ]);
-    const before = { ready: await count("ready"), leases: await count("leases") };
-    const call = withTransaction(pool, (client) =>
-      claimTasks(
-        client,
-        ready.map((task) => claimOf(task)),
-      ),
-    );
-    await expectError(call, "internal", "INTERNAL");
-    expect({ ready: await count("ready"), leases: await count("leases") }).toEqual(before);
+    expect(rows).toEqual([{ state: "CANCELLED", fence: "0" }]);
   });
 });
 
@@ -301,6 +369,10 @@ describe("the end of leases", () => {
     const failed = { kind: "FAILED", reason: "X", message: "m", retryable: true } as const;
     const settlement = settle(failed, { attempts: 1, charged: 0 }, POLICY);
     await settleLeases(pool, [{ ...completed(task, fence), settlement }]);
+    // As the owner of the job counts it.
+    await pool.query("UPDATE jobs SET ready = 1, active = 0 WHERE job_id = $1", [
+      jobUuid(task.jobId),
+    ]);
     const work = await loadWork(pool, [...Array(64).keys()], () => 1_000_000);
     const waiting = work.ready.find((found) => found.taskId === task.taskId);
     if (waiting === undefined) throw new Error("it does not wait");

@@ -218,13 +218,12 @@ describe("a lease that memory does not know", () => {
     const { a } = await harness.tasksOf(jobId);
     const uuidOf = (id = "") => id.slice(id.indexOf("_") + 1);
     await harness.db.query(`
-      WITH taken AS (DELETE FROM ready WHERE task_id = '${uuidOf(a?.taskId)}'),
-           counted AS (UPDATE jobs SET ready = 0, active = 1, state = 'RUNNING' WHERE job_id = '${uuidOf(jobId)}')
-      UPDATE task_states
-         SET state = 'LEASED', attempts = 1, fence = nextval('fence_seq'), agent_id = 'ghost', agent_epoch = 1,
-             capability_version = '1.0.0', leased_at = now() - interval '1 day', deadline_at = now() - interval '1 hour',
-             decision = '{"score":1,"eligible":1}'
-       WHERE task_id = '${uuidOf(a?.taskId)}'`);
+      WITH counted AS (UPDATE jobs SET ready = 0, active = 1, state = 'RUNNING' WHERE job_id = '${uuidOf(jobId)}')
+      INSERT INTO task_states (task_id, job_id, state, pending, attempts, fence, agent_id, agent_epoch, capability_version,
+                               ready_at, leased_at, deadline_at, decision)
+      SELECT task_id, job_id, 'LEASED', 0, 1, nextval('fence_seq'), 'ghost', 1, '1.0.0', created_at,
+             now() - interval '1 day', now() - interval '1 hour', '{"score":1,"eligible":1}'
+        FROM tasks WHERE task_id = '${uuidOf(a?.taskId)}'`);
     const first = await waitFor(
       async () => {
         const { attempts } = await attemptsOf(jobId);

@@ -38,11 +38,18 @@ export interface LiveTask {
   readonly crowded?: number;
   /** When it became ready, or will after a delay; epoch milliseconds by database time. */
   readonly readyAtMs: number;
+  /** How long it may wait for an agent from then on, where that is not what its spec says: what was left when its job was paused. */
+  readonly waitMs?: number;
   /** The agent whose attempt just failed, or empty. */
   readonly avoidAgentId: string;
   /** The fallback of a refused assignment, or empty. */
   readonly preferAgentId: string;
   readonly traceparent: string;
+}
+
+/** How long a task may wait for an agent once it is ready. */
+export function waitMsOf(task: LiveTask): number {
+  return task.waitMs ?? task.spec.scheduleToStartMs;
 }
 
 /** A committed lease. */

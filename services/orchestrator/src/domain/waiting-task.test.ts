@@ -17,7 +17,7 @@ describe("TaskPacker", () => {
       labelConstraints: [{ key: "k", comparator: "EXISTS", values: [], weight: 2 } as const],
     };
     const task = fakeTask(
-      { attempts: 2, charged: 1, crowded: 1, readyAtMs: 12.5, avoidAgentId: "x" },
+      { attempts: 2, charged: 1, crowded: 1, readyAtMs: 12.5, avoidAgentId: "x", waitMs: 3 },
       spec,
     );
     const {
@@ -40,6 +40,14 @@ describe("TaskPacker", () => {
     const chat = packer.pack(fakeTask({ jobId: "job_s" }, { affinityKey: "a" }), 7);
     expect(chat.cohort.kind).toBe(first?.cohort.kind);
     expect(unpackTask(chat).spec.affinityKey).toBe("a");
+  });
+
+  it("knows by when a task has to go: as its spec says, as a pause has left it, or as it is told", () => {
+    const packer = new TaskPacker();
+    const [task, resumed] = [fakeTask({}, { scheduleToStartMs: 50 }), fakeTask({ waitMs: 20 })];
+    expect(packer.pack(task, 7).cohort.startByMs).toBe(57);
+    expect(packer.pack(resumed, 7).cohort.startByMs).toBe(27);
+    expect(packer.pack(task, 7, 9).cohort.startByMs).toBe(9);
   });
 });
 

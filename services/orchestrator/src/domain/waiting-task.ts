@@ -1,14 +1,14 @@
 /** Tasks that wait, kept small: what many of them have in common is there once. A backlog of a million fits into the
  * memory of one process because of it (`npm run bench -- waiting`). */
 import { type Cache, createLruCache } from "@nexus/shared";
-import type { LiveSpec, LiveTask } from "./live-task.ts";
+import { type LiveSpec, type LiveTask, waitMsOf } from "./live-task.ts";
 
 /** Kinds of tasks whose common part is found again. A task of a kind beyond it works as well, and takes more memory. */
 const KINDS_MAX = 4_096;
 
 /** About what they take, measured on Node 20 (`npm run bench -- waiting`): a task, and what it shares with others of its
  * submission. */
-const TASK_BYTES = 184;
+const TASK_BYTES = 192;
 const COHORT_BYTES = 256;
 /** What a task takes once it is ready, when nothing more is known of it than that it exists. */
 export const BLOCKED_TASK_BYTES = TASK_BYTES + COHORT_BYTES;
@@ -16,7 +16,7 @@ export const BLOCKED_TASK_BYTES = TASK_BYTES + COHORT_BYTES;
 const KIND_BYTES = 512;
 const KIND_BYTES_PER_CHAR = 3;
 
-type Traits = Omit<LiveTask, "taskId" | "key" | "jobId" | "traceparent" | "readyAtMs">;
+type Traits = Omit<LiveTask, "taskId" | "key" | "jobId" | "traceparent" | "readyAtMs" | "waitMs">;
 
 /** What tasks of one kind have in common, over jobs. */
 interface Kind {
@@ -35,6 +35,9 @@ interface Cohort {
   readonly readyAtMs: number;
   /** Since when they could go, or from when on they can, monotonic milliseconds. */
   readonly sinceMs: number;
+  /** Until when they may wait for an agent, monotonic milliseconds; the database's clock decides. */
+  readonly startByMs: number;
+  readonly waitMs: number | undefined;
   /** Counted tasks. */
   holders: number;
 }
@@ -53,17 +56,17 @@ export class TaskPacker {
   readonly #last = new WeakMap<Kind, Cohort>();
   #lastKind: Kind | undefined;
 
-  /** Packs a task that can go from `sinceMs` on, monotonic milliseconds. */
-  pack(task: LiveTask, sinceMs: number): WaitingTask {
+  /** Packs a task that can go from `sinceMs` on, and has to by `startByMs`, monotonic milliseconds. */
+  pack(task: LiveTask, sinceMs: number, startByMs = sinceMs + waitMsOf(task)): WaitingTask {
     const { key } = task;
-    return { taskId: flat(task.taskId), key, cohort: this.#cohortOf(task, sinceMs) };
+    return { taskId: flat(task.taskId), key, cohort: this.#cohortOf(task, sinceMs, startByMs) };
   }
 
-  #cohortOf(task: LiveTask, sinceMs: number): Cohort {
+  #cohortOf(task: LiveTask, sinceMs: number, startByMs: number): Cohort {
     const kind = this.#kindOf(task);
     const last = this.#last.get(kind);
-    if (last !== undefined && isOf(last, task, sinceMs)) return last;
-    const { jobId, traceparent, readyAtMs, spec } = task;
+    if (last?.startByMs === startByMs && isOf(last, task, sinceMs)) return last;
+    const { jobId, traceparent, readyAtMs, waitMs, spec } = task;
     const cohort: Cohort = {
       kind,
       jobId: flat(jobId),
@@ -71,6 +74,8 @@ export class TaskPacker {
       affinityKey: spec.affinityKey,
       readyAtMs,
       sinceMs,
+      startByMs,
+      waitMs,
       holders: 0,
     };
     this.#last.set(kind, cohort);
@@ -221,6 +226,7 @@ function isOf(cohort: Cohort, task: LiveTask, sinceMs: number): boolean {
     cohort.jobId === task.jobId &&
     cohort.readyAtMs === task.readyAtMs &&
     cohort.sinceMs === sinceMs &&
+    cohort.waitMs === task.waitMs &&
     cohort.affinityKey === task.spec.affinityKey &&
     cohort.traceparent === task.traceparent
   );
@@ -245,6 +251,7 @@ export function unpackTask({ taskId, key, cohort }: WaitingTask): LiveTask {
     charged: traits.charged,
     ...(traits.crowded === undefined ? {} : { crowded: traits.crowded }),
     readyAtMs: cohort.readyAtMs,
+    ...(cohort.waitMs === undefined ? {} : { waitMs: cohort.waitMs }),
     avoidAgentId: traits.avoidAgentId,
     preferAgentId: traits.preferAgentId,
     traceparent: cohort.traceparent,

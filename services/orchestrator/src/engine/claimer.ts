@@ -19,7 +19,7 @@ export interface ClaimerDeps {
   /** The agent's slots are free again. */
   readonly onReleased: (agent: AgentEntry) => void;
   readonly onCommitted: () => void;
-  readonly requeue: (claim: Claim, delayMs: number) => void;
+  readonly requeue: (order: ClaimOrder, delayMs: number) => void;
 }
 
 /** Owns the claims under way. */
@@ -111,7 +111,7 @@ export class Claimer implements ClaimSide {
   #done(failed: ClaimOrder | undefined): void {
     this.#inFlight -= 1;
     if (failed !== undefined && this.#giveBack(failed)) {
-      this.#deps.requeue(failed.claim, FAILED_CLAIM_DELAY_MS);
+      this.#deps.requeue(failed, FAILED_CLAIM_DELAY_MS);
     }
     this.#deps.onCommitted();
   }

@@ -62,8 +62,9 @@ export class ClosingReaper {
     const failure = toFailure("SCHEDULE_TO_CLOSE", MESSAGE);
     const { closed } = await this.#parts.ledger.run(
       async (client) => {
-        const shards = [...this.#parts.ledger.shards.keys()];
-        const closed = await closeWaiting(client, taskIds, { shards, failure });
+        // Shards may have been given back since the tasks were found.
+        const own = taskIds.filter((taskId) => this.#parts.ledger.owns(taskId));
+        const closed = await closeWaiting(client, own, failure);
         const moved = closed.map((task) => movedByExpiry(task, failure));
         const maps = { newTaskId: taskIdsOf(this.#parts) };
         return { closed, effects: await applyEffects(client, moved, new JobDeltas(), maps) };

@@ -3,7 +3,7 @@ import type { Queryable } from "@nexus/postgres";
 import { NexusError, withDeadline } from "@nexus/shared";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import { REJECTIONS_MAX } from "../domain/limits.ts";
-import type { LiveTask } from "../domain/live-task.ts";
+import { type LiveTask, waitMsOf } from "../domain/live-task.ts";
 import { chooseAgent } from "../domain/routing.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
@@ -15,6 +15,7 @@ import { Canceller, type CancelOrder } from "./canceller.ts";
 import { Claimer } from "./claimer.ts";
 import { ClosingReaper } from "./closing-reaper.ts";
 import { Demands } from "./demands.ts";
+import type { FreedTask } from "./freed-tasks.ts";
 import { JobRemover } from "./job-remover.ts";
 import { LeaseChecker } from "./lease-checker.ts";
 import { LeaseWriter } from "./lease-writer.ts";
@@ -37,6 +38,7 @@ import { SilenceReaper } from "./silence-reaper.ts";
 import { Submitter } from "./submitter.ts";
 import type { TaskStreams } from "./task-streams.ts";
 import { UpdateIntake } from "./update-intake.ts";
+import { WaitingReaper } from "./waiting-reaper.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
 /** How long stop() waits for what is queued to be committed. */
@@ -53,6 +55,7 @@ export class Engine {
   readonly updates: UpdateIntake;
   readonly leases: LeaseChecker;
   readonly reaper: Reaper;
+  readonly waitingReaper: WaitingReaper;
   readonly pauser: Pauser;
   readonly replayer: Replayer;
   readonly silenceReaper: SilenceReaper;
@@ -84,8 +87,7 @@ export class Engine {
     this.hub = parts.hub;
     this.streams = parts.streams;
     const onReleased = (agent: AgentEntry) => this.#scheduler.wakeAgent(agent);
-    const onReady = (tasks: readonly { task: LiveTask; delayMs: number }[]) =>
-      enqueue(parts, this.#scheduler, tasks);
+    const onReady = (tasks: readonly FreedTask[]) => enqueue(parts, this.#scheduler, tasks);
     const end = (live: LiveLease, ending: Ending) => this.#end(live, ending);
     this.#scheduler = new Scheduler({
       parts,
@@ -107,7 +109,8 @@ export class Engine {
       onReleased,
       onLeased: (leases) => this.#assign(leases),
       onCommitted: () => this.#scheduler.claimsCommitted(),
-      requeue: ({ task }, delayMs) => onReady([{ task, delayMs }]),
+      requeue: ({ claim: { task }, readySinceMs }, delayMs) =>
+        onReady([{ task, delayMs, startByMs: readySinceMs + waitMsOf(task) }]),
     });
     const onEnded = (live: LiveLease, settlement: Settlement | undefined) =>
       this.#onEnded(live, settlement);
@@ -124,6 +127,7 @@ export class Engine {
     this.#redriver = new Redriver({ parts, onReady });
     this.leases = new LeaseChecker(parts, () => this.ring.isCutOff);
     this.reaper = new Reaper(parts, this.#settler);
+    this.waitingReaper = new WaitingReaper(parts, this.#settler);
     this.silenceReaper = new SilenceReaper(parts, this.#settler);
     this.closingReaper = new ClosingReaper(parts, this.#settler);
     this.jobRemover = new JobRemover(parts);

@@ -11,6 +11,8 @@ import type { EndedLease } from "./lease-orders.ts";
 export interface FreedTask {
   readonly task: LiveTask;
   readonly delayMs: number;
+  /** Until when it may wait for an agent, monotonic milliseconds, where that was known before. */
+  readonly startByMs?: number;
 }
 
 /** The leases that were ended, by task. */
@@ -43,8 +45,10 @@ export function freedTasks(
 function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: number): LiveTask {
   const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
   const crowded = settlement.failure?.reason === "NO_SLOT";
+  // What a pause had left of its wait was for the attempt that has ended.
+  const { waitMs: _, ...task } = lease.task;
   return {
-    ...lease.task,
+    ...task,
     attempts: lease.attempt,
     charged: lease.task.charged + (settlement.charged ? 1 : 0),
     readyAtMs,

@@ -85,12 +85,10 @@ export function wordOf(ending: Ending): string {
 
 /** Writes an ended lease as the store takes it. */
 export function toLeaseEnd({ live, order, settlement }: EndedLease, nowMs: number): LeaseEnd {
-  const { spec } = live.lease.task;
   return {
     taskId: order.taskId,
     fence: order.fence,
     settlement,
-    scheduleToStartMs: spec.scheduleToStartMs,
     startedAgoMs: live.acceptedAtMs === undefined ? undefined : nowMs - live.acceptedAtMs,
   };
 }

@@ -28,7 +28,7 @@ export interface PauserDeps {
   readonly onReady: (tasks: readonly FreedTask[]) => void;
 }
 
-/** Owns the set of paused jobs. Ready tasks of theirs are neither in memory nor in the queue's table. */
+/** Owns the set of paused jobs. Ready tasks of theirs are not in memory, and their rows say that they are withheld. */
 export class Pauser {
   readonly #parts: EngineParts;
   readonly #deps: PauserDeps;

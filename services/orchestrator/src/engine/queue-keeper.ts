@@ -1,6 +1,6 @@
 /** Puts tasks into the queue and wakes whoever looks at it. */
-import type { LiveTask } from "../domain/live-task.ts";
 import type { WaitingTask } from "../domain/waiting-task.ts";
+import type { FreedTask } from "./freed-tasks.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -8,15 +8,15 @@ import type { Scheduler } from "./scheduler.ts";
 export function enqueue(
   parts: EngineParts,
   scheduler: Scheduler,
-  tasks: readonly { readonly task: LiveTask; readonly delayMs: number }[],
+  tasks: readonly FreedTask[],
 ): void {
   const nowMs = parts.nowMs();
   let delayed = false;
-  for (const { task, delayMs } of tasks) {
+  for (const { task, delayMs, startByMs } of tasks) {
     if (delayMs <= 0) {
       scheduler.wakeLane(parts.queue.add(task, nowMs));
     } else {
-      parts.queue.addDelayed(task, nowMs + delayMs);
+      parts.queue.addDelayed(task, nowMs + delayMs, startByMs);
       delayed = true;
     }
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { LiveTask } from "../domain/live-task.ts";
 import { fakeTask } from "./engine.fake.ts";
 import { laneKey, needOf, ReadyQueue } from "./ready-queue.ts";
 
@@ -97,6 +98,26 @@ describe("ReadyQueue", () => {
     queue.add(now, 0);
     queue.add(now, 0);
     expect(drain(queue)).toEqual(["now"]);
+  });
+
+  it("finds what has waited longer than it may, and keeps it until it is removed", () => {
+    const queue = new ReadyQueue();
+    const [long, short, gone, retried] = [10_000, 1_000, 500, 3_000].map((scheduleToStartMs) =>
+      fakeTask({}, { scheduleToStartMs }),
+    ) as [LiveTask, LiveTask, LiveTask, LiveTask];
+    for (const task of [long, short, gone]) queue.add(task, 0);
+    queue.addDelayed(retried, 2_000);
+    queue.take(gone.taskId);
+    expect(queue.overdue(999, 10)).toEqual([]);
+    expect(queue.overdue(10_000, 2)).toEqual([short.taskId, retried.taskId]);
+    expect(queue.overdue(10_000, 10)).toEqual([short.taskId, retried.taskId, long.taskId]);
+    queue.remove(retried.taskId);
+    queue.add(short, 9_500);
+    expect(queue.overdue(10_000, 10)).toEqual([long.taskId]);
+    queue.addDelayed(gone, 9_900, 9_800);
+    expect(queue.overdue(10_000, 10)).toEqual([gone.taskId, long.taskId]);
+    queue.clear();
+    expect(queue.overdue(100_000, 10)).toEqual([]);
   });
 
   it("stays small when most of what was added is removed again", () => {

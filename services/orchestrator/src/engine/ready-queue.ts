@@ -5,6 +5,7 @@ import { slotCostOf } from "../domain/task.ts";
 import { PackedBytes, TaskPacker, unpackTask, type WaitingTask } from "../domain/waiting-task.ts";
 import { Heap } from "./heap.ts";
 import { Lane, type LaneIndex, type TaskClass } from "./lane.ts";
+import { WaitDeadlines } from "./wait-deadlines.ts";
 
 /** Removed entries that may stay in the heaps of an empty queue. */
 const WASTE_MAX = 1_024;
@@ -60,6 +61,7 @@ function classKey(spec: LiveSpec): string {
  * lane is swept when more than half of what it holds is such waste. */
 export class ReadyQueue {
   #packer = new TaskPacker();
+  readonly #deadlines = new WaitDeadlines((waiting) => this.#holds(waiting));
   #bytes = new PackedBytes();
   readonly #waiting = new Map<string, WaitingTask>();
   readonly #delayedIds = new Map<string, WaitingTask>();
@@ -130,9 +132,9 @@ export class ReadyQueue {
     return this.#enter(waiting);
   }
 
-  /** Adds a task that may not go before `dueAtMs`. */
-  addDelayed(task: LiveTask, dueAtMs: number): void {
-    const waiting = this.#packer.pack(task, dueAtMs);
+  /** Adds a task that may not go before `dueAtMs`, and has to by `startByMs`. */
+  addDelayed(task: LiveTask, dueAtMs: number, startByMs?: number): void {
+    const waiting = this.#packer.pack(task, dueAtMs, startByMs);
     this.#countIn(waiting);
     this.#delay(waiting);
   }
@@ -157,6 +159,11 @@ export class ReadyQueue {
       lanes.add(this.#enter(next));
     }
     return lanes;
+  }
+
+  /** Tasks that have waited longer than they may, those overdue for more seconds first. They stay. */
+  overdue(nowMs: number, limit: number): string[] {
+    return this.#deadlines.overdue(nowMs, limit).map(({ taskId }) => taskId);
   }
 
   /** Takes a task out, wherever it waits; false when it does not wait. */
@@ -205,6 +212,7 @@ export class ReadyQueue {
     this.#waiting.clear();
     this.#delayedIds.clear();
     this.#delayed.filter(() => false);
+    this.#deadlines.clear();
     this.#packer = new TaskPacker();
     this.#bytes = new PackedBytes();
     this.#namespaces.clear();
@@ -233,6 +241,7 @@ export class ReadyQueue {
   #countIn(waiting: WaitingTask): void {
     this.remove(waiting.taskId);
     this.#bytes.add(waiting);
+    this.#deadlines.add(waiting);
     const { namespace } = waiting.cohort.kind.traits;
     const count = this.#namespaces.get(namespace);
     if (count === undefined) this.#namespaces.set(namespace, { size: 1, left: 0 });
@@ -242,12 +251,19 @@ export class ReadyQueue {
   #countOut(waiting: WaitingTask): void {
     this.#bytes.remove(waiting);
     this.#left += 1;
+    this.#deadlines.left();
     const { namespace } = waiting.cohort.kind.traits;
     const count = this.#namespaces.get(namespace);
     if (count === undefined) return;
     count.size -= 1;
     count.left += 1;
     if (count.size === 0) this.#namespaces.delete(namespace);
+  }
+
+  /** Says whether an entry of the deadlines still counts. */
+  #holds(waiting: WaitingTask): boolean {
+    const { taskId } = waiting;
+    return this.#waiting.get(taskId) === waiting || this.#delayedIds.get(taskId) === waiting;
   }
 
   #sweep(): void {

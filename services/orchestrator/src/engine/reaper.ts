@@ -1,25 +1,15 @@
-/** Ends what is overdue, by the database's clock. Each step is bounded; loops repeat them. */
-import { JobDeltas } from "../domain/job-deltas.ts";
-import { toFailure } from "../domain/settlement.ts";
+/** Ends attempts that are overdue, by the database's clock. Each step is bounded; loops repeat them. */
 import {
-  expireReady,
   findBusyJobs,
   findOverdueOfJobs,
-  findOverdueReady,
   judgeDeadlines,
   type LeaseRef,
 } from "../store/due-store.ts";
-import { applyEffects } from "../store/effects-store.ts";
-import { movedByExpiry } from "./lease-orders.ts";
 import { stopLease } from "./lease-stopper.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
-import { taskIdsOf } from "./task-ids.ts";
 
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
-const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
-/** Where nothing waits in memory, which is never wrong but for a mistake of ours, the database is asked this seldom all the same. */
-const IDLE_LOOK_MS = 30_000;
 
 /** Owns the search; the settler and the ledger do the work. */
 export class Reaper {
@@ -31,8 +21,6 @@ export class Reaper {
   #ghosts: ReadonlySet<string> = new Set();
   /** Jobs that had more leases than memory at the last audit: most are being changed at that moment, few are so twice. */
   #suspects: ReadonlySet<string> = new Set();
-  /** When the database was last asked for tasks that found no agent. */
-  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: EngineParts, settler: Settler) {
     this.#parts = parts;
@@ -91,40 +79,6 @@ export class Reaper {
     this.#parts.logger.error({ leases: keys.length }, complaint);
     this.#parts.ledger.reload();
     return new Set();
-  }
-
-  /** Fails tasks that found no agent in time. While none waits in memory the database is seldom asked. */
-  async reapWaiting(): Promise<number> {
-    if (this.#parts.ledger.ownership !== "owner") return 0;
-    const nowMs = this.#parts.nowMs();
-    if (this.#parts.queue.size === 0 && nowMs - this.#lookedAtMs < IDLE_LOOK_MS) return 0;
-    this.#lookedAtMs = nowMs;
-    const ids = await findOverdueReady(
-      this.#parts.pool,
-      [...this.#parts.ledger.shards.keys()],
-      this.#parts.limits.reapBatchMax,
-    );
-    if (ids.length === 0) return 0;
-    const startedAtMs = this.#parts.nowMs();
-    const { expired } = await this.#parts.ledger.run(
-      async (client) => {
-        const shards = [...this.#parts.ledger.shards.keys()];
-        const expired = await expireReady(client, ids, { shards, message: NO_AGENT });
-        const failure = toFailure("NO_AGENT_IN_TIME", NO_AGENT);
-        const moved = expired.map((task) => movedByExpiry(task, failure));
-        const maps = { newTaskId: taskIdsOf(this.#parts) };
-        return { expired, effects: await applyEffects(client, moved, new JobDeltas(), maps) };
-      },
-      ({ expired, effects }) => {
-        for (const task of expired) this.#parts.queue.remove(task.taskId);
-        const freed = effects.unblocked.map((task) => ({ task, delayMs: 0 }));
-        this.#settler.follow(effects, freed);
-      },
-    );
-    this.#parts.events.expired(expired.length);
-    const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
-    this.#parts.events.flushed("expire", expired.length, seconds);
-    return expired.length;
   }
 
   async #endLate({ taskId, fence }: LeaseRef): Promise<void> {

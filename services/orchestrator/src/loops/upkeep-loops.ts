@@ -35,9 +35,15 @@ export function auditLeases(engine: Engine, reapIntervalMs: number): LoopSpec {
   return { name: "audit-leases", intervalMs, step: () => engine.reaper.auditLeases() };
 }
 
+/** Looks for stored tasks that wait and that memory does not know. */
+export function auditWaiting(engine: Engine, reapIntervalMs: number): LoopSpec {
+  const intervalMs = reapIntervalMs * REAPS_PER_AUDIT;
+  return { name: "audit-waiting", intervalMs, step: () => engine.waitingReaper.audit() };
+}
+
 /** Fails tasks that found no agent in time. */
 export function reapWaiting(engine: Engine, intervalMs: number, batchMax: number): LoopSpec {
-  const step = () => engine.reaper.reapWaiting();
+  const step = () => engine.waitingReaper.reap();
   return { name: "reap-waiting", intervalMs, step: (signal) => drain(step, batchMax, signal) };
 }
 

@@ -6,6 +6,7 @@ import type { JobState } from "../domain/job-state.ts";
 import type { Failure } from "../domain/task.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
 import { jobUuid, toTaskId } from "./row-ids.ts";
+import { makeStateRowsOfJob } from "./state-row.ts";
 import { allowHashJoins } from "./writer-session.ts";
 
 const LOCK_JOB = {
@@ -33,13 +34,9 @@ const CANCEL_TASKS = {
        WHERE s.task_id IN (SELECT task_id FROM tasks WHERE job_id = $1) AND s.state = ANY($4::task_state[])
        ORDER BY s.task_id
          FOR NO KEY UPDATE OF s
-    ), waiting AS (
-      DELETE FROM ready r USING was w WHERE r.task_id = w.task_id
-    ), withheld AS (
-      DELETE FROM paused_ready p USING was w WHERE p.task_id = w.task_id
     ), moved AS (
       UPDATE task_states s
-         SET state = 'CANCELLED', fence = 0, ended_at = now(),
+         SET state = 'CANCELLED', fence = 0, ended_at = now(), withheld_delay_ms = NULL,
              last_fence = CASE WHEN s.fence <> 0 THEN s.fence ELSE s.last_fence END,
              outcome = CASE WHEN s.fence <> 0 THEN 'CANCELLED' END, word = '', last_charged = false,
              failure_reason = $2, failure_message = $3, failure_task_key = nullif($5, '')
@@ -70,12 +67,13 @@ export interface CancelledTask {
 
 /** Cancels every task of a job that is not terminal; the job's counters are the caller's.
  *
- * Cost: 2 statements, whatever the number of tasks. */
+ * Cost: 3 statements, whatever the number of tasks. */
 export async function cancelOpenTasks(
   client: Queryable,
   jobId: string,
   failure: Failure,
 ): Promise<CancelledTask[]> {
+  await makeStateRowsOfJob(client, jobId);
   await allowHashJoins(client);
   const { rows } = await client.query<{
     task_id: string;
@@ -113,7 +111,7 @@ export interface CancelledJob {
 
 /** Cancels a job that is not terminal, with its tasks.
  *
- * Cost: 3 statements, whatever the number of tasks. */
+ * Cost: 4 statements, whatever the number of tasks. */
 export async function cancelJob(
   client: Queryable,
   jobId: string,

@@ -10,6 +10,7 @@ import {
 } from "../domain/task-state.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
+import { makeStateRows, STATE } from "./state-row.ts";
 
 const RECORD = {
   name: "closing-record",
@@ -38,10 +39,9 @@ export async function recordClosings(
 const FIND_DUE = {
   name: "closing-find-due",
   text: `
-    SELECT c.task_id, s.state, s.fence
-      FROM task_closings c JOIN task_states s USING (task_id)
-     WHERE c.close_by <= now() AND c.shard = ANY($2::smallint[])
-       AND NOT EXISTS (SELECT FROM paused_ready p WHERE p.task_id = c.task_id)
+    SELECT c.task_id, ${STATE} AS state, coalesce(s.fence, 0) AS fence
+      FROM task_closings c LEFT JOIN task_states s USING (task_id)
+     WHERE c.close_by <= now() AND c.shard = ANY($2::smallint[]) AND s.withheld_delay_ms IS NULL
      ORDER BY c.close_by
      LIMIT $1`,
 };
@@ -93,16 +93,12 @@ export async function forgetClosings(
 const CLOSE_WAITING = {
   name: "closing-close-waiting",
   text: `
-    WITH late AS (
-      DELETE FROM ready r USING task_closings c
-       WHERE r.task_id = ANY($1::uuid[]) AND c.task_id = r.task_id AND c.close_by <= now()
-         AND r.shard = ANY($5::smallint[])
-      RETURNING r.task_id
-    ), s AS (
+    WITH s AS (
       UPDATE task_states s
          SET state = 'FAILED', ended_at = now(), failure_reason = $2, failure_message = $3, failure_task_key = NULL
-        FROM late l
-       WHERE s.task_id = l.task_id AND s.state = ANY($4::task_state[])
+        FROM task_closings c
+       WHERE c.task_id = ANY($1::uuid[]) AND c.close_by <= now() AND s.task_id = c.task_id
+         AND s.state = ANY($4::task_state[]) AND s.withheld_delay_ms IS NULL
       RETURNING s.*
     )
     SELECT ${LIVE_TASK_COLUMNS}
@@ -110,19 +106,21 @@ const CLOSE_WAITING = {
 };
 const WAITING_STATES = statesThatAllow("EXPIRE");
 
-/** Fails those of the tasks that still wait for an agent in these shards and whose time is over; returns them. */
+/** Fails those of the tasks that still wait for an agent and whose time is over; returns them.
+ *
+ * Cost: 2 statements. */
 export async function closeWaiting(
   client: Queryable,
   taskIds: readonly string[],
-  order: { readonly shards: readonly number[]; readonly failure: Failure },
+  failure: Failure,
 ): Promise<LiveTask[]> {
-  const { shards, failure } = order;
+  if (taskIds.length === 0) return [];
+  await makeStateRows(client, taskIds);
   const { rows } = await client.query<LiveTaskRow>(CLOSE_WAITING, [
     taskIds.map(taskUuid),
     failure.reason,
     failure.message,
     WAITING_STATES,
-    shards,
   ]);
   return rows.map(toLiveTask);
 }

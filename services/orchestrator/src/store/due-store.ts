@@ -3,7 +3,11 @@ import { int8Array, type Queryable, uuidArray } from "@nexus/postgres";
 import type { LiveTask } from "../domain/live-task.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+import { makeStateRows, READY_AT, WAIT_MS, WAITS } from "./state-row.ts";
 import { pagesByTasks, type SizedJob } from "./task-pages.ts";
+
+/** Until when a task may wait for an agent, over `tasks t LEFT JOIN task_states s`. */
+const START_BY = `(${READY_AT}) + ${WAIT_MS} * interval '1 millisecond'`;
 
 /** Names a lease. */
 export interface LeaseRef {
@@ -102,51 +106,62 @@ export async function findOverdueOfJobs(
   return found;
 }
 
-const OVERDUE_READY = {
-  name: "due-ready",
+const JUDGE_WAITS = {
+  name: "due-judge-waits",
   text: `
-    SELECT task_id FROM ready
-     WHERE start_by <= now() AND shard = ANY($2::smallint[]) ORDER BY start_by LIMIT $1`,
+    SELECT i.task_id, t.task_id IS NOT NULL AND ${WAITS} AS waits, coalesce(${START_BY} <= now(), false) AS overdue
+      FROM unnest($1::uuid[]) AS i(task_id)
+      LEFT JOIN tasks t ON t.task_id = i.task_id
+      LEFT JOIN task_states s ON s.task_id = i.task_id`,
 };
 
-/** Returns tasks of the shards that have waited for an agent longer than they may. */
-export async function findOverdueReady(
+/** Of some tasks, which have waited for an agent longer than they may, and which do not wait for one as stored. */
+export interface JudgedWaits {
+  readonly overdue: readonly string[];
+  readonly ended: readonly string[];
+}
+
+/** Holds waits for an agent against the database's clock. */
+export async function judgeWaits(
   client: Queryable,
-  shards: readonly number[],
-  limit: number,
-): Promise<string[]> {
-  const { rows } = await client.query<{ task_id: string }>(OVERDUE_READY, [limit, shards]);
-  return rows.map((row) => toTaskId(row.task_id));
+  taskIds: readonly string[],
+): Promise<JudgedWaits> {
+  const { rows } = await client.query<{ task_id: string; waits: boolean; overdue: boolean }>(
+    JUDGE_WAITS,
+    [uuidArray(taskIds.map(taskUuid))],
+  );
+  const idsOf = (some: typeof rows) => some.map((row) => toTaskId(row.task_id));
+  return {
+    overdue: idsOf(rows.filter(({ waits, overdue }) => waits && overdue)),
+    ended: idsOf(rows.filter(({ waits }) => !waits)),
+  };
 }
 
 const EXPIRE = {
   name: "due-expire",
   text: `
-    WITH late AS (
-      DELETE FROM ready WHERE task_id = ANY($1::uuid[]) AND start_by <= now() AND shard = ANY($3::smallint[])
-      RETURNING task_id
-    ), s AS (
+    WITH s AS (
       UPDATE task_states s
          SET state = 'FAILED', ended_at = now(), failure_reason = 'NO_AGENT_IN_TIME', failure_message = $2,
              failure_task_key = NULL
-        FROM late l
-       WHERE s.task_id = l.task_id AND s.state = 'READY'
+        FROM tasks t
+       WHERE t.task_id = ANY($1::uuid[]) AND s.task_id = t.task_id AND ${WAITS} AND ${START_BY} <= now()
       RETURNING s.*
     )
     SELECT ${LIVE_TASK_COLUMNS}
       FROM s JOIN tasks t USING (task_id) JOIN jobs j ON j.job_id = t.job_id`,
 };
 
-/** Fails those of the tasks that still wait in these shards and are overdue; returns them. */
+/** Fails those of the tasks that still wait for an agent and are overdue; returns them.
+ *
+ * Cost: 2 statements. */
 export async function expireReady(
   client: Queryable,
   taskIds: readonly string[],
-  order: { readonly shards: readonly number[]; readonly message: string },
+  message: string,
 ): Promise<LiveTask[]> {
-  const { rows } = await client.query<LiveTaskRow>(EXPIRE, [
-    taskIds.map(taskUuid),
-    order.message,
-    order.shards,
-  ]);
+  if (taskIds.length === 0) return [];
+  await makeStateRows(client, taskIds);
+  const { rows } = await client.query<LiveTaskRow>(EXPIRE, [taskIds.map(taskUuid), message]);
   return rows.map(toLiveTask);
 }

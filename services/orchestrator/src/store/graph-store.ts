@@ -28,12 +28,6 @@ const UNBLOCK = {
         FROM held h
        WHERE s.task_id = h.task_id
       RETURNING s.*
-    ), queued AS (
-      INSERT INTO ready (task_id, shard, ready_at, start_by)
-      SELECT s.task_id, t.shard, now(),
-             now() + (t.spec->>'scheduleToStartMs')::bigint * interval '1 millisecond'
-        FROM moved s JOIN tasks t USING (task_id)
-       WHERE s.state = 'READY'
     )
     SELECT ${LIVE_TASK_COLUMNS}
       FROM moved s JOIN tasks t USING (task_id) JOIN jobs j ON j.job_id = s.job_id

@@ -1,6 +1,7 @@
 /** Moves the counters and the state of jobs, once per job and batch. */
 
 import { boolArray, int4Array, type Queryable, textArray, uuidArray } from "@nexus/postgres";
+import { NexusError } from "@nexus/shared";
 import type { JobChange } from "../domain/job-event.ts";
 import {
   applyJobDelta,
@@ -104,6 +105,7 @@ export interface JobsMoved {
 /** Says what a batch does to its jobs. `held` may have been read before; a job that is missing there is read now.
  *
  * A job that is terminal already is left alone: terminal states never change.
+ * Errors: internal/INTERNAL when one is not stored.
  * Cost: none, or 1 statement for jobs not held yet; 1 when a job ends in which some tasks failed and some did not. */
 export async function stepJobs(
   client: Queryable,
@@ -112,7 +114,12 @@ export async function stepJobs(
 ): Promise<JobsMoved> {
   const missing = [...deltas.keys()].filter((jobId) => !held.has(jobId));
   const read = await holdJobs(client, missing);
-  const rows = [...deltas.keys()].flatMap((jobId) => held.get(jobId) ?? read.get(jobId) ?? []);
+  const rows = [...deltas.keys()].map((jobId) => {
+    const row = held.get(jobId) ?? read.get(jobId);
+    if (row !== undefined) return row;
+    const message = "A batch moved tasks of a job that is not stored.";
+    throw new NexusError({ kind: "internal", reason: "INTERNAL", message });
+  });
   const steps: Step[] = [];
   for (const row of rows) {
     const jobId = toJobId(row.job_id);

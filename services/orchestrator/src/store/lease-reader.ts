@@ -13,7 +13,7 @@ const READ = {
            (s.outcome IS NOT NULL AND s.last_fence = i.fence) OR p.found IS NOT NULL AS ended
       FROM unnest($1::uuid[], $2::bigint[]) AS i(task_id, fence)
       JOIN tasks t ON t.task_id = i.task_id
-      JOIN task_states s ON s.task_id = i.task_id
+      LEFT JOIN task_states s ON s.task_id = i.task_id
       LEFT JOIN LATERAL (
              SELECT true AS found FROM past_attempts WHERE task_id = i.task_id AND fence = i.fence LIMIT 1
            ) p ON true`,

@@ -2,12 +2,14 @@
 import { type LiveTask, toLiveSpec } from "../domain/live-task.ts";
 import type { StoredTaskSpec } from "../domain/task.ts";
 import { toJobId, toTaskId } from "./row-ids.ts";
+import { READY_AT } from "./state-row.ts";
 
-/** Select list for LiveTaskRow, over `tasks t`, `task_states s` and `jobs j`. */
+/** Select list for LiveTaskRow, over `tasks t`, `task_states s`, which a task that waits may lack, and `jobs j`. */
 export const LIVE_TASK_COLUMNS = `
   t.task_id, t.job_id, t.namespace, t.task_key, t.spec, t.priority, t.planning, t.sink, t.has_upstream,
-  j.traceparent, s.attempts, s.charged, s.agent_id AS last_agent_id, s.failure_reason,
-  (extract(epoch FROM s.ready_at) * 1000)::float8 AS ready_at_ms`;
+  j.traceparent, coalesce(s.attempts, 0) AS attempts, coalesce(s.charged, 0) AS charged,
+  coalesce(s.agent_id, '') AS last_agent_id, s.failure_reason, s.wait_ms::float8 AS wait_ms,
+  (extract(epoch FROM ${READY_AT}) * 1000)::float8 AS ready_at_ms`;
 
 /** A row of LIVE_TASK_COLUMNS. */
 export interface LiveTaskRow {
@@ -25,6 +27,7 @@ export interface LiveTaskRow {
   readonly charged: number;
   readonly last_agent_id: string;
   readonly failure_reason: string | null;
+  readonly wait_ms: number | null;
   readonly ready_at_ms: number | null;
 }
 
@@ -43,6 +46,7 @@ export function toLiveTask(row: LiveTaskRow): LiveTask {
     attempts: row.attempts,
     charged: row.charged,
     readyAtMs: row.ready_at_ms ?? 0,
+    ...(row.wait_ms === null ? {} : { waitMs: row.wait_ms }),
     avoidAgentId: row.failure_reason === null ? "" : row.last_agent_id,
     preferAgentId: "",
     traceparent: row.traceparent,

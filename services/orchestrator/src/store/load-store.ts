@@ -1,21 +1,24 @@
 /** Brings what waits and runs in some shards into memory, when this replica takes them. */
 import type { Queryable } from "@nexus/postgres";
-import type { Lease } from "../domain/live-task.ts";
+import { type Lease, waitMsOf } from "../domain/live-task.ts";
 import { TaskPacker, type WaitingTask } from "../domain/waiting-task.ts";
 import { countBlocked } from "./blocked-store.ts";
 import { readDecision, type StoredDecision } from "./decision-row.ts";
 import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row.ts";
+import { jobUuid } from "./row-ids.ts";
+import { WAITS } from "./state-row.ts";
 import { pagesByTasks } from "./task-pages.ts";
+import { FIRST_JOB, findWaitingJobs } from "./waiting-reader.ts";
 
-const PAGE_ROWS = 5_000;
-const FIRST_UUID = "00000000-0000-0000-0000-000000000000";
+/** Most jobs that are read at a time. */
+const PAGE_JOBS = 5_000;
+/** Most tasks of them, unless one job has more. */
+const PAGE_TASKS = 5_000;
 
-const READY_PAGE = `
+const WAITING_OF_JOBS = `
   SELECT ${LIVE_TASK_COLUMNS}
-    FROM ready r JOIN tasks t USING (task_id) JOIN task_states s USING (task_id) JOIN jobs j ON j.job_id = t.job_id
-   WHERE r.shard = ANY($1::smallint[]) AND r.task_id > $2
-   ORDER BY r.task_id
-   LIMIT $3`;
+    FROM jobs j JOIN tasks t USING (job_id) LEFT JOIN task_states s USING (task_id)
+   WHERE j.job_id = ANY($1::uuid[]) AND ${WAITS}`;
 
 /** Jobs of which tasks run. There are no more of them than agents have slots, but each may have many tasks. */
 const BUSY_JOBS = `
@@ -63,33 +66,32 @@ export async function loadWork(
   const packer = new TaskPacker();
   const toWaiting = (row: LiveTaskRow) => {
     const task = toLiveTask(row);
-    return packer.pack(task, readAtMs + Math.max(0, task.readyAtMs - databaseNowMs));
+    const readyAtMs = readAtMs + task.readyAtMs - databaseNowMs;
+    return packer.pack(task, Math.max(readAtMs, readyAtMs), readyAtMs + waitMsOf(task));
   };
-  const ready = await readPages(client, { text: READY_PAGE, shards, toItem: toWaiting });
+  const ready = await readWaiting(client, shards, toWaiting);
   const leases = await readLeases(client, shards);
   const blocked = await countBlocked(client, shards);
   return { ready, leases, blocked, nowMs: databaseNowMs, readAtMs };
 }
 
-interface Pages<R, T> {
-  readonly text: string;
-  readonly shards: readonly number[];
-  readonly toItem: (row: R) => T;
-}
-
-async function readPages<R extends { readonly task_id: string }, T>(
+/** What waits is found through the jobs that count any of it, as most of it has no row that says so. */
+async function readWaiting(
   client: Queryable,
-  { text, shards, toItem }: Pages<R, T>,
-): Promise<T[]> {
-  const all: T[] = [];
-  let after = FIRST_UUID;
-  for (;;) {
-    const { rows } = await client.query<R>(text, [shards, after, PAGE_ROWS]);
-    for (const row of rows) all.push(toItem(row));
-    const last = rows.at(-1);
-    if (last === undefined || rows.length < PAGE_ROWS) return all;
-    after = last.task_id;
+  shards: readonly number[],
+  toWaiting: (row: LiveTaskRow) => WaitingTask,
+): Promise<WaitingTask[]> {
+  const all: WaitingTask[] = [];
+  for (let after = FIRST_JOB, more = true; more; ) {
+    const jobs = await findWaitingJobs(client, shards, { after, limit: PAGE_JOBS });
+    for (const page of pagesByTasks(jobs, PAGE_TASKS)) {
+      const { rows } = await client.query<LiveTaskRow>(WAITING_OF_JOBS, [page.map(jobUuid)]);
+      for (const row of rows) all.push(toWaiting(row));
+    }
+    after = jobs.at(-1) ?? after;
+    more = jobs.length === PAGE_JOBS;
   }
+  return all;
 }
 
 /** A lease lies in its task's row, which is found by its job. */

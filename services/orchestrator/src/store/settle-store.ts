@@ -28,23 +28,18 @@ const SETTLE = {
              failure_reason = i.reason, failure_message = i.message, failure_task_key = NULL,
              output_type = i.content_type, output = i.output, output_stored_bytes = i.stored_bytes
         FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
-                    $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bigint[])
+                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bytea[], $13::bigint[])
                WITH ORDINALITY
-          AS i(task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, wait_ms,
-               content_type, output, stored_bytes, position)
-       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($15::task_state[])
+          AS i(task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, content_type, output, stored_bytes, position)
+       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($14::task_state[])
       RETURNING s.task_id, s.job_id, s.state, s.attempts, s.agent_id, s.agent_epoch, s.leased_at, s.started_at, s.ready_at,
-                s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.wait_ms, i.position
+                s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.position
     ), history AS (
       INSERT INTO past_attempts (task_id, attempt, fence, agent_id, agent_epoch, leased_at, started_at, ended_at,
                                  outcome, word, charged, failure_reason, failure_message, decision)
       SELECT task_id, attempts, fence, agent_id, agent_epoch, leased_at, started_at, now(),
              outcome, word, costs, reason, message, decision
         FROM moved WHERE state = 'READY'
-    ), again AS (
-      INSERT INTO ready (task_id, shard, ready_at, start_by)
-      SELECT m.task_id, t.shard, m.ready_at, m.ready_at + m.wait_ms * interval '1 millisecond'
-        FROM moved m JOIN tasks t USING (task_id) WHERE m.state = 'READY'
     )
     SELECT date_part('epoch', now()) * 1000 AS ended_at_ms,
            json_agg(json_build_array(position, date_part('epoch', ready_at) * 1000, date_part('epoch', started_at) * 1000)) AS ended
@@ -57,7 +52,6 @@ export interface LeaseEnd {
   readonly taskId: string;
   readonly fence: bigint;
   readonly settlement: Settlement;
-  readonly scheduleToStartMs: number;
   /** How long ago the agent said that it began, when that is not stored yet. */
   readonly startedAgoMs: number | undefined;
 }
@@ -110,7 +104,6 @@ export async function settleLeases(
     textArray(ends.map((end) => end.settlement.failure?.message ?? null)),
     int8Array(ends.map(startedAgo)),
     int8Array(ends.map((end) => Math.round(end.settlement.delayMs))),
-    int8Array(ends.map((end) => end.scheduleToStartMs)),
     textArray(outputs.map((output) => output?.contentType ?? null)),
     byteaArray(outputs.map((output) => output?.data ?? null)),
     int8Array(outputs.map((output) => output?.storedBytes ?? null)),

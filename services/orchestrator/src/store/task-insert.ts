@@ -29,19 +29,13 @@ const INSERT_TASKS = {
   name: "tasks-insert",
   text: `
     WITH input AS (
-      SELECT * FROM unnest(${COLUMNS}, $16::int[], $17::bigint[])
-        AS i(${COLUMN_NAMES}, pending, wait_ms)
+      SELECT * FROM unnest(${COLUMNS}, $16::int[])
+        AS i(${COLUMN_NAMES}, pending)
     ), specs AS (
       INSERT INTO tasks (${COLUMN_NAMES}) SELECT ${COLUMN_NAMES} FROM input
-    ), states AS (
-      INSERT INTO task_states (task_id, job_id, state, pending, ready_at)
-      SELECT task_id, job_id, (CASE WHEN pending = 0 THEN 'READY' ELSE 'BLOCKED' END)::task_state, pending,
-             CASE WHEN pending = 0 THEN now() END
-        FROM input
     )
-    INSERT INTO ready (task_id, shard, ready_at, start_by)
-    SELECT task_id, shard, now(), now() + wait_ms * interval '1 millisecond'
-      FROM input WHERE pending = 0`,
+    INSERT INTO task_states (task_id, job_id, state, pending)
+    SELECT task_id, job_id, 'BLOCKED', pending FROM input WHERE pending > 0`,
 };
 
 const INSERT_LEASED = {
@@ -69,7 +63,8 @@ const INSERT_EDGES = {
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::edge_policy[])`,
 };
 
-/** Inserts tasks with their inputs, states, edges and, for those that wait for nothing, their ready rows.
+/** Inserts tasks with their inputs and edges, and the states of those that wait for others. One that waits for nothing has no state
+ * row until it is claimed.
  *
  * Cost: 1 to 3 statements in one round trip, whatever the number of tasks. */
 export async function insertTasks(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
@@ -77,7 +72,6 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
   const inserted = client.query(INSERT_TASKS, [
     ...columnsOf(tasks),
     int4Array(tasks.map((task) => task.pending)),
-    int8Array(tasks.map((task) => task.spec.scheduleToStartMs)),
   ]);
   await together(
     inserted,

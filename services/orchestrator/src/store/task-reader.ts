@@ -13,16 +13,19 @@ import { readDecision, type StoredDecision } from "./decision-row.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { toPayload } from "./payload-row.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+import { READY_AT, STATE } from "./state-row.ts";
 
 /** Select list for TaskRow, over TASK_TABLES. */
 export const TASK_COLUMNS = `
-  t.task_id, t.job_id, t.spec, t.planning, t.ordinal, t.created_at, s.state, s.attempts, s.charged, s.agent_id, s.fence,
-  s.failure_reason, s.failure_message, s.failure_task_key, s.ready_at, s.leased_at, s.ended_at,
+  t.task_id, t.job_id, t.spec, t.planning, t.ordinal, t.created_at, ${STATE} AS state,
+  coalesce(s.attempts, 0) AS attempts, coalesce(s.charged, 0) AS charged, coalesce(s.agent_id, '') AS agent_id,
+  coalesce(s.fence, 0) AS fence, s.failure_reason, s.failure_message, s.failure_task_key, ${READY_AT} AS ready_at,
+  s.leased_at, s.ended_at,
   r.source_id`;
 
 /** The tables of TASK_COLUMNS. */
 export const TASK_TABLES =
-  "tasks t JOIN task_states s USING (task_id) LEFT JOIN output_refs r USING (task_id)";
+  "tasks t LEFT JOIN task_states s USING (task_id) LEFT JOIN output_refs r USING (task_id)";
 
 /** A row of TASK_COLUMNS. */
 export interface TaskRow extends FailureColumns {
@@ -140,7 +143,7 @@ const LIST = {
     SELECT ${TASK_COLUMNS}
       FROM ${TASK_TABLES}
      WHERE t.job_id = $1 AND t.ordinal > $2
-       AND (cardinality($3::task_state[]) = 0 OR s.state = ANY($3::task_state[]))
+       AND (cardinality($3::task_state[]) = 0 OR ${STATE} = ANY($3::task_state[]))
      ORDER BY t.ordinal
      LIMIT $4`,
 };

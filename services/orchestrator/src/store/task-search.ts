@@ -2,6 +2,7 @@
 import type { Queryable } from "@nexus/postgres";
 import type { TaskPage, TaskSearch } from "../domain/reader.ts";
 import { cutPage, type Place, startOf, type Walked } from "./page-walk.ts";
+import { STATE } from "./state-row.ts";
 import { TASK_COLUMNS, TASK_TABLES, type TaskRow, toTaskView } from "./task-reader.ts";
 
 const PAGE_KIND = "task-search";
@@ -17,9 +18,9 @@ const SEARCH = `
        ORDER BY created_at DESC, task_id DESC
        LIMIT $5
     ), found AS (
-      SELECT l.task_id, l.created_at FROM looked l JOIN task_states s USING (task_id)
+      SELECT l.task_id, l.created_at FROM looked l LEFT JOIN task_states s USING (task_id)
        WHERE ($6 = '' OR l.capability = $6)
-         AND (cardinality($7::task_state[]) = 0 OR s.state = ANY($7::task_state[]))
+         AND (cardinality($7::task_state[]) = 0 OR ${STATE} = ANY($7::task_state[]))
          AND ($8 = '' OR s.failure_reason = $8)
          AND ($9 = '' OR s.agent_id = $9
               OR EXISTS (SELECT FROM past_attempts a WHERE a.task_id = l.task_id AND a.agent_id = $9))

@@ -1,0 +1,104 @@
+/** Fails tasks that found no agent in time, by the database's clock, and looks for those that memory has lost. */
+import { JobDeltas } from "../domain/job-deltas.ts";
+import { toFailure } from "../domain/settlement.ts";
+import { expireReady, judgeWaits } from "../store/due-store.ts";
+import { applyEffects } from "../store/effects-store.ts";
+import {
+  FIRST_JOB,
+  findWaitingTasks,
+  readWaitingPart,
+  type StoredWait,
+  type WaitingJob,
+} from "../store/waiting-reader.ts";
+import { movedByExpiry } from "./lease-orders.ts";
+import type { EngineParts } from "./parts.ts";
+import type { Settler } from "./settler.ts";
+import { taskIdsOf } from "./task-ids.ts";
+
+const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
+
+/** Owns the search; the ledger does the work. */
+export class WaitingReaper {
+  readonly #parts: EngineParts;
+  readonly #settler: Settler;
+  /** Overdue tasks of the last step that wait in memory and not as stored. */
+  #ghosts: ReadonlySet<string> = new Set();
+  /** Tasks of the last audit that wait as stored and not in memory, with their attempts. */
+  #strangers: ReadonlyMap<string, number> = new Map();
+  /** Where the next audit goes on. */
+  #auditAfter: WaitingJob = FIRST_JOB;
+
+  constructor(parts: EngineParts, settler: Settler) {
+    this.#parts = parts;
+    this.#settler = settler;
+  }
+
+  /** Fails tasks that found no agent in time; returns how many. Memory says which may be meant, so that nothing is asked while none
+   * is; the database says whether they are. */
+  async reap(): Promise<number> {
+    const { ledger, queue, pool, limits } = this.#parts;
+    if (ledger.ownership !== "owner") return 0;
+    const due = queue.overdue(this.#parts.nowMs(), limits.reapBatchMax);
+    if (due.length === 0) return 0;
+    const { overdue, ended } = await judgeWaits(pool, due);
+    const ghosts = ended.filter((taskId) => queue.has(taskId));
+    const isSure = ghosts.some((taskId) => this.#ghosts.has(taskId));
+    this.#ghosts = new Set(isSure ? [] : ghosts);
+    if (isSure) this.#reload(ghosts.length, "tasks wait in memory that do not as stored");
+    return overdue.length === 0 ? 0 : this.#expire(overdue);
+  }
+
+  /** Looks for tasks that wait as stored and that memory does not know, which nobody would run or fail: in one part of what waits
+   * after the other. A task on which they differ is being submitted or claimed at this moment; if they still differ at the next look,
+   * memory is wrong, which it never is but for a mistake of ours, and is read anew. */
+  async audit(): Promise<void> {
+    const { ledger, pool } = this.#parts;
+    if (ledger.ownership !== "owner") return;
+    const before = this.#strangers;
+    const again = await findWaitingTasks(pool, [...before.keys()]);
+    const lost = this.#unknown(again).filter((task) => before.get(task.taskId) === task.attempts);
+    this.#strangers = new Map();
+    if (lost.length > 0) {
+      this.#reload(lost.length, "tasks wait as stored that memory does not know");
+      return;
+    }
+    const part = await readWaitingPart(pool, [...ledger.shards.keys()], this.#auditAfter);
+    this.#auditAfter = part.next;
+    const strangers = this.#unknown(part.tasks);
+    this.#strangers = new Map(strangers.map(({ taskId, attempts }) => [taskId, attempts]));
+  }
+
+  #unknown(tasks: readonly StoredWait[]): StoredWait[] {
+    const { ledger, queue } = this.#parts;
+    return tasks.filter(({ taskId }) => ledger.owns(taskId) && !queue.has(taskId));
+  }
+
+  #reload(tasks: number, complaint: string): void {
+    this.#parts.logger.error({ tasks }, complaint);
+    this.#parts.ledger.reload();
+  }
+
+  async #expire(taskIds: readonly string[]): Promise<number> {
+    const { ledger, events } = this.#parts;
+    const startedAtMs = this.#parts.nowMs();
+    const { expired } = await ledger.run(
+      async (client) => {
+        // Shards may have been given back since they were judged.
+        const own = taskIds.filter((taskId) => ledger.owns(taskId));
+        const expired = await expireReady(client, own, NO_AGENT);
+        const failure = toFailure("NO_AGENT_IN_TIME", NO_AGENT);
+        const moved = expired.map((task) => movedByExpiry(task, failure));
+        const maps = { newTaskId: taskIdsOf(this.#parts) };
+        return { expired, effects: await applyEffects(client, moved, new JobDeltas(), maps) };
+      },
+      ({ expired, effects }) => {
+        for (const task of expired) this.#parts.queue.remove(task.taskId);
+        const freed = effects.unblocked.map((task) => ({ task, delayMs: 0 }));
+        this.#settler.follow(effects, freed);
+      },
+    );
+    events.expired(expired.length);
+    events.flushed("expire", expired.length, (this.#parts.nowMs() - startedAtMs) / 1_000);
+    return expired.length;
+  }
+}
