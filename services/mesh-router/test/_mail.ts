@@ -6,7 +6,13 @@ import { createMailStore, type PostgresMailStore } from "../src/store/mail-store
 import type { MeshFixture } from "./_router.ts";
 
 /** A batch of nothing but messages. */
-export const NO_WORDS = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
+export const NO_WORDS = {
+  done: [],
+  failures: [],
+  deaths: [],
+  notify: new Set<bigint>(),
+  left: new Set<bigint>(),
+};
 
 export const newKey = () => randomUUID().replaceAll("-", "");
 

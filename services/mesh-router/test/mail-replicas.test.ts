@@ -61,6 +61,17 @@ describe("durable messages over two replicas", () => {
     await fixture.untilMail(0);
   });
 
+  it("reach a receiver that has just left the replica where they are stored", async () => {
+    const sender = await second.agent("stays");
+    const before = await second.agent("leaves");
+    before.peer.break();
+    const after = await first.agent("leaves", { resumeToken: before.resumeToken });
+    for (const id of range(0, 10)) sender.mail(id, "leaves");
+    expect(await received(after, 10)).toEqual(range(0, 10));
+    for (const { deliveryId } of after.deliveries) after.ack(deliveryId);
+    await fixture.untilMail(0);
+  });
+
   it("are stored once, whichever replica takes the second try", async () => {
     const alice = await first.agent("amy");
     const bob = await second.agent("ben");

@@ -119,7 +119,14 @@ describe("a commit of mail", () => {
       ...{ ttlMs, ackWaitMs: 1_000 },
     });
     const commit = (...inserts: ReturnType<typeof insert>[]) =>
-      store.commit({ done: [], failures: [], deaths: [], notify: new Set<bigint>(), inserts });
+      store.commit({
+        done: [],
+        failures: [],
+        deaths: [],
+        notify: new Set<bigint>(),
+        left: new Set<bigint>(),
+        inserts,
+      });
     const [first, second] = [newKey(), newKey()];
     const [stored] = await commit(insert(first));
     const seq = stored?.kind === "stored" ? stored.seqs[0] : undefined;
@@ -151,7 +158,13 @@ describe("a commit of mail", () => {
       insert("two", z, y),
       insert("last", y),
     ];
-    const words = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
+    const words = {
+      done: [],
+      failures: [],
+      deaths: [],
+      notify: new Set<bigint>(),
+      left: new Set<bigint>(),
+    };
     const results = await store.commit({ ...words, inserts });
     const found = await fixture.sql<{ mailbox_id: string; seq: string; sender: string }>(
       "SELECT mailbox_id, seq, sender FROM mail WHERE sender = convert_from(envelope, 'UTF8') ORDER BY seq",
@@ -173,7 +186,7 @@ describe("a commit of mail", () => {
     await store.commit({ ...words, done, inserts: [] });
   });
 
-  it("tells of more mailboxes than a notice holds", async () => {
+  it("tells of more mailboxes than a notice holds, and of those that were left", async () => {
     const { url, schema } = fixture.database;
     const pool = createPool({ url, max: 2, applicationName: "writer", schema });
     fixture.onClose(() => pool.close());
@@ -189,16 +202,17 @@ describe("a commit of mail", () => {
     const names = Array.from({ length: 450 }, (_, at) => ({
       ...{ namespace: "default", agentId: `${prefix}-${at}`, known: true },
     }));
-    const mailboxIds = [...(await store.resolve(names)).values()];
+    const all = [...(await store.resolve(names)).values()];
+    const mailboxIds = all.slice(1);
     const insert = {
       ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n },
       ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
     };
-    const nothing = { done: [], failures: [], deaths: [] };
+    const nothing = { done: [], failures: [], deaths: [], left: new Set(all.slice(0, 1)) };
     await store.commit({ inserts: [insert], ...nothing, notify: new Set(mailboxIds) });
     await waitFor(() => notices.length === 2, { what: "the notices" });
     const told = notices.flatMap((notice) => notice.split(",")).map(BigInt);
-    expect(new Set(told)).toEqual(new Set(mailboxIds));
+    expect(new Set(told)).toEqual(new Set(all));
     await fixture.sql(`DELETE FROM mail WHERE mailbox_id IN (${mailboxIds.join(",")})`);
   });
 });
@@ -218,7 +232,13 @@ describe("a read of mailboxes", () => {
       ...{ mailboxIds: [first, second], sender: "alice", envelope, bodyHash: 1n },
       ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
     }));
-    const nothing = { done: [], failures: [], deaths: [], notify: new Set<bigint>() };
+    const nothing = {
+      done: [],
+      failures: [],
+      deaths: [],
+      notify: new Set<bigint>(),
+      left: new Set<bigint>(),
+    };
     await store.commit({ inserts, ...nothing });
     const read: bigint[] = [];
     const limits = { rowsMax: 512, bytesMax: 250_000 };
@@ -247,7 +267,7 @@ describe("a vacuum", () => {
       ...{ mailboxIds: [mailboxId], sender: "alice", envelope: Buffer.alloc(1_000), bodyHash: 1n },
       ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
     });
-    const words = { failures: [], deaths: [], notify: new Set<bigint>() };
+    const words = { failures: [], deaths: [], notify: new Set<bigint>(), left: new Set<bigint>() };
     const inserts = Array.from({ length: 200 }, insert);
     const results = await store.commit({ ...words, done: [], inserts });
     const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));

@@ -63,7 +63,7 @@ export class FakeMailStore implements MailStore {
     for (const { seq, reason } of batch.deaths) {
       if (this.rows.delete(seq)) this.dead.set(seq, reason);
     }
-    this.notified.push(...batch.notify);
+    this.notified.push(...batch.notify, ...batch.left);
     if (this.losesAnswers) throw new Error("the answer was lost");
     return results;
   }

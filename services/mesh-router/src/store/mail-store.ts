@@ -241,7 +241,8 @@ async function commitApart(
   results: Map<MailInsert, InsertResult>,
 ): Promise<void> {
   await write(init, { ...batch, inserts: [] }, results);
-  const rest = { done: [], failures: [], deaths: [], notify: batch.notify };
+  const { notify } = batch;
+  const rest = { done: [], failures: [], deaths: [], notify, left: new Set<bigint>() };
   for (const insert of batch.inserts) {
     const one = { ...rest, inserts: [insert] };
     try {
@@ -316,7 +317,7 @@ function partsOf(inserts: readonly MailInsert[]): Buffer[] {
 
 async function notify(client: Queryable, batch: MailBatch): Promise<void> {
   const written = new Set(batch.inserts.flatMap(({ mailboxIds }) => mailboxIds));
-  const ids = [...batch.notify].filter((id) => written.has(id));
+  const ids = [...new Set([...batch.left, ...[...batch.notify].filter((id) => written.has(id))])];
   const notices: Promise<unknown>[] = [];
   for (let from = 0; from < ids.length; from += NOTICE_IDS_MAX) {
     const notice = ids.slice(from, from + NOTICE_IDS_MAX).join(",");

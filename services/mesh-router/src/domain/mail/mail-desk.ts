@@ -191,6 +191,9 @@ export class MailDesk {
   ended(session: Session, how: SessionEnd, nowMs: number): void {
     const record = this.#records.get(session);
     if (record?.reader?.session !== session) return;
+    // Until now its mail was stored without a word to anybody; the agent may have gone elsewhere before.
+    this.#init.journal.left(record.mailboxId);
+    this.#init.onWork("now");
     const text = "the receiver's session was lost";
     if (how !== "goodbye") {
       for (const mail of record.reader.mailbox.oldestSent()) {

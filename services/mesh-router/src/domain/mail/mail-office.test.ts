@@ -93,6 +93,40 @@ describe("the mail office", () => {
     expect(rig.store.notified).toHaveLength(1);
   });
 
+  it("tells others of mail for an agent whose stream broke, and once more when its session is over here", async () => {
+    const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
+    await rig.office.work();
+    rig.post(alice, "m1", "bob");
+    await rig.office.work();
+    expect(rig.store.notified).toHaveLength(0);
+    rig.detach(bob);
+    rig.post(alice, "m2", "bob");
+    await rig.office.work();
+    expect(rig.store.notified).toHaveLength(1);
+    rig.desk.ended(bob, "replaced", rig.clock.nowMs());
+    await rig.office.work();
+    expect(rig.store.notified).toHaveLength(2);
+  });
+
+  it("tells others when a session ends while its mail is being stored, though the first try fails", async () => {
+    const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
+    await rig.office.work();
+    rig.post(alice, "m1", "bob");
+    const commit = rig.store.commit.bind(rig.store);
+    rig.store.commit = async (batch) => {
+      rig.store.commit = commit;
+      rig.desk.ended(bob, "goodbye", rig.clock.nowMs());
+      return commit(batch);
+    };
+    await rig.office.work();
+    expect(rig.store.notified).toHaveLength(0);
+    rig.store.away = true;
+    await expect(rig.office.work()).rejects.toThrow("away");
+    rig.store.away = false;
+    await rig.office.work();
+    expect(rig.store.notified).toHaveLength(1);
+  });
+
   it("counts what waits, and refuses beyond the limit", async () => {
     rig = newRig(2);
     const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];

@@ -210,9 +210,12 @@ export class MailOffice {
     const addressed = this.#findRecords(posts);
     await this.#count(addressed);
     const judged = this.#judge(addressed);
-    const { done, failures, deaths } = writes;
-    if (judged.length + done.length + failures.length + deaths.length === 0) return;
-    const away = judged.flatMap(({ records }) => records.filter(({ reader }) => !reader));
+    const { done, failures, deaths, left } = writes;
+    if (judged.length + done.length + failures.length + deaths.length + left.size === 0) return;
+    // An agent whose stream broke may be at another replica already.
+    const away = judged.flatMap(({ records }) =>
+      records.filter(({ reader }) => reader?.session.attached !== true),
+    );
     const notify = new Set(away.map(({ mailboxId }) => mailboxId));
     const inserts = judged.map(toInsert);
     let results: readonly InsertResult[];

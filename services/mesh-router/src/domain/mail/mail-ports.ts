@@ -59,6 +59,8 @@ export interface MailBatch {
   readonly deaths: readonly MailDeath[];
   /** Mailboxes that other replicas are told of, of those that `inserts` name. */
   readonly notify: ReadonlySet<bigint>;
+  /** Mailboxes that they are told of whatever is written. */
+  readonly left: ReadonlySet<bigint>;
 }
 
 /** What became of an insert. stored: under these numbers, one for each mailbox. duplicate: it had been stored before. conflict: its id had been used for
