@@ -10,7 +10,7 @@ const LONG_FILES = [
   "test/faults/campaigns.test.ts",
   "test/e2e/operations.test.ts",
   "test/e2e/faults.test.ts",
-  "test/faults/mesh-kills.test.ts",
+  "test/faults/mesh-campaigns.test.ts",
   "bench/test/quick-run.test.ts",
   "test/e2e/main-job.test.ts",
 ];

@@ -1,5 +1,6 @@
 /** What every campaign is: a load, faults, and a judgement that does not trust the load's own word. */
 import type { Bed } from "./_bed.ts";
+import type { MeshBed } from "./_mesh-bed.ts";
 
 /** How a campaign is run. */
 export interface CampaignOptions {
@@ -33,6 +34,11 @@ export interface Campaign {
 /** A campaign that brings its own bed. */
 export interface LoneCampaign extends Omit<Campaign, "play"> {
   playAlone(options: CampaignOptions): Promise<Verdict>;
+}
+
+/** A campaign on messages and shared state. It leaves the bed as it found it: every replica and both stores run, no agent does. */
+export interface MeshCampaign extends Omit<Campaign, "play"> {
+  playOnMesh(bed: MeshBed, options: CampaignOptions): Promise<Verdict>;
 }
 
 /** Problems for every count that is below its minimum: a run in which little succeeded proves nothing. */

@@ -1,51 +1,72 @@
-/** What campaigns on messages are played on: three replicas of the mesh-router, senders and receivers, each a process of its own, on a real
- * Postgres and a real Redis, all of which may be killed. */
+/** What campaigns on messages and shared state are played on: three replicas of the mesh-router and agents, each a process of its own, on a
+ * real Postgres and a real Redis. All of them may be killed, and each replica may be cut off from either store. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@nexus/devkit";
 import { createPool, type Pool, provisionDatabase } from "@nexus/postgres";
+import { createRpcChannel, type RpcChannel } from "@nexus/rpc";
 import {
   createTempFolder,
   createTestIdentity,
   freePort,
   startTestRedis,
+  TcpProxy,
   type TempFolder,
   type TestRedisServer,
   waitFor,
 } from "@nexus/testkit";
+import { type RunningRegistry, startRegistry } from "../../services/mesh-router/test/_registry.ts";
 
-const ROUTER = fileURLToPath(new URL("fixtures/mesh-router.mjs", import.meta.url));
-const AGENT = fileURLToPath(new URL("fixtures/mesh-agent.mjs", import.meta.url));
+const ROUTER = fixture("mesh-router.mjs");
 const SCHEMA = "mesh";
 const ROLE = { role: "nexus_mesh", password: "mesh-of-the-campaign", schema: SCHEMA };
 const READY_TIMEOUT_MS = 60_000;
-/** Nobody listens there: presence fails, and nothing else may. */
+/** Nobody listens there: leases cannot be checked, and nothing else may fail. */
 const NOBODY = "127.0.0.1:9";
-
-/** What an agent says of its messages: ids name sender, receiver and number. */
-export interface MeshWord {
-  readonly stored?: string;
-  readonly got?: string;
-}
+/** A thing that a receiver is asked for by what it can do. */
+export const CAPABILITY = "mesh.take";
 
 /** Names the processes. */
 export const REPLICAS = ["replica-0", "replica-1", "replica-2"] as const;
-export const SENDERS = ["sender-0", "sender-1"] as const;
-export const RECEIVERS = ["receiver-0", "receiver-1"] as const;
+export const RECEIVERS = ["receiver-0", "receiver-1", "receiver-2"] as const;
+export type ReplicaName = (typeof REPLICAS)[number];
+
+/** What a process of the bed says. */
+export type MeshWord = Readonly<Record<string, unknown>>;
+
+/** What to start an agent's process with. */
+export interface AgentProcess {
+  readonly file: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Hears every word but that it is ready. */
+  readonly hear?: (word: MeshWord) => void;
+}
+
+/** A replica's ways to the stores. */
+interface Ways {
+  readonly postgres: TcpProxy;
+  readonly redis: TcpProxy;
+}
+
+/** Path of a program of the campaigns. */
+export function fixture(name: string): string {
+  return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+}
 
 /** A deployment of routers and agents. */
 export class MeshBed implements AsyncDisposable {
   readonly postgres: EmbeddedPostgres;
   readonly redis: TestRedisServer;
+  readonly identity = createTestIdentity();
   readonly tables: Pick<Pool, "query">;
-  /** Everything that agents said, in the order in which it came. */
-  readonly words: MeshWord[] = [];
+  readonly ways = new Map<ReplicaName, Ways>();
   readonly #folder: TempFolder;
   readonly #pool: Pool;
-  readonly #identity = createTestIdentity();
-  readonly #ports: number[] = [];
+  readonly #ports = new Map<ReplicaName, number>();
   readonly #children = new Map<string, ChildProcess>();
+  readonly #channels = new Map<ReplicaName, RpcChannel>();
+  #registry: RunningRegistry | undefined;
   #isClosing = false;
 
   private constructor(postgres: EmbeddedPostgres, redis: TestRedisServer, folder: TempFolder) {
@@ -61,7 +82,7 @@ export class MeshBed implements AsyncDisposable {
     this.tables = this.#pool;
   }
 
-  /** Starts everything. */
+  /** Starts the stores, the registry and the replicas. */
   static async open(): Promise<MeshBed> {
     const folder = await createTempFolder("nexus-mesh-faults");
     const postgres = await startEmbeddedPostgres({
@@ -70,29 +91,44 @@ export class MeshBed implements AsyncDisposable {
     });
     await provisionDatabase(postgres.url, [ROLE]);
     const bed = new MeshBed(postgres, await startTestRedis(), folder);
-    for (const _ of REPLICAS) bed.#ports.push(await freePort());
+    const skills = Object.fromEntries(RECEIVERS.map((name) => [name, CAPABILITY]));
+    bed.#registry = await startRegistry(bed, skills);
+    for (const name of REPLICAS) {
+      bed.#ports.set(name, await freePort());
+      bed.ways.set(name, await bed.#openWays());
+    }
     // One at a time: the first one migrates.
     for (const name of REPLICAS) await bed.startReplica(name);
-    for (const name of RECEIVERS) await bed.#startAgent(name, {});
-    const next = Object.fromEntries(RECEIVERS.map((name) => [name, 0]));
-    for (const name of SENDERS) await bed.#startAgent(name, next);
     return bed;
   }
 
+  /** Where a replica is. */
+  addressOf(name: ReplicaName): string {
+    return `127.0.0.1:${this.#ports.get(name)}`;
+  }
+
+  /** A connection to a replica, kept until the bed is closed. */
+  channelTo(name: ReplicaName): RpcChannel {
+    const channel = this.#channels.get(name) ?? createRpcChannel({ address: this.addressOf(name) });
+    this.#channels.set(name, channel);
+    return channel;
+  }
+
   /** Starts a replica at its own address and resolves when it serves. */
-  async startReplica(name: (typeof REPLICAS)[number]): Promise<void> {
-    const url = new URL(this.postgres.url);
-    url.username = ROLE.role;
-    url.password = ROLE.password;
+  async startReplica(name: ReplicaName): Promise<void> {
+    const ways = this.ways.get(name);
+    const database = through(this.postgres.url, ways?.postgres);
+    database.username = ROLE.role;
+    database.password = ROLE.password;
     const values = {
-      databaseUrl: url.href,
+      databaseUrl: database.href,
       databasePoolMax: 4,
-      grpcPort: this.#ports[REPLICAS.indexOf(name)],
-      registryAddress: NOBODY,
+      grpcPort: this.#ports.get(name),
+      registryAddress: this.#registry?.address ?? NOBODY,
       orchestratorAddress: NOBODY,
       routerId: name,
       busDriver: "redis",
-      redisUrl: this.redis.url,
+      redisUrl: through(this.redis.url, ways?.redis).href,
       busDeployment: this.redis.deployment,
       busLostAfterMs: 1_000,
       heartbeatIntervalMs: 500,
@@ -100,63 +136,22 @@ export class MeshBed implements AsyncDisposable {
       redeliveryInitialMs: 50,
       // A message that is at work when its receiver is killed has failed; here that is no reason to give it up.
       mailAttemptsMax: 1_000,
+      mailboxMax: 20_000,
+      // What a replica hears of another one's writes, it hears by the bus.
+      stateAskIntervalMs: 3_600_000,
     };
-    const word = JSON.stringify({ key: this.#identity.key, values });
-    await this.#fork(name, ROUTER, { NEXUS_TEST_REPLICA: word });
+    const word = JSON.stringify({ key: this.identity.key, values });
+    await this.start(name, { file: ROUTER, env: { NEXUS_TEST_REPLICA: word } });
   }
 
-  /** Kills a process, without a chance to say anything. */
-  async kill(name: string): Promise<void> {
-    const child = this.#children.get(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, "close");
-    child.kill("SIGKILL");
-    await gone;
-  }
-
-  /** Starts an agent again. A sender goes on behind what it knows to be stored. */
-  async startAgain(name: string): Promise<void> {
-    const isSender = SENDERS.some((one) => one === name);
-    const next = isSender ? RECEIVERS.map((to) => [to, this.storedOf(name, to).length]) : [];
-    await this.#startAgent(name, Object.fromEntries(next));
-  }
-
-  /** The numbers of what a sender knows to be stored for a receiver. */
-  storedOf(from: string, to: string): number[] {
-    const numbers = this.words.map(({ stored }) => numberOf(stored, from, to));
-    return [...new Set(numbers.filter((number) => number !== undefined))];
-  }
-
-  /** The numbers of what a receiver got of a sender, each as it came first. */
-  gotOf(from: string, to: string): number[] {
-    const numbers = this.words.map(({ got }) => numberOf(got, from, to));
-    return [...new Set(numbers.filter((number) => number !== undefined))];
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosing = true;
-    for (const name of this.#children.keys()) await this.kill(name);
-    await this.#pool.close();
-    await this.redis.close();
-    await this.postgres.stop();
-    await this.#folder.remove();
-  }
-
-  async #startAgent(agentId: string, next: Readonly<Record<string, number>>): Promise<void> {
-    const token = await this.#identity.token({ sub: agentId, kind: "agent" });
-    const addresses = this.#ports.map((port) => `127.0.0.1:${port}`);
-    const word = JSON.stringify({ agentId, token, addresses, next });
-    await this.#fork(agentId, AGENT, { NEXUS_TEST_AGENT: word });
-  }
-
-  /** Resolves with the first word of the process. */
-  async #fork(name: string, file: string, env: Record<string, string>): Promise<void> {
+  /** Starts a process and resolves when it says that it is ready. */
+  async start(name: string, { file, env, hear }: AgentProcess): Promise<void> {
     const child = fork(file, { env: { ...process.env, ...env }, stdio: "inherit" });
     this.#children.set(name, child);
     let isUp = false;
     child.on("message", (word: MeshWord) => {
-      isUp = true;
-      if (word.got !== undefined || word.stored !== undefined) this.words.push(word);
+      if (word["ready"] === true) isUp = true;
+      else hear?.(word);
     });
     await waitFor(() => isUp || this.#isClosing || child.exitCode !== null, {
       what: `${name} to start`,
@@ -164,9 +159,46 @@ export class MeshBed implements AsyncDisposable {
     });
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
   }
+
+  /** Tells a process something. */
+  say(name: string, word: MeshWord): void {
+    this.#children.get(name)?.send(word);
+  }
+
+  /** Kills a process, without a chance to say anything; what it said before has been heard. */
+  async kill(name: string): Promise<void> {
+    const child = this.#children.get(name);
+    this.#children.delete(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "close");
+    child.kill("SIGKILL");
+    await gone;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosing = true;
+    for (const channel of this.#channels.values()) channel.close();
+    for (const name of [...this.#children.keys()]) await this.kill(name);
+    for (const { postgres, redis } of this.ways.values()) {
+      await Promise.all([postgres.close(), redis.close()]);
+    }
+    await this.#registry?.stop();
+    await this.#pool.close();
+    await this.redis.close();
+    await this.postgres.stop();
+    await this.#folder.remove();
+  }
+
+  async #openWays(): Promise<Ways> {
+    const [postgres, redis] = await Promise.all([TcpProxy.listen(), TcpProxy.listen()]);
+    postgres.aim(this.postgres.port);
+    redis.aim(this.redis.port);
+    return { postgres, redis };
+  }
 }
 
-function numberOf(id: string | undefined, from: string, to: string): number | undefined {
-  const prefix = `${from}>${to}:`;
-  return id?.startsWith(prefix) === true ? Number(id.slice(prefix.length)) : undefined;
+function through(target: string, proxy: TcpProxy | undefined): URL {
+  const url = new URL(target);
+  if (proxy !== undefined) url.port = String(proxy.port);
+  return url;
 }

@@ -1,5 +1,5 @@
 /** All campaigns. */
-import type { Campaign, LoneCampaign } from "./_campaign.ts";
+import type { Campaign, LoneCampaign, MeshCampaign } from "./_campaign.ts";
 import { auditKill } from "./audit-kill.ts";
 import { auditOutboxKill } from "./audit-outbox-kill.ts";
 import { backendKill } from "./backend-kill.ts";
@@ -8,6 +8,7 @@ import { clockSkew } from "./clock-skew.ts";
 import { conservation } from "./conservation.ts";
 import { dagModel } from "./dag-model.ts";
 import { halfOpen } from "./half-open.ts";
+import { meshKills } from "./mesh-kills.ts";
 import { oneSlot } from "./one-slot.ts";
 import { ownerPaused } from "./owner-paused.ts";
 import { postgresKill } from "./postgres-kill.ts";
@@ -36,3 +37,6 @@ export const CAMPAIGNS: readonly Campaign[] = [
 
 /** On a bed of their own. */
 export const LONE_CAMPAIGNS: readonly LoneCampaign[] = [vaultKill];
+
+/** On three replicas of the mesh-router and processes that are agents. */
+export const MESH_CAMPAIGNS: readonly MeshCampaign[] = [meshKills];

@@ -4,8 +4,9 @@
  * `--kills 1000`, at which it ends before its time. */
 import { parseArgs } from "node:util";
 import { openBed } from "./_bed.ts";
-import type { Campaign, LoneCampaign, Verdict } from "./_campaign.ts";
-import { CAMPAIGNS, LONE_CAMPAIGNS } from "./campaigns.ts";
+import type { Campaign, LoneCampaign, MeshCampaign, Verdict } from "./_campaign.ts";
+import { MeshBed } from "./_mesh-bed.ts";
+import { CAMPAIGNS, LONE_CAMPAIGNS, MESH_CAMPAIGNS } from "./campaigns.ts";
 
 const NAME_WIDTH = 20;
 const COUNT_WIDTH = 28;
@@ -16,7 +17,9 @@ const MINUTE_MS = 60_000;
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
-const ALL: readonly (Campaign | LoneCampaign)[] = [...CAMPAIGNS, ...LONE_CAMPAIGNS];
+type AnyCampaign = Campaign | LoneCampaign | MeshCampaign;
+
+const ALL: readonly AnyCampaign[] = [...CAMPAIGNS, ...LONE_CAMPAIGNS, ...MESH_CAMPAIGNS];
 
 const startedAtMs = performance.now();
 process.exitCode = await main(process.argv.slice(2));
@@ -38,13 +41,18 @@ async function play({ campaign, minutes, seed, killsMax }: Wanted): Promise<Verd
   const limits = killsMax === undefined ? {} : { killsMax };
   const options = { durationMs: minutes * MINUTE_MS, seed, progress, ...limits };
   if ("playAlone" in campaign) return campaign.playAlone(options);
+  if ("playOnMesh" in campaign) {
+    progress("starting a durable database, a Redis and three mesh-routers");
+    await using mesh = await MeshBed.open();
+    return await campaign.playOnMesh(mesh, options);
+  }
   progress("starting a durable database, three orchestrators and the other services");
   await using bed = await openBed();
   return await campaign.play(bed, options);
 }
 
 interface Wanted {
-  readonly campaign: Campaign | LoneCampaign;
+  readonly campaign: AnyCampaign;
   readonly minutes: number;
   readonly seed: number;
   readonly killsMax: number | undefined;

@@ -13,6 +13,7 @@ export class TcpProxy {
   #isCut = false;
   readonly #lanes = new Set<Lane>();
   #isLate = false;
+  #isMute = false;
 
   private constructor() {
     this.#server = createServer((client) => this.#accept(client));
@@ -42,6 +43,12 @@ export class TcpProxy {
   silence(): void {
     this.#silent = true;
     for (const socket of this.#sockets) hold(socket);
+  }
+
+  /** From now on what is said gets through, and what is answered is lost; nothing is closed. */
+  mute(): void {
+    this.#isMute = true;
+    for (const lane of this.#lanes) lane.mute();
   }
 
   /** As if another proxy had taken the place: what was connected is cut, and what comes gets through. */
@@ -102,6 +109,7 @@ export class TcpProxy {
     const lane = new Lane(client, upstream);
     this.#lanes.add(lane);
     if (this.#isLate) lane.hold();
+    if (this.#isMute) lane.mute();
     client.once("close", () => this.#lanes.delete(lane));
     client.once("close", () => this.#passEnd(upstream));
     upstream.once("close", () => this.#passEnd(client));
@@ -149,6 +157,12 @@ class Lane {
     this.#client.off("data", this.#keep);
     for (const chunk of this.#waiting.splice(0)) this.#upstream.write(chunk);
     this.#client.pipe(this.#upstream);
+  }
+
+  /** What the other end answers is lost. */
+  mute(): void {
+    this.#upstream.unpipe(this.#client);
+    this.#upstream.resume();
   }
 }
 

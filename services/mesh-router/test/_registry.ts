@@ -4,8 +4,7 @@ import { RegistryService, type WatchAgentsResponseSchema } from "@nexus/proto/re
 import { createRpcServer, type ServiceImplementation } from "@nexus/rpc";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
-import { freePort } from "@nexus/testkit";
-import type { MeshFixture } from "./_router.ts";
+import { freePort, type TestIdentity } from "@nexus/testkit";
 
 const STOP_GRACE_MS = 200;
 
@@ -20,7 +19,7 @@ export interface RunningRegistry {
 
 /** Starts one. */
 export async function startRegistry(
-  fixture: MeshFixture,
+  { identity }: { readonly identity: TestIdentity },
   skills: Skills,
 ): Promise<RunningRegistry> {
   const port = await freePort();
@@ -30,7 +29,7 @@ export async function startRegistry(
     port,
     logger: createSilentLogger(),
     metrics: createMetrics("registry"),
-    verifier: fixture.identity.verifier,
+    verifier: identity.verifier,
   }).add(RegistryService, registryThatOnlyShows(skills));
   await server.listen();
   return { address: `127.0.0.1:${port}`, stop: () => server.close(STOP_GRACE_MS) };
