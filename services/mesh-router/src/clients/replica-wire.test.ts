@@ -25,6 +25,7 @@ const there: Letter = {
   ...letter,
   chain: { hops: 2, ancestors: ["x", "y"], deadlineAtMs: THERE_MS + 700 },
 };
+const REPLY = { deliveryId: "d2", requestId: "d1", from: "bob" };
 const carried = (item: RelayedItem) => decodeItem(encodeItem(item, HERE_MS), THERE_MS);
 
 describe("what replicas tell each other", () => {
@@ -40,10 +41,9 @@ describe("what replicas tell each other", () => {
       kind: "copies",
       copies: { ...many, letter: there },
     });
-    const reply = { deliveryId: "d2", requestId: "d1", from: "bob" };
     const part = { more: true, part: 3 };
-    expect(carried({ kind: "reply", reply: { ...reply, letter: { ...letter, ...part } } })).toEqual(
-      { kind: "reply", reply: { ...reply, letter: { ...there, ...part } } },
+    expect(carried({ kind: "reply", reply: { ...REPLY, letter: { ...letter, ...part } } })).toEqual(
+      { kind: "reply", reply: { ...REPLY, letter: { ...there, ...part } } },
     );
     expect(carried({ kind: "cancel", deliveryId: "d1" })).toEqual({
       kind: "cancel",
@@ -55,6 +55,27 @@ describe("what replicas tell each other", () => {
       ...publication,
       published: { ...published, acceptedAtMs: 12 },
     });
+  });
+
+  it("holds nothing of the much larger batch that it came in", () => {
+    const item = encodeItem({ kind: "reply", reply: { ...REPLY, letter } }, HERE_MS);
+    const published = { topic: "a.b", from: "z", subject: bytes("s"), payload: bytes("p") };
+    const told = {
+      kind: "publication",
+      namespace: "n",
+      published: { ...published, acceptedAtMs: 1 },
+    };
+    for (const one of [item, encodeItem(told as RelayedItem, HERE_MS)]) {
+      const batch = new Uint8Array(100_000);
+      batch.set(one);
+      const carriedIn = decodeItem(batch.subarray(0, one.length), THERE_MS);
+      const content = carriedIn?.kind === "reply" ? carriedIn.reply.letter : undefined;
+      const news = carriedIn?.kind === "publication" ? carriedIn.published : undefined;
+      const views = [content?.payload, content?.subject, content?.traceparent, news?.payload];
+      const found = [...views, news?.subject].filter((view) => view !== undefined);
+      expect(found.length).toBeGreaterThan(1);
+      expect(found.filter(({ buffer }) => buffer === batch.buffer)).toEqual([]);
+    }
   });
 
   it("knows every outcome", () => {

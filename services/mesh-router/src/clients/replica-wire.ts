@@ -9,6 +9,7 @@ import {
   type ReplicaItem,
   ReplicaItemSchema,
 } from "@nexus/proto/mesh";
+import { detachFromFrame, detachLetter } from "../domain/message/carried.ts";
 import { type Letter, OUTCOMES, type Outcome, type Verdict } from "../domain/message/letter.ts";
 import type { RelayedItem } from "../domain/remote/remote-ports.ts";
 
@@ -122,10 +123,11 @@ function fromItem(item: ReplicaItem["item"], nowMs: number): RelayedItem | undef
     case "publication": {
       const { namespace, topic, fromPrincipalId: from, subject, payload, acceptTime } = item.value;
       const acceptedAtMs = acceptTime === undefined ? nowMs : timestampMs(acceptTime);
+      const parts = { payload: detachFromFrame(payload), subject: detachFromFrame(subject) };
       return {
         kind: "publication",
         namespace,
-        published: { topic, from, subject, payload, acceptedAtMs },
+        published: { topic, from, acceptedAtMs, ...parts },
       };
     }
     default:
@@ -136,7 +138,7 @@ function fromItem(item: ReplicaItem["item"], nowMs: number): RelayedItem | undef
 function fromBody(body: RelayedBody | undefined, nowMs: number): Letter {
   if (body === undefined) throw new TypeError("a relayed message has no body");
   const { messageId, payload, subject, traceparent, expectsReply, left, topic, chain } = body;
-  return {
+  return detachLetter({
     messageId,
     toAgentId: "",
     payload,
@@ -154,7 +156,7 @@ function fromBody(body: RelayedBody | undefined, nowMs: number): Letter {
             ancestors: chain.ancestors,
             deadlineAtMs: chain.left === undefined ? undefined : nowMs + durationMs(chain.left),
           },
-  };
+  });
 }
 
 /** An outcome of a later version says no more than that it is over. */

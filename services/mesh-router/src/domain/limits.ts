@@ -70,6 +70,10 @@ export const MESSAGE_TIMEOUT_DEFAULT_MS = 30_000;
 /** What an OVERLOADED sender is asked to wait. */
 export const OVERLOADED_RETRY_MS = 100;
 
+/** Bytes of frames that are read before the messages that have no outcome yet let go of theirs: until then each may show parts of a frame
+ * that nothing counts. */
+export const FRAMES_HELD_BYTES = 32 * MiB;
+
 /** A payload that is kept waiting is copied out of its frame when the frame is this many times larger: a small
  * message must not hold a large buffer. */
 export const COPY_RATIO = 4;
@@ -175,6 +179,9 @@ export const BREAKER_OPEN_MS = 5_000;
 /** Answers about leases that are kept, and messages of one sender that wait for one. */
 export const LEASES_KNOWN_MAX = 50_000;
 export const HELD_PER_SENDER_MAX = 10_000;
+
+/** Bytes of all messages that wait for a lease's check. */
+export const HELD_BYTES_MAX = 64 * MiB;
 
 /** Receivers of one message: ephemeral copies share their body, durable ones are rows. */
 export const FANOUT_MAX = 10_000;

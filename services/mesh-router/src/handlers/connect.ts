@@ -99,9 +99,12 @@ async function readHello(
   return { namespace: principal.namespace, agentId, slots, messageCredit, resumeToken };
 }
 
-function frameReader({ clock }: ConnectDeps): (bytes: Buffer) => AgentFrame {
+function frameReader({ clock, engine }: ConnectDeps): (bytes: Buffer) => AgentFrame {
   const nowMs = (): number => clock.nowMs();
-  return (bytes) => readAgentFrame(bytes, nowMs);
+  return (bytes) => {
+    engine.frameRead(bytes);
+    return readAgentFrame(bytes, nowMs);
+  };
 }
 
 function onlyHello(frame: AgentFrame): Hello | undefined {

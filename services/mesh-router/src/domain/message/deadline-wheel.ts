@@ -63,6 +63,14 @@ export class DeadlineWheel<T extends Expiring> {
     this.#size -= 1;
   }
 
+  /** Shows everything, in no order. */
+  forEach(show: (item: T) => void): void {
+    if (this.#size === 0) return;
+    for (const slot of this.#slots) {
+      for (let link = slot.next; link !== slot; link = link.next) show(link as T);
+    }
+  }
+
   /** Removes and returns everything whose time has come. */
   expire(nowMs: number): T[] {
     const due: T[] = [];

@@ -1,7 +1,13 @@
 /** Messages that are sent under a lease go on only while it holds. */
 import type { Clock } from "@nexus/shared";
-import { HELD_PER_SENDER_MAX, LEASES_KNOWN_MAX } from "../limits.ts";
+import {
+  HELD_BYTES_MAX,
+  HELD_PER_SENDER_MAX,
+  ITEM_OVERHEAD_BYTES,
+  LEASES_KNOWN_MAX,
+} from "../limits.ts";
 import type { Session } from "../session/session.ts";
+import { detachLetter } from "./carried.ts";
 import type { LeaseRef, Letter, Verdict } from "./letter.ts";
 
 /** What an agent says of itself: I hold this lease. */
@@ -43,6 +49,7 @@ export class LeaseGate {
   readonly #init: LeaseGateInit;
   readonly #known = new Map<string, KnownAnswer>();
   readonly #held = new Map<Session, Letter[]>();
+  #heldBytes = 0;
 
   constructor(init: LeaseGateInit) {
     this.#init = init;
@@ -51,12 +58,19 @@ export class LeaseGate {
   /** Takes a message of an agent. */
   send(sender: Session, letter: Letter): void {
     const held = this.#held.get(sender);
-    if (held !== undefined) {
-      if (held.length < HELD_PER_SENDER_MAX) held.push(letter);
-      else this.#init.refuse(sender, letter, FULL);
-    } else if (!this.#tryPass(sender, letter)) {
-      this.#held.set(sender, [letter]);
-      void this.#ask(sender, letter);
+    if (held === undefined && this.#tryPass(sender, letter)) return;
+    const sizeBytes = sizeOf(letter);
+    const isLong = held !== undefined && held.length >= HELD_PER_SENDER_MAX;
+    if (isLong || this.#heldBytes + sizeBytes > HELD_BYTES_MAX) {
+      this.#init.refuse(sender, letter, FULL);
+      return;
+    }
+    const kept = detachLetter(letter);
+    this.#heldBytes += sizeBytes;
+    if (held !== undefined) held.push(kept);
+    else {
+      this.#held.set(sender, [kept]);
+      void this.#ask(sender, kept);
     }
   }
 
@@ -77,7 +91,7 @@ export class LeaseGate {
     const lease = letter.lease as LeaseRef;
     const answer = await this.#check(sender, lease);
     const held = this.#held.get(sender) ?? [];
-    held.shift();
+    this.#letGo(held);
     if (answer.cacheForMs > 0) this.#remember(keyOf(sender, lease), answer);
     this.#decide(sender, letter, answer);
     for (let next = held[0]; next !== undefined; next = held[0]) {
@@ -85,9 +99,14 @@ export class LeaseGate {
         void this.#ask(sender, next);
         return;
       }
-      held.shift();
+      this.#letGo(held);
     }
     this.#held.delete(sender);
+  }
+
+  #letGo(held: Letter[]): void {
+    const letter = held.shift();
+    if (letter !== undefined) this.#heldBytes -= sizeOf(letter);
   }
 
   /** Who cannot ask must refuse. */
@@ -121,6 +140,10 @@ const FULL: Verdict = {
   text: "too many messages wait for the check of a lease",
   retryAfterMs: 100,
 };
+
+function sizeOf({ payload }: Letter): number {
+  return payload.byteLength + ITEM_OVERHEAD_BYTES;
+}
 
 function keyOf(sender: Session, { taskId, fence }: LeaseRef): string {
   return `${sender.namespace}/${sender.agentId}/${taskId}/${fence}`;

@@ -11,6 +11,7 @@ import { MessageEngine } from "./message-engine.ts";
 
 const NOTHING = new Uint8Array();
 const KiB = 1_024;
+const MiB = 1_024 * KiB;
 
 let directory: SessionDirectory;
 let engine: MessageEngine;
@@ -223,12 +224,35 @@ describe("a frame's bytes", () => {
     expect(held([message?.payload, message?.subject, message?.traceparent])).toBe(false);
   });
 
-  it("are not held by a request that waits for its reply", () => {
+  it.each([
+    ["a message that waits for its acknowledgement", false],
+    ["a request that waits for its reply", true],
+  ])("are not held by %s", (_, expectsReply) => {
     const [alice, bob] = [agent("alice"), agent("bob")];
-    engine.send(alice, letter("m1", "bob", { ...parts(), expectsReply: true }), nowMs);
+    engine.send(alice, letter("m1", "bob", { ...parts(), expectsReply }), nowMs);
     const [message] = bob.delivered.values();
     expect(held([message?.subject])).toBe(true);
     read(bob);
     expect(held([message?.payload, message?.subject, message?.traceparent])).toBe(false);
+  });
+
+  it("are held by what was not read, and by a part that may go again, until 32 MiB of frames have followed", () => {
+    const [alice, bob, carol] = [agent("alice"), agent("bob"), agent("carol")];
+    frame.fill(7);
+    engine.send(alice, letter("unread", "carol", parts()), nowMs);
+    engine.send(alice, letter("ask", "bob", { expectsReply: true }), nowMs);
+    const question = read(bob).deliveries[0]?.deliveryId ?? "";
+    const reply = { ...parts(), inReplyTo: question, more: true };
+    engine.send(bob, letter("part", "", reply), nowMs);
+    read(alice);
+    const waiting = [...carol.delivered.values(), ...alice.delivered.values()];
+    const views = () => waiting.flatMap((one) => [one.payload, one.subject, one.traceparent]);
+    const another = new Uint8Array(MiB);
+    for (let i = 0; i < 31; i += 1) engine.frameRead(another);
+    expect(views().map((view) => held([view]))).toEqual(Array(6).fill(true));
+    engine.frameRead(another);
+    expect(held(views())).toBe(false);
+    expect(views()).toEqual(Array(6).fill(new Uint8Array(19).fill(7)));
+    expect(read(carol).deliveries).toEqual([waiting[0]]);
   });
 });

@@ -1,18 +1,12 @@
 /** Ephemeral messages: in memory, at most once, in order per pair, with exactly one outcome each. Durable ones go to the mail. */
 
-import {
-  MESSAGE_CREDIT_MAX,
-  PENDING_BYTES_MAX,
-  PENDING_MESSAGES_MAX,
-  PENDING_PER_SENDER_MAX,
-} from "../limits.ts";
+import { MESSAGE_CREDIT_MAX, PENDING_PER_SENDER_MAX } from "../limits.ts";
 import type { Acknowledgement } from "../mail/mail.ts";
 import type { MailDesk, SessionEnd } from "../mail/mail-desk.ts";
 import type { MailOffice } from "../mail/mail-office.ts";
 import type { MessageEvents } from "../ports.ts";
 import type { Outward } from "../remote/outward.ts";
 import { Session } from "../session/session.ts";
-import { DeadlineWheel } from "./deadline-wheel.ts";
 import type { Gathering } from "./gathering.ts";
 import type { Letter, Outcome, Verdict } from "./letter.ts";
 import { type Deliverable, Message, type Receiver, type Sender } from "./message.ts";
@@ -25,6 +19,7 @@ import {
   requestOf,
   whyNotTaken,
 } from "./message-rules.ts";
+import { PendingMessages } from "./pending-messages.ts";
 import { ReplyDesk } from "./reply-desk.ts";
 
 /** What the engine is made from. */
@@ -47,10 +42,9 @@ export class MessageEngine {
   readonly #office: MessageEngineInit["office"];
   readonly #desk: MessageEngineInit["desk"];
   readonly #idPrefix: string;
-  readonly #deadlines: DeadlineWheel<Message>;
+  readonly #pending: PendingMessages;
   readonly #replies: ReplyDesk;
   #nextId = 0;
-  #bytes = 0;
 
   constructor(init: MessageEngineInit) {
     this.#outward = init.outward;
@@ -58,13 +52,18 @@ export class MessageEngine {
     this.#office = init.office;
     this.#desk = init.desk;
     this.#idPrefix = init.idPrefix;
-    this.#deadlines = new DeadlineWheel(init.nowMs);
+    this.#pending = new PendingMessages(init.nowMs);
     this.#replies = new ReplyDesk(this, init.outward);
   }
 
   /** Messages without an outcome. */
   get pending(): number {
-    return this.#deadlines.size;
+    return this.#pending.size;
+  }
+
+  /** A frame was read whose messages come next. */
+  frameRead(frame: Uint8Array): void {
+    this.#pending.frameRead(frame);
   }
 
   /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
@@ -183,9 +182,7 @@ export class MessageEngine {
   written(session: Session, deliveries: readonly Deliverable[], leftOut: number): void {
     for (const delivery of deliveries) {
       // A part may have to be sent again.
-      if (delivery.kind !== "message" || delivery.part > 0) continue;
-      this.#release(delivery);
-      if (delivery.expectsReply) delivery.detach();
+      if (delivery.kind === "message" && delivery.part === 0) this.#pending.letGo(delivery);
     }
     session.credit = Math.min(MESSAGE_CREDIT_MAX, session.credit + leftOut);
     if (session.inbox.size > 0) this.#pump(session);
@@ -226,7 +223,7 @@ export class MessageEngine {
 
   /** Settles everything whose time has come. Returns how many. */
   expire(nowMs: number): number {
-    const due = this.#deadlines.expire(nowMs);
+    const due = this.#pending.expire(nowMs);
     for (const message of due) {
       // A part of a reply is acknowledged when its reader has it, who may be slow and well.
       const isSilence = message.phase === "sent" && message.part === 0;
@@ -242,12 +239,8 @@ export class MessageEngine {
   }
 
   /** Says whether there is no room for what a sender sends. */
-  isFull(sender: Sender, { payload }: Letter): boolean {
-    return (
-      this.#deadlines.size >= PENDING_MESSAGES_MAX ||
-      this.#bytes + payload.byteLength > PENDING_BYTES_MAX ||
-      sender.unsettled.size >= PENDING_PER_SENDER_MAX
-    );
+  isFull(sender: Sender, letter: Letter): boolean {
+    return this.#pending.isFull(sender, letter);
   }
 
   /** Whoever is being looked for is found in a moment: what follows waits behind what came first. */
@@ -272,9 +265,7 @@ export class MessageEngine {
 
   /** Counts a message among those without an outcome. */
   accept(message: Message): Message {
-    message.sender.unsettled.set(message.unsettledKey, message);
-    this.#deadlines.add(message);
-    this.#bytes += message.sizeBytes;
+    this.#pending.add(message);
     return message;
   }
 
@@ -332,17 +323,9 @@ export class MessageEngine {
   conclude(message: Message, verdict: Verdict): void {
     if (message.phase === "over" || message.onwards?.take(message, verdict) === true) return;
     message.phase = "over";
-    this.#deadlines.delete(message);
-    this.#release(message);
+    this.#pending.delete(message);
     leave(message);
-    message.sender.unsettled.delete(message.unsettledKey);
     this.answer(message.sender, message, verdict);
-  }
-
-  #release(message: Message): void {
-    if (message.payload === undefined) return;
-    message.payload = undefined;
-    this.#bytes -= message.sizeBytes;
   }
 
   #overload(sender: Sender, letter: Letter, text: string): void {

@@ -9,7 +9,7 @@ import type { RemotePeer } from "../remote/remote-agent.ts";
 import { Session } from "../session/session.ts";
 import type { Subscription, TopicBook } from "../topic/topic-book.ts";
 import { AnyOf } from "./any-of.ts";
-import { detachFromFrame } from "./carried.ts";
+import { detachLetter } from "./carried.ts";
 import { continueChain, isAncestor } from "./chain.ts";
 import { CopySender } from "./copy-sender.ts";
 import { Gathering } from "./gathering.ts";
@@ -124,12 +124,7 @@ export class MessageSwitch {
       engine.answer(sender, letter, stop);
       return;
     }
-    const copy = {
-      ...{ ...letter, ...onward },
-      payload: detachFromFrame(letter.payload),
-      subject: detachFromFrame(letter.subject),
-      traceparent: detachFromFrame(letter.traceparent),
-    };
+    const copy = detachLetter({ ...letter, ...onward });
     if (target.kind === "topic") this.#tellEars(sender, copy, target.name);
     if (letter.mail !== undefined) this.#store(sender, copy, target);
     else this.#copy(sender, copy, target);
@@ -288,7 +283,7 @@ export class MessageSwitch {
       onOver: (over, verdict) => {
         asker.unsettled.delete(messageId);
         engine.withdraw(over);
-        engine.answer(asker, letter, { ...verdict, ...over.counts });
+        engine.answer(asker, { messageId }, { ...verdict, ...over.counts });
       },
     });
     asker.unsettled.set(messageId, gathering);

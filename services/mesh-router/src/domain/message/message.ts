@@ -7,6 +7,8 @@ import { detachFromFrame } from "./carried.ts";
 import { Expiring } from "./deadline-wheel.ts";
 import type { Chain, Letter, Onwards, SendResult } from "./letter.ts";
 
+const NOTHING = new Uint8Array();
+
 /** A message that was sent and has no outcome yet. */
 export type Unsettled = Message | Post | Gatherer;
 
@@ -78,6 +80,7 @@ export class Message extends Expiring {
   readonly sender: Sender;
   /** Another one once it turns out that the agent is elsewhere. */
   receiver: Receiver;
+  /** Let go with the payload. */
   subject: Uint8Array;
   readonly expectsReply: boolean;
   /** The message id, chosen by the receiver, that this answers; empty when it is no reply. */
@@ -129,6 +132,13 @@ export class Message extends Expiring {
   /** False once it has its outcome: it is not written any more. */
   get isDue(): boolean {
     return this.phase === "sent";
+  }
+
+  /** It is not written any more: nothing of its content is kept. */
+  letGo(): void {
+    this.payload = undefined;
+    this.subject = NOTHING;
+    this.traceparent = NOTHING;
   }
 
   /** It is kept for a while, and its frame is not: what it has of that is copied out. */
