@@ -2,7 +2,11 @@
 import { randomUUID } from "node:crypto";
 import { createPool, type Pool } from "@nexus/postgres";
 import type { MailInsert } from "../src/domain/mail/mail-ports.ts";
-import { createMailStore, type PostgresMailStore } from "../src/store/mail-store.ts";
+import {
+  createMailStore,
+  type MailStoreInit,
+  type PostgresMailStore,
+} from "../src/store/mail-store.ts";
 import type { MeshFixture } from "./_router.ts";
 
 /** A batch of nothing but messages. */
@@ -23,12 +27,14 @@ export const newName = (word: string) => `${word}-${randomUUID().slice(0, 8)}`;
 export function openMailStore(
   fixture: MeshFixture,
   connections = 1,
-  routerId = "router",
+  more: Partial<MailStoreInit> = {},
 ): { readonly store: PostgresMailStore; readonly pool: Pool } {
   const { url, schema } = fixture.database;
   const pool = createPool({ url, max: connections, applicationName: "mail-store", schema });
   fixture.onClose(() => pool.close());
-  return { store: createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId }), pool };
+  const clock = { nowMs: () => Date.now() };
+  const init = { pool, clock, routerId: "router", ...more };
+  return { store: createMailStore(init), pool };
 }
 
 /** Makes a mailbox for each word. */

@@ -35,7 +35,7 @@ async function rowOf({ mailboxId }: Pick<MailRef, "mailboxId">): Promise<Row | u
 describe("a replica's word about mail", () => {
   /** A message to an agent whose session is of this epoch at this replica, and what one replica says in its name. */
   async function scene(routerId: string, epoch: bigint) {
-    const { store } = openMailStore(fixture, 1, HERE);
+    const { store } = openMailStore(fixture, 1, { routerId: HERE });
     const agentId = newName("bob");
     await fixture.sql(
       `INSERT INTO sessions (namespace, agent_id, epoch, session_id, router_id, resume_hash, slots, live, opened_at)

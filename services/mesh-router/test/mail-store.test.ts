@@ -1,8 +1,8 @@
-import { randomUUID } from "node:crypto";
 import { createListener, createPool, type Pool } from "@nexus/postgres";
 import { createSilentLogger } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { InsertResult, MailInsert } from "../src/domain/mail/mail-ports.ts";
 import {
   BURY_MAIL,
   COUNT_MAIL,
@@ -13,7 +13,8 @@ import {
   NOTE_IDS,
   PLAN_BY_KEY,
 } from "../src/store/mail-sql.ts";
-import { createMailStore, MAIL_CHANNEL, type PostgresMailStore } from "../src/store/mail-store.ts";
+import { MAIL_CHANNEL, type PostgresMailStore } from "../src/store/mail-store.ts";
+import { insertOf, NO_WORDS, newMailboxes, openMailStore } from "./_mail.ts";
 import { MeshFixture } from "./_router.ts";
 
 let fixture: MeshFixture;
@@ -23,9 +24,9 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.close());
 
-const newKey = () => randomUUID().replaceAll("-", "");
-/** A name that no other test uses. */
-const name = (word: string) => `${word}-${randomUUID().slice(0, 8)}`;
+function seqsOf(results: readonly InsertResult[]): bigint[] {
+  return results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
+}
 
 /** How the database would do it, in the eyes of statistics that say the tables are as they are now. */
 async function planOf(statement: string, types: string, values: string): Promise<string> {
@@ -107,65 +108,34 @@ describe("plans", () => {
 
 describe("a commit of mail", () => {
   it("takes no other row that is there already for a known id", async () => {
-    const { url, schema } = fixture.database;
-    const pool = createPool({ url, max: 1, applicationName: "writer", schema });
-    fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
-    const agentId = name("twice");
-    const names = [{ namespace: "default", agentId, known: true }];
-    const mailboxIds = [...(await store.resolve(names)).values()];
-    const insert = (key: string, ttlMs = 60_000) => ({
-      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n, key },
-      ...{ ttlMs, ackWaitMs: 1_000 },
-    });
-    const commit = (...inserts: ReturnType<typeof insert>[]) =>
-      store.commit({
-        done: [],
-        failures: [],
-        deaths: [],
-        notify: new Set<bigint>(),
-        left: new Set<bigint>(),
-        inserts,
-      });
-    const [first, second] = [newKey(), newKey()];
-    const [stored] = await commit(insert(first));
+    const { store } = openMailStore(fixture);
+    const mailboxIds = await newMailboxes(store, "twice");
+    const commit = (...inserts: readonly MailInsert[]) => store.commit({ ...NO_WORDS, inserts });
+    const [first, second] = [insertOf(mailboxIds), insertOf(mailboxIds)];
+    const [stored] = await commit(first);
     const seq = stored?.kind === "stored" ? stored.seqs[0] : undefined;
     await fixture.sql(`SELECT setval('mail_seq', ${seq}, false)`);
-    await expect(commit(insert(second))).rejects.toMatchObject({ kind: "exists" });
-    expect(await commit(insert(second))).toMatchObject([{ kind: "stored" }]);
-    const kinds = (await commit(insert(first), insert(newKey(), 9e17))).map(({ kind }) => kind);
+    await expect(commit(second)).rejects.toMatchObject({ kind: "exists" });
+    expect(await commit(second)).toMatchObject([{ kind: "stored" }]);
+    const unstorable = insertOf(mailboxIds, { ttlMs: 9e17 });
+    const kinds = (await commit(first, unstorable)).map(({ kind }) => kind);
     expect(kinds).toEqual(["duplicate", "unstorable"]);
     await fixture.sql(`DELETE FROM mail WHERE mailbox_id = ${mailboxIds[0]}`);
   });
 
   it("stores a message to many in the mailbox of each, between those to one", async () => {
-    const { url, schema } = fixture.database;
-    const pool = createPool({ url, max: 1, applicationName: "writer", schema });
-    fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
-    const names = ["x", "y", "z"].map((agentId) => ({
-      ...{ namespace: "default", agentId: name(agentId), known: true },
-    }));
-    const boxes = [...(await store.resolve(names)).values()];
+    const { store } = openMailStore(fixture);
+    const boxes = await newMailboxes(store, "x", "y", "z");
     const [x, y, z] = boxes as [bigint, bigint, bigint];
-    const insert = (sender: string, ...mailboxIds: bigint[]) => ({
-      ...{ mailboxIds, sender, envelope: Buffer.from(sender), bodyHash: 1n, key: newKey() },
-      ...{ ttlMs: 60_000, ackWaitMs: 1_000 },
-    });
+    const insert = (sender: string, ...mailboxIds: bigint[]) =>
+      insertOf(mailboxIds, { sender, envelope: Buffer.from(sender) });
     const inserts = [
       insert("one", x),
       insert("all", x, y, z),
       insert("two", z, y),
       insert("last", y),
     ];
-    const words = {
-      done: [],
-      failures: [],
-      deaths: [],
-      notify: new Set<bigint>(),
-      left: new Set<bigint>(),
-    };
-    const results = await store.commit({ ...words, inserts });
+    const results = await store.commit({ ...NO_WORDS, inserts });
     const found = await fixture.sql<{ mailbox_id: string; seq: string; sender: string }>(
       "SELECT mailbox_id, seq, sender FROM mail WHERE sender = convert_from(envelope, 'UTF8') ORDER BY seq",
     );
@@ -174,7 +144,7 @@ describe("a commit of mail", () => {
       BigInt(seq),
       sender,
     ]);
-    const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
+    const seqs = seqsOf(results);
     const expected = inserts.flatMap(({ mailboxIds, sender }) =>
       mailboxIds.map((id) => [id, sender]),
     );
@@ -183,33 +153,23 @@ describe("a commit of mail", () => {
       mailboxId: BigInt(mailbox_id),
       seq: BigInt(seq),
     }));
-    await store.commit({ ...words, done, inserts: [] });
+    await store.commit({ ...NO_WORDS, done, inserts: [] });
   });
 
   it("tells of more mailboxes than a notice holds, and of those that were left", async () => {
-    const { url, schema } = fixture.database;
-    const pool = createPool({ url, max: 2, applicationName: "writer", schema });
-    fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
+    const { store } = openMailStore(fixture, 2);
     const notices: string[] = [];
     const listener = createListener({
-      ...{ url, channels: [MAIL_CHANNEL], logger: createSilentLogger() },
+      ...{ url: fixture.database.url, channels: [MAIL_CHANNEL], logger: createSilentLogger() },
       ...{ onNotify: (_channel, notice) => notices.push(notice), onReconnect: () => undefined },
     });
     fixture.onClose(() => listener.close());
     await listener.ready;
-    const prefix = name("many");
-    const names = Array.from({ length: 450 }, (_, at) => ({
-      ...{ namespace: "default", agentId: `${prefix}-${at}`, known: true },
-    }));
-    const all = [...(await store.resolve(names)).values()];
+    const words = Array.from({ length: 450 }, (_, at) => `many-${at}`);
+    const all = await newMailboxes(store, ...words);
     const mailboxIds = all.slice(1);
-    const insert = {
-      ...{ mailboxIds, sender: "alice", envelope: Buffer.alloc(10), bodyHash: 1n },
-      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
-    };
-    const nothing = { done: [], failures: [], deaths: [], left: new Set(all.slice(0, 1)) };
-    await store.commit({ inserts: [insert], ...nothing, notify: new Set(mailboxIds) });
+    const news = { notify: new Set(mailboxIds), left: new Set(all.slice(0, 1)) };
+    await store.commit({ ...NO_WORDS, ...news, inserts: [insertOf(mailboxIds)] });
     await waitFor(() => notices.length === 2, { what: "the notices" });
     const told = notices.flatMap((notice) => notice.split(",")).map(BigInt);
     expect(new Set(told)).toEqual(new Set(all));
@@ -219,27 +179,12 @@ describe("a commit of mail", () => {
 
 describe("a read of mailboxes", () => {
   it("is bounded in bytes, begins with the oldest of each, and says where there is more", async () => {
-    const { url, schema } = fixture.database;
-    const pool = createPool({ url, max: 2, applicationName: "reader", schema });
-    fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
-    const names = [name("big-a"), name("big-b")].map((agentId) => ({
-      ...{ namespace: "default", agentId, known: true },
-    }));
-    const [first, second] = [...(await store.resolve(names)).values()] as [bigint, bigint];
+    const { store } = openMailStore(fixture, 2);
+    const boxes = await newMailboxes(store, "big-a", "big-b");
+    const [first, second] = boxes as [bigint, bigint];
     const envelope = Buffer.alloc(100_000);
-    const inserts = Array.from({ length: 6 }, () => ({
-      ...{ mailboxIds: [first, second], sender: "alice", envelope, bodyHash: 1n },
-      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
-    }));
-    const nothing = {
-      done: [],
-      failures: [],
-      deaths: [],
-      notify: new Set<bigint>(),
-      left: new Set<bigint>(),
-    };
-    await store.commit({ inserts, ...nothing });
+    const inserts = Array.from({ length: 6 }, () => insertOf(boxes, { envelope }));
+    await store.commit({ ...NO_WORDS, inserts });
     const read: bigint[] = [];
     const limits = { rowsMax: 512, bytesMax: 250_000 };
     for (let more = true; more; ) {
@@ -260,19 +205,15 @@ describe("a read of mailboxes", () => {
 
 describe("a vacuum", () => {
   const going = new AbortController().signal;
+  const DEAD_ROWS = 200;
 
-  /** Stores and deletes 200 messages of 1 000 bytes. */
+  /** Stores and deletes messages of 1 000 bytes. */
   async function churn(store: PostgresMailStore, mailboxId: bigint): Promise<void> {
-    const insert = () => ({
-      ...{ mailboxIds: [mailboxId], sender: "alice", envelope: Buffer.alloc(1_000), bodyHash: 1n },
-      ...{ key: newKey(), ttlMs: 60_000, ackWaitMs: 1_000 },
-    });
-    const words = { failures: [], deaths: [], notify: new Set<bigint>(), left: new Set<bigint>() };
-    const inserts = Array.from({ length: 200 }, insert);
-    const results = await store.commit({ ...words, done: [], inserts });
-    const seqs = results.flatMap((result) => (result.kind === "stored" ? result.seqs : []));
+    const envelope = Buffer.alloc(1_000);
+    const inserts = Array.from({ length: DEAD_ROWS }, () => insertOf([mailboxId], { envelope }));
+    const seqs = seqsOf(await store.commit({ ...NO_WORDS, inserts }));
     const done = seqs.map((seq) => ({ mailboxId, seq }));
-    await store.commit({ ...words, done, inserts: [] });
+    await store.commit({ ...NO_WORDS, done, inserts: [] });
   }
 
   /** The server's count may be a second late. */
@@ -285,13 +226,22 @@ describe("a vacuum", () => {
   }
 
   async function openStore(): Promise<[PostgresMailStore, Pool, bigint]> {
-    const { url, schema } = fixture.database;
-    const pool = createPool({ url, max: 3, applicationName: "vacuum", schema });
-    fixture.onClose(() => pool.close());
-    const store = createMailStore({ pool, clock: { nowMs: () => Date.now() }, routerId: "r" });
-    const names = [{ namespace: "default", agentId: name("gone"), known: true }];
-    const [mailboxId] = [...(await store.resolve(names)).values()];
+    const { store, pool } = openMailStore(fixture, 3);
+    const [mailboxId] = await newMailboxes(store, "gone");
     return [store, pool, mailboxId as bigint];
+  }
+
+  /** Runs while somebody else holds what a statement takes. */
+  async function whileHeld(statement: string, act: () => Promise<void>): Promise<void> {
+    const { adminUrl, schema } = fixture.database;
+    const admins = createPool({ url: adminUrl, max: 1, applicationName: "admin", schema });
+    fixture.onClose(() => admins.close());
+    const holder = await admins.connect();
+    await holder.query("BEGIN");
+    await holder.query(statement);
+    await act();
+    await holder.query("ROLLBACK");
+    holder.release();
   }
 
   it("frees what was deleted, as the router's own role", async () => {
@@ -301,7 +251,7 @@ describe("a vacuum", () => {
       await churn(store, mailboxId);
       const rows = await fixture.sql<{ size: string }>("SELECT pg_relation_size('mail') AS size");
       sizes.push(Number(rows[0]?.size));
-      expect(store.dead).toBeGreaterThanOrEqual(200);
+      expect(store.dead).toBeGreaterThanOrEqual(DEAD_ROWS);
       expect(await store.vacuum(going)).toBe(true);
     }
     expect(sizes[2]).toBeLessThanOrEqual(sizes[0] as number);
@@ -315,33 +265,60 @@ describe("a vacuum", () => {
     await reader.query("SELECT count(*) FROM mail");
     await churn(store, mailboxId);
     await store.vacuum(going);
-    expect(store.dead).toBeGreaterThanOrEqual(200);
+    expect(store.dead).toBeGreaterThanOrEqual(DEAD_ROWS);
     await reader.query("COMMIT");
     reader.release();
     await freeAll(store);
   });
 
+  it("that is skipped leaves others' dead rows to whoever is at it", async () => {
+    const { store, pool } = openMailStore(fixture);
+    const [other, , mailboxId] = await openStore();
+    await freeAll(other);
+    await churn(store, mailboxId);
+    await pool.query("SELECT pg_stat_force_next_flush()");
+    const areCounted = async () => {
+      const rows = await fixture.sql<{ dead: number }>(
+        "SELECT pg_stat_get_dead_tuples('mail'::regclass)::int AS dead",
+      );
+      return (rows[0]?.dead ?? 0) >= DEAD_ROWS;
+    };
+    await waitFor(areCounted, { what: "the server to count" });
+    await whileHeld("LOCK TABLE mail IN SHARE UPDATE EXCLUSIVE MODE", async () => {
+      expect(await other.vacuum(going)).toBe(false);
+    });
+    expect(other.dead).toBe(0);
+    await freeAll(store);
+  });
+
   it("is cut off by its signal", async () => {
     const [store] = await openStore();
-    const { adminUrl, schema } = fixture.database;
-    const admins = createPool({ url: adminUrl, max: 1, applicationName: "admin", schema });
-    fixture.onClose(() => admins.close());
-    const holder = await admins.connect();
-    await holder.query("BEGIN");
     // Holds an index, for which a vacuum waits.
-    await holder.query("ALTER INDEX mail_by_expiry SET TABLESPACE pg_default");
+    await whileHeld("ALTER INDEX mail_by_expiry SET TABLESPACE pg_default", async () => {
+      const stop = new AbortController();
+      const vacuuming = store.vacuum(stop.signal);
+      const isWaiting = async () => {
+        const rows = await fixture.sql(
+          "SELECT FROM pg_stat_activity WHERE query LIKE 'VACUUM%' AND wait_event_type = 'Lock'",
+        );
+        return rows.length > 0;
+      };
+      await waitFor(isWaiting, { what: "the vacuum" });
+      stop.abort();
+      await expect(vacuuming).rejects.toMatchObject({ kind: "unavailable" });
+    });
+  });
+
+  it("is cut off while it waits for a connection, which it gives back when it comes", async () => {
+    const { store, pool } = openMailStore(fixture);
+    const taken = await pool.connect();
     const stop = new AbortController();
     const vacuuming = store.vacuum(stop.signal);
-    const isWaiting = async () => {
-      const rows = await fixture.sql(
-        "SELECT FROM pg_stat_activity WHERE query LIKE 'VACUUM%' AND wait_event_type = 'Lock'",
-      );
-      return rows.length > 0;
-    };
-    await waitFor(isWaiting, { what: "the vacuum" });
     stop.abort();
     await expect(vacuuming).rejects.toMatchObject({ kind: "unavailable" });
-    await holder.query("ROLLBACK");
-    holder.release();
+    await expect(store.vacuum(stop.signal)).rejects.toMatchObject({ kind: "unavailable" });
+    taken.release();
+    await waitFor(() => pool.stats().idle === 1, { what: "the connection" });
+    expect(await store.vacuum(going)).toBe(true);
   });
 });

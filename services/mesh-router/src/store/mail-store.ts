@@ -27,7 +27,6 @@ import {
 } from "../domain/mail/mail-ports.ts";
 import {
   BURY_EXPIRED,
-  COUNT_DEAD_MAIL,
   COUNT_MAIL,
   FIND_IDS,
   FIND_MAILBOXES,
@@ -38,8 +37,8 @@ import {
   NOTE_IDS,
   NOTIFY_MAIL,
   PLAN_BY_KEY,
-  VACUUM_MAIL,
 } from "./mail-sql.ts";
+import { vacuumMail } from "./mail-table.ts";
 import { applyWords } from "./mail-words.ts";
 
 /** Channel by which replicas hear of each other's mail. */
@@ -62,7 +61,8 @@ export interface PostgresMailStore extends MailStore {
   buryExpired(limit: number): Promise<number>;
   /** Dead rows that this replica knows of: its own of late, and those of everybody that its last vacuum left. */
   readonly dead: number;
-  /** Frees what dead rows occupy, unless somebody else is at it. The signal cuts it off. False when none was run.
+  /** Frees what dead rows occupy, unless somebody else is at it. The signal cuts it off, also while it waits for a connection. False when
+   * none was run.
    *
    * Errors: deadline when it takes longer than a statement may; unavailable when it is cut off. */
   vacuum(signal: AbortSignal): Promise<boolean>;
@@ -96,9 +96,10 @@ export function createMailStore(init: MailStoreInit): PostgresMailStore {
     },
     vacuum: async (signal) => {
       const own = dead;
-      const { before, after } = await vacuum(pool, signal);
-      dead += after.dead - own;
-      return after.vacuumed_at !== before.vacuumed_at;
+      const result = await vacuumMail(pool, signal);
+      // Whoever is at it frees the others' as well: they are that one's to count.
+      if (result.hasRun) dead += result.dead - own;
+      return result.hasRun;
     },
   };
 }
@@ -116,35 +117,6 @@ async function queryByKey<R extends object>(
     );
     return result;
   });
-}
-
-/** Returns what the server says of the table. It counts rows up to a second late, so fewer or more of them tell nothing. */
-async function vacuum(
-  pool: Pool,
-  signal: AbortSignal,
-): Promise<{ readonly before: TableState; readonly after: TableState }> {
-  const client = await pool.connect();
-  const cutOff = (): void => client.release(true);
-  signal.addEventListener("abort", cutOff, { once: true });
-  try {
-    const before = await countDead(client);
-    if (!signal.aborted) await client.query(VACUUM_MAIL);
-    return { before, after: await countDead(client) };
-  } finally {
-    signal.removeEventListener("abort", cutOff);
-    client.release();
-  }
-}
-
-interface TableState {
-  readonly dead: number;
-  /** When the last VACUUM of somebody ended. */
-  readonly vacuumed_at: string | null;
-}
-
-async function countDead(client: Queryable): Promise<TableState> {
-  const { rows } = await client.query<TableState>(COUNT_DEAD_MAIL);
-  return rows[0] ?? { dead: 0, vacuumed_at: null };
 }
 
 async function resolve(
