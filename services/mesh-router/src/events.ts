@@ -225,6 +225,15 @@ function mailEvents(metrics: Metrics): MailEvents {
   };
 }
 
+/** Creates what counts batches of mail that were written in vain. */
+export function createRewriteCounter(metrics: Metrics): () => void {
+  const rewritten = metrics.counter({
+    name: "mail_batches_rewritten_total",
+    help: "Batches of durable messages that were written once more, as some of them had been stored before.",
+  });
+  return () => rewritten.inc();
+}
+
 function reportEvents(metrics: Metrics, logger: Logger): ReportEvents {
   const reported = metrics.counter({
     name: "presences_reported_total",

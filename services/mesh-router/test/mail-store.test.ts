@@ -1,5 +1,5 @@
 import { createListener, createPool, type Pool } from "@nexus/postgres";
-import { createSilentLogger } from "@nexus/shared";
+import { createManualClock, createSilentLogger } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { InsertResult, MailInsert } from "../src/domain/mail/mail-ports.ts";
@@ -120,6 +120,34 @@ describe("a commit of mail", () => {
     const unstorable = insertOf(mailboxIds, { ttlMs: 9e17 });
     const kinds = (await commit(first, unstorable)).map(({ kind }) => kind);
     expect(kinds).toEqual(["duplicate", "unstorable"]);
+    await fixture.sql(`DELETE FROM mail WHERE mailbox_id = ${mailboxIds[0]}`);
+  });
+
+  it("looks ids up first for a second after some came again, so that no batch of them is written in vain", async () => {
+    const clock = createManualClock();
+    let rewritten = 0;
+    const onRewritten = () => {
+      rewritten += 1;
+    };
+    const { store } = openMailStore(fixture, 1, { clock, onRewritten });
+    const mailboxIds = await newMailboxes(store, "again");
+    const sent = Array.from({ length: 4 }, () => insertOf(mailboxIds));
+    const kindsOf = async (...inserts: readonly MailInsert[]) =>
+      (await store.commit({ ...NO_WORDS, inserts })).map(({ kind }) => kind);
+    await kindsOf(...sent);
+    const repeat = async (at: number) => {
+      const kinds = await kindsOf(insertOf(mailboxIds), sent[at] as MailInsert);
+      expect(kinds).toEqual(["stored", "duplicate"]);
+      return rewritten;
+    };
+    expect(await repeat(0)).toBe(1);
+    clock.advance(999);
+    expect(await repeat(1)).toBe(1);
+    clock.advance(999);
+    expect(await repeat(2)).toBe(1);
+    clock.advance(1_000);
+    expect(await kindsOf(insertOf(mailboxIds))).toEqual(["stored"]);
+    expect(await repeat(3)).toBe(2);
     await fixture.sql(`DELETE FROM mail WHERE mailbox_id = ${mailboxIds[0]}`);
   });
 

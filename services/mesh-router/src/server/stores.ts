@@ -3,6 +3,7 @@ import { keepServiceAudit } from "@nexus/audit";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import { type ServiceFrame, usePool } from "@nexus/runtime";
 import type { MeshRouterConfig } from "../config.ts";
+import { createRewriteCounter } from "../events.ts";
 import { createMailStore, type PostgresMailStore } from "../store/mail-store.ts";
 import { type ClosableSessionStore, createSessionStore } from "../store/session-store.ts";
 import {
@@ -32,7 +33,8 @@ export async function openStores(
   const sessions = createSessionStore({ pool, routerId, routerGraceMs });
   frame.defer("session store", () => sessions.close());
   await frame.untilUp("router", () => sessions.renewRouter());
-  const mail = createMailStore({ pool, clock, routerId });
+  const onRewritten = createRewriteCounter(frame.metrics);
+  const mail = createMailStore({ pool, clock, routerId, onRewritten });
   const subscriptions = createSubscriptionStore(pool);
   frame.defer("subscriptions", () => subscriptions.close());
   return { pool, sessions, mail, subscriptions };

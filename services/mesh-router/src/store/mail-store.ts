@@ -44,6 +44,9 @@ import { applyWords } from "./mail-words.ts";
 /** Channel by which replicas hear of each other's mail. */
 export const MAIL_CHANNEL = "mesh_mail";
 
+/** Repeats come together, of a sender whose stream broke: while some came of late, ids are looked up before a batch is written. */
+const REPEATS_MS = 1_000;
+
 /** A notice holds up to 8 000 bytes; a number has up to 19 digits. */
 const NOTICE_IDS_MAX = 400;
 
@@ -53,6 +56,14 @@ export interface MailStoreInit {
   readonly clock: Clock;
   /** This replica, as the rows of its sessions name it. */
   readonly routerId: string;
+  /** A batch was written in vain, as some of its ids were known, and has to be written once more. */
+  readonly onRewritten?: () => void;
+}
+
+/** What is known of ids that come again. */
+interface Repeats {
+  readonly init: MailStoreInit;
+  expectedUntilMs: number;
 }
 
 /** The store, and what its loops do with it. */
@@ -71,6 +82,7 @@ export interface PostgresMailStore extends MailStore {
 /** Creates the store. */
 export function createMailStore(init: MailStoreInit): PostgresMailStore {
   const { pool } = init;
+  const repeats: Repeats = { init, expectedUntilMs: 0 };
   let dead = 0;
   return {
     resolve: (names) => resolve(pool, names),
@@ -81,7 +93,7 @@ export function createMailStore(init: MailStoreInit): PostgresMailStore {
       return new Map(rows.map((row) => [BigInt(row.mailbox_id), row.depth]));
     },
     commit: async (batch) => {
-      const results = await commit(init, batch);
+      const results = await commit(repeats, batch);
       dead += batch.done.length + batch.deaths.length + batch.failures.length;
       return results;
     },
@@ -138,15 +150,25 @@ interface MailboxRow {
 }
 
 /** Writes the batch as if every id were new; only when one is not are the known ones looked for. */
-async function commit(init: MailStoreInit, batch: MailBatch): Promise<InsertResult[]> {
+async function commit(repeats: Repeats, batch: MailBatch): Promise<InsertResult[]> {
+  const { init } = repeats;
+  const { clock, onRewritten } = init;
   const results = new Map<MailInsert, InsertResult>();
   const inserts = withoutTwins(batch.inserts, results);
+  const isExpected = inserts.length > 0 && clock.nowMs() < repeats.expectedUntilMs;
+  let isRepeated = false;
   try {
-    await write(init, { ...batch, inserts }, results);
+    if (isExpected) isRepeated = await commitFresh(init, { ...batch, inserts }, results);
+    else await write(init, { ...batch, inserts }, results);
   } catch (error) {
-    if (isIdKnown(error)) await commitFresh(init, { ...batch, inserts }, results);
-    else if (!isRefusal(error)) throw error;
+    isRepeated = isIdKnown(error);
+    if (isRepeated) {
+      onRewritten?.();
+      await commitFresh(init, { ...batch, inserts }, results);
+    } else if (!isRefusal(error)) throw error;
     else await commitApart(init, { ...batch, inserts }, results);
+  } finally {
+    if (isRepeated) repeats.expectedUntilMs = clock.nowMs() + REPEATS_MS;
   }
   return batch.inserts.map((insert) => results.get(insert) as InsertResult);
 }
@@ -182,11 +204,12 @@ function isRefusal(error: unknown): boolean {
   return kind === "invalid" || kind === "internal" || kind === "precondition";
 }
 
+/** Writes what is new of a batch; says whether anything was not. */
 async function commitFresh(
   init: MailStoreInit,
   batch: MailBatch,
   results: Map<MailInsert, InsertResult>,
-): Promise<void> {
+): Promise<boolean> {
   const keys = uuidArray(batch.inserts.map(({ key }) => key));
   const { rows } = await queryByKey<{ key: string; body_hash: string }>(init.pool, FIND_IDS, [
     keys,
@@ -204,6 +227,7 @@ async function commitFresh(
     if (!isRefusal(error)) throw error;
     await commitApart(init, fresh, results);
   }
+  return known.size > 0;
 }
 
 /** One message that cannot be stored must spoil only itself. */
