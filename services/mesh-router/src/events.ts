@@ -22,6 +22,9 @@ export interface MeshReadings {
   readonly sessions: () => number;
   readonly orchestrators: () => number;
   readonly pendingMessages: () => number;
+  readonly pendingBytes: () => number;
+  readonly openBreakers: () => number;
+  readonly longestMailbox: () => number;
   readonly mailWaiting: () => number;
   readonly mailUnacknowledged: () => number;
   readonly mailBytes: () => number;
@@ -49,6 +52,21 @@ export function createMeshGauges(metrics: Metrics, readings: MeshReadings): void
     name: "messages_pending",
     help: "Messages without an outcome.",
     read: readings.pendingMessages,
+  });
+  metrics.gauge({
+    name: "messages_pending_bytes",
+    help: "Bodies of ephemeral messages and replies that were not written to their receivers yet.",
+    read: readings.pendingBytes,
+  });
+  metrics.gauge({
+    name: "breakers_open",
+    help: "Receivers that are spared further messages, because they acknowledge none.",
+    read: readings.openBreakers,
+  });
+  metrics.gauge({
+    name: "mailbox_longest_messages",
+    help: "Durable messages in the longest mailbox that is read here.",
+    read: readings.longestMailbox,
   });
   metrics.gauge({
     name: "inbox_longest_messages",

@@ -12,6 +12,7 @@ const WAVE = 100;
 const LEVELS = [
   "sessions",
   "messages_pending",
+  "messages_pending_bytes",
   "inbox_longest_messages",
   "mail_uncommitted_messages",
   "mail_unacknowledged_messages",

@@ -51,15 +51,29 @@ export const OUTBOX_BYTES_MAX = 16 * MiB;
 /** Messages stop moving from a receiver's queue to its stream while this much waits there. */
 export const DELIVERY_BACKLOG_BYTES = 1 * MiB;
 
-/** Messages that wait for one receiver's credit. */
+/** Messages that wait for one receiver's credit, and their bytes. */
 export const MESSAGE_QUEUE_MAX = 1_000;
+export const MESSAGE_QUEUE_BYTES_MAX = 4 * MiB;
 
-/** Messages without an outcome in the whole replica, and their bytes. */
+/** Messages without an outcome in the whole replica, and their bytes. Of these a namespace may hold as much as it leaves free. */
 export const PENDING_MESSAGES_MAX = 100_000;
 export const PENDING_BYTES_MAX = 64 * MiB;
 
+/** Replies on their way, and their bytes, apart from those: whoever asked has waited already. */
+export const REPLIES_MAX = 100_000;
+export const REPLIES_BYTES_MAX = 32 * MiB;
+
+/** The part of its share in which messages of a namespace may wait for their receivers; the rest is for those that go straight on. */
+export const WAITING_PART = 0.5;
+
+/** Messages to an agent at another replica without an outcome, from which on a further one counts as one that waits. */
+export const FAR_UNDER_WAY = 16;
+
 /** Messages without an outcome of one sender. */
 export const PENDING_PER_SENDER_MAX = 10_000;
+
+/** Beside those, copies of what one sender sent to many, and messages of its calls: two to as many as there may be. */
+export const COPIES_PER_SENDER_MAX = 20_000;
 
 /** Message deliveries an agent may have granted at once; the contract uses the same number. */
 export const MESSAGE_CREDIT_MAX = 10_000;
@@ -139,8 +153,8 @@ export const MAIL_BATCH_BYTES = 8 * MiB;
 /** Sessions whose mailbox one statement looks up. */
 export const MAIL_RESOLVE_BATCH = 512;
 
-/** New messages that wait for their commit, and their bytes. */
-export const MAIL_POSTS_MAX = 20_000;
+/** New messages that wait for their commit, and their bytes. Of these a namespace may hold as much as it leaves free. */
+export const MAIL_POSTS_MAX = 40_000;
 export const MAIL_POSTS_BYTES_MAX = 64 * MiB;
 
 /** Acknowledgements that wait for a commit to ride along with; this many make one of their own at once. */

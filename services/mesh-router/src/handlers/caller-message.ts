@@ -36,7 +36,8 @@ interface CallerMessage {
 /** Sends the message and waits for its outcome, which comes before the call's deadline. */
 export async function callAgent(deps: MessagingDeps, message: CallerMessage): Promise<CallAnswer> {
   const { principal, request, ctx } = message;
-  const caller = new Caller(principal.namespace, principal.principalId);
+  const { namespace, principalId } = principal;
+  const caller = new Caller(namespace, principalId, deps.engine.tallyOf(principal));
   const nowMs = deps.clock.nowMs();
   const traceparent = ctx.metadata.get("traceparent") ?? "";
   const mail = "deliveryClass" in request ? termsOf(request) : undefined;

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Bus } from "@nexus/bus";
 import type { ServiceFrame } from "@nexus/runtime";
+import type { Clock } from "@nexus/shared";
 import { createLeaseClient } from "../clients/lease-client.ts";
 import { createReplicaLink } from "../clients/replica-link.ts";
 import { DispatchHub } from "../domain/dispatch/dispatch-hub.ts";
@@ -124,16 +125,19 @@ export function createMesh({
   });
   const own = { bus, events, wake, directory, hub, board, journal, lifecycle, opener, leases };
   const mesh = { ...parts, ...own };
-  exportReadings(frame, mesh);
+  exportReadings(frame, mesh, clock);
   return mesh;
 }
 
-function exportReadings(frame: ServiceFrame, mesh: Mesh): void {
-  const { directory, hub, engine, office, desk, exchange } = mesh;
+function exportReadings(frame: ServiceFrame, mesh: Mesh, clock: Clock): void {
+  const { directory, hub, engine, office, desk, exchange, book } = mesh;
   createMeshGauges(frame.metrics, {
     sessions: () => directory.size,
     orchestrators: () => hub.links,
     pendingMessages: () => engine.pending,
+    pendingBytes: () => engine.pendingBytes,
+    openBreakers: () => directory.openBreakers(clock.nowMs()),
+    longestMailbox: () => book.longest(),
     mailWaiting: () => office.waiting,
     mailUnacknowledged: () => desk.unacknowledged,
     mailBytes: () => desk.bytes,

@@ -46,6 +46,15 @@ export class MailBook {
     for (const { reader } of this.#byKey.values()) if (reader !== undefined) yield reader;
   }
 
+  /** Messages in the longest of them, as far as this replica knows. */
+  longest(): number {
+    let longest = 0;
+    for (const { reader, depth } of this.#byKey.values()) {
+      if (reader !== undefined) longest = Math.max(longest, depth);
+    }
+    return longest;
+  }
+
   #forgetSome(): void {
     let left = Math.ceil(MAILBOXES_KNOWN_MAX / 10);
     for (const record of this.#byKey.values()) {

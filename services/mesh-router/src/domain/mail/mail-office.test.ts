@@ -1,6 +1,7 @@
 import { KiB } from "@nexus/shared";
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeMailStore } from "../../store/mail-store.fake.ts";
+import { MAIL_POSTS_MAX } from "../limits.ts";
 import type { MailDelivery } from "./mail.ts";
 import { idOf, MailRig, outcomesOf } from "./mail-rig.fake.ts";
 
@@ -141,5 +142,21 @@ describe("the mail office", () => {
     rig.post(alice, "m4", "bob");
     await rig.office.work();
     expect(outcomesOf(alice)).toMatchObject([{ outcome: "queued" }]);
+  });
+
+  it("takes no room for one namespace's messages that another one needs", async () => {
+    const [alice, bob] = [rig.agent("alice"), rig.agent("bob", "other")];
+    rig.store.away = true;
+    let taken = 0;
+    for (; alice.outbox.items === 0; taken += 1) rig.post(alice, `m${taken}`, "carol");
+    expect(taken - 1).toBe(MAIL_POSTS_MAX / 2);
+    rig.post(bob, "m", "dan");
+    expect(outcomesOf(bob)).toEqual([]);
+    rig.store.away = false;
+    await rig.office.work();
+    expect(outcomesOf(bob)).toMatchObject([{ outcome: "queued" }]);
+    outcomesOf(alice);
+    rig.post(alice, "late", "carol");
+    expect(outcomesOf(alice)).not.toContainEqual(expect.objectContaining({ messageId: "late" }));
   });
 });

@@ -18,6 +18,7 @@ import {
 import { DeadlineWheel } from "../message/deadline-wheel.ts";
 import type { Letter, Verdict } from "../message/letter.ts";
 import { Post, type Sender } from "../message/message.ts";
+import { Room } from "../message/room.ts";
 import type { MessageEvents } from "../ports.ts";
 import type { Session } from "../session/session.ts";
 import type { MailTerms, StoredMail } from "./mail.ts";
@@ -72,7 +73,7 @@ export class MailOffice {
   readonly #deadlines: DeadlineWheel<Post>;
   /** Sessions whose mailbox is to be looked up. */
   readonly #arrivals = new Set<Session>();
-  #bytes = 0;
+  readonly #room = new Room(MAIL_POSTS_MAX, MAIL_POSTS_BYTES_MAX);
 
   constructor(init: MailOfficeInit) {
     this.#init = init;
@@ -87,8 +88,7 @@ export class MailOffice {
   /** Takes a durable message in. Its outcome goes to the sender. */
   post(sender: Sender, letter: Letter, toAgentIds: readonly string[]): void {
     const terms = letter.mail ?? TERMS_DEFAULT;
-    const sizeBytes = letter.payload.byteLength;
-    if (this.#posts.length >= MAIL_POSTS_MAX || this.#bytes + sizeBytes > MAIL_POSTS_BYTES_MAX) {
+    if (!this.#room.fits(sender.namespace, letter.payload.byteLength)) {
       const text = "the router is full";
       this.#answer(sender, letter, { outcome: "overloaded", text, retryAfterMs: RETRY_MS });
       return;
@@ -109,7 +109,7 @@ export class MailOffice {
     sender.unsettled.set(post.messageId, post);
     this.#deadlines.add(post);
     this.#posts.push(post);
-    this.#bytes += post.sizeBytes;
+    this.#room.shareOf(namespace).add(post.sizeBytes);
     this.#init.onWork();
   }
 
@@ -167,7 +167,7 @@ export class MailOffice {
       const isFull = taken.length >= MAIL_BATCH || bytes + rowsBytes > MAIL_BATCH_BYTES;
       if (isFull && taken.length > 0) break;
       this.#posts.shift();
-      this.#bytes -= next.sizeBytes;
+      this.#room.shareOf(next.sender.namespace).drop(next.sizeBytes);
       if (next.over) continue;
       bytes += rowsBytes;
       taken.push(next);
@@ -178,7 +178,9 @@ export class MailOffice {
   #putBack(posts: readonly Post[]): void {
     const later = this.#posts.remove(() => true);
     for (const post of [...posts, ...later]) this.#posts.push(post);
-    for (const post of posts) this.#bytes += post.sizeBytes;
+    for (const { sender, sizeBytes } of posts) {
+      this.#room.shareOf(sender.namespace).add(sizeBytes);
+    }
   }
 
   /** Finds the numbers of mailboxes that are not known yet. */

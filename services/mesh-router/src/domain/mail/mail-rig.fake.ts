@@ -55,9 +55,9 @@ export class MailRig<S extends MailStore> {
   }
 
   /** An agent with a stream and much credit. */
-  agent(agentId: string): Session {
+  agent(agentId: string, namespace = "default"): Session {
     const session = new Session({
-      namespace: "default",
+      namespace,
       agentId,
       epoch: 1n,
       sessionId: `ses_${agentId}`,

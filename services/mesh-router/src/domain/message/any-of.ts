@@ -45,13 +45,13 @@ export class AnyOf implements Onwards {
 
   /** Takes a message on to the next one when its receiver could not take it, and so never had it. False: there is no other. */
   take(message: Message, { outcome }: Verdict): boolean {
-    const next = NOT_GIVEN.has(outcome) ? this.#next() : undefined;
+    const next = NOT_GIVEN.has(outcome) ? this.#next(message.sizeBytes) : undefined;
     if (next === undefined) return false;
     this.#init.engine.move(message, next, this.#init.clock.nowMs());
     return true;
   }
 
-  #next(): Place | undefined {
+  #next(bytes: number): Place | undefined {
     const { places, sender, chain, budget, clock } = this.#init;
     if (this.#tried.size >= ANY_OF_TRIES_MAX) return undefined;
     const agentId = this.#leastLoaded();
@@ -59,7 +59,7 @@ export class AnyOf implements Onwards {
     this.#tried.add(agentId);
     const nowMs = clock.nowMs();
     const place = places.find(sender.namespace, agentId);
-    const isWell = place?.pauseMs(nowMs) === 0 && whyNotTaken(place, nowMs) === undefined;
+    const isWell = place?.pauseMs(nowMs) === 0 && whyNotTaken(place, bytes, nowMs) === undefined;
     const isSpent = isWell && budget.spend({ sender, chain, to: agentId, nowMs }) !== undefined;
     return isWell && !isSpent ? place : undefined;
   }

@@ -1,5 +1,6 @@
 import type { SendResult } from "./letter.ts";
 import type { Sender, Unsettled } from "./message.ts";
+import type { SenderTally } from "./sender-tally.ts";
 
 /** What a caller learns. */
 export interface CallAnswer {
@@ -19,7 +20,11 @@ export class Caller implements Sender {
   #resolve: (answer: CallAnswer) => void = () => undefined;
   #reply: Uint8Array | undefined;
 
-  constructor(namespace: string, principalId: string) {
+  /** All calls of its principal together. */
+  readonly tally: SenderTally | undefined;
+
+  constructor(namespace: string, principalId: string, tally?: SenderTally) {
+    this.tally = tally;
     this.namespace = namespace;
     this.principalId = principalId;
     this.answer = new Promise((resolve) => {

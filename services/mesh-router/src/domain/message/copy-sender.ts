@@ -1,4 +1,5 @@
 import type { Sender, Unsettled } from "./message.ts";
+import type { SenderTally } from "./sender-tally.ts";
 
 /** Remembers nothing: nobody waits for what becomes of a single copy. */
 class NoUnsettled extends Map<string, Unsettled> {
@@ -14,8 +15,14 @@ export class CopySender implements Sender {
   readonly many = true;
   readonly stream = undefined;
   readonly unsettled = new NoUnsettled();
+  readonly tally: SenderTally;
 
-  constructor({ namespace, principalId }: Pick<Sender, "namespace" | "principalId">) {
+  /** `tally` is the sender's. */
+  constructor(
+    { namespace, principalId }: Pick<Sender, "namespace" | "principalId">,
+    tally: SenderTally,
+  ) {
+    this.tally = tally;
     this.namespace = namespace;
     this.principalId = principalId;
   }

@@ -3,6 +3,7 @@
 import type { Session } from "../session/session.ts";
 import type { GatherTerms, SendResult, Verdict } from "./letter.ts";
 import type { Gatherer, Sender, Unsettled } from "./message.ts";
+import type { SenderTally } from "./sender-tally.ts";
 
 /** Stands for the asker towards each single request, and counts what becomes of them. */
 export class Gathering implements Sender, Gatherer {
@@ -15,6 +16,7 @@ export class Gathering implements Sender, Gatherer {
   readonly stream = undefined;
   /** The single requests, by delivery id. */
   readonly unsettled = new Map<string, Unsettled>();
+  readonly tally: SenderTally;
   readonly #needed: number;
   readonly #mode: GatherTerms["mode"];
   readonly #onOver: (gathering: Gathering, verdict: Verdict) => void;
@@ -30,10 +32,13 @@ export class Gathering implements Sender, Gatherer {
     readonly asker: Session;
     readonly messageId: string;
     readonly terms: GatherTerms;
+    /** The asker's. */
+    readonly tally: SenderTally;
     readonly onOver: (gathering: Gathering, verdict: Verdict) => void;
   }) {
     const { asker, messageId, terms, onOver } = init;
     this.asker = asker;
+    this.tally = init.tally;
     this.messageId = messageId;
     this.namespace = asker.namespace;
     this.principalId = asker.principalId;

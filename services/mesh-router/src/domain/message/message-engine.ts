@@ -1,6 +1,6 @@
 /** Ephemeral messages: in memory, at most once, in order per pair, with exactly one outcome each. Durable ones go to the mail. */
 
-import { MESSAGE_CREDIT_MAX, PENDING_PER_SENDER_MAX } from "../limits.ts";
+import { MESSAGE_CREDIT_MAX } from "../limits.ts";
 import type { Acknowledgement } from "../mail/mail.ts";
 import type { MailDesk, SessionEnd } from "../mail/mail-desk.ts";
 import type { MailOffice } from "../mail/mail-office.ts";
@@ -13,14 +13,17 @@ import { type Deliverable, Message, type Receiver, type Sender } from "./message
 import {
   canTake,
   expiryText,
+  hasTooMany,
   isMessage,
-  NO_ROOM,
   NO_SESSION,
+  ROUTER_FULL,
   requestOf,
+  TOO_MANY_PENDING,
   whyNotTaken,
 } from "./message-rules.ts";
 import { PendingMessages } from "./pending-messages.ts";
 import { ReplyDesk } from "./reply-desk.ts";
+import type { SenderTally } from "./sender-tally.ts";
 
 /** What the engine is made from. */
 export interface MessageEngineInit {
@@ -56,9 +59,13 @@ export class MessageEngine {
     this.#replies = new ReplyDesk(this, init.outward);
   }
 
-  /** Messages without an outcome. */
+  /** Messages without an outcome, and the bytes of those that were not written. */
   get pending(): number {
     return this.#pending.size;
+  }
+
+  get pendingBytes(): number {
+    return this.#pending.bytes;
   }
 
   /** A frame was read whose messages come next. */
@@ -69,36 +76,31 @@ export class MessageEngine {
   /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
    * once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    if (this.isFull(sender, letter)) this.#refuse(sender, letter);
+    if (hasTooMany(sender)) this.#refuse(sender, letter);
     else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
     else if (letter.inReplyTo !== "") this.reply(sender, letter, requestOf(sender, letter), nowMs);
     else this.#sendLetter(sender, letter, nowMs);
   }
 
   #refuse(sender: Sender, letter: Letter): void {
-    const text = "the router is full";
-    if (letter.inReplyTo === "") this.#overload(sender, letter, text);
-    else this.refuseReply(sender, letter, requestOf(sender, letter), { ...NO_ROOM, text });
-  }
-
-  /** There is no room for a reply. */
-  refuseReply(sender: Sender, letter: Letter, request: Message | undefined, why: Verdict): void {
-    this.#replies.refuse(sender, letter, request, why);
+    if (letter.inReplyTo === "") this.answer(sender, letter, TOO_MANY_PENDING);
+    else this.#replies.refuse(sender, letter, requestOf(sender, letter), TOO_MANY_PENDING);
   }
 
   /** Takes a message in for a receiver that is known; undefined: it is not, and there is none. */
   sendTo(sender: Sender, letter: Letter, receiver: Receiver | undefined, nowMs: number): void {
-    const verdict = whyNotTaken(receiver, nowMs);
+    const verdict = whyNotTaken(receiver, letter.payload.byteLength, nowMs);
     if (receiver === undefined || verdict !== undefined) {
       this.answer(sender, letter, verdict ?? NO_SESSION);
-      return;
-    }
-    this.#take(sender, letter, receiver, nowMs);
+    } else if (!this.#pending.hasRoom(sender, letter, receiver)) {
+      this.answer(sender, letter, ROUTER_FULL);
+    } else this.#take(sender, letter, receiver, nowMs);
   }
 
   /** Takes one copy of a message to many in; false when there is no room for it. */
   sendCopy(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): boolean {
-    if (this.isFull(sender, letter) || whyNotTaken(receiver, nowMs) !== undefined) return false;
+    if (whyNotTaken(receiver, letter.payload.byteLength, nowMs) !== undefined) return false;
+    if (!this.#pending.hasRoom(sender, letter, receiver)) return false;
     this.#take(sender, letter, receiver, nowMs);
     return true;
   }
@@ -114,9 +116,8 @@ export class MessageEngine {
 
   /** Takes a durable message to many in. */
   postToMany(sender: Sender, letter: Letter, toAgentIds: readonly string[]): void {
-    if (sender.unsettled.size >= PENDING_PER_SENDER_MAX) {
-      this.#overload(sender, letter, "too many messages have no outcome yet");
-    } else this.#office.post(sender, letter, toAgentIds);
+    if (hasTooMany(sender)) this.answer(sender, letter, TOO_MANY_PENDING);
+    else this.#office.post(sender, letter, toAgentIds);
   }
 
   /** The sender takes a message back. One that is being stored has its outcome soon, so it is left alone. */
@@ -238,9 +239,14 @@ export class MessageEngine {
     for (const messageId of [...sender.unsettled.keys()]) this.cancel(sender, messageId);
   }
 
-  /** Says whether there is no room for what a sender sends. */
-  isFull(sender: Sender, letter: Letter): boolean {
-    return this.#pending.isFull(sender, letter);
+  /** Says whether there is room for a reply. */
+  hasRoomForReply(sender: Sender, letter: Letter): boolean {
+    return this.#pending.hasRoomForReply(sender, letter);
+  }
+
+  /** Counts for a sender what its own list does not hold. */
+  tallyOf(sender: Pick<Sender, "namespace" | "principalId">): SenderTally {
+    return this.#pending.tallyOf(sender);
   }
 
   /** Whoever is being looked for is found in a moment: what follows waits behind what came first. */
@@ -326,10 +332,6 @@ export class MessageEngine {
     this.#pending.delete(message);
     leave(message);
     this.answer(message.sender, message, verdict);
-  }
-
-  #overload(sender: Sender, letter: Letter, text: string): void {
-    this.answer(sender, letter, { ...NO_ROOM, text });
   }
 
   /** Tells a sender what became of a message, which has no outcome yet. */

@@ -68,6 +68,8 @@ export class RigReplica {
   readonly exchange: Exchange;
   readonly engine: MessageEngine;
   readonly messages: MessageSwitch;
+  /** Durable messages that went to the office. */
+  readonly posted: string[] = [];
   readonly #rig: MessageRig;
   #rosterSequence = 0;
 
@@ -87,7 +89,9 @@ export class RigReplica {
       onLocateFailed: () => undefined,
     });
     const { exchange } = this;
-    const engineInit = { outward: exchange, events: QUIET, ...NO_MAIL, idPrefix: `${id}.` };
+    const post = (_: unknown, { messageId }: Letter): void => void this.posted.push(messageId);
+    const mail = { desk: NO_MAIL.desk, office: { ...NO_MAIL.office, post } };
+    const engineInit = { outward: exchange, events: QUIET, ...mail, idPrefix: `${id}.` };
     this.engine = new MessageEngine({ ...engineInit, nowMs: clock.nowMs() });
     exchange.bind(this.engine, () => undefined);
     const books = { exchange, agents, topics, engine: this.engine };
@@ -99,9 +103,9 @@ export class RigReplica {
   }
 
   /** An agent with a stream, of which the other replicas know. */
-  agent(agentId: string, credit = 10_000): Session {
+  agent(agentId: string, credit = 10_000, namespace = "default"): Session {
     const session = new Session({
-      namespace: "default",
+      namespace,
       agentId,
       epoch: 1n,
       sessionId: `ses_${agentId}`,

@@ -1,6 +1,13 @@
 /** What decides about a message, without anything that changes. */
 
-import { DELIVERY_BACKLOG_BYTES, MESSAGE_QUEUE_MAX, OVERLOADED_RETRY_MS } from "../limits.ts";
+import {
+  DELIVERY_BACKLOG_BYTES,
+  FAR_UNDER_WAY,
+  MESSAGE_QUEUE_BYTES_MAX,
+  MESSAGE_QUEUE_MAX,
+  OVERLOADED_RETRY_MS,
+  PENDING_PER_SENDER_MAX,
+} from "../limits.ts";
 import { Session } from "../session/session.ts";
 import type { Letter, Verdict } from "./letter.ts";
 import type { Deliverable, Message, Receiver, Sender } from "./message.ts";
@@ -56,6 +63,22 @@ export function canTake(receiver: Session): boolean {
   );
 }
 
+/** Says whether a message would wait for its receiver, which has others before it. */
+export function hasToWait(receiver: Receiver): boolean {
+  if (receiver instanceof Session) return receiver.inbox.size > 0 || !canTake(receiver);
+  return receiver.inbox.size + receiver.delivered.size >= FAR_UNDER_WAY;
+}
+
+/** Says whether a receiver's queue has no room for a body. */
+export function isQueueFull({ inbox }: Receiver, bytes: number): boolean {
+  return inbox.size >= MESSAGE_QUEUE_MAX || inbox.bytes + bytes > MESSAGE_QUEUE_BYTES_MAX;
+}
+
+/** Says whether a sender has to wait for outcomes before it sends more. */
+export function hasTooMany({ unsettled }: Sender): boolean {
+  return unsettled.size >= PENDING_PER_SENDER_MAX;
+}
+
 /** Says what kept a message from its outcome in time. */
 export function expiryText({ phase, expectsReply }: Message): string {
   if (phase === "queued") return "the receiver granted no credit in time";
@@ -64,16 +87,29 @@ export function expiryText({ phase, expectsReply }: Message): string {
     : "it was not acknowledged in time";
 }
 
+/** Makes the answer to a message for which there is no room now, and which may be sent again. */
+export function overloaded(text: string): Verdict {
+  return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
+}
+
+/** The answers where the replica has no room, and the queue of whoever asked has none. */
+export const ROUTER_FULL: Verdict = overloaded("the router is full");
+export const ASKER_FULL: Verdict = overloaded("the asker's queue is full");
+
+/** The answer to a sender that has to wait for outcomes. */
+export const TOO_MANY_PENDING: Verdict = overloaded("too many messages have no outcome yet");
+
 /** The answer for an agent that is nowhere. */
 export const NO_SESSION: Verdict = { outcome: "no_such_agent", text: "the agent has no session" };
 
 /** Says why a receiver gets no further message now; undefined when it does. */
-export function whyNotTaken(receiver: Receiver | undefined, nowMs: number): Verdict | undefined {
+export function whyNotTaken(
+  receiver: Receiver | undefined,
+  bytes: number,
+  nowMs: number,
+): Verdict | undefined {
   if (receiver === undefined || receiver.over) return NO_SESSION;
-  if (receiver.inbox.size >= MESSAGE_QUEUE_MAX) {
-    const text = "the receiver's queue is full";
-    return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
-  }
+  if (isQueueFull(receiver, bytes)) return overloaded("the receiver's queue is full");
   const retryAfterMs = receiver.breaker?.pauseMs(nowMs) ?? 0;
   if (retryAfterMs === 0) return undefined;
   const text = "the receiver did not acknowledge the last messages in time";
@@ -96,9 +132,6 @@ export const PARTS_NOT_TAKEN: Verdict = refused(
   "PARTS_NOT_TAKEN",
   "the reply comes in parts, and it was asked for in one piece",
 );
-
-/** What there is no room for may be sent again. */
-export const NO_ROOM = { outcome: "overloaded", retryAfterMs: OVERLOADED_RETRY_MS } as const;
 
 /** The answer to a reply whose asker is gone. */
 export const ASKER_GONE: Verdict = { outcome: "no_such_agent", text: "the asker's session ended" };

@@ -17,7 +17,7 @@ import { LeaseGate, type LeasePort } from "./lease-gate.ts";
 import type { Chain, Letter, Target, Verdict } from "./letter.ts";
 import type { Sender } from "./message.ts";
 import type { MessageEngine } from "./message-engine.ts";
-import { refused, whyRefused } from "./message-rules.ts";
+import { hasTooMany, refused, TOO_MANY_PENDING, whyRefused } from "./message-rules.ts";
 import type { PairBudget } from "./pair-budget.ts";
 
 /** What the switch is made from. */
@@ -173,6 +173,8 @@ export class MessageSwitch {
     else if (receivers.size > FANOUT_MAX) engine.answer(sender, letter, TOO_MANY);
     else if (letter.gather?.mode === "all" && !this.#init.exchange.knowsAll) {
       engine.answer(sender, letter, NOT_ALL_KNOWN);
+    } else if (letter.gather !== undefined && hasTooMany(sender)) {
+      engine.answer(sender, letter, TOO_MANY_PENDING);
     } else if (letter.gather !== undefined) this.#gather(sender as Session, letter, receivers);
     else this.#publish(sender, letter, receivers);
   }
@@ -238,7 +240,7 @@ export class MessageSwitch {
 
   #publish(sender: Sender, letter: Letter, receivers: ReadonlySet<Place>): void {
     const { engine, clock } = this.#init;
-    const copies = new CopySender(sender);
+    const copies = new CopySender(sender, engine.tallyOf(sender));
     const nowMs = clock.nowMs();
     const far = new Map<RemotePeer, string[]>();
     let taken = 0;
@@ -280,6 +282,7 @@ export class MessageSwitch {
       asker,
       messageId,
       terms: letter.gather,
+      tally: engine.tallyOf(asker),
       onOver: (over, verdict) => {
         asker.unsettled.delete(messageId);
         engine.withdraw(over);
@@ -309,6 +312,6 @@ const NOT_ALL_KNOWN: Verdict = {
 const TOO_MANY: Verdict = refused("FANOUT_LIMIT", "it would go to more receivers than may be");
 const ALL_FULL: Verdict = {
   outcome: "overloaded",
-  text: "every receiver's queue is full",
+  text: "every receiver's queue is full, or too many copies of its sender wait",
   retryAfterMs: 100,
 };

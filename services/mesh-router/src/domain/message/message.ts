@@ -5,7 +5,10 @@ import type { MailDelivery, MailTerms } from "../mail/mail.ts";
 import type { Breaker } from "./breaker.ts";
 import { detachFromFrame } from "./carried.ts";
 import { Expiring } from "./deadline-wheel.ts";
+import type { Inbox } from "./inbox.ts";
 import type { Chain, Letter, Onwards, SendResult } from "./letter.ts";
+import type { Share } from "./room.ts";
+import type { SenderTally } from "./sender-tally.ts";
 
 const NOTHING = new Uint8Array();
 
@@ -29,7 +32,7 @@ export interface Receiver {
   /** True once it takes nothing any more. */
   readonly over: boolean;
   /** Messages that wait for credit, oldest first. */
-  readonly inbox: Set<Message>;
+  readonly inbox: Inbox<Message>;
   /** Messages on its stream or taken in, by delivery id, until their outcome. */
   readonly delivered: Map<string, Message>;
   /** Undefined where another replica judges it. */
@@ -48,6 +51,8 @@ export interface Sender {
   readonly isRemote?: boolean;
   /** What it sent that has no outcome yet, by its message id. */
   readonly unsettled: Map<string, Unsettled>;
+  /** Counts its messages where that list is not the whole of what the sender has under way. */
+  readonly tally?: SenderTally | undefined;
   /** The stream that it sends by: its durable messages follow each other while it is the same. */
   readonly stream: object | undefined;
   /** Takes the outcome of one of its messages. */
@@ -91,6 +96,8 @@ export class Message extends Expiring {
   readonly sizeBytes: number;
   /** Let go once the message is written. */
   payload: Uint8Array | undefined;
+  /** What counts it until its outcome. */
+  share: Share | undefined;
   phase: MessagePhase = "queued";
   /** For a reply: the request that it answers. */
   readonly request: Message | undefined;

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FRAME_BYTES_MAX, OUTBOX_ITEMS_MAX } from "../limits.ts";
 import { Breaker } from "./breaker.ts";
 import { Caller } from "./caller.ts";
+import { Inbox } from "./inbox.ts";
 import { Message } from "./message.ts";
 import { Outbox } from "./outbox.ts";
 
@@ -29,7 +30,7 @@ function delivery(id: string, size = 10): Message {
     receiver: {
       isRemote: false,
       over: false,
-      inbox: new Set(),
+      inbox: new Inbox(),
       delivered: new Map(),
       breaker: new Breaker(),
       cancelDelivery: () => undefined,

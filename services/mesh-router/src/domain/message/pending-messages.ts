@@ -1,13 +1,19 @@
 /** Messages without an outcome: their deadlines, and what they hold of memory. */
 import {
+  COPIES_PER_SENDER_MAX,
   FRAMES_HELD_BYTES,
   PENDING_BYTES_MAX,
   PENDING_MESSAGES_MAX,
-  PENDING_PER_SENDER_MAX,
+  REPLIES_BYTES_MAX,
+  REPLIES_MAX,
+  WAITING_PART,
 } from "../limits.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import type { Letter } from "./letter.ts";
-import type { Message, Sender } from "./message.ts";
+import type { Message, Receiver, Sender } from "./message.ts";
+import { hasToWait } from "./message-rules.ts";
+import { Room } from "./room.ts";
+import { SenderTallies, type SenderTally } from "./sender-tally.ts";
 
 /** Counts the messages of a replica and their bytes.
  *
@@ -15,7 +21,9 @@ import type { Message, Sender } from "./message.ts";
  * else. What stays longer is copied out after so many bytes of frames, so no more than that is held without being counted. */
 export class PendingMessages {
   readonly #deadlines: DeadlineWheel<Message>;
-  #bytes = 0;
+  readonly #room = new Room(PENDING_MESSAGES_MAX, PENDING_BYTES_MAX);
+  readonly #replies = new Room(REPLIES_MAX, REPLIES_BYTES_MAX);
+  readonly #tallies = new SenderTallies();
   #frameBytes = 0;
 
   constructor(nowMs: number) {
@@ -26,33 +34,56 @@ export class PendingMessages {
     return this.#deadlines.size;
   }
 
-  /** Says whether there is no room for what a sender sends. */
-  isFull(sender: Sender, { payload }: Letter): boolean {
+  /** Of bodies that were not written yet. */
+  get bytes(): number {
+    return this.#room.bytes + this.#replies.bytes;
+  }
+
+  /** Counts for a sender what its own list does not hold. */
+  tallyOf(sender: Pick<Sender, "namespace" | "principalId">): SenderTally {
+    return this.#tallies.of(sender);
+  }
+
+  /** Says whether there is room for a message. What waits for its receiver leaves some to what goes straight on. */
+  hasRoom({ namespace, tally }: Sender, { payload }: Letter, receiver: Receiver): boolean {
+    if (tally !== undefined && tally.messages >= COPIES_PER_SENDER_MAX) return false;
+    const bytes = payload.byteLength;
+    const room = this.#room;
     return (
-      this.#deadlines.size >= PENDING_MESSAGES_MAX ||
-      this.#bytes + payload.byteLength > PENDING_BYTES_MAX ||
-      sender.unsettled.size >= PENDING_PER_SENDER_MAX
+      room.fits(namespace, bytes, WAITING_PART) ||
+      (!hasToWait(receiver) && room.fits(namespace, bytes))
     );
   }
 
+  /** Says whether there is room for a reply. */
+  hasRoomForReply({ namespace }: Sender, { payload }: Letter): boolean {
+    return this.#replies.fits(namespace, payload.byteLength);
+  }
+
   add(message: Message): void {
-    message.sender.unsettled.set(message.unsettledKey, message);
+    const { sender } = message;
+    sender.unsettled.set(message.unsettledKey, message);
+    sender.tally?.add();
     this.#deadlines.add(message);
-    this.#bytes += message.sizeBytes;
+    const room = message.request === undefined ? this.#room : this.#replies;
+    message.share = room.shareOf(sender.namespace);
+    message.share.add(message.sizeBytes);
   }
 
   /** It is not written any more. */
   letGo(message: Message): void {
     if (message.payload === undefined) return;
     message.letGo();
-    this.#bytes -= message.sizeBytes;
+    message.share?.letGo(message.sizeBytes);
   }
 
   /** It has its outcome. */
   delete(message: Message): void {
     this.#deadlines.delete(message);
     this.letGo(message);
+    message.share?.remove();
     message.sender.unsettled.delete(message.unsettledKey);
+    message.sender.tally?.remove();
   }
 
   /** Removes and returns those whose time has come. */

@@ -1,5 +1,4 @@
 /** Replies: each goes back the way its request came, within the request's time. */
-import { MESSAGE_QUEUE_MAX } from "../limits.ts";
 import type { Outward } from "../remote/outward.ts";
 import { RemoteSender } from "../remote/remote-sender.ts";
 import { Session } from "../session/session.ts";
@@ -7,7 +6,14 @@ import { Caller } from "./caller.ts";
 import { Gathering } from "./gathering.ts";
 import type { Letter, Verdict } from "./letter.ts";
 import { Message, type Receiver, type Sender } from "./message.ts";
-import { ASKER_GONE, NO_ROOM, NOT_AWAITED, PARTS_NOT_TAKEN } from "./message-rules.ts";
+import {
+  ASKER_FULL,
+  ASKER_GONE,
+  isQueueFull,
+  NOT_AWAITED,
+  PARTS_NOT_TAKEN,
+  ROUTER_FULL,
+} from "./message-rules.ts";
 
 /** What replies need of the engine. */
 interface ReplyEngine {
@@ -16,6 +22,7 @@ interface ReplyEngine {
   enqueue(receiver: Receiver, message: Message): void;
   conclude(message: Message, verdict: Verdict): void;
   answer(sender: Sender, letter: Letter, verdict: Verdict): void;
+  hasRoomForReply(sender: Sender, letter: Letter): boolean;
 }
 
 interface ReplyParts {
@@ -71,8 +78,10 @@ export class ReplyDesk {
   #toSession(asker: Session, { sender, letter, request }: ReplyParts, nowMs: number): void {
     if (asker.over) {
       this.#engine.answer(sender, letter, ASKER_GONE);
-    } else if (asker.inbox.size >= MESSAGE_QUEUE_MAX) {
-      this.refuse(sender, letter, request, { ...NO_ROOM, text: "the asker's queue is full" });
+    } else if (isQueueFull(asker, letter.payload.byteLength)) {
+      this.refuse(sender, letter, request, ASKER_FULL);
+    } else if (!this.#engine.hasRoomForReply(sender, letter)) {
+      this.refuse(sender, letter, request, ROUTER_FULL);
     } else {
       const message = this.#accept({ sender, letter, request }, asker, nowMs);
       if (!message.more) request.phase = "answered";
@@ -82,7 +91,11 @@ export class ReplyDesk {
 
   /** The request has its outcome there, with the reply; here it is over once that is on its way. */
   #toReplica(asker: RemoteSender, parts: ReplyParts, nowMs: number): void {
-    const { request } = parts;
+    const { sender, letter, request } = parts;
+    if (!this.#engine.hasRoomForReply(sender, letter)) {
+      this.refuse(sender, letter, request, ROUTER_FULL);
+      return;
+    }
     const message = this.#accept(parts, asker.peer.askers, nowMs);
     const isTaken = this.#outward.reply(asker, message);
     if (isTaken && !message.more) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Letter, Verdict } from "../message/letter.ts";
+import type { Verdict } from "../message/letter.ts";
 import type { Message } from "../message/message.ts";
 import type { MessageEngine } from "../message/message-engine.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
@@ -8,18 +8,7 @@ import { Exchange } from "./exchange.ts";
 import type { Whereabouts } from "./remote-ports.ts";
 
 const NS = "default";
-const LETTER: Letter = {
-  messageId: "m1",
-  toAgentId: "",
-  payload: new Uint8Array(),
-  subject: new Uint8Array(),
-  expectsReply: false,
-  inReplyTo: "",
-  timeoutMs: 1_000,
-  traceparent: new Uint8Array(),
-};
-
-function setUp({ isFull = false, isAlone = false, found = [] as [string, Whereabouts][] } = {}) {
+function setUp({ isAlone = false, found = [] as [string, Whereabouts][] } = {}) {
   const topics = new TopicBook();
   const link = { isConnected: true, send: () => true };
   const exchange = new Exchange({
@@ -34,10 +23,7 @@ function setUp({ isFull = false, isAlone = false, found = [] as [string, Whereab
   });
   const verdicts: Verdict[] = [];
   const engine = {
-    isFull: () => isFull,
     answer: (_sender: unknown, _letter: unknown, verdict: Verdict) => verdicts.push(verdict),
-    refuseReply: (...[, , , verdict]: [unknown, unknown, unknown, Verdict]) =>
-      verdicts.push(verdict),
     conclude: (_message: unknown, verdict: Verdict) => verdicts.push(verdict),
   };
   exchange.bind(engine as unknown as MessageEngine, () => undefined);
@@ -45,14 +31,6 @@ function setUp({ isFull = false, isAlone = false, found = [] as [string, Whereab
 }
 
 describe("Exchange", () => {
-  it("refuses what another replica sends while this one is full", () => {
-    const { exchange, verdicts } = setUp({ isFull: true });
-    const base = { deliveryId: "d", namespace: NS, from: "x", letter: LETTER };
-    exchange.take("b", { kind: "message", message: { ...base, toAgentId: "y" } });
-    exchange.take("b", { kind: "reply", reply: { ...base, requestId: "r" } });
-    expect(verdicts.map(({ outcome }) => outcome)).toEqual(["overloaded", "overloaded"]);
-  });
-
   it("lets a sender try again while the receiver's replica is away", async () => {
     const { exchange, verdicts } = setUp({
       found: [[`${NS}/y`, { routerId: "b", epoch: 1n }]],

@@ -187,19 +187,21 @@ export class Exchange implements Outward {
       deliveryId,
       expectsReply,
     });
-    if (isFull || this.#engine?.isFull(sender, letter)) {
-      this.#engine?.answer(sender, letter, FULL);
-    } else if (session === undefined || session.over) {
+    if (isFull) this.#engine?.answer(sender, letter, FULL);
+    else if (session === undefined || session.over) {
       this.#engine?.answer(sender, letter, NOBODY_HERE);
     } else this.#engine?.sendTo(sender, letter, session, this.#init.clock.nowMs());
   }
 
   #takeCopies({ namespace, from, toAgentIds, letter }: RelayedCopies): void {
     const nowMs = this.#init.clock.nowMs();
-    const copies = new CopySender({ namespace, principalId: from });
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    const sender = { namespace, principalId: from };
+    const copies = new CopySender(sender, engine.tallyOf(sender));
     for (const agentId of toAgentIds) {
       const session = this.#init.directory.find(namespace, agentId);
-      if (session !== undefined) this.#engine?.sendCopy(copies, letter, session, nowMs);
+      if (session !== undefined) engine.sendCopy(copies, letter, session, nowMs);
     }
   }
 
@@ -212,9 +214,7 @@ export class Exchange implements Outward {
     const init = { namespace, principalId: from, peer, deliveryId, expectsReply: false };
     const sender = new RemoteSender(init);
     const awaited = isAwaited ? request : undefined;
-    if (this.#engine?.isFull(sender, letter)) {
-      this.#engine.refuseReply(sender, letter, awaited, FULL);
-    } else this.#engine?.reply(sender, letter, awaited, this.#init.clock.nowMs());
+    this.#engine?.reply(sender, letter, awaited, this.#init.clock.nowMs());
   }
 
   #takeOutcome(peer: RemotePeer, { deliveryId, verdict }: RelayedOutcome): void {

@@ -1,4 +1,5 @@
 /** Agents whose sessions are at other replicas, as receivers of messages. */
+import { Inbox } from "../message/inbox.ts";
 import type { Message, Receiver, Sender } from "../message/message.ts";
 import type { ReplicaLink } from "./remote-ports.ts";
 
@@ -49,7 +50,7 @@ export class RemoteReceiver implements Receiver {
   readonly isRemote = true;
   readonly over = false;
   readonly peer: RemotePeer;
-  readonly inbox = new Set<Message>();
+  readonly inbox = new Inbox<Message>();
   readonly delivered: Map<string, Message>;
   /** Its replica knows what it acknowledged. */
   readonly breaker = undefined;

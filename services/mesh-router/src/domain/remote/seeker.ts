@@ -1,6 +1,7 @@
 /** Looks in the table for agents that memory does not know, or knows wrong. Meanwhile their messages wait, in order. */
 import { SEEK_BATCH, SOUGHT_MAX } from "../limits.ts";
 import { nameKey } from "../mail/mail-ports.ts";
+import { Inbox } from "../message/inbox.ts";
 import type { Message, Receiver } from "../message/message.ts";
 import type { Locator, Whereabouts } from "./remote-ports.ts";
 
@@ -20,7 +21,7 @@ export class SoughtAgent implements Receiver {
   readonly over = false;
   readonly namespace: string;
   readonly agentId: string;
-  readonly inbox = new Set<Message>();
+  readonly inbox = new Inbox<Message>();
   readonly delivered = new Map<string, Message>();
   readonly breaker = undefined;
 

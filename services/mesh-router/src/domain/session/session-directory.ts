@@ -45,6 +45,13 @@ export class SessionDirectory {
     return longest;
   }
 
+  /** Receivers that are spared further messages, because they acknowledge none. */
+  openBreakers(nowMs: number): number {
+    let open = 0;
+    for (const { breaker } of this) if (breaker.pauseMs(nowMs) > 0) open += 1;
+    return open;
+  }
+
   *[Symbol.iterator](): Iterator<Session> {
     for (const agents of this.#byNamespace.values()) yield* agents.values();
   }

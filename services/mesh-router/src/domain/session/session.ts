@@ -3,6 +3,7 @@ import { TaskTally } from "../dispatch/task-tally.ts";
 import { sessionTooSlow } from "../mesh-errors.ts";
 import { Breaker } from "../message/breaker.ts";
 import type { CarriedOrder, SessionName } from "../message/carried.ts";
+import { Inbox } from "../message/inbox.ts";
 import type { SendResult } from "../message/letter.ts";
 import type { Deliverable, Message, Receiver, Sender, Unsettled } from "../message/message.ts";
 import { type DrainNotice, type Note, Outbox } from "../message/outbox.ts";
@@ -56,7 +57,7 @@ export class Session implements SessionName, Sender, Receiver {
   readonly tasks = new TaskTally();
   /** Deliveries that the agent still grants. */
   credit = 0;
-  readonly inbox = new Set<Message>();
+  readonly inbox = new Inbox<Message>();
   readonly delivered = new Map<string, Message>();
   readonly unsettled = new Map<string, Unsettled>();
   readonly breaker = new Breaker();
