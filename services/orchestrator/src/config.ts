@@ -87,7 +87,7 @@ const flushing = {
     min: 1,
     max: 5_000_000,
     about:
-      "Most tasks that may wait, for an agent or for each other; beyond it submissions are refused with QUEUE_FULL.",
+      "Most tasks that may wait, for an agent or for each other; beyond it submissions are refused with QUEUE_FULL. A replica takes the part of it that it owns of the 64 shards.",
   }),
   namespaceWaitingTasksMax: int({
     env: "NEXUS_ORCHESTRATOR_NAMESPACE_WAITING_TASKS_MAX",
@@ -95,7 +95,7 @@ const flushing = {
     min: 1,
     max: 5_000_000,
     about:
-      "Most tasks of one namespace that may wait in this replica's shards, so that one tenant's backlog leaves room for the others.",
+      "Most tasks of one namespace that may wait, so that one tenant's backlog leaves room for the others; of it, too, a replica takes its part. Above the largest job times the replicas, or that job finds no room.",
   }),
   waitingMemoryMibMax: int({
     env: "NEXUS_ORCHESTRATOR_WAITING_MEMORY_MIB_MAX",
@@ -103,7 +103,7 @@ const flushing = {
     min: 16,
     max: 16_384,
     about:
-      "About how much memory waiting tasks may take, whatever their number. One takes 180 bytes, and 250 more are shared by those of a submission.",
+      "About how much memory waiting tasks may take in this process, whatever their number. One takes 180 bytes, and 250 more are shared by those of a submission.",
   }),
 };
 

@@ -7,6 +7,7 @@ import { ReadyQueue } from "./ready-queue.ts";
 function setUp(limits: Partial<BacklogLimits> = {}) {
   const queue = new ReadyQueue();
   const time = { nowMs: 0, chance: 0 };
+  const owned = { share: 1 };
   const backlog = new Backlog({
     queue,
     limits: {
@@ -15,6 +16,7 @@ function setUp(limits: Partial<BacklogLimits> = {}) {
       waitingMemoryMibMax: 16,
       ...limits,
     },
+    share: () => owned.share,
     random: () => time.chance,
     nowMs: () => time.nowMs,
   });
@@ -23,7 +25,7 @@ function setUp(limits: Partial<BacklogLimits> = {}) {
     for (const task of tasks) queue.add(task, 0);
     return tasks;
   };
-  return { queue, time, backlog, fill };
+  return { queue, time, owned, backlog, fill };
 }
 
 /** The refusal of a submission. */
@@ -51,6 +53,24 @@ describe("Backlog", () => {
     backlog.removeBlocked(new Map([["default", 1]]));
     expect(backlog.blocked).toBe(1);
     backlog.reserve("default", 3);
+  });
+
+  it("lets a replica have the part of each limit that it has of all jobs, and one task at least", () => {
+    const { backlog, fill, owned } = setUp({ waitingTasksMax: 96, namespaceWaitingTasksMax: 48 });
+    owned.share = 21 / 64;
+    fill(15);
+    backlog.reserve("default", 1);
+    expect(refusal(backlog, "default", 1).message).toContain("at most 16 may");
+    backlog.reserve("other", 15);
+    expect(refusal(backlog, "third", 2).message).toContain("at most 32 may");
+    owned.share = 22 / 64;
+    backlog.reserve("default", 1);
+    owned.share = 0;
+    refusal(backlog, "third", 1);
+    const empty = setUp();
+    empty.owned.share = 0.01;
+    empty.backlog.reserve("default", 1);
+    refusal(empty.backlog, "default", 1);
   });
 
   it("leaves other namespaces their room when one is full", () => {

@@ -15,6 +15,8 @@ export interface BacklogLimits {
 export interface BacklogOptions {
   readonly queue: ReadyQueue;
   readonly limits: BacklogLimits;
+  /** Which part of all jobs this replica owns, 0 to 1: it has that part of what may wait. */
+  readonly share: () => number;
   readonly random: () => number;
   readonly nowMs: () => number;
 }
@@ -97,23 +99,29 @@ export class Backlog {
 
   #findShortage(namespace: string, tasks: number): Shortage | undefined {
     const { queue, limits } = this.#options;
-    const { waitingTasksMax, namespaceWaitingTasksMax, waitingMemoryMibMax } = limits;
+    const { waitingMemoryMibMax } = limits;
+    const ownMax = this.#shareOf(limits.namespaceWaitingTasksMax);
     const own =
       queue.sizeOf(namespace) + this.#blocked.of(namespace) + this.#underWay.of(namespace);
-    if (own + tasks > namespaceWaitingTasksMax) {
-      const message = `${own} tasks of the namespace wait already; at most ${namespaceWaitingTasksMax} may.`;
-      return { message, meter: namespace, excess: own + tasks - namespaceWaitingTasksMax };
+    if (own + tasks > ownMax) {
+      const message = `${own} tasks of the namespace wait already at this replica; at most ${ownMax} may.`;
+      return { message, meter: namespace, excess: own + tasks - ownMax };
     }
+    const allMax = this.#shareOf(limits.waitingTasksMax);
     const all = queue.size + this.#blocked.total + this.#underWay.total;
-    if (all + tasks > waitingTasksMax) {
-      const message = `${all} tasks wait already; at most ${waitingTasksMax} may.`;
-      return { message, meter: ALL, excess: all + tasks - waitingTasksMax };
+    if (all + tasks > allMax) {
+      const message = `${all} tasks wait already at this replica; at most ${allMax} may.`;
+      return { message, meter: ALL, excess: all + tasks - allMax };
     }
     const unseen = (this.#blocked.total + this.#underWay.total + tasks) * BLOCKED_TASK_BYTES;
     const excessBytes = queue.bytes + unseen - waitingMemoryMibMax * MiB;
     if (excessBytes <= 0) return undefined;
     const message = `The tasks that wait take the ${waitingMemoryMibMax} MiB that they may.`;
     return { message, meter: ALL, excess: excessBytes / BLOCKED_TASK_BYTES };
+  }
+
+  #shareOf(limit: number): number {
+    return Math.max(1, Math.round(limit * this.#options.share()));
   }
 
   #retryAfterMs({ meter: name, excess }: Shortage): number {

@@ -4,6 +4,7 @@ import type { Ids, Logger } from "@nexus/shared";
 import { type BreakerPolicy, DEFAULT_BREAKER } from "../domain/breaker.ts";
 import type { OutcomeCodec } from "../domain/outcome.ts";
 import type { Dispatch, EngineEvents, PlanCodec } from "../domain/ports.ts";
+import { SHARDS } from "../domain/shards.ts";
 import { AffinityBook } from "./affinity-book.ts";
 import { Backlog } from "./backlog.ts";
 import { Fleet } from "./fleet.ts";
@@ -46,12 +47,14 @@ export function buildParts(options: EngineOptions): EngineParts {
   const { pool, replica, logger, bulkhead, explorationShare, limits } = options;
   const nowMs = options.nowMs ?? (() => performance.now());
   const queue = new ReadyQueue();
+  const ledger = new Ledger({ pool, replica, logger });
+  const share = () => ledger.shards.size / SHARDS;
   return {
     pool,
     logger,
-    ledger: new Ledger({ pool, replica, logger }),
+    ledger,
     queue,
-    backlog: new Backlog({ queue, limits, random, nowMs }),
+    backlog: new Backlog({ queue, limits, share, random, nowMs }),
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),
     inputs: new InputBook(),
