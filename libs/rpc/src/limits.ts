@@ -104,8 +104,22 @@ export interface RpcServerLimits {
   readonly maxMessageBytes?: number;
   readonly maxHeaderBytes?: number;
   readonly maxConcurrentStreams?: number;
+  /** How long a connection may be silent before it is given up, milliseconds. @default both SERVER_KEEPALIVE times */
+  readonly silentMaxMs?: number;
   readonly maxConnectionAgeMs?: number;
   readonly maxConnectionAgeGraceMs?: number;
   readonly defaultDeadlineMs?: number;
   readonly drainLingerMs?: number;
+}
+
+/** Says when the transport pings a silent connection, and how long the answer may take; with `silentMaxMs`, half of it each. */
+export function keepaliveOptions(
+  silentMaxMs: number | undefined,
+  { afterMs, timeoutMs }: { readonly afterMs: number; readonly timeoutMs: number },
+) {
+  const halfMs = silentMaxMs === undefined ? undefined : Math.ceil(silentMaxMs / 2);
+  return {
+    "grpc.keepalive_time_ms": halfMs ?? afterMs,
+    "grpc.keepalive_timeout_ms": halfMs ?? timeoutMs,
+  };
 }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "../src/index.ts";
 import { jobHandlers } from "./_handlers.ts";
 import { type Rig, startRig } from "./_harness.ts";
+import { until } from "./_wait.ts";
 
 /** Streams that the server lets one connection have. */
 const STREAMS_MAX = 3;
@@ -13,25 +14,38 @@ const JOB_ID = "job_0198a0000000700080000000000000aa";
 let rig: Rig;
 let address = "";
 const sockets = new Set<Socket>();
+/** What is connected is silenced by it: nothing gets through, and nobody is told. */
+const silencers = new Set<() => void>();
+/** Calls that the server has open. */
+let watches = 0;
 /** Counts the connections on their way to the server. */
 const counter = createServer((near) => {
   const far = connect(Number(rig.address.split(":")[1]), "127.0.0.1");
   for (const socket of [near, far]) socket.on("error", () => undefined);
   near.pipe(far).pipe(near);
   sockets.add(near);
-  near.on("close", () => sockets.delete(near));
+  const silence = () => {
+    for (const socket of [near, far]) socket.unpipe().pause();
+  };
+  silencers.add(silence);
+  near.on("close", () => {
+    sockets.delete(near);
+    silencers.delete(silence);
+  });
 });
 
 beforeAll(async () => {
   const handlers = jobHandlers({
     getJob: async () => ({}),
     async *watchJob(_request, ctx) {
+      watches += 1;
       yield {};
       await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+      watches -= 1;
     },
   });
   rig = await startRig((server) => server.add(JobService, handlers), {
-    limits: { maxConcurrentStreams: STREAMS_MAX },
+    limits: { maxConcurrentStreams: STREAMS_MAX, silentMaxMs: 1_000 },
   });
   await new Promise<void>((resolve) => {
     counter.listen(0, "127.0.0.1", resolve);
@@ -114,5 +128,24 @@ describe("a channel", () => {
     for (const leave of open) await leave();
     channel.close();
     await Promise.all(closed);
+  });
+});
+
+describe("a connection that went silent", () => {
+  it("is given up by both of its ends", async () => {
+    const channel = createRpcChannel({ address, silentMaxMs: 1_000 });
+    const token = rig.verifier.token("ann");
+    const jobs = createRpcClient(JobService, channel);
+    const before = watches;
+    const answers = jobs.watchJob({ jobId: JOB_ID }, { token })[Symbol.asyncIterator]();
+    await answers.next();
+    expect(watches).toBe(before + 1);
+    for (const silence of silencers) silence();
+    await expect(answers.next()).rejects.toMatchObject({ kind: "unavailable" });
+    await until("the server to let go", () => watches === before);
+    const again = jobs.watchJob({ jobId: JOB_ID }, { token });
+    const { done } = await again[Symbol.asyncIterator]().next();
+    expect(done).toBe(false);
+    channel.close();
   });
 });

@@ -1,5 +1,12 @@
 import type { ConfigManager } from "@nexus/core";
-import type { RpcChannel, RpcServer, TlsOptions, TokenSource, TokenVerifier } from "@nexus/rpc";
+import type {
+  RpcChannel,
+  RpcChannelOptions,
+  RpcServer,
+  TlsOptions,
+  TokenSource,
+  TokenVerifier,
+} from "@nexus/rpc";
 import type { Clock, Ids, Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import type { FrameConfig } from "./frame-config.ts";
@@ -34,7 +41,12 @@ export interface ServiceFrameOptions {
   readonly service: string;
   readonly config: ConfigManager<FrameConfig>;
   readonly overrides?: ServerOverrides | undefined;
+  /** How long a connection to the service may be silent before it is given up, milliseconds; the server's default otherwise. */
+  readonly silentMaxMs?: number;
 }
+
+/** What a channel may have of its own. */
+export type ChannelChoices = Pick<RpcChannelOptions, "silentMaxMs">;
 
 /** The parts that every service is made of. */
 export interface ServiceFrame extends AsyncDisposable {
@@ -61,10 +73,11 @@ export interface ServiceFrame extends AsyncDisposable {
   /** Adds a readiness check. */
   check(name: string, check: ReadinessCheck): void;
   /** Opens a channel with the service's TLS settings, one per address; closed with the frame. `peer` is the service that has to be
-   * there, e.g. `registry`; undefined: whoever the host's certificate is for, which no service of ours has to have. */
-  channel(address: string, peer: string | undefined): RpcChannel;
+   * there, e.g. `registry`; undefined: whoever the host's certificate is for, which no service of ours has to have. The choices are
+   * those of whoever asks first for the address. */
+  channel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel;
   /** As channel(), but not kept: for addresses that come and go. The caller closes it. */
-  openChannel(address: string, peer: string | undefined): RpcChannel;
+  openChannel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel;
   /** Creates a loop that start() starts and the shutdown stops; its steps are counted. */
   loop(options: Omit<LoopOptions, "logger">): Loop;
   /** Closes something on shutdown, before all that was added earlier: stores first, then clients, then loops. */

@@ -20,6 +20,7 @@ import { createMetrics, type Metrics, type OpsServer, startOpsServer } from "@ne
 import { createDisposeStack, type DisposeStack } from "./dispose-stack.ts";
 import type { FrameConfig } from "./frame-config.ts";
 import type {
+  ChannelChoices,
   RunningService,
   ServerOverrides,
   ServiceFrame,
@@ -61,6 +62,8 @@ export class Frame implements ServiceFrame {
   readonly #checks: ReadinessChecks = createReadinessChecks();
   readonly #channels = new Map<string, RpcChannel>();
   readonly #openChannels: OpenChannels;
+  /** What the server has of its own. */
+  #transport: Pick<ServiceFrameOptions, "silentMaxMs"> = {};
   readonly #loops: Loop[] = [];
   readonly #ticks = new Ticks();
   /** Of the steps of the start, waits for others included. */
@@ -78,6 +81,7 @@ export class Frame implements ServiceFrame {
     this.clock = overrides.clock ?? systemClock;
     this.ids = overrides.ids ?? createIds(this.clock);
     this.#config = config;
+    if (options.silentMaxMs !== undefined) this.#transport = { silentMaxMs: options.silentMaxMs };
     this.#tls = tls;
     this.signal = this.#linkSignal(overrides.signal);
     this.#stack.defer("operators' port", () => this.#ops?.close());
@@ -129,20 +133,20 @@ export class Frame implements ServiceFrame {
     this.#checks.add(name, check);
   }
 
-  channel(address: string, peer: string | undefined): RpcChannel {
+  channel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel {
     const key = `${peer ?? ""}@${address}`;
     const known = this.#channels.get(key);
     if (known !== undefined) return known;
-    const channel = this.openChannel(address, peer);
+    const channel = this.openChannel(address, peer, choices);
     this.#channels.set(key, channel);
     this.#stack.defer(`channel to ${address}`, () => channel.close());
     return channel;
   }
 
-  openChannel(address: string, peer: string | undefined): RpcChannel {
+  openChannel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel {
     const tls = this.#tls === undefined ? {} : { tls: this.#tls.channel(peer) };
     const { messageMaxBytes, channelConnections: connections } = this.#config.current;
-    const options = { address, maxMessageBytes: messageMaxBytes, connections, ...tls };
+    const options = { address, maxMessageBytes: messageMaxBytes, connections, ...tls, ...choices };
     return this.#openChannels.open(options);
   }
 
@@ -232,6 +236,7 @@ export class Frame implements ServiceFrame {
         maxConnectionAgeMs: config.maxConnectionAgeMs,
         maxConcurrentStreams: config.maxConcurrentStreams,
         defaultDeadlineMs: config.requestTimeoutMs,
+        ...this.#transport,
       },
       ...(this.#tls === undefined ? {} : { tls: this.#tls.inner }),
     });

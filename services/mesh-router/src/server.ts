@@ -6,6 +6,7 @@ import type { ConfigManager } from "@nexus/core";
 import { createServiceFrame, type RunningService, type ServerOverrides } from "@nexus/runtime";
 import type { Clock } from "@nexus/shared";
 import type { MeshRouterConfig } from "./config.ts";
+import { CONNECTION_SILENT_MAX_MS } from "./domain/limits.ts";
 import { openBus } from "./server/bus.ts";
 import { addSessionLoops } from "./server/loops.ts";
 import { addMailLoops } from "./server/mail-loops.ts";
@@ -28,7 +29,12 @@ export async function startServer(
   config: ConfigManager<MeshRouterConfig>,
   overrides: ServerOverrides = {},
 ): Promise<RunningService> {
-  const frame = await createServiceFrame({ service: "mesh-router", config, overrides });
+  const frame = await createServiceFrame({
+    service: "mesh-router",
+    config,
+    overrides,
+    silentMaxMs: CONNECTION_SILENT_MAX_MS,
+  });
   try {
     const clock = overrides.clock ?? monotonicClock;
     const { current } = config;

@@ -59,6 +59,11 @@ const SCHEMA = "orchestrator";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
 /** How often acknowledged outcomes are deleted, and those that dead replicas left are looked for. */
 const OUTBOX_SWEEP_INTERVAL_MS = 1_000;
+/** How long a mesh-router may be silent until its streams are opened anew, and what they may have missed is sent again; sooner than
+ * LOST_AFTER_MS, or its agents' leases would end first. */
+const DISPATCH_SILENT_MAX_MS = 10_000;
+/** By the contract. */
+const ORCHESTRATOR_ID_MAX = 128;
 /** Days of event history prepared ahead: a keeper that fails for a week loses nothing. */
 const PARTITION_DAYS_AHEAD = 7;
 
@@ -155,16 +160,18 @@ function reachable(address: string): string {
 function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
   const { frame, config, pool, events } = parts;
   const name = config.orchestratorId ?? `${hostname()}:${config.grpcPort}`;
+  const replicaId = `${name}/${frame.ids.next()}`;
   const dispatch = new DispatchClient({
     addresses: config.meshRouterAddresses,
-    orchestratorId: name,
-    channel: (address) => frame.channel(address, "mesh-router"),
+    orchestratorId: replicaId.slice(-ORCHESTRATOR_ID_MAX),
+    channel: (address) =>
+      frame.channel(address, "mesh-router", { silentMaxMs: DISPATCH_SILENT_MAX_MS }),
     tokens: frame.tokens,
     logger: frame.logger,
   });
   const engine = new Engine({
     pool,
-    replica: { name, replicaId: `${name}/${frame.ids.next()}`, leaseMs: config.leaseMs },
+    replica: { name, replicaId, leaseMs: config.leaseMs },
     dispatch,
     plans: createPlanCodec(),
     outcomes: createOutcomeCodec(),

@@ -3,6 +3,7 @@ import {
   CLIENT_KEEPALIVE_MS,
   CLIENT_KEEPALIVE_TIMEOUT_MS,
   FLOW_WINDOW_BYTES,
+  keepaliveOptions,
   MAX_MESSAGE_BYTES,
   RECONNECT_INITIAL_MS,
   RECONNECT_MAX_MS,
@@ -26,6 +27,9 @@ export interface RpcChannelOptions {
    * another channel. A server lets a connection have `MAX_CONCURRENT_STREAMS`, calls included, and what is beyond waits without a word.
    * @default no bound, and streams take the connections in turn */
   readonly streamsPerConnection?: number;
+  /** How long a connection may be silent, with calls on it, before it is given up, milliseconds: it is pinged each half of that, and the answer has
+   * the other half. @default both CLIENT_KEEPALIVE times, 40 s, which is too long for a stream that somebody waits behind */
+  readonly silentMaxMs?: number;
   /** Ping also while no call is open; only for a process that lives by its stream, e.g. an agent. Default false. */
   readonly keepaliveWithoutCalls?: boolean;
 }
@@ -56,8 +60,10 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
     "grpc.max_receive_message_length": maxMessageBytes,
     "grpc.max_send_message_length": maxMessageBytes,
     "grpc-node.flow_control_window": FLOW_WINDOW_BYTES,
-    "grpc.keepalive_time_ms": CLIENT_KEEPALIVE_MS,
-    "grpc.keepalive_timeout_ms": CLIENT_KEEPALIVE_TIMEOUT_MS,
+    ...keepaliveOptions(options.silentMaxMs, {
+      afterMs: CLIENT_KEEPALIVE_MS,
+      timeoutMs: CLIENT_KEEPALIVE_TIMEOUT_MS,
+    }),
     "grpc.keepalive_permit_without_calls": options.keepaliveWithoutCalls === true ? 1 : 0,
     "grpc.initial_reconnect_backoff_ms": RECONNECT_INITIAL_MS,
     "grpc.max_reconnect_backoff_ms": RECONNECT_MAX_MS,

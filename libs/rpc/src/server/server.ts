@@ -10,6 +10,7 @@ import {
   DEFAULT_DEADLINE_MS,
   DRAIN_LINGER_MS,
   FLOW_WINDOW_BYTES,
+  keepaliveOptions,
   MAX_CONCURRENT_STREAMS,
   MAX_CONNECTION_AGE_GRACE_MS,
   MAX_CONNECTION_AGE_MS,
@@ -301,8 +302,10 @@ function transportOptions(limits: RpcServerLimits): ServerOptions {
     "grpc.max_connection_age_ms": limits.maxConnectionAgeMs ?? MAX_CONNECTION_AGE_MS,
     "grpc.max_connection_age_grace_ms":
       limits.maxConnectionAgeGraceMs ?? MAX_CONNECTION_AGE_GRACE_MS,
-    "grpc.keepalive_time_ms": SERVER_KEEPALIVE_MS,
-    "grpc.keepalive_timeout_ms": SERVER_KEEPALIVE_TIMEOUT_MS,
+    ...keepaliveOptions(limits.silentMaxMs, {
+      afterMs: SERVER_KEEPALIVE_MS,
+      timeoutMs: SERVER_KEEPALIVE_TIMEOUT_MS,
+    }),
     "grpc.enable_channelz": 0,
   };
 }

@@ -69,6 +69,9 @@ export const WAITING_PART = 0.5;
 /** Messages to an agent at another replica without an outcome, from which on a further one counts as one that waits. */
 export const FAR_UNDER_WAY = 16;
 
+/** How long a connection may be silent: until it is given up, an orchestrator that is stuck keeps its share of agents' slots. */
+export const CONNECTION_SILENT_MAX_MS = 15_000;
+
 /** Messages without an outcome of one sender. */
 export const PENDING_PER_SENDER_MAX = 10_000;
 

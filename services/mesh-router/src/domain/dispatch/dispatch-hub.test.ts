@@ -95,6 +95,27 @@ beforeEach(() => {
   world = new World();
 });
 
+describe("a stream of an orchestrator that has one already", () => {
+  it("takes its place: nothing is said to the earlier one any more, and it holds no share", () => {
+    world.session.slots = 4;
+    const [silent, other] = [world.attach("1"), world.attach("2")];
+    silent.want(true);
+    other.want(true);
+    silent.assign("task");
+    expect(other.read()).toBe(2);
+    const back = world.attach("1");
+    expect(silent.link.over).toBe(true);
+    expect(world.hub.links).toBe(2);
+    world.hub.slots.tell();
+    expect(other.read()).toBe(3);
+    world.update("task", "progress");
+    silent.read();
+    expect(silent.updates).toEqual([]);
+    back.read();
+    expect(back.updates).toEqual(["task progress"]);
+  });
+});
+
 describe("updates of a task", () => {
   it("go to the stream that assigned it, in order, and repeats to all", () => {
     const [one, two] = [world.attach("1"), world.attach("2")];

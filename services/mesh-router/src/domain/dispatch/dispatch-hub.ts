@@ -49,10 +49,14 @@ export class DispatchHub implements SessionObserver {
     return this.#links.size;
   }
 
-  /** Adds an orchestrator's stream; it begins with the snapshot.
+  /** Adds an orchestrator's stream; it begins with the snapshot. An earlier one of the same start of the same orchestrator is over: it gave
+   * that up, and what is said to it, nobody hears.
    *
    * Errors: exhausted/DISPATCH_LIMIT. */
   attach(orchestratorId: string, stream: DispatchStream): DispatchLink {
+    for (const earlier of this.#links) {
+      if (earlier.orchestratorId === orchestratorId) this.detach(earlier);
+    }
     if (this.#links.size >= DISPATCH_LINKS_MAX) throw dispatchLimit(DISPATCH_LINKS_MAX);
     const link = new DispatchLink(orchestratorId, stream, (session, to) =>
       this.slots.slotsFor(session, to),
