@@ -23,6 +23,7 @@ export interface MeshReadings {
   readonly orchestrators: () => number;
   readonly pendingMessages: () => number;
   readonly pendingBytes: () => number;
+  readonly heldMessages: () => number;
   readonly openBreakers: () => number;
   readonly longestMailbox: () => number;
   readonly mailWaiting: () => number;
@@ -57,6 +58,11 @@ export function createMeshGauges(metrics: Metrics, readings: MeshReadings): void
     name: "messages_pending_bytes",
     help: "Bodies of ephemeral messages and replies that were not written to their receivers yet.",
     read: readings.pendingBytes,
+  });
+  metrics.gauge({
+    name: "messages_held",
+    help: "Messages that wait until it is known whether the lease they were sent under holds.",
+    read: readings.heldMessages,
   });
   metrics.gauge({
     name: "breakers_open",

@@ -16,6 +16,8 @@ let stopOrchestrator: () => Promise<void>;
 const held = new Set<bigint>();
 let checks = 0;
 let away = false;
+/** What a check waits for before it answers. */
+let pause: Promise<void> = Promise.resolve();
 
 beforeAll(async () => {
   fixture = await MeshFixture.create();
@@ -30,6 +32,7 @@ beforeAll(async () => {
   }).add(LeaseService, {
     check: async ({ claims }) => {
       checks += claims.length;
+      await pause;
       if (away) throw new NexusError({ kind: "internal", reason: "INTERNAL", message: "no" });
       const verdicts = claims.map(({ fence, agentId }) => {
         const valid = held.has(fence) && agentId !== "thief";
@@ -164,6 +167,29 @@ describe("a message under a lease", () => {
     a.post("blind", idOf(b), { lease: { taskId: "task_3", fence: 9n } });
     expect(await a.outcomeOf("blind")).toMatchObject({ outcome: 5, reason: "LEASE_UNCHECKED" });
     away = false;
+  });
+
+  it("has its outcome in time and can be taken back while nobody answers, and holds up no other pair", async () => {
+    const [a, b, c] = (await agents(3)) as [TestAgent, TestAgent, TestAgent];
+    for (const agent of [b, c]) agent.autoAck = true;
+    let answerAll: () => void = () => undefined;
+    pause = new Promise((resolve) => {
+      answerAll = resolve;
+    });
+    const lease = { lease: { taskId: "task_4", fence: 7n } };
+    for (let i = 0; i < 20; i += 1) a.post(`short${i}`, idOf(b), { ...lease, timeout: SHORT });
+    a.post("taken-back", idOf(b), lease);
+    a.post("taken-back", idOf(b), lease);
+    a.post("other", idOf(c));
+    expect(await outcome(a, "other")).toBe("DELIVERED");
+    expect(await a.outcomeOf("taken-back")).toMatchObject({ reason: "MESSAGE_ID_PENDING" });
+    expect(await outcome(a, "short19")).toBe("EXPIRED");
+    a.send({ sendCancels: ["taken-back"] });
+    const ends = () => a.outcomes.filter(({ messageId }) => messageId === "taken-back");
+    await waitFor(() => ends().length === 2, { what: "the end of what was taken back" });
+    expect(ends().map(outcomeName)).toEqual(["REFUSED", "CANCELLED"]);
+    answerAll();
+    expect(b.deliveries).toEqual([]);
   });
 });
 

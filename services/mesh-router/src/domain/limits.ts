@@ -193,11 +193,11 @@ export const PAIRS_KNOWN_MAX = 50_000;
 export const BREAKER_FAILURES = 5;
 export const BREAKER_OPEN_MS = 5_000;
 
-/** Answers about leases that are kept, and messages of one sender that wait for one. */
+/** Answers about leases that are kept. */
 export const LEASES_KNOWN_MAX = 50_000;
-export const HELD_PER_SENDER_MAX = 10_000;
 
-/** Bytes of all messages that wait for a lease's check. */
+/** Messages that wait for a lease's check, and their bytes. Of these a namespace may hold as much as it leaves free. */
+export const HELD_MESSAGES_MAX = 100_000;
 export const HELD_BYTES_MAX = 64 * MiB;
 
 /** Receivers of one message: ephemeral copies share their body, durable ones are rows. */

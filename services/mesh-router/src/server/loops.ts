@@ -46,6 +46,7 @@ export function addSessionLoops(
     intervalMs: MESSAGE_EXPIRY_INTERVAL_MS,
     step: async () => {
       engine.expire(nowMs());
+      mesh.messages.expire(nowMs());
       mesh.office.expire(nowMs());
     },
   });

@@ -130,12 +130,13 @@ export function createMesh({
 }
 
 function exportReadings(frame: ServiceFrame, mesh: Mesh, clock: Clock): void {
-  const { directory, hub, engine, office, desk, exchange, book } = mesh;
+  const { directory, hub, engine, office, desk, exchange, book, messages } = mesh;
   createMeshGauges(frame.metrics, {
     sessions: () => directory.size,
     orchestrators: () => hub.links,
     pendingMessages: () => engine.pending,
     pendingBytes: () => engine.pendingBytes,
+    heldMessages: () => messages.held,
     openBreakers: () => directory.openBreakers(clock.nowMs()),
     longestMailbox: () => book.longest(),
     mailWaiting: () => office.waiting,

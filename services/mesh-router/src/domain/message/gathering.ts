@@ -2,11 +2,11 @@
 
 import type { Session } from "../session/session.ts";
 import type { GatherTerms, SendResult, Verdict } from "./letter.ts";
-import type { Gatherer, Sender, Unsettled } from "./message.ts";
+import type { Sender, Unsettled, Withdrawable } from "./message.ts";
 import type { SenderTally } from "./sender-tally.ts";
 
 /** Stands for the asker towards each single request, and counts what becomes of them. */
-export class Gathering implements Sender, Gatherer {
+export class Gathering implements Sender, Withdrawable {
   readonly kind = "gathering";
   readonly asker: Session;
   readonly messageId: string;

@@ -1,14 +1,13 @@
 /** Messages that are sent under a lease go on only while it holds. */
 import type { Clock } from "@nexus/shared";
-import {
-  HELD_BYTES_MAX,
-  HELD_PER_SENDER_MAX,
-  ITEM_OVERHEAD_BYTES,
-  LEASES_KNOWN_MAX,
-} from "../limits.ts";
+import { HELD_BYTES_MAX, HELD_MESSAGES_MAX, LEASES_KNOWN_MAX } from "../limits.ts";
 import type { Session } from "../session/session.ts";
 import { detachLetter } from "./carried.ts";
+import { DeadlineWheel } from "./deadline-wheel.ts";
+import { Held, HeldQueue } from "./held-queue.ts";
 import type { LeaseRef, Letter, Verdict } from "./letter.ts";
+import { hasTooMany, overloaded, TOO_MANY_PENDING } from "./message-rules.ts";
+import { Room } from "./room.ts";
 
 /** What an agent says of itself: I hold this lease. */
 export interface LeaseClaim extends LeaseRef {
@@ -44,69 +43,109 @@ export interface LeaseGateInit {
   readonly refuse: (sender: Session, letter: Letter, verdict: Verdict) => void;
 }
 
-/** Lets messages through in the order in which they came: while one waits for an answer, its sender's later ones wait behind it. */
+/** Lets messages through, those of each pair in the order in which they came: while one waits for an answer, later ones of its pair wait
+ * behind it. What waits is pending as anything else: it has its outcome in time, can be taken back, and goes with its sender. */
 export class LeaseGate {
   readonly #init: LeaseGateInit;
   readonly #known = new Map<string, KnownAnswer>();
-  readonly #held = new Map<Session, Letter[]>();
-  #heldBytes = 0;
+  readonly #queues = new Map<Session, HeldQueue>();
+  /** What waits for each check that is under way. */
+  readonly #asked = new Map<string, Set<Held>>();
+  readonly #deadlines: DeadlineWheel<Held>;
+  readonly #room = new Room(HELD_MESSAGES_MAX, HELD_BYTES_MAX);
 
   constructor(init: LeaseGateInit) {
     this.#init = init;
+    this.#deadlines = new DeadlineWheel(init.clock.nowMs());
+  }
+
+  /** Messages that wait. */
+  get held(): number {
+    return this.#deadlines.size;
   }
 
   /** Takes a message of an agent. */
   send(sender: Session, letter: Letter): void {
-    const held = this.#held.get(sender);
-    if (held === undefined && this.#tryPass(sender, letter)) return;
-    const sizeBytes = sizeOf(letter);
-    const isLong = held !== undefined && held.length >= HELD_PER_SENDER_MAX;
-    if (isLong || this.#heldBytes + sizeBytes > HELD_BYTES_MAX) {
-      this.#init.refuse(sender, letter, FULL);
-      return;
-    }
-    const kept = detachLetter(letter);
-    this.#heldBytes += sizeBytes;
-    if (held !== undefined) held.push(kept);
-    else {
-      this.#held.set(sender, [kept]);
-      void this.#ask(sender, kept);
-    }
+    const isBlocked = this.#queues.get(sender)?.blocks(sender, letter) === true;
+    if (isBlocked || !this.#tryDecide(sender, letter)) this.#hold(sender, letter);
+  }
+
+  /** Answers those whose time has come. */
+  expire(nowMs: number): void {
+    for (const held of this.#deadlines.expire(nowMs)) this.#end(held, EXPIRED);
+  }
+
+  /** A sender is gone, and with it what waits. */
+  ended(sender: Session): void {
+    const queue = this.#queues.get(sender);
+    if (queue === undefined) return;
+    this.#queues.delete(sender);
+    for (const held of [...queue]) this.#refuse(held, SENDER_GONE);
   }
 
   /** True when it was decided at once. */
-  #tryPass(sender: Session, letter: Letter): boolean {
+  #tryDecide(sender: Session, letter: Letter): boolean {
     if (letter.lease === undefined) {
       this.#init.proceed(sender, letter);
       return true;
     }
-    const key = keyOf(sender, letter.lease);
-    const answer = this.#known.get(key);
-    if (answer === undefined || answer.untilMs <= this.#init.clock.nowMs()) return false;
-    this.#decide(sender, letter, answer);
+    const answer = this.#answerOf(keyOf(sender, letter.lease));
+    if (answer === undefined) return false;
+    if (answer.valid) this.#init.proceed(sender, letter);
+    else this.#init.refuse(sender, letter, invalid(answer));
     return true;
   }
 
-  async #ask(sender: Session, letter: Letter): Promise<void> {
-    const lease = letter.lease as LeaseRef;
-    const answer = await this.#check(sender, lease);
-    const held = this.#held.get(sender) ?? [];
-    this.#letGo(held);
-    if (answer.cacheForMs > 0) this.#remember(keyOf(sender, lease), answer);
-    this.#decide(sender, letter, answer);
-    for (let next = held[0]; next !== undefined; next = held[0]) {
-      if (!this.#tryPass(sender, next)) {
-        void this.#ask(sender, next);
-        return;
-      }
-      this.#letGo(held);
-    }
-    this.#held.delete(sender);
+  #answerOf(key: string): LeaseAnswer | undefined {
+    const answer = this.#known.get(key);
+    return answer !== undefined && answer.untilMs > this.#init.clock.nowMs() ? answer : undefined;
   }
 
-  #letGo(held: Letter[]): void {
-    const letter = held.shift();
-    if (letter !== undefined) this.#heldBytes -= sizeOf(letter);
+  #hold(sender: Session, letter: Letter): void {
+    const { refuse, clock } = this.#init;
+    const held = new Held({
+      sender,
+      letter: detachLetter(letter),
+      leaseKey: letter.lease === undefined ? undefined : keyOf(sender, letter.lease),
+      nowMs: clock.nowMs(),
+      onCancel: (one) => this.#end(one, TAKEN_BACK),
+    });
+    if (hasTooMany(sender)) refuse(sender, letter, TOO_MANY_PENDING);
+    else if (!this.#room.fits(sender.namespace, held.sizeBytes)) refuse(sender, letter, FULL);
+    else this.#keep(held);
+  }
+
+  #keep(held: Held): void {
+    const { sender, letter } = held;
+    const queue = this.#queues.get(sender) ?? new HeldQueue();
+    this.#queues.set(sender, queue);
+    sender.unsettled.set(letter.messageId, held);
+    this.#deadlines.add(held);
+    this.#room.shareOf(sender.namespace).add(held.sizeBytes);
+    queue.add(held);
+    const { leaseKey } = held;
+    const isKnown = leaseKey === undefined || this.#answerOf(leaseKey) !== undefined;
+    if (!isKnown) this.#wait(held, leaseKey);
+  }
+
+  /** It is answered with the others of its lease. */
+  #wait(held: Held, leaseKey: string): void {
+    const waiting = this.#asked.get(leaseKey);
+    waiting?.add(held);
+    if (waiting !== undefined) return;
+    this.#asked.set(leaseKey, new Set([held]));
+    void this.#ask(held, leaseKey);
+  }
+
+  async #ask(first: Held, leaseKey: string): Promise<void> {
+    const { sender, letter } = first;
+    const answer = await this.#check(sender, letter.lease as LeaseRef);
+    const waiting = this.#asked.get(leaseKey) ?? [];
+    this.#asked.delete(leaseKey);
+    if (answer.cacheForMs > 0) this.#remember(leaseKey, answer);
+    first.isCleared = answer.valid;
+    if (!answer.valid) for (const held of waiting) this.#refuse(held, invalid(answer));
+    for (const held of waiting) this.#advance(held);
   }
 
   /** Who cannot ask must refuse. */
@@ -119,12 +158,50 @@ export class LeaseGate {
     }
   }
 
-  #decide(sender: Session, letter: Letter, { valid, reason }: LeaseAnswer): void {
-    if (valid) this.#init.proceed(sender, letter);
-    else {
-      const text = "the lease that it was sent under does not hold";
-      this.#init.refuse(sender, letter, { outcome: "refused", reason, text });
+  #end(held: Held, verdict: Verdict): void {
+    // It may have been decided with one before it.
+    if (held.isOver) return;
+    this.#refuse(held, verdict);
+    this.#advance(held);
+  }
+
+  #refuse(held: Held, verdict: Verdict): void {
+    this.#letGo(held);
+    this.#init.refuse(held.sender, held.letter, verdict);
+  }
+
+  /** Passes on what waits no longer because of this one. */
+  #advance(held: Held): void {
+    const queue = this.#queues.get(held.sender);
+    queue?.advance(held, (next) => this.#tryPass(next));
+    if (queue?.isEmpty === true) this.#queues.delete(held.sender);
+  }
+
+  #tryPass(held: Held): boolean {
+    const { sender, leaseKey, isCleared } = held;
+    const isFree = leaseKey === undefined || isCleared;
+    const answer = isFree ? HOLDS : this.#answerOf(leaseKey);
+    if (answer === undefined) {
+      this.#wait(held, leaseKey as string);
+      return false;
     }
+    const { letter, expiresAtMs } = held;
+    this.#letGo(held);
+    const timeoutMs = expiresAtMs - this.#init.clock.nowMs();
+    if (!answer.valid) this.#init.refuse(sender, letter, invalid(answer));
+    else if (timeoutMs > 0) this.#init.proceed(sender, { ...letter, timeoutMs });
+    else this.#init.refuse(sender, letter, EXPIRED);
+    return true;
+  }
+
+  #letGo(held: Held): void {
+    const { sender, letter, leaseKey } = held;
+    held.isOver = true;
+    this.#deadlines.delete(held);
+    this.#room.shareOf(sender.namespace).drop(held.sizeBytes);
+    sender.unsettled.delete(letter.messageId);
+    this.#queues.get(sender)?.remove(held);
+    if (leaseKey !== undefined) this.#asked.get(leaseKey)?.delete(held);
   }
 
   #remember(key: string, answer: LeaseAnswer): void {
@@ -135,14 +212,18 @@ export class LeaseGate {
   }
 }
 
-const FULL: Verdict = {
-  outcome: "overloaded",
-  text: "too many messages wait for the check of a lease",
-  retryAfterMs: 100,
+const HOLDS: LeaseAnswer = { valid: true, reason: "", cacheForMs: 0 };
+const FULL = overloaded("too many messages wait for the check of a lease");
+const EXPIRED: Verdict = {
+  outcome: "expired",
+  text: "it was not known in time whether its lease, or one before it, holds",
 };
+const TAKEN_BACK: Verdict = { outcome: "cancelled", text: "its sender took it back" };
+const SENDER_GONE: Verdict = { outcome: "cancelled", text: "its sender's session ended" };
 
-function sizeOf({ payload }: Letter): number {
-  return payload.byteLength + ITEM_OVERHEAD_BYTES;
+function invalid({ reason }: LeaseAnswer): Verdict {
+  const text = "the lease that it was sent under does not hold";
+  return { outcome: "refused", reason, text };
 }
 
 function keyOf(sender: Session, { taskId, fence }: LeaseRef): string {

@@ -124,7 +124,7 @@ export class MessageEngine {
   cancel(sender: Sender, messageId: string): void {
     const unsettled = sender.unsettled.get(messageId);
     if (unsettled?.kind === "message") this.#withdraw(unsettled);
-    else if (unsettled?.kind === "gathering") unsettled.cancel();
+    else if (unsettled !== undefined && unsettled.kind !== "post") unsettled.cancel();
   }
 
   /** Takes back what a gathering still asks. */

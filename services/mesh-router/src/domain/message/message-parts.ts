@@ -89,6 +89,12 @@ export function createMessageParts(init: MessageInit): MessageParts {
     roster,
     { sessionChanged: mail.desk.sessionChanged.bind(mail.desk) },
     subscriptions,
+    {
+      sessionChanged: (session) => {
+        if (session.over) messages.ended(session);
+      },
+      sessionMoved: (session) => messages.ended(session),
+    },
   ];
   return { ...mail, agents, topics, subscriptions, exchange, roster, engine, messages, observers };
 }

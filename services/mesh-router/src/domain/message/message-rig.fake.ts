@@ -54,7 +54,10 @@ export class MessageRig {
   /** Lets time pass. */
   pass(ms: number): void {
     this.clock.advance(ms);
-    for (const { engine } of this.replicas) engine.expire(this.clock.nowMs());
+    for (const { engine, messages } of this.replicas) {
+      engine.expire(this.clock.nowMs());
+      messages.expire(this.clock.nowMs());
+    }
     this.settle();
   }
 }

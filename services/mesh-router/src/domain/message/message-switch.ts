@@ -50,6 +50,21 @@ export class MessageSwitch {
     });
   }
 
+  /** Messages that wait until it is known whether a lease holds. */
+  get held(): number {
+    return this.#gate.held;
+  }
+
+  /** Settles those of them whose time has come. */
+  expire(nowMs: number): void {
+    this.#gate.expire(nowMs);
+  }
+
+  /** A sender is gone, or goes on at another replica. */
+  ended(sender: Session): void {
+    this.#gate.ended(sender);
+  }
+
   /** Takes a message in. Its outcome goes to the sender, at once or later. */
   send(sender: Sender, letter: Letter): void {
     const refusal = whyRefused(sender, letter);

@@ -13,12 +13,12 @@ import type { SenderTally } from "./sender-tally.ts";
 const NOTHING = new Uint8Array();
 
 /** A message that was sent and has no outcome yet. */
-export type Unsettled = Message | Post | Gatherer;
+export type Unsettled = Message | Post | Withdrawable;
 
-/** A request to many that has no outcome yet. */
-export interface Gatherer {
-  readonly kind: "gathering";
-  /** Its asker does not wait any more. */
+/** What waits for others, and ends at its sender's word: a request to many, or a message at the gate. */
+export interface Withdrawable {
+  readonly kind: "gathering" | "held";
+  /** Its sender does not wait any more. */
   cancel(): void;
 }
 
