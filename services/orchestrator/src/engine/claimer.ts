@@ -14,7 +14,7 @@ const FAILED_CLAIM_DELAY_MS = 1_000;
 /** What the claimer needs beside the shared parts. */
 export interface ClaimerDeps {
   readonly parts: EngineParts;
-  readonly writer: Pick<LeaseWriter, "claim">;
+  readonly writer: Pick<LeaseWriter, "put">;
   readonly onLeased: (leases: readonly LiveLease[]) => void;
   /** The agent's slots are free again. */
   readonly onReleased: (agent: AgentEntry) => void;
@@ -40,17 +40,19 @@ export class Claimer implements ClaimSide {
   /** Takes over a choice; failures are dealt with here. */
   claim(claim: Claim, agent: AgentEntry, readySinceMs: number): void {
     const order = this.open(claim, agent, readySinceMs);
-    void this.#deps.writer.claim(order).then(
-      (written) => this.#done(written ? undefined : order),
-      () => this.#done(order),
-    );
+    try {
+      this.#deps.writer.put(order);
+    } catch {
+      // Later: whoever chooses is in the middle of it.
+      setImmediate(() => this.done(1, [order]));
+    }
   }
 
   /** Counts a choice as under way. Whoever opens one applies it and closes it. */
   open(claim: Claim, agent: AgentEntry, readySinceMs: number): ClaimOrder {
     const { generation } = this.#parts.tallies;
     this.#inFlight += 1;
-    return { kind: "claim", claim, agent, generation, readySinceMs };
+    return { kind: "claim", claim, agent, generation, readySinceMs, outcome: undefined };
   }
 
   /** Choices are no longer under way. With `release`, nothing of them was stored, and their agents are free again. */
@@ -108,10 +110,11 @@ export class Claimer implements ClaimSide {
     };
   }
 
-  #done(failed: ClaimOrder | undefined): void {
-    this.#inFlight -= 1;
-    if (failed !== undefined && this.#giveBack(failed)) {
-      this.#deps.requeue(failed, FAILED_CLAIM_DELAY_MS);
+  /** Orders are no longer under way; what failed is chosen again later. */
+  done(claims: number, failed: readonly ClaimOrder[]): void {
+    this.#inFlight -= claims;
+    for (const order of failed) {
+      if (this.#giveBack(order)) this.#deps.requeue(order, FAILED_CLAIM_DELAY_MS);
     }
     this.#deps.onCommitted();
   }

@@ -15,14 +15,23 @@ import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 /** Most bytes of outputs in one transaction. */
 const FLUSH_BYTES_MAX = 8 * MiB;
 
+/** What the writer notes on an order: there are a thousand in a transaction. Of a claim it only says whether it was written; whether it was
+ * granted, the claimer hears before. An error is why nothing was. */
+interface Written {
+  outcome: WordOutcome | "WRITTEN" | Error | undefined;
+}
+
 /** The tasks of an admitted plan, inserted when its planning task succeeds. */
 export interface AdmittedPlan {
   readonly tasks: readonly NewTask[];
   readonly summary: string;
 }
 
+/** Hears once what became of a word, or why it is not known. Must not throw. */
+export type HearOutcome = (outcome: WordOutcome | Error) => void;
+
 /** Ends one lease. */
-export interface EndOrder {
+export interface EndOrder extends Written {
   readonly kind: "end";
   readonly taskId: string;
   readonly fence: bigint;
@@ -30,17 +39,19 @@ export interface EndOrder {
   readonly by: SessionRef | undefined;
   readonly ending: Ending;
   readonly plan?: AdmittedPlan;
+  readonly hear: HearOutcome;
 }
 
 /** Notes that an agent began. */
-export interface AcceptOrder {
+export interface AcceptOrder extends Written {
   readonly kind: "accept";
   readonly taskId: string;
   readonly fence: bigint;
+  readonly hear: HearOutcome;
 }
 
 /** Begins a lease: a choice on its way to being one. */
-export interface ClaimOrder {
+export interface ClaimOrder extends Written {
   readonly kind: "claim";
   readonly claim: Claim;
   readonly agent: AgentEntry;

@@ -1,4 +1,5 @@
 import type { Transaction } from "@nexus/postgres";
+import { createSilentLogger, NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { addAgent, fakeFleet, fakeTask } from "./engine.fake.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
@@ -10,6 +11,7 @@ import type { EngineParts } from "./parts.ts";
 function setUp() {
   const tallies = { generation: 1 };
   const statements: string[] = [];
+  const answering: { error?: Error } = {};
   const applied: ClaimOrder[] = [];
   const client = {
     query: async (statement: { name?: string; text: string }) => {
@@ -23,6 +25,7 @@ function setUp() {
     limits: { flushItemsMax: 8, flushDelayMs: 0, updatesQueuedMax: 8 },
     tallies,
     paused: new Map(),
+    logger: createSilentLogger(),
     nowMs: () => 0,
     events: { flushed: () => undefined, flushFailed: () => undefined },
     ledger: {
@@ -35,14 +38,20 @@ function setUp() {
       },
     },
   };
+  let onDone: (claims: number) => void = () => undefined;
   const writer = new LeaseWriter({
     parts: parts as unknown as EngineParts,
     outcomes: { append: async () => undefined } as unknown as OutcomeLog,
-    claimer: () => ({ apply: (claims) => applied.push(...claims) }),
+    claimer: () => ({
+      apply: (claims) => applied.push(...claims),
+      done: (claims) => onDone(claims),
+    }),
     settler: () => ({
       resolve: () => ({ ended: [], accepts: [] }),
       apply: () => undefined,
-      answer: async () => [],
+      answer: async () => {
+        if (answering.error !== undefined) throw answering.error;
+      },
     }),
   });
   const agent = addAgent(fakeFleet(), "a", { slots: 1 });
@@ -56,10 +65,20 @@ function setUp() {
       capabilityVersion: "1.0.0",
       decision,
     };
-    return { kind: "claim", claim: chosen, agent, generation: 1, readySinceMs: 0 };
+    return {
+      kind: "claim",
+      claim: chosen,
+      agent,
+      generation: 1,
+      readySinceMs: 0,
+      outcome: undefined,
+    };
   };
   return {
-    ...{ writer, statements, applied, claim, tallies },
+    ...{ writer, statements, applied, claim, tallies, answering },
+    done: new Promise<number>((resolve) => {
+      onDone = resolve;
+    }),
     before: (change: () => void) => {
       beforeTurn = change;
     },
@@ -73,8 +92,39 @@ describe("LeaseWriter", () => {
       t.tallies.generation += 1;
     });
     const order = t.claim();
-    await t.writer.claim(order);
+    t.writer.put(order);
+    expect(await t.done).toBe(1);
     expect(t.statements).not.toContain("claim");
     expect(t.applied).toEqual([order]);
+  });
+
+  it("tells every word what became of it, also beside a listener that fails", async () => {
+    const t = setUp();
+    const heard: unknown[] = [];
+    const say = (hear: (outcome: unknown) => void) => {
+      t.writer.put({ kind: "accept", taskId: "task_1", fence: 1n, hear, outcome: undefined });
+    };
+    say(() => {
+      throw new Error("deaf");
+    });
+    say((outcome) => heard.push(outcome));
+    await t.writer.close();
+    expect(heard).toEqual(["STALE"]);
+  });
+
+  it("tells words of which nothing is known why, and claims beside them nothing of that", async () => {
+    const t = setUp();
+    t.before(() => {
+      t.tallies.generation += 1;
+    });
+    t.answering.error = new NexusError({ kind: "internal", reason: "INTERNAL", message: "away" });
+    const heard: unknown[] = [];
+    const order = t.claim();
+    t.writer.put(order);
+    const hear = (outcome: unknown) => heard.push(outcome);
+    t.writer.put({ kind: "accept", taskId: "task_1", fence: 1n, hear, outcome: undefined });
+    await t.writer.close();
+    expect(heard).toMatchObject([{ reason: "INTERNAL" }]);
+    expect(order.outcome).toBe("WRITTEN");
   });
 });

@@ -1,6 +1,6 @@
 /** Commits what happens to leases: claims, beginnings and ends, those of one moment in one transaction. */
 import { type Queryable, type Transaction, together } from "@nexus/postgres";
-import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
+import { BatchQueue, NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { acceptTasks } from "../store/accept-store.ts";
 import { claimTasks, type GrantedLease } from "../store/claim-store.ts";
@@ -48,24 +48,27 @@ export interface WrittenBatch {
   readonly freed: readonly FreedTask[];
 }
 
-/** Hears which claims were committed. */
+/** Hears which claims were committed, and that orders are no longer under way. */
 export interface ClaimSide {
   apply(
     claims: readonly ClaimOrder[],
     granted: ReadonlyMap<string, GrantedLease>,
     startedAtMs: number,
   ): void;
+  /** Of the failed ones nothing was stored. */
+  done(claims: number, failed: readonly ClaimOrder[]): void;
 }
 
 /** Knows what words are about, hears what they did, and what to answer. */
 export interface WordSide {
   resolve(words: readonly LeaseWord[]): Pick<LeaseBatch, "ended" | "accepts">;
   apply(written: WrittenBatch): void;
+  /** Notes on each word its outcome. Errors: those of the database; words without an outcome then have to be asked about again. */
   answer(
     words: readonly LeaseWord[],
     ended: readonly EndedLease[],
     settled: SettledLeases,
-  ): Promise<WordOutcome[]>;
+  ): Promise<void>;
 }
 
 /** What the writer needs beside the shared parts. The two are asked for at each use: they need the writer themselves. */
@@ -76,22 +79,17 @@ export interface LeaseWriterDeps {
   readonly settler: () => WordSide;
 }
 
-/** Of a claim it only says whether it was written; whether it was granted, the claimer hears before. An error is thrown to whoever
- * gave the order. */
-type Outcome = WordOutcome | "WRITTEN" | Error;
-type Outcomes = Map<LeaseOrder, Outcome>;
-
 /** Owns the orders that wait for their commit. */
 export class LeaseWriter {
   readonly #parts: EngineParts;
   readonly #deps: LeaseWriterDeps;
-  readonly #batcher: Batcher<LeaseOrder, Outcome>;
+  readonly #queue: BatchQueue<LeaseOrder>;
 
   constructor(deps: LeaseWriterDeps) {
     this.#deps = deps;
     this.#parts = deps.parts;
     const { flushItemsMax, flushDelayMs, updatesQueuedMax } = deps.parts.limits;
-    this.#batcher = createBatcher({
+    this.#queue = new BatchQueue<LeaseOrder>({
       name: "lease",
       maxItems: 2 * flushItemsMax,
       maxDelayMs: flushDelayMs,
@@ -100,85 +98,93 @@ export class LeaseWriter {
     });
   }
 
-  /** Resolves with true when a claim is committed, with false when nothing of it was stored: it is tried once.
+  /** Takes an order in. A claim is tried once, and the claimer hears of it. A word survives a restart of Postgres: it waits and is tried again,
+   * which its fence makes safe; whoever gave it hears what became of it once it is committed, or unavailable/NOT_OWNER when another
+   * process owns now.
    *
-   * Errors: exhausted/QUEUE_FULL; unavailable/NOT_OWNER when another process owns now. */
-  async claim(order: ClaimOrder): Promise<boolean> {
-    return (await this.#batcher.add(order)) === "WRITTEN";
-  }
-
-  /** Resolves with what became of a word once it is committed.
-   *
-   * Survives a restart of Postgres: the word waits and is tried again, which its fence makes safe.
-   * Errors: exhausted/QUEUE_FULL; unavailable/NOT_OWNER when another process owns now. */
-  async say(word: LeaseWord): Promise<WordOutcome> {
-    const outcome = await this.#batcher.add(word);
-    if (outcome instanceof Error) throw outcome;
-    return outcome as WordOutcome;
+   * Errors: exhausted/QUEUE_FULL; unavailable/CLOSED. */
+  put(order: LeaseOrder): void {
+    this.#queue.push(order);
   }
 
   close(): Promise<void> {
-    return this.#batcher.close();
+    return this.#queue.close();
   }
 
-  async #flush(orders: readonly LeaseOrder[]): Promise<Outcome[]> {
+  async #flush(orders: readonly LeaseOrder[]): Promise<void> {
     const claims = orders.filter((order): order is ClaimOrder => order.kind === "claim");
     const words = orders.filter((order): order is LeaseWord => order.kind !== "claim");
-    const outcomes: Outcomes = new Map();
+    try {
+      await this.#writeAll(claims, words);
+    } catch (error) {
+      fail(
+        orders.filter(({ outcome }) => outcome === undefined),
+        error,
+      );
+    }
+    const failed = claims.filter(({ outcome }) => outcome !== "WRITTEN");
+    if (claims.length > 0) this.#deps.claimer().done(claims.length, failed);
+    for (const word of words) this.#tell(word);
+  }
+
+  #tell(word: LeaseWord): void {
+    try {
+      word.hear((word.outcome ?? "STALE") as WordOutcome | Error);
+    } catch (error) {
+      this.#parts.logger.error({ err: error, task_id: word.taskId }, "an answer was not heard");
+    }
+  }
+
+  async #writeAll(claims: readonly ClaimOrder[], words: readonly LeaseWord[]): Promise<void> {
     const chunks = [...chunksByBytes(words)];
     const last = chunks.pop() ?? [];
     // A claim may be for the slot of a lease that one of the words ends: it is never stored before that.
-    for (const chunk of chunks) await this.#writeWords(chunk, outcomes);
-    await this.#writeBoth(claims, last, outcomes);
-    return orders.map((order) => outcomes.get(order) ?? "STALE");
+    for (const chunk of chunks) await this.#writeWords(chunk);
+    await this.#writeBoth(claims, last);
   }
 
   /** Both in one transaction, where there are both; what cannot be written together is written apart. */
-  async #writeBoth(
-    claims: readonly ClaimOrder[],
-    words: readonly LeaseWord[],
-    outcomes: Outcomes,
-  ): Promise<void> {
+  async #writeBoth(claims: readonly ClaimOrder[], words: readonly LeaseWord[]): Promise<void> {
     if (claims.length === 0 || words.length === 0) {
-      await this.#writeClaims(claims, outcomes);
-      await this.#writeWords(words, outcomes);
+      await this.#writeClaims(claims);
+      await this.#writeWords(words);
       return;
     }
     try {
-      await this.#write(claims, words, outcomes);
+      await this.#write(claims, words);
     } catch (error) {
-      await this.#writeWords(words, outcomes);
+      await this.#writeWords(words);
       // After a loss of the connection memory is read anew, and the choices are made again.
-      if (NexusError.is(error, "unavailable")) fail(claims, error, outcomes);
-      else await this.#writeClaims(claims, outcomes);
+      if (NexusError.is(error, "unavailable")) fail(claims, error);
+      else await this.#writeClaims(claims);
     }
   }
 
   /** Claims that the database refuses are split, so that a bad one spoils only itself. */
-  async #writeClaims(claims: readonly ClaimOrder[], outcomes: Outcomes): Promise<void> {
+  async #writeClaims(claims: readonly ClaimOrder[]): Promise<void> {
     if (claims.length === 0) return;
     try {
-      await this.#write(claims, [], outcomes);
+      await this.#write(claims, []);
     } catch (error) {
-      if (claims.length === 1 || NexusError.is(error, "unavailable")) fail(claims, error, outcomes);
-      else for (const claim of claims) await this.#writeClaims([claim], outcomes);
+      if (claims.length === 1 || NexusError.is(error, "unavailable")) fail(claims, error);
+      else for (const claim of claims) await this.#writeClaims([claim]);
     }
   }
 
   /** Repeats until committed. Words that the database refuses are split, so that a bad one spoils only itself. */
-  async #writeWords(words: readonly LeaseWord[], outcomes: Outcomes): Promise<void> {
+  async #writeWords(words: readonly LeaseWord[]): Promise<void> {
     if (words.length === 0) return;
-    const refusal = await this.#writePatiently(words, outcomes);
+    const refusal = await this.#writePatiently(words);
     if (refusal === undefined) return;
     const [word] = words;
-    if (NexusError.is(refusal, "unavailable")) fail(words, refusal, outcomes);
-    else if (words.length > 1) for (const one of words) await this.#writeWords([one], outcomes);
-    else if (word !== undefined) this.#drop(word, refusal, outcomes);
+    if (NexusError.is(refusal, "unavailable")) fail(words, refusal);
+    else if (words.length > 1) for (const one of words) await this.#writeWords([one]);
+    else if (word !== undefined) this.#drop(word, refusal);
   }
 
   /** The database refuses this word as it is: the lease stays, and its deadline ends it. */
-  #drop(word: LeaseWord, refusal: unknown, outcomes: Outcomes): void {
-    outcomes.set(word, "STALE");
+  #drop(word: LeaseWord, refusal: unknown): void {
+    word.outcome = "STALE";
     this.#parts.logger.error(
       { err: refusal, task_id: word.taskId },
       "an update cannot be stored; it is dropped",
@@ -187,7 +193,7 @@ export class LeaseWriter {
 
   /** Waits for the connection to come back as often as it is lost. Returns why it gave up: the database refuses the words as they
    * are, or this replica stops, and agents say again what was not answered. */
-  async #writePatiently(words: readonly LeaseWord[], outcomes: Outcomes): Promise<unknown> {
+  async #writePatiently(words: readonly LeaseWord[]): Promise<unknown> {
     for (;;) {
       try {
         await this.#parts.ledger.untilOwner();
@@ -195,7 +201,7 @@ export class LeaseWriter {
         return error;
       }
       try {
-        await this.#write([], words, outcomes);
+        await this.#write([], words);
         return undefined;
       } catch (error) {
         if (!NexusError.is(error, "unavailable")) return error;
@@ -204,11 +210,7 @@ export class LeaseWriter {
   }
 
   /** One transaction. No claim of it is stored when it throws, and words find out when they are written again. */
-  async #write(
-    claims: readonly ClaimOrder[],
-    words: readonly LeaseWord[],
-    outcomes: Outcomes,
-  ): Promise<void> {
+  async #write(claims: readonly ClaimOrder[], words: readonly LeaseWord[]): Promise<void> {
     const startedAtMs = this.#parts.nowMs();
     const settler = this.#deps.settler();
     const { ended, accepts } = settler.resolve(words);
@@ -225,14 +227,14 @@ export class LeaseWriter {
         throw error;
       }
     }
-    for (const claim of claims) outcomes.set(claim, "WRITTEN");
+    for (const claim of claims) claim.outcome = "WRITTEN";
     try {
-      const answers = await settler.answer(words, ended, settled);
-      for (const [index, word] of words.entries()) outcomes.set(word, answers[index] ?? "STALE");
+      await settler.answer(words, ended, settled);
     } catch (error) {
+      const unsure = words.filter(({ outcome }) => outcome === undefined);
       // The claims beside them are stored, so the words alone are asked about again; or, refused, said again by their agents.
-      if (!NexusError.is(error, "unavailable")) fail(words, error, outcomes);
-      else if (claims.length > 0) await this.#writeWords(words, outcomes);
+      if (!NexusError.is(error, "unavailable")) fail(unsure, error);
+      else if (claims.length > 0) await this.#writeWords(unsure);
       else throw error;
     }
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
@@ -326,9 +328,9 @@ function jobsOf({ claims, ended }: LeaseBatch): string[] {
   ];
 }
 
-function fail(orders: readonly LeaseOrder[], cause: unknown, outcomes: Outcomes): void {
+function fail(orders: readonly LeaseOrder[], cause: unknown): void {
   const error = NexusError.from(cause);
-  for (const order of orders) outcomes.set(order, error);
+  for (const order of orders) order.outcome = error;
 }
 
 /** What a planner's end brings. */

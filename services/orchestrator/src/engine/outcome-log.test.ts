@@ -30,7 +30,15 @@ function setUp() {
     const ended = Array.from({ length: count }, () => {
       const live = fakeLease(agent, 1n);
       const { taskId } = live.lease.task;
-      const order = { kind: "end", taskId, fence: 1n, by: undefined, ending: DONE } as const;
+      const order = {
+        kind: "end",
+        taskId,
+        fence: 1n,
+        by: undefined,
+        hear: () => undefined,
+        outcome: undefined,
+        ending: DONE,
+      } as const;
       return { live, order, settlement };
     });
     const stored = { readyAtMs: 0, startedAtMs: undefined, endedAtMs: 1 };

@@ -10,6 +10,7 @@ import {
   blockedOf,
   type EndedLease,
   type EndOrder,
+  type HearOutcome,
   type LeaseWord,
   mayEnd,
   type WordOutcome,
@@ -26,7 +27,7 @@ const ACCEPT_DELAY_MS = 20;
 /** What the settler needs beside the shared parts. */
 export interface SettlerDeps {
   readonly parts: EngineParts;
-  readonly writer: Pick<LeaseWriter, "say">;
+  readonly writer: Pick<LeaseWriter, "put">;
   /** A lease is over, and takes no slot of its agent; without a settlement when somebody else had ended it. */
   readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
   /** Tasks wait for an agent, again or for the first time. */
@@ -38,7 +39,7 @@ export class Settler implements WordSide {
   readonly #parts: EngineParts;
   readonly #deps: SettlerDeps;
   /** Words that agents began, before they are worth a row. */
-  readonly #accepts: Batcher<AcceptOrder, WordOutcome>;
+  readonly #accepts: Batcher<Beginning, WordOutcome>;
 
   constructor(deps: SettlerDeps) {
     this.#deps = deps;
@@ -56,13 +57,20 @@ export class Settler implements WordSide {
    *
    * Survives a restart of Postgres: the order waits and is tried again, which its fence makes safe.
    * Errors: exhausted/QUEUE_FULL; unavailable/NOT_OWNER when another process owns now. */
-  end(order: Omit<EndOrder, "kind">): Promise<WordOutcome> {
-    return this.#deps.writer.say({ kind: "end", ...order });
+  end(order: Omit<EndOrder, "kind" | "hear" | "outcome">): Promise<WordOutcome> {
+    return heard((hear) => this.say({ kind: "end", ...order, hear, outcome: undefined }));
+  }
+
+  /** As end(), for whoever says very many: they hear of it without a promise for each.
+   *
+   * Errors, thrown: exhausted/QUEUE_FULL; unavailable/CLOSED. */
+  say(order: EndOrder): void {
+    this.#deps.writer.put(order);
   }
 
   /** Notes that an agent began, unless it is done by then. Errors: as end(). */
   accept(taskId: string, fence: bigint): Promise<WordOutcome> {
-    return this.#accepts.add({ kind: "accept", taskId, fence });
+    return this.#accepts.add({ taskId, fence });
   }
 
   /** Passes on what waits. */
@@ -120,20 +128,22 @@ export class Settler implements WordSide {
     words: readonly LeaseWord[],
     ended: readonly EndedLease[],
     settled: SettledLeases,
-  ): Promise<WordOutcome[]> {
-    const written = ended.filter(({ order }) => settled.has(order.taskId));
-    const committed = new Set<LeaseWord>(written.map(({ order }) => order));
-    const unsure = words.filter(
-      (word): word is EndOrder => word.kind === "end" && !committed.has(word),
-    );
+  ): Promise<void> {
+    for (const { order } of ended) if (settled.has(order.taskId)) order.outcome = "COMMITTED";
+    const unsure: EndOrder[] = [];
+    for (const word of words) {
+      if (word.kind === "accept") word.outcome = "COMMITTED";
+      else if (word.outcome === undefined) unsure.push(word);
+    }
     const earlier = await findEndedLeases(this.#parts.pool, unsure);
-    return words.map((word) => {
-      if (word.kind === "accept" || committed.has(word)) return "COMMITTED";
-      const found = earlier.get(`${word.taskId}:${word.fence}`);
-      if (found === undefined && !this.#parts.ledger.owns(word.taskId)) return "ELSEWHERE";
-      const own = found?.agentId === word.by?.agentId && found?.namespace === word.by?.namespace;
-      return own && found?.word === wordOf(word.ending) ? "COMMITTED" : "STALE";
-    });
+    for (const word of unsure) word.outcome = this.#compare(word, earlier);
+  }
+
+  #compare(word: EndOrder, earlier: Awaited<ReturnType<typeof findEndedLeases>>): WordOutcome {
+    const found = earlier.get(`${word.taskId}:${word.fence}`);
+    if (found === undefined && !this.#parts.ledger.owns(word.taskId)) return "ELSEWHERE";
+    const own = found?.agentId === word.by?.agentId && found?.namespace === word.by?.namespace;
+    return own && found?.word === wordOf(word.ending) ? "COMMITTED" : "STALE";
   }
 
   #settle({ lease }: LiveLease, { ending }: EndOrder): Settlement {
@@ -149,13 +159,28 @@ export class Settler implements WordSide {
     );
   }
 
-  #passAccepts(orders: readonly AcceptOrder[]): Promise<WordOutcome[]> {
+  #passAccepts(beginnings: readonly Beginning[]): Promise<WordOutcome[]> {
     const { book } = this.#parts;
     return Promise.all(
-      orders.map((order): Promise<WordOutcome> => {
-        const isOver = book.find(order.taskId, order.fence) === undefined;
-        return isOver ? Promise.resolve("STALE") : this.#deps.writer.say(order);
+      beginnings.map(({ taskId, fence }): Promise<WordOutcome> => {
+        if (book.find(taskId, fence) === undefined) return Promise.resolve("STALE");
+        return heard((hear) =>
+          this.#deps.writer.put({ kind: "accept", taskId, fence, hear, outcome: undefined }),
+        );
       }),
     );
   }
+}
+
+/** What an agent began. */
+type Beginning = Pick<AcceptOrder, "taskId" | "fence">;
+
+/** Waits for what is heard. */
+function heard(say: (hear: HearOutcome) => void): Promise<WordOutcome> {
+  return new Promise((resolve, reject) => {
+    say((outcome) => {
+      if (outcome instanceof Error) reject(outcome);
+      else resolve(outcome);
+    });
+  });
 }

@@ -5,7 +5,7 @@ import type { AgentSaying, SessionRef } from "../domain/ports.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { addAgent, fakeFleet, fakeLease } from "./engine.fake.ts";
 import { LeaseBook } from "./lease-book.ts";
-import type { WordOutcome } from "./lease-orders.ts";
+import type { EndOrder, WordOutcome } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 import type { Settler } from "./settler.ts";
@@ -45,9 +45,9 @@ function setUp(options: { planning?: boolean } = {}) {
     nowMs: () => 0,
   };
   const settler = {
-    end: () => {
+    say: ({ hear }: EndOrder) => {
       log.push("end queued");
-      return new Promise<WordOutcome>((resolve, reject) => ends.push({ resolve, reject }));
+      ends.push({ resolve: hear, reject: hear });
     },
     accept: () => Promise.resolve("COMMITTED"),
   };

@@ -4,8 +4,10 @@ import { PAYLOAD_MAX_BYTES } from "../domain/limits.ts";
 import type { AgentSaying, AgentUpdate } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
 import { usesOf } from "../domain/stored-payload.ts";
+import type { Payload } from "../domain/task.ts";
 import { usePayloads } from "../store/payload-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
+import type { WordOutcome } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 import type { Settler } from "./settler.ts";
@@ -60,7 +62,7 @@ export class UpdateIntake {
     if (isTerminal(saying)) {
       // An agent that is done at once does not say that it began; it did all the same.
       if (own && saying.kind !== "RELEASED") this.#begin(live);
-      void this.#settle(update, saying, own ? live : undefined);
+      this.#settle(update, saying, own ? live : undefined);
     } else if (own) this.#note(live, saying);
     else this.#stop(update);
   }
@@ -112,66 +114,65 @@ export class UpdateIntake {
   }
 
   /** Ends the lease and answers. A word about a lease that is not live is answered all the same: by what ended it. */
-  async #settle(
-    update: AgentUpdate,
-    saying: TerminalSaying,
-    live: LiveLease | undefined,
-  ): Promise<void> {
-    const { router, session, taskId, fence } = update;
-    try {
-      const order = { taskId, fence, by: session };
-      const plan = live?.lease.task.planning === true && saying.kind === "COMPLETED";
-      const outcome = plan
-        ? await this.#deps.planner.complete(live, session, saying.output)
-        : await this.#end({ ...order, ending: await this.#endingOf(saying, live) }, live);
-      if (outcome === "ELSEWHERE") return;
-      this.#parts.dispatch.answer(router, session, { taskId, fence, outcome });
-    } catch (error) {
-      // Not answered, so the agent will say it again.
-      this.#drop(error);
-    }
+  #settle(update: AgentUpdate, saying: TerminalSaying, live: LiveLease | undefined): void {
+    // A lease that is not live is answered by what ended it, whatever the output.
+    const output = saying.kind === "COMPLETED" && live !== undefined ? saying.output : undefined;
+    if (live === undefined || output === undefined) this.#end(update, endingOf(saying), live);
+    else if (live.lease.task.planning) this.#completePlan(update, output, live);
+    else if (output.storedBytes !== undefined) this.#endStored(update, output, live);
+    else this.#end(update, endingOf(saying), live);
+  }
+
+  #completePlan(update: AgentUpdate, output: Payload, live: LiveLease): void {
+    this.#deps.planner.complete(live, update.session, output).then(
+      (outcome) => this.#answer(update, outcome),
+      (error: unknown) => this.#drop(error),
+    );
   }
 
   /** Once the end of a completed task is queued its slots are free: what comes next is stored behind it at the earliest (ADR 0028). */
-  async #end(order: Parameters<Settler["end"]>[0], live: LiveLease | undefined) {
-    const ended = this.#deps.settler.end(order);
-    if (live === undefined || order.ending.kind !== "COMPLETED") return ended;
-    const isFirst = live.agent.freeSlots(live);
-    if (isFirst) this.#deps.onReleased(live.agent);
-    try {
-      const outcome = await ended;
+  #end(update: AgentUpdate, ending: Ending, live: LiveLease | undefined): void {
+    const { taskId, fence, session: by } = update;
+    const frees = live !== undefined && ending.kind === "COMPLETED" ? live : undefined;
+    let isFirst = false;
+    const hear = (outcome: WordOutcome | Error): void => {
+      if (outcome instanceof Error) {
+        if (isFirst && frees !== undefined) this.#hold(frees);
+        this.#drop(outcome);
+        return;
+      }
       // Of a lease that is over this does nothing. One whose end the database refuses stays.
-      if (outcome === "STALE") this.#hold(live);
-      return outcome;
+      if (outcome === "STALE" && frees !== undefined) this.#hold(frees);
+      this.#answer(update, outcome);
+    };
+    try {
+      this.#deps.settler.say({ kind: "end", taskId, fence, by, ending, hear, outcome: undefined });
     } catch (error) {
-      if (isFirst) this.#hold(live);
-      throw error;
+      this.#drop(error);
+      return;
     }
+    isFirst = frees?.agent.freeSlots(frees) === true;
+    if (isFirst && frees !== undefined) this.#deps.onReleased(frees.agent);
+  }
+
+  #answer({ router, session, taskId, fence }: AgentUpdate, outcome: WordOutcome): void {
+    if (outcome === "ELSEWHERE") return;
+    this.#parts.dispatch.answer(router, session, { taskId, fence, outcome });
   }
 
   #hold(live: LiveLease): void {
     if (live.agent.holdSlots(live)) this.#deps.onReleased(live.agent);
   }
 
-  /** An output must fit, or be stored: it then is bound to the job, which is open until this very end. */
-  async #endingOf(saying: TerminalSaying, live: LiveLease | undefined): Promise<Ending> {
-    if (saying.kind !== "COMPLETED") return saying;
-    const { data, storedBytes } = saying.output;
-    if (data.byteLength > PAYLOAD_MAX_BYTES) {
-      return rejected(
-        "OUTPUT_TOO_LARGE",
-        `The output has ${data.byteLength} bytes; at most ${PAYLOAD_MAX_BYTES} are kept.`,
-      );
-    }
-    // A lease that is not live is answered by what ended it, whatever the output.
-    if (storedBytes === undefined || live === undefined) return saying;
-    try {
-      await usePayloads(this.#parts.pool, usesOf(live.lease.task, [saying.output]));
-      return saying;
-    } catch (error) {
-      if (!NexusError.is(error, "not_found")) throw error;
-      return rejected("OUTPUT_NOT_STORED", error.message);
-    }
+  /** An output that is stored apart is bound to the job first, which is open until this very end. */
+  #endStored(update: AgentUpdate, output: Payload, live: LiveLease): void {
+    usePayloads(this.#parts.pool, usesOf(live.lease.task, [output])).then(
+      () => this.#end(update, { kind: "COMPLETED", output }, live),
+      (error: unknown) => {
+        if (!NexusError.is(error, "not_found")) this.#drop(error);
+        else this.#end(update, rejected("OUTPUT_NOT_STORED", error.message), live);
+      },
+    );
   }
 
   /** The lease is over: an agent that goes on is told to stop. */
@@ -189,6 +190,20 @@ type TerminalSaying = Extract<AgentSaying, { kind: "COMPLETED" | "FAILED" | "REL
 
 function isTerminal(saying: AgentSaying): saying is TerminalSaying {
   return saying.kind === "COMPLETED" || saying.kind === "FAILED" || saying.kind === "RELEASED";
+}
+
+function isTooLarge({ data }: Payload): boolean {
+  return data.byteLength > PAYLOAD_MAX_BYTES;
+}
+
+/** What a word comes to, where nobody has to be asked: an output must fit. */
+function endingOf(saying: TerminalSaying): Ending {
+  if (saying.kind !== "COMPLETED" || !isTooLarge(saying.output)) return saying;
+  const { byteLength } = saying.output.data;
+  return rejected(
+    "OUTPUT_TOO_LARGE",
+    `The output has ${byteLength} bytes; at most ${PAYLOAD_MAX_BYTES} are kept.`,
+  );
 }
 
 function rejected(reason: "OUTPUT_TOO_LARGE" | "OUTPUT_NOT_STORED", message: string): Ending {
