@@ -224,6 +224,30 @@ describe("a job that ended long ago", () => {
     expect([await exists(jobId), await exists(open)]).toEqual([false, true]);
   });
 
+  it("is removed though another one cannot be", async () => {
+    const stuck = await doneJob();
+    const old = await doneJob();
+    await age(stuck, 16);
+    await age(old, 15);
+    await harness.db.query(`
+      CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'this one stays'; END $$`);
+    await harness.db.query(
+      `CREATE TRIGGER keep BEFORE DELETE ON jobs FOR EACH ROW WHEN (OLD.job_id = '${uuidOf(stuck)}') EXECUTE FUNCTION keep()`,
+    );
+    // A page of its own.
+    await harness.db.query("UPDATE jobs SET total = 2000, succeeded = 2000 WHERE job_id = $1", [
+      uuidOf(stuck),
+    ]);
+    try {
+      await expect(remove()).rejects.toThrow();
+      expect([await exists(stuck), await exists(old)]).toEqual([true, false]);
+    } finally {
+      await harness.db.query("DROP TRIGGER keep ON jobs");
+    }
+    await remove();
+    expect(await exists(stuck)).toBe(false);
+  });
+
   it("is removed by nobody who lost its shard", async () => {
     const jobId = await doneJob();
     await age(jobId, 15);

@@ -53,14 +53,14 @@ const HOLD = {
        FOR UPDATE SKIP LOCKED`,
 };
 
-/** Whoever redrives one holds it as well: so this waits, and then knows the job that was made of it. */
+/** Whoever redrives one holds it as well, in the same order: so this waits, and then knows the job that was made of it. */
 const HOLD_LETTERS = {
   name: "retention-hold-letters",
   text: `
     SELECT t.job_id, d.redriven_job_id
       FROM tasks t JOIN dead_letters d USING (task_id)
      WHERE t.job_id = ANY($1::uuid[])
-     ORDER BY d.task_id
+     ORDER BY d.failed_at, d.task_id
        FOR UPDATE OF d`,
 };
 
