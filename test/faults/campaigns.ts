@@ -14,6 +14,7 @@ import { ownerPaused } from "./owner-paused.ts";
 import { postgresKill } from "./postgres-kill.ts";
 import { setAppend } from "./set-append.ts";
 import { slotLeak } from "./slot-leak.ts";
+import { slowConsumer } from "./slow-consumer.ts";
 import { statePartition } from "./state-partition.ts";
 import { vaultKill } from "./vault-kill.ts";
 import { zombieComplete } from "./zombie-complete.ts";
@@ -40,4 +41,4 @@ export const CAMPAIGNS: readonly Campaign[] = [
 export const LONE_CAMPAIGNS: readonly LoneCampaign[] = [vaultKill];
 
 /** On three replicas of the mesh-router and processes that are agents. */
-export const MESH_CAMPAIGNS: readonly MeshCampaign[] = [meshKills, statePartition];
+export const MESH_CAMPAIGNS: readonly MeshCampaign[] = [slowConsumer, meshKills, statePartition];

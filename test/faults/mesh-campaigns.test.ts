@@ -43,13 +43,14 @@ async function mailOf(agentId: string): Promise<number> {
 }
 
 describe("three mesh-routers keep their promises", () => {
-  it.each(MESH_CAMPAIGNS.map((campaign) => [campaign.name, campaign] as const))(
+  it.for(MESH_CAMPAIGNS.map((campaign) => [campaign.name, campaign] as const))(
     "under %s",
-    async (_name, campaign) => {
+    async ([, campaign], { annotate }) => {
       const lines: string[] = [];
       const durationMs = campaign.shortMs;
       const progress = (text: string) => void lines.push(text);
       const verdict = await campaign.playOnMesh(bed, { durationMs, seed: 1, progress });
+      await annotate(JSON.stringify(verdict.counts));
       expect(verdict.problems, lines.join("\n")).toEqual([]);
     },
     300_000,

@@ -120,7 +120,7 @@ class MeshKills {
 
   /** Waits until every message is stored and handled, and its acknowledgement too. */
   async #settled(): Promise<string[]> {
-    const left = async () => this.#rows("SELECT count(*)::int AS count FROM mail");
+    const left = () => this.#rows("mail JOIN mailboxes USING (mailbox_id)");
     try {
       await waitFor(async () => this.#ledger.missing === 0 && (await left()) === 0, {
         what: "the last message",
@@ -136,13 +136,15 @@ class MeshKills {
 
   /** A receiver that refuses a message for good is why one is dead; nothing else is. */
   async #deadOnes(): Promise<string[]> {
-    const dead = await this.#rows("SELECT count(*)::int AS count FROM dead_messages");
+    const dead = await this.#rows("dead_messages");
     const { refused } = this.#ledger;
     return dead === refused ? [] : [`${dead} messages are dead; ${refused} were refused for good`];
   }
 
-  async #rows(query: string): Promise<number> {
-    const { rows } = await this.#bed.tables.query<{ count: number }>(query);
+  /** Counts what is there for its receivers; other campaigns leave things behind. */
+  async #rows(table: string): Promise<number> {
+    const query = `SELECT count(*)::int AS count FROM ${table} WHERE agent_id = ANY ($1)`;
+    const { rows } = await this.#bed.tables.query<{ count: number }>(query, [[...RECEIVERS]]);
     return rows[0]?.count ?? -1;
   }
 
