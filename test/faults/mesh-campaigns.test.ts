@@ -45,6 +45,7 @@ async function mailOf(agentId: string): Promise<number> {
 describe("three mesh-routers keep their promises", () => {
   it.for(MESH_CAMPAIGNS.map((campaign) => [campaign.name, campaign] as const))(
     "under %s",
+    { timeout: 300_000 },
     async ([, campaign], { annotate }) => {
       const lines: string[] = [];
       const durationMs = campaign.shortMs;
@@ -53,7 +54,6 @@ describe("three mesh-routers keep their promises", () => {
       await annotate(JSON.stringify(verdict.counts));
       expect(verdict.problems, lines.join("\n")).toEqual([]);
     },
-    300_000,
   );
 });
 

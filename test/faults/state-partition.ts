@@ -1,9 +1,9 @@
 /** Shared state written at two replicas while one of them is cut off from Redis, from Postgres, or from both.
  *
  * State is decided in Postgres, under its bucket's lock, so replicas cannot diverge: one that is cut off from Redis alone goes on to take
- * writes, which everybody reads at once; only its watchers are behind, until the gap is told. One that is cut off from Postgres answers
- * nothing rather than on its own; what it was writing is there once or not at all, and a repeat of the call finds out which. Concurrent is
- * what writers did not know of each other, wherever they wrote. */
+ * writes, which everybody reads at once; it asks Postgres what its watchers are not told of, and others learn by the gap what it could not
+ * tell. One that is cut off from Postgres answers nothing rather than on its own; what it was writing is there once or not at all, and a
+ * repeat of the call finds out which. Concurrent is what writers did not know of each other, wherever they wrote. */
 import { type StateEntry, StatePolicy, StateService } from "@nexus/proto/mesh";
 import { createRpcClient, type RpcClient } from "@nexus/rpc";
 import { NexusError, sleep } from "@nexus/shared";
@@ -21,10 +21,10 @@ import { StateFollower } from "./_state-follower.ts";
 
 const SHORT_MS = 5_000;
 /** Who writes where; the second is cut off. */
-const SIDES: readonly { readonly who: string; readonly at: ReplicaName }[] = [
+const SIDES = [
   { who: "alice", at: "replica-0" },
   { who: "bob", at: "replica-1" },
-];
+] as const;
 const CUT_OFF = "replica-1";
 const POLICIES = ["lww", "vector", "cas", "counter"] as const;
 type PolicyName = (typeof POLICIES)[number];
@@ -38,6 +38,8 @@ const KEYS = ["a", "b", "c"] as const;
 const PAUSE_MS = 10;
 const CALL_TIMEOUT_MS = 1_500;
 const AGAIN_MS = 30;
+/** By then a replica has noticed that its connection is cut, and nobody has given it up. */
+const NOTICED_MS = 100;
 const CALM_MS = [200, 600] as const;
 const CUT_MIN_MS = 300;
 const CUT_MAX_MS = 1_200;
@@ -279,26 +281,21 @@ class StatePartition {
     await waitFor(isEnough, { what: "enough writes", timeoutMs: LIVENESS_MS });
   }
 
-  /** The last changes of all, whose signals are lost: nothing else comes that watchers at the other side could learn of them by. */
+  /** The last changes of all are made where the bus is cut off, so that nobody is told of them: at the other side, which hears the bus and
+   * has no reason to ask, the gap is all that its watchers can learn of them by. */
   async #loseSignals(): Promise<void> {
     const [client] = this.#clients;
-    const { redis } = this.#bed.ways.get(CUT_OFF) ?? {};
+    const [{ who, at }] = SIDES;
+    const { redis } = this.#bed.ways.get(at) ?? {};
     if (client === undefined) return;
     redis?.cut();
+    await sleep(NOTICED_MS);
     for (const policy of POLICIES) {
-      const written = this.#written.get(`${policy} ${SIDES[0]?.who}`);
+      const written = this.#written.get(`${policy} ${who}`);
       if (written === undefined) continue;
-      const [key] = KEYS;
-      const step = {
-        client,
-        bucket: this.#bucketOf(policy),
-        key,
-        value: `${written.side} last`,
-        written,
-      };
-      await this.#writers[policy](step);
+      const step = { client, bucket: this.#bucketOf(policy), key: KEYS[0], written };
+      await this.#writers[policy]({ ...step, value: `${who} last` });
     }
-    await this.#bed.redis.flush();
     redis?.heal();
   }
 
