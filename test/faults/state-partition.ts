@@ -5,8 +5,8 @@
  * tell. One that is cut off from Postgres answers nothing rather than on its own; what it was writing is there once or not at all, and a
  * repeat of the call finds out which. Concurrent is what writers did not know of each other, wherever they wrote. */
 import { type StateEntry, StatePolicy, StateService } from "@nexus/proto/mesh";
-import { createRpcClient, type RpcClient } from "@nexus/rpc";
-import { NexusError, sleep } from "@nexus/shared";
+import { createRpcClient } from "@nexus/rpc";
+import { sleep } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import {
   belowMinimum,
@@ -18,6 +18,14 @@ import type { MeshBed, ReplicaName } from "./_mesh-bed.ts";
 import { type Fault, playFaults } from "./_nemesis.ts";
 import { createRandom } from "./_random.ts";
 import { StateFollower } from "./_state-follower.ts";
+import {
+  KEYS,
+  POLICIES,
+  type PolicyName,
+  type StateClient,
+  StateWriters,
+  type Written,
+} from "./_state-writers.ts";
 
 const SHORT_MS = 5_000;
 /** Who writes where; the second is cut off. */
@@ -26,18 +34,12 @@ const SIDES = [
   { who: "bob", at: "replica-1" },
 ] as const;
 const CUT_OFF = "replica-1";
-const POLICIES = ["lww", "vector", "cas", "counter"] as const;
-type PolicyName = (typeof POLICIES)[number];
 const STORED_AS = {
   lww: StatePolicy.LWW,
   vector: StatePolicy.VECTOR,
   cas: StatePolicy.CAS,
   counter: StatePolicy.COUNTER,
 } as const;
-const KEYS = ["a", "b", "c"] as const;
-const PAUSE_MS = 10;
-const CALL_TIMEOUT_MS = 1_500;
-const AGAIN_MS = 30;
 /** By then a replica has noticed that its connection is cut, and nobody has given it up. */
 const NOTICED_MS = 100;
 const CALM_MS = [200, 600] as const;
@@ -46,21 +48,6 @@ const CUT_MAX_MS = 1_200;
 const LIVENESS_MS = 60_000;
 /** Of answered writes, for each policy and side. */
 const WRITES_MIN = 20;
-
-type StateClient = RpcClient<typeof StateService>;
-
-/** What one side wrote into one bucket, as it was answered. */
-interface Written {
-  readonly side: string;
-  /** By key: the last of its own values, with its revision. */
-  readonly last: Map<string, { readonly value: string; readonly revision: bigint }>;
-  answered: number;
-  /** Calls that had to be said again. */
-  repeated: number;
-  /** CAS: the revisions that its writes replaced. */
-  readonly replaced: bigint[];
-  refused: number;
-}
 
 /** The campaign. */
 export const statePartition: MeshCampaign = {
@@ -83,7 +70,7 @@ class StatePartition {
   readonly #options: CampaignOptions;
   readonly #clients: readonly StateClient[];
   readonly #run: string;
-  readonly #written = new Map<string, Written>();
+  readonly #writers: StateWriters;
   readonly #followers = new Map<string, StateFollower>();
   readonly #problems: string[] = [];
   readonly #counts = {
@@ -92,13 +79,12 @@ class StatePartition {
     "answers without Postgres": 0,
     "silences without Postgres": 0,
   };
-  #isOver = false;
-  #calls = 0;
 
   constructor(bed: MeshBed, options: CampaignOptions) {
     this.#bed = bed;
     this.#options = options;
     this.#run = `${options.seed}-${Date.now().toString(36)}`;
+    this.#writers = new StateWriters(this.#run);
     this.#clients = SIDES.map(({ who, at }) =>
       createRpcClient(StateService, bed.channelTo(at), {
         tokens: bed.identity.tokens({ sub: who }),
@@ -116,7 +102,10 @@ class StatePartition {
       }
     }
     const writing = POLICIES.flatMap((policy) =>
-      this.#clients.map((client, side) => this.#write(policy, client, side)),
+      this.#clients.map((client, side) => {
+        const who = SIDES[side]?.who ?? "";
+        return this.#writers.write(policy, { client, bucket: this.#bucketOf(policy), who });
+      }),
     );
     // Awaited at the end; a failure before that must not count as one that nobody handles.
     for (const one of writing) one.catch(() => undefined);
@@ -129,7 +118,7 @@ class StatePartition {
       calmMs: CALM_MS,
     });
     await this.#untilEnough();
-    this.#isOver = true;
+    this.#writers.stop();
     await Promise.all(writing);
     await this.#loseSignals();
     await this.#judge();
@@ -137,99 +126,8 @@ class StatePartition {
   }
 
   async end(): Promise<void> {
-    this.#isOver = true;
+    this.#writers.stop();
     for (const follower of this.#followers.values()) await follower.stop().catch(() => undefined);
-  }
-
-  /** Writes until it is over, each call again under its id until it is answered. */
-  async #write(policy: PolicyName, client: StateClient, side: number): Promise<void> {
-    const { who = "" } = SIDES[side] ?? {};
-    const written: Written = {
-      side: who,
-      last: new Map(),
-      answered: 0,
-      repeated: 0,
-      replaced: [],
-      refused: 0,
-    };
-    this.#written.set(`${policy} ${who}`, written);
-    const write = this.#writers[policy].bind(this);
-    for (let number = 0; !this.#isOver; number += 1) {
-      const key = KEYS[number % KEYS.length] ?? "";
-      await write({
-        client,
-        bucket: this.#bucketOf(policy),
-        key,
-        value: `${who} ${number}`,
-        written,
-      });
-      await sleep(PAUSE_MS);
-    }
-  }
-
-  readonly #writers: Record<PolicyName, (step: Step) => Promise<void>> = {
-    lww: async ({ client, bucket, key, value, written }) => {
-      const { result } = await this.#answer(written, (requestId, options) =>
-        client.putEntry({ requestId, bucket, key, put: { value: valueOf(value) } }, options),
-      );
-      written.last.set(key, { value, revision: result?.revision ?? 0n });
-    },
-    // Knows what it wrote itself, and nothing else: everything of the other side is concurrent to it.
-    vector: async ({ client, bucket, key, value, written }) => {
-      const context = this.#contexts.get(`${written.side} ${key}`);
-      const put = { value: valueOf(value), ...(context === undefined ? {} : { context }) };
-      const { result } = await this.#answer(written, (requestId, options) =>
-        client.putEntry({ requestId, bucket, key, put }, options),
-      );
-      if (result !== undefined) this.#contexts.set(`${written.side} ${key}`, result.context);
-      written.last.set(key, { value, revision: result?.revision ?? 0n });
-    },
-    cas: async ({ client, bucket, key, value, written }) => {
-      const entry = await this.#answer(undefined, (_, options) =>
-        client.batchGetEntries({ bucket, keys: [key] }, options),
-      );
-      const expectedRevision = entry.entries[0]?.revision ?? 0n;
-      const put = { value: valueOf(value), expectedRevision };
-      try {
-        const { result } = await this.#answer(written, (requestId, options) =>
-          client.putEntry({ requestId, bucket, key, put }, options),
-        );
-        written.replaced.push(expectedRevision);
-        written.last.set(key, { value, revision: result?.revision ?? 0n });
-      } catch (error) {
-        if (NexusError.from(error).reason !== "STATE_REVISION_MISMATCH") throw error;
-        written.refused += 1;
-      }
-    },
-    counter: async ({ client, bucket, key, written }) => {
-      await this.#answer(written, (requestId, options) =>
-        client.incrementEntry({ requestId, bucket, key, increment: { delta: 1n } }, options),
-      );
-    },
-  };
-  readonly #contexts = new Map<string, Uint8Array>();
-
-  /** Says a call until it is answered. A cut leaves it open what became of the first try. */
-  async #answer<T>(
-    written: Written | undefined,
-    call: (requestId: string, options: { timeoutMs: number }) => Promise<T>,
-  ): Promise<T> {
-    this.#calls += 1;
-    const requestId = `${this.#run}-${this.#calls}`;
-    for (;;) {
-      try {
-        const answer = await call(requestId, { timeoutMs: CALL_TIMEOUT_MS });
-        if (written !== undefined) written.answered += 1;
-        return answer;
-      } catch (error) {
-        const { kind, reason } = NexusError.from(error);
-        if (!["unavailable", "deadline"].includes(kind) && reason !== "LOCK_NOT_AVAILABLE") {
-          throw error;
-        }
-        if (written !== undefined) written.repeated += 1;
-      }
-      await sleep(AGAIN_MS);
-    }
   }
 
   #faults(): [Fault, ...Fault[]] {
@@ -241,16 +139,16 @@ class StatePartition {
         const cutMs = random.between(CUT_MIN_MS, CUT_MAX_MS);
         say(`${name} for ${cutMs} ms`);
         for (const way of ways) way?.cut();
-        // What was on its way is answered, or its connection is gone.
-        await sleep(CUT_MIN_MS / 2);
+        if (stores.includes("postgres")) await this.#untilSilent();
         const before = this.#answeredOf(CUT_OFF);
         await sleep(cutMs);
+        if (!stores.includes("postgres")) await this.#untilMoreAt(CUT_OFF);
         const came = this.#answeredOf(CUT_OFF) - before;
         for (const way of ways) way?.heal();
         if (came === 0) this.#counts["silences without Postgres"] += 1;
         if (stores.includes("postgres")) this.#counts["answers without Postgres"] += came;
         else this.#counts["writes beside a cut bus"] += came;
-        await this.#untilBothWrite();
+        for (const { at } of SIDES) await this.#untilMoreAt(at);
       },
     });
     return [
@@ -262,22 +160,32 @@ class StatePartition {
 
   #answeredOf(replica: ReplicaName): number {
     const { who } = SIDES.find(({ at }) => at === replica) ?? {};
-    const all = [...this.#written.values()].filter(({ side }) => side === who);
+    const all = [...this.#writers.written.values()].filter(({ side }) => side === who);
     return all.reduce((sum, { answered }) => sum + answered, 0);
   }
 
-  async #untilBothWrite(): Promise<void> {
-    for (const { at } of SIDES) {
-      const before = this.#answeredOf(at);
-      const goesOn = () => this.#answeredOf(at) > before + POLICIES.length;
-      await waitFor(goesOn, { what: `writes at ${at}`, timeoutMs: LIVENESS_MS });
-    }
+  async #untilMoreAt(replica: ReplicaName): Promise<void> {
+    const before = this.#answeredOf(replica);
+    const goesOn = () => this.#answeredOf(replica) >= before + POLICIES.length;
+    await waitFor(goesOn, { what: `writes at ${replica}`, timeoutMs: LIVENESS_MS });
+  }
+
+  /** What was committed before the cut may be answered a while after it. */
+  async #untilSilent(): Promise<void> {
+    let known = -1;
+    const isSilent = async () => {
+      const before = known;
+      known = this.#answeredOf(CUT_OFF);
+      if (known !== before) await sleep(CUT_MIN_MS);
+      return known === before;
+    };
+    await waitFor(isSilent, { what: "no answer without Postgres", timeoutMs: LIVENESS_MS });
   }
 
   /** A slow machine needs more time for as many. */
   async #untilEnough(): Promise<void> {
     const isEnough = () =>
-      [...this.#written.values()].every(({ answered }) => answered >= WRITES_MIN);
+      [...this.#writers.written.values()].every(({ answered }) => answered >= WRITES_MIN);
     await waitFor(isEnough, { what: "enough writes", timeoutMs: LIVENESS_MS });
   }
 
@@ -291,10 +199,10 @@ class StatePartition {
     redis?.cut();
     await sleep(NOTICED_MS);
     for (const policy of POLICIES) {
-      const written = this.#written.get(`${policy} ${who}`);
+      const written = this.#writers.written.get(`${policy} ${who}`);
       if (written === undefined) continue;
       const step = { client, bucket: this.#bucketOf(policy), key: KEYS[0], written };
-      await this.#writers[policy]({ ...step, value: `${who} last` });
+      await this.#writers.writeOne(policy, { ...step, value: `${who} last` });
     }
     redis?.heal();
   }
@@ -319,7 +227,7 @@ class StatePartition {
 
   /** Each key holds what was answered last; of VECTOR, what each side answered last, side by side. */
   #judgeValues(policy: PolicyName, entries: ReadonlyMap<string, StateEntry>): void {
-    const sides = SIDES.map(({ who }) => this.#written.get(`${policy} ${who}`));
+    const sides = SIDES.map(({ who }) => this.#writers.written.get(`${policy} ${who}`));
     const written = sides.filter((side) => side !== undefined);
     if (policy === "counter") {
       const sum = [...entries.values()].reduce((all, { counter }) => all + counter, 0n);
@@ -380,7 +288,7 @@ class StatePartition {
   }
 
   #allCounts(): Record<string, number> {
-    const all = [...this.#written];
+    const all = [...this.#writers.written];
     const sum = (pick: (written: Written) => number) =>
       all.reduce((total, [, written]) => total + pick(written), 0);
     const resyncs = [...this.#followers.values()].reduce((total, one) => total + one.resyncs, 0);
@@ -395,23 +303,11 @@ class StatePartition {
 
   #tooLittle(): string[] {
     const minimums = Object.fromEntries(
-      [...this.#written.keys()].map((name) => [`${name}: answered`, WRITES_MIN]),
+      [...this.#writers.written.keys()].map((name) => [`${name}: answered`, WRITES_MIN]),
     );
     const cuts = { "writes beside a cut bus": POLICIES.length, "silences without Postgres": 2 };
     return belowMinimum(this.#allCounts(), { ...minimums, ...cuts });
   }
-}
-
-interface Step {
-  readonly client: StateClient;
-  readonly bucket: string;
-  readonly key: string;
-  readonly value: string;
-  readonly written: Written;
-}
-
-function valueOf(value: string) {
-  return { contentType: "text/plain", data: new TextEncoder().encode(value) };
 }
 
 function textsOf(entry: StateEntry | undefined): string[] {
