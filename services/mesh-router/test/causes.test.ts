@@ -193,6 +193,51 @@ describe("a message under a lease", () => {
   });
 });
 
+describe("an agent that sends by calls", () => {
+  async function caller() {
+    const name = `caller-${tag()}`;
+    const token = await fixture.identity.token({ sub: name, kind: "agent" });
+    return { name, client: router.messaging(token) };
+  }
+
+  it("meets its ancestors, the limit of hops and its pair's budget as in a session", async () => {
+    const [b] = (await agents(1)) as [TestAgent];
+    b.autoAck = true;
+    const { name, client } = await caller();
+    const send = async (chain: { hops: number; ancestors: string[] }) => {
+      const { outcome: sent } = await client.sendMessage({ toAgentId: idOf(b), chain });
+      return sent;
+    };
+    expect(outcomeName(await send({ hops: 1, ancestors: [idOf(b)] }))).toBe("LOOP");
+    expect(outcomeName(await send({ hops: 8, ancestors: ["x"] }))).toBe("HOP_LIMIT");
+    expect(outcomeName(await send({ hops: 1, ancestors: ["x"] }))).toBe("DELIVERED");
+    expect((await b.delivery()).chain).toMatchObject({ hops: 2, ancestors: ["x", name] });
+    for (let i = 0; i < 2; i += 1) await send({ hops: 1, ancestors: ["x"] });
+    expect(await send({ hops: 1, ancestors: ["x"] })).toMatchObject({ reason: "PAIR_BUDGET" });
+    const { outcome: called } = await client.callAgent({
+      toAgentId: idOf(b),
+      chain: { hops: 1, ancestors: [idOf(b)] },
+    });
+    expect(outcomeName(called)).toBe("LOOP");
+  });
+
+  it("is fenced by the lease that it names", async () => {
+    const [b] = (await agents(1)) as [TestAgent];
+    b.autoAck = true;
+    held.add(11n);
+    const { client } = await caller();
+    const under = async (fence: bigint) => {
+      const lease = { taskId: "task_5", fence };
+      const { outcome: sent } = await client.sendMessage({ toAgentId: idOf(b), lease });
+      return sent;
+    };
+    expect(outcomeName(await under(11n))).toBe("DELIVERED");
+    expect(await under(12n)).toMatchObject({ outcome: 5, reason: "LEASE_LOST" });
+    const call = { toAgentId: idOf(b), lease: { taskId: "task_5", fence: 12n } };
+    expect((await client.callAgent(call)).outcome).toMatchObject({ reason: "LEASE_LOST" });
+  });
+});
+
 describe("a receiver that reads and says nothing", () => {
   it("opens its breaker, which its word closes", async () => {
     const [a, b] = (await agents(2)) as [TestAgent, TestAgent];

@@ -8,7 +8,7 @@ import { type Clock, type Ids, NexusError } from "@nexus/shared";
 import { ACK_WAIT_DEFAULT_MS, MAIL_TTL_DEFAULT_MS } from "../domain/limits.ts";
 import type { MailTerms } from "../domain/mail/mail.ts";
 import { type CallAnswer, Caller } from "../domain/message/caller.ts";
-import type { Target } from "../domain/message/letter.ts";
+import type { Chain, Target } from "../domain/message/letter.ts";
 import type { MessageEngine } from "../domain/message/message-engine.ts";
 import type { MessageSwitch } from "../domain/message/message-switch.ts";
 import { timeoutOf } from "./convert.ts";
@@ -53,6 +53,8 @@ export async function callAgent(deps: MessagingDeps, message: CallerMessage): Pr
     inReplyTo: "",
     timeoutMs: boundedTimeout(timeoutOf(request.timeout), ctx, nowMs),
     traceparent: Buffer.from(traceparent.slice(0, TRACEPARENT_MAX)),
+    chain: chainOf(request, nowMs),
+    lease: request.lease,
   };
   const onAbort = (): void => deps.engine.abandon(caller);
   ctx.signal.addEventListener("abort", onAbort, { once: true });
@@ -95,4 +97,10 @@ function termsOf({ deliveryClass, ttl, ackWait }: SendMessageRequest): MailTerms
     ttlMs: ttl === undefined ? MAIL_TTL_DEFAULT_MS : durationMs(ttl),
     ackWaitMs: ackWait === undefined ? ACK_WAIT_DEFAULT_MS : durationMs(ackWait),
   };
+}
+
+function chainOf({ chain }: CallerMessage["request"], nowMs: number): Chain | undefined {
+  if (chain === undefined) return undefined;
+  const { hops, ancestors, left } = chain;
+  return { hops, ancestors, deadlineAtMs: left && nowMs + durationMs(left) };
 }

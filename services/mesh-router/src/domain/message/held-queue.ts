@@ -1,16 +1,15 @@
 /** What one sender has at the gate, in the order that its receivers are to see. */
 
 import { ITEM_OVERHEAD_BYTES } from "../limits.ts";
-import type { Session } from "../session/session.ts";
 import { Expiring } from "./deadline-wheel.ts";
 import type { Letter } from "./letter.ts";
-import type { Withdrawable } from "./message.ts";
+import type { Sender, Withdrawable } from "./message.ts";
 import { requestOf } from "./message-rules.ts";
 
 /** A message that waits until it is known whether a lease holds: its own, or that of one before it. */
 export class Held extends Expiring implements Withdrawable {
   readonly kind = "held";
-  readonly sender: Session;
+  readonly sender: Sender;
   readonly letter: Letter;
   /** Undefined when it goes to many, or to one that is chosen later. */
   readonly pair: string | undefined;
@@ -27,7 +26,7 @@ export class Held extends Expiring implements Withdrawable {
   line: Set<Held> | undefined;
 
   constructor(init: {
-    readonly sender: Session;
+    readonly sender: Sender;
     readonly letter: Letter;
     readonly leaseKey: string | undefined;
     readonly nowMs: number;
@@ -61,7 +60,7 @@ export class HeldQueue {
   }
 
   /** Says whether a message has to wait for others. */
-  blocks(sender: Session, letter: Letter): boolean {
+  blocks(sender: Sender, letter: Letter): boolean {
     if (this.isEmpty) return false;
     const pair = pairOf(sender, letter);
     return this.#rest.size > 0 || this.#waitsForAll(pair) || this.#lanes.has(pair ?? MANY);
@@ -122,7 +121,7 @@ function advanceLane(lane: Set<Held> | undefined, tryPass: TryPass): void {
 }
 
 /** Names the receiver whose order a message keeps; undefined when that is known later. Durable messages and others have none in common. */
-function pairOf(sender: Session, letter: Letter): string | undefined {
+function pairOf(sender: Sender, letter: Letter): string | undefined {
   const { mail, target, toAgentId, inReplyTo } = letter;
   if (target !== undefined) return undefined;
   const asker = inReplyTo === "" ? undefined : requestOf(sender, letter)?.sender.principalId;

@@ -1,11 +1,11 @@
 /** Messages that are sent under a lease go on only while it holds. */
 import type { Clock } from "@nexus/shared";
 import { HELD_BYTES_MAX, HELD_MESSAGES_MAX, LEASES_KNOWN_MAX } from "../limits.ts";
-import type { Session } from "../session/session.ts";
 import { detachLetter } from "./carried.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import { Held, HeldQueue } from "./held-queue.ts";
 import type { LeaseRef, Letter, Verdict } from "./letter.ts";
+import type { Sender } from "./message.ts";
 import { hasTooMany, overloaded, TOO_MANY_PENDING } from "./message-rules.ts";
 import { Room } from "./room.ts";
 
@@ -38,9 +38,9 @@ export interface LeaseGateInit {
   readonly leases: LeasePort;
   readonly clock: Clock;
   /** Takes messages on whose lease holds, or that have none. */
-  readonly proceed: (sender: Session, letter: Letter) => void;
+  readonly proceed: (sender: Sender, letter: Letter) => void;
   /** Answers those that end here. */
-  readonly refuse: (sender: Session, letter: Letter, verdict: Verdict) => void;
+  readonly refuse: (sender: Sender, letter: Letter, verdict: Verdict) => void;
 }
 
 /** Lets messages through, those of each pair in the order in which they came: while one waits for an answer, later ones of its pair wait
@@ -48,7 +48,7 @@ export interface LeaseGateInit {
 export class LeaseGate {
   readonly #init: LeaseGateInit;
   readonly #known = new Map<string, KnownAnswer>();
-  readonly #queues = new Map<Session, HeldQueue>();
+  readonly #queues = new Map<Sender, HeldQueue>();
   /** What waits for each check that is under way. */
   readonly #asked = new Map<string, Set<Held>>();
   readonly #deadlines: DeadlineWheel<Held>;
@@ -64,8 +64,8 @@ export class LeaseGate {
     return this.#deadlines.size;
   }
 
-  /** Takes a message of an agent. */
-  send(sender: Session, letter: Letter): void {
+  /** Takes a message in. */
+  send(sender: Sender, letter: Letter): void {
     const isBlocked = this.#queues.get(sender)?.blocks(sender, letter) === true;
     if (isBlocked || !this.#tryDecide(sender, letter)) this.#hold(sender, letter);
   }
@@ -76,7 +76,7 @@ export class LeaseGate {
   }
 
   /** A sender is gone, and with it what waits. */
-  ended(sender: Session): void {
+  ended(sender: Sender): void {
     const queue = this.#queues.get(sender);
     if (queue === undefined) return;
     this.#queues.delete(sender);
@@ -84,7 +84,7 @@ export class LeaseGate {
   }
 
   /** True when it was decided at once. */
-  #tryDecide(sender: Session, letter: Letter): boolean {
+  #tryDecide(sender: Sender, letter: Letter): boolean {
     if (letter.lease === undefined) {
       this.#init.proceed(sender, letter);
       return true;
@@ -101,7 +101,7 @@ export class LeaseGate {
     return answer !== undefined && answer.untilMs > this.#init.clock.nowMs() ? answer : undefined;
   }
 
-  #hold(sender: Session, letter: Letter): void {
+  #hold(sender: Sender, letter: Letter): void {
     const { refuse, clock } = this.#init;
     const held = new Held({
       sender,
@@ -149,10 +149,11 @@ export class LeaseGate {
   }
 
   /** Who cannot ask must refuse. */
-  async #check(sender: Session, lease: LeaseRef): Promise<LeaseAnswer> {
-    const { namespace, agentId } = sender;
+  async #check(sender: Sender, lease: LeaseRef): Promise<LeaseAnswer> {
+    const { namespace, principalId: agentId } = sender;
+    const { taskId, fence } = lease;
     try {
-      return await this.#init.leases.check({ ...lease, namespace, agentId });
+      return await this.#init.leases.check({ taskId, fence, namespace, agentId });
     } catch {
       return { valid: false, reason: "LEASE_UNCHECKED", cacheForMs: 0 };
     }
@@ -226,6 +227,6 @@ function invalid({ reason }: LeaseAnswer): Verdict {
   return { outcome: "refused", reason, text };
 }
 
-function keyOf(sender: Session, { taskId, fence }: LeaseRef): string {
-  return `${sender.namespace}/${sender.agentId}/${taskId}/${fence}`;
+function keyOf(sender: Sender, { taskId, fence }: LeaseRef): string {
+  return `${sender.namespace}/${sender.principalId}/${taskId}/${fence}`;
 }

@@ -6,7 +6,7 @@ import { FANOUT_DURABLE_MAX, FANOUT_MAX, OVERLOADED_RETRY_MS } from "../limits.t
 import type { Exchange } from "../remote/exchange.ts";
 import { isHere, type Place } from "../remote/places.ts";
 import type { RemotePeer } from "../remote/remote-agent.ts";
-import { Session } from "../session/session.ts";
+import type { Session } from "../session/session.ts";
 import type { Subscription, TopicBook } from "../topic/topic-book.ts";
 import { AnyOf } from "./any-of.ts";
 import { detachLetter } from "./carried.ts";
@@ -61,7 +61,7 @@ export class MessageSwitch {
   }
 
   /** A sender is gone, or goes on at another replica. */
-  ended(sender: Session): void {
+  ended(sender: Sender): void {
     this.#gate.ended(sender);
   }
 
@@ -69,8 +69,7 @@ export class MessageSwitch {
   send(sender: Sender, letter: Letter): void {
     const refusal = whyRefused(sender, letter);
     if (refusal !== undefined) this.#init.engine.answer(sender, letter, refusal);
-    else if (sender instanceof Session) this.#gate.send(sender, letter);
-    else this.#route(sender, letter);
+    else this.#gate.send(sender, letter);
   }
 
   #route(sender: Sender, letter: Letter): void {
