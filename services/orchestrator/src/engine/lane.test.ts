@@ -95,6 +95,23 @@ describe("Lane", () => {
     expect(seen.size).toBe(3 * COMPARED_MAX);
   });
 
+  it("leaves what requires one label its part beside any number that require another", () => {
+    const zone = { requiredLabels: { zone: "x" } };
+    const queue = fill([
+      ...Array.from({ length: 8 * COMPARED_MAX }, (_, i) => ({
+        ...zone,
+        versionRange: `^9.${i}.0`,
+      })),
+      { requiredLabels: { gpu: "1" } },
+      {},
+    ]);
+    setAllAside(queue);
+    const needs = comparedWith(laneOf(queue), { zone: "x", gpu: "1" });
+    expect(needs.length).toBeLessThanOrEqual(COMPARED_MAX + 3);
+    expect(needs.filter(({ requiredLabels }) => requiredLabels["gpu"] === "1")).toHaveLength(1);
+    expect(needs.filter(({ requiredLabels }) => !("zone" in requiredLabels))).toHaveLength(2);
+  });
+
   it("opens one class for any agent that changes, where not all agents were looked at", () => {
     const queue = fill(sessions(3));
     setAllAside(queue, false);

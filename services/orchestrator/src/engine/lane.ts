@@ -147,14 +147,16 @@ export class Lane {
   }
 
   /** An agent with these labels changed: opens what it can take now, by the words of `fits`, and one of those for which not
-   * every agent was looked at.   Cost: COMPARED_MAX comparisons at most. */
+   * every agent was looked at.   Cost: about COMPARED_MAX comparisons at most, shared by the shelves that the agent's labels lead to: a
+   * full one leaves the others their part. */
   reopenFor(labels: Readonly<Record<string, string>>, fits: (need: RoutingNeed) => boolean): void {
-    let left = COMPARED_MAX;
+    const shelves = this.#anywhere.classes.size > 0 ? [this.#anywhere] : [];
     for (const label in labels) {
       const shelf = this.#byLabel.get(labelName(label, labels[label]));
-      if (shelf !== undefined) left -= this.#compare(shelf, fits, left);
+      if (shelf !== undefined) shelves.push(shelf);
     }
-    this.#compare(this.#anywhere, fits, left);
+    const most = Math.ceil(COMPARED_MAX / Math.max(1, shelves.length));
+    for (const shelf of shelves) this.#compare(shelf, fits, most);
     const [unsure] = this.#unsure.classes;
     if (unsure !== undefined) this.#reopen(unsure);
   }
@@ -177,7 +179,11 @@ export class Lane {
       if (left === 0) break;
       left -= 1;
       this.#costly.delete(group);
-      if (this.headOf(group) === undefined) continue;
+      if (this.headOf(group) === undefined) {
+        // The next task of the class makes it anew, and it is among these again.
+        this.#drop(group);
+        continue;
+      }
       this.#costly.add(group);
       next.push(group);
     }
@@ -193,10 +199,9 @@ export class Lane {
     }
   }
 
-  /** Opens what fits among so many classes of a shelf at most; returns how many were compared. */
-  #compare({ classes }: Shelf, fits: (need: RoutingNeed) => boolean, most: number): number {
-    const looks = Math.min(classes.size, most);
-    let left = looks;
+  /** Opens what fits among so many classes of a shelf at most. */
+  #compare({ classes }: Shelf, fits: (need: RoutingNeed) => boolean, most: number): void {
+    let left = Math.min(classes.size, most);
     for (const group of classes) {
       if (left === 0) break;
       left -= 1;
@@ -207,7 +212,6 @@ export class Lane {
         classes.add(group);
       }
     }
-    return looks;
   }
 
   #reopen(group: TaskClass): void {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { AgentEntry } from "./agent-entry.ts";
 import { addAgent, fakeTask } from "./engine.fake.ts";
 import { needOf } from "./ready-queue.ts";
-import { RESERVE_AFTER_MS } from "./reservations.ts";
+import { RESERVE_AFTER_MS, REVIEWED_MAX } from "./reservations.ts";
 import { setUp as setUpScheduler, turns } from "./scheduler.fake.ts";
 
 /** Agents with two slots each, all taken by cheap tasks while `big`, which takes two, waits with cheap ones behind it. */
@@ -110,6 +110,33 @@ describe("a task that takes several slots", () => {
     await t.sweep();
     expect(t.given()).toEqual(["cheap>a"]);
     expect(t.fleet.kept.size).toBe(0);
+  });
+
+  it("has slots kept also when the only one of its kind before it was cancelled", async () => {
+    const t = await setUp();
+    t.queue.remove(t.big.taskId);
+    await t.sweep(1);
+    t.add(fakeTask({ key: "big2", readyAtMs: 1 }, { slotCost: 2 }));
+    await turns();
+    await t.sweep(2 * RESERVE_AFTER_MS);
+    await t.free();
+    await t.free();
+    expect(t.given()).toEqual(["big2>a"]);
+  });
+
+  it("has its turn beside more lanes than one review looks at", async () => {
+    const t = await setUp();
+    t.queue.remove(t.big.taskId);
+    const kinds = REVIEWED_MAX + 6;
+    for (let i = 0; i < kinds; i += 1) {
+      t.add(fakeTask({ key: "far", readyAtMs: 1 }, { capability: `c${i}`, slotCost: 2 }));
+      addAgent(t.fleet, `of-c${i}`, { skills: [`c${i}`], slots: 2 }).claims = 1;
+    }
+    await turns();
+    await t.sweep();
+    expect(t.fleet.kept.size).toBe(REVIEWED_MAX);
+    await t.sweep();
+    expect(t.fleet.kept.size).toBe(kinds);
   });
 
   for (const [what, change] of [

@@ -8,13 +8,15 @@ import { needOf } from "./ready-queue.ts";
 
 /** A task that takes several slots waits this long before any are kept for it. */
 export const RESERVE_AFTER_MS = 5_000;
-/** Classes of such tasks that one review looks at in a lane; it comes to the others in turn. */
-const REVIEWED_MAX = 64;
+/** Classes of such tasks that one review looks at, in all lanes; it comes to the others in turn. For each, agents are looked at. */
+export const REVIEWED_MAX = 64;
 
 /** Owns for which class which agent is kept: one each, for the best of its tasks. */
 export class Reservations {
   readonly #parts: EngineParts;
   readonly #agents = new Map<TaskClass, AgentEntry>();
+  /** Where the next review begins. */
+  #nextLane = "";
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -23,12 +25,18 @@ export class Reservations {
   /** Ends what has no reason any more, and keeps agents for those that have waited long enough. Returns the agents whose slots
    * are anybody's again. Called now and then. */
   review(): AgentEntry[] {
-    const { queue } = this.#parts;
     const ended = [...this.#agents.values()].filter((agent) => this.check(agent));
-    for (const key of queue.laneKeys()) {
-      const lane = queue.lane(key);
-      if (lane === undefined) continue;
-      for (const group of lane.nextCostly(REVIEWED_MAX)) this.#keep(lane, group);
+    const { queue } = this.#parts;
+    const keys = [...queue.laneKeys()];
+    const first = Math.max(0, keys.indexOf(this.#nextLane));
+    let left = REVIEWED_MAX;
+    for (let i = 0; i < keys.length && left > 0; i += 1) {
+      const lane = queue.lane(keys[(first + i) % keys.length] as string);
+      this.#nextLane = keys[(first + i + 1) % keys.length] as string;
+      for (const group of lane?.nextCostly(left) ?? []) {
+        left -= 1;
+        if (lane !== undefined) this.#keep(lane, group);
+      }
     }
     return ended;
   }
