@@ -53,7 +53,8 @@ export interface ServiceAuditOptions {
   readonly backlogMax?: number;
 }
 
-/** How long a committed entry waits until vault is told; those of a replica that died, until the next look at what waits. */
+/** How long a committed entry waits until vault is told; those of a replica that died, and those that come while another replica is at it,
+ * until the next look at what waits. */
 export const TELL_INTERVAL_MS = 200;
 /** What waits is told whenever an entry was stored, and at each look that finds some: by itself only in case. */
 export const TELL_IDLE_MS = 10_000;

@@ -24,8 +24,14 @@ export interface FollowingDeps {
   readonly onReadFailed: (what: string, error: unknown) => void;
 }
 
-/** Adds a loop, and returns what starts its next step. */
-type AddLoop = (spec: LoopSpec) => { trigger(): void };
+/** What starts a loop's next step. */
+interface Woken {
+  trigger(): void;
+  soon(withinMs: number): void;
+}
+
+/** Adds a loop. */
+type AddLoop = (spec: LoopSpec) => Woken;
 
 /** How often vault looks for what another replica did, or for entries that wait for their place: revocations, seals, keys, policies and
  * places are promised within a second, and half of it is left for the reading and the streams. A look at some rows costs less
@@ -47,11 +53,16 @@ export function addFollowing(add: AddLoop, deps: FollowingDeps): void {
     return (signal: AbortSignal) =>
       work(signal).catch((error: unknown) => onReadFailed(what, error));
   };
-  const follow = (name: string, what: string, followed: Followed) => {
+  const follow = (
+    name: string,
+    what: string,
+    followed: Followed,
+    wake = (loop: Woken) => loop.trigger(),
+  ) => {
     const step = trying(what, (signal) => followed.read(signal));
     const loop = add({ name, intervalMs: IN_CASE_MS, step });
     return (standing: Standing) => {
-      if (followed.isNew(standing)) loop.trigger();
+      if (followed.isNew(standing)) wake(loop);
     };
   };
   const anomalies = createExamination(deps);
@@ -71,10 +82,13 @@ export function addFollowing(add: AddLoop, deps: FollowingDeps): void {
       "keys",
       followNumber(({ keys }) => keys, keyStore.refresh),
     ),
-    follow("seal-poll", "seal", {
-      isNew: (standing) => vault.isBehind(standing),
-      read: () => vault.follow(),
-    }),
+    follow(
+      "seal-poll",
+      "seal",
+      { isNew: (standing) => vault.isBehind(standing), read: () => vault.follow() },
+      // While a root key is out of reach each look finds vault behind, also during a try: the next one comes after a pause.
+      (loop) => loop.soon(LOOK_MS),
+    ),
     follow("audit-sequence", "audit entries", {
       isNew: ({ entriesWaiting }) => entriesWaiting > 0,
       read: async (signal) => {
