@@ -158,6 +158,9 @@ describe("a receiver that goes to another replica", () => {
     await before.delivery();
     before.peer.break();
     const after = await second.agent("dan");
+    // Whoever is silent for a second is lost, and its acknowledgement with it.
+    const beat = setInterval(() => after.send({ heartbeat: { busySlots: 0 } }), 200);
+    fixture.onClose(() => clearInterval(beat));
     const again = await waitFor(
       () => after.deliveries.find(({ attempt }) => attempt === 2) ?? after.deliveries[0],
       {
