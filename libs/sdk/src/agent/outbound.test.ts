@@ -165,3 +165,26 @@ describe("a durable message whose signal aborts", () => {
     expect(await write()).toEqual([]);
   });
 });
+
+describe("a durable message that is sent again", () => {
+  const DURABLE = { ...ORDER, options: { ...ORDER.options, durable: true } } as const;
+  const { QUEUED, REFUSED } = DeliveryOutcome;
+  const refusal = { messageId: "q", outcome: REFUSED, reason: "MESSAGE_ID_PENDING" };
+
+  it("waits on while the router has no outcome yet of what an earlier stream brought", async () => {
+    const { outbound } = scene();
+    const sent = outbound.send(DURABLE);
+    outbound.connectionLost();
+    outbound.connected();
+    outbound.settle(create(SendOutcomeSchema, refusal));
+    outbound.settle(create(SendOutcomeSchema, { messageId: "q", outcome: QUEUED, position: 1n }));
+    expect(await sent).toMatchObject({ messageId: "q", position: 1 });
+  });
+
+  it("is refused for its id when no earlier stream had it", async () => {
+    const { outbound } = scene();
+    const sent = outbound.send(DURABLE);
+    outbound.settle(create(SendOutcomeSchema, refusal));
+    await expect(sent).rejects.toMatchObject({ kind: "invalid", reason: "MESSAGE_REFUSED" });
+  });
+});

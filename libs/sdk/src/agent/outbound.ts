@@ -167,6 +167,7 @@ export class Outbound {
     const isThrough = outcome.outcome === DELIVERED || outcome.outcome === QUEUED;
     // The reply itself, or its last part, settles a request; the word that it was delivered may come before it.
     if (isThrough && (entry.wish === "reply" || entry.wish === "parts")) return;
+    if (isRepeat(entry, outcome)) return;
     if (isThrough && entry.wish === "replies" && entry.replies.length < outcome.replies) {
       entry.promised = outcome.replies;
       return;
@@ -297,6 +298,11 @@ export class Outbound {
     this.#waiting.delete(messageId);
     return entry;
   }
+}
+
+/** The router still has what an earlier stream brought it: the outcome of that one is to come. */
+function isRepeat({ tries }: Waiting, { outcome, reason }: SendOutcome): boolean {
+  return tries > 1 && outcome === DeliveryOutcome.REFUSED && reason === "MESSAGE_ID_PENDING";
 }
 
 /** Nobody listens to a topic: that is an answer to who publishes. */
