@@ -4,6 +4,7 @@ import {
   BREAKER_FAILURES,
   BREAKER_OPEN_MS,
   CANDIDATES_MAX,
+  MESSAGE_QUEUE_BYTES_MAX,
   MESSAGE_QUEUE_MAX,
 } from "../limits.ts";
 import type { Session } from "../session/session.ts";
@@ -26,6 +27,18 @@ function sicken(rig: MessageRig, where: RigReplica, agent: Session): void {
   for (let i = 0; i < BREAKER_FAILURES; i += 1) where.send(tester, `slow${i}`, agent.agentId);
   where.read(agent);
   rig.pass(1_000);
+}
+
+const BIG = { payload: new Uint8Array(MESSAGE_QUEUE_BYTES_MAX / 4) };
+
+/** Leaves no room for a big message at an agent, which has less in hand than a busy one. */
+function stuff(where: RigReplica, full: Session, busy: Session): void {
+  const filler = where.agent(`filler-of-${full.agentId}`);
+  full.credit = 0;
+  for (let i = 0; i < 4; i += 1) where.send(filler, `f${i}`, full.agentId, BIG);
+  full.credit = 1;
+  for (let i = 0; i < 6; i += 1) where.send(filler, `busy${i}`, busy.agentId, ASK_LONG);
+  where.take(busy);
 }
 
 /** Two replicas; all writers are known to the first, where alice is. */
@@ -117,6 +130,31 @@ describe("a message to any one of several", () => {
     expect(slow.inbox.size).toBe(0);
   });
 
+  it("goes to a busy member when the least loaded one's queue has no room for its size", () => {
+    const rig = new MessageRig();
+    const [here] = rig.replicas as [RigReplica];
+    const [alice, full, busy] = [here.agent("alice"), here.agent("full"), here.agent("busy")];
+    writers(here, ["full", "busy"]);
+    stuff(here, full, busy);
+    for (let i = 0; i < 4; i += 1) {
+      here.send(alice, `m${i}`, "", { ...TO_WRITERS, ...BIG });
+      here.take(busy);
+    }
+    expect(here.outcomes(alice)).toEqual(Array(4).fill("delivered"));
+  });
+
+  it("goes on past members without room for its size to one that has", () => {
+    const { here, there, alice } = far();
+    const gone = there.agent("gone");
+    const [full, busy] = [here.agent("full"), here.agent("busy")];
+    writers(here, ["gone", "full", "busy"]);
+    stuff(here, full, busy);
+    here.send(alice, "m", "", { ...TO_WRITERS, ...BIG });
+    there.leave(gone);
+    here.take(busy);
+    expect(here.outcomes(alice)).toEqual(["delivered"]);
+  });
+
   it("goes on to the next when a member goes before it was given it, at either replica", () => {
     const { here, there, alice } = far();
     const [near, distant, stays] = [
@@ -189,5 +227,18 @@ describe("a message to a topic", () => {
     expect(here.read(alice).outcomes).toMatchObject(
       Array.from({ length: 20 }, () => ({ outcome: "queued", receivers: 1, missed: 0 })),
     );
+  });
+
+  it("goes to a member of a group whose queue has room for its size", () => {
+    const rig = new MessageRig();
+    const [here] = rig.replicas as [RigReplica];
+    const [alice, full, busy] = [here.agent("alice"), here.agent("full"), here.agent("busy")];
+    for (const agentId of ["full", "busy"]) {
+      here.topics.add("default", { agentId, pattern: "t", group: "g", durable: false });
+    }
+    stuff(here, full, busy);
+    here.send(alice, "m", "", { target: { kind: "topic", name: "t" }, ...BIG });
+    expect(here.take(busy)).toHaveLength(1);
+    expect(here.read(alice).outcomes).toMatchObject([{ receivers: 1, missed: 0 }]);
   });
 });

@@ -3,7 +3,7 @@ import type { Clock } from "@nexus/shared";
 import { pickLeastLoaded } from "../dispatch/load-balance.ts";
 import { ANY_OF_TRIES_MAX } from "../limits.ts";
 import type { Place, Places } from "../remote/places.ts";
-import type { Chain, Onwards, Outcome, Verdict } from "./letter.ts";
+import type { Chain, Letter, Onwards, Outcome, Verdict } from "./letter.ts";
 import type { Message, Sender } from "./message.ts";
 import type { MessageEngine } from "./message-engine.ts";
 import { whyNotTaken } from "./message-rules.ts";
@@ -37,8 +37,10 @@ export class AnyOf implements Onwards {
   }
 
   /** Whoever has the least to do; for a durable message, which waits, also one without a session. */
-  first(isDurable: boolean): string | undefined {
-    const agentId = this.#leastLoaded() ?? this.#anyone(isDurable);
+  first({ payload, mail }: Pick<Letter, "payload" | "mail">): string | undefined {
+    const isDurable = mail !== undefined;
+    const agentId =
+      this.#leastLoaded(isDurable ? 0 : payload.byteLength) ?? this.#anyone(isDurable);
     if (agentId !== undefined) this.#tried.add(agentId);
     return agentId;
   }
@@ -54,7 +56,7 @@ export class AnyOf implements Onwards {
   #next(bytes: number): Place | undefined {
     const { places, sender, chain, budget, clock } = this.#init;
     if (this.#tried.size >= ANY_OF_TRIES_MAX) return undefined;
-    const agentId = this.#leastLoaded();
+    const agentId = this.#leastLoaded(bytes);
     if (agentId === undefined) return undefined;
     this.#tried.add(agentId);
     const nowMs = clock.nowMs();
@@ -64,11 +66,11 @@ export class AnyOf implements Onwards {
     return isWell && !isSpent ? place : undefined;
   }
 
-  #leastLoaded(): string | undefined {
+  #leastLoaded(bytes: number): string | undefined {
     const { members, turn, clock, places, sender } = this.#init;
     const placeOf = (id: string): Place | undefined =>
       this.#isFit(id) ? places.find(sender.namespace, id) : undefined;
-    return pickLeastLoaded(members, { turn, nowMs: clock.nowMs(), placeOf })?.member;
+    return pickLeastLoaded(members, { turn, nowMs: clock.nowMs(), bytes, placeOf })?.member;
   }
 
   /** All that have a session are full, or none has one. */

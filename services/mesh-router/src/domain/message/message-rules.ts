@@ -70,7 +70,10 @@ export function hasToWait(receiver: Receiver): boolean {
 }
 
 /** Says whether a receiver's queue has no room for a body. */
-export function isQueueFull({ inbox }: Receiver, bytes: number): boolean {
+export function isQueueFull(
+  { inbox }: { readonly inbox: { readonly size: number; readonly bytes: number } },
+  bytes: number,
+): boolean {
   return inbox.size >= MESSAGE_QUEUE_MAX || inbox.bytes + bytes > MESSAGE_QUEUE_BYTES_MAX;
 }
 

@@ -106,13 +106,12 @@ export class MessageSwitch {
     onward: Partial<Letter> & { readonly target: Target },
   ): void {
     const { engine, clock } = this.#init;
-    const isDurable = letter.mail !== undefined;
     const anyOf = this.#anyOf(sender, letter.chain, onward.target.name);
-    const toAgentId = anyOf.first(isDurable);
+    const toAgentId = anyOf.first(letter);
     if (toAgentId === undefined) engine.answer(sender, letter, this.#nobody(NOBODY_CAN));
     else {
       const stop = this.#spend(sender, letter, toAgentId);
-      const onwards = isDurable ? undefined : anyOf;
+      const onwards = letter.mail === undefined ? anyOf : undefined;
       if (stop !== undefined) engine.answer(sender, letter, stop);
       else engine.send(sender, { ...letter, ...onward, toAgentId, onwards }, clock.nowMs());
     }
@@ -242,7 +241,8 @@ export class MessageSwitch {
     const { exchange, clock } = this.#init;
     const placeOf = ({ agentId }: Subscription): Place | undefined =>
       exchange.places.find(sender.namespace, agentId);
-    const look = { turn: this.#turn, nowMs: clock.nowMs(), placeOf };
+    const bytes = letter.mail === undefined ? letter.payload.byteLength : 0;
+    const look = { turn: this.#turn, nowMs: clock.nowMs(), bytes, placeOf };
     for (const members of groups.values()) {
       const found = pickLeastLoaded(members, look);
       const absent = who === "present" ? undefined : members.find(({ durable }) => durable);
