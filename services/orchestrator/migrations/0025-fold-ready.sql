@@ -2,6 +2,9 @@
 -- A task that waits for an agent has no row but its own: READY is what a task without a state row is, and its claim inserts that row with
 -- the lease. One that waits again, or was BLOCKED before, has its row, in state READY (ADR 0037).
 
+-- Nobody moves a task between the steps below.
+LOCK TABLE ready, paused_ready, task_states IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE task_states
   -- Not null while a paused job withholds the task: what was left, when the clocks stopped, of the delay before its next attempt.
   ADD COLUMN withheld_delay_ms bigint,
@@ -18,7 +21,8 @@ UPDATE task_states s
         OR r.start_by <> r.ready_at + (t.spec->>'scheduleToStartMs')::bigint * interval '1 millisecond');
 DROP TABLE ready;
 
-UPDATE task_states s SET withheld_delay_ms = p.delay_ms, wait_ms = p.wait_ms FROM paused_ready p WHERE p.task_id = s.task_id;
+UPDATE task_states s SET withheld_delay_ms = p.delay_ms, wait_ms = p.wait_ms FROM paused_ready p
+ WHERE p.task_id = s.task_id AND s.state = 'READY';
 DROP TABLE paused_ready;
 
 ALTER TABLE task_states ADD CONSTRAINT task_states_withheld CHECK (

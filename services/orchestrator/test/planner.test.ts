@@ -1,4 +1,5 @@
 import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { JobState, PlanSchema, TaskState } from "@nexus/proto/orchestrator";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -81,6 +82,11 @@ describe("an objective", () => {
         ["w", false],
         ["r", false],
       ]);
+      for (const { createTime, readyTime } of tasks) {
+        expect(timestampMs(readyTime as never)).toBeGreaterThanOrEqual(
+          timestampMs(createTime as never),
+        );
+      }
     });
   }
 

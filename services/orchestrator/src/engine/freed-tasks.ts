@@ -33,7 +33,8 @@ export function freedTasks(
       freed.push({ task, delayMs: settlement.delayMs });
     }
     const { traceparent } = live.lease.task;
-    for (const task of readyTasks(order.plan?.tasks ?? [], stored.readyAtMs, traceparent)) {
+    // The tasks of a plan were made with this end.
+    for (const task of readyTasks(order.plan?.tasks ?? [], stored.endedAtMs, traceparent)) {
       freed.push({ task, delayMs: 0 });
     }
   }

@@ -33,7 +33,7 @@ export class WaitingReaper {
     this.#settler = settler;
   }
 
-  /** Fails tasks that found no agent in time; returns how many. Memory says which may be meant, so that nothing is asked while none
+  /** Fails tasks that found no agent in time; returns how many it looked at, or 0 when it failed none. Memory says which may be meant, so that nothing is asked while none
    * is; the database says whether they are. */
   async reap(): Promise<number> {
     const { ledger, queue, pool, limits } = this.#parts;
@@ -45,7 +45,9 @@ export class WaitingReaper {
     const isSure = ghosts.some((taskId) => this.#ghosts.has(taskId));
     this.#ghosts = new Set(isSure ? [] : ghosts);
     if (isSure) this.#reload(ghosts.length, "tasks wait in memory that do not as stored");
-    return overdue.length === 0 ? 0 : this.#expire(overdue);
+    const expired = overdue.length === 0 ? 0 : await this.#expire(overdue);
+    // A full look leaves others, also where one of them was not overdue as stored.
+    return expired === 0 ? 0 : due.length;
   }
 
   /** Looks for tasks that wait as stored and that memory does not know, which nobody would run or fail: in one part of what waits
