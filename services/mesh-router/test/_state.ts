@@ -11,7 +11,7 @@ import { createRpcClient, createRpcServer, type RpcClient } from "@nexus/rpc";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
 import { freePort, waitFor } from "@nexus/testkit";
-import type { MeshFixture, RunningRouter } from "./_router.ts";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
 
 export type StateClient = RpcClient<typeof StateService>;
 
@@ -46,8 +46,40 @@ export async function stateClient(
   return createRpcClient(StateService, router.channel, { tokens: { token: async () => token } });
 }
 
+/** What a test file about state shares: a router, an orchestrator that judges leases, and a first caller. */
+export interface StateBed {
+  readonly fixture: MeshFixture;
+  readonly router: RunningRouter;
+  readonly alice: StateClient;
+  close(): Promise<void>;
+}
+
+/** Starts all of it; `held` as startLeases() has it. */
+export async function openStateBed(
+  held: () => bigint | undefined = () => undefined,
+): Promise<StateBed> {
+  const fixture = await MeshFixture.create();
+  const leases = await startLeases(fixture, held);
+  const router = await startStateRouter(fixture, leases);
+  const alice = await stateClient(fixture, router, "alice");
+  const close = async () => {
+    await fixture.close();
+    await leases.close();
+  };
+  return { fixture, router, alice, close };
+}
+
+/** What a key says. */
+export async function getTexts(
+  client: StateClient,
+  bucket: string,
+  key: string,
+): Promise<string[]> {
+  return textOf((await client.getEntry({ bucket, key })).entry);
+}
+
 /** Starts a replica with small bounds of state, whose leases the given orchestrator judges. */
-export function startStateRouter(fixture: MeshFixture, leases: Leases): Promise<RunningRouter> {
+function startStateRouter(fixture: MeshFixture, leases: Leases): Promise<RunningRouter> {
   return fixture.start({
     orchestratorAddress: leases.address,
     stateTombstonesKeptMs: 400,
@@ -137,16 +169,13 @@ export class Watching {
 }
 
 /** An orchestrator that only judges leases. */
-export interface Leases {
+interface Leases {
   readonly address: string;
   close(): Promise<void>;
 }
 
 /** Starts one for which `held` says the fence that holds; any other is lost, and undefined plays that it cannot say. */
-export async function startLeases(
-  fixture: MeshFixture,
-  held: () => bigint | undefined,
-): Promise<Leases> {
+async function startLeases(fixture: MeshFixture, held: () => bigint | undefined): Promise<Leases> {
   const port = await freePort();
   const server = createRpcServer({
     service: "orchestrator",

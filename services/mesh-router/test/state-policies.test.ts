@@ -2,16 +2,16 @@
 import { StatePolicy, StateWriteStatus } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture, type RunningRouter } from "./_router.ts";
+import type { MeshFixture, RunningRouter } from "./_router.ts";
 import {
+  getTexts,
   id,
-  type Leases,
   newBucket,
+  openStateBed,
   put,
   reasonOf,
+  type StateBed,
   type StateClient,
-  startLeases,
-  startStateRouter,
   stateClient,
   text,
   textOf,
@@ -20,28 +20,20 @@ import {
 const { LWW, VECTOR, CAS, COUNTER } = StatePolicy;
 const { APPLIED, SUPERSEDED, UNCHANGED, REFUSED } = StateWriteStatus;
 
+let bed: StateBed;
 let fixture: MeshFixture;
 let router: RunningRouter;
 let alice: StateClient;
 let bob: StateClient;
-let leases: Leases;
 
 beforeAll(async () => {
-  fixture = await MeshFixture.create();
-  leases = await startLeases(fixture, () => 7n);
-  router = await startStateRouter(fixture, leases);
-  alice = await stateClient(fixture, router, "alice");
+  bed = await openStateBed(() => 7n);
+  ({ fixture, router, alice } = bed);
   bob = await stateClient(fixture, router, "bob");
 });
-afterAll(async () => {
-  await fixture.close();
-  await leases.close();
-});
+afterAll(() => bed.close());
 
-async function get(bucket: string, key: string, client = alice): Promise<string[]> {
-  const { entry } = await client.getEntry({ bucket, key });
-  return textOf(entry);
-}
+const get = (bucket: string, key: string, client = alice) => getTexts(client, bucket, key);
 
 describe("an LWW bucket", () => {
   it("keeps the last write, and forgets what was deleted after a time", async () => {

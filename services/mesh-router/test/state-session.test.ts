@@ -5,15 +5,14 @@ import { decodeStatus } from "@nexus/rpc/client";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { TestAgent } from "./_agent.ts";
-import { MeshFixture, type RunningRouter } from "./_router.ts";
+import type { MeshFixture, RunningRouter } from "./_router.ts";
 import {
   id,
-  type Leases,
   newBucket,
+  openStateBed,
   reasonOf,
+  type StateBed,
   type StateClient,
-  startLeases,
-  startStateRouter,
   stateClient,
   text,
   textOf,
@@ -24,22 +23,17 @@ const { APPLIED } = StateWriteStatus;
 /** Operations without an answer; the contract's credit. */
 const CREDIT = 16;
 
+let bed: StateBed;
 let fixture: MeshFixture;
 let router: RunningRouter;
 let alice: StateClient;
-let leases: Leases;
 let lastAgent = 0;
 
 beforeAll(async () => {
-  fixture = await MeshFixture.create();
-  leases = await startLeases(fixture, () => 7n);
-  router = await startStateRouter(fixture, leases);
-  alice = await stateClient(fixture, router, "alice");
+  bed = await openStateBed(() => 7n);
+  ({ fixture, router, alice } = bed);
 });
-afterAll(async () => {
-  await fixture.close();
-  await leases.close();
-});
+afterAll(() => bed.close());
 
 /** An agent that nothing else knows, with these scopes. */
 async function newAgent(scopes?: string[]): Promise<TestAgent> {

@@ -3,43 +3,32 @@ import { createPool } from "@nexus/postgres";
 import { StatePolicy } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture, type RunningRouter } from "./_router.ts";
+import type { MeshFixture } from "./_router.ts";
 import {
+  getTexts,
   id,
-  type Leases,
   newBucket,
+  openStateBed,
   put,
   reasonOf,
+  type StateBed,
   type StateClient,
-  startLeases,
-  startStateRouter,
-  stateClient,
   text,
-  textOf,
 } from "./_state.ts";
 
 const { LWW } = StatePolicy;
 
+let bed: StateBed;
 let fixture: MeshFixture;
-let router: RunningRouter;
 let alice: StateClient;
-let leases: Leases;
 
 beforeAll(async () => {
-  fixture = await MeshFixture.create();
-  leases = await startLeases(fixture, () => undefined);
-  router = await startStateRouter(fixture, leases);
-  alice = await stateClient(fixture, router, "alice");
+  bed = await openStateBed();
+  ({ fixture, alice } = bed);
 });
-afterAll(async () => {
-  await fixture.close();
-  await leases.close();
-});
+afterAll(() => bed.close());
 
-async function get(bucket: string, key: string, client = alice): Promise<string[]> {
-  const { entry } = await client.getEntry({ bucket, key });
-  return textOf(entry);
-}
+const get = (bucket: string, key: string, client = alice) => getTexts(client, bucket, key);
 
 describe("a bucket that somebody holds", () => {
   it("fails its own calls together, and keeps none of the others from their commit", async () => {

@@ -3,16 +3,16 @@ import { AuditEntrySchema } from "@nexus/proto/common";
 import { StateChangeKind, StatePolicy, StateWriteStatus } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MeshFixture, type RunningRouter } from "./_router.ts";
+import type { MeshFixture, RunningRouter } from "./_router.ts";
 import {
+  getTexts,
   id,
-  type Leases,
   newBucket,
+  openStateBed,
   put,
   reasonOf,
+  type StateBed,
   type StateClient,
-  startLeases,
-  startStateRouter,
   stateClient,
   text,
   textOf,
@@ -23,28 +23,20 @@ const { LWW, VECTOR, CAS, COUNTER } = StatePolicy;
 const { APPLIED } = StateWriteStatus;
 const SOON = { seconds: 0n, nanos: 30_000_000 };
 
+let bed: StateBed;
 let fixture: MeshFixture;
 let router: RunningRouter;
 let alice: StateClient;
-let leases: Leases;
 /** The fence that holds; any other is lost. Undefined: the orchestrator is away. */
 let held: bigint | undefined = 7n;
 
 beforeAll(async () => {
-  fixture = await MeshFixture.create();
-  leases = await startLeases(fixture, () => held);
-  router = await startStateRouter(fixture, leases);
-  alice = await stateClient(fixture, router, "alice");
+  bed = await openStateBed(() => held);
+  ({ fixture, router, alice } = bed);
 });
-afterAll(async () => {
-  await fixture.close();
-  await leases.close();
-});
+afterAll(() => bed.close());
 
-async function get(bucket: string, key: string, client = alice): Promise<string[]> {
-  const { entry } = await client.getEntry({ bucket, key });
-  return textOf(entry);
-}
+const get = (bucket: string, key: string, client = alice) => getTexts(client, bucket, key);
 
 describe("buckets", () => {
   it("leaves an entry of the audit log for each change of it", async () => {

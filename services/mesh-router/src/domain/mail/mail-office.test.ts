@@ -13,6 +13,17 @@ beforeEach(() => {
   rig = newRig();
 });
 
+/** A first message of a sender to a receiver, whose commit happens and is not known to. */
+async function postWithoutAnswer() {
+  const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
+  await rig.office.work();
+  rig.store.losesAnswers = true;
+  rig.post(alice, "m1", "bob");
+  await expect(rig.office.work()).rejects.toThrow("lost");
+  rig.store.losesAnswers = false;
+  return [alice, bob] as const;
+}
+
 describe("the mail office", () => {
   it("answers after the commit, and delivers from memory once the sender's stream is known", async () => {
     const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
@@ -44,12 +55,7 @@ describe("the mail office", () => {
   });
 
   it("stores once what was committed without an answer, and delivers it", async () => {
-    const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
-    await rig.office.work();
-    rig.store.losesAnswers = true;
-    rig.post(alice, "m1", "bob");
-    await expect(rig.office.work()).rejects.toThrow("lost");
-    rig.store.losesAnswers = false;
+    const [alice, bob] = await postWithoutAnswer();
     await rig.office.work();
     expect(rig.store.rows.size).toBe(1);
     expect(outcomesOf(alice)).toMatchObject([{ outcome: "queued", duplicate: true }]);
@@ -57,12 +63,7 @@ describe("the mail office", () => {
   });
 
   it("delivers what was committed without an answer and whose sender's time is over, before what follows", async () => {
-    const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
-    await rig.office.work();
-    rig.store.losesAnswers = true;
-    rig.post(alice, "m1", "bob");
-    await expect(rig.office.work()).rejects.toThrow("lost");
-    rig.store.losesAnswers = false;
+    const [alice, bob] = await postWithoutAnswer();
     rig.clock.advance(1_100);
     rig.office.expire(rig.clock.nowMs());
     rig.post(alice, "m2", "bob");
