@@ -106,6 +106,31 @@ describe("a breaker", () => {
     expect(here.outcomes(alice)).toEqual(["delivered"]);
   });
 
+  it("does not count what its receiver's stream has not written yet", () => {
+    const { rig, here, alice, bob } = scene();
+    for (let i = 0; i < 2 * BREAKER_FAILURES; i += 1) here.send(alice, `unwritten${i}`, "bob");
+    rig.pass(1_000);
+    expect(here.outcomes(alice)).toEqual(Array(2 * BREAKER_FAILURES).fill("expired"));
+    here.send(alice, "next", "bob");
+    here.take(bob);
+    expect(here.outcomes(alice)).toEqual(["delivered"]);
+  });
+
+  it("does not count what its receiver cannot acknowledge, having no stream", () => {
+    const { rig, here, alice, bob } = scene();
+    for (let i = 0; i < 2 * BREAKER_FAILURES; i += 1) here.send(alice, `written${i}`, "bob");
+    here.read(bob);
+    bob.state = "detached";
+    rig.pass(1_000);
+    expect(here.outcomes(alice)).toEqual(Array(2 * BREAKER_FAILURES).fill("expired"));
+    here.send(alice, "waits", "bob");
+    expect(here.outcomes(alice)).toEqual([]);
+    bob.state = "connected";
+    here.engine.restart(bob, 10);
+    here.take(bob);
+    expect(here.outcomes(alice)).toEqual(["delivered"]);
+  });
+
   it("counts only what is not acknowledged in a row", () => {
     const { rig, here, alice, bob } = scene();
     for (let i = 0; i < 3 * BREAKER_FAILURES; i += 1) {

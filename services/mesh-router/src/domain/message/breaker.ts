@@ -22,7 +22,7 @@ export class Breaker {
     this.#openUntilMs = nowMs + BREAKER_OPEN_MS;
   }
 
-  /** A message was delivered and not acknowledged in time. */
+  /** A message was written to the receiver's stream and not acknowledged in time. */
   failed(nowMs: number): void {
     this.#failures += 1;
     if (this.#failures < BREAKER_FAILURES) return;

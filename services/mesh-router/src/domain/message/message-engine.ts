@@ -15,6 +15,7 @@ import {
   expiryText,
   hasTooMany,
   isMessage,
+  isSilence,
   NO_SESSION,
   ROUTER_FULL,
   requestOf,
@@ -226,9 +227,7 @@ export class MessageEngine {
   expire(nowMs: number): number {
     const due = this.#pending.expire(nowMs);
     for (const message of due) {
-      // A part of a reply is acknowledged when its reader has it, who may be slow and well.
-      const isSilence = message.phase === "sent" && message.part === 0;
-      if (isSilence) message.receiver.breaker?.failed(nowMs);
+      if (isSilence(message)) message.receiver.breaker?.failed(nowMs);
       this.#settle(message, "expired", expiryText(message));
     }
     return due.length;

@@ -90,6 +90,14 @@ export function expiryText({ phase, expectsReply }: Message): string {
     : "it was not acknowledged in time";
 }
 
+/** Says whether a message whose time is over tells that its receiver, which reads, does not acknowledge. Nothing can be
+ * said by what was not written yet, or has no stream to come back by. A part of a reply is acknowledged when its reader has
+ * it, who may be slow and well. */
+export function isSilence({ phase, part, payload, receiver }: Message): boolean {
+  const isWritten = phase === "sent" && payload === undefined;
+  return isWritten && part === 0 && receiver instanceof Session && receiver.attached;
+}
+
 /** Makes the answer to a message for which there is no room now, and which may be sent again. */
 export function overloaded(text: string): Verdict {
   return { outcome: "overloaded", text, retryAfterMs: OVERLOADED_RETRY_MS };
