@@ -4,7 +4,7 @@ import { AgentBook } from "../agent-book.ts";
 import { NO_MAIL } from "../mail/mail.fake.ts";
 import type { AckKind } from "../mail/mail.ts";
 import { Exchange } from "../remote/exchange.ts";
-import type { RelayedItem } from "../remote/remote-ports.ts";
+import type { RelayedItem, Whereabouts } from "../remote/remote-ports.ts";
 import { Session } from "../session/session.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
 import { TopicBook } from "../topic/topic-book.ts";
@@ -23,6 +23,8 @@ export class MessageRig {
   readonly replicas: RigReplica[];
   /** Hears of everything that goes to another replica. */
   onCarried: (item: RelayedItem) => void = () => undefined;
+  /** Where the table says that agents are, by namespace and name. */
+  readonly whereabouts = new Map<string, Whereabouts>();
   /** Says what is lost on the way. */
   loses: (item: RelayedItem) => boolean = () => false;
   readonly #underWay: (() => void)[] = [];
@@ -87,7 +89,7 @@ export class RigReplica {
       directory,
       topics,
       link: { isConnected: true, send: (to, item) => rig.carry(id, to, item) },
-      locator: { locate: async () => new Map() },
+      locator: { locate: async () => rig.whereabouts },
       clock,
       onLocateFailed: () => undefined,
     });

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { BREAKER_FAILURES, BREAKER_OPEN_MS, MESSAGE_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Verdict } from "../message/letter.ts";
 import type { Message } from "../message/message.ts";
 import type { MessageEngine } from "../message/message-engine.ts";
+import { MessageRig, type RigReplica } from "../message/message-rig.fake.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
 import { TopicBook } from "../topic/topic-book.ts";
 import { Exchange } from "./exchange.ts";
@@ -67,5 +69,42 @@ describe("Exchange", () => {
     stop();
     exchange.missed();
     expect(losses).toBe(2);
+  });
+});
+
+/** Messages wait for bob, who comes to this replica while he is looked for. */
+function sought(messages: readonly string[], bobsCredit: number, payload = new Uint8Array()) {
+  const rig = new MessageRig(["a", "b"]);
+  const [here] = rig.replicas as [RigReplica, RigReplica];
+  const alice = here.agent("alice");
+  rig.whereabouts.set(`${NS}/bob`, { routerId: "a", epoch: 1n });
+  for (const id of messages) here.send(alice, id, "bob", { payload });
+  expect(here.exchange.seeking).toBe(1);
+  return { rig, here, alice, bob: here.agent("bob", bobsCredit) };
+}
+
+describe("what waited for a look-up", () => {
+  it("is overloaded when its receiver's queue is full by then", async () => {
+    const payload = new Uint8Array(MESSAGE_QUEUE_BYTES_MAX / 4);
+    const { here, alice, bob } = sought(["m"], 0, payload);
+    here.topics.add(NS, { agentId: "bob", pattern: "t", group: "", durable: false });
+    const carol = here.agent("carol");
+    for (let i = 0; i < 3; i += 1) {
+      here.send(carol, `c${i}`, "", { target: { kind: "topic", name: "t" }, payload });
+    }
+    await new Promise(setImmediate);
+    expect(bob.inbox.size).toBe(3);
+    expect(here.read(alice).outcomes).toMatchObject([{ messageId: "m", outcome: "overloaded" }]);
+  });
+
+  it("meets an open breaker, of which one message is the probe after its pause", async () => {
+    const { rig, here, alice, bob } = sought(["probe", "second"], 10);
+    const failedAtMs = rig.clock.nowMs() - BREAKER_OPEN_MS;
+    for (let i = 0; i < BREAKER_FAILURES; i += 1) bob.breaker.failed(failedAtMs);
+    await new Promise(setImmediate);
+    expect(here.read(bob).deliveries).toMatchObject([{ messageId: "probe" }]);
+    expect(here.read(alice).outcomes).toMatchObject([
+      { messageId: "second", outcome: "breaker_open" },
+    ]);
   });
 });

@@ -6,7 +6,7 @@ import { CopySender } from "../message/copy-sender.ts";
 import type { Letter, Verdict } from "../message/letter.ts";
 import type { Message, Receiver } from "../message/message.ts";
 import type { MessageEngine } from "../message/message-engine.ts";
-import { NO_SESSION } from "../message/message-rules.ts";
+import { NO_SESSION, whyNotTaken } from "../message/message-rules.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionDirectory } from "../session/session-directory.ts";
 import type { TopicBook } from "../topic/topic-book.ts";
@@ -292,13 +292,21 @@ export class Exchange implements Outward {
     const place = this.#placeOf(sought, whereabouts);
     if (whereabouts === undefined) this.#refuseAll(sought, NO_SESSION);
     else if (place === undefined) this.#refuseAll(sought, AWAY);
-    else {
-      for (const message of [...sought.inbox]) {
-        sought.inbox.delete(message);
-        message.receiver = place;
-        this.#engine?.enqueue(place, message);
-      }
+    else for (const message of [...sought.inbox]) this.#passOn(sought, message, place);
+  }
+
+  /** What waited has no claim that what comes now has not: the same bound and the same breaker are before it. */
+  #passOn(sought: SoughtAgent, message: Message, place: Session | RemoteAgent): void {
+    const nowMs = this.#init.clock.nowMs();
+    const verdict = whyNotTaken(place, message.sizeBytes, nowMs);
+    if (verdict !== undefined) {
+      this.#conclude(message, verdict);
+      return;
     }
+    sought.inbox.delete(message);
+    message.receiver = place;
+    place.breaker?.letThrough(message, nowMs);
+    this.#engine?.enqueue(place, message);
   }
 
   #placeOf(
