@@ -55,9 +55,9 @@ export class RemoteReceiver implements Receiver {
   /** Its replica knows what it acknowledged. */
   readonly breaker = undefined;
 
-  constructor(peer: RemotePeer) {
+  constructor(peer: RemotePeer, delivered: Map<string, Message> = new DeliveredThere(peer)) {
     this.peer = peer;
-    this.delivered = new DeliveredThere(peer);
+    this.delivered = delivered;
   }
 
   cancelDelivery(deliveryId: string): void {
@@ -73,7 +73,8 @@ export class RemoteAgent extends RemoteReceiver {
   readonly attached: boolean;
   /** Unknown here; its replica has the truth and says OVERLOADED. */
   readonly credit = 1;
-  #pausedUntilMs = 0;
+  /** Of its session: whoever has an older word of it pauses it, too. */
+  readonly #pause: { untilMs: number };
 
   constructor(
     peer: RemotePeer,
@@ -83,8 +84,11 @@ export class RemoteAgent extends RemoteReceiver {
       readonly epoch: bigint;
       readonly attached: boolean;
     },
+    /** What was known of it at the same replica: it still has what it was sent. */
+    known?: RemoteAgent,
   ) {
-    super(peer);
+    super(peer, known?.delivered);
+    this.#pause = known !== undefined && known.epoch === init.epoch ? known.#pause : { untilMs: 0 };
     this.namespace = init.namespace;
     this.agentId = init.agentId;
     this.epoch = init.epoch;
@@ -93,11 +97,11 @@ export class RemoteAgent extends RemoteReceiver {
 
   /** Its replica said when it takes something again. */
   pause(untilMs: number): void {
-    this.#pausedUntilMs = untilMs;
+    this.#pause.untilMs = untilMs;
   }
 
   pauseMs(nowMs: number): number {
-    return Math.max(0, this.#pausedUntilMs - nowMs);
+    return Math.max(0, this.#pause.untilMs - nowMs);
   }
 
   /** What this replica sent it. One more, so that of two idle agents the near one is chosen. */

@@ -224,8 +224,8 @@ export class RosterBook {
   }
 
   #addAgent(roster: PeerRoster, session: Omit<RosterSession, "kind">): RemoteAgent {
-    const agent = new RemoteAgent(roster.peer, session);
     const key = nameKey(session.namespace, session.agentId);
+    const agent = new RemoteAgent(roster.peer, session, roster.agents.get(key));
     roster.agents.set(key, agent);
     this.#choose(agent.namespace, agent.agentId);
     return agent;

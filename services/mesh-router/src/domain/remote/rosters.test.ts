@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Message } from "../message/message.ts";
 import { Session } from "../session/session.ts";
 import { TopicBook } from "../topic/topic-book.ts";
 import type { Roster } from "./remote-ports.ts";
@@ -59,6 +60,29 @@ describe("RosterBook", () => {
     expect([book.unknown, at("one"), at("three")]).toEqual([["b"], "b", undefined]);
     book.toldAll("b", says(3, "three"));
     expect([at("one"), at("three")]).toEqual([undefined, "b"]);
+  });
+
+  it("keeps what an agent has in hand when its stream or session changes, and its session's pause", () => {
+    const { book, says, whole } = setUp();
+    whole("b", says(1, "x"));
+    const before = book.find(NS, "x");
+    before?.pause(500);
+    before?.delivered.set("d", {} as Message);
+    const away = { kind: "session", namespace: NS, agentId: "x", epoch: 1n } as const;
+    book.told("b", {
+      sequence: 2,
+      changes: [{ entry: { ...away, attached: false }, gone: false }],
+    });
+    const detached = book.find(NS, "x");
+    expect([detached?.attached, detached?.pauseMs(0), detached?.waiting]).toEqual([false, 500, 2]);
+    // A word about what was sent before is one about the agent.
+    before?.pause(900);
+    before?.delivered.delete("d");
+    expect([detached?.pauseMs(0), detached?.waiting]).toEqual([900, 1]);
+    detached?.delivered.set("e", {} as Message);
+    book.told("b", says(3, ["x", 2n]));
+    const anew = book.find(NS, "x");
+    expect([anew?.epoch, anew?.pauseMs(0), anew?.waiting]).toEqual([2n, 0, 2]);
   });
 
   it("takes old and repeated news for nothing", () => {
