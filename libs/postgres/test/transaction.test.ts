@@ -68,12 +68,20 @@ describe("withTransaction", () => {
 
   it("repeats a serialization failure until it succeeds, without losing an update", async () => {
     let runs = 0;
+    let bothHaveRead = () => undefined as void;
+    const clash = new Promise<void>((resolve) => {
+      bothHaveRead = resolve;
+    });
     const add = () =>
       withTransaction(
         open.pool,
         async (client) => {
           runs += 1;
+          const run = runs;
           const { rows } = await client.query("SELECT balance FROM accounts WHERE id = 1");
+          // The first two write what they read at the same time, however slow the machine is.
+          if (run === 2) bothHaveRead();
+          if (run === 1) await clash;
           const next = Number(rows[0]?.["balance"]) + 1;
           await client.query("UPDATE accounts SET balance = $1 WHERE id = 1", [next]);
         },
