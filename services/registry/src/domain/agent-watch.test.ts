@@ -114,6 +114,20 @@ describe("watchAgents", () => {
     await stream.return();
   });
 
+  it("tells nothing again at a replica that has yet to hear what another one told", async () => {
+    const { feed, follower, watch } = await setUp();
+    feed.put(fakeAgent("told-elsewhere"));
+    const { feedId } = follower;
+    const stream = watch(encodeResumeToken({ feedId, revision: 1, namespace: "default" }));
+    const first = await take(stream);
+    expect(told(first)).toEqual([]);
+    expect(tryDecodeResumeToken(first.resumeToken)).toMatchObject({ revision: 1 });
+    feed.put(fakeAgent("new"));
+    await follower.catchUp();
+    expect(told(await take(stream))).toEqual(["new"]);
+    await stream.return();
+  });
+
   it("lets any message be the last one seen", async () => {
     const { feed, follower, watch } = await setUp();
     const stream = watch();

@@ -57,6 +57,8 @@ class Watch {
   readonly #deps: AgentWatchDeps;
   readonly #namespace: string | undefined;
   readonly #subscription: AgentSubscription;
+  /** The watcher knows everything up to here: this replica may have yet to hear what another one told it. */
+  #known = 0;
 
   constructor(
     deps: AgentWatchDeps,
@@ -90,6 +92,7 @@ class Watch {
       yield* this.#startAnew();
       return;
     }
+    this.#known = tryDecodeResumeToken(token)?.revision ?? 0;
     for (const chunk of chunksOf(missed)) {
       yield { ...messageOf(chunk), resumeToken: this.#token(chunk.at(-1)?.revision ?? revision) };
     }
@@ -106,7 +109,8 @@ class Watch {
         yield* this.#startAnew();
         continue;
       }
-      const chunks = [...chunksOf(batch.events)];
+      const events = batch.events.filter(({ revision }) => revision > this.#known);
+      const chunks = [...chunksOf(events)];
       const last = chunks.pop() ?? [];
       for (const chunk of chunks) {
         const through = chunk.at(-1)?.revision ?? batch.through;
@@ -117,6 +121,7 @@ class Watch {
   }
 
   *#startAnew(): Generator<WatchMessage, void> {
+    this.#known = 0;
     yield { ...messageOf([]), resumeToken: "", reset: true };
     yield* this.snapshot();
   }
@@ -141,7 +146,8 @@ class Watch {
 
   #token(revision: number): string {
     const { feedId } = this.#deps.position();
-    return encodeResumeToken({ feedId, revision, namespace: this.#namespace });
+    const through = Math.max(revision, this.#known);
+    return encodeResumeToken({ feedId, revision: through, namespace: this.#namespace });
   }
 }
 
