@@ -78,6 +78,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
       return [
         mesh.meshRoutesCommand,
         mesh.meshSendCommand,
+        mesh.meshCallCommand,
         mesh.meshTailCommand,
         meshDeadLettersCommand,
       ];

@@ -3,6 +3,7 @@ import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { testMeshCommands } from "./_mesh-commands.ts";
 import { CommandStack, type Outcome } from "./_stack.ts";
 import { testStateCommands } from "./_state-commands.ts";
 import { testTaskCommands } from "./_task-commands.ts";
@@ -136,20 +137,6 @@ describe("the nexus command", () => {
     expect((await nexus("payloads", "upload")).code).toBe(2);
   });
 
-  it("shows routes, sends messages, and finds no dead ones", async () => {
-    const routes = await nexus("mesh", "routes", "-o", "name");
-    expect(routes.code).toBe(0);
-    const [agentId = ""] = routes.stdout.split("\n");
-    const sent = await nexus("mesh", "send", '{"a":1}', "--to", agentId, "--durable");
-    expect([sent.code, sent.stdout]).toEqual([0, expect.stringContaining("queued")]);
-    const nobody = await nexus("mesh", "send", "text", "--to", "nobody-at-all");
-    expect([nobody.code, nobody.stdout]).toEqual([7, expect.stringMatching(/no.such.agent/)]);
-    expect((await nexus("mesh", "send", "text")).code).toBe(2);
-    expect((await nexus("mesh", "dead-letters", "list", "--to", "nobody")).code).toBe(0);
-    expect((await nexus("mesh", "dead-letters", "purge")).code).toBe(2);
-    expect((await nexus("mesh", "dead-letters", "get", "999999")).code).toBe(3);
-  });
-
   it("ends with the documented code for each kind of mistake", async () => {
     expect((await nexus("jobs", "get", "job_missing")).code).toBe(3);
     expect((await nexus("jobs", "frobnicate")).code).toBe(2);
@@ -173,3 +160,4 @@ describe("the nexus command", () => {
 testVaultCommands(() => stack);
 testTaskCommands(() => stack);
 testStateCommands(() => stack);
+testMeshCommands(() => stack);

@@ -1,19 +1,32 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Payload } from "@nexus/proto/common";
 import {
+  CallAgentResponseSchema,
   DeliveryClass,
   DeliveryOutcome,
   ListRoutesResponseSchema,
   SendMessageResponseSchema,
+  type SendOutcome,
   TailTopicResponseSchema,
   type TopicMessage,
 } from "@nexus/proto/mesh";
 import { fromPayload, toPayload } from "@nexus/sdk";
-import type { CommandArguments, CommandSpec } from "../command.ts";
+import type { CommandArguments, CommandContext, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { writeLine } from "../output.ts";
+import { writeBytes, writeLine } from "../output.ts";
 import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
+import { parseSpan } from "./times.ts";
+
+const TO_AGENT_FLAG: FlagSpec = { flags: "--to <agent>", about: "to this agent" };
+const TO_CAPABILITY_FLAG: FlagSpec = {
+  flags: "--capability <name>",
+  about: "to any one agent that can do this",
+};
+const SUBJECT_FLAG: FlagSpec = { flags: "--subject <word>", about: "what kind of message" };
+
+type AddressFlag = "to" | "capability" | "topic" | "everyone";
 
 /** Shows where agents can be reached. */
 export const meshRoutesCommand: CommandSpec = {
@@ -52,41 +65,85 @@ export const meshSendCommand: CommandSpec = {
   about: "Send a message to an agent, a capability, a topic or everyone",
   example: `nexus mesh send '{"hello":1}' --topic greetings.first --durable`,
   flags: [
-    { flags: "--to <agent>", about: "to this agent" },
-    { flags: "--capability <name>", about: "to any one agent that can do this" },
+    TO_AGENT_FLAG,
+    TO_CAPABILITY_FLAG,
     { flags: "--topic <topic>", about: "to everyone who subscribed" },
     { flags: "--everyone", about: "to every agent of the namespace" },
-    { flags: "--subject <word>", about: "what kind of message" },
+    SUBJECT_FLAG,
     { flags: "--durable", about: "keep it until it is handled" },
     { flags: "--message-id <id>", about: "makes a repeated durable message the same one" },
+    { flags: "--ttl <time>", about: "durable: how long it is kept, e.g. 12h; default 24h" },
+    { flags: "--ack-wait <time>", about: "durable: how long its receiver may be silent, e.g. 90s" },
   ],
   run: async (ctx, args) => {
+    const ttl = parseSpan("ttl", args.text("ttl"));
+    const ackWait = parseSpan("ack-wait", args.text("ackWait"));
     const response = await ctx.client().messaging.sendMessage({
-      ...toAddress(args),
+      ...toAddress(args, ["to", "capability", "topic", "everyone"]),
       subject: args.text("subject") ?? "",
       payload: toPayload(parseBody(args.at(0))),
       deliveryClass: args.isSet("durable") ? DeliveryClass.DURABLE : DeliveryClass.EPHEMERAL,
       messageId: args.text("messageId") ?? "",
+      ...(ttl === undefined ? {} : { ttl }),
+      ...(ackWait === undefined ? {} : { ackWait }),
     });
     const { outcome } = response;
     if (ctx.format === "json" || outcome === undefined) {
       writeJson(ctx, SendMessageResponseSchema, response);
-    } else {
-      const parts = [
-        showEnum(DeliveryOutcome, outcome.outcome),
-        outcome.reason,
-        outcome.message,
-        outcome.receivers > 0 ? `${outcome.receivers} receivers` : "",
-        outcome.position > 0n ? `position ${outcome.position}` : "",
-        outcome.duplicate ? "stored before" : "",
-      ];
-      writeLine(ctx, parts.filter((part) => part !== "").join(", "));
-    }
-    const { DELIVERED, QUEUED } = DeliveryOutcome;
-    const isThrough = outcome?.outcome === DELIVERED || outcome?.outcome === QUEUED;
-    return isThrough ? EXIT.ok : EXIT.awaitedFailed;
+    } else writeLine(ctx, describeOutcome(outcome));
+    return exitCodeFor(outcome);
   },
 };
+
+/** Asks an agent. */
+export const meshCallCommand: CommandSpec = {
+  usage: "mesh call <body>",
+  about: "Ask an agent or a capability, and print the reply; --timeout says how long to wait",
+  example: `nexus mesh call '{"document":"report.md"}' --capability review.summarise --timeout 60`,
+  flags: [TO_AGENT_FLAG, TO_CAPABILITY_FLAG, SUBJECT_FLAG],
+  run: async (ctx, args) => {
+    const { toAgentId, toCapability } = toAddress(args, ["to", "capability"]);
+    const response = await ctx.client().messaging.callAgent({
+      toAgentId,
+      toCapability,
+      subject: args.text("subject") ?? "",
+      payload: toPayload(parseBody(args.at(0))),
+    });
+    const { outcome, reply } = response;
+    if (ctx.format === "json" || outcome === undefined) {
+      writeJson(ctx, CallAgentResponseSchema, response);
+    } else if (outcome.outcome === DeliveryOutcome.DELIVERED) writeReply(ctx, reply);
+    else ctx.terminal.stderr.write(`${describeOutcome(outcome)}\n`);
+    return exitCodeFor(outcome);
+  },
+};
+
+/** Bytes are written as they are, so that they can go into a file. */
+function writeReply(ctx: CommandContext, reply: Payload | undefined): void {
+  const body = fromPayload(reply);
+  if (body instanceof Uint8Array) writeBytes(ctx, body);
+  else writeLine(ctx, showBody(reply));
+}
+
+function describeOutcome(outcome: SendOutcome): string {
+  const parts = [
+    showEnum(DeliveryOutcome, outcome.outcome),
+    outcome.reason,
+    outcome.message,
+    outcome.receivers > 0 ? `${outcome.receivers} receivers` : "",
+    outcome.missed > 0 ? `${outcome.missed} missed` : "",
+    outcome.position > 0n ? `position ${outcome.position}` : "",
+    outcome.duplicate ? "stored before" : "",
+    outcome.retryAfter === undefined ? "" : `try again in ${durationMs(outcome.retryAfter)} ms`,
+  ];
+  return parts.filter((part) => part !== "").join(", ");
+}
+
+function exitCodeFor(outcome: SendOutcome | undefined): number {
+  const { DELIVERED, QUEUED } = DeliveryOutcome;
+  const isThrough = outcome?.outcome === DELIVERED || outcome?.outcome === QUEUED;
+  return isThrough ? EXIT.ok : EXIT.awaitedFailed;
+}
 
 /** Shows messages to topics as they are published. */
 export const meshTailCommand: CommandSpec = {
@@ -136,19 +193,16 @@ export function parseBody(text: string): unknown {
   }
 }
 
-function toAddress(args: CommandArguments) {
-  const to = args.text("to");
-  const capability = args.text("capability");
-  const topic = args.text("topic");
-  const everyone = args.isSet("everyone");
-  const given = [to, capability, topic].filter((one) => one !== undefined).length;
-  if (given + (everyone ? 1 : 0) !== 1) {
-    throw usageError("Give one of --to, --capability, --topic and --everyone.");
+/** One address of those that a command takes, each by the flag that names it. */
+function toAddress(args: CommandArguments, flags: readonly AddressFlag[]) {
+  const given = flags.filter((flag) => args.text(flag) !== undefined || args.isSet(flag));
+  if (given.length !== 1) {
+    throw usageError(`Give one of ${flags.map((flag) => `--${flag}`).join(", ")}.`);
   }
   return {
-    toAgentId: to ?? "",
-    toCapability: capability ?? "",
-    toTopic: topic ?? "",
-    broadcast: everyone,
+    toAgentId: args.text("to") ?? "",
+    toCapability: args.text("capability") ?? "",
+    toTopic: args.text("topic") ?? "",
+    broadcast: args.isSet("everyone"),
   };
 }
