@@ -18,6 +18,15 @@ describe("generated documents", () => {
   });
 });
 
+it("docs/messages.md says what each outcome of a message means", () => {
+  const contract = readText("proto/nexus/mesh/v1/message.proto");
+  const outcomes = matches(contract, /^ {2}DELIVERY_OUTCOME_([A-Z_]+) = [1-9]/gm);
+  expect(outcomes).toContain("DELIVERED");
+  const rows = matches(readText("docs/messages.md"), /^\| ([A-Z][A-Z_, ]+) \|/gm);
+  const described = rows.flatMap((names) => names.split(", "));
+  expect(described.toSorted()).toEqual(outcomes.toSorted());
+});
+
 describe.each(pages)("%s", (page) => {
   const text = readText(page);
 
