@@ -26,17 +26,21 @@ interface Kind {
   holders: number;
 }
 
+/** The clock of a wait, monotonic milliseconds. */
+export interface WaitClock {
+  /** Since when the task could go, or from when on it can. */
+  readonly sinceMs: number;
+  /** Until when it may wait for an agent; the database's clock decides. */
+  readonly startByMs: number;
+}
+
 /** What tasks have in common that became ready together. */
-interface Cohort {
+interface Cohort extends WaitClock {
   readonly kind: Kind;
   readonly jobId: string;
   readonly traceparent: string;
   readonly affinityKey: string | undefined;
   readonly readyAtMs: number;
-  /** Since when they could go, or from when on they can, monotonic milliseconds. */
-  readonly sinceMs: number;
-  /** Until when they may wait for an agent, monotonic milliseconds; the database's clock decides. */
-  readonly startByMs: number;
   readonly waitMs: number | undefined;
   /** Counted tasks. */
   holders: number;

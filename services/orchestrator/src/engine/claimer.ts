@@ -2,8 +2,10 @@
 
 import type { Claim } from "../domain/live-task.ts";
 import { slotCostOf } from "../domain/task.ts";
+import type { WaitClock } from "../domain/waiting-task.ts";
 import type { GrantedLease } from "../store/claim-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
+import type { FreedTask } from "./freed-tasks.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import type { ClaimSide, LeaseWriter } from "./lease-writer.ts";
 import type { EngineParts } from "./parts.ts";
@@ -19,7 +21,8 @@ export interface ClaimerDeps {
   /** The agent's slots are free again. */
   readonly onReleased: (agent: AgentEntry) => void;
   readonly onCommitted: () => void;
-  readonly requeue: (order: ClaimOrder, delayMs: number) => void;
+  /** Tasks wait again. */
+  readonly onReady: (tasks: readonly FreedTask[]) => void;
 }
 
 /** Owns the claims under way. */
@@ -38,8 +41,8 @@ export class Claimer implements ClaimSide {
   }
 
   /** Takes over a choice; failures are dealt with here. */
-  claim(claim: Claim, agent: AgentEntry, readySinceMs: number): void {
-    const order = this.open(claim, agent, readySinceMs);
+  claim(claim: Claim, agent: AgentEntry, wait: WaitClock): void {
+    const order = this.open(claim, agent, wait);
     try {
       this.#deps.writer.put(order);
     } catch {
@@ -49,10 +52,10 @@ export class Claimer implements ClaimSide {
   }
 
   /** Counts a choice as under way. Whoever opens one applies it and closes it. */
-  open(claim: Claim, agent: AgentEntry, readySinceMs: number): ClaimOrder {
+  open(claim: Claim, agent: AgentEntry, wait: WaitClock): ClaimOrder {
     const { generation } = this.#parts.tallies;
     this.#inFlight += 1;
-    return { kind: "claim", claim, agent, generation, readySinceMs, outcome: undefined };
+    return { kind: "claim", claim, agent, generation, wait, outcome: undefined };
   }
 
   /** Choices are no longer under way. With `release`, nothing of them was stored, and their agents are free again. */
@@ -87,7 +90,7 @@ export class Claimer implements ClaimSide {
   }
 
   #toLive(order: ClaimOrder, lease: GrantedLease, startedAtMs: number): LiveLease {
-    const { claim, agent, readySinceMs } = order;
+    const { claim, agent, wait } = order;
     return {
       lease: {
         task: claim.task,
@@ -106,16 +109,22 @@ export class Claimer implements ClaimSide {
       progress: 0,
       done: false,
       sent: false,
-      readySinceMs,
+      readySinceMs: wait.sinceMs,
     };
   }
 
   /** Orders are no longer under way; what failed is chosen again later. */
   done(claims: number, failed: readonly ClaimOrder[]): void {
     this.#inFlight -= claims;
-    for (const order of failed) {
-      if (this.#giveBack(order)) this.#deps.requeue(order, FAILED_CLAIM_DELAY_MS);
-    }
+    const again = failed.filter((order) => this.#giveBack(order) && this.#waits(order));
+    // However often its claims fail, a task waits for an agent no longer than it may.
+    const tasks = again.map(
+      ({ claim: { task }, wait: { startByMs } }): FreedTask => ({
+        ...{ task, startByMs },
+        delayMs: FAILED_CLAIM_DELAY_MS,
+      }),
+    );
+    this.#deps.onReady(tasks);
     this.#deps.onCommitted();
   }
 
@@ -125,6 +134,13 @@ export class Claimer implements ClaimSide {
     agent.claims -= slotCostOf(claim.task.spec);
     this.#release(claim, agent);
     return true;
+  }
+
+  /** Says whether a task whose claim failed is this one's to queue: not one that waits again already, as its job was resumed meanwhile,
+   * nor one that a pause withholds, nor another replica's. */
+  #waits({ claim: { task } }: ClaimOrder): boolean {
+    const { ledger, paused, queue } = this.#parts;
+    return ledger.owns(task.taskId) && !paused.has(task.jobId) && !queue.has(task.taskId);
   }
 
   #release({ task }: Claim, agent: AgentEntry): void {

@@ -3,7 +3,7 @@ import type { Queryable } from "@nexus/postgres";
 import { NexusError, withDeadline } from "@nexus/shared";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import { REJECTIONS_MAX } from "../domain/limits.ts";
-import { type LiveTask, waitMsOf } from "../domain/live-task.ts";
+import type { LiveTask } from "../domain/live-task.ts";
 import { chooseAgent } from "../domain/routing.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
@@ -91,7 +91,7 @@ export class Engine {
     const end = (live: LiveLease, ending: Ending) => this.#end(live, ending);
     this.#scheduler = new Scheduler({
       parts,
-      claim: (claim, agent, readySinceMs) => this.#claimer.claim(claim, agent, readySinceMs),
+      claim: (claim, agent, wait) => this.#claimer.claim(claim, agent, wait),
       claimsInFlight: () => this.#claimer.inFlight,
       onTurn: () => this.demands.look(),
     });
@@ -109,8 +109,7 @@ export class Engine {
       onReleased,
       onLeased: (leases) => this.#assign(leases),
       onCommitted: () => this.#scheduler.claimsCommitted(),
-      requeue: ({ claim: { task }, readySinceMs }, delayMs) =>
-        onReady([{ task, delayMs, startByMs: readySinceMs + waitMsOf(task) }]),
+      onReady,
     });
     const onEnded = (live: LiveLease, settlement: Settlement | undefined) =>
       this.#onEnded(live, settlement);

@@ -7,6 +7,7 @@ import type { SessionRef, UpdateOutcome } from "../domain/ports.ts";
 import type { Ending, Settlement } from "../domain/settlement.ts";
 import type { Failure } from "../domain/task.ts";
 import type { NewTask } from "../domain/task-plan.ts";
+import type { WaitClock } from "../domain/waiting-task.ts";
 import type { GrantedLease } from "../store/claim-store.ts";
 import type { MovedTask } from "../store/effects-store.ts";
 import { type LeaseEnd, stateAfter } from "../store/settle-store.ts";
@@ -57,7 +58,7 @@ export interface ClaimOrder extends Written {
   readonly agent: AgentEntry;
   /** The load of memory in which the choice was made. */
   readonly generation: number;
-  readonly readySinceMs: number;
+  readonly wait: WaitClock;
 }
 
 /** What is said about a lease that there is. */

@@ -70,7 +70,7 @@ function setUp() {
       claim: chosen,
       agent,
       generation: 1,
-      readySinceMs: 0,
+      wait: { sinceMs: 0, startByMs: 1_000 },
       outcome: undefined,
     };
   };

@@ -68,7 +68,7 @@ describe("ReadyQueue", () => {
     const queue = new ReadyQueue();
     const task = fakeTask();
     queue.add(task, 17);
-    expect(queue.take(task.taskId)).toBe(17);
+    expect(queue.take(task.taskId)?.sinceMs).toBe(17);
     expect(queue.take(task.taskId)).toBeUndefined();
   });
 

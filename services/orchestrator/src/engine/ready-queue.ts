@@ -2,7 +2,13 @@
 import type { LiveSpec, LiveTask } from "../domain/live-task.ts";
 import type { RoutingNeed } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
-import { PackedBytes, TaskPacker, unpackTask, type WaitingTask } from "../domain/waiting-task.ts";
+import {
+  PackedBytes,
+  TaskPacker,
+  unpackTask,
+  type WaitClock,
+  type WaitingTask,
+} from "../domain/waiting-task.ts";
 import { Heap } from "./heap.ts";
 import { Lane, type LaneIndex, type TaskClass } from "./lane.ts";
 import { WaitDeadlines } from "./wait-deadlines.ts";
@@ -184,15 +190,15 @@ export class ReadyQueue {
     }
   }
 
-  /** Takes a task out that could go, and says since when it could; undefined when it does not wait. */
-  take(taskId: string): number | undefined {
+  /** Takes a task out that could go, and says since when it could and by when it has to; undefined when it does not wait. */
+  take(taskId: string): WaitClock | undefined {
     const waiting = this.#waiting.get(taskId);
     if (waiting === undefined) return undefined;
     this.#waiting.delete(taskId);
     this.#countOut(waiting);
     this.#index.waste += 1;
     if (this.#index.waste > this.#waiting.size + WASTE_MAX) this.#sweep();
-    return waiting.cohort.sinceMs;
+    return waiting.cohort;
   }
 
   /** The best task of a lane among its classes that are not set aside, with its class. */

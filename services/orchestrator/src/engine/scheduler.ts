@@ -1,7 +1,8 @@
 /** Matches waiting tasks with agents. Event-driven: a lane is looked at when something about it changed. */
-import type { Claim, LiveTask } from "../domain/live-task.ts";
+import { type Claim, type LiveTask, waitMsOf } from "../domain/live-task.ts";
 import { chooseAgent, isTaskBefore } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
+import type { WaitClock } from "../domain/waiting-task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
 import { Heap } from "./heap.ts";
 import type { Lane } from "./lane.ts";
@@ -40,7 +41,7 @@ export interface Placement {
 export interface SchedulerDeps {
   readonly parts: EngineParts;
   /** Takes a choice over; the agent's claim is counted already. */
-  readonly claim: (claim: Claim, agent: AgentEntry, readySinceMs: number) => void;
+  readonly claim: (claim: Claim, agent: AgentEntry, wait: WaitClock) => void;
   /** Choices that wait for their commit. */
   readonly claimsInFlight: () => number;
   /** All that could be chosen for now was. */
@@ -244,8 +245,8 @@ export class Scheduler {
       lane.setAside(group, needOf(task), !fleet.isSampled(lane.key));
       return false;
     }
-    const readySinceMs = queue.take(task.taskId) ?? this.#parts.nowMs();
-    this.#deps.claim(placement.claim, placement.agent, readySinceMs);
+    const wait = queue.take(task.taskId) ?? beginWait(task, this.#parts.nowMs());
+    this.#deps.claim(placement.claim, placement.agent, wait);
     const kept = this.#reservations.onTaken(lane, group);
     if (kept !== undefined) this.wakeAgent(kept);
     return true;
@@ -276,6 +277,11 @@ export class Scheduler {
     };
     return { claim, agent };
   }
+}
+
+/** The clock of a task that waits from now on. */
+export function beginWait(task: LiveTask, nowMs: number): WaitClock {
+  return { sinceMs: nowMs, startByMs: nowMs + waitMsOf(task) };
 }
 
 /** There are so many slots free beside those whose ends are not stored yet. */

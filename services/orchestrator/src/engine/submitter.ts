@@ -15,7 +15,7 @@ import type { Claimer } from "./claimer.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import { mayBeStored, noteOwn } from "./recorded-request.ts";
-import type { Placement } from "./scheduler.ts";
+import { beginWait, type Placement } from "./scheduler.ts";
 import {
   type Draft,
   firstOfEach,
@@ -203,7 +203,7 @@ export class Submitter {
     return new Map(
       placements.map(({ claim, agent }) => [
         claim.task.taskId,
-        this.#deps.claimer.open(claim, agent, nowMs),
+        this.#deps.claimer.open(claim, agent, beginWait(claim.task, nowMs)),
       ]),
     );
   }
