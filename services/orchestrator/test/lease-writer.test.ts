@@ -1,11 +1,13 @@
 import { TaskUpdateOutcome } from "@nexus/proto/mesh";
 import { JobState, TaskState } from "@nexus/proto/orchestrator";
+import { createIds } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { jobUuid } from "../src/store/row-ids.ts";
 import { Harness } from "./_harness.ts";
 import { begin, echo } from "./_router.ts";
 
+const ids = createIds();
 const harness = new Harness();
 beforeAll(() => harness.open());
 afterAll(() => harness.close());
@@ -28,6 +30,34 @@ function submitTo(capability: string, count: number): Promise<string> {
   return harness.submit({
     tasks: Array.from({ length: count }, (_, i) => ({ key: `t${i}`, capability })),
   });
+}
+
+/** Holds a job's row, and with it the first transaction that changes the job and all behind it; returns what lets them go on. */
+async function holdTransactions(jobId: string): Promise<() => Promise<void>> {
+  const holder = await harness.db.connect();
+  await holder.query("BEGIN");
+  await holder.query("SELECT 1 FROM jobs WHERE job_id = $1 FOR UPDATE", [jobUuid(jobId)]);
+  return async () => {
+    await holder.query("COMMIT");
+    holder.release();
+  };
+}
+
+async function isHeldUp(): Promise<boolean> {
+  const { rows } = await harness.db.query("SELECT 1 FROM pg_locks WHERE NOT granted");
+  return rows.length > 0;
+}
+
+/** A metric, all its series together. */
+async function metric(name: string): Promise<number> {
+  const text = await (await fetch(`http://${harness.service.opsAddress}/metrics`)).text();
+  const series = text.matchAll(new RegExp(`^nexus_orchestrator_${name}(?:{.*})? (\\d+)$`, "gm"));
+  return [...series].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/** Waits until so many choices are on their way into the tables. */
+async function untilChosen(claims: number): Promise<void> {
+  await waitFor(async () => (await metric("claims_in_flight")) === claims, { what: "a choice" });
 }
 
 describe("claims and ends that share a transaction", () => {
@@ -77,5 +107,36 @@ describe("claims and ends that share a transaction", () => {
     await harness.untilState(doomed, JobState.COMPLETED);
     const tasks = Object.values(await harness.tasksOf(doomed));
     expect(tasks.map(({ attempts }) => attempts)).toEqual([1, 1]);
+  });
+
+  it("give a task once that was chosen again, as its job was paused and resumed while its claim waited", async () => {
+    const before = await metric("flush_failures_total");
+    const [blocker, first, twice] = [
+      await submitTo("never", 1),
+      await submitTo("first", 1),
+      await submitTo("twice", 1),
+    ];
+    const release = await holdTransactions(blocker);
+    const calls: Promise<unknown>[] = [
+      harness.client.pauseJob({ requestId: ids.next(), jobId: blocker }),
+    ];
+    await waitFor(isHeldUp, { what: "the transactions to be held up" });
+    calls.push(harness.client.pauseJob({ requestId: ids.next(), jobId: twice }));
+    calls.push(harness.client.resumeJob({ requestId: ids.next(), jobId: twice }));
+    await harness.client.getJob({ jobId: twice });
+    // What this one claims is stored behind the resume, and what is chosen meanwhile together after it.
+    harness.agent({ agentId: "first", capabilities: ["first"], behaviour: echo });
+    await untilChosen(1);
+    harness.agent({ agentId: "twice", capabilities: ["twice"], slots: 2, behaviour: echo });
+    await untilChosen(2);
+    await release();
+    await Promise.all(calls);
+    await harness.untilState(first, JobState.COMPLETED);
+    await harness.untilState(twice, JobState.COMPLETED);
+    const given = harness.router.assignments.filter((item) => item.assignment.jobId === twice);
+    expect(given).toHaveLength(1);
+    expect(await metric("flush_failures_total")).toBe(before);
+    // Both of the agent's slots are free again.
+    await harness.untilState(await submitTo("twice", 2), JobState.COMPLETED);
   });
 });

@@ -82,6 +82,8 @@ export class Claimer implements ClaimSide {
         if (isKnown) this.#release(claim, agent);
         continue;
       }
+      // Paused and resumed while its claim was under way, it waits once more.
+      this.#parts.queue.remove(claim.task.taskId);
       const live = this.#toLive(order, lease, startedAtMs);
       this.#parts.book.add(live);
       leases.push(live);

@@ -31,6 +31,8 @@ import { withholdPaused } from "./pauser.ts";
 import { CLAIMS_IN_FLIGHT_MAX } from "./scheduler.ts";
 import { taskIdsOf } from "./task-ids.ts";
 
+const NOTHING_GRANTED: WrittenBatch["granted"] = new Map();
+
 /** What a transaction is to write. */
 export interface LeaseBatch {
   readonly claims: readonly ClaimOrder[];
@@ -40,6 +42,8 @@ export interface LeaseBatch {
 
 /** What a transaction did. */
 export interface WrittenBatch {
+  /** The claims that were in it, each task once. */
+  readonly claims: readonly ClaimOrder[];
   readonly granted: ReadonlyMap<string, GrantedLease>;
   readonly accepted: ReadonlySet<string>;
   readonly settled: SettledLeases;
@@ -250,14 +254,16 @@ export class LeaseWriter {
     if (words.length > 0) tell("update", words.length);
   }
 
-  /** Shards may have been given back while the batch waited for its turn; or memory was read anew, and choices are made again. */
+  /** Shards may have been given back while the batch waited for its turn; or memory was read anew, and choices are made again. A task
+   * whose job was paused and resumed meanwhile may have been chosen twice: the later choice counts. */
   #ownPart({ claims, ended, accepts }: LeaseBatch): LeaseBatch {
     const { ledger, tallies } = this.#parts;
+    const own = claims.filter(
+      ({ claim, generation }) =>
+        generation === tallies.generation && ledger.owns(claim.task.taskId),
+    );
     return {
-      claims: claims.filter(
-        ({ claim, generation }) =>
-          generation === tallies.generation && ledger.owns(claim.task.taskId),
-      ),
+      claims: [...new Map(own.map((order) => [order.claim.task.taskId, order])).values()],
       ended: ended.filter(({ order }) => ledger.owns(order.taskId)),
       accepts: accepts.filter(({ lease }) => ledger.owns(lease.task.taskId)),
     };
@@ -311,12 +317,17 @@ export class LeaseWriter {
     };
     const effects = await applyEffects(client, moved, deltas, supply);
     const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
-    return { granted, accepted, settled, ended, effects, freed };
+    return { claims, granted, accepted, settled, ended, effects, freed };
   }
 
   /** Claims first: a task that was claimed and then cancelled for a sibling's failure has to be known to be stopped. */
   #apply(claims: readonly ClaimOrder[], written: WrittenBatch, startedAtMs: number): void {
-    this.#deps.claimer().apply(claims, written.granted, startedAtMs);
+    const claimer = this.#deps.claimer();
+    claimer.apply(written.claims, written.granted, startedAtMs);
+    if (written.claims.length === claims.length) return this.#deps.settler().apply(written);
+    const inIt = new Set(written.claims);
+    const leftOut = claims.filter((order) => !inIt.has(order));
+    claimer.apply(leftOut, NOTHING_GRANTED, startedAtMs);
     this.#deps.settler().apply(written);
   }
 }
