@@ -37,7 +37,10 @@ describe("DeregisterAgent", () => {
     const { candidates } = await user.registry.discoverAgents({ text: "leaver" });
     expect(candidates).toEqual([]);
     const { agent } = await user.registry.registerAgent(registration("leaver"));
-    expect(agent).toMatchObject({ reputations: [], state: AgentState.OFFLINE });
+    expect(agent).toMatchObject({
+      reputations: [{ evidence: 0, succeeded: 0n }],
+      state: AgentState.OFFLINE,
+    });
   });
 
   it("succeeds for an agent that is not there, once for each request id", async () => {

@@ -37,7 +37,7 @@ beforeAll(async () => {
   await waitFor(
     async () => {
       const { candidates } = await discover({ text: "failing" });
-      return (candidates[0]?.agent?.reputations.length ?? 0) > 0;
+      return (candidates[0]?.agent?.reputations[0]?.evidence ?? 0) > 0;
     },
     { what: "the reputations" },
   );

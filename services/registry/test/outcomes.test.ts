@@ -41,9 +41,10 @@ const groupsOf = (agentId: string, from: number, to: number): Group[] =>
 
 const register = (agentId: string) => replica.user.registry.registerAgent(registration(agentId));
 
+/** Those that something was counted for. */
 const reputationsOf = async (agentId: string) => {
   const { agent } = await replica.user.registry.getAgent({ agentId });
-  return agent?.reputations ?? [];
+  return (agent?.reputations ?? []).filter(({ evidence }) => evidence > 0);
 };
 
 /** Reaches the tables past the service. */

@@ -65,6 +65,12 @@ describe("RegisterAgent", () => {
     expect(Number(agent!.expireTime!.seconds - agent!.registerTime!.seconds)).toBe(86_400);
   });
 
+  it("gives it the reputation that everybody is born with", async () => {
+    const { agent } = await replica.user.registry.registerAgent(registration("newborn"));
+    expect(agent?.reputations).toMatchObject([{ score: 1, evidence: 0, succeeded: 0n }]);
+    expect(agent?.reputations[0]?.lowerBound).toBeCloseTo(0.342, 3);
+  });
+
   it("replaces what a known agent said, and keeps its presence and reputation", async () => {
     await connect(replica, "known");
     await replica.service.outcome.reportOutcomes(reportOf(outcome("known", "task-known")));
@@ -76,7 +82,7 @@ describe("RegisterAgent", () => {
       capabilities: [{ name: "map.draw" }],
       state: AgentState.ONLINE,
       registerTime: before.agent?.registerTime,
-      reputations: [{ capability: "text.analyse", succeeded: 1n }],
+      reputations: [{ capability: "text.analyse", succeeded: 1n }, { capability: "map.draw" }],
     });
     expect(agent!.revision).toBeGreaterThan(before.agent!.revision);
   });

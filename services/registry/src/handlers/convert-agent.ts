@@ -16,7 +16,7 @@ import {
   type Reputation,
   stateOf,
 } from "../domain/agent.ts";
-import { standingAt } from "../domain/reputation.ts";
+import { standingAt, standingOf } from "../domain/reputation.ts";
 import { fromDurationUs, toDurationUs, toTimestamp } from "./convert-time.ts";
 
 /** What turning a reputation into numbers needs: the moment to decay to, and how fast evidence decays. */
@@ -73,7 +73,7 @@ export function toCapability(capability: Capability): MessageInitShape<typeof Ca
   return { ...rest, tags: [...tags], ...hint };
 }
 
-/** Writes an agent, with its reputations as of now, best first. */
+/** Writes an agent, with its reputations as of now, best first; a capability without an outcome has the one that it was born with. */
 export function toAgent(
   agent: Agent,
   clock: ReputationClock,
@@ -89,9 +89,7 @@ export function toAgent(
     slots: record.slots,
     state: STATE_TO_WIRE[stateOf(agent)],
     busySlots: busySlotsOf(agent),
-    reputations: agent.reputations
-      .map((reputation) => toReputation(reputation, clock))
-      .sort((a, b) => b.lowerBound - a.lowerBound),
+    reputations: toReputations(agent, clock),
     registerTime: toTimestamp(record.registeredAtMs),
     updateTime: toTimestamp(record.updatedAtMs),
     ...(presence === undefined ? {} : { lastSeenTime: toTimestamp(presence.seenAtMs) }),
@@ -101,6 +99,16 @@ export function toAgent(
 }
 
 const US_PER_MS = 1_000;
+
+function toReputations({ record, reputations }: Agent, clock: ReputationClock) {
+  const judged = new Set(reputations.map(({ capability }) => capability));
+  const offered = new Set(record.capabilities.map(({ name }) => name));
+  const unjudged = [...offered].filter((name) => !judged.has(name));
+  return [
+    ...reputations.map((reputation) => toReputation(reputation, clock)),
+    ...unjudged.map((capability) => ({ capability, ...standingOf(0, 0) })),
+  ].sort((a, b) => b.lowerBound - a.lowerBound);
+}
 
 function toReputation(reputation: Reputation, { nowMs, halfLifeMs }: ReputationClock) {
   const { meanLatencyMs } = reputation;
