@@ -79,8 +79,34 @@ describe("the nexus command", () => {
     expect(JSON.parse(get.stdout)).toMatchObject({ job: { state: "JOB_STATE_COMPLETED" } });
     const explain = await nexus("jobs", "explain", `${jobId}/only`);
     expect(explain.stdout).toMatch(/attempt 1 on echo-1 SUCCEEDED/);
+    expect(explain.stdout).toMatch(/^only \(work\.echo\) is succeeded\n/);
     expect(explain.stdout).toMatch(/echo-1 of 1 eligible/);
+    // The reputation that everybody is born with, not that of one who always fails.
+    expect(explain.stdout).toContain("reputation 0.34");
     expect((await nexus("jobs", "list", "-o", "name")).stdout).toContain(jobId);
+  });
+
+  it("explains tasks that no agent was ever considered for", async () => {
+    const behind = (taskKey: string) => [{ taskKey, inputName: "in" }];
+    const jobId = await stack.submit([
+      { key: "first", capability: "nobody.can" },
+      { key: "second", capability: "work.echo", dependencies: behind("first") },
+      {
+        key: "each",
+        capability: "work.echo",
+        dependencies: behind("first"),
+        map: { source: "first", itemName: "item" },
+      },
+    ]);
+    const explain = async (key: string) =>
+      (await nexus("jobs", "explain", `${jobId}/${key}`)).stdout;
+    expect(await explain("first")).toMatch(
+      /^first \(nobody\.can\) is ready\n {2}waits since .* for 3600 s at most\nnow:\n {2}nobody can take it\n {2}not echo-1: CAPABILITY\n/,
+    );
+    expect(await explain("second")).toBe("second (work.echo) is blocked\n  runs behind first\n");
+    expect(await explain("each")).toContain("each element of first is a task of its own: each#0");
+    await nexus("jobs", "cancel", jobId);
+    expect(await explain("second")).toContain("second (work.echo) is cancelled: JOB_CANCELLED");
   });
 
   it("cancels a job that waits for an agent, and --wait of it ends with 7", async () => {
