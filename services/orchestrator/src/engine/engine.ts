@@ -287,11 +287,7 @@ export class Engine {
     const { priority, readyAtMs } = queue.find(task.taskId) ?? behindAll;
     const live = { ...task, priority, readyAtMs, preferAgentId: "" } as LiveTask;
     const need = needOf(live, affinity.agentOf(task));
-    const { eligible, rejections } = fleet.findCandidates(
-      task.namespace,
-      need,
-      this.#parts.nowMs(),
-    );
+    const { eligible, rejections } = fleet.findAnywhere(task.namespace, need, this.#parts.nowMs());
     const room = REJECTIONS_MAX - rejections.length;
     const unskilled = fleet.findUnskilled(task.namespace, need.capability, room);
     const policy = { ...routing, explorationShare: 0 };

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
+import type { AgentEntry } from "./agent-entry.ts";
+import { LOOKS_MAX } from "./agent-search.ts";
 import { addAgent, fakeFleet, fakeLease, fakeTask, SKILL } from "./engine.fake.ts";
-import { CANDIDATES_MAX, LOOKS_MAX } from "./fleet.ts";
+import { CANDIDATES_MAX } from "./fleet.ts";
 import { laneKey, needOf } from "./ready-queue.ts";
 
 const LANE = laneKey("default", "x");
@@ -49,7 +51,10 @@ describe("Fleet", () => {
   it("keeps namespaces apart", () => {
     const fleet = fakeFleet();
     addAgent(fleet, "a", { ns: "other" });
-    expect(fleet.findCandidates("default", NEED, 0)).toEqual({ eligible: [], rejections: [] });
+    expect(fleet.findCandidates("default", NEED, 0)).toMatchObject({
+      eligible: [],
+      rejections: [],
+    });
     expect(fleet.liveCapabilities("default")).toEqual([]);
     expect(fleet.liveCapabilities("other")).toEqual(["x@1.0.0"]);
   });
@@ -117,6 +122,47 @@ describe("Fleet", () => {
     const missed = fleet.findCandidates("default", far, 0);
     expect(missed.eligible).toHaveLength(0);
     expect(missed.rejections).toHaveLength(32);
+  });
+
+  it("goes on with those that it has not looked at, until it has seen all that are open", () => {
+    const fleet = fakeFleet();
+    const agents = Array.from({ length: 5_000 }, (_, i) =>
+      addAgent(fleet, `a${i}`, { labels: { n: `${i}` } }),
+    );
+    const search = (n: string) => {
+      const need = needOf(fakeTask({}, { requiredLabels: { n } }));
+      const blocks = [fleet.findCandidates("default", need, 0)];
+      for (let last = blocks[0]; last?.rest !== undefined; last = blocks.at(-1)) {
+        if (blocks.length === 3) meanwhile();
+        blocks.push(fleet.findCandidates("default", need, 0, last.rest));
+      }
+      return { blocks: blocks.length, last: blocks.at(-1) };
+    };
+    let meanwhile: () => unknown = () => undefined;
+    expect(search("4321").last?.eligible).toHaveLength(1);
+    expect(search("nobody")).toMatchObject({ blocks: 6, last: { eligible: [], sure: true } });
+    meanwhile = () => addAgent(fleet, "late", { labels: { n: "late" } });
+    expect(search("late").last?.eligible).toHaveLength(1);
+    // Another one takes the place of one that leaves.
+    const [first] = agents as [AgentEntry];
+    meanwhile = () => {
+      first.claims = 1;
+      fleet.refresh(first);
+    };
+    expect(search("nobody").last).toMatchObject({ eligible: [], rest: undefined, sure: false });
+    const far = needOf(fakeTask({}, { requiredLabels: { n: "4999" } }));
+    expect(fleet.findAnywhere("default", far, 0).eligible).toHaveLength(1);
+  });
+
+  it("finds agents that are full behind any number of others", () => {
+    const fleet = fakeFleet();
+    for (let i = 0; i < 5_000; i += 1) {
+      const agent = addAgent(fleet, `a${i}`);
+      if (i < 4_990) agent.session = undefined;
+      else agent.claims = 1;
+      fleet.refresh(agent);
+    }
+    expect(fleet.findFull(LANE, 64)).toHaveLength(10);
   });
 
   it("says why agents that are not open could not be chosen", () => {

@@ -6,13 +6,19 @@ import { lacksRoomOnly, type RoutingNeed, rejectionOf } from "../domain/routing.
 import type { Rejection } from "../domain/routing-decision.ts";
 import { firstInRange } from "../domain/version-range.ts";
 import { AgentEntry, type AgentProfile, agentKey } from "./agent-entry.ts";
+import {
+  type Candidates,
+  howFar,
+  LOOKS_MAX,
+  type Nearest,
+  NO_ONE,
+  type SearchRest,
+} from "./agent-search.ts";
 import { IndexedSet } from "./indexed-set.ts";
 import { laneKey } from "./ready-queue.ts";
 
 /** Most eligible agents that are scored for one task: beyond it the search stops, having begun at a random place. */
 export const CANDIDATES_MAX = 64;
-/** Most agents looked at for one task. */
-export const LOOKS_MAX = 1_024;
 
 const NOBODY: readonly AgentEntry[] = [];
 
@@ -21,12 +27,6 @@ interface SkillIndex {
   readonly all: IndexedSet<AgentEntry>;
   /** Connected, with a free slot: the only ones a search looks at. */
   readonly open: IndexedSet<AgentEntry>;
-}
-
-/** Who could take a task. */
-export interface Candidates {
-  readonly eligible: readonly AgentEntry[];
-  readonly rejections: readonly Rejection[];
 }
 
 /** How a fleet judges. */
@@ -107,13 +107,14 @@ export class Fleet {
     );
   }
 
-  /** Connected agents of a lane that have all they were said to take, at most so many. */
+  /** Connected agents of a lane that have all they were said to take, at most so many.
+   *
+   * Cost: two comparisons for each agent with the capability. */
   findFull(lane: string, limit: number): AgentEntry[] {
     const index = this.#skills.get(lane);
     const full: AgentEntry[] = [];
-    const looks = Math.min(index?.all.size ?? 0, LOOKS_MAX);
-    for (let i = 0; index !== undefined && i < looks && full.length < limit; i += 1) {
-      const entry = index.all.at(i);
+    for (const entry of index?.all ?? []) {
+      if (full.length >= limit) break;
       if (entry.connection === "CONNECTED" && entry.inHand >= entry.slots) full.push(entry);
     }
     return full;
@@ -121,12 +122,12 @@ export class Fleet {
 
   /** Says whether any agent with the capability could take anything. */
   hasOpen(lane: string): boolean {
-    return (this.#skills.get(lane)?.open.size ?? 0) > 0;
+    return this.countOpen(lane) > 0;
   }
 
-  /** Says whether a search that finds nobody may have missed somebody: it does not look at so many. */
-  isSampled(lane: string): boolean {
-    return (this.#skills.get(lane)?.open.size ?? 0) > LOOKS_MAX;
+  /** How many agents with the capability could take anything. */
+  countOpen(lane: string): number {
+    return this.#skills.get(lane)?.open.size ?? 0;
   }
 
   /** Says whether an agent could take a task of that need now. */
@@ -154,23 +155,25 @@ export class Fleet {
 
   /** Finds the agent that could take a task with all its slots free, and lacks the fewest; none while one can take it as it is.
    *
-   * Cost: LOOKS_MAX looks at most, from a random place on. */
-  findNearest(lane: string, need: RoutingNeed, nowMs: number): AgentEntry | undefined {
+   * Cost: LOOKS_MAX looks at most, from `from` on, or from a random place. */
+  findNearest(lane: string, need: RoutingNeed, nowMs: number, from?: number): Nearest {
     const all = this.#skills.get(lane)?.all;
-    if (all === undefined) return undefined;
+    if (all === undefined) return NO_ONE;
     const { bulkhead, random } = this.#options;
     const free = ({ slots, inHand }: AgentEntry) => Math.min(slots, bulkhead) - inHand;
     const looks = Math.min(all.size, LOOKS_MAX);
-    const start = all.size > LOOKS_MAX ? Math.floor(random() * all.size) : 0;
+    const isPart = all.size > looks;
+    const start = isPart ? (from ?? Math.floor(random() * all.size)) : 0;
     let nearest: AgentEntry | undefined;
     for (let i = 0; i < looks; i += 1) {
       const entry = all.at((start + i) % all.size);
       const reason = this.#reject(entry, need, nowMs);
-      if (reason === undefined) return undefined;
+      if (reason === undefined) return NO_ONE;
       if (entry.keptFor !== undefined || !lacksRoomOnly(entry, need, bulkhead, reason)) continue;
       if (nearest === undefined || free(entry) > free(nearest)) nearest = entry;
     }
-    return nearest;
+    const isOpenEnded = isPart && nearest === undefined;
+    return { agent: nearest, next: isOpenEnded ? (start + looks) % all.size : undefined };
   }
 
   /** Finds agents for a task.
@@ -178,10 +181,16 @@ export class Fleet {
    * Looks at open agents from a random place on, until CANDIDATES_MAX are eligible or LOOKS_MAX were looked at: with up
    * to 64 eligible agents the choice is over all of them, beyond it over a random sample, which is nearly as good
    * (Mitzenmacher 2001, the power of two choices). The agents that the task names itself, its fallback and the one of
-   * its affinity key, are among them in any case.   Cost: bounded, whatever the size of the fleet. */
-  findCandidates(namespace: string, need: RoutingNeed, nowMs: number): Candidates {
+   * its affinity key, are among them in any case. When nobody was found among so many, `rest` goes on where it is given: from the first
+   * one to the last, so that nobody is left out.   Cost: bounded, whatever the size of the fleet. */
+  findCandidates(
+    namespace: string,
+    need: RoutingNeed,
+    nowMs: number,
+    rest?: SearchRest,
+  ): Candidates {
     const index = this.#skills.get(laneKey(namespace, need.capability));
-    if (index === undefined) return { eligible: [], rejections: [] };
+    if (index === undefined) return { eligible: [], rejections: [], rest: undefined, sure: true };
     const eligible: AgentEntry[] = [];
     const rejections: Rejection[] = [];
     const { open } = index;
@@ -194,14 +203,23 @@ export class Fleet {
       }
     };
     named.forEach(consider);
-    const looks = Math.min(open.size, LOOKS_MAX);
-    const start = open.size > CANDIDATES_MAX ? Math.floor(this.#options.random() * open.size) : 0;
+    const start = rest?.at ?? this.#placeToBegin(open.size);
+    const looks = Math.min(open.size - (rest?.at ?? 0), LOOKS_MAX);
     for (let i = 0; i < looks && eligible.length < CANDIDATES_MAX; i += 1) {
       const entry = open.at((start + i) % open.size);
       if (!named.includes(entry)) consider(entry);
     }
     this.#addClosed(index, need, nowMs, rejections);
-    return { eligible, rejections };
+    return { eligible, rejections, ...howFar(open, eligible.length > 0, rest) };
+  }
+
+  /** Finds agents for a task, looking at all that are open until somebody is found; for explanations only. */
+  findAnywhere(namespace: string, need: RoutingNeed, nowMs: number): Candidates {
+    let found = this.findCandidates(namespace, need, nowMs);
+    while (found.rest !== undefined) {
+      found = this.findCandidates(namespace, need, nowMs, found.rest);
+    }
+    return found;
   }
 
   /** Agents of a namespace that lack the capability; for explanations only, as it looks at the whole fleet. */
@@ -248,6 +266,10 @@ export class Fleet {
       const entry = id === "" ? undefined : this.get(namespace, id);
       return entry !== undefined && open.has(entry) ? [entry] : [];
     });
+  }
+
+  #placeToBegin(size: number): number {
+    return size > CANDIDATES_MAX ? Math.floor(this.#options.random() * size) : 0;
   }
 
   #reject(entry: AgentEntry, need: RoutingNeed, nowMs: number) {

@@ -2,9 +2,15 @@
 export class IndexedSet<T> implements Iterable<T> {
   readonly #items: T[] = [];
   readonly #positions = new Map<T, number>();
+  #departures = 0;
 
   get size(): number {
     return this.#items.length;
+  }
+
+  /** How many members have left, ever. While it stays the same, positions do: members are added behind all others. */
+  get departures(): number {
+    return this.#departures;
   }
 
   /** The member at a position, 0 to size - 1. Positions change when members leave. */
@@ -27,6 +33,7 @@ export class IndexedSet<T> implements Iterable<T> {
     if (position === undefined) return;
     const last = this.#items.pop() as T;
     this.#positions.delete(item);
+    this.#departures += 1;
     if (last === item) return;
     this.#items[position] = last;
     this.#positions.set(last, position);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { LiveSpec } from "../domain/live-task.ts";
 import type { RoutingNeed } from "../domain/routing.ts";
 import { fakeTask } from "./engine.fake.ts";
-import { COMPARED_MAX, type Lane, RETRIED_MAX } from "./lane.ts";
+import { COMPARED_MAX, type Lane } from "./lane.ts";
 import { laneKey, needOf, ReadyQueue } from "./ready-queue.ts";
 
 const KEY = laneKey("default", "x");
@@ -122,14 +122,14 @@ describe("Lane", () => {
   });
 
   it("tries classes again in turn, a bounded number at once", () => {
-    const queue = fill(sessions(RETRIED_MAX + 2));
+    const queue = fill(sessions(10));
     setAllAside(queue);
-    laneOf(queue).reopenSome();
-    expect(setAllAside(queue)).toHaveLength(RETRIED_MAX);
-    laneOf(queue).reopenSome();
+    laneOf(queue).reopenSome(8);
+    expect(setAllAside(queue)).toHaveLength(8);
+    laneOf(queue).reopenSome(8);
     const next = setAllAside(queue);
-    expect(next).toContain(`t${RETRIED_MAX}`);
-    expect(next).toContain(`t${RETRIED_MAX + 1}`);
+    expect(next).toContain("t8");
+    expect(next).toContain("t9");
   });
 
   it("is gone with its last task, though its class was set aside", () => {
@@ -138,7 +138,7 @@ describe("Lane", () => {
     queue.add(task, 0);
     setAllAside(queue);
     queue.remove(task.taskId);
-    laneOf(queue).reopenSome();
+    laneOf(queue).reopenSome(1);
     expect(queue.best(laneOf(queue))).toBeUndefined();
     expect(queue.lane(KEY)).toBeUndefined();
   });

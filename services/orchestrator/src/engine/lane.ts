@@ -2,13 +2,12 @@
 import type { RoutingNeed } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
 import { isWaitingBefore, type WaitingTask } from "../domain/waiting-task.ts";
+import type { SearchRest } from "./agent-search.ts";
 import { Heap } from "./heap.ts";
 
-/** Classes set aside that are compared with one agent that changed. Those beyond it come first the next time, and the
- * sweep looks at them, too. */
+/** Classes set aside that are compared with one agent that changed. Those beyond it come first the next time, and are tried
+ * by and by (Retries). */
 export const COMPARED_MAX = 256;
-/** Classes set aside of which the sweep tries each lane's next ones. */
-export const RETRIED_MAX = 256;
 
 /** Offers that may be stale beside one for each class. */
 const STALE_MAX = 64;
@@ -31,6 +30,10 @@ export class TaskClass {
   shelf: Shelf | undefined;
   /** What it asks of an agent, known once it was set aside. */
   need: RoutingNeed | undefined;
+  /** Where the search for an agent goes on, while it has not looked at all of them. */
+  rest: SearchRest | undefined;
+  /** The same of the search for one to be kept. */
+  nearestFrom: number | undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -83,9 +86,9 @@ export class Lane {
     return this.#offers.size > 0;
   }
 
-  /** Says whether any class is set aside. */
-  get hasAside(): boolean {
-    return this.#aside.size > 0;
+  /** How many classes are set aside. */
+  get aside(): number {
+    return this.#aside.size;
   }
 
   /** Adds a task that is in the index. One of a class that is set aside waits with it, unless it goes before all of them: slots may
@@ -99,6 +102,8 @@ export class Lane {
     }
     group.heap.push(waiting);
     if (group.heap.peek() !== waiting) return;
+    // Slots that were kept from the others may not be from it.
+    group.rest = undefined;
     this.#unshelve(group);
     this.#offer(group, waiting);
   }
@@ -140,6 +145,7 @@ export class Lane {
   /** Nobody was found for a class. `sure`: every agent that could take anything was looked at. */
   setAside(group: TaskClass, need: RoutingNeed, sure: boolean): void {
     group.offer = undefined;
+    group.rest = undefined;
     group.need = need;
     group.shelf = sure ? this.#shelfFor(need.requiredLabels) : this.#unsure;
     group.shelf.classes.add(group);
@@ -147,23 +153,28 @@ export class Lane {
   }
 
   /** An agent with these labels changed: opens what it can take now, by the words of `fits`, and one of those for which not
-   * every agent was looked at.   Cost: about COMPARED_MAX comparisons at most, shared by the shelves that the agent's labels lead to: a
+   * every agent was looked at. False when there were more classes than it was compared with.   Cost: about COMPARED_MAX comparisons at most, shared by the shelves that the agent's labels lead to: a
    * full one leaves the others their part. */
-  reopenFor(labels: Readonly<Record<string, string>>, fits: (need: RoutingNeed) => boolean): void {
+  reopenFor(
+    labels: Readonly<Record<string, string>>,
+    fits: (need: RoutingNeed) => boolean,
+  ): boolean {
     const shelves = this.#anywhere.classes.size > 0 ? [this.#anywhere] : [];
     for (const label in labels) {
       const shelf = this.#byLabel.get(labelName(label, labels[label]));
       if (shelf !== undefined) shelves.push(shelf);
     }
     const most = Math.ceil(COMPARED_MAX / Math.max(1, shelves.length));
+    const isWhole = shelves.every(({ classes }) => classes.size <= most);
     for (const shelf of shelves) this.#compare(shelf, fits, most);
     const [unsure] = this.#unsure.classes;
     if (unsure !== undefined) this.#reopen(unsure);
+    return isWhole;
   }
 
-  /** Opens the classes that were tried longest ago, RETRIED_MAX at most: time may have passed that they waited for. */
-  reopenSome(): void {
-    let left = Math.min(this.#aside.size, RETRIED_MAX);
+  /** Opens the classes that were tried longest ago, so many at most: time may have passed that they waited for. */
+  reopenSome(most: number): void {
+    let left = Math.min(this.#aside.size, most);
     for (const group of this.#aside) {
       if (left === 0) break;
       left -= 1;

@@ -74,7 +74,8 @@ export class Reservations {
     const head = this.#agents.has(group) ? undefined : lane.headOf(group);
     if (head === undefined || nowMs - head.cohort.sinceMs < RESERVE_AFTER_MS) return;
     const task = unpackTask(head);
-    const agent = fleet.findNearest(lane.key, needOf(task), nowMs);
+    const { agent, next } = fleet.findNearest(lane.key, needOf(task), nowMs, group.nearestFrom);
+    group.nearestFrom = next;
     if (agent === undefined) return;
     this.#agents.set(group, agent);
     fleet.keep(agent, task);

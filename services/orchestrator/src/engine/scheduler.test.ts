@@ -1,6 +1,10 @@
+import { waitFor } from "@nexus/testkit";
 import { describe, expect, it } from "vitest";
+import type { AgentEntry, AgentProfile } from "./agent-entry.ts";
 import { addAgent, fakeLease, fakeTask } from "./engine.fake.ts";
 import type { Fleet } from "./fleet.ts";
+import { COMPARED_MAX } from "./lane.ts";
+import { RESERVE_AFTER_MS } from "./reservations.ts";
 import { setUp, turns } from "./scheduler.fake.ts";
 import { CLAIMS_IN_FLIGHT_MAX, MISSES_PER_TURN } from "./scheduler.ts";
 
@@ -142,6 +146,8 @@ describe("Scheduler", () => {
   });
 });
 
+const HAS_GPU = { key: "gpu", comparator: "EXISTS", values: [], weight: 0 } as const;
+
 /** How many times agents were looked for. */
 function countLooks(fleet: Fleet): () => number {
   const find = fleet.findCandidates.bind(fleet);
@@ -190,6 +196,23 @@ describe("many classes that nobody can serve", () => {
     expect(t.scheduler.place([fakeTask()])).toHaveLength(1);
   });
 
+  it("are all tried, by and by, when an agent changes that was compared with some of them", async () => {
+    const t = setUp();
+    const agent = addAgent(t.fleet, "a", { slots: 2 });
+    const classes = 20 * COMPARED_MAX;
+    for (let i = 0; i < classes; i += 1) t.add(fakeTask({}, { versionRange: `^9.${i}.0` }));
+    t.add(fakeTask({ key: "late" }, { labelConstraints: [HAS_GPU] }));
+    await turns(classes / MISSES_PER_TURN + 2);
+    expect(t.given()).toEqual([]);
+    const looks = countLooks(t.fleet);
+    agent.profile = { ...(agent.profile as AgentProfile), labels: { gpu: "yes" } };
+    t.scheduler.wakeAgent(agent);
+    await waitFor(() => t.given().length > 0, { what: "the task" });
+    expect(t.given()).toEqual(["late>a"]);
+    expect(looks()).toBeLessThanOrEqual(classes + 1);
+    t.scheduler.pause();
+  });
+
   it("are looked at again when an agent comes that can serve them", async () => {
     const t = setUp();
     addAgent(t.fleet, "a");
@@ -204,6 +227,39 @@ describe("many classes that nobody can serve", () => {
     await turns();
     expect(t.given()).toEqual(["t599>b"]);
     expect(looks()).toBe(601);
+  });
+});
+
+describe("a large fleet", () => {
+  it("gives each task to the one of 5 000 agents that can take it, in a bounded number of looks", async () => {
+    const t = setUp();
+    for (let i = 0; i < 5_000; i += 1) addAgent(t.fleet, `a${i}`, { labels: { n: `${i}` } });
+    const looks = countLooks(t.fleet);
+    const places = [0, 1_023, 1_024, 2_500, 4_998, 4_999];
+    for (const n of places) t.add(fakeTask({ key: `t${n}` }, { requiredLabels: { n: `${n}` } }));
+    t.add(fakeTask({ key: "nobody's" }, { requiredLabels: { n: "none" } }));
+    await turns(10);
+    expect([...t.given()].sort()).toEqual(places.map((n) => `t${n}>a${n}`).sort());
+    expect(looks()).toBeLessThanOrEqual(7 * 6);
+    const before = looks();
+    const agent = t.fleet.get("default", "a7") as AgentEntry;
+    t.scheduler.wakeAgent(agent);
+    await turns();
+    expect(looks()).toBeLessThanOrEqual(before + 6);
+  });
+
+  it("has an agent found among 5 000 that is to be kept for a task, in a few sweeps", async () => {
+    const t = setUp();
+    for (let i = 0; i < 5_000; i += 1) {
+      const agent = addAgent(t.fleet, `a${i}`, { slots: 2, labels: { n: `${i}` } });
+      agent.claims = 1;
+      t.fleet.refresh(agent);
+    }
+    t.add(fakeTask({}, { slotCost: 2, requiredLabels: { n: "1600" } }));
+    await turns(10);
+    t.setNow(RESERVE_AFTER_MS);
+    for (let i = 0; i < 5; i += 1) t.scheduler.wakeAll();
+    expect([...t.fleet.kept].map(({ agentId }) => agentId)).toEqual(["a1600"]);
   });
 });
 

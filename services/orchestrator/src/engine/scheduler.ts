@@ -1,19 +1,23 @@
 /** Matches waiting tasks with agents. Event-driven: a lane is looked at when something about it changed. */
 import { type Claim, type LiveTask, waitMsOf } from "../domain/live-task.ts";
-import { chooseAgent, isTaskBefore } from "../domain/routing.ts";
+import { chooseAgent, isTaskBefore, type RoutingNeed } from "../domain/routing.ts";
 import { slotCostOf } from "../domain/task.ts";
 import type { WaitClock } from "../domain/waiting-task.ts";
 import type { AgentEntry } from "./agent-entry.ts";
+import type { Candidates, SearchRest } from "./agent-search.ts";
 import { Heap } from "./heap.ts";
 import type { Lane } from "./lane.ts";
 import type { EngineParts } from "./parts.ts";
 import { type Best, laneKey, needOf } from "./ready-queue.ts";
 import { Reservations } from "./reservations.ts";
+import { Retries, retriesFor } from "./retries.ts";
 
 /** Choices in one turn of the event loop; the rest waits for the next turn, so that calls and streams get theirs. */
 export const CHOICES_PER_TURN = 256;
 /** Searches in one turn that find nobody. Counted apart, so that they take no choice from those who would find somebody. */
 export const MISSES_PER_TURN = 256;
+/** What the sweep tries in each lane. */
+const SWEPT = { classes: 256, looks: 262_144 };
 /** Most choices that may wait for their commit. */
 export const CLAIMS_IN_FLIGHT_MAX = 2_048;
 
@@ -29,6 +33,12 @@ interface Contest {
   readonly keys: Set<string>;
   /** The lanes' best tasks, for the turn that looks at them. */
   contenders: Heap<Contender> | undefined;
+}
+
+/** What a task asks of an agent, and who was found for it. */
+interface Search {
+  readonly need: RoutingNeed;
+  readonly found: Candidates;
 }
 
 /** A choice for a task that is not stored yet. */
@@ -53,6 +63,7 @@ export class Scheduler {
   readonly #parts: EngineParts;
   readonly #deps: SchedulerDeps;
   readonly #reservations: Reservations;
+  readonly #retries: Retries;
   /** By namespace; whose turn is next comes first. */
   readonly #contests = new Map<string, Contest>();
   #turn: NodeJS.Immediate | undefined;
@@ -65,6 +76,7 @@ export class Scheduler {
     this.#deps = deps;
     this.#parts = deps.parts;
     this.#reservations = new Reservations(deps.parts);
+    this.#retries = new Retries(deps.parts, (lane) => this.#wake(lane));
   }
 
   /** Begins to choose; everything is looked at once. */
@@ -79,6 +91,7 @@ export class Scheduler {
     this.#paused = true;
     this.#contests.clear();
     this.#reservations.clear();
+    this.#retries.clear();
     clearImmediate(this.#turn);
     clearTimeout(this.#timer);
     this.#turn = undefined;
@@ -116,7 +129,9 @@ export class Scheduler {
       const isFree =
         found.get(key) ?? (!this.#contests.has(task.namespace) && !queue.hasWaiting(key));
       const placement =
-        isFree && fleet.hasOpen(key) ? this.#choose(task, hasStoredRoom) : undefined;
+        isFree && fleet.hasOpen(key)
+          ? this.#choose(task, this.#search(task), hasStoredRoom)
+          : undefined;
       // Those behind one that finds nobody wait with it.
       found.set(key, placement !== undefined);
       if (placement !== undefined) placements.push(placement);
@@ -133,9 +148,10 @@ export class Scheduler {
     for (const capability of agent.profile?.skills.keys() ?? []) {
       const lane = queue.lane(laneKey(agent.namespace, capability));
       if (lane === undefined) continue;
-      if (lane.hasAside) {
+      if (lane.aside > 0) {
         const nowMs = this.#parts.nowMs();
-        lane.reopenFor(agent.labels, (need) => fleet.canTake(agent, need, nowMs));
+        const fits = (need: RoutingNeed) => fleet.canTake(agent, need, nowMs);
+        if (!lane.reopenFor(agent.labels, fits)) this.#retries.add(lane);
       }
       this.#wake(lane);
     }
@@ -150,7 +166,7 @@ export class Scheduler {
     for (const key of queue.laneKeys()) {
       const lane = queue.lane(key);
       if (lane === undefined || !fleet.hasOpen(key)) continue;
-      lane.reopenSome();
+      lane.reopenSome(retriesFor(fleet.countOpen(key), SWEPT));
       this.#wake(lane);
     }
   }
@@ -237,12 +253,15 @@ export class Scheduler {
     else contenders.push({ lane, best });
   }
 
-  /** Chooses an agent for the lane's best task and claims it; false when there is none: then its class is set aside. */
+  /** Chooses an agent for the lane's best task and claims it; false when none was found. When there is none, its class is set aside; when
+   * others are still to be looked at, it goes on with them the next time. */
   #look({ lane, best: { task, group } }: Contender): boolean {
-    const { fleet, queue } = this.#parts;
-    const placement = this.#choose(task);
+    const { queue } = this.#parts;
+    const search = this.#search(task, group.rest);
+    const placement = this.#choose(task, search);
+    group.rest = placement === undefined ? search.found.rest : undefined;
     if (placement === undefined) {
-      lane.setAside(group, needOf(task), !fleet.isSampled(lane.key));
+      if (group.rest === undefined) lane.setAside(group, search.need, search.found.sure);
       return false;
     }
     const wait = queue.take(task.taskId) ?? beginWait(task, this.#parts.nowMs());
@@ -252,13 +271,21 @@ export class Scheduler {
     return true;
   }
 
+  #search(task: LiveTask, rest?: SearchRest): Search {
+    const { fleet, affinity, nowMs } = this.#parts;
+    const need = needOf(task, affinity.agentOf(task));
+    return { need, found: fleet.findCandidates(task.namespace, need, nowMs(), rest) };
+  }
+
   /** Chooses an agent and counts the claim on it; undefined when there is none, or the best one will not do. */
-  #choose(task: LiveTask, willDo?: (agent: AgentEntry, cost: number) => boolean) {
+  #choose(
+    task: LiveTask,
+    { need, found }: Search,
+    willDo?: (agent: AgentEntry, cost: number) => boolean,
+  ): Placement | undefined {
     const { fleet, routing, affinity } = this.#parts;
     const nowMs = this.#parts.nowMs();
-    const need = needOf(task, affinity.agentOf(task));
-    const { eligible, rejections } = fleet.findCandidates(task.namespace, need, nowMs);
-    const choice = chooseAgent(eligible, rejections, need, routing);
+    const choice = chooseAgent(found.eligible, found.rejections, need, routing);
     const { agent } = choice;
     const cost = slotCostOf(task.spec);
     if (agent?.session === undefined || willDo?.(agent, cost) === false) return undefined;
