@@ -265,11 +265,39 @@ describe("a task that no agent takes", () => {
     const job = await harness.untilState(jobId, JobState.FAILED);
     expect(job.failure).toMatchObject({ reason: "NO_AGENT_IN_TIME", taskKey: "a" });
     const { a, b } = await harness.tasksOf(jobId);
-    expect(a).toMatchObject({ state: TaskState.FAILED, attempts: 0 });
+    expect(a).toMatchObject({
+      state: TaskState.FAILED,
+      attempts: 0,
+      failure: { message: expect.stringContaining("Nobody has the capability.") },
+    });
     expect(b).toMatchObject({
       state: TaskState.SKIPPED,
       failure: { reason: "UPSTREAM_FAILED", taskKey: "a" },
     });
+  });
+
+  it("says what kept it from those that have the capability", async () => {
+    harness.agent({ agentId: "old", capabilities: ["wanted@1.0.0"] });
+    harness.agent({ agentId: "elsewhere", capabilities: ["wanted@2.0.0"], labels: { zone: "b" } });
+    const scheduleToStartTimeout = { nanos: 100_000_000 };
+    const jobId = await harness.submit({
+      tasks: [
+        {
+          key: "a",
+          capability: "wanted",
+          versionRange: "^2.0.0",
+          requiredLabels: { zone: "a" },
+          scheduleToStartTimeout,
+        },
+        { key: "large", capability: "wanted", slotCost: 21, scheduleToStartTimeout },
+      ],
+    });
+    await harness.untilState(jobId, JobState.FAILED);
+    const { a, large } = await harness.tasksOf(jobId);
+    expect(a?.failure?.message).toMatch(
+      /have the capability: (1 VERSION, 1 LABELS|1 LABELS, 1 VERSION)\.$/,
+    );
+    expect(large?.failure?.message).toMatch(/have the capability: 2 [A-Z_]+\.$/);
   });
 });
 

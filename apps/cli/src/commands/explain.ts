@@ -28,8 +28,7 @@ export const jobsExplainCommand: CommandSpec = {
       writeJson(ctx, ExplainTaskResponseSchema, response);
       return EXIT.ok;
     }
-    const { task } = await ctx.client().jobs.getTask({ taskId });
-    if (task !== undefined) writeStanding(ctx, task);
+    if (response.task !== undefined) writeStanding(ctx, response.task);
     for (const attempt of response.attempts) writeAttempt(ctx, attempt);
     if (response.now !== undefined) {
       writeLine(ctx, "now:");

@@ -51,7 +51,7 @@ export function needOf(task: LiveTask, affinityAgentId = ""): RoutingNeed {
 }
 
 /** Names what decides who can take a task at all; what only makes one agent better than another stays out. */
-function classKey(spec: LiveSpec): string {
+export function classKey(spec: LiveSpec): string {
   const { versionRange, requiredLabels, labelConstraints = [] } = spec;
   const labels = Object.entries(requiredLabels);
   const demands = labelConstraints.filter(({ weight }) => weight === 0);

@@ -14,8 +14,7 @@ import { movedByExpiry } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
 import { taskIdsOf } from "./task-ids.ts";
-
-const NO_AGENT = "No agent could take the task within its schedule_to_start_timeout.";
+import { WaitReasons } from "./wait-reasons.ts";
 
 /** Owns the search; the ledger does the work. */
 export class WaitingReaper {
@@ -81,15 +80,18 @@ export class WaitingReaper {
   }
 
   async #expire(taskIds: readonly string[]): Promise<number> {
-    const { ledger, events } = this.#parts;
+    const { ledger, events, queue } = this.#parts;
     const startedAtMs = this.#parts.nowMs();
+    const reasons = new WaitReasons(this.#parts);
     const { expired } = await ledger.run(
       async (client) => {
         // Shards may have been given back since they were judged.
         const own = taskIds.filter((taskId) => ledger.owns(taskId));
-        const expired = await expireReady(client, own, NO_AGENT);
-        const failure = toFailure("NO_AGENT_IN_TIME", NO_AGENT);
-        const moved = expired.map((task) => movedByExpiry(task, failure));
+        const messages = new Map(own.map((id) => [id, reasons.messageFor(queue.find(id))]));
+        const expired = await expireReady(client, messages);
+        const moved = expired.map((task) =>
+          movedByExpiry(task, toFailure("NO_AGENT_IN_TIME", messages.get(task.taskId) ?? "")),
+        );
         const maps = { newTaskId: taskIdsOf(this.#parts) };
         return { expired, effects: await applyEffects(client, moved, new JobDeltas(), maps) };
       },

@@ -142,26 +142,29 @@ const EXPIRE = {
   text: `
     WITH s AS (
       UPDATE task_states s
-         SET state = 'FAILED', ended_at = now(), failure_reason = 'NO_AGENT_IN_TIME', failure_message = $2,
+         SET state = 'FAILED', ended_at = now(), failure_reason = 'NO_AGENT_IN_TIME', failure_message = i.message,
              failure_task_key = NULL
-        FROM tasks t
-       WHERE t.task_id = ANY($1::uuid[]) AND s.task_id = t.task_id AND ${WAITS} AND ${START_BY} <= now()
+        FROM unnest($1::uuid[], $2::text[]) AS i(task_id, message) JOIN tasks t USING (task_id)
+       WHERE s.task_id = i.task_id AND ${WAITS} AND ${START_BY} <= now()
       RETURNING s.*
     )
     SELECT ${LIVE_TASK_COLUMNS}
       FROM s JOIN tasks t USING (task_id) JOIN jobs j ON j.job_id = t.job_id`,
 };
 
-/** Fails those of the tasks that still wait for an agent and are overdue; returns them.
+/** Fails those of the tasks that still wait for an agent and are overdue, each with its message; returns them.
  *
  * Cost: 2 statements. */
 export async function expireReady(
   client: Queryable,
-  taskIds: readonly string[],
-  message: string,
+  messages: ReadonlyMap<string, string>,
 ): Promise<LiveTask[]> {
-  if (taskIds.length === 0) return [];
+  if (messages.size === 0) return [];
+  const taskIds = [...messages.keys()];
   await makeStateRows(client, taskIds);
-  const { rows } = await client.query<LiveTaskRow>(EXPIRE, [taskIds.map(taskUuid), message]);
+  const { rows } = await client.query<LiveTaskRow>(EXPIRE, [
+    taskIds.map(taskUuid),
+    [...messages.values()],
+  ]);
   return rows.map(toLiveTask);
 }
