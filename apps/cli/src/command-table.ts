@@ -112,6 +112,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
       return [
         principals.principalsCreateCommand,
         principals.principalsListCommand,
+        principals.principalsRotateSecretCommand,
         principals.principalsDisableCommand,
       ];
     },

@@ -2,6 +2,7 @@ import type { NexusClient } from "@nexus/sdk";
 import type { OutputFormat } from "./output.ts";
 import type { GlobalFlags } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
+import { usageError } from "./usage-error.ts";
 
 /** What a command gets to work with. */
 export interface CommandContext {
@@ -71,12 +72,15 @@ export class CommandArguments {
     return this.#flags[flag] === true;
   }
 
-  /** `key=value` flags as a record. */
+  /** `key=value` flags as a record.
+   *
+   * Errors: USAGE when one is no pair. */
   pairs(flag: string): Record<string, string> {
     return Object.fromEntries(
       this.texts(flag).map((pair) => {
         const at = pair.indexOf("=");
-        return at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)];
+        if (at < 1) throw usageError(`--${flag} is key=value, not "${pair}".`);
+        return [pair.slice(0, at), pair.slice(at + 1)];
       }),
     );
   }

@@ -1,5 +1,5 @@
 /** How results and errors are written, for every command. What only answers of services need is in show.ts, which loads all that reads messages. */
-import type { NexusError } from "@nexus/shared";
+import { NexusError } from "@nexus/shared";
 import type { Terminal } from "./terminal.ts";
 import { usageError } from "./usage-error.ts";
 
@@ -27,28 +27,41 @@ export function writeBytes({ terminal }: Writing, data: Uint8Array): void {
   terminal.stdout.write(data);
 }
 
+/** Where and as whom a call was made that went wrong. */
+export interface Caller extends Writing {
+  /** Which gateway was asked, if one was. */
+  readonly gateway?: string | undefined;
+  /** The token that the environment brings, which goes before a login's. */
+  readonly token?: string | undefined;
+}
+
 /** Writes what went wrong to standard error: for people, or as one line of JSON under `-o json`. */
-export function writeError(
-  { terminal, gateway }: Writing & { readonly gateway?: string | undefined },
-  error: NexusError,
-  format: OutputFormat,
-): void {
+export function writeError(caller: Caller, error: NexusError, format: OutputFormat): void {
+  const { terminal } = caller;
   const { kind, reason, message, details } = error;
-  const hint = hintOf(error, gateway);
+  const hint = hintOf(error, caller);
+  const cause = kind === "unavailable" ? NexusError.rootCause(error) : undefined;
   if (format === "json") {
-    const body = { code: kind, reason, message, hint, details };
+    const body = { code: kind, reason, message, cause, hint, details };
     terminal.stderr.write(`${JSON.stringify({ error: body })}\n`);
     return;
   }
   terminal.stderr.write(`error: ${message} (${reason})\n`);
+  if (cause !== undefined) terminal.stderr.write(`cause: ${cause}\n`);
   for (const { field, description } of details.fieldViolations ?? []) {
     terminal.stderr.write(`  ${field}: ${description}\n`);
   }
   if (hint !== undefined) terminal.stderr.write(`hint: ${hint}\n`);
 }
 
-function hintOf(error: NexusError, gateway: string | undefined): string | undefined {
-  if (error.reason.startsWith("TOKEN_")) return "Run `nexus login`.";
+function hintOf(error: NexusError, { gateway, token = "" }: Caller): string | undefined {
+  if (error.reason.startsWith("TOKEN_")) {
+    if (token === "") return "Run `nexus login`.";
+    return "NEXUS_TOKEN is set and goes before a login: set a new one, or unset it.";
+  }
+  if (error.reason === "PRINCIPAL_EXISTS") {
+    return "`nexus principals rotate-secret` gives an agent that is there a new secret.";
+  }
   if (error.kind === "unavailable") {
     const where = gateway === undefined ? "" : ` at ${gateway}`;
     return `Is NEXUS running${where}? \`npm start\` starts it.`;

@@ -35,7 +35,7 @@ describe("the command line", () => {
 
   it("lists every command without a noun and every noun, whatever it was given", async () => {
     const words = [...COMMANDS.map(({ usage }) => usage.split(" ")[0]), ...Object.keys(NOUNS)];
-    for (const argv of [["--help"], ["help"], ["--namespace", "jobs", "--help"]]) {
+    for (const argv of [["--help"], ["help"], ["--gateway", "jobs", "--help"]]) {
       const { stdout } = await nexus(...argv);
       for (const word of words) expect(stdout).toMatch(new RegExp(`^  ${word}\\b`, "m"));
     }
@@ -105,6 +105,7 @@ describe("the command line", () => {
     const { code, stdout, stderr } = await nexus("--timeout", "2", "status");
     expect([code, stdout]).toEqual([5, ""]);
     expect(stderr).toContain(`hint: Is NEXUS running at ${NO_GATEWAY}?`);
+    expect(stderr).toContain(`cause: connect ECONNREFUSED ${NO_GATEWAY}\n`);
   });
 
   it("ends with 130 and no word when it is interrupted", async () => {
@@ -146,6 +147,7 @@ describe("an error under -o json", () => {
       code: "unavailable",
       reason: expect.stringMatching(/^[A-Z_]+$/),
       message: expect.stringMatching(/./),
+      cause: expect.stringContaining("ECONNREFUSED"),
       hint: expect.stringContaining("npm start"),
     });
   });

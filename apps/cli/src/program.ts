@@ -23,7 +23,7 @@ export interface Invocation {
 
 /** Runs one command line and returns the exit code. Nothing here ends the process. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { terminal, signal } = invocation;
+  const { terminal } = invocation;
   let exitCode: number = EXIT.ok;
   /** Held back: it may have to be said as JSON. */
   let parserSaid = "";
@@ -45,7 +45,7 @@ export async function run(invocation: Invocation): Promise<number> {
   } catch (error) {
     // What the parser got to read of it before it stopped.
     const format = program.opts<{ output?: string }>().output === "json" ? "json" : "table";
-    if (!(error instanceof CommanderError)) return report(error, { terminal, signal, format });
+    if (!(error instanceof CommanderError)) return report(error, { ...invocation, format });
     if (error.exitCode === 0) return EXIT.ok;
     if (format === "table") terminal.stderr.write(parserSaid);
     else writeError({ terminal }, usageError(messageOf(error)), format);
@@ -80,7 +80,6 @@ function createProgram({ specs, output, action }: ProgramParts): Command {
       "--ca-file <file>",
       "PEM file with the CA certificates of the gateway, called over TLS then; env NEXUS_CA_FILE",
     )
-    .option("--namespace <name>", "the tenant to log in to")
     .option("-o, --output <format>", "table, json or name", "table")
     .addOption(
       new Option("--timeout <seconds>", "how long one call may take")
@@ -166,16 +165,16 @@ async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Pro
   }
 }
 
-interface Failing extends Pick<CommandContext, "terminal" | "signal" | "format"> {
+interface Failing extends Pick<CommandContext, "terminal" | "signal" | "format" | "env"> {
   /** Which gateway was asked, if one was. */
   readonly gateway?: string | undefined;
 }
 
-function report(error: unknown, { terminal, signal, format, gateway }: Failing): number {
+function report(error: unknown, { terminal, signal, format, env, gateway }: Failing): number {
   if (signal.aborted) return EXIT.interrupted;
   const known = NexusError.from(error);
   if (known === error) {
-    writeError({ terminal, gateway }, known, format);
+    writeError({ terminal, gateway, token: env["NEXUS_TOKEN"] }, known, format);
     return exitCodeOf(known.kind);
   }
   // A fault of the program itself: its text is all there is to go by.

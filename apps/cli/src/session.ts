@@ -6,7 +6,6 @@ import { usageError } from "./usage-error.ts";
 /** Flags that every command takes. */
 export interface GlobalFlags {
   readonly gateway?: string;
-  readonly namespace?: string;
   /** PEM file with the CA certificates of the gateway; with it the gateway is called over TLS. */
   readonly caFile?: string;
   /** Call the gateway over TLS, with the CA certificates of the system if no file is named. */

@@ -13,6 +13,15 @@ export function writeJson<D extends DescMessage>(
   writeLine(out, JSON.stringify(toJson(schema, message), null, 2));
 }
 
+/** Writes a message as protobuf JSON on one line, for commands that follow something. */
+export function writeJsonLine<D extends DescMessage>(
+  out: Writing,
+  schema: D,
+  message: MessageShape<D>,
+): void {
+  writeLine(out, JSON.stringify(toJson(schema, message)));
+}
+
 /** Writes rows in aligned columns without a frame: easy to read, easy to cut. */
 export function writeTable(
   out: Writing,

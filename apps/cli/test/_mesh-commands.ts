@@ -87,14 +87,18 @@ export function testMeshCommands(stack: () => CommandStack): void {
     it("to topics are shown as they are published, until interrupted", async () => {
       const interrupted = new AbortController();
       const tail = stack().follow(interrupted.signal, ["mesh", "tail", "greetings.*"]);
+      const lines = stack().follow(interrupted.signal, ["mesh", "tail", "-o", "json"]);
       // The watch says nothing when it begins, so the first one that it sees is waited for.
       await waitFor(
         async () => {
           await nexus("mesh", "send", '{"hello":1}', "--topic", "greetings.first");
-          return tail.stdout().includes('greetings.first  admin  {"hello":1}');
+          const isShown = tail.stdout().includes('greetings.first  admin  {"hello":1}');
+          return isShown && lines.stdout().endsWith("\n");
         },
         { what: "the tail to show what was published" },
       );
+      const [first = ""] = lines.stdout().split("\n");
+      expect(JSON.parse(first)).toMatchObject({ messages: [{ topic: "greetings.first" }] });
       interrupted.abort();
       expect(await tail.outcome).toMatchObject({ code: 0, stderr: "" });
     });

@@ -50,13 +50,19 @@ export class CommandStack implements AsyncDisposable {
     return this.follow(signal, argv, input).outcome;
   }
 
+  /** Runs one command line with a token in its environment. */
+  async nexusAs(token: string, ...argv: string[]): Promise<Outcome> {
+    return this.follow(new AbortController().signal, argv, "", { NEXUS_TOKEN: token }).outcome;
+  }
+
   /** Begins one command line, and shows what it has printed so far. */
-  follow(signal: AbortSignal, argv: readonly string[], input = "") {
+  follow(signal: AbortSignal, argv: readonly string[], input = "", more: NodeJS.ProcessEnv = {}) {
     const { terminal, stdout, stderr } = createFakeTerminal(input);
-    const env = { NEXUS_CONFIG_DIR: this.home, NEXUS_GATEWAY: this.stack.info.gateway };
+    const { gateway } = this.stack.info;
+    const env = { NEXUS_CONFIG_DIR: this.home, NEXUS_GATEWAY: gateway, ...more };
     const ended = run({ argv, env, terminal, signal });
     const outcome = ended.then((code): Outcome => ({ code, stdout: stdout(), stderr: stderr() }));
-    return { stdout, outcome };
+    return { stdout, stderr, outcome };
   }
 
   /** Submits tasks and says the job's id. */

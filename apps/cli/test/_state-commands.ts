@@ -49,6 +49,11 @@ export function testStateCommands(stack: () => CommandStack): void {
       await shows("used  5");
       expect(await stack().admin.bucket("tokens").increment("used", -2)).toBe(3n);
       await shows("used  3  admin");
+      const lines = stack().follow(interrupted.signal, ["state", "watch", "tokens", "-o", "json"]);
+      await waitFor(() => lines.stdout().endsWith("\n"), { what: "the keys as JSON" });
+      for (const line of lines.stdout().trim().split("\n")) {
+        expect(JSON.parse(line)).toHaveProperty("entries");
+      }
       interrupted.abort();
       expect(await watching.outcome).toMatchObject({ code: 0, stderr: "" });
     });

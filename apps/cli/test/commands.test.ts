@@ -163,7 +163,62 @@ describe("the nexus command", () => {
     expect((await nexus("payloads", "upload")).code).toBe(2);
   });
 
+  it("says why a job that it follows does not go on", async () => {
+    const jobId = await stack.submit([{ key: "lonely", capability: "nobody.can" }]);
+    const interrupted = new AbortController();
+    const watching = stack.follow(interrupted.signal, ["jobs", "watch", jobId]);
+    const said = `lonely waits: nobody can do nobody.can now; nexus jobs explain ${jobId}/lonely`;
+    await waitFor(() => watching.stderr().includes(said), {
+      what: "the reason",
+      timeoutMs: 20_000,
+    });
+    await nexus("jobs", "cancel", jobId);
+    expect((await watching.outcome).code).toBe(7);
+  });
+
+  it("gives an agent a new secret, and says so to whoever makes it again", async () => {
+    const made = JSON.parse((await nexus("principals", "create", "loser", "-o", "json")).stdout);
+    const again = await nexus("principals", "create", "loser");
+    expect([again.code, again.stderr]).toEqual([6, expect.stringContaining("rotate-secret")]);
+    const rotated = await nexus("principals", "rotate-secret", "loser", "-o", "json");
+    const { clientSecret } = JSON.parse(rotated.stdout);
+    expect(clientSecret).toMatch(/.{32}/);
+    expect(clientSecret).not.toBe(made.clientSecret);
+    const { auth } = stack.admin;
+    const login = (secret: string) =>
+      auth.grantClientToken({ namespace: "default", principalId: "loser", clientSecret: secret });
+    await expect(login(made.clientSecret)).rejects.toThrow();
+    expect((await login(clientSecret)).tokens?.accessToken).toBeTruthy();
+  });
+
+  it("takes the short words of edges, and says which there are", async () => {
+    const submit = (onFailure: string) => {
+      const dependencies = [{ taskKey: "a", onFailure }];
+      const tasks = [
+        { key: "a", capability: "work.echo" },
+        { key: "b", capability: "work.echo", dependencies },
+      ];
+      return nexus("jobs", "submit", "--tasks", JSON.stringify(tasks));
+    };
+    for (const word of ["skip", "CONTINUE", "EDGE_POLICY_FAIL"]) {
+      expect((await submit(word)).code).toBe(0);
+    }
+    const { code, stderr } = await submit("ignore");
+    expect(code).toBe(2);
+    expect(stderr).toContain('Task 2, b: onFailure is one of FAIL, SKIP, CONTINUE, not "ignore"');
+  });
+
   it("ends with the documented code for each kind of mistake", async () => {
+    for (const flag of [
+      ["--priority", "soon"],
+      ["--label", "bad"],
+    ]) {
+      const wrong = await nexus("jobs", "submit", "x", ...flag);
+      expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining(`${flag[0]} is`)]);
+    }
+    expect((await nexus("--namespace", "other", "jobs", "list")).code).toBe(2);
+    const stale = await stack.nexusAs("a.b.c", "jobs", "list");
+    expect([stale.code, stale.stderr]).toEqual([4, expect.stringContaining("NEXUS_TOKEN is set")]);
     expect((await nexus("jobs", "get", "job_missing")).code).toBe(3);
     expect((await nexus("jobs", "frobnicate")).code).toBe(2);
     expect((await nexus("jobs", "list", "--state", "nonsense")).code).toBe(2);

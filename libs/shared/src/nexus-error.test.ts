@@ -7,6 +7,18 @@ import { TASK_FAILURE_REASONS } from "./task-failure-reasons.ts";
 
 const UNKNOWN_GRPC_CODE = 2;
 
+describe("the root cause", () => {
+  it("is what lies at the bottom, told once", () => {
+    const refused =
+      "No connection. Last error: Error: connect ECONNREFUSED ::1:7400. Resolution note: ";
+    const cause = new Error("outer", { cause: new Error(refused) });
+    const error = new NexusError({ kind: "unavailable", reason: "X", message: "m", cause });
+    expect(NexusError.rootCause(error)).toBe("connect ECONNREFUSED ::1:7400");
+    expect(NexusError.rootCause(new Error("alone"))).toBeUndefined();
+    expect(NexusError.rootCause("no error")).toBeUndefined();
+  });
+});
+
 describe("ERROR_KINDS", () => {
   it("gives every kind its own gRPC code, and all but OK and UNKNOWN are used", () => {
     const codes = Object.values(ERROR_KINDS).map((info) => info.grpcCode);

@@ -33,6 +33,9 @@ export interface NexusErrorInit {
 /** The text of every error that is not a NexusError: what really happened goes to the log only. */
 export const INTERNAL_ERROR_MESSAGE = "An internal error occurred.";
 
+const LAST_OF_SEVERAL = /^.*Last error: (?:Error: )?/s;
+const RESOLUTION_NOTE = /\.? Resolution note:.*$/s;
+
 const NO_DETAILS: ErrorDetails = Object.freeze({});
 
 /** The one error type of the project: `kind` says what the caller should do, `reason` says exactly why.
@@ -68,6 +71,18 @@ export class NexusError extends Error {
       message: INTERNAL_ERROR_MESSAGE,
       cause: error,
     });
+  }
+
+  /** What lies at the bottom of a thrown value, for people and logs; undefined when nothing lies below it.
+   *
+   * gRPC tells of a connection what it told before, three times over: of that only the last is kept.
+   *
+   * @example `connect ECONNREFUSED 127.0.0.1:7400` */
+  static rootCause(error: unknown): string | undefined {
+    let next = error instanceof Error ? error.cause : undefined;
+    let last: Error | undefined;
+    for (; next instanceof Error; next = next.cause) last = next;
+    return last?.message.replace(LAST_OF_SEVERAL, "").replace(RESOLUTION_NOTE, "");
   }
 
   /** Says whether a thrown value is a NexusError of this kind and, when given, this reason. */

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { toJson } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import {
   type Alert,
@@ -11,7 +10,7 @@ import {
 import type { CommandArguments, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
-import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
+import { showEnum, showTime, writeJson, writeJsonLine, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
 
@@ -137,8 +136,8 @@ export const alertsWatchCommand: CommandSpec = {
     const batches = ctx.client().anomalies.watchAlerts(request, { signal: ctx.signal });
     for await (const { alerts } of batches) {
       for (const alert of alerts) {
-        const asJson = () => JSON.stringify(toJson(AlertSchema, alert));
-        writeLine(ctx, ctx.format === "json" ? asJson() : lineOf(alert).join("  "));
+        if (ctx.format === "json") writeJsonLine(ctx, AlertSchema, alert);
+        else writeLine(ctx, lineOf(alert).join("  "));
       }
     }
     return EXIT.ok;

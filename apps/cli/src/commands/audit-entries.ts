@@ -1,11 +1,11 @@
 /** What `nexus audit list` and `watch` do. Loaded when they run: `audit verify` needs no message's descriptor. */
-import { fromBinary, toJson } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import { type AuditEntry, AuditEntrySchema, AuditResult } from "@nexus/proto/common";
 import type { AuditLeaf } from "@nexus/proto/vault";
 import type { CommandArguments, CommandContext } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
-import { showTime, writeTable } from "../show.ts";
+import { showTime, writeJsonLine, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
 import { parseTime } from "./times.ts";
@@ -61,7 +61,7 @@ function lineOf(entry: Shown): string[] {
 
 function writeEntryJson(ctx: CommandContext, leaf: AuditLeaf): void {
   const entry = fromBinary(AuditEntrySchema, leaf.leaf);
-  writeLine(ctx, JSON.stringify(toJson(AuditEntrySchema, entry)));
+  writeJsonLine(ctx, AuditEntrySchema, entry);
 }
 
 /** Lists entries, the newest first. */

@@ -10,7 +10,7 @@ import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showEnum, showTime, writeJson } from "../show.ts";
-import { usageError } from "../usage-error.ts";
+import { findTaskId } from "./task-names.ts";
 
 /** How long a task waits for an agent when it does not say; the contract's default. */
 const SCHEDULE_TO_START_DEFAULT_MS = 3_600_000;
@@ -22,7 +22,7 @@ export const jobsExplainCommand: CommandSpec = {
   about: "Say which agents were considered for a task and why; <task> is an id or job/key",
   example: "nexus jobs explain job_0192f0c1/compose",
   run: async (ctx, args) => {
-    const taskId = await resolveTask(ctx, args.at(0));
+    const taskId = await findTaskId(ctx, args.at(0));
     const response = await ctx.client().jobs.explainTask({ taskId });
     if (ctx.format === "json") {
       writeJson(ctx, ExplainTaskResponseSchema, response);
@@ -56,21 +56,6 @@ function writeStanding(ctx: CommandContext, task: Task): void {
     const since = showTime(task.readyTime);
     writeLine(ctx, `  waits since ${since} for an agent, for ${ms / MS_PER_S} s at most`);
   }
-}
-
-async function resolveTask(ctx: CommandContext, text: string): Promise<string> {
-  const slash = text.indexOf("/");
-  if (slash < 0) return text;
-  const [jobId, key] = [text.slice(0, slash), text.slice(slash + 1)];
-  const { jobs } = ctx.client();
-  let pageToken = "";
-  do {
-    const { tasks, page } = await jobs.listTasks({ jobId, page: { pageSize: 1_000, pageToken } });
-    const found = tasks.find((task) => task.spec?.key === key);
-    if (found !== undefined) return found.taskId;
-    pageToken = page?.nextPageToken ?? "";
-  } while (pageToken !== "");
-  throw usageError(`The job ${jobId} has no task "${key}".`);
 }
 
 function writeAttempt(ctx: CommandContext, attempt: Attempt): void {

@@ -1,4 +1,3 @@
-import { toJson } from "@bufbuild/protobuf";
 import {
   type JobEvent,
   JobEventSchema,
@@ -10,14 +9,17 @@ import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import type { CommandContext } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
-import { showEnum } from "../show.ts";
+import { showEnum, writeJsonLine } from "../show.ts";
 
 const RECONNECT = { initialMs: 200, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
 const FAILURES_MAX = 10;
+/** Of a silent job. */
+const TASKS_LOOKED_AT = 1_000;
+const WAITS_EXPLAINED = 3;
 
 /** Prints a job's events until it ends, over broken streams too. Returns the exit code. */
 export async function watchJob(ctx: CommandContext, jobId: string): Promise<number> {
-  const place: Place = { afterSequence: 0n, failures: 0 };
+  const place: Place = { afterSequence: 0n, isExplained: false, failures: 0 };
   for (;;) {
     try {
       const end = (await followOnce(ctx, jobId, place)) ?? (await endOfJob(ctx, jobId));
@@ -35,6 +37,8 @@ export async function watchJob(ctx: CommandContext, jobId: string): Promise<numb
 /** How far a watch has come. */
 interface Place {
   afterSequence: bigint;
+  /** Nothing has happened since, and why was said. */
+  isExplained: boolean;
   /** Broken streams since the last event. */
   failures: number;
 }
@@ -48,6 +52,9 @@ async function followOnce(
   const request = { jobId, afterSequence: place.afterSequence };
   for await (const { events } of jobs.watchJob(request, { signal: ctx.signal })) {
     place.failures = 0;
+    // The stream is silent for seconds before it sends an empty message.
+    if (events.length === 0 && !place.isExplained) await explainSilence(ctx, jobId);
+    place.isExplained = events.length === 0;
     for (const event of events) {
       place.afterSequence = event.sequence;
       print(ctx, event);
@@ -56,6 +63,22 @@ async function followOnce(
     if (end !== undefined) return end;
   }
   return undefined;
+}
+
+/** Says on standard error why nothing happens, if it is for want of agents. */
+async function explainSilence(ctx: CommandContext, jobId: string): Promise<void> {
+  if (ctx.format !== "table") return;
+  const { jobs } = ctx.client();
+  const { tasks } = await jobs.listTasks({ jobId, page: { pageSize: TASKS_LOOKED_AT } });
+  const waiting = tasks.filter(({ state }) => state === TaskState.READY);
+  for (const { taskId, spec } of waiting.slice(0, WAITS_EXPLAINED)) {
+    const { now } = await jobs.explainTask({ taskId });
+    if (now === undefined || now.agentId !== "") continue;
+    const key = spec?.key ?? taskId;
+    const { stderr } = ctx.terminal;
+    stderr.write(`  ${key} waits: nobody can do ${spec?.capability ?? "it"} now; `);
+    stderr.write(`nexus jobs explain ${jobId}/${key} says why\n`);
+  }
 }
 
 /** A stream that ended well without the end's event is that of a job whose events are no longer kept. */
@@ -76,7 +99,7 @@ function exitOf(state: JobState): number | undefined {
 
 function print(ctx: CommandContext, event: JobEvent): void {
   if (ctx.format === "json") {
-    writeLine(ctx, JSON.stringify(toJson(JobEventSchema, event)));
+    writeJsonLine(ctx, JobEventSchema, event);
     return;
   }
   const line = describe(event);

@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   CancelJobResponseSchema,
+  EdgePolicy,
   GetJobResponseSchema,
   JobState,
+  LabelComparator,
   ListJobsResponseSchema,
   SubmitJobResponseSchema,
   TaskSpecSchema,
@@ -18,7 +20,7 @@ import { showEnum, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { watchJob } from "./job-events.ts";
 import { JOB_HEAD, jobRow } from "./job-table.ts";
-import { parseLimit } from "./numbers.ts";
+import { parseLimit, parsePriority } from "./numbers.ts";
 import { readPages } from "./pages.ts";
 import { parseCreated } from "./times.ts";
 
@@ -49,7 +51,7 @@ async function submit(ctx: CommandContext, args: CommandArguments): Promise<numb
     objective: args.at(0),
     tasks: tasks === undefined ? [] : await readTasks(ctx, tasks),
     ...(input === undefined ? {} : { input: toPayload(readJson(input)) }),
-    priority: Number(args.text("priority") ?? 0),
+    priority: parsePriority(args.text("priority")),
     labels: args.pairs("label"),
   });
   const jobId = response.job?.jobId ?? "";
@@ -93,14 +95,39 @@ async function readTasks(ctx: CommandContext, text: string) {
 }
 
 function readTask(entry: unknown, index: number): PlannedTask & { input?: unknown } {
+  if (entry === null || typeof entry !== "object" || Array.isArray(entry)) {
+    throw usageError(`Task ${index + 1} is no JSON object.`);
+  }
   const { input, ...spec } = entry as { input?: unknown } & Record<string, JsonValue>;
   try {
-    const { $typeName: _, input: _none, ...known } = fromJson(TaskSpecSchema, spec);
+    const { $typeName: _, input: _none, ...known } = fromJson(TaskSpecSchema, withFullNames(spec));
     return { ...known, input };
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error);
-    throw usageError(`Task ${index + 1}: ${problem}`);
+    const key = typeof spec["key"] === "string" ? `, ${spec["key"]}` : "";
+    throw usageError(`Task ${index + 1}${key}: ${problem}`);
   }
+}
+
+/** Enums of a task by their fields; people leave the prefix out. */
+const ENUMS: Readonly<Record<string, { readonly prefix: string; readonly names: object }>> = {
+  onFailure: { prefix: "EDGE_POLICY_", names: EdgePolicy },
+  comparator: { prefix: "LABEL_COMPARATOR_", names: LabelComparator },
+};
+
+/** The same JSON with the full names of enums.
+ *
+ * Errors: Error with the words that there are. */
+function withFullNames<T extends JsonValue>(json: T): T {
+  return JSON.parse(JSON.stringify(json), (field, value: JsonValue) => {
+    const known = ENUMS[field];
+    if (known === undefined || typeof value !== "string") return value;
+    const word = value.toUpperCase().replace(known.prefix, "");
+    const words = Object.keys(known.names).filter((name) => /^[A-Z_]+$/.test(name));
+    if (words.includes(word)) return `${known.prefix}${word}`;
+    const choice = words.filter((name) => name !== "UNSPECIFIED").join(", ");
+    throw new Error(`${field} is one of ${choice}, not "${value}"`);
+  }) as T;
 }
 
 /** Shows one job. */

@@ -16,6 +16,7 @@ export const loginCommand: CommandSpec = {
   about: "Log in with a password and keep the tokens for later commands",
   example: "nexus login --credentials-file .nexus/admin-credentials.json",
   flags: [
+    { flags: "--namespace <name>", about: "the tenant to log in to; later commands are about it" },
     { flags: "--password-stdin", about: "read the password from standard input" },
     {
       flags: "--credentials-file <file>",
@@ -41,7 +42,7 @@ async function login(ctx: CommandContext, args: CommandArguments): Promise<numbe
   const { toProfile } = await import("../connection.ts");
   const client = createClient({ gateway, tls, timeoutMs: ctx.flags.timeout * 1_000 });
   try {
-    const namespace = ctx.flags.namespace ?? stored.namespace ?? DEFAULT_NAMESPACE;
+    const namespace = args.text("namespace") ?? stored.namespace ?? DEFAULT_NAMESPACE;
     const { tokens } = await client.auth.login({ namespace, principalId, password });
     if (tokens === undefined) throw new Error("The answer holds no tokens.");
     const at = tls === undefined ? { gateway } : { gateway, tls: true, ...tls };

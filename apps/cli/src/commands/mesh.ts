@@ -14,7 +14,7 @@ import { fromPayload, toPayload } from "@nexus/sdk";
 import type { CommandArguments, CommandContext, CommandSpec, FlagSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeBytes, writeLine } from "../output.ts";
-import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
+import { showEnum, showTime, writeJson, writeJsonLine, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
 import { parseSpan } from "./times.ts";
@@ -156,7 +156,7 @@ export const meshTailCommand: CommandSpec = {
     try {
       for await (const response of stream) {
         if (ctx.format === "json" && response.messages.length > 0) {
-          writeJson(ctx, TailTopicResponseSchema, response);
+          writeJsonLine(ctx, TailTopicResponseSchema, response);
           continue;
         }
         for (const message of response.messages) {

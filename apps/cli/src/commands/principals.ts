@@ -68,6 +68,21 @@ export const principalsListCommand: CommandSpec = {
   },
 };
 
+/** Gives an agent a new secret. */
+export const principalsRotateSecretCommand: CommandSpec = {
+  usage: "principals rotate-secret <principal>",
+  about: "Give an agent a new secret, printed once; the old one stops working at once",
+  example: "nexus principals rotate-secret my-agent",
+  run: async (ctx, args) => {
+    const principalId = args.at(0);
+    const request = { requestId: randomUUID(), principalId };
+    const { clientSecret } = await ctx.client().principals.rotateClientSecret(request);
+    if (ctx.format === "json") writeLine(ctx, JSON.stringify({ principalId, clientSecret }));
+    else writeLine(ctx, `client secret (shown once): ${clientSecret}`);
+    return EXIT.ok;
+  },
+};
+
 /** Disables an identity. */
 export const principalsDisableCommand: CommandSpec = {
   usage: "principals disable <principal>",

@@ -6,7 +6,7 @@ import {
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
-import { showEnum, showTime, writeJson } from "../show.ts";
+import { showEnum, showTime, writeJsonLine } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { showValue } from "./state.ts";
 
@@ -43,7 +43,7 @@ function write(ctx: CommandContext, message: WatchBucketResponse): void {
   const { entries, changes, resync } = message;
   const isNews = entries.length + changes.length > 0 || resync !== undefined;
   if (ctx.format === "json") {
-    if (isNews) writeJson(ctx, WatchBucketResponseSchema, message);
+    if (isNews) writeJsonLine(ctx, WatchBucketResponseSchema, message);
     return;
   }
   if (ctx.format === "name") {

@@ -1,4 +1,3 @@
-import { toJson } from "@bufbuild/protobuf";
 import {
   GetTaskResponseSchema,
   type Task,
@@ -10,15 +9,16 @@ import { fromPayload, watchTask } from "@nexus/sdk";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeBytes, writeLine } from "../output.ts";
-import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
+import { showEnum, showTime, writeJson, writeJsonLine, writeTable } from "../show.ts";
+import { findTaskId } from "./task-names.ts";
 
 /** Shows one task. */
 export const tasksGetCommand: CommandSpec = {
   usage: "tasks get <task>",
-  about: "Show a task and what came out of it",
+  about: "Show a task and what came out of it; <task> is an id or job/key",
   example: "nexus tasks get task_0192f0c1 -o json",
   run: async (ctx, args) => {
-    const response = await ctx.client().jobs.getTask({ taskId: args.at(0) });
+    const response = await ctx.client().jobs.getTask({ taskId: await findTaskId(ctx, args.at(0)) });
     const { task } = response;
     if (ctx.format === "json") writeJson(ctx, GetTaskResponseSchema, response);
     else if (ctx.format === "name") writeLine(ctx, task?.taskId ?? "");
@@ -56,8 +56,9 @@ export const tasksWatchCommand: CommandSpec = {
   about: "Print what a task puts out until it ends; exit code 7 when it does not succeed",
   example: "nexus tasks watch task_0192f0c1",
   run: async (ctx, args) => {
+    const taskId = await findTaskId(ctx, args.at(0));
     let state = TaskState.UNSPECIFIED;
-    for await (const event of watchTask(ctx.client(), args.at(0), { signal: ctx.signal })) {
+    for await (const event of watchTask(ctx.client(), taskId, { signal: ctx.signal })) {
       if (event.event.case === "standing") state = event.event.value.state;
       print(ctx, event);
     }
@@ -68,7 +69,7 @@ export const tasksWatchCommand: CommandSpec = {
 /** Chunks go out as they are, so that they can be piped; what is said about them goes to the other stream. */
 function print(ctx: CommandContext, stream: TaskStreamEvent): void {
   if (ctx.format === "json") {
-    writeLine(ctx, JSON.stringify(toJson(TaskStreamEventSchema, stream)));
+    writeJsonLine(ctx, TaskStreamEventSchema, stream);
     return;
   }
   const { event } = stream;

@@ -145,7 +145,7 @@ function credentialsOf(options: AgentOptions) {
   if (options.accessToken !== undefined) {
     return { kind: "token", accessToken: options.accessToken } as const;
   }
-  if (options.clientSecret === undefined) {
+  if (options.clientSecret === undefined || options.clientSecret === "") {
     const message = "An agent needs a clientSecret or an accessToken.";
     throw new NexusError({ kind: "invalid", reason: "CREDENTIALS_MISSING", message });
   }
@@ -192,7 +192,12 @@ async function register({ options, capabilities, channel, ...rest }: Connection)
     } catch (error) {
       const { kind } = NexusError.from(error);
       if (kind !== "unavailable" && kind !== "deadline") throw error;
-      rest.logger.warn({ err: error, attempt }, "the registry is not reachable yet");
+      const { gateway } = options;
+      const { reason, message } = NexusError.from(error);
+      rest.logger.warn(
+        { gateway, reason, cause: NexusError.rootCause(error), attempt },
+        `not registered yet, trying again: ${message}`,
+      );
       await sleep(backoffDelayMs(attempt, REGISTER_RETRY));
     }
   }

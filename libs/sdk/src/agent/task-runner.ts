@@ -14,6 +14,8 @@ import type { ReadSecret } from "./task-secrets.ts";
 import { isThenable } from "./thenable.ts";
 import { inTaskSpan } from "./trace.ts";
 
+/** As the orchestrator says it, which may be the first to notice. */
+const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
 const DEFAULT_TIMEOUT_MS = 300_000;
 /** An unanswered terminal update is sent again after this long: the orchestrator may have been away. */
 const RESEND_AFTER_MS = 5_000;
@@ -142,7 +144,7 @@ export class TaskRunner {
   /** Never rejects. */
   async #await(lease: Lease, output: PromiseLike<Output>): Promise<void> {
     this.#begin(lease);
-    const stop = (): void => lease.stop(leaseOver("DEADLINE_EXCEEDED"));
+    const stop = (): void => lease.stop(leaseOver("DEADLINE_EXCEEDED", TOO_LONG));
     const timer = setTimeout(stop, lease.deadlineAtMs - Date.now());
     try {
       this.#end(lease, { case: "completed", value: { output: await output } });
@@ -252,8 +254,8 @@ function reject(reason: string, problem: string | undefined): void {
   if (problem !== undefined) throw new TaskError({ reason, message: problem });
 }
 
-function leaseOver(reason: string): TaskError {
-  return new TaskError({ reason, message: "The lease is over.", retryable: true });
+function leaseOver(reason: string, message = "The lease is over."): TaskError {
+  return new TaskError({ reason, message, retryable: true });
 }
 
 function describeFailure(error: unknown, { over }: Lease) {
