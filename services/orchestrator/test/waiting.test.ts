@@ -1,6 +1,7 @@
 import { JobState, TaskState } from "@nexus/proto/orchestrator";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { jobUuid } from "../src/store/row-ids.ts";
 import { Harness } from "./_harness.ts";
 import { echo } from "./_router.ts";
 
@@ -13,6 +14,13 @@ async function countWaiting(): Promise<number> {
   const response = await fetch(`http://${harness.service.opsAddress}/metrics`);
   const found = /^nexus_orchestrator_tasks_ready (\d+)$/m.exec(await response.text());
   return Number(found?.[1]);
+}
+
+/** The audit comes around in its own time. */
+async function untilCompleted(jobId: string): Promise<void> {
+  const completed = async () =>
+    (await harness.client.getJob({ jobId })).job?.state === JobState.COMPLETED;
+  await waitFor(completed, { what: "the job to end", timeoutMs: 30_000 });
 }
 
 describe("a task that waits since it was made", () => {
@@ -90,5 +98,31 @@ describe("a task that waits in memory and not as stored", () => {
       what: "the ghost to be forgotten",
       timeoutMs: 30_000,
     });
+  });
+});
+
+describe("a job that counts other tasks than it has", () => {
+  it("is counted anew, and its task runs", async () => {
+    const jobId = await harness.submit({ tasks: [{ key: "a", capability: "miscounted" }] });
+    await harness.db.query("UPDATE jobs SET ready = 0, blocked = 1 WHERE job_id = $1", [
+      jobUuid(jobId),
+    ]);
+    await harness.service[Symbol.asyncDispose]();
+    harness.service = await harness.start();
+    harness.client = await harness.clientOf("alice");
+    harness.agent({ agentId: "miscounted", capabilities: ["miscounted"], behaviour: echo });
+    await waitFor(() => harness.isReady(), { what: "the new orchestrator to own" });
+    await untilCompleted(jobId);
+  });
+
+  it("ends when nothing of it is open", async () => {
+    harness.agent({ agentId: "over", capabilities: ["over"], behaviour: echo });
+    const jobId = await harness.submit({ tasks: [{ key: "a", capability: "over" }] });
+    await untilCompleted(jobId);
+    await harness.db.query(
+      "UPDATE jobs SET state = 'RUNNING', ended_at = NULL, active = 1, succeeded = 0 WHERE job_id = $1",
+      [jobUuid(jobId)],
+    );
+    await untilCompleted(jobId);
   });
 });

@@ -35,6 +35,14 @@ export class JobDeltas {
     counts.blocked += added.blocked;
   }
 
+  /** The job counted other tasks than it has: by so many each count is off. */
+  correct(jobId: string, counts: TaskCounts): void {
+    const draft = this.#draft(jobId);
+    for (const name of Object.keys(NO_TASKS) as (keyof TaskCounts)[]) {
+      draft.counts[name] += counts[name];
+    }
+  }
+
   /** Something happened to the job itself. Twice in a row is once: a lease of a job that runs changes nothing. */
   event(jobId: string, event: JobEvent): void {
     const { events } = this.#draft(jobId);

@@ -1,6 +1,7 @@
 /** Turns choices into leases, and hands them to the assigner once committed. */
 
 import type { Claim } from "../domain/live-task.ts";
+import { SHARDS, shardOf } from "../domain/shards.ts";
 import { slotCostOf } from "../domain/task.ts";
 import type { WaitClock } from "../domain/waiting-task.ts";
 import type { GrantedLease } from "../store/claim-store.ts";
@@ -30,6 +31,7 @@ export class Claimer implements ClaimSide {
   readonly #parts: EngineParts;
   readonly #deps: ClaimerDeps;
   #inFlight = 0;
+  readonly #inFlightIn = new Int32Array(SHARDS);
 
   constructor(deps: ClaimerDeps) {
     this.#deps = deps;
@@ -40,6 +42,11 @@ export class Claimer implements ClaimSide {
     return this.#inFlight;
   }
 
+  /** Choices for tasks of a shard that are under way. */
+  inFlightIn(shard: number): number {
+    return this.#inFlightIn[shard] ?? 0;
+  }
+
   /** Takes over a choice; failures are dealt with here. */
   claim(claim: Claim, agent: AgentEntry, wait: WaitClock): void {
     const order = this.open(claim, agent, wait);
@@ -47,20 +54,24 @@ export class Claimer implements ClaimSide {
       this.#deps.writer.put(order);
     } catch {
       // Later: whoever chooses is in the middle of it.
-      setImmediate(() => this.done(1, [order]));
+      setImmediate(() => this.done([order], [order]));
     }
   }
 
   /** Counts a choice as under way. Whoever opens one applies it and closes it. */
   open(claim: Claim, agent: AgentEntry, wait: WaitClock): ClaimOrder {
     const { generation } = this.#parts.tallies;
-    this.#inFlight += 1;
-    return { kind: "claim", claim, agent, generation, wait, outcome: undefined };
+    const order: ClaimOrder = {
+      kind: "claim",
+      ...{ claim, agent, generation, wait, outcome: undefined },
+    };
+    this.#count(order, 1);
+    return order;
   }
 
   /** Choices are no longer under way. With `release`, nothing of them was stored, and their agents are free again. */
   close(orders: readonly ClaimOrder[], release: boolean): void {
-    this.#inFlight -= orders.length;
+    for (const order of orders) this.#count(order, -1);
     if (release) for (const order of orders) this.#giveBack(order);
     this.#deps.onCommitted();
   }
@@ -116,8 +127,8 @@ export class Claimer implements ClaimSide {
   }
 
   /** Orders are no longer under way; what failed is chosen again later. */
-  done(claims: number, failed: readonly ClaimOrder[]): void {
-    this.#inFlight -= claims;
+  done(orders: readonly ClaimOrder[], failed: readonly ClaimOrder[]): void {
+    for (const order of orders) this.#count(order, -1);
     const again = failed.filter((order) => this.#giveBack(order) && this.#waits(order));
     // However often its claims fail, a task waits for an agent no longer than it may.
     const tasks = again.map(
@@ -128,6 +139,12 @@ export class Claimer implements ClaimSide {
     );
     this.#deps.onReady(tasks);
     this.#deps.onCommitted();
+  }
+
+  #count({ claim }: ClaimOrder, change: 1 | -1): void {
+    const shard = shardOf(claim.task.taskId);
+    this.#inFlight += change;
+    this.#inFlightIn[shard] = this.inFlightIn(shard) + change;
   }
 
   /** Nothing was stored. Returns false after a loss of the connection: memory was read anew, so there is nothing to give back. */

@@ -38,6 +38,7 @@ import { SilenceReaper } from "./silence-reaper.ts";
 import { Submitter } from "./submitter.ts";
 import type { TaskStreams } from "./task-streams.ts";
 import { UpdateIntake } from "./update-intake.ts";
+import { WaitingAudit } from "./waiting-audit.ts";
 import { WaitingReaper } from "./waiting-reaper.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
@@ -56,6 +57,7 @@ export class Engine {
   readonly leases: LeaseChecker;
   readonly reaper: Reaper;
   readonly waitingReaper: WaitingReaper;
+  readonly waitingAudit: WaitingAudit;
   readonly pauser: Pauser;
   readonly replayer: Replayer;
   readonly silenceReaper: SilenceReaper;
@@ -127,6 +129,9 @@ export class Engine {
     this.leases = new LeaseChecker(parts, () => this.ring.isCutOff);
     this.reaper = new Reaper(parts, this.#settler);
     this.waitingReaper = new WaitingReaper(parts, this.#settler);
+    this.waitingAudit = new WaitingAudit({
+      ...{ parts, claimer: this.#claimer, settler: this.#settler },
+    });
     this.silenceReaper = new SilenceReaper(parts, this.#settler);
     this.closingReaper = new ClosingReaper(parts, this.#settler);
     this.jobRemover = new JobRemover(parts);

@@ -44,7 +44,7 @@ function setUp() {
     outcomes: { append: async () => undefined } as unknown as OutcomeLog,
     claimer: () => ({
       apply: (claims) => applied.push(...claims),
-      done: (claims) => onDone(claims),
+      done: (claims) => onDone(claims.length),
     }),
     settler: () => ({
       resolve: () => ({ ended: [], accepts: [] }),

@@ -60,7 +60,7 @@ export interface ClaimSide {
     startedAtMs: number,
   ): void;
   /** Of the failed ones nothing was stored. */
-  done(claims: number, failed: readonly ClaimOrder[]): void;
+  done(claims: readonly ClaimOrder[], failed: readonly ClaimOrder[]): void;
 }
 
 /** Knows what words are about, hears what they did, and what to answer. */
@@ -127,7 +127,7 @@ export class LeaseWriter {
       );
     }
     const failed = claims.filter(({ outcome }) => outcome !== "WRITTEN");
-    if (claims.length > 0) this.#deps.claimer().done(claims.length, failed);
+    if (claims.length > 0) this.#deps.claimer().done(claims, failed);
     for (const word of words) this.#tell(word);
   }
 

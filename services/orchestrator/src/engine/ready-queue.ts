@@ -1,6 +1,7 @@
 /** The tasks that wait for an agent, in memory: by lane, then by class, then by priority and age. */
 import type { LiveSpec, LiveTask } from "../domain/live-task.ts";
 import type { RoutingNeed } from "../domain/routing.ts";
+import { SHARDS, shardOf } from "../domain/shards.ts";
 import { slotCostOf } from "../domain/task.ts";
 import {
   PackedBytes,
@@ -74,6 +75,7 @@ export class ReadyQueue {
   readonly #delayed = new Heap<WaitingTask>((a, b) => a.cohort.sinceMs < b.cohort.sinceMs);
   /** Namespaces of which tasks wait. */
   readonly #namespaces = new Map<string, NamespaceCount>();
+  readonly #inShard = new Int32Array(SHARDS);
   #left = 0;
   readonly #lanes = new Map<string, Lane>();
   readonly #index: LaneIndex = { waiting: this.#waiting, waste: 0 };
@@ -91,6 +93,11 @@ export class ReadyQueue {
   /** Tasks of one namespace, delayed or not. */
   sizeOf(namespace: string): number {
     return this.#namespaces.get(namespace)?.size ?? 0;
+  }
+
+  /** Tasks of one shard, delayed or not. */
+  sizeIn(shard: number): number {
+    return this.#inShard[shard] ?? 0;
   }
 
   /** Tasks that have left, ever, and those of one namespace since it last had none. */
@@ -222,6 +229,7 @@ export class ReadyQueue {
     this.#packer = new TaskPacker();
     this.#bytes = new PackedBytes();
     this.#namespaces.clear();
+    this.#inShard.fill(0);
     this.#lanes.clear();
     this.#index.waste = 0;
   }
@@ -248,6 +256,7 @@ export class ReadyQueue {
     this.remove(waiting.taskId);
     this.#bytes.add(waiting);
     this.#deadlines.add(waiting);
+    this.#countShard(waiting, 1);
     const { namespace } = waiting.cohort.kind.traits;
     const count = this.#namespaces.get(namespace);
     if (count === undefined) this.#namespaces.set(namespace, { size: 1, left: 0 });
@@ -258,12 +267,18 @@ export class ReadyQueue {
     this.#bytes.remove(waiting);
     this.#left += 1;
     this.#deadlines.left();
+    this.#countShard(waiting, -1);
     const { namespace } = waiting.cohort.kind.traits;
     const count = this.#namespaces.get(namespace);
     if (count === undefined) return;
     count.size -= 1;
     count.left += 1;
     if (count.size === 0) this.#namespaces.delete(namespace);
+  }
+
+  #countShard({ taskId }: WaitingTask, change: 1 | -1): void {
+    const shard = shardOf(taskId);
+    this.#inShard[shard] = this.sizeIn(shard) + change;
   }
 
   /** Says whether an entry of the deadlines still counts. */

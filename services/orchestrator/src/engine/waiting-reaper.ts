@@ -1,15 +1,8 @@
-/** Fails tasks that found no agent in time, by the database's clock, and looks for those that memory has lost. */
+/** Fails tasks that found no agent in time, by the database's clock. */
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { toFailure } from "../domain/settlement.ts";
 import { expireReady, judgeWaits } from "../store/due-store.ts";
 import { applyEffects } from "../store/effects-store.ts";
-import {
-  FIRST_JOB,
-  findWaitingTasks,
-  readWaitingPart,
-  type StoredWait,
-  type WaitingJob,
-} from "../store/waiting-reader.ts";
 import { movedByExpiry } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
@@ -22,10 +15,6 @@ export class WaitingReaper {
   readonly #settler: Settler;
   /** Overdue tasks of the last step that wait in memory and not as stored. */
   #ghosts: ReadonlySet<string> = new Set();
-  /** Tasks of the last audit that wait as stored and not in memory, with their attempts. */
-  #strangers: ReadonlyMap<string, number> = new Map();
-  /** Where the next audit goes on. */
-  #auditAfter: WaitingJob = FIRST_JOB;
 
   constructor(parts: EngineParts, settler: Settler) {
     this.#parts = parts;
@@ -47,31 +36,6 @@ export class WaitingReaper {
     const expired = overdue.length === 0 ? 0 : await this.#expire(overdue);
     // A full look leaves others, also where one of them was not overdue as stored.
     return expired === 0 ? 0 : due.length;
-  }
-
-  /** Looks for tasks that wait as stored and that memory does not know, which nobody would run or fail: in one part of what waits
-   * after the other. A task on which they differ is being submitted or claimed at this moment; if they still differ at the next look,
-   * memory is wrong, which it never is but for a mistake of ours, and is read anew. */
-  async audit(): Promise<void> {
-    const { ledger, pool } = this.#parts;
-    if (ledger.ownership !== "owner") return;
-    const before = this.#strangers;
-    const again = await findWaitingTasks(pool, [...before.keys()]);
-    const lost = this.#unknown(again).filter((task) => before.get(task.taskId) === task.attempts);
-    this.#strangers = new Map();
-    if (lost.length > 0) {
-      this.#reload(lost.length, "tasks wait as stored that memory does not know");
-      return;
-    }
-    const part = await readWaitingPart(pool, [...ledger.shards.keys()], this.#auditAfter);
-    this.#auditAfter = part.next;
-    const strangers = this.#unknown(part.tasks);
-    this.#strangers = new Map(strangers.map(({ taskId, attempts }) => [taskId, attempts]));
-  }
-
-  #unknown(tasks: readonly StoredWait[]): StoredWait[] {
-    const { ledger, queue } = this.#parts;
-    return tasks.filter(({ taskId }) => ledger.owns(taskId) && !queue.has(taskId));
   }
 
   #reload(tasks: number, complaint: string): void {

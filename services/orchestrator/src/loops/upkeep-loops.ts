@@ -35,10 +35,10 @@ export function auditLeases(engine: Engine, reapIntervalMs: number): LoopSpec {
   return { name: "audit-leases", intervalMs, step: () => engine.reaper.auditLeases() };
 }
 
-/** Looks for stored tasks that wait and that memory does not know. */
+/** Looks for stored tasks that wait and that memory does not know, and for jobs that count other tasks than they have. */
 export function auditWaiting(engine: Engine, reapIntervalMs: number): LoopSpec {
   const intervalMs = reapIntervalMs * REAPS_PER_AUDIT;
-  return { name: "audit-waiting", intervalMs, step: () => engine.waitingReaper.audit() };
+  return { name: "audit-waiting", intervalMs, step: () => engine.waitingAudit.look() };
 }
 
 /** Fails tasks that found no agent in time. */

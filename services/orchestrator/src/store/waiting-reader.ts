@@ -13,6 +13,11 @@ const WAITING_JOBS = {
      LIMIT $4`,
 };
 
+const OPEN_JOBS = {
+  name: "waiting-open-jobs",
+  text: WAITING_JOBS.text.replace(" AND ready > 0", ""),
+};
+
 /** An open job, and its place in the order in which they are walked through. */
 export interface WaitingJob extends SizedJob {
   readonly shard: number;
@@ -29,12 +34,29 @@ export const FIRST_JOB: WaitingJob = {
 export async function findWaitingJobs(
   client: Queryable,
   shards: readonly number[],
-  { after, limit }: { readonly after: WaitingJob; readonly limit: number },
+  walk: WalkStep,
 ): Promise<WaitingJob[]> {
-  const { rows } = await client.query<{ shard: number; job_id: string; total: number }>(
-    WAITING_JOBS,
-    [shards, after.shard, jobUuid(after.jobId), limit],
-  );
+  return walkJobs(client, WAITING_JOBS, shards, walk);
+}
+
+/** Where a page of jobs begins, and how many it has. */
+interface WalkStep {
+  readonly after: WaitingJob;
+  readonly limit: number;
+}
+
+async function walkJobs(
+  client: Queryable,
+  statement: typeof WAITING_JOBS,
+  shards: readonly number[],
+  { after, limit }: WalkStep,
+): Promise<WaitingJob[]> {
+  const { rows } = await client.query<{ shard: number; job_id: string; total: number }>(statement, [
+    shards,
+    after.shard,
+    jobUuid(after.jobId),
+    limit,
+  ]);
   return rows.map(({ shard, job_id, total }) => ({ shard, jobId: toJobId(job_id), total }));
 }
 
@@ -80,13 +102,15 @@ export async function findWaitingTasks(
 const LOOK_JOBS = 1_000;
 const LOOK_TASKS = 5_000;
 
-/** A part of what waits, and where the next part begins. */
+/** A part of what is open, and where the next part begins. */
 export interface WaitingPart {
+  readonly jobIds: readonly string[];
+  /** Those of the jobs' tasks that wait for an agent. */
   readonly tasks: readonly StoredWait[];
   readonly next: WaitingJob;
 }
 
-/** Reads the next part of what waits in the shards; behind the last one comes the first.
+/** Reads the next part of the open jobs in the shards, whatever they count, with what waits of them; behind the last one comes the first.
  *
  * Cost: 2 statements. */
 export async function readWaitingPart(
@@ -94,11 +118,32 @@ export async function readWaitingPart(
   shards: readonly number[],
   after: WaitingJob,
 ): Promise<WaitingPart> {
-  const jobs = await findWaitingJobs(client, shards, { after, limit: LOOK_JOBS });
+  const jobs = await walkJobs(client, OPEN_JOBS, shards, { after, limit: LOOK_JOBS });
   const [page = []] = pagesByTasks(jobs, LOOK_TASKS);
   const isLast = jobs.length < LOOK_JOBS && page.length === jobs.length;
   const next = isLast ? FIRST_JOB : (jobs[page.length - 1] ?? FIRST_JOB);
-  if (page.length === 0) return { tasks: [], next };
+  if (page.length === 0) return { jobIds: [], tasks: [], next };
   const { rows } = await client.query<WaitRow>(WAITING_OF_JOBS, [page.map(jobUuid)]);
-  return { tasks: rows.map(toWait), next };
+  return { jobIds: page, tasks: rows.map(toWait), next };
+}
+
+const WAITING_IN_SHARDS = {
+  name: "waiting-in-shards",
+  text: `
+    SELECT shard, sum(ready)::int AS ready FROM jobs
+     WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND state <> 'PAUSED'
+     GROUP BY shard`,
+};
+
+/** Counts the tasks that wait for an agent in each shard, as their jobs do. What paused jobs withhold is left out.
+ *
+ * Cost: 1 statement that reads the shards' open jobs. */
+export async function countWaitingIn(
+  client: Queryable,
+  shards: readonly number[],
+): Promise<Map<number, number>> {
+  const { rows } = await client.query<{ shard: number; ready: number }>(WAITING_IN_SHARDS, [
+    shards,
+  ]);
+  return new Map(rows.map(({ shard, ready }) => [shard, ready]));
 }
