@@ -86,7 +86,7 @@ export function createRevocationFollower(options: RevocationFollowerOptions): Re
         logger.debug("the revocation stream ended");
       } catch (error) {
         if (closing.signal.aborted) return;
-        logger.warn({ err: error }, "the revocation stream broke");
+        logger[NexusError.levelOfEnd(error)]({ err: error }, "the revocation stream broke");
       }
       failures++;
       try {

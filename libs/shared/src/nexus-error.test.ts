@@ -7,6 +7,16 @@ import { TASK_FAILURE_REASONS } from "./task-failure-reasons.ts";
 
 const UNKNOWN_GRPC_CODE = 2;
 
+describe("a planned end", () => {
+  it("is that of an old connection and of a server that goes", () => {
+    const ended = (reason: string) => new NexusError({ kind: "unavailable", reason, message: "m" });
+    expect(NexusError.levelOfEnd(ended("CONNECTION_AGED"))).toBe("debug");
+    expect(NexusError.levelOfEnd(ended("SERVER_DRAINING"))).toBe("debug");
+    expect(NexusError.levelOfEnd(ended("UNAVAILABLE"))).toBe("warn");
+    expect(NexusError.levelOfEnd(new Error("CONNECTION_AGED"))).toBe("warn");
+  });
+});
+
 describe("the root cause", () => {
   it("is what lies at the bottom, told once", () => {
     const refused =

@@ -33,6 +33,8 @@ export interface NexusErrorInit {
 /** The text of every error that is not a NexusError: what really happened goes to the log only. */
 export const INTERNAL_ERROR_MESSAGE = "An internal error occurred.";
 
+const PLANNED_ENDS: ReadonlySet<string> = new Set(["CONNECTION_AGED", "SERVER_DRAINING"]);
+
 const LAST_OF_SEVERAL = /^.*Last error: (?:Error: )?/s;
 const RESOLUTION_NOTE = /\.? Resolution note:.*$/s;
 
@@ -83,6 +85,17 @@ export class NexusError extends Error {
     let last: Error | undefined;
     for (; next instanceof Error; next = next.cause) last = next;
     return last?.message.replace(LAST_OF_SEVERAL, "").replace(RESOLUTION_NOTE, "");
+  }
+
+  /** Says whether a stream ended because it was time: its connection has its age, or its server goes. Whoever follows it calls again, and
+   * nothing is wrong. */
+  static isPlannedEnd(error: unknown): boolean {
+    return error instanceof NexusError && PLANNED_ENDS.has(error.reason);
+  }
+
+  /** How loud such an end is told: `warn` unless it was planned. */
+  static levelOfEnd(error: unknown): "debug" | "warn" {
+    return NexusError.isPlannedEnd(error) ? "debug" : "warn";
   }
 
   /** Says whether a thrown value is a NexusError of this kind and, when given, this reason. */

@@ -31,6 +31,24 @@ describe("codeClassOf", () => {
   });
 });
 
+describe("codeClassOf a planned end", () => {
+  it("is a good one of a stream, and a fault of ours of a call that got no answer", () => {
+    for (const reason of ["CONNECTION_AGED", "SERVER_DRAINING"]) {
+      const error = new NexusError({ kind: "unavailable", reason, message: "" });
+      expect([codeClassOf(error, true), codeClassOf(error)]).toEqual(["ok", "server"]);
+    }
+  });
+
+  it("leaves the budget of availability whole", () => {
+    const objectives = new Objectives({ ...PROMISED, clock: systemClock });
+    const metrics = createMetrics("gateway");
+    const events = createGatewayEvents({ metrics, logger: createSilentLogger(), objectives });
+    const aged = new NexusError({ kind: "unavailable", reason: "CONNECTION_AGED", message: "" });
+    events.callEnded("mesh-router", aged);
+    expect(objectives.report()[0]).toMatchObject({ total: 1, bad: 0 });
+  });
+});
+
 describe("codeClassOf an exhausted limit", () => {
   it("is ours when the service is full, the caller's when it is the caller's own", () => {
     const exhausted = (reason: string) =>

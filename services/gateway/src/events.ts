@@ -9,7 +9,7 @@ export type Limited = "principal" | "address";
 
 /** Every event of the gateway. */
 export interface GatewayEvents {
-  /** A call that was passed on ended, whatever port it came to. No error: it went well. `tookMs` is of unary calls. */
+  /** A call that was passed on ended, whatever port it came to. No error: it went well. `tookMs` is of unary calls, and says that it is one. */
   callEnded(upstream: Upstream, error?: unknown, tookMs?: number): void;
   streamOpened(upstream: Upstream): void;
   streamClosed(upstream: Upstream): void;
@@ -50,9 +50,10 @@ const OVERLOADS: ReadonlySet<string> = new Set([
   "EXHAUSTED",
 ]);
 
-/** Sorts an end of a call by whose doing it was. */
-export function codeClassOf(error: unknown): CodeClass {
+/** Sorts an end of a call by whose doing it was. A stream that ended because it was time went well: whoever follows it calls again. */
+export function codeClassOf(error: unknown, isStream = false): CodeClass {
   if (error === undefined) return "ok";
+  if (isStream && NexusError.isPlannedEnd(error)) return "ok";
   const { kind, reason } = NexusError.from(error);
   return kind === "exhausted" && OVERLOADS.has(reason) ? "server" : CLASSES[kind];
 }
@@ -97,7 +98,7 @@ export function createGatewayEvents(parts: GatewayEventsParts): GatewayEvents {
   });
   return {
     callEnded: (upstream, error, tookMs) => {
-      const end = codeClassOf(error);
+      const end = codeClassOf(error, tookMs === undefined);
       calls.inc({ upstream, code_class: end });
       if (isDeadline(error) && objectives.isEarly(tookMs)) return;
       objectives.callEnded(end, upstream === ANSWERED_BY_AGENTS ? undefined : tookMs);

@@ -128,6 +128,15 @@ describe("bodies", () => {
     }
   });
 
+  it("with a field that there is not are refused, and it is named", async () => {
+    const rig = await start();
+    const body = JSON.stringify({ ...CREDENTIALS, passwort: "misspelt" });
+    const { status, text } = await post(rig, LOGIN, { body });
+    expect([status, errorOf(text).reason]).toEqual([400, "REQUEST_MALFORMED"]);
+    expect(text).toContain("passwort");
+    expect(text).not.toContain("misspelt");
+  });
+
   it("of another type are refused", async () => {
     const rig = await start();
     expect((await post(rig, LOGIN, { body: "a=b", type: "text/plain" })).status).toBe(415);

@@ -1,5 +1,5 @@
 /** What happened, as metrics and log lines. Hot events are counted only; labels are closed sets. */
-import type { Logger } from "@nexus/shared";
+import { type Logger, NexusError } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import { Counter } from "prom-client";
 import type { MailEvents } from "./domain/mail/mail-ports.ts";
@@ -283,8 +283,11 @@ function reportEvents(metrics: Metrics, logger: Logger): ReportEvents {
       logger.warn({ err: error }, "the replica could not renew itself; it is repeated");
     },
     agentWatchFailed(error) {
-      failures.inc({ to: "agents" });
-      logger.warn({ err: error }, "the watch of agents ended; watching again");
+      if (!NexusError.isPlannedEnd(error)) failures.inc({ to: "agents" });
+      logger[NexusError.levelOfEnd(error)](
+        { err: error },
+        "the watch of agents ended; watching again",
+      );
     },
     subscriptionsFailed(error) {
       failures.inc({ to: "subscriptions" });

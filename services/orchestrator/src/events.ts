@@ -1,5 +1,5 @@
 /** One function per business event: its metric, and a log line where an operator acts on it. */
-import type { Logger } from "@nexus/shared";
+import { type Logger, NexusError } from "@nexus/shared";
 import { COUNT_BUCKETS, type Metrics } from "@nexus/telemetry";
 import type { EngineEvents, FlushKind } from "./domain/ports.ts";
 
@@ -154,7 +154,7 @@ function outsideEvents(
     },
     streamLost(router, error) {
       streams.dec(1);
-      logger.warn({ router, err: error }, "dispatch stream lost");
+      logger[NexusError.levelOfEnd(error)]({ router, err: error }, "dispatch stream lost");
     },
   };
 }

@@ -7,7 +7,7 @@ const QUIET_KINDS = new Set(["cancelled", "not_found", "exists"]);
 
 /** Writes one line per call: debug when it went well, info when it failed or was slow. Never payloads, never tokens.
  *
- * A stream is not slow for being long. */
+ * A stream is not slow for being long, and has not failed when its connection had its age. */
 export const logCalls: PlannedLayer = async (call, next) => {
   const startedAt = performance.now();
   try {
@@ -22,7 +22,8 @@ export const logCalls: PlannedLayer = async (call, next) => {
 function writeLine({ state, plan }: PlannedCall, elapsedMs: number, error: NexusError | undefined) {
   const isStream = plan.requestStream || plan.responseStream;
   const isSlow = !isStream && elapsedMs >= SLOW_CALL_MS;
-  const isFailed = error !== undefined && !QUIET_KINDS.has(error.kind);
+  const isPlanned = isStream && NexusError.isPlannedEnd(error);
+  const isFailed = error !== undefined && !QUIET_KINDS.has(error.kind) && !isPlanned;
   const level = isSlow || isFailed ? "info" : "debug";
   if (!state.isLogging(level)) return;
   state.logger[level](

@@ -118,7 +118,8 @@ export class Session {
     if (FATAL_REASONS.has(reason)) throw error;
     if (!credentials.renewable && TOKEN_OVER.has(reason)) throw error;
     if (reason.startsWith("TOKEN_")) credentials.invalidate();
-    this.#options.logger.warn({ err: error }, "session interrupted; reconnecting");
+    const level = NexusError.levelOfEnd(error);
+    this.#options.logger[level]({ err: error }, "session interrupted; reconnecting");
   }
 
   #isLeaving(): boolean {

@@ -9,7 +9,8 @@ export interface TaskErrorInit {
   readonly cause?: unknown;
 }
 
-/** Thrown by a handler to fail its task with a reason. Any other error fails it with AGENT_ERROR, retryable. */
+/** Thrown by a handler to fail its task with a reason. A call of NEXUS that was forbidden fails it for good with the call's own reason;
+ * any other error with AGENT_ERROR, retryable. */
 export class TaskError extends Error {
   readonly reason: string;
   readonly retryable: boolean;

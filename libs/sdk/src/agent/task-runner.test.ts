@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { AssignmentSchema, TaskCancelSchema } from "@nexus/proto/mesh";
-import { createSilentLogger } from "@nexus/shared";
+import { createSilentLogger, NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { createCapability, type TaskHandler } from "./capability.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -38,7 +38,7 @@ function setUp(handler: TaskHandler<unknown, unknown> = hold) {
     const { value }: { value: Frame } = await frames.next();
     return (value.taskUpdates ?? []).map(({ taskId, update }) =>
       update?.case === "failed"
-        ? `${taskId} failed ${update.value.reason}`
+        ? `${taskId} failed ${update.value.reason}${update.value.retryable ? "" : " for good"}`
         : `${taskId} ${update?.case}`,
     );
   };
@@ -101,6 +101,15 @@ describe("TaskRunner", () => {
     runner.assign(assignment("a"));
     expect(runner.running).toBe(0);
     expect(await words()).toEqual(["a failed AGENT_ERROR"]);
+  });
+
+  it("fails a task for good, with the reason, when its handler was forbidden something", async () => {
+    const { runner, words } = setUp(() => {
+      throw new NexusError({ kind: "forbidden", reason: "SCOPE_MISSING", message: "No." });
+    });
+    await words();
+    runner.assign(assignment("a"));
+    expect(await words()).toEqual(["a failed SCOPE_MISSING for good"]);
   });
 
   it("says that a task has begun before any word of its handler", async () => {

@@ -1,6 +1,6 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Assignment, TaskCancel, TaskUpdateResult } from "@nexus/proto/mesh";
-import type { Logger } from "@nexus/shared";
+import { type Logger, NexusError } from "@nexus/shared";
 import { fromPayload, type PayloadInit, type StoredPayload } from "../payload.ts";
 import type { StateAccess } from "../state/bucket.ts";
 import type { Capability } from "./capability.ts";
@@ -265,8 +265,12 @@ function describeFailure(error: unknown, { over }: Lease) {
     const { reason, retryable, message } = cause;
     return { reason, retryable, message: message.slice(0, MESSAGE_LENGTH_MAX) };
   }
-  const tooLarge = hasReason(cause, "PAYLOAD_TOO_LARGE");
   const message = textOf(cause).slice(0, MESSAGE_LENGTH_MAX);
+  // A permission that is missing is missing at the next attempt too.
+  if (cause instanceof NexusError && cause.kind === "forbidden") {
+    return { reason: cause.reason, message, retryable: false };
+  }
+  const tooLarge = hasReason(cause, "PAYLOAD_TOO_LARGE");
   return { reason: tooLarge ? "OUTPUT_TOO_LARGE" : "AGENT_ERROR", message, retryable: !tooLarge };
 }
 

@@ -98,6 +98,8 @@ function createHandlers({ routes, guard, messageMaxBytes }: ListenerOptions) {
     readMaxBytes: messageMaxBytes + ENVELOPE_BYTES,
     maxTimeoutMs: TIMEOUT_MS_MAX,
     acceptCompression: [compressionGzip, compressionBrotli],
+    // A field that nobody knows is a misspelt one: without this it would be dropped, and a job run without its timeout.
+    jsonOptions: { ignoreUnknownFields: false },
   });
   addRoutes(router, routes, guard);
   return new Map<string, Handler>(router.handlers.map((one) => [one.requestPath, one]));

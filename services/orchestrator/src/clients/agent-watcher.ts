@@ -2,7 +2,7 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Agent, RegistryService, WatchAgentsResponse } from "@nexus/proto/registry";
 import type { RpcClient } from "@nexus/rpc";
-import { backoffDelayMs, type Logger, sleep } from "@nexus/shared";
+import { backoffDelayMs, type Logger, NexusError, sleep } from "@nexus/shared";
 import type { Skill } from "../domain/routing.ts";
 import { sortVersions } from "../domain/version-range.ts";
 
@@ -69,7 +69,8 @@ export class AgentWatcher {
       }
       if (this.#stop.signal.aborted) return;
       failures += 1;
-      this.#logger.warn({ err: failure, failures }, "watch of agents ended; watching again");
+      const level = NexusError.levelOfEnd(failure);
+      this.#logger[level]({ err: failure, failures }, "watch of agents ended; watching again");
       await sleep(backoffDelayMs(failures, RECONNECT), this.#stop.signal).catch(() => undefined);
     }
   }
