@@ -215,6 +215,11 @@ describe("agents among themselves", () => {
         .onMessage("count", async function* count({ body }) {
           for (let i = 1; i <= (body as number); i += 1) yield i;
         })
+        .onMessage("break", async function* breaks() {
+          yield 1;
+          yield 2;
+          throw new Error("broken");
+        })
         .onMessage("loop", (message, ctx) => ctx.request(message.from, "who", 0))
         .onMessage(
           "slow",
@@ -260,9 +265,19 @@ describe("agents among themselves", () => {
     const late = three.request(two.agentId, "slow", 0, { timeoutMs: 300 });
     await expect(late).rejects.toMatchObject({ reason: "MESSAGE_EXPIRED" });
     await waitFor(() => stopped !== undefined, { what: "the handler to be told" });
-    await expect(three.request(two.agentId, "loop", 0, { timeoutMs: 500 })).rejects.toMatchObject({
-      reason: "MESSAGE_EXPIRED",
-    });
+    for (const [subject, message] of [
+      ["loop", "the receiver is among those who caused it"],
+      ["unheard of", "the receiver has no handler for it"],
+    ] as const) {
+      const failed = three.request(two.agentId, subject, 0);
+      await expect(failed).rejects.toMatchObject({ reason: "REQUEST_DECLINED", message });
+    }
+    const cut: unknown[] = [];
+    const breaking = async () => {
+      for await (const part of three.requestStream(two.agentId, "break", 0)) cut.push(part);
+    };
+    await expect(breaking()).rejects.toMatchObject({ reason: "REPLY_CUT", message: "broken" });
+    expect(cut).toEqual([1, 2]);
     const jobId = await submitTasks(user.client, [{ key: "say", capability: "talk.some" }]);
     expect((await waitForEnd(user.client, jobId)).state).toBe(JobState.COMPLETED);
     await waitFor(() => seen.some((line) => line.endsWith(" 7")), { what: "the task's message" });

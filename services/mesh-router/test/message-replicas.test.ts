@@ -79,6 +79,41 @@ describe("a message to an agent at another replica", () => {
     expect(new Set(alice.outcomes.map(outcomeName))).toEqual(new Set(["DELIVERED"]));
   });
 
+  it("is open for another reply while its asker has no room, and ends with a part that found none", async () => {
+    const t = tag();
+    const alice = await first.agent(`alice-${t}`, { messageCredit: 0 });
+    const bob = await obliging(second, `bob-${t}`);
+    const filler = await first.agent(`filler-${t}`);
+    for (const id of ["whole", "parts"]) alice.post(id, `bob-${t}`, { expectsReply: true });
+    await waitFor(() => bob.deliveries.length === 2, { what: "the requests" });
+    const [whole, parts] = bob.deliveries.map(({ deliveryId }) => deliveryId) as [string, string];
+    for (let i = 0; i <= 1_000; i += 1) filler.post(`f${i}`, `alice-${t}`);
+    await filler.outcomeOf("f1000");
+    bob.post("r", "", { inReplyTo: whole });
+    expect(await outcome(bob, "r")).toBe("OVERLOADED");
+    bob.post("p", "", { inReplyTo: parts, more: true });
+    expect(await outcome(bob, "p")).toBe("OVERLOADED");
+    expect(await alice.outcomeOf("parts")).toMatchObject({ reason: "REPLY_CUT" });
+    await waitFor(() => bob.deliveryCancels.includes(parts), { what: "bob to be told" });
+    alice.autoAck = true;
+    alice.send({ credit: { messages: 2_000 } });
+    await waitFor(() => alice.deliveries.length >= 1_000, { what: "the queue to be read" });
+    bob.outcomes.length = 0;
+    bob.post("r", "", { inReplyTo: whole });
+    expect(await outcome(bob, "r")).toBe("DELIVERED");
+    expect(await outcome(alice, "whole")).toBe("DELIVERED");
+    expect(alice.deliveries.filter(({ inReplyTo }) => inReplyTo === "whole")).toHaveLength(1);
+  });
+
+  it("ends at once when its receiver says that it does not answer", async () => {
+    const t = tag();
+    const alice = await first.agent(`alice-${t}`);
+    const bob = await second.agent(`bob-${t}`);
+    alice.post("q", `bob-${t}`, { expectsReply: true });
+    bob.ack((await bob.delivery()).deliveryId, AckKind.REJECT, "busy");
+    expect(await alice.outcomeOf("q")).toMatchObject({ reason: "NOT_ANSWERED", message: "busy" });
+  });
+
   it("is NO_SUCH_AGENT when no replica has it", async () => {
     const alice = await first.agent(`alice-${tag()}`);
     alice.post("m1", "nobody-anywhere");

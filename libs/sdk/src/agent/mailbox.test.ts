@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { AssignmentSchema, DeliverySchema } from "@nexus/proto/mesh";
+import { AckKind, AssignmentSchema, DeliverySchema } from "@nexus/proto/mesh";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawPayload } from "../payload.ts";
@@ -71,6 +71,26 @@ describe("Mailbox", () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  it("tells whoever asked that a handler failed, or that there is none", async () => {
+    mailbox.connected();
+    mailbox.on("bad", () => {
+      throw new Error("no");
+    });
+    mailbox.on("worse", () => Promise.reject(new Error("never")));
+    const ask = (subject: string, expectsReply = true): void =>
+      mailbox.deliver(create(DeliverySchema, { deliveryId: subject, subject, expectsReply }));
+    for (const subject of ["bad", "worse", "unknown"]) ask(subject);
+    ask("bad", false);
+    await new Promise(setImmediate);
+    const said = (await waiting()).flatMap(({ acks }) => acks ?? []);
+    const noes = said.filter(({ kind }) => kind === AckKind.REJECT);
+    expect(noes.map(({ deliveryId, message }) => `${deliveryId}: ${message}`).sort()).toEqual([
+      "bad: no",
+      "unknown: the receiver has no handler for it",
+      "worse: never",
+    ]);
   });
 
   it("refuses a name that is taken, and leaves the message that has it", async () => {

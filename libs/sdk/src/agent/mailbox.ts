@@ -19,7 +19,9 @@ import type {
 import { Outbound } from "./outbound.ts";
 import type { Outbox } from "./outbox.ts";
 import { messageError } from "./outcome-error.ts";
-import { runHandlers } from "./run-handlers.ts";
+import { Replies } from "./replies.ts";
+import type { Asked } from "./reply-parts.ts";
+import { errorText, runHandlers } from "./run-handlers.ts";
 import { leftOf, unsendable } from "./send-order.ts";
 import { fitsPattern, type Topic } from "./topic.ts";
 
@@ -46,6 +48,7 @@ export class Mailbox {
   readonly #outbox: Outbox;
   readonly #logger: Logger;
   readonly #outbound: Outbound;
+  readonly #replies: Replies;
   readonly #durable: DurableInbox;
   readonly #handlers = new Map<string, MessageHandler>();
   readonly #subscriptions = new Map<string, LocalSubscription>();
@@ -63,6 +66,7 @@ export class Mailbox {
     this.#outbox = outbox;
     this.#logger = logger;
     this.#outbound = new Outbound(outbox);
+    this.#replies = new Replies(outbox, logger);
     this.#durable = new DurableInbox({
       outbox,
       logger,
@@ -135,6 +139,7 @@ export class Mailbox {
       if (handlers.length === 0) {
         const { subject, topic } = delivery;
         this.#logger.warn({ subject, topic }, "no handler for the message");
+        this.#decline(delivery, "the receiver has no handler for it");
         return undefined;
       }
       if (delivery.expectsReply) return this.#answer(delivery, handlers);
@@ -156,13 +161,20 @@ export class Mailbox {
     }
   }
 
-  #handlerFailed({ subject }: Delivery, error: unknown): void {
+  #handlerFailed(delivery: Delivery, error: unknown): void {
+    const { subject } = delivery;
     this.#logger.error({ err: error, subject }, "a message handler failed");
+    this.#decline(delivery, errorText(error));
+  }
+
+  /** Whoever waits for a reply hears at once that there is none. */
+  #decline(delivery: Delivery, text: string): void {
+    if (delivery.expectsReply) this.#replies.decline(toAsked(delivery), text);
   }
 
   /** Takes in the router's word on a message sent. */
   settle(outcome: SendOutcome): void {
-    this.#outbound.settle(outcome);
+    if (!this.#outbound.settle(outcome)) this.#replies.settle(outcome);
   }
 
   /** Takes in the router's word on a subscription. */
@@ -189,6 +201,7 @@ export class Mailbox {
   /** A stream is open. */
   connected(): void {
     for (const entry of this.#subscriptions.values()) this.#say(entry);
+    this.#replies.connected();
     this.#outbound.connected();
   }
 
@@ -198,12 +211,14 @@ export class Mailbox {
     this.#handling = 0;
     this.#done = 0;
     this.#durable.connectionLost();
+    this.#replies.connectionLost();
     this.#outbound.connectionLost();
   }
 
   /** There will be no other stream: fails what waits, and everything from now on, with this error. */
   close(error: NexusError): void {
     this.#outbound.close(error);
+    this.#replies.close();
     for (const { waiters } of this.#subscriptions.values()) {
       for (const { reject } of waiters.splice(0)) reject(error);
     }
@@ -288,21 +303,17 @@ export class Mailbox {
     const abort = new AbortController();
     const ctx = this.#context(delivery, () => abort);
     const { deliveryId } = delivery;
+    const asked = toAsked(delivery);
     const expire = () =>
       abort.abort(messageError("deadline", "MESSAGE_EXPIRED", "Nobody waits any more."));
     const timer = setTimeout(expire, leftOf(delivery));
     this.#running.set(deliveryId, abort);
     try {
-      await this.#reply(deliveryId, await handler?.(message, ctx), abort.signal);
+      await this.#replies.answer(asked, await handler?.(message, ctx), abort.signal);
     } finally {
       clearTimeout(timer);
       this.#running.delete(deliveryId);
     }
-  }
-
-  async #reply(deliveryId: string, result: unknown, signal: AbortSignal): Promise<void> {
-    if (isAsyncIterable(result)) await this.#outbound.replyInParts(deliveryId, result, signal);
-    else if (!signal.aborted) this.#outbound.reply(deliveryId, result);
   }
 
   #context(delivery: Delivery, makeAbort: () => AbortController): MessageContext {
@@ -332,8 +343,8 @@ function toInbound(delivery: Delivery): InboundMessage {
   };
 }
 
-function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
+function toAsked(delivery: Delivery): Asked {
+  return { deliveryId: delivery.deliveryId, deadlineAtMs: Date.now() + leftOf(delivery) };
 }
 
 function topicName(topic: string | Topic<unknown>): string {

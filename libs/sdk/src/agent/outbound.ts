@@ -2,11 +2,10 @@
 import type { Payload } from "@nexus/proto/common";
 import { type Delivery, DeliveryClass, DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
 import { type AsyncQueue, createAsyncQueue, createIds, NexusError } from "@nexus/shared";
-import { fromPayload, toPayload } from "../payload.ts";
+import { fromPayload } from "../payload.ts";
 import type { Receipt, Reply } from "./messages.ts";
 import type { Outbox, SendInit } from "./outbox.ts";
 import { messageError, outcomeError } from "./outcome-error.ts";
-import { ReplyParts } from "./reply-parts.ts";
 import { DEFAULT_TIMEOUT_MS, type Order, toSend, type Wish } from "./send-order.ts";
 
 /** Messages that one agent may be waiting on at once. */
@@ -52,7 +51,6 @@ interface Part {
 export class Outbound {
   readonly #outbox: Outbox;
   readonly #ids = createIds();
-  readonly #replyParts: ReplyParts;
   readonly #waiting = new Map<string, Waiting>();
   #sweeping: NodeJS.Timeout | undefined;
   #connected = false;
@@ -60,7 +58,6 @@ export class Outbound {
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
-    this.#replyParts = new ReplyParts(outbox, this.#ids);
   }
 
   /** Resolves with the outcome of a message. */
@@ -97,21 +94,6 @@ export class Outbound {
       // Refused for its id, it must not take back the message that has the id.
       if (this.#waiting.get(messageId)?.parts === parts) this.#cancel(messageId);
     }
-  }
-
-  /** Answers a delivery. */
-  reply(deliveryId: string, body: unknown): void {
-    const messageId = this.#ids.next("msg");
-    this.#outbox.send({ messageId, inReplyTo: deliveryId, payload: toPayload(body) });
-  }
-
-  /** Answers a delivery in parts. */
-  replyInParts(
-    deliveryId: string,
-    bodies: AsyncIterable<unknown>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    return this.#replyParts.send(deliveryId, bodies, signal);
   }
 
   /** Takes in a reply. True when it is only done with once `taken` is called. */
@@ -155,14 +137,16 @@ export class Outbound {
     return isTaken;
   }
 
-  /** Takes in the router's word on a message. */
-  settle(outcome: SendOutcome): void {
+  /** Takes in the router's word on a message; false when it waits for none with that name. */
+  settle(outcome: SendOutcome): boolean {
+    const entry = this.#waiting.get(outcome.messageId);
+    if (entry === undefined) return false;
+    this.#settle(entry, outcome);
+    return true;
+  }
+
+  #settle(entry: Waiting, outcome: SendOutcome): void {
     const { messageId } = outcome;
-    const entry = this.#waiting.get(messageId);
-    if (entry === undefined) {
-      this.#replyParts.settle(outcome);
-      return;
-    }
     const { DELIVERED, QUEUED } = DeliveryOutcome;
     const isThrough = outcome.outcome === DELIVERED || outcome.outcome === QUEUED;
     // The reply itself, or its last part, settles a request; the word that it was delivered may come before it.
@@ -191,7 +175,6 @@ export class Outbound {
   /** The stream broke: what was sent may or may not have arrived. What is durable is sent again; a reply in parts goes on. */
   connectionLost(): void {
     this.#connected = false;
-    this.#replyParts.connectionLost();
     const text = "The connection broke; the message may or may not have arrived.";
     const error = messageError("unavailable", "CONNECTION_LOST", text);
     for (const [messageId, { durable, lastPart }] of this.#waiting) {
@@ -202,7 +185,6 @@ export class Outbound {
   /** There will be no other stream: fails what waits, and everything from now on, with this error. */
   close(error: NexusError): void {
     this.#closedBy ??= error;
-    this.#replyParts.connectionLost();
     for (const messageId of this.#waiting.keys()) this.#finish(messageId)?.reject(error);
   }
 

@@ -48,7 +48,7 @@ export const CHUNK_BYTES_WAITING_MAX = 4 * MiB;
 /** Gathers what an agent has to say and cuts it into frames, at the speed at which the stream takes them.
  *
  * Bounded: of each lease it holds one word of a kind, the latest, and of all leases CHUNK_BYTES_WAITING_MAX of
- * chunks; acks and replies are bounded by message credit, other messages by the mailbox, which looks at
+ * chunks; acks and replies are bounded by message credit and by what is kept of them, other messages by the mailbox, which looks at
  * `sendsWaiting`, operations on state by their own credit; everything else is a single value. */
 export class Outbox {
   #updates: UpdateInit[] = [];

@@ -41,6 +41,8 @@ function refusal({ reason, message }: SendOutcome): NexusError {
   const text = message || "The router refused the message.";
   if (LEASE_REASONS.has(reason)) return messageError("conflict", "LEASE_LOST", text);
   if (reason === "PARTS_NOT_TAKEN") return messageError("precondition", "REPLY_IN_PARTS", text);
+  if (reason === "NOT_ANSWERED") return messageError("precondition", "REQUEST_DECLINED", text);
+  if (reason === "REPLY_CUT") return messageError("unavailable", "REPLY_CUT", text);
   if (reason === "LEASE_UNCHECKED") return messageError("unavailable", "UNAVAILABLE", text);
   return messageError("invalid", "MESSAGE_REFUSED", reason === "" ? text : `${text} (${reason})`);
 }

@@ -1,31 +1,44 @@
 import { create } from "@bufbuild/protobuf";
 import { DeliveryOutcome, SendOutcomeSchema } from "@nexus/proto/mesh";
-import { createIds } from "@nexus/shared";
+import { createIds, KiB } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { type Frame, Outbox } from "./outbox.ts";
 import { ReplyParts } from "./reply-parts.ts";
 
 const WINDOW = 256;
+const ASKED = { deliveryId: "d", deadlineAtMs: Number.POSITIVE_INFINITY };
 
 type Sent = NonNullable<Frame["sends"]>[number];
 
-function scene() {
+async function* forever(body: unknown) {
+  for (;;) yield body;
+}
+
+async function* failing() {
+  yield 1;
+  yield 2;
+  throw new Error("no further");
+}
+
+function scene(bodies: AsyncIterable<unknown> = forever(1)) {
   const outbox = new Outbox();
-  const parts = new ReplyParts(outbox, createIds());
+  const told: string[] = [];
+  const parts = new ReplyParts(outbox, createIds(), ({ deliveryId }) => told.push(deliveryId));
   const abort = new AbortController();
   let yielded = 0;
   let left = false;
-  async function* count() {
+  async function* counted() {
     try {
-      for (;;) {
+      for await (const body of bodies) {
         yielded += 1;
-        yield yielded;
+        yield body;
       }
     } finally {
       left = true;
     }
   }
-  const sending = parts.send("d", count(), abort.signal);
+  const sending = parts.send(ASKED, counted(), abort.signal);
+  sending.catch(() => undefined);
   const settled = () => new Promise(setImmediate);
   /** What waits to be written. */
   const write = async (): Promise<Sent[]> => {
@@ -37,7 +50,8 @@ function scene() {
   };
   const say = (send: Sent | undefined, outcome: DeliveryOutcome): void =>
     parts.settle(create(SendOutcomeSchema, { messageId: send?.messageId ?? "", outcome }));
-  return { parts, abort, sending, settled, write, say, yielded: () => yielded, left: () => left };
+  const counts = { yielded: () => yielded, left: () => left };
+  return { parts, abort, sending, settled, write, say, told, ...counts };
 }
 
 describe("a reply in parts", () => {
@@ -53,38 +67,71 @@ describe("a reply in parts", () => {
     parts.connectionLost();
   });
 
-  it("ends with a part that was not taken, and says of none that it is the last", async () => {
-    const { sending, settled, write, say, left } = scene();
+  it("has few parts under way when they are large", async () => {
+    const { parts, settled, write, say } = scene(forever(new Uint8Array(100 * KiB)));
+    await settled();
+    const first = await write();
+    expect(first).toHaveLength(3);
+    say(first[0], DeliveryOutcome.DELIVERED);
+    await settled();
+    expect(await write()).toHaveLength(1);
+    parts.connectionLost();
+  });
+
+  it("ends with a part that was not taken, says of none that it is the last, and tells its asker", async () => {
+    const { sending, settled, write, say, left, told } = scene();
     await settled();
     const sends = await write();
     expect(sends.every(({ more }) => more === true)).toBe(true);
     say(sends[0], DeliveryOutcome.OVERLOADED);
-    await sending;
+    expect(await sending).toBeUndefined();
     expect(left()).toBe(true);
     expect(await write()).toEqual([]);
+    expect(told).toEqual(["d"]);
   });
 
-  it("ends with the stream: which parts arrived nobody knows", async () => {
-    const { parts, sending, settled, write, left } = scene();
+  it("ends with the stream: which parts arrived nobody knows, and its asker is told once", async () => {
+    const { parts, sending, settled, write, left, told } = scene();
     await settled();
     await write();
     parts.connectionLost();
-    await sending;
+    expect(await sending).toBeUndefined();
     expect(left()).toBe(true);
     expect(await write()).toEqual([]);
+    expect(told).toEqual(["d"]);
   });
 
-  it("is whole when there is one", async () => {
-    const outbox = new Outbox();
-    const parts = new ReplyParts(outbox, createIds());
+  it("ends at once when nobody waits any more, however many parts are under way", async () => {
+    const { abort, sending, settled, left, told } = scene();
+    await settled();
+    abort.abort();
+    expect(await sending).toBeUndefined();
+    expect(left()).toBe(true);
+    expect(told).toEqual([]);
+  });
+
+  it("returns the last one, which is all of it when there is one", async () => {
     async function* one() {
       yield 1;
     }
-    await parts.send("d", one(), new AbortController().signal);
-    const stream = outbox.frames({});
-    outbox.close();
-    const sends: Sent[] = [];
-    for await (const frame of stream) sends.push(...(frame.sends ?? []));
-    expect(sends.map(({ inReplyTo, more }) => [inReplyTo, more])).toEqual([["d", undefined]]);
+    const { sending, write } = scene(one());
+    expect(await sending).toEqual({ body: 1 });
+    expect(await write()).toEqual([]);
+  });
+
+  it("fails with its handler once the parts before are taken", async () => {
+    const { sending, settled, write, say } = scene(failing());
+    await settled();
+    const sends = await write();
+    expect(sends.map(({ more }) => more)).toEqual([true, true]);
+    let isOver = false;
+    void sending.catch(() => {
+      isOver = true;
+    });
+    say(sends[0], DeliveryOutcome.DELIVERED);
+    await settled();
+    expect(isOver).toBe(false);
+    say(sends[1], DeliveryOutcome.DELIVERED);
+    await expect(sending).rejects.toThrow("no further");
   });
 });

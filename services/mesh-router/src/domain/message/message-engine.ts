@@ -17,6 +17,7 @@ import {
   isMessage,
   isSilence,
   NO_SESSION,
+  RECEIVER_GONE,
   ROUTER_FULL,
   requestOf,
   TOO_MANY_PENDING,
@@ -77,15 +78,16 @@ export class MessageEngine {
   /** Takes a message to one agent in, or a reply, which whyRefused() has nothing against. Its outcome goes to the sender, at
    * once or later. */
   send(sender: Sender, letter: Letter, nowMs: number): void {
-    if (hasTooMany(sender)) this.#refuse(sender, letter);
+    if (hasTooMany(sender)) this.refuse(sender, letter, TOO_MANY_PENDING);
     else if (letter.mail !== undefined) this.#office.post(sender, letter, [letter.toAgentId]);
     else if (letter.inReplyTo !== "") this.reply(sender, letter, requestOf(sender, letter), nowMs);
     else this.#sendLetter(sender, letter, nowMs);
   }
 
-  #refuse(sender: Sender, letter: Letter): void {
-    if (letter.inReplyTo === "") this.answer(sender, letter, TOO_MANY_PENDING);
-    else this.#replies.refuse(sender, letter, requestOf(sender, letter), TOO_MANY_PENDING);
+  /** Answers a message, or a reply, that is not taken in. */
+  refuse(sender: Sender, letter: Letter, verdict: Verdict): void {
+    if (letter.inReplyTo === "") this.answer(sender, letter, verdict);
+    else this.#replies.refuse(sender, letter, requestOf(sender, letter), verdict);
   }
 
   /** Takes a message in for a receiver that is known; undefined: it is not, and there is none. */
@@ -142,12 +144,20 @@ export class MessageEngine {
     this.#settle(message, "cancelled", "its sender took it back");
   }
 
-  /** The receiver took a delivery in. Acks of deliveries that are settled are late, and say only that the receiver is well. */
+  /** The receiver took a delivery in, or says of a request that it does not answer. Acks of deliveries that are settled are late, and
+   * say only that the receiver is well. */
   acknowledge(session: Session, ack: Acknowledgement, nowMs: number): void {
     session.breaker.reset();
     const message = session.delivered.get(ack.deliveryId);
     if (message === undefined) this.#desk.acknowledge(session, ack, nowMs);
-    if (message?.phase !== "sent" || ack.kind !== "done") return;
+    else if (ack.kind === "done") this.#taken(message, nowMs);
+    else if (ack.kind === "reject" && message.expectsReply) {
+      this.#replies.decline(message, ack.text);
+    }
+  }
+
+  #taken(message: Message, nowMs: number): void {
+    if (message.phase !== "sent") return;
     if (message.expectsReply) message.phase = "taken";
     else this.deliveredAt(message, nowMs);
   }
@@ -219,7 +229,8 @@ export class MessageEngine {
       this.#settle(message, "no_such_agent", "the receiver's session ended");
     }
     for (const message of [...session.delivered.values()]) {
-      this.#settle(message, "expired", "the receiver's session ended before it answered");
+      // A reply that is on its way ends its request.
+      if (message.phase !== "answered") this.conclude(message, RECEIVER_GONE);
     }
   }
 
@@ -331,6 +342,8 @@ export class MessageEngine {
     this.#pending.delete(message);
     leave(message);
     this.answer(message.sender, message, verdict);
+    const { request } = message;
+    if (request !== undefined) this.#replies.settled(message, request, verdict);
   }
 
   /** Tells a sender what became of a message, which has no outcome yet. */

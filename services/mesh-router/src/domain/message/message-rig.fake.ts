@@ -27,6 +27,8 @@ export class MessageRig {
   readonly whereabouts = new Map<string, Whereabouts>();
   /** Says what is lost on the way. */
   loses: (item: RelayedItem) => boolean = () => false;
+  /** True while nothing is carried. */
+  isCut = false;
   readonly #underWay: (() => void)[] = [];
 
   constructor(ids: readonly string[] = ["a"]) {
@@ -39,7 +41,7 @@ export class MessageRig {
   /** Takes an item on its way to a replica. */
   carry(from: string, to: string, item: RelayedItem): boolean {
     const replica = this.replicas.find(({ id }) => id === to);
-    if (replica === undefined) return false;
+    if (replica === undefined || this.isCut) return false;
     this.onCarried(item);
     if (this.loses(item)) return true;
     this.#underWay.push(() => replica.exchange.take(from, item));

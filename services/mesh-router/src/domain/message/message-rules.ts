@@ -144,6 +144,21 @@ export const PARTS_NOT_TAKEN: Verdict = refused(
   "the reply comes in parts, and it was asked for in one piece",
 );
 
+/** The outcome of a request whose reply lost a part. */
+export const REPLY_CUT: Verdict = refused("REPLY_CUT", "a part of the reply was lost");
+
+/** The outcome of a request whose receiver says that it does not answer, or answers no further. */
+export function notAnswered({ parts }: Message, text: string): Verdict {
+  const why = text === "" ? "the receiver says that it does not answer" : text;
+  return parts > 0 ? { ...REPLY_CUT, text: why } : refused("NOT_ANSWERED", why);
+}
+
+/** The outcome of what a session had in hand that is over. */
+export const RECEIVER_GONE: Verdict = {
+  outcome: "expired",
+  text: "the receiver's session ended before it answered",
+};
+
 /** The answer to a reply whose asker is gone. */
 export const ASKER_GONE: Verdict = { outcome: "no_such_agent", text: "the asker's session ended" };
 

@@ -46,7 +46,7 @@ export class MessageSwitch {
       leases,
       clock,
       proceed: (sender, letter) => this.#route(sender, letter),
-      refuse: (sender, letter, verdict) => engine.answer(sender, letter, verdict),
+      refuse: (sender, letter, verdict) => engine.refuse(sender, letter, verdict),
     });
   }
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { MESSAGE_QUEUE_MAX } from "../limits.ts";
 import type { Session } from "../session/session.ts";
 import { Caller } from "./caller.ts";
 import type { Letter } from "./letter.ts";
@@ -69,28 +68,6 @@ describe.each(replicas)("a reply in parts to an asker %s", (_where, ids) => {
     answerInParts(there, bob, 2);
     expect(here.read(alice).outcomes).toMatchObject([
       { messageId: "all", outcome: "refused", reason: "QUORUM_IMPOSSIBLE" },
-    ]);
-  });
-
-  it("shows by its numbers that there was no room for a part", () => {
-    const { here, there, bob } = scene();
-    const alice = here.agent("alice", 1);
-    here.send(alice, "q", "bob", ASK);
-    const [question] = there.take(bob);
-    const inReplyTo = question?.deliveryId ?? "";
-    there.send(bob, "p1", "", { inReplyTo, more: true });
-    const filler = here.agent("filler");
-    for (let i = 0; i < MESSAGE_QUEUE_MAX; i += 1) here.send(filler, `f${i}`, "alice");
-    there.send(bob, "p2", "", { inReplyTo, more: true });
-    expect(there.outcomes(bob)).toEqual(["overloaded"]);
-    here.engine.grant(alice, 2 * MESSAGE_QUEUE_MAX);
-    there.send(bob, "p3", "", { inReplyTo });
-    const parts = [here.read(alice), here.read(alice), here.read(alice), here.read(alice)]
-      .flatMap(({ deliveries }) => deliveries)
-      .filter((one) => one.inReplyTo === "q");
-    expect(parts.map(({ part, more }) => [part, more])).toEqual([
-      [1, true],
-      [3, false],
     ]);
   });
 });

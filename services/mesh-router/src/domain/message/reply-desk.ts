@@ -4,14 +4,17 @@ import { RemoteSender } from "../remote/remote-sender.ts";
 import { Session } from "../session/session.ts";
 import { Caller } from "./caller.ts";
 import { Gathering } from "./gathering.ts";
-import type { Letter, Verdict } from "./letter.ts";
+import type { Letter, Outcome, Verdict } from "./letter.ts";
 import { Message, type Receiver, type Sender } from "./message.ts";
 import {
   ASKER_FULL,
   ASKER_GONE,
   isQueueFull,
   NOT_AWAITED,
+  notAnswered,
   PARTS_NOT_TAKEN,
+  RECEIVER_GONE,
+  REPLY_CUT,
   ROUTER_FULL,
 } from "./message-rules.ts";
 
@@ -31,7 +34,15 @@ interface ReplyParts {
   readonly request: Message;
 }
 
-/** Takes replies to requests that the engine knows. */
+/** What a whole reply may be sent again after: its asker still waits. */
+const OPEN_AFTER: ReadonlySet<Outcome> = new Set(["overloaded", "expired", "cancelled"]);
+
+const DELIVERED: Verdict = { outcome: "delivered", text: "" };
+
+/** Takes replies to requests that the engine knows.
+ *
+ * A request ends with its reply: once that is on the asker's stream here, once the other replica says so there. A reply that did not
+ * get through leaves it open for another try; a part that did not ends it, since what follows would hide the gap. */
 export class ReplyDesk {
   readonly #engine: ReplyEngine;
   readonly #outward: Outward;
@@ -56,10 +67,35 @@ export class ReplyDesk {
     else this.#toCaller(asker, parts);
   }
 
-  /** There is no room for a reply. A whole one may be sent again; a part uses up its number, so that the asker sees the gap. */
+  /** A reply is not taken. A whole one may be sent again; a part is missing for good. */
   refuse(sender: Sender, letter: Letter, request: Message | undefined, verdict: Verdict): void {
-    if (request !== undefined) request.parts = partOf(letter, request);
     this.#engine.answer(sender, letter, verdict);
+    if (request !== undefined && partOf(letter, request) > 0) this.#cut(request);
+  }
+
+  /** A reply has its outcome. */
+  settled({ part, more }: Message, request: Message, verdict: Verdict): void {
+    if (request.phase === "over") return;
+    const { outcome } = verdict;
+    if (outcome === "delivered") {
+      if (!more) this.#engine.conclude(request, DELIVERED);
+    } else if (part > 0) this.#cut(request);
+    else if (request.receiver.over) this.#engine.conclude(request, RECEIVER_GONE);
+    else if (OPEN_AFTER.has(outcome)) request.phase = "taken";
+    else this.#engine.conclude(request, verdict);
+  }
+
+  /** The receiver of a request says that no reply comes, or no further part. */
+  decline(request: Message, text: string): void {
+    if (request.phase !== "answered") {
+      this.#engine.conclude(request, notAnswered(request, text));
+    }
+  }
+
+  #cut(request: Message): void {
+    if (request.phase === "over") return;
+    request.receiver.cancelDelivery(request.deliveryId);
+    this.#engine.conclude(request, REPLY_CUT);
   }
 
   /** Whoever asks for a reply in one piece gets none: one of several would pass for all. */
@@ -71,14 +107,15 @@ export class ReplyDesk {
 
   #toCaller(asker: Sender, { sender, letter, request }: ReplyParts): void {
     if (asker instanceof Caller) asker.takeReply(letter.payload);
-    this.#engine.conclude(request, { outcome: "delivered", text: "" });
-    this.#engine.answer(sender, letter, { outcome: "delivered", text: "" });
+    this.#engine.conclude(request, DELIVERED);
+    this.#engine.answer(sender, letter, DELIVERED);
   }
 
   #toSession(asker: Session, { sender, letter, request }: ReplyParts, nowMs: number): void {
     if (asker.over) {
       this.#engine.answer(sender, letter, ASKER_GONE);
-    } else if (isQueueFull(asker, letter.payload.byteLength)) {
+      this.#engine.conclude(request, ASKER_GONE);
+    } else if (hasNoRoom(asker, letter, request)) {
       this.refuse(sender, letter, request, ASKER_FULL);
     } else if (!this.#engine.hasRoomForReply(sender, letter)) {
       this.refuse(sender, letter, request, ROUTER_FULL);
@@ -89,7 +126,7 @@ export class ReplyDesk {
     }
   }
 
-  /** The request has its outcome there, with the reply; here it is over once that is on its way. */
+  /** The request has its outcome there, with the reply; here it is over once the other replica says so. */
   #toReplica(asker: RemoteSender, parts: ReplyParts, nowMs: number): void {
     const { sender, letter, request } = parts;
     if (!this.#engine.hasRoomForReply(sender, letter)) {
@@ -97,10 +134,8 @@ export class ReplyDesk {
       return;
     }
     const message = this.#accept(parts, asker.peer.askers, nowMs);
-    const isTaken = this.#outward.reply(asker, message);
-    if (isTaken && !message.more) {
-      this.#engine.conclude(request, { outcome: "delivered", text: "" });
-    }
+    if (!message.more) request.phase = "answered";
+    this.#outward.reply(asker, message);
   }
 
   #accept({ sender, letter, request }: ReplyParts, receiver: Receiver, nowMs: number): Message {
@@ -112,6 +147,14 @@ export class ReplyDesk {
     const parts = { sender, letter, receiver, nowMs, expiresAtMs, request, part };
     return this.#engine.accept(new Message({ ...parts, ...ids }));
   }
+}
+
+/** Says whether an asker has as much before it as it may. What it was given of replies in parts, and has not taken, counts for those. */
+function hasNoRoom(asker: Session, letter: Letter, request: Message): boolean {
+  const { byteLength } = letter.payload;
+  const { partBytes } = asker.delivered;
+  const isPart = partBytes > 0 && partOf(letter, request) > 0;
+  return isQueueFull(asker, isPart ? byteLength + partBytes : byteLength);
 }
 
 /** Which part of the reply it is: 0 when it is whole. Another replica counted its parts, of which some may be lost. */

@@ -106,7 +106,7 @@ export class Exchange implements Outward {
     }
   }
 
-  reply(asker: RemoteSender, message: Message): boolean {
+  reply(asker: RemoteSender, message: Message): void {
     const { peer, deliveryId: requestId } = asker;
     const { deliveryId } = message;
     this.#markSent(message);
@@ -116,9 +116,8 @@ export class Exchange implements Outward {
       from: message.sender.principalId,
       letter: this.#letter(message),
     };
-    if (peer.link.send(peer.replicaId, { kind: "reply", reply })) return true;
-    this.#conclude(message, UNREACHABLE);
-    return false;
+    const isTaken = peer.link.send(peer.replicaId, { kind: "reply", reply });
+    if (!isTaken) this.#conclude(message, UNREACHABLE);
   }
 
   redirect(message: Message): void {
@@ -151,7 +150,10 @@ export class Exchange implements Outward {
     this.missed();
     const peer = this.rosters.lost(replicaId);
     if (peer === undefined) return;
-    for (const message of [...peer.delivered.values()]) this.#conclude(message, LOST);
+    for (const message of [...peer.delivered.values()]) {
+      // Of what is answered the reply is here.
+      if (message.phase !== "answered") this.#conclude(message, LOST);
+    }
     for (const sender of [...peer.waiting.values()]) this.#engine?.abandon(sender);
   }
 

@@ -14,8 +14,8 @@ export interface Outward {
   seek(namespace: string, agentId: string): Receiver | undefined;
   /** Takes a message for a receiver that is not here. */
   enqueue(receiver: Receiver, message: Message): void;
-  /** Takes a reply; false when it could not be handed over, and then it has its outcome. */
-  reply(asker: RemoteSender, message: Message): boolean;
+  /** Takes a reply. */
+  reply(asker: RemoteSender, message: Message): void;
   /** Takes a message whose receiver is not here any more. */
   redirect(message: Message): void;
 }

@@ -29,6 +29,26 @@ export interface SessionInit extends SessionName {
   readonly nowMs: number;
 }
 
+/** What a session has in hand. */
+class Delivered extends Map<string, Message> {
+  /** Of parts of replies, whose bodies are kept until they are taken. */
+  partBytes = 0;
+
+  override set(deliveryId: string, message: Message): this {
+    if (message.part > 0) this.partBytes += message.sizeBytes;
+    return super.set(deliveryId, message);
+  }
+
+  override delete(deliveryId: string): boolean {
+    if (this.partBytes > 0) this.#forget(this.get(deliveryId));
+    return super.delete(deliveryId);
+  }
+
+  #forget(message: Message | undefined): void {
+    if (message !== undefined && message.part > 0) this.partBytes -= message.sizeBytes;
+  }
+}
+
 /** One epoch of one agent: who it is, how it stands, and everything that waits for it.
  *
  * Holds state and puts items on the agent's stream; the rules are in session-lifecycle, dispatch-hub and
@@ -58,7 +78,7 @@ export class Session implements SessionName, Sender, Receiver {
   /** Deliveries that the agent still grants. */
   credit = 0;
   readonly inbox = new Inbox<Message>();
-  readonly delivered = new Map<string, Message>();
+  readonly delivered = new Delivered();
   readonly unsettled = new Map<string, Unsettled>();
   readonly breaker = new Breaker();
   /** Its durable messages, while it reads them. */

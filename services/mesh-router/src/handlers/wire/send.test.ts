@@ -48,6 +48,17 @@ describe("the messages of a frame", () => {
     ]);
   });
 
+  it("are worth delivering for 30 s, replies as long as their requests, which may be all that there is", () => {
+    const timeouts = (...fields: Buffer[]): number[] => {
+      const bytes = field(5, Buffer.concat([field(1, "m"), ...fields]));
+      return readAgentFrame(bytes, nowMs).sends.map(({ timeoutMs }) => timeoutMs);
+    };
+    const second = field(7, Buffer.from([8, 1]));
+    expect(timeouts(field(2, "bob"))).toEqual([30_000]);
+    expect(timeouts(field(6, "d"))).toEqual([600_000]);
+    expect(timeouts(field(6, "d"), second)).toEqual([1_000]);
+  });
+
   it("begin anew in the next frame", () => {
     read(field(5, Buffer.concat([field(1, "m"), field(2, "bob"), field(4, "x")])));
     expect(read(field(5, field(1, "m")))).toEqual([{ toAgentId: "", subject: "" }]);

@@ -29,6 +29,7 @@ const TRACEPARENT_MAX = 64;
 const TASK_ID_MAX = 64;
 const TOPIC_MAX = 256;
 const TOPIC = /^([A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){0,15})?$/;
+/** The longest timeout, which a reply has whose replier says none: it ends with its request. */
 const TIMEOUT_MAX_MS = 600_000;
 const TTL_MIN_MS = 1_000;
 const TTL_MAX_MS = 604_800_000;
@@ -67,7 +68,7 @@ export function readSend(reader: WireReader, nowMs: () => number, likely: Likely
     subject: NOTHING,
     expectsReply: false,
     inReplyTo: "",
-    timeoutMs: MESSAGE_TIMEOUT_DEFAULT_MS,
+    timeoutMs: 0,
     traceparent: NOTHING,
     mail: undefined,
     target: undefined,
@@ -88,6 +89,9 @@ export function readSend(reader: WireReader, nowMs: () => number, likely: Likely
   }
   reader.leave(outer);
   expectId(draft.messageId, "message_id");
+  if (draft.timeoutMs === 0) {
+    draft.timeoutMs = draft.inReplyTo === "" ? MESSAGE_TIMEOUT_DEFAULT_MS : TIMEOUT_MAX_MS;
+  }
   if (draft.durable) draft.mail = termsOf(draft);
   return draft;
 }
