@@ -1,11 +1,12 @@
 import type { Transaction } from "@nexus/postgres";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
-import { addAgent, fakeFleet, fakeTask } from "./engine.fake.ts";
+import { addAgent, fakeFleet, fakeLease, fakeTask } from "./engine.fake.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import { LeaseWriter } from "./lease-writer.ts";
 import type { OutcomeLog } from "./outcome-log.ts";
 import type { EngineParts } from "./parts.ts";
+import { turns } from "./scheduler.fake.ts";
 
 /** A writer whose transactions begin when the test has changed memory meanwhile, and whose statements are noted. */
 function setUp() {
@@ -21,6 +22,7 @@ function setUp() {
     commitWith: (...all: Promise<unknown>[]) => Promise.all(all),
   };
   let beforeTurn: () => void = () => undefined;
+  const runs = { count: 0 };
   const parts = {
     limits: { flushItemsMax: 8, flushDelayMs: 0, updatesQueuedMax: 8 },
     tallies,
@@ -30,7 +32,10 @@ function setUp() {
     events: { flushed: () => undefined, flushFailed: () => undefined },
     ledger: {
       owns: () => true,
+      ownership: "owner",
+      untilOwner: async () => undefined,
       run: async <T>(work: (tx: Transaction) => Promise<T>, apply: (value: T) => void) => {
+        runs.count += 1;
         beforeTurn();
         const written = await work(client as unknown as Transaction);
         apply(written);
@@ -47,7 +52,7 @@ function setUp() {
       done: (claims) => onDone(claims.length),
     }),
     settler: () => ({
-      resolve: () => ({ ended: [], accepts: [] }),
+      resolve: () => ({ ended: [], accepts }),
       apply: () => undefined,
       answer: async () => {
         if (answering.error !== undefined) throw answering.error;
@@ -55,6 +60,7 @@ function setUp() {
     }),
   });
   const agent = addAgent(fakeFleet(), "a", { slots: 1 });
+  const accepts = [fakeLease(agent, 1n)];
   const claim = (): ClaimOrder => {
     const { agentId } = agent;
     const decision = { factors: undefined, candidates: [] } as never;
@@ -74,8 +80,11 @@ function setUp() {
       outcome: undefined,
     };
   };
+  const word = (hear: (outcome: unknown) => void) =>
+    ({ kind: "accept", taskId: "task_1", fence: 1n, hear, outcome: undefined }) as const;
   return {
-    ...{ writer, statements, applied, claim, tallies, answering },
+    word,
+    ...{ writer, statements, applied, claim, tallies, answering, runs },
     done: new Promise<number>((resolve) => {
       onDone = resolve;
     }),
@@ -84,6 +93,9 @@ function setUp() {
     },
   };
 }
+
+const unable = (kind: "unavailable" | "deadline" | "conflict" | "internal") =>
+  new NexusError({ kind, reason: "INTERNAL", message: "not now" });
 
 describe("LeaseWriter", () => {
   it("writes no choice of a memory that was read anew since: the choices are made again", async () => {
@@ -126,5 +138,46 @@ describe("LeaseWriter", () => {
     await t.writer.close();
     expect(heard).toMatchObject([{ reason: "INTERNAL" }]);
     expect(order.outcome).toBe("WRITTEN");
+  });
+
+  it("tries words again after a pause while the database has no room, not at once", async () => {
+    const t = setUp();
+    let isFull = true;
+    t.before(() => {
+      if (isFull) throw unable("unavailable");
+    });
+    const heard: unknown[] = [];
+    t.writer.put(t.word((outcome) => heard.push(outcome)));
+    await turns(100);
+    expect(t.runs.count).toBeLessThan(5);
+    isFull = false;
+    await t.writer.close();
+    expect(heard).toEqual(["STALE"]);
+  });
+
+  for (const kind of ["deadline", "conflict"] as const) {
+    it(`answers no word for which the database could not, and tries few of many: ${kind}`, async () => {
+      const t = setUp();
+      t.before(() => {
+        throw unable(kind);
+      });
+      const heard: unknown[] = [];
+      for (let i = 0; i < 8; i += 1) t.writer.put(t.word((outcome) => heard.push(outcome)));
+      await t.writer.close();
+      expect(heard).toHaveLength(8);
+      for (const outcome of heard) expect(outcome).toMatchObject({ kind });
+      if (kind === "deadline") expect(t.runs.count).toBeLessThan(8);
+    });
+  }
+
+  it("answers a word STALE that the database refuses as it is", async () => {
+    const t = setUp();
+    t.before(() => {
+      throw unable("internal");
+    });
+    const heard: unknown[] = [];
+    t.writer.put(t.word((outcome) => heard.push(outcome)));
+    await t.writer.close();
+    expect(heard).toEqual(["STALE"]);
   });
 });

@@ -1,6 +1,6 @@
 /** Commits what happens to leases: claims, beginnings and ends, those of one moment in one transaction. */
 import { type Queryable, type Transaction, together } from "@nexus/postgres";
-import { BatchQueue, NexusError } from "@nexus/shared";
+import { BatchQueue, backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { acceptTasks } from "../store/accept-store.ts";
 import { claimTasks, type GrantedLease } from "../store/claim-store.ts";
@@ -30,6 +30,11 @@ import type { EngineParts } from "./parts.ts";
 import { withholdPaused } from "./pauser.ts";
 import { CLAIMS_IN_FLIGHT_MAX } from "./scheduler.ts";
 import { taskIdsOf } from "./task-ids.ts";
+
+/** Pauses while the database is there and cannot store anything: its disk is full, say. */
+const RETRY = { initialMs: 50, multiplier: 2, maxMs: 1_000, jitter: 0.2 };
+/** Of a batch that is written apart, so many words may run out of time before the others are not tried any more: it is not them. */
+const TIMEOUTS_MAX = 3;
 
 const NOTHING_GRANTED: WrittenBatch["granted"] = new Map();
 
@@ -158,8 +163,8 @@ export class LeaseWriter {
       await this.#write(claims, words);
     } catch (error) {
       await this.#writeWords(words);
-      // After a loss of the connection memory is read anew, and the choices are made again.
-      if (NexusError.is(error, "unavailable")) fail(claims, error);
+      // The choices are made again: at once after a loss of the connection, as memory is read anew, else a little later.
+      if (isPassing(error)) fail(claims, error);
       else await this.#writeClaims(claims);
     }
   }
@@ -170,7 +175,7 @@ export class LeaseWriter {
     try {
       await this.#write(claims, []);
     } catch (error) {
-      if (claims.length === 1 || NexusError.is(error, "unavailable")) fail(claims, error);
+      if (claims.length === 1 || isPassing(error)) fail(claims, error);
       else for (const claim of claims) await this.#writeClaims([claim]);
     }
   }
@@ -182,8 +187,19 @@ export class LeaseWriter {
     if (refusal === undefined) return;
     const [word] = words;
     if (NexusError.is(refusal, "unavailable")) fail(words, refusal);
-    else if (words.length > 1) for (const one of words) await this.#writeWords([one]);
+    else if (words.length > 1) await this.#writeApart(words, refusal);
+    // It is not answered, so that its agent says it again.
+    else if (isPassing(refusal)) fail(words, refusal);
     else if (word !== undefined) this.#drop(word, refusal);
+  }
+
+  async #writeApart(words: readonly LeaseWord[], refusal: unknown): Promise<void> {
+    let timeouts = 0;
+    for (const word of words) {
+      if (timeouts >= TIMEOUTS_MAX) fail([word], refusal);
+      else await this.#writeWords([word]);
+      if (NexusError.is(word.outcome, "deadline")) timeouts += 1;
+    }
   }
 
   /** The database refuses this word as it is: the lease stays, and its deadline ends it. */
@@ -195,12 +211,13 @@ export class LeaseWriter {
     );
   }
 
-  /** Waits for the connection to come back as often as it is lost. Returns why it gave up: the database refuses the words as they
+  /** Waits for the connection to come back as often as it is lost, and for the database to have room. Returns why it gave up: the database refuses the words as they
    * are, or this replica stops, and agents say again what was not answered. */
   async #writePatiently(words: readonly LeaseWord[]): Promise<unknown> {
-    for (;;) {
+    const { ledger } = this.#parts;
+    for (let failures = 1; ; failures += 1) {
       try {
-        await this.#parts.ledger.untilOwner();
+        await ledger.untilOwner();
       } catch (error) {
         return error;
       }
@@ -209,6 +226,7 @@ export class LeaseWriter {
         return undefined;
       } catch (error) {
         if (!NexusError.is(error, "unavailable")) return error;
+        if (ledger.ownership === "owner") await sleep(backoffDelayMs(failures, RETRY));
       }
     }
   }
@@ -337,6 +355,12 @@ function jobsOf({ claims, ended }: LeaseBatch): string[] {
     ...claims.map(({ claim }) => claim.task.jobId),
     ...ended.map(({ live }) => live.lease.task.jobId),
   ];
+}
+
+/** Says whether a failure is not about what was to be stored: the database could not at that moment, and may another time. */
+function isPassing(error: unknown): boolean {
+  const kinds = ["unavailable", "deadline", "conflict"] as const;
+  return kinds.some((kind) => NexusError.is(error, kind));
 }
 
 function fail(orders: readonly LeaseOrder[], cause: unknown): void {
