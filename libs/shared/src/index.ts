@@ -56,6 +56,7 @@ export {
   NexusError,
   type NexusErrorInit,
 } from "./nexus-error.ts";
+export { PassingMap } from "./passing-map.ts";
 export {
   createPerformanceTimers,
   type PerformanceTimerOptions,

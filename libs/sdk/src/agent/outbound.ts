@@ -1,7 +1,13 @@
 /** What an agent has sent and has no final word on yet. */
 import type { Payload } from "@nexus/proto/common";
 import { type Delivery, DeliveryClass, DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
-import { type AsyncQueue, createAsyncQueue, createIds, NexusError } from "@nexus/shared";
+import {
+  type AsyncQueue,
+  createAsyncQueue,
+  createIds,
+  NexusError,
+  PassingMap,
+} from "@nexus/shared";
 import { fromPayload } from "../payload.ts";
 import type { Receipt, Reply } from "./messages.ts";
 import type { Outbox, SendInit } from "./outbox.ts";
@@ -51,7 +57,7 @@ interface Part {
 export class Outbound {
   readonly #outbox: Outbox;
   readonly #ids = createIds();
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #waiting = new PassingMap<string, Waiting>();
   #sweeping: NodeJS.Timeout | undefined;
   #connected = false;
   #closedBy: NexusError | undefined;
@@ -177,7 +183,7 @@ export class Outbound {
     this.#connected = false;
     const text = "The connection broke; the message may or may not have arrived.";
     const error = messageError("unavailable", "CONNECTION_LOST", text);
-    for (const [messageId, { durable, lastPart }] of this.#waiting) {
+    for (const [messageId, { durable, lastPart }] of this.#waiting.entries()) {
       if (!durable && lastPart === 0) this.#finish(messageId)?.reject(error);
     }
   }
@@ -243,7 +249,7 @@ export class Outbound {
   /** Gives up what has no word in time. One look at all of them now and then: a timer for each costs more than the rest of a message. */
   #sweep(): void {
     const nowMs = performance.now();
-    for (const [messageId, { expiresAtMs }] of this.#waiting) {
+    for (const [messageId, { expiresAtMs }] of this.#waiting.entries()) {
       if (expiresAtMs > nowMs) continue;
       const text = "No word about the message in time.";
       this.#finish(messageId)?.reject(messageError("deadline", "MESSAGE_EXPIRED", text));

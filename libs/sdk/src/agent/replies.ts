@@ -1,7 +1,7 @@
 /** What an agent answers: whole replies are sent again while their askers wait, and whoever gets none is told so. */
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { AckKind, DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
-import { createIds, type Logger, MiB } from "@nexus/shared";
+import { createIds, type Logger, MiB, PassingMap } from "@nexus/shared";
 import { toPayload } from "../payload.ts";
 import type { Outbox, SendInit } from "./outbox.ts";
 import { type Asked, ReplyParts } from "./reply-parts.ts";
@@ -30,7 +30,7 @@ export class Replies {
   readonly #logger: Logger;
   readonly #ids = createIds();
   readonly #parts: ReplyParts;
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept = new PassingMap<string, Kept>();
   #keptBytes = 0;
   readonly #declined = new Map<string, { readonly text: string; readonly deadlineAtMs: number }>();
   #connected = false;
@@ -77,7 +77,7 @@ export class Replies {
       if (deadlineAtMs > nowMs) this.#sayNo(deliveryId, text);
       else this.#declined.delete(deliveryId);
     }
-    for (const [messageId, kept] of this.#kept) {
+    for (const [messageId, kept] of this.#kept.entries()) {
       if (kept.deadlineAtMs > nowMs) this.#give(kept);
       else this.#forget(messageId, kept);
     }

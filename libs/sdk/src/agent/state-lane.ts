@@ -1,7 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { StateOpResult } from "@nexus/proto/mesh";
 import { decodeStatus } from "@nexus/rpc/client";
-import { KiB, NexusError } from "@nexus/shared";
+import { KiB, NexusError, PassingMap } from "@nexus/shared";
 import type { SessionAnswer, SessionCall, SessionCalls } from "../state/session-calls.ts";
 import type { Outbox, StateOpInit } from "./outbox.ts";
 import { currentTraceparent } from "./trace.ts";
@@ -24,7 +24,7 @@ interface Waiting {
 export class StateLane implements SessionCalls {
   readonly #outbox: Outbox;
   /** One that was sent and whose time is over stays: it takes credit until the router's word comes. */
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #waiting = new PassingMap<number, Waiting>();
   #credit = 0;
   #lastNumber = 0;
 

@@ -1,3 +1,4 @@
+import { PassingMap } from "@nexus/shared";
 import type { SendResult } from "./letter.ts";
 import type { Sender, Unsettled } from "./message.ts";
 import type { SenderTally } from "./sender-tally.ts";
@@ -13,7 +14,7 @@ export interface CallAnswer {
 export class Caller implements Sender {
   readonly namespace: string;
   readonly principalId: string;
-  readonly unsettled = new Map<string, Unsettled>();
+  readonly unsettled = new PassingMap<string, Unsettled>();
   /** Calls have no order among each other, so what they send is never a continuation. */
   readonly stream = undefined;
   readonly answer: Promise<CallAnswer>;

@@ -1,8 +1,9 @@
+import { PassingMap } from "@nexus/shared";
 import type { Sender, Unsettled } from "./message.ts";
 import type { SenderTally } from "./sender-tally.ts";
 
 /** Remembers nothing: nobody waits for what becomes of a single copy. */
-class NoUnsettled extends Map<string, Unsettled> {
+class NoUnsettled extends PassingMap<string, Unsettled> {
   override set(): this {
     return this;
   }

@@ -1,5 +1,6 @@
 /** A request to many, which is over once enough have replied. */
 
+import { PassingMap } from "@nexus/shared";
 import type { Session } from "../session/session.ts";
 import type { GatherTerms, SendResult, Verdict } from "./letter.ts";
 import type { Sender, Unsettled, Withdrawable } from "./message.ts";
@@ -15,7 +16,7 @@ export class Gathering implements Sender, Withdrawable {
   readonly many = true;
   readonly stream = undefined;
   /** The single requests, by delivery id. */
-  readonly unsettled = new Map<string, Unsettled>();
+  readonly unsettled = new PassingMap<string, Unsettled>();
   readonly tally: SenderTally;
   readonly #needed: number;
   readonly #mode: GatherTerms["mode"];

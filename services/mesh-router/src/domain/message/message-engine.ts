@@ -132,7 +132,7 @@ export class MessageEngine {
 
   /** Takes back what a gathering still asks. */
   withdraw({ unsettled }: Gathering): void {
-    for (const message of [...unsettled.values()]) {
+    for (const message of unsettled.values()) {
       if (message.kind === "message") this.#withdraw(message);
     }
   }
@@ -176,7 +176,7 @@ export class MessageEngine {
     session.inbox.clear();
     session.breaker.reset();
     const unwritten = new Set(session.outbox.takeBackDeliveries());
-    for (const message of [...session.delivered.values()]) {
+    for (const message of session.delivered.values()) {
       const isAgain = unwritten.has(message) || (message.part > 0 && message.payload !== undefined);
       if (message.phase !== "sent" || !isAgain) continue;
       session.delivered.delete(message.deliveryId);
@@ -228,7 +228,7 @@ export class MessageEngine {
     for (const message of [...unwritten, ...session.inbox]) {
       this.#settle(message, "no_such_agent", "the receiver's session ended");
     }
-    for (const message of [...session.delivered.values()]) {
+    for (const message of session.delivered.values()) {
       // A reply that is on its way ends its request.
       if (message.phase !== "answered") this.conclude(message, RECEIVER_GONE);
     }
@@ -246,7 +246,7 @@ export class MessageEngine {
 
   /** The sender no longer waits: what has no outcome is withdrawn. */
   abandon(sender: Sender): void {
-    for (const messageId of [...sender.unsettled.keys()]) this.cancel(sender, messageId);
+    for (const messageId of sender.unsettled.keys()) this.cancel(sender, messageId);
   }
 
   /** Says whether there is room for a reply. */

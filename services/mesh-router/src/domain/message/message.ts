@@ -1,5 +1,6 @@
 /** One message on its way. */
 
+import type { PassingMap } from "@nexus/shared";
 import { ITEM_OVERHEAD_BYTES } from "../limits.ts";
 import type { MailDelivery, MailTerms } from "../mail/mail.ts";
 import type { Breaker } from "./breaker.ts";
@@ -34,7 +35,7 @@ export interface Receiver {
   /** Messages that wait for credit, oldest first. */
   readonly inbox: Inbox<Message>;
   /** Messages on its stream or taken in, by delivery id, until their outcome. */
-  readonly delivered: Map<string, Message>;
+  readonly delivered: PassingMap<string, Message>;
   /** Undefined where another replica judges it. */
   readonly breaker: Breaker | undefined;
   /** Nobody waits for the reply to a delivery any more. */
@@ -50,7 +51,7 @@ export interface Sender {
   /** True when it is at another replica, which counts what becomes of its messages. */
   readonly isRemote?: boolean;
   /** What it sent that has no outcome yet, by its message id. */
-  readonly unsettled: Map<string, Unsettled>;
+  readonly unsettled: PassingMap<string, Unsettled>;
   /** Counts its messages where that list is not the whole of what the sender has under way. */
   readonly tally?: SenderTally | undefined;
   /** The stream that it sends by: its durable messages follow each other while it is the same. */

@@ -1,3 +1,4 @@
+import { PassingMap } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { FRAME_BYTES_MAX, OUTBOX_ITEMS_MAX } from "../limits.ts";
 import { Breaker } from "./breaker.ts";
@@ -31,7 +32,7 @@ function delivery(id: string, size = 10): Message {
       isRemote: false,
       over: false,
       inbox: new Inbox(),
-      delivered: new Map(),
+      delivered: new PassingMap(),
       breaker: new Breaker(),
       cancelDelivery: () => undefined,
     },

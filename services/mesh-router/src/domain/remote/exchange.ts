@@ -150,11 +150,11 @@ export class Exchange implements Outward {
     this.missed();
     const peer = this.rosters.lost(replicaId);
     if (peer === undefined) return;
-    for (const message of [...peer.delivered.values()]) {
+    for (const message of peer.delivered.values()) {
       // Of what is answered the reply is here.
       if (message.phase !== "answered") this.#conclude(message, LOST);
     }
-    for (const sender of [...peer.waiting.values()]) this.#engine?.abandon(sender);
+    for (const sender of peer.waiting.values()) this.#engine?.abandon(sender);
   }
 
   /** Something of another replica may have been lost. What it was nobody knows, so whoever watches a topic is told. */

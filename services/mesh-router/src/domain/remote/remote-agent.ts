@@ -1,4 +1,5 @@
 /** Agents whose sessions are at other replicas, as receivers of messages. */
+import { PassingMap } from "@nexus/shared";
 import { Inbox } from "../message/inbox.ts";
 import type { Message, Receiver, Sender } from "../message/message.ts";
 import type { ReplicaLink } from "./remote-ports.ts";
@@ -8,9 +9,9 @@ export class RemotePeer {
   readonly replicaId: string;
   readonly link: ReplicaLink;
   /** Messages and replies that were handed to it and have no outcome yet, by delivery id. */
-  readonly delivered = new Map<string, Message>();
+  readonly delivered = new PassingMap<string, Message>();
   /** Who waits there for what becomes of messages that came from there, by delivery id. */
-  readonly waiting = new Map<string, Sender>();
+  readonly waiting = new PassingMap<string, Sender>();
   /** Takes replies to those. */
   readonly askers: RemoteReceiver;
 
@@ -26,7 +27,7 @@ export class RemotePeer {
 }
 
 /** Keeps what one receiver has, and with it what its replica has. */
-class DeliveredThere extends Map<string, Message> {
+class DeliveredThere extends PassingMap<string, Message> {
   readonly #peer: RemotePeer;
 
   constructor(peer: RemotePeer) {
@@ -51,11 +52,11 @@ export class RemoteReceiver implements Receiver {
   readonly over = false;
   readonly peer: RemotePeer;
   readonly inbox = new Inbox<Message>();
-  readonly delivered: Map<string, Message>;
+  readonly delivered: PassingMap<string, Message>;
   /** Its replica knows what it acknowledged. */
   readonly breaker = undefined;
 
-  constructor(peer: RemotePeer, delivered: Map<string, Message> = new DeliveredThere(peer)) {
+  constructor(peer: RemotePeer, delivered: PassingMap<string, Message> = new DeliveredThere(peer)) {
     this.peer = peer;
     this.delivered = delivered;
   }

@@ -1,4 +1,5 @@
 /** Senders at other replicas, as the messages that came from there know them. */
+import { PassingMap } from "@nexus/shared";
 import type { SendResult } from "../message/letter.ts";
 import type { Sender, Unsettled } from "../message/message.ts";
 import type { RemotePeer } from "./remote-agent.ts";
@@ -12,7 +13,7 @@ export class RemoteSender implements Sender {
   readonly deliveryId: string;
   readonly expectsReply: boolean;
   readonly isRemote = true;
-  readonly unsettled = new Map<string, Unsettled>();
+  readonly unsettled = new PassingMap<string, Unsettled>();
   readonly stream = undefined;
   constructor(init: {
     readonly namespace: string;

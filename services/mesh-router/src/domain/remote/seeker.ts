@@ -1,4 +1,5 @@
 /** Looks in the table for agents that memory does not know, or knows wrong. Meanwhile their messages wait, in order. */
+import { PassingMap } from "@nexus/shared";
 import { SEEK_BATCH, SOUGHT_MAX } from "../limits.ts";
 import { nameKey } from "../mail/mail-ports.ts";
 import { Inbox } from "../message/inbox.ts";
@@ -22,7 +23,7 @@ export class SoughtAgent implements Receiver {
   readonly namespace: string;
   readonly agentId: string;
   readonly inbox = new Inbox<Message>();
-  readonly delivered = new Map<string, Message>();
+  readonly delivered = new PassingMap<string, Message>();
   readonly breaker = undefined;
 
   constructor(namespace: string, agentId: string) {

@@ -1,4 +1,4 @@
-import type { NexusError } from "@nexus/shared";
+import { type NexusError, PassingMap } from "@nexus/shared";
 import { TaskTally } from "../dispatch/task-tally.ts";
 import { sessionTooSlow } from "../mesh-errors.ts";
 import { Breaker } from "../message/breaker.ts";
@@ -30,7 +30,7 @@ export interface SessionInit extends SessionName {
 }
 
 /** What a session has in hand. */
-class Delivered extends Map<string, Message> {
+class Delivered extends PassingMap<string, Message> {
   /** Of parts of replies, whose bodies are kept until they are taken. */
   partBytes = 0;
 
@@ -79,7 +79,7 @@ export class Session implements SessionName, Sender, Receiver {
   credit = 0;
   readonly inbox = new Inbox<Message>();
   readonly delivered = new Delivered();
-  readonly unsettled = new Map<string, Unsettled>();
+  readonly unsettled = new PassingMap<string, Unsettled>();
   readonly breaker = new Breaker();
   /** Its durable messages, while it reads them. */
   mailbox: { readonly size: number } | undefined;
