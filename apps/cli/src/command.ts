@@ -12,6 +12,9 @@ export interface CommandContext {
   readonly terminal: Terminal;
   /** Connects as the logged-in principal; closed after the command. */
   client(): NexusClient;
+  /** Drops the connection: the next call to `client` connects anew, with the tokens that the login has by then. Another command may have
+   * renewed them meanwhile, and a refresh token that is spent twice ends the login. */
+  reconnect(): void;
   /** Aborts on Ctrl-C. */
   readonly signal: AbortSignal;
 }

@@ -155,6 +155,10 @@ async function runCommand({ spec, args, flags, ...invocation }: CommandRun): Pro
       if (client === undefined) throw new Error("A command that calls nobody asks for a client.");
       return client;
     },
+    reconnect: () => {
+      client?.close();
+      client = undefined;
+    },
   };
   try {
     return await spec.run(ctx, args);

@@ -98,8 +98,11 @@ export class StandInLog {
         this.asked = filter;
         return { entries: shown().reverse() };
       },
-      async *watchEntries() {
-        yield { entries: shown() };
+      // Ends at once, as that of a server that stops does: whoever watches comes again.
+      async *watchEntries({ resumeIndex }) {
+        const all = shown();
+        const entries = all.filter(({ index }) => index >= resumeIndex);
+        yield { entries, nextIndex: BigInt(all.length) };
       },
       async *exportEntries() {
         yield { frame: { case: "start", value: start() } };

@@ -1,4 +1,5 @@
 /** `nexus alerts`, against a stand-in for vault. */
+import { once } from "node:events";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -12,7 +13,7 @@ import {
 import { createRpcServer } from "@nexus/rpc";
 import { createSilentLogger } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
-import { createTempFolder, createTestIdentity, type TempFolder } from "@nexus/testkit";
+import { createTempFolder, createTestIdentity, type TempFolder, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../src/program.ts";
 import { createFakeTerminal } from "../src/terminal.fake.ts";
@@ -53,9 +54,10 @@ beforeAll(async () => {
       listed = request;
       return { alerts: [ALERT] };
     },
-    async *watchAlerts() {
+    async *watchAlerts(_request, { signal }) {
       yield { alerts: [] };
       yield { alerts: [ALERT] };
+      await once(signal, "abort");
     },
     acknowledgeAlert(request) {
       acknowledged = request;
@@ -98,10 +100,16 @@ describe("nexus alerts", () => {
     expect((await nexus("alerts", "list", "--kind", "odd")).code).toBe(2);
   });
 
-  it("watches them, one line each", async () => {
-    const { stdout } = await nexus("alerts", "watch", "-o", "json");
+  it("watches them, one line each, until it is interrupted", async () => {
+    const { terminal, stdout } = createFakeTerminal();
+    const interrupted = new AbortController();
+    const argv = ["alerts", "watch", "-o", "json"];
+    const watching = run({ argv, env, terminal, signal: interrupted.signal });
+    await waitFor(() => stdout().endsWith("\n"), { what: "an alert to be shown" });
+    interrupted.abort();
+    expect(await watching).toBe(0);
     expect(
-      stdout
+      stdout()
         .trimEnd()
         .split("\n")
         .map((line) => JSON.parse(line) as unknown),

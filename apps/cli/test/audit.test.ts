@@ -2,7 +2,7 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AuditResult } from "@nexus/proto/common";
-import { createTempFolder, createTestIdentity, type TempFolder } from "@nexus/testkit";
+import { createTempFolder, createTestIdentity, type TempFolder, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../src/program.ts";
 import { createFakeTerminal } from "../src/terminal.fake.ts";
@@ -91,10 +91,19 @@ describe("nexus audit list", () => {
 });
 
 describe("nexus audit watch", () => {
-  it("shows entries as they come", async () => {
-    const { code, stdout } = await nexus("audit", "watch", "--from", "0");
-    expect(code).toBe(0);
-    expect(stdout.trimEnd().split("\n")).toHaveLength(5);
+  it("shows each entry once as they come, over streams that end, until interrupted", async () => {
+    const { terminal, stdout } = createFakeTerminal();
+    const interrupted = new AbortController();
+    const argv = ["audit", "watch", "--from", "0", "-o", "json"];
+    const watching = run({ argv, env: loggedIn, terminal, signal: interrupted.signal });
+    const lines = () => stdout().split("\n").slice(0, -1);
+    await waitFor(() => lines().length === 5, { what: "the entries that are there" });
+    log.append("f");
+    await waitFor(() => lines().length > 5, { what: "the new entry" });
+    interrupted.abort();
+    expect(await watching).toBe(0);
+    const shown = lines().map((line) => (JSON.parse(line) as { resource: string }).resource);
+    expect(shown).toEqual(["a", "b", "c", "d", "e", "f"]);
     expect((await nexus("audit", "watch", "--from", "x")).code).toBe(2);
   });
 });

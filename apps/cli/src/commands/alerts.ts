@@ -12,6 +12,7 @@ import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showEnum, showTime, writeJson, writeJsonLine, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
+import { followUntilInterrupted } from "./follow.ts";
 import { parseLimit } from "./numbers.ts";
 
 const SEVERITY_FLAG: FlagSpec = {
@@ -132,15 +133,22 @@ export const alertsWatchCommand: CommandSpec = {
   example: "nexus alerts watch --severity high",
   flags: [SEVERITY_FLAG],
   run: async (ctx, args) => {
-    const request = { resumeRevision: -1n, severity: wordOf(args, "severity", SEVERITIES) };
-    const batches = ctx.client().anomalies.watchAlerts(request, { signal: ctx.signal });
-    for await (const { alerts } of batches) {
-      for (const alert of alerts) {
-        if (ctx.format === "json") writeJsonLine(ctx, AlertSchema, alert);
-        else writeLine(ctx, lineOf(alert).join("  "));
-      }
-    }
-    return EXIT.ok;
+    const severity = wordOf(args, "severity", SEVERITIES);
+    let resumeRevision = -1n;
+    return followUntilInterrupted(ctx, {
+      open: () => {
+        const request = { resumeRevision, severity };
+        return ctx.client().anomalies.watchAlerts(request, { signal: ctx.signal });
+      },
+      take: ({ alerts, revision }) => {
+        for (const alert of alerts) {
+          if (ctx.format === "json") writeJsonLine(ctx, AlertSchema, alert);
+          else writeLine(ctx, lineOf(alert).join("  "));
+        }
+        resumeRevision = revision;
+        return undefined;
+      },
+    });
   },
 };
 

@@ -7,6 +7,7 @@ import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showTime, writeJsonLine, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
+import { followUntilInterrupted } from "./follow.ts";
 import { parseLimit } from "./numbers.ts";
 import { parseTime } from "./times.ts";
 
@@ -86,13 +87,17 @@ export async function listEntries(ctx: CommandContext, args: CommandArguments): 
 export async function watchEntries(ctx: CommandContext, args: CommandArguments): Promise<number> {
   const from = args.text("from") ?? "-1";
   if (!/^-1$|^\d{1,15}$/.test(from)) throw usageError("--from is the number of a leaf.");
-  const request = { resumeIndex: BigInt(from), filter: toFilter(args) };
-  const batches = ctx.client().audit.watchEntries(request, { signal: ctx.signal });
-  for await (const { entries } of batches) {
-    for (const leaf of entries) {
-      if (ctx.format === "json") writeEntryJson(ctx, leaf);
-      else writeLine(ctx, lineOf(toShown(leaf)).join("  "));
-    }
-  }
-  return EXIT.ok;
+  const filter = toFilter(args);
+  let resumeIndex = BigInt(from);
+  return followUntilInterrupted(ctx, {
+    open: () => ctx.client().audit.watchEntries({ resumeIndex, filter }, { signal: ctx.signal }),
+    take: ({ entries, nextIndex }) => {
+      for (const leaf of entries) {
+        if (ctx.format === "json") writeEntryJson(ctx, leaf);
+        else writeLine(ctx, lineOf(toShown(leaf)).join("  "));
+      }
+      resumeIndex = nextIndex;
+      return undefined;
+    },
+  });
 }

@@ -5,64 +5,38 @@ import {
   type TaskChanged,
   TaskState,
 } from "@nexus/proto/orchestrator";
-import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import type { CommandContext } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showEnum, writeJsonLine } from "../show.ts";
+import { follow } from "./follow.ts";
 
-const RECONNECT = { initialMs: 200, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
+/** Streams that may break one after the other: whoever waits for a job is told some time. */
 const FAILURES_MAX = 10;
 /** Of a silent job. */
 const TASKS_LOOKED_AT = 1_000;
 const WAITS_EXPLAINED = 3;
 
 /** Prints a job's events until it ends, over broken streams too. Returns the exit code. */
-export async function watchJob(ctx: CommandContext, jobId: string): Promise<number> {
-  const place: Place = { afterSequence: 0n, isExplained: false, failures: 0 };
-  for (;;) {
-    try {
-      const end = (await followOnce(ctx, jobId, place)) ?? (await endOfJob(ctx, jobId));
-      if (end !== undefined) return end;
-      await sleep(RECONNECT.initialMs, ctx.signal);
-    } catch (error) {
-      place.failures += 1;
-      const again = NexusError.from(error).kind === "unavailable" && place.failures < FAILURES_MAX;
-      if (!again) throw error;
-      await sleep(backoffDelayMs(place.failures, RECONNECT), ctx.signal);
-    }
-  }
-}
-
-/** How far a watch has come. */
-interface Place {
-  afterSequence: bigint;
+export function watchJob(ctx: CommandContext, jobId: string): Promise<number> {
+  let afterSequence = 0n;
   /** Nothing has happened since, and why was said. */
-  isExplained: boolean;
-  /** Broken streams since the last event. */
-  failures: number;
-}
-
-async function followOnce(
-  ctx: CommandContext,
-  jobId: string,
-  place: Place,
-): Promise<number | undefined> {
-  const { jobs } = ctx.client();
-  const request = { jobId, afterSequence: place.afterSequence };
-  for await (const { events } of jobs.watchJob(request, { signal: ctx.signal })) {
-    place.failures = 0;
-    // The stream is silent for seconds before it sends an empty message.
-    if (events.length === 0 && !place.isExplained) await explainSilence(ctx, jobId);
-    place.isExplained = events.length === 0;
-    for (const event of events) {
-      place.afterSequence = event.sequence;
-      print(ctx, event);
-    }
-    const end = events.map(endOf).find((code) => code !== undefined);
-    if (end !== undefined) return end;
-  }
-  return undefined;
+  let isExplained = false;
+  return follow(ctx, {
+    failuresMax: FAILURES_MAX,
+    open: () => ctx.client().jobs.watchJob({ jobId, afterSequence }, { signal: ctx.signal }),
+    take: async ({ events }) => {
+      // The stream is silent for seconds before it sends an empty message.
+      if (events.length === 0 && !isExplained) await explainSilence(ctx, jobId);
+      isExplained = events.length === 0;
+      for (const event of events) {
+        afterSequence = event.sequence;
+        print(ctx, event);
+      }
+      return events.map(endOf).find((code) => code !== undefined);
+    },
+    end: () => endOfJob(ctx, jobId),
+  });
 }
 
 /** Says on standard error why nothing happens, if it is for want of agents. */

@@ -7,6 +7,7 @@ import {
   ListRoutesResponseSchema,
   SendMessageResponseSchema,
   type SendOutcome,
+  type TailTopicResponse,
   TailTopicResponseSchema,
   type TopicMessage,
 } from "@nexus/proto/mesh";
@@ -16,6 +17,7 @@ import { EXIT } from "../exit-codes.ts";
 import { writeBytes, writeLine } from "../output.ts";
 import { showEnum, showTime, writeJson, writeJsonLine, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
+import { followUntilInterrupted } from "./follow.ts";
 import { parseLimit } from "./numbers.ts";
 import { parseSpan } from "./times.ts";
 
@@ -152,24 +154,28 @@ export const meshTailCommand: CommandSpec = {
   example: "nexus mesh tail 'orders.>'",
   run: async (ctx, args) => {
     const pattern = args.at(0) === "" ? ">" : args.at(0);
-    const stream = ctx.client().messaging.tailTopic({ pattern }, { signal: ctx.signal });
-    try {
-      for await (const response of stream) {
-        if (ctx.format === "json" && response.messages.length > 0) {
-          writeJsonLine(ctx, TailTopicResponseSchema, response);
-          continue;
-        }
-        for (const message of response.messages) {
-          writeLine(ctx, ctx.format === "name" ? message.topic : describe(message));
-        }
-        if (response.missed > 0n) writeLine(ctx, `... ${response.missed} missed`);
-      }
-    } catch (error) {
-      if (!ctx.signal.aborted) throw error;
-    }
-    return EXIT.ok;
+    return followUntilInterrupted(ctx, {
+      open: () => ctx.client().messaging.tailTopic({ pattern }, { signal: ctx.signal }),
+      take: (response) => {
+        writeTail(ctx, response);
+        return undefined;
+      },
+      resumed: () => "messages may be missing",
+    });
   },
 };
+
+function writeTail(ctx: CommandContext, response: TailTopicResponse): void {
+  const isNews = response.messages.length > 0 || response.missed > 0n;
+  if (ctx.format === "json") {
+    if (isNews) writeJsonLine(ctx, TailTopicResponseSchema, response);
+    return;
+  }
+  for (const message of response.messages) {
+    writeLine(ctx, ctx.format === "name" ? message.topic : describe(message));
+  }
+  if (response.missed > 0n) writeLine(ctx, `... ${response.missed} missed`);
+}
 
 function describe(message: TopicMessage): string {
   const { topic, subject, fromPrincipalId, payload, acceptTime } = message;

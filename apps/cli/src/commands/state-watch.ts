@@ -4,10 +4,10 @@ import {
   WatchBucketResponseSchema,
 } from "@nexus/proto/mesh";
 import type { CommandContext, CommandSpec } from "../command.ts";
-import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showEnum, showTime, writeJsonLine } from "../show.ts";
 import { usageError } from "../usage-error.ts";
+import { followUntilInterrupted } from "./follow.ts";
 import { showValue } from "./state.ts";
 
 /** Follows a bucket. */
@@ -24,18 +24,22 @@ export const stateWatchCommand: CommandSpec = {
     if (after !== undefined && !/^\d{1,18}$/.test(after)) {
       throw usageError(`--after is a revision, not "${after}".`);
     }
-    const request = {
-      bucket: args.at(0),
-      prefix: args.text("prefix") ?? "",
-      ...(after === undefined ? {} : { resumeRevision: BigInt(after) }),
-    };
-    const stream = ctx.client().state.watchBucket(request, { signal: ctx.signal });
-    try {
-      for await (const message of stream) write(ctx, message);
-    } catch (error) {
-      if (!ctx.signal.aborted) throw error;
-    }
-    return EXIT.ok;
+    const place = { revision: after === undefined ? undefined : BigInt(after) };
+    const what = { bucket: args.at(0), prefix: args.text("prefix") ?? "" };
+    return followUntilInterrupted(ctx, {
+      open: () => {
+        const { revision } = place;
+        const request = revision === undefined ? what : { ...what, resumeRevision: revision };
+        return ctx.client().state.watchBucket(request, { signal: ctx.signal });
+      },
+      take: (message) => {
+        write(ctx, message);
+        // 0 while keys are told as they are: after a break all of them come again.
+        if (message.revision > 0n) place.revision = message.revision;
+        return undefined;
+      },
+      resumed: () => (place.revision === undefined ? "all keys follow again" : undefined),
+    });
   },
 };
 

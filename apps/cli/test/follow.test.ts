@@ -1,0 +1,202 @@
+/** Commands that follow something, against a gateway whose streams break. */
+import { once } from "node:events";
+import { create, type DescService } from "@bufbuild/protobuf";
+import {
+  MessagingService,
+  StateService,
+  type TailTopicResponse,
+  TailTopicResponseSchema,
+  type WatchBucketResponse,
+  WatchBucketResponseSchema,
+} from "@nexus/proto/mesh";
+import {
+  AlertSchema,
+  AnomalyService,
+  type WatchAlertsResponse,
+  WatchAlertsResponseSchema,
+} from "@nexus/proto/vault";
+import { createRpcServer, type ServiceImplementation } from "@nexus/rpc";
+import { createSilentLogger, NexusError } from "@nexus/shared";
+import { createMetrics } from "@nexus/telemetry";
+import { createTempFolder, createTestIdentity, type TempFolder, waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { run } from "../src/program.ts";
+import { createFakeTerminal } from "../src/terminal.fake.ts";
+
+/** What one stream sends, and what it breaks with then; without an error it stays. */
+interface Script<M> {
+  readonly messages?: readonly M[];
+  readonly error?: NexusError;
+}
+
+/** Streams in the order of their scripts, and where each was asked to begin. */
+class Scripts<M> {
+  #scripts: readonly Script<M>[] = [];
+  places: (bigint | undefined)[] = [];
+
+  write(...scripts: Script<M>[]): void {
+    this.#scripts = scripts;
+    this.places = [];
+  }
+
+  async *play(place: bigint | undefined, signal: AbortSignal): AsyncGenerator<M, void> {
+    const { messages = [], error } = this.#scripts[this.places.push(place) - 1] ?? {};
+    yield* messages;
+    if (error !== undefined) throw error;
+    await once(signal, "abort");
+  }
+}
+
+const AGED = error("unavailable", "CONNECTION_AGED");
+const GONE = error("unavailable", "UNAVAILABLE");
+const ENDED = error("unauthenticated", "TOKEN_EXPIRED");
+
+const identity = createTestIdentity();
+const [tails, buckets, alerts] = [
+  new Scripts<TailTopicResponse>(),
+  new Scripts<WatchBucketResponse>(),
+  new Scripts<WatchAlertsResponse>(),
+];
+let folder: TempFolder;
+let env: NodeJS.ProcessEnv;
+let close: () => Promise<void>;
+
+beforeAll(async () => {
+  folder = await createTempFolder("nexus-cli-follow");
+  const server = createRpcServer({
+    service: "gateway",
+    host: "127.0.0.1",
+    port: 0,
+    logger: createSilentLogger(),
+    metrics: createMetrics("gateway"),
+    verifier: identity.verifier,
+  });
+  server.add(
+    MessagingService,
+    only(MessagingService, {
+      tailTopic: (_request, { signal }) => tails.play(undefined, signal),
+    }),
+  );
+  server.add(
+    StateService,
+    only(StateService, {
+      watchBucket: ({ resumeRevision }, { signal }) => buckets.play(resumeRevision, signal),
+    }),
+  );
+  server.add(
+    AnomalyService,
+    only(AnomalyService, {
+      watchAlerts: ({ resumeRevision }, { signal }) => alerts.play(resumeRevision, signal),
+    }),
+  );
+  const { address } = await server.listen();
+  close = () => server.close(0);
+  const token = await identity.token({ sub: "ada" });
+  env = { NEXUS_CONFIG_DIR: folder.path, NEXUS_GATEWAY: address, NEXUS_TOKEN: token };
+});
+
+afterAll(async () => {
+  await close();
+  await folder.remove();
+});
+
+beforeEach(() => {
+  for (const one of [tails, buckets, alerts]) one.write();
+});
+
+/** Runs a command until it has printed this, then interrupts it. */
+async function followUntil(text: string, ...argv: string[]) {
+  const { terminal, stdout, stderr } = createFakeTerminal();
+  const interrupted = new AbortController();
+  const ended = run({ argv, env, terminal, signal: interrupted.signal });
+  await waitFor(() => stdout().includes(text), { what: `${text} to be printed` });
+  interrupted.abort();
+  return { code: await ended, stdout: stdout(), stderr: stderr() };
+}
+
+/** Runs a command that ends by itself. */
+async function nexus(...argv: string[]) {
+  const { terminal, stdout, stderr } = createFakeTerminal();
+  const code = await run({ argv, env, terminal, signal: new AbortController().signal });
+  return { code, stdout: stdout(), stderr: stderr() };
+}
+
+describe("commands that follow something", () => {
+  it("go on with a bucket behind the last revision, and say nothing of a planned end", async () => {
+    buckets.write(
+      { messages: [keys(0n, "a"), keys(7n, "b")], error: AGED },
+      { messages: [keys(9n)], error: ENDED },
+      { messages: [keys(12n, "c")] },
+    );
+    const outcome = await followUntil("c\n", "state", "watch", "plans", "-o", "name");
+    expect(outcome).toEqual({ code: 0, stdout: "a\nb\nc\n", stderr: expect.any(String) });
+    expect(buckets.places).toEqual([undefined, 7n, 9n]);
+    expect(outcome.stderr).toBe(
+      "... TOKEN_EXPIRED (TOKEN_EXPIRED); trying again\n... connected again\n",
+    );
+  });
+
+  it("say that all keys come again when the first stream broke among them", async () => {
+    buckets.write({ messages: [keys(0n, "a")], error: AGED }, { messages: [keys(5n, "a", "b")] });
+    const { stdout, stderr } = await followUntil("b\n", "state", "watch", "plans", "-o", "name");
+    expect([stdout, stderr]).toEqual(["a\na\nb\n", "... connected again; all keys follow again\n"]);
+    expect(buckets.places).toEqual([undefined, undefined]);
+  });
+
+  it("go on with alerts behind the last revision", async () => {
+    alerts.write(
+      { messages: [alertsAt(3n)], error: GONE },
+      { error: GONE },
+      { messages: [alertsAt(4n, "alert_4")] },
+    );
+    const { code, stderr } = await followUntil("alert_4", "alerts", "watch");
+    expect(code).toBe(0);
+    expect(alerts.places).toEqual([-1n, 3n, 3n]);
+    expect(stderr).toBe("... UNAVAILABLE (UNAVAILABLE); trying again\n... connected again\n");
+  });
+
+  it("say that messages to topics may be missing", async () => {
+    tails.write({ messages: [published("one")], error: AGED }, { messages: [published("two")] });
+    const { code, stdout, stderr } = await followUntil("two", "mesh", "tail", "-o", "name");
+    expect([code, stdout]).toEqual([0, "one\ntwo\n"]);
+    expect(stderr).toBe("... connected again; messages may be missing\n");
+  });
+
+  it("give up at the start, and on what another stream does not mend", async () => {
+    alerts.write({ error: GONE });
+    expect(await nexus("alerts", "watch")).toMatchObject({ code: 5 });
+    expect(alerts.places).toHaveLength(1);
+    alerts.write({ messages: [alertsAt(3n)], error: error("forbidden", "SCOPE_MISSING") });
+    expect(await nexus("alerts", "watch")).toMatchObject({ code: 4 });
+    alerts.write({ messages: [alertsAt(3n)], error: ENDED }, { error: ENDED });
+    expect(await nexus("alerts", "watch")).toMatchObject({ code: 4 });
+    expect(alerts.places).toHaveLength(2);
+  });
+});
+
+/** A service of which nothing else is called. */
+function only<S extends DescService>(
+  desc: S,
+  methods: Partial<ServiceImplementation<S>>,
+): ServiceImplementation<S> {
+  const unused = () => Promise.reject(error("unimplemented", "UNIMPLEMENTED"));
+  const others = Object.fromEntries(desc.methods.map(({ localName }) => [localName, unused]));
+  return { ...others, ...methods } as ServiceImplementation<S>;
+}
+
+function error(kind: NexusError["kind"], reason: string): NexusError {
+  return new NexusError({ kind, reason, message: reason });
+}
+
+function keys(revision: bigint, ...names: string[]): WatchBucketResponse {
+  return create(WatchBucketResponseSchema, { revision, entries: names.map((key) => ({ key })) });
+}
+
+function alertsAt(revision: bigint, ...ids: string[]): WatchAlertsResponse {
+  const shown = ids.map((alertId) => create(AlertSchema, { alertId }));
+  return create(WatchAlertsResponseSchema, { revision, alerts: shown });
+}
+
+function published(topic: string): TailTopicResponse {
+  return create(TailTopicResponseSchema, { messages: [{ topic }] });
+}
