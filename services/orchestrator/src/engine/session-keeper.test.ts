@@ -19,6 +19,7 @@ function setUp() {
   book.add(live);
   const ended: [bigint, Ending][] = [];
   const resent: LiveLease[] = [];
+  const store = { isAway: false };
   let nowMs = 0;
   const keeper = new SessionKeeper({
     parts: {
@@ -30,7 +31,7 @@ function setUp() {
     } as unknown as EngineParts,
     end(lease, ending) {
       ended.push([lease.lease.agentEpoch, ending]);
-      book.remove(lease.lease.task.taskId);
+      if (!store.isAway) book.remove(lease.lease.task.taskId);
     },
     onChanged: (entry) => fleet.refresh(entry),
     resend: (leases) => resent.push(...leases),
@@ -42,6 +43,7 @@ function setUp() {
     live,
     ended,
     resent,
+    store,
     at(ms: number) {
       nowMs = ms;
     },
@@ -130,6 +132,58 @@ describe("SessionKeeper", () => {
     expect(t.keeper.reapAbsent()).toBe(0);
     t.at(LOST_AFTER_MS + 900);
     expect(t.keeper.reapAbsent()).toBe(1);
+  });
+
+  it("gives the agents of a router that starts again and again no time for ever", () => {
+    const t = setUp();
+    const start = (ms: number) => {
+      t.at(ms);
+      t.keeper.onStreamLost("r");
+      t.keeper.onStreamOpened("r");
+      t.keeper.onSnapshotComplete("r");
+    };
+    for (let ms = 0; ms < 3 * LOST_AFTER_MS; ms += LOST_AFTER_MS / 2) {
+      start(ms);
+      expect(t.keeper.reapAbsent()).toBe(0);
+    }
+    start(3 * LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+  });
+
+  it("gives an agent that was back all its time when it is away again", () => {
+    const t = setUp();
+    t.keeper.onStreamLost("r");
+    t.keeper.onStreamOpened("r");
+    t.keeper.onReport("r", report("CONNECTED", 5n));
+    t.keeper.onSnapshotComplete("r");
+    t.at(10 * LOST_AFTER_MS);
+    t.keeper.onStreamLost("r");
+    t.at(11 * LOST_AFTER_MS - 1);
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(11 * LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+  });
+
+  it("ends the leases of an agent that is gone again, when that could not be stored", () => {
+    const t = setUp();
+    t.store.isAway = true;
+    t.keeper.onStreamLost("r");
+    t.at(LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+    t.store.isAway = false;
+    t.at(2 * LOST_AFTER_MS - 1);
+    expect(t.keeper.reapAbsent()).toBe(0);
+    t.at(2 * LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(1);
+    t.at(9 * LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(0);
+  });
+
+  it("does not forget that a session is over by the late end of an earlier one", () => {
+    const t = setUp();
+    t.keeper.onReport("r", report("CLOSED", 5n));
+    t.keeper.onReport("other", report("LOST", 3n));
+    expect(t.agent.endedEpoch).toBe(5n);
   });
 
   it("gives leases that were loaded their time from the load on, whatever was before", () => {

@@ -7,6 +7,9 @@ import type { EngineParts } from "./parts.ts";
 /** An agent that refused an assignment gets nothing new for so long: the router's next report says why. */
 const COOL_DOWN_MS = 1_000;
 
+/** A router that starts again and again gives those who were behind it time anew with each snapshot, up to so many times what it is. */
+const GRACES_MAX = 3;
+
 /** The refusal of a router that saw the slot go to another replica: nobody's fault, and told anew by the next report. */
 const NO_SLOT = "NO_SLOT";
 
@@ -33,6 +36,8 @@ export class SessionKeeper {
   readonly #deps: SessionKeeperDeps;
   /** By stream: the agents of the snapshot under way. */
   readonly #snapshots = new Map<string, Set<AgentEntry>>();
+  /** Since when agents are away that were away at a snapshot, monotonic milliseconds. */
+  readonly #awaySinceMs = new WeakMap<AgentEntry, number>();
   /** Since when leases were seen without their sessions, or when they were last ended for it, monotonic milliseconds. */
   readonly #outlived = new WeakMap<LiveLease, number>();
 
@@ -57,7 +62,7 @@ export class SessionKeeper {
       if (seen.has(agent)) silent.push(...agent.leases.values());
       else if (here) this.#setUnreachable(agent, nowMs);
       else if (agent.session === undefined && agent.absentSinceMs !== undefined) {
-        agent.absentSinceMs = nowMs;
+        this.#giveTime(agent, nowMs);
       }
     }
     this.#deps.resend(silent);
@@ -93,6 +98,7 @@ export class SessionKeeper {
     if (agent.endedEpoch >= epoch) agent.endedEpoch = epoch - 1n;
     agent.unreachable = false;
     agent.absentSinceMs = undefined;
+    this.#awaySinceMs.delete(agent);
     this.#endLeases(agent, (held) => held < epoch, {
       kind: "LOST",
       message: "The agent began a new session.",
@@ -126,6 +132,7 @@ export class SessionKeeper {
       this.#endLeases(agent, (epoch) => isOver(agent, epoch), OVER);
       const absent = agent.session === undefined || agent.unreachable;
       const sinceMs = all ? nowMs : (agent.absentSinceMs ?? nowMs);
+      if (all) this.#awaySinceMs.delete(agent);
       agent.absentSinceMs = absent && agent.leases.size > 0 ? sinceMs : undefined;
     }
   }
@@ -138,9 +145,11 @@ export class SessionKeeper {
     for (const agent of this.#parts.fleet.values()) {
       ended += this.#endOutlived(agent, limitMs);
       if (agent.absentSinceMs === undefined || agent.absentSinceMs > limitMs) continue;
-      agent.absentSinceMs = undefined;
+      // An end that cannot be stored now is tried again after as long.
+      agent.absentSinceMs = agent.leases.size > 0 ? this.#parts.nowMs() : undefined;
       agent.session = undefined;
       agent.unreachable = false;
+      this.#awaySinceMs.delete(agent);
       // Nobody knows whether the agent or its router is gone, so it does not count against the agent.
       ended += this.#endLeases(agent, () => true, {
         kind: "LOST",
@@ -177,7 +186,7 @@ export class SessionKeeper {
 
   #onEnded(agent: AgentEntry, { session, state }: SessionReport): void {
     agent.session = undefined;
-    agent.endedEpoch = session.epoch;
+    if (session.epoch > agent.endedEpoch) agent.endedEpoch = session.epoch;
     agent.unreachable = false;
     agent.absentSinceMs = undefined;
     this.#endLeases(agent, (held) => held <= session.epoch, {
@@ -193,8 +202,16 @@ export class SessionKeeper {
 
   #setUnreachable(agent: AgentEntry, nowMs: number): void {
     agent.unreachable = true;
-    agent.absentSinceMs = nowMs;
+    this.#giveTime(agent, nowMs);
     this.#deps.onChanged(agent);
+  }
+
+  /** An absent agent has time to come back from now on, but not for ever. */
+  #giveTime(agent: AgentEntry, nowMs: number): void {
+    const awaySinceMs = this.#awaySinceMs.get(agent) ?? nowMs;
+    this.#awaySinceMs.set(agent, awaySinceMs);
+    const { lostAfterMs } = this.#parts.limits;
+    agent.absentSinceMs = Math.min(nowMs, awaySinceMs + (GRACES_MAX - 1) * lostAfterMs);
   }
 
   #endLeases(agent: AgentEntry, which: (epoch: bigint) => boolean, ending: Ending): number {
