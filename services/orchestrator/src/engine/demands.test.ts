@@ -1,10 +1,11 @@
 import { waitFor } from "@nexus/testkit";
 import { afterEach, describe, expect, it } from "vitest";
+import type { AgentProfile } from "./agent-entry.ts";
 import { Demands } from "./demands.ts";
 import { addAgent, fakeFleet, fakeLease, fakeTask } from "./engine.fake.ts";
 import { LeaseBook } from "./lease-book.ts";
 import type { EngineParts } from "./parts.ts";
-import { ReadyQueue } from "./ready-queue.ts";
+import { laneKey, needOf, ReadyQueue } from "./ready-queue.ts";
 
 let demands: Demands | undefined;
 afterEach(() => demands?.stop());
@@ -25,7 +26,7 @@ function setUp() {
     },
   };
   demands = new Demands({
-    parts: { fleet, queue, dispatch } as unknown as EngineParts,
+    parts: { fleet, queue, dispatch, nowMs: () => 0 } as unknown as EngineParts,
     replicas: () => replicas,
   });
   const task = fakeTask();
@@ -33,6 +34,7 @@ function setUp() {
   fleet.refresh(agent);
   return {
     agent,
+    fleet,
     said,
     queue,
     task,
@@ -89,6 +91,39 @@ describe("Demands", () => {
       { what: "the demand of the last look" },
     );
     expect(t.said).toEqual([{ router: "r", epoch: 5n, wanted: true, held: 1 }]);
+  });
+
+  it("asks for an agent that a task waits for while others of the lane have room", async () => {
+    const t = setUp();
+    t.hold();
+    addAgent(t.fleet, "other");
+    const pinned = fakeTask({}, { requiredLabels: { gpu: "yes" } });
+    t.queue.add(pinned, 0);
+    const lane = t.queue.lane(laneKey("default", "x"));
+    const best = () => (lane === undefined ? undefined : t.queue.best(lane));
+    t.queue.remove(t.task.taskId);
+    const { group, task } = best() ?? {};
+    if (lane !== undefined && group !== undefined && task !== undefined) {
+      lane.setAside(group, needOf(task), true);
+    }
+    t.demands.review();
+    t.demands.look();
+    t.agent.profile = { ...(t.agent.profile as AgentProfile), labels: { gpu: "yes" } };
+    await waitFor(
+      () => {
+        t.demands.review();
+        t.demands.look();
+        return t.said.length === 1;
+      },
+      { what: "the demand" },
+    );
+    expect(t.said).toEqual([{ router: "r", epoch: 5n, wanted: true, held: 1 }]);
+    t.queue.remove(pinned.taskId);
+    lane?.reopenSome(1);
+    t.demands.review();
+    t.demands.look();
+    await waitFor(() => t.said.length === 2, { what: "its end" });
+    expect(t.said[1]).toMatchObject({ wanted: false });
   });
 
   it("takes all back when the others are gone", async () => {

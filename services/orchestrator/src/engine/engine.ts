@@ -303,6 +303,7 @@ export class Engine {
   async sweep(): Promise<void> {
     if (this.ownership !== "owner") return;
     this.#scheduler.wakeAll();
+    this.demands.review();
     this.demands.look();
     const before = this.#unsent;
     const unsent = [...this.#parts.book.values()].filter((live) => !live.sent && !live.accepted);

@@ -172,6 +172,16 @@ export class Lane {
     return isWhole;
   }
 
+  /** What classes that are set aside ask of an agent, so many at most, those that were tried longest ago first. */
+  needsAside(limit: number): RoutingNeed[] {
+    const needs: RoutingNeed[] = [];
+    for (const { need } of this.#aside) {
+      if (needs.length >= limit) break;
+      if (need !== undefined) needs.push(need);
+    }
+    return needs;
+  }
+
   /** Opens the classes that were tried longest ago, so many at most: time may have passed that they waited for. */
   reopenSome(most: number): void {
     let left = Math.min(this.#aside.size, most);
