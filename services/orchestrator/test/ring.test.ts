@@ -1,7 +1,12 @@
 import { createPool, type Pool, type PoolClient, withTransaction } from "@nexus/postgres";
+import { createSilentLogger } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase, waitFor } from "@nexus/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SHARDS } from "../src/domain/shards.ts";
+import type { Engine } from "../src/engine/engine.ts";
+import type { Ledger } from "../src/engine/ledger.ts";
+import { RingKeeper } from "../src/engine/ring-keeper.ts";
+import { keepRing } from "../src/loops/upkeep-loops.ts";
 import {
   expelExpired,
   giveShards,
@@ -202,5 +207,40 @@ describe("a writer session", () => {
     );
     await expectError(session.ping(), "unavailable", "NOT_OWNER");
     expect(session.lost).toBe(true);
+  });
+});
+
+describe("a replica that looks at the ring", () => {
+  it("has at its next look what a silent one owned, once that one's lease is over; it looks twice a second", async () => {
+    await join("silent");
+    await takeShards(pool, "silent", SHARDS);
+    await join("next");
+    const shards = new Map<number, bigint>();
+    const take = async (limit: number) => {
+      const taken = await takeShards(pool, "next", limit);
+      for (const [shard, epoch] of taken) shards.set(shard, epoch);
+      return taken.size;
+    };
+    const clock = { nowMs: 0 };
+    const keeper = new RingKeeper({
+      pool,
+      ledger: { ownership: "owner", shards, take } as unknown as Ledger,
+      replicaId: "next",
+      leaseMs: 60_000,
+      untilWritten: () => Promise.resolve(),
+      nowMs: () => clock.nowMs,
+      logger: createSilentLogger(),
+    });
+    await keeper.renew();
+    clock.nowMs += 60_000;
+    await keeper.renew();
+    await keeper.step();
+    expect(shards.size).toBe(0);
+    await expire("silent");
+    await keeper.step();
+    expect(shards.size).toBe(SHARDS);
+    const { owners, replicas } = await readRing(pool);
+    expect([new Set(owners.values()), [...replicas.keys()]]).toEqual([new Set(["next"]), ["next"]]);
+    expect(keepRing({} as Engine, 3_000).intervalMs).toBe(500);
   });
 });
