@@ -9,10 +9,13 @@ export const PAUSE_MIN_MS = 200;
 export const PAUSE_MAX_MS = 2 * LOST_AFTER_MS;
 
 const IDS = ["faulty-1", "faulty-2", "faulty-3"] as const;
-const SLOTS = 4;
+/** Slots of each of them. */
+export const SLOTS_EACH = 4;
+/** How many there are. */
+export const AGENTS = IDS.length;
 
-/** Tasks that they run at once. */
-export const SLOTS_IN_ALL = IDS.length * SLOTS;
+/** Tasks of one slot that they run at once. */
+export const SLOTS_IN_ALL = AGENTS * SLOTS_EACH;
 
 interface Worker {
   readonly child: ChildProcess;
@@ -61,6 +64,6 @@ export class Agents {
   }
 
   async #spawn(id: string): Promise<void> {
-    this.#agents.set(id, await this.#spawnAgent(id, SLOTS));
+    this.#agents.set(id, await this.#spawnAgent(id, SLOTS_EACH));
   }
 }

@@ -19,6 +19,12 @@ import { createRandom, type Random } from "./_random.ts";
 const CLIENTS = 4;
 const TASKS_MAX = 3;
 const TASK_MS_MAX = 60;
+/** One task in so many takes several slots of its agent. */
+const COSTLY_ONE_IN = 4;
+const COST_MAX = 3;
+/** One append in so many is a burst of many at once, so that transactions hold many. */
+const BURST_ONE_IN = 16;
+const BURST = 16;
 /** Pause of a client after each append, and after a try that failed. */
 const APPEND_PAUSE_MS = 60;
 const RETRY_PAUSE_MS = 200;
@@ -92,6 +98,20 @@ export class AppendLoad {
     return (await tables.query<{ n: number }>(text, [this.#run, agoMs])).rows[0]?.n ?? 0;
   }
 
+  /** How many jobs were stored in one transaction, and tasks leased and ended in one, at most: its moment is the same for all. */
+  async readBatches({ tables }: Pick<Bed, "tables">): Promise<Readonly<Record<string, number>>> {
+    const most = async (moment: string, from: string) => {
+      const text = `SELECT max(n)::int AS n FROM (SELECT count(*) AS n FROM ${from} WHERE labels ->> '${RUN}' = $1 GROUP BY ${moment}) b`;
+      return (await tables.query<{ n: number }>(text, [this.#run])).rows[0]?.n ?? 0;
+    };
+    const states = "task_states s JOIN jobs j USING (job_id)";
+    return {
+      "jobs at once": await most("created_at", "jobs"),
+      "leased at once": await most("s.leased_at", states),
+      "ended at once": await most("s.ended_at", states),
+    };
+  }
+
   /** Appends until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const clients = Array.from({ length: CLIENTS }, (_, index) =>
@@ -122,18 +142,25 @@ export class AppendLoad {
     return { counts, problems: more > 0 ? [...shown, `and ${more} more`] : shown };
   }
 
-  /** Appends one element after the other. A try that failed is repeated under its request id until it is answered: whether
-   * it was committed is exactly what nobody knows. */
+  /** Appends one element after the other, and now and then many at once. */
   async #appendUntil(signal: AbortSignal, prefix: string, random: Random): Promise<void> {
     for (let count = 0; !signal.aborted; count += 1) {
-      const append = newAppend(`${prefix}-${count}`, random);
-      this.#appends.push(append);
-      let answers = random.between(1, REPEAT_ONE_IN) === 1 ? 2 : 1;
-      while (answers > 0 && !signal.aborted) {
-        const answered = await this.#submit(append);
-        if (answered) answers -= 1;
-        await sleep(answered ? APPEND_PAUSE_MS : RETRY_PAUSE_MS, signal).catch(() => undefined);
-      }
+      const size = random.between(1, BURST_ONE_IN) === 1 ? BURST : 1;
+      const appends = Array.from({ length: size }, (_, index) => {
+        const append = newAppend(`${prefix}-${count}-${index}`, random);
+        return this.#append(append, random.between(1, REPEAT_ONE_IN) === 1 ? 2 : 1, signal);
+      });
+      await Promise.all(appends);
+    }
+  }
+
+  /** A try that failed is repeated under its request id until it is answered so often: whether it was committed is exactly what nobody knows. */
+  async #append(append: Append, answers: number, signal: AbortSignal): Promise<void> {
+    this.#appends.push(append);
+    for (let left = answers; left > 0 && !signal.aborted; ) {
+      const answered = await this.#submit(append);
+      if (answered) left -= 1;
+      await sleep(answered ? APPEND_PAUSE_MS : RETRY_PAUSE_MS, signal).catch(() => undefined);
     }
   }
 
@@ -209,7 +236,7 @@ export async function readHistory(
   return { element: labels[ELEMENT] ?? "", jobId, ended, events };
 }
 
-/** A chain of one to TASKS_MAX short tasks. */
+/** A chain of one to TASKS_MAX short tasks, of which some take several slots. */
 function newAppend(element: string, random: Random): Append {
   const keys = Array.from({ length: random.between(1, TASKS_MAX) }, (_, index) => `t${index}`);
   const plan = keys.map(
@@ -217,6 +244,7 @@ function newAppend(element: string, random: Random): Append {
       key,
       capability: "work.wait",
       input: { ms: random.between(1, TASK_MS_MAX) },
+      slotCost: random.between(1, COSTLY_ONE_IN) === 1 ? random.between(2, COST_MAX) : 1,
       ...(index === 0 ? {} : { dependencies: [{ taskKey: keys[index - 1] ?? "" }] }),
     }),
   );

@@ -1,5 +1,5 @@
-/** What all campaigns are played on: three orchestrators with short leases, one of them behind a proxy to its database, and the
- * tables themselves to judge by. */
+/** What all campaigns are played on: three orchestrators with short leases, one of them behind proxies to its database and its router, and
+ * the tables themselves to judge by. */
 import type { ChildProcess } from "node:child_process";
 import { createPool, type Pool } from "@nexus/postgres";
 import { createClient, type NexusClient } from "@nexus/sdk";
@@ -13,7 +13,7 @@ export const ORCHESTRATORS = ["orchestrator", "orchestrator-2", "orchestrator-3"
 /** One of them. */
 export type OrchestratorName = (typeof ORCHESTRATORS)[number];
 
-/** The one that reaches its database through the proxy. */
+/** The one that reaches its database and its router through proxies. */
 export const PROXIED: OrchestratorName = "orchestrator-3";
 
 /** How long a silent replica keeps its shards. */
@@ -33,7 +33,10 @@ export interface Bed extends AsyncDisposable {
   readonly fleet: TestFleet;
   /** Runs SQL on the orchestrators' tables, as nobody's role but the administrator's. */
   readonly tables: Pick<Pool, "query">;
+  /** To the database. */
   readonly proxy: TcpProxy;
+  /** To the mesh-router. */
+  readonly routerProxy: TcpProxy;
   /** Those that do the appended jobs; they run once a campaign has started them. */
   readonly agents: Agents;
   /** Starts an agent as a process; again when it was killed. */
@@ -47,12 +50,13 @@ export interface Bed extends AsyncDisposable {
 /** Starts everything on a database that keeps what it acknowledged. */
 export async function openBed(): Promise<Bed> {
   const proxy = await TcpProxy.listen();
+  const routerProxy = await TcpProxy.listen();
   const fleet = await startFleet({
     durable: true,
     orchestrators: ORCHESTRATORS.length,
     env: (name, own) => ({
       NEXUS_ORCHESTRATOR_LEASE_MS: String(LEASE_MS),
-      ...(name === PROXIED ? throughProxy(proxy, own) : {}),
+      ...(name === PROXIED ? throughProxies(proxy, routerProxy, own) : {}),
     }),
   });
   const { stack } = fleet;
@@ -73,6 +77,7 @@ export async function openBed(): Promise<Bed> {
     fleet,
     tables,
     proxy,
+    routerProxy,
     agents: new Agents(spawn),
     spawn,
     clientOf: async (name, user) => {
@@ -88,6 +93,7 @@ export async function openBed(): Promise<Bed> {
       await tables.close();
       await fleet[Symbol.asyncDispose]();
       await proxy.close();
+      await routerProxy.close();
     },
   };
 }
@@ -127,14 +133,20 @@ function tablesUrl(postgresUrl: string): string {
   return url.href;
 }
 
-function throughProxy(
+function throughProxies(
   proxy: TcpProxy,
+  routerProxy: TcpProxy,
   own: Readonly<Record<string, string>>,
 ): Record<string, string> {
   const url = new URL(own["NEXUS_ORCHESTRATOR_DATABASE_URL"] ?? "");
   proxy.aim(Number(url.port));
   url.port = String(proxy.port);
-  return { NEXUS_ORCHESTRATOR_DATABASE_URL: url.href };
+  const [host, port] = (own["NEXUS_ORCHESTRATOR_MESH_ROUTER_ADDRESSES"] ?? "").split(":");
+  routerProxy.aim(Number(port));
+  return {
+    NEXUS_ORCHESTRATOR_DATABASE_URL: url.href,
+    NEXUS_ORCHESTRATOR_MESH_ROUTER_ADDRESSES: `${host}:${routerProxy.port}`,
+  };
 }
 
 async function untilOwning(

@@ -13,14 +13,19 @@ export const setAppend: Campaign = {
   shortMs: 16_000,
   play: (bed, options) =>
     playUnderAppends(bed, options, {
-      during: async ({ random, signal }) => {
+      during: async ({ random, signal, load }) => {
         const { agents } = bed;
         const { progress } = options;
         const atLeast = fewest(options);
         const faults = [killAService(bed), pauseAService(bed), agents.kill, agents.pause] as const;
-        return { faults: await playFaults(signal, { faults, random, progress, atLeast }) };
+        const played = await playFaults(signal, { faults, random, progress, atLeast });
+        return { faults: played, ...(await load.readBatches(bed)) };
       },
-      minimums: { faults: fewest(options) },
+      // Else no transaction that a fault met had many in it.
+      minimums: {
+        faults: fewest(options),
+        ...{ "jobs at once": 3, "leased at once": 3, "ended at once": 3 },
+      },
     }),
 };
 

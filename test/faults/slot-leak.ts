@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { waitFor } from "@nexus/testkit";
 import { submitTasks } from "../e2e/_fleet.ts";
-import { SLOTS_IN_ALL } from "./_agents.ts";
+import { AGENTS, SLOTS_EACH, SLOTS_IN_ALL } from "./_agents.ts";
 import { LIVENESS_MS, ORCHESTRATORS, readMetric, uuidOf } from "./_bed.ts";
 import type { Campaign } from "./_campaign.ts";
 import { playFaults } from "./_nemesis.ts";
@@ -32,7 +32,12 @@ export const slotLeak: Campaign = {
         });
         return { kills };
       },
-      after: async (under) => [...(await findTaken(under)), ...(await findUnusable(under))],
+      after: async (under) => [
+        ...(await findTaken(under)),
+        ...(await findUnusable(under, SLOTS_IN_ALL, 1)),
+        // Each of these takes all slots of an agent, and finds none that a task of several slots has left taken.
+        ...(await findUnusable(under, AGENTS, SLOTS_EACH)),
+      ],
       minimums: { kills: KILLS_MIN },
     }),
 };
@@ -51,23 +56,28 @@ async function findTaken({ bed }: UnderAppends): Promise<string[]> {
   return problems;
 }
 
-/** As many tasks as there are slots run at the same moment. They are cancelled, so that nobody waits for them. */
-async function findUnusable({ bed, client }: UnderAppends): Promise<string[]> {
-  const tasks = Array.from({ length: SLOTS_IN_ALL }, (_, index) => ({
+/** As many tasks as there is room for run at the same moment. They are cancelled, so that nobody waits for them. */
+async function findUnusable(
+  { bed, client }: UnderAppends,
+  count: number,
+  slotCost: number,
+): Promise<string[]> {
+  const tasks = Array.from({ length: count }, (_, index) => ({
     key: `t${index}`,
     capability: "work.wait",
     input: { ms: TASK_MS, obey: true },
+    slotCost,
   }));
   const jobId = await submitTasks(client, tasks);
   const running = async () => {
     const text = `SELECT count(*)::int AS n FROM task_states WHERE job_id = $1 AND state = 'RUNNING'`;
     const { rows } = await bed.tables.query<{ n: number }>(text, [uuidOf(jobId)]);
-    return rows[0]?.n === SLOTS_IN_ALL;
+    return rows[0]?.n === count;
   };
   const problems: string[] = [];
   await waitFor(running, {
     timeoutMs: LIVENESS_MS,
-    what: `${SLOTS_IN_ALL} tasks to run at once`,
+    what: `${count} tasks of ${slotCost} slots to run at once`,
   }).catch((error: unknown) => problems.push(String(error)));
   await client.jobs.cancelJob({ requestId: randomUUID(), jobId });
   return problems;
