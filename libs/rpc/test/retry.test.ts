@@ -51,6 +51,15 @@ describe("retry", () => {
     expect(calls.getJob).toBe(4);
   });
 
+  it("goes on while the call's time lasts, for a client that lives through restarts", async () => {
+    const { calls, rig, token } = await flaky(6);
+    const jobs = createRpcClient(JobService, rig.channel, {
+      attemptsMax: Number.POSITIVE_INFINITY,
+    });
+    await jobs.getJob({ jobId: JOB_ID }, { token, timeoutMs: 30_000 });
+    expect(calls.getJob).toBe(7);
+  });
+
   it("never repeats a method that is not marked idempotent", async () => {
     const { calls, rig } = await flaky(1);
     const auth = createRpcClient(AuthService, rig.channel);

@@ -7,7 +7,7 @@ import type {
 } from "@bufbuild/protobuf";
 import { ERROR_KINDS, type Logger, NexusError } from "@nexus/shared";
 import { type Context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import { DEFAULT_CLIENT_TIMEOUT_MS } from "../limits.ts";
+import { DEFAULT_CLIENT_TIMEOUT_MS, MAX_ATTEMPTS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
 import type { RpcClient } from "../service-types.ts";
 import {
@@ -33,6 +33,9 @@ export interface RpcClientOptions {
   readonly tokens?: TokenSource | undefined;
   /** Timeout of unary calls in milliseconds, default 10 000. Streams have none. */
   readonly timeoutMs?: number | undefined;
+  /** How often a call is made in all that meets UNAVAILABLE and may be repeated, default MAX_ATTEMPTS. Infinity: while its time lasts, for
+   * programs that live through the restart of a service; a person rather hears of it at once. */
+  readonly attemptsMax?: number | undefined;
   /** Gets a debug line for each repeated attempt. */
   readonly logger?: Logger | undefined;
 }
@@ -84,10 +87,14 @@ async function callUnary(spec: ClientMethodSpec, request: Init, options: CallOpt
       return rawUnary(channel, path, bytes, { ...options, tokens, timeoutMs, traceContext });
     };
     const response = isIdempotent(method)
-      ? await withRetry({ attempt, deadlineAtMs, options, logger: spec.logger, path })
+      ? await withRetry({ attempt, deadlineAtMs, options, ...retryOf(spec), path })
       : await attempt();
     return decodeResponse(method.output, response);
   });
+}
+
+function retryOf({ logger, attemptsMax = MAX_ATTEMPTS }: ClientMethodSpec) {
+  return { logger, attemptsMax };
 }
 
 async function callClientStream(

@@ -1,13 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import { backoffDelayMs, type Logger, NexusError, sleep } from "@nexus/shared";
-import {
-  MAX_ATTEMPTS,
-  RETRY_INITIAL_MS,
-  RETRY_JITTER,
-  RETRY_MAX_MS,
-  RETRY_MULTIPLIER,
-} from "../limits.ts";
+import { RETRY_INITIAL_MS, RETRY_JITTER, RETRY_MAX_MS, RETRY_MULTIPLIER } from "../limits.ts";
 import type { CallOptions } from "./call-options.ts";
 
 const POLICY = {
@@ -30,11 +24,12 @@ export interface RetriedCall<T> {
   readonly attempt: () => Promise<T>;
   readonly deadlineAtMs: number | undefined;
   readonly options: CallOptions;
+  readonly attemptsMax: number;
   readonly logger: Logger | undefined;
   readonly path: string;
 }
 
-/** Repeats a call that met UNAVAILABLE, up to MAX_ATTEMPTS in all, with backoff; a server's RetryInfo lengthens
+/** Repeats a call that met UNAVAILABLE, up to `attemptsMax` in all, with backoff; a server's RetryInfo lengthens
  * the wait. Gives up as soon as the next wait would cross the deadline: the last real error is worth more than
  * a DEADLINE_EXCEEDED. */
 export async function withRetry<T>(call: RetriedCall<T>): Promise<T> {
@@ -43,7 +38,7 @@ export async function withRetry<T>(call: RetriedCall<T>): Promise<T> {
     try {
       return await call.attempt();
     } catch (error) {
-      if (!NexusError.is(error, "unavailable") || made >= MAX_ATTEMPTS) throw error;
+      if (!NexusError.is(error, "unavailable") || made >= call.attemptsMax) throw error;
       const delayMs = Math.max(backoffDelayMs(made, POLICY), error.details.retryAfterMs ?? 0);
       const isTooLate =
         call.deadlineAtMs !== undefined && Date.now() + delayMs >= call.deadlineAtMs;

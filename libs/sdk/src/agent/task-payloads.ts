@@ -17,7 +17,10 @@ export interface TaskPayloads {
 
 /** Creates what moves bodies through the gateway, as the agent. */
 export function createTaskPayloads(channel: RpcChannel, tokens: TokenSource): TaskPayloads {
-  const client = createRpcClient(PayloadService, channel, { tokens });
+  const client = createRpcClient(PayloadService, channel, {
+    tokens,
+    attemptsMax: Number.POSITIVE_INFINITY,
+  });
   return {
     fetch: async (assignment, signal) => {
       try {

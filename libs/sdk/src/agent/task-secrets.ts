@@ -22,7 +22,11 @@ export type ReadSecret = (
 
 /** Creates what reads secrets through the gateway, as the agent and with the fence of the task. */
 export function createSecretReader(channel: RpcChannel, tokens: TokenSource): ReadSecret {
-  const client = createRpcClient(SecretService, channel, { tokens, timeoutMs: READ_TIMEOUT_MS });
+  const client = createRpcClient(SecretService, channel, {
+    tokens,
+    timeoutMs: READ_TIMEOUT_MS,
+    attemptsMax: Number.POSITIVE_INFINITY,
+  });
   return async ({ taskId, fence, signal }, path, { version = 0 } = {}) => {
     signal.throwIfAborted();
     try {

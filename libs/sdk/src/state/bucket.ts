@@ -67,7 +67,11 @@ export function createStateAccess(
   tokens: TokenSource,
   session: SessionCalls,
 ): StateAccess {
-  const calls = createRpcClient(StateService, channel, { tokens, timeoutMs: CALL_TIMEOUT_MS });
+  const calls = createRpcClient(StateService, channel, {
+    tokens,
+    timeoutMs: CALL_TIMEOUT_MS,
+    attemptsMax: Number.POSITIVE_INFINITY,
+  });
   const client = throughSession(calls, session, CALL_TIMEOUT_MS);
   return (task) => createState(client, task);
 }
