@@ -58,8 +58,8 @@ function moduleOf(program: string): string {
   return `${program}\nexport {};\n`;
 }
 
-it("programs in README and docs fit the SDK", () => {
-  const pages = ["README.md", ...listFiles(ROOT, "docs", ".md")];
+it("programs in the READMEs and docs fit the SDK", () => {
+  const pages = ["README.md", "libs/sdk/README.md", ...listFiles(ROOT, "docs", ".md")];
   const programs = new Map<string, string>();
   for (const page of pages) {
     for (const [at, program] of programsOf(page).entries()) {

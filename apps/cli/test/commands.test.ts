@@ -1,5 +1,5 @@
 /** Every command against a real stack: what it prints, with which code it ends, and what it refuses. */
-import { statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -189,6 +189,16 @@ describe("the nexus command", () => {
       auth.grantClientToken({ namespace: "default", principalId: "loser", clientSecret: secret });
     await expect(login(made.clientSecret)).rejects.toThrow();
     expect((await login(clientSecret)).tokens?.accessToken).toBeTruthy();
+  });
+
+  it("takes the tasks of docs/jobs.md", async () => {
+    const page = readFileSync(new URL("../../../docs/jobs.md", import.meta.url), "utf8");
+    const [, tasks = ""] = /^```json\n(.*?)^```$/ms.exec(page) ?? [];
+    const { code, stdout, stderr } = await nexus("jobs", "submit", "--tasks", tasks);
+    expect([code, stderr]).toEqual([0, ""]);
+    const { stdout: job } = await nexus("jobs", "get", stdout.trim());
+    for (const key of ["list", "read", "translate", "report"]) expect(job).toContain(key);
+    expect((await nexus("jobs", "cancel", stdout.trim())).code).toBe(0);
   });
 
   it("takes the short words of edges, and says which there are", async () => {
