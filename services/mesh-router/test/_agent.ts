@@ -52,6 +52,8 @@ export class TestAgent {
   agentId = "";
   welcome: Welcome | undefined;
   drain: Drain | undefined;
+  /** The stream ended in order. */
+  complete = false;
   readonly assignments: Assignment[] = [];
   readonly cancels: TaskCancel[] = [];
   readonly results: TaskUpdateResult[] = [];
@@ -70,6 +72,7 @@ export class TestAgent {
       (frame) => {
         this.welcome ??= frame.welcome;
         this.drain ??= frame.drain;
+        this.complete ||= frame.complete;
         this.assignments.push(...frame.assignments);
         this.cancels.push(...frame.cancels);
         this.results.push(...frame.taskUpdateResults);

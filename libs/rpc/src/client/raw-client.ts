@@ -11,6 +11,8 @@ import { openStream } from "./stream-call.ts";
 export interface RawCallOptions extends CallOptions {
   readonly onHeader?: ((metadata: Metadata) => void) | undefined;
   readonly onTrailer?: ((metadata: Metadata) => void) | undefined;
+  /** Of a stream: ends the requests when it aborts; the answers go on until the other side ends them. */
+  readonly noMoreRequests?: AbortSignal | undefined;
 }
 
 /** Makes one unary call with bytes on both sides. Never repeated: whether that is safe is the caller's knowledge.
@@ -63,5 +65,6 @@ export function rawStream(
     parse: identity,
     onHeader: options.onHeader,
     onTrailer: options.onTrailer,
+    noMoreRequests: options.noMoreRequests,
   });
 }

@@ -19,6 +19,8 @@ export interface StreamCall<T> {
   readonly parse: (bytes: Buffer) => T;
   readonly onHeader?: ((metadata: Metadata) => void) | undefined;
   readonly onTrailer?: ((metadata: Metadata) => void) | undefined;
+  /** Ends the requests when it aborts; the answers go on. */
+  readonly noMoreRequests?: AbortSignal | undefined;
   /** Runs once when the call is over; `error` is undefined when it went well or was left. */
   readonly onEnd?: ((error: unknown) => void) | undefined;
 }
@@ -70,8 +72,12 @@ function start<T>(spec: StreamCall<T>, outgoing: Outgoing, inbound: InboundStrea
   });
   inbound.attach(call);
   const sending = sendRequests(spec.requests, call, (error) => inbound.abort(error));
+  const endRequests = (): void => sending?.stop();
+  if (spec.noMoreRequests?.aborted === true) endRequests();
+  spec.noMoreRequests?.addEventListener("abort", endRequests, { once: true });
   return () => {
     link.unlink();
+    spec.noMoreRequests?.removeEventListener("abort", endRequests);
     sending?.stop();
     if (!isOver) call.cancel();
   };

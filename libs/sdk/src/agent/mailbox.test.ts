@@ -13,7 +13,7 @@ const outbox = new Outbox();
 const mailbox = new Mailbox({ outbox, logger });
 afterEach(() => {
   outbox.reset();
-  mailbox.connectionLost();
+  mailbox.connectionLost(false);
 });
 
 /** What would go out now, after the first frame. */
@@ -74,7 +74,7 @@ describe("Mailbox", () => {
   });
 
   it("tells whoever asked that a handler failed, or that there is none", async () => {
-    mailbox.connected();
+    mailbox.connected(false);
     mailbox.on("bad", () => {
       throw new Error("no");
     });
@@ -163,7 +163,7 @@ describe("message credit", () => {
     mailbox.on("old", () => gate);
     for (let index = 0; index < MESSAGE_CREDIT; index += 1) mailbox.deliver(delivery("old"));
     outbox.reset();
-    mailbox.connectionLost();
+    mailbox.connectionLost(false);
     finish();
     expect(await granted()).toBe(0);
   });

@@ -198,21 +198,21 @@ export class Mailbox {
     this.#running.get(deliveryId)?.abort(messageError("cancelled", "CANCELLED", text));
   }
 
-  /** A stream is open. */
-  connected(): void {
+  /** A stream is open; `held` says that the router still has what the last one brought. */
+  connected(held: boolean): void {
     for (const entry of this.#subscriptions.values()) this.#say(entry);
     this.#replies.connected();
-    this.#outbound.connected();
+    this.#outbound.connected(held);
   }
 
-  /** The stream broke: what was sent may or may not have arrived. */
-  connectionLost(): void {
+  /** The stream is over. Unless it ended in order (`isComplete`), what was sent may or may not have arrived. */
+  connectionLost(isComplete: boolean): void {
     this.#stream += 1;
     this.#handling = 0;
     this.#done = 0;
     this.#durable.connectionLost();
     this.#replies.connectionLost();
-    this.#outbound.connectionLost();
+    this.#outbound.connectionLost(isComplete);
   }
 
   /** There will be no other stream: fails what waits, and everything from now on, with this error. */

@@ -33,7 +33,7 @@ function part(number: number, more: boolean): Delivery {
 function scene() {
   const outbox = new Outbox();
   const outbound = new Outbound(outbox);
-  outbound.connected();
+  outbound.connected(false);
   let taken = 0;
   const take = (delivery: Delivery) => {
     if (!outbound.takeReply(delivery, () => (taken += 1))) taken += 1;
@@ -129,13 +129,13 @@ describe("a durable message whose signal aborts", () => {
     const sent = send();
     abort.abort();
     await expect(sent).rejects.toMatchObject(TAKEN_BACK);
-    outbound.connected();
+    outbound.connected(false);
     expect(await write()).toEqual([]);
   });
 
   it("is taken back while it waits for its frame", async () => {
     const { outbound, abort, send, write } = sending();
-    outbound.connected();
+    outbound.connected(false);
     const sent = send();
     abort.abort();
     await expect(sent).rejects.toMatchObject(TAKEN_BACK);
@@ -144,7 +144,7 @@ describe("a durable message whose signal aborts", () => {
 
   it("may be stored once it left, and its sender is told so", async () => {
     const { outbound, abort, send, write } = sending();
-    outbound.connected();
+    outbound.connected(false);
     const sent = send();
     expect(await write()).toHaveLength(1);
     abort.abort();
@@ -154,12 +154,12 @@ describe("a durable message whose signal aborts", () => {
 
   it("may be stored by an earlier stream, and is not sent again", async () => {
     const { outbox, outbound, abort, send, write } = sending();
-    outbound.connected();
+    outbound.connected(false);
     const sent = send();
     await write();
     outbox.reset();
-    outbound.connectionLost();
-    outbound.connected();
+    outbound.connectionLost(false);
+    outbound.connected(false);
     abort.abort();
     await expect(sent).rejects.toMatchObject(TOO_LATE);
     expect(await write()).toEqual([]);
@@ -174,8 +174,8 @@ describe("a durable message that is sent again", () => {
   it("waits on while the router has no outcome yet of what an earlier stream brought", async () => {
     const { outbound } = scene();
     const sent = outbound.send(DURABLE);
-    outbound.connectionLost();
-    outbound.connected();
+    outbound.connectionLost(false);
+    outbound.connected(false);
     outbound.settle(create(SendOutcomeSchema, refusal));
     outbound.settle(create(SendOutcomeSchema, { messageId: "q", outcome: QUEUED, position: 1n }));
     expect(await sent).toMatchObject({ messageId: "q", position: 1 });
@@ -186,5 +186,65 @@ describe("a durable message that is sent again", () => {
     const sent = outbound.send(DURABLE);
     outbound.settle(create(SendOutcomeSchema, refusal));
     await expect(sent).rejects.toMatchObject({ kind: "invalid", reason: "MESSAGE_REFUSED" });
+  });
+});
+
+describe("between two streams of which the first ended in order", () => {
+  const { DELIVERED, REFUSED } = DeliveryOutcome;
+  const pending = { messageId: "q", outcome: REFUSED, reason: "MESSAGE_ID_PENDING" };
+
+  function turning() {
+    const outbox = new Outbox();
+    const outbound = new Outbound(outbox);
+    const stream = outbox.frames({});
+    /** Ids of the messages that leave now. */
+    const leaving = async (): Promise<unknown[]> => {
+      const { value } = (await stream.next()) as { value: Frame };
+      return (value.sends ?? []).map(({ messageId }) => messageId);
+    };
+    return { outbound, leaving };
+  }
+
+  it("what has no outcome waits for the next, and goes again under its id", async () => {
+    const { outbound, leaving } = turning();
+    await leaving();
+    outbound.connected(false);
+    const sent = outbound.send(ORDER);
+    expect(await leaving()).toEqual(["q"]);
+    outbound.connectionLost(true);
+    const late = outbound.send({ ...ORDER, options: { messageId: "late" } });
+    outbound.connected(true);
+    expect(await leaving()).toEqual(["q", "late"]);
+    outbound.settle(create(SendOutcomeSchema, pending));
+    outbound.settle(create(SendOutcomeSchema, { messageId: "q", outcome: DELIVERED }));
+    outbound.settle(create(SendOutcomeSchema, { messageId: "late", outcome: DELIVERED }));
+    expect(await sent).toMatchObject({ messageId: "q" });
+    expect(await late).toMatchObject({ messageId: "late" });
+  });
+
+  it("what left is lost when the router does not have it, and what did not leave goes", async () => {
+    const { outbound, leaving } = turning();
+    await leaving();
+    outbound.connected(false);
+    const sent = outbound.send(ORDER);
+    await leaving();
+    outbound.connectionLost(true);
+    // A try that gets no welcome changes nothing.
+    outbound.connectionLost(false);
+    const late = outbound.send({ ...ORDER, options: { messageId: "late" } });
+    outbound.connected(false);
+    await expect(sent).rejects.toMatchObject({ kind: "unavailable", reason: "CONNECTION_LOST" });
+    expect(await leaving()).toEqual(["late"]);
+    outbound.settle(create(SendOutcomeSchema, { messageId: "late", outcome: DELIVERED }));
+    expect(await late).toMatchObject({ messageId: "late" });
+  });
+
+  it("what left is lost when the stream did not end in order", async () => {
+    const { outbound, leaving } = turning();
+    await leaving();
+    outbound.connected(false);
+    const sent = outbound.send(ORDER);
+    outbound.connectionLost(false);
+    await expect(sent).rejects.toMatchObject({ reason: "CONNECTION_LOST" });
   });
 });

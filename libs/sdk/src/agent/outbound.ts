@@ -60,6 +60,8 @@ export class Outbound {
   readonly #waiting = new PassingMap<string, Waiting>();
   #sweeping: NodeJS.Timeout | undefined;
   #connected = false;
+  /** The last stream ended in order, and the next one is to come: nothing is given up until it says whether the router still has it. */
+  #turning = false;
   #closedBy: NexusError | undefined;
 
   constructor(outbox: Outbox) {
@@ -168,23 +170,33 @@ export class Outbound {
     else entry.reject(outcomeError(outcome));
   }
 
-  /** A stream is open: durable messages without a word are sent again, in order. */
-  connected(): void {
+  /** A stream is open: messages without a word are sent again, in order: durable ones, and after a stream that ended in order all of
+   * them, if the router holds what that one brought. */
+  connected(held: boolean): void {
+    const knows = this.#turning && held;
+    if (this.#turning && !held) this.#giveUpLost();
     this.#connected = true;
+    this.#turning = false;
     for (const entry of this.#waiting.values()) {
-      if (!entry.durable) continue;
+      if (!entry.durable && !knows && entry.tries > 0) continue;
       entry.tries += 1;
       this.#outbox.send(entry.send);
     }
   }
 
-  /** The stream broke: what was sent may or may not have arrived. What is durable is sent again; a reply in parts goes on. */
-  connectionLost(): void {
+  /** The stream is over. Unless it ended in order (`isComplete`), what was sent may or may not have arrived. What is durable is sent again; a
+   * reply in parts goes on. */
+  connectionLost(isComplete: boolean): void {
+    // A stream that got no welcome brought nothing.
+    if (this.#turning && !this.#connected) return;
+    this.#turning = this.#connected && isComplete;
     this.#connected = false;
-    const text = "The connection broke; the message may or may not have arrived.";
-    const error = messageError("unavailable", "CONNECTION_LOST", text);
-    for (const [messageId, { durable, lastPart }] of this.#waiting.entries()) {
-      if (!durable && lastPart === 0) this.#finish(messageId)?.reject(error);
+    if (!this.#turning) this.#giveUpLost();
+  }
+
+  #giveUpLost(): void {
+    for (const [messageId, entry] of this.#waiting.entries()) {
+      if (isLost(entry)) this.#finish(messageId)?.reject(lostError());
     }
   }
 
@@ -218,8 +230,8 @@ export class Outbound {
     }
     const durable = send.deliveryClass === DeliveryClass.DURABLE;
     const timeoutMs = order.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    // Without a stream a durable message waits here for the next one.
-    const isSent = this.#connected || !durable;
+    // Without a stream a durable message waits here for the next one, and between two streams any does.
+    const isSent = this.#connected || !(durable || this.#turning);
     return new Promise((resolve, reject) => {
       this.#waiting.set(messageId, {
         wish,
@@ -293,6 +305,11 @@ function isRepeat({ tries }: Waiting, { outcome, reason }: SendOutcome): boolean
   return tries > 1 && outcome === DeliveryOutcome.REFUSED && reason === "MESSAGE_ID_PENDING";
 }
 
+/** It left with a stream that is gone, and nothing says what became of it. */
+function isLost({ durable, lastPart, tries }: Waiting): boolean {
+  return !durable && lastPart === 0 && tries > 0;
+}
+
 /** Nobody listens to a topic: that is an answer to who publishes. */
 function isNobody({ send, wish }: Waiting, { outcome }: SendOutcome): boolean {
   const toMany = (send.toTopic ?? "") !== "" || send.broadcast === true;
@@ -319,6 +336,11 @@ function tryRead(payload: Payload | undefined): unknown {
   } catch {
     return payload?.data;
   }
+}
+
+function lostError(): NexusError {
+  const text = "The connection broke; the message may or may not have arrived.";
+  return messageError("unavailable", "CONNECTION_LOST", text);
 }
 
 function cancelledError(): NexusError {

@@ -131,6 +131,7 @@ export class Session {
     const { outbox, mailbox, stateLane, credentials } = this.#options;
     const welcomeTimeout = new AbortController();
     let timer: NodeJS.Timeout | undefined;
+    let isComplete = false;
     try {
       const token = await credentials.accessToken();
       timer = setTimeout(() => welcomeTimeout.abort(), WELCOME_TIMEOUT_MS);
@@ -143,6 +144,7 @@ export class Session {
           clearTimeout(timer);
           this.#welcomed(frame.welcome, token.expiresAtMs);
         }
+        isComplete ||= frame.complete;
         this.#take(frame);
       }
     } finally {
@@ -152,7 +154,7 @@ export class Session {
       this.#loopDelay.disable();
       for (const running of this.#timers.splice(0)) clearInterval(running);
       outbox.reset();
-      mailbox.connectionLost();
+      mailbox.connectionLost(isComplete);
       stateLane.connectionLost();
     }
   }
@@ -173,7 +175,7 @@ export class Session {
   #welcomed(welcome: Welcome, tokenExpiresAtMs: number): void {
     this.#welcomedAtMs = performance.now();
     this.#resumeToken = welcome.resumeToken;
-    this.#options.mailbox.connected();
+    this.#options.mailbox.connected(welcome.held);
     this.#options.stateLane.connected(welcome.stateCredit);
     if (welcome.resumed) this.#options.runner.resumed();
     else this.#options.runner.leasesLost();

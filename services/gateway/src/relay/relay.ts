@@ -1,6 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import {
+  DEADLINE_MARGIN_MS,
   type RawCall,
+  type RawCallOptions,
   type RawRelay,
   type RpcChannel,
   rawStream,
@@ -14,6 +16,9 @@ import type { GatewayEvents } from "../events.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { RelayedStream } from "./relayed-stream.ts";
 import { toCallerError } from "./upstream-error.ts";
+
+/** How long an owner may go on answering a stream whose end was planned. Less than the server lets a stream linger. */
+const LAST_ANSWERS_MS = 500;
 
 /** What a relay needs. */
 export interface RelayOptions {
@@ -57,7 +62,7 @@ async function passUnary(call: RawCall, { upstream, channel, events }: RelayOpti
 function passStream(call: RawCall, { upstream, channel, events }: RelayOptions): RelayedStream {
   const { ctx, method } = call;
   const requests = call.requests ?? requestOf(call);
-  const source = rawStream(channel, method, requests, relayOptions(ctx));
+  const source = rawStream(channel, method, requests, streamOptions(call));
   events.streamOpened(upstream);
   return new RelayedStream(source, {
     explain: (thrown) => toCallerError(thrown, upstream, ctx.signal.aborted),
@@ -66,6 +71,36 @@ function passStream(call: RawCall, { upstream, channel, events }: RelayOptions):
       events.callEnded(upstream, error ?? endOf(ctx.signal));
     },
   });
+}
+
+/** As relayOptions(); but a stream both ways whose end was planned ends in order: its owner gets the end of the requests, and its last
+ * answers are passed on. */
+function streamOptions({ ctx, requests }: RawCall): RawCallOptions {
+  const options = relayOptions(ctx);
+  if (requests === undefined) return options;
+  const cut = new AbortController();
+  const noMore = new AbortController();
+  const onEnd = (): void => {
+    const reason: unknown = ctx.signal.reason;
+    if (!NexusError.isPlannedEnd(reason)) {
+      cut.abort(reason);
+      return;
+    }
+    noMore.abort(reason);
+    setTimeout(() => cut.abort(reason), LAST_ANSWERS_MS).unref();
+  };
+  if (ctx.signal.aborted) onEnd();
+  else ctx.signal.addEventListener("abort", onEnd, { once: true });
+  const { deadlineAtMs, traceContext } = ctx;
+  return {
+    ...options,
+    parent: undefined,
+    traceContext,
+    signal: cut.signal,
+    noMoreRequests: noMore.signal,
+    timeoutMs:
+      deadlineAtMs === undefined ? undefined : deadlineAtMs - DEADLINE_MARGIN_MS - Date.now(),
+  };
 }
 
 /** A caller that leaves ends the stream without an error; the signal knows why. */

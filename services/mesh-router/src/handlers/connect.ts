@@ -42,6 +42,11 @@ type Frames = AsyncIterator<Buffer>;
 /** Field number of ConnectResponse. */
 const STATE_RESULTS = 10;
 
+/** Says that nothing is missing. */
+const COMPLETE = Buffer.from(
+  toBinary(ConnectResponseSchema, create(ConnectResponseSchema, { complete: true })),
+);
+
 /** Serves AgentSessionService.Connect: hello, welcome, then frames both ways until one side ends it.
  *
  * Works on bytes: an agent's frames are mostly carried on, and decoding what nobody here reads costs ten times
@@ -75,7 +80,12 @@ async function* connect(
     void readFrames(deps, { frames, session, stream, ops, ctx });
     for (;;) {
       const frame = await stream.next(() => takeFrame(deps, session, ops));
-      if (frame === undefined) return;
+      if (frame === undefined) {
+        // First, so that what is queued from now on is of the next stream.
+        detach();
+        yield COMPLETE;
+        return;
+      }
       yield frame;
       ops.frameLeft();
     }
@@ -153,7 +163,7 @@ function takeFrame(deps: ConnectDeps, session: Session, ops: StateOps): Buffer |
   return frame;
 }
 
-function welcomeFrame(deps: ConnectDeps, { session, resumed, resumeToken }: Opened): Buffer {
+function welcomeFrame(deps: ConnectDeps, { session, resumed, held, resumeToken }: Opened): Buffer {
   const frame = create(ConnectResponseSchema, {
     welcome: {
       sessionId: session.sessionId,
@@ -165,6 +175,7 @@ function welcomeFrame(deps: ConnectDeps, { session, resumed, resumeToken }: Open
       serverVersion: deps.serverVersion,
       sendCredit: PENDING_PER_SENDER_MAX,
       stateCredit: STATE_OPS_MAX,
+      held,
     },
   });
   return Buffer.from(toBinary(ConnectResponseSchema, frame));

@@ -94,11 +94,11 @@ export class FrameStream<T> implements Flushable {
 
 type Endable = Pick<FrameStream<unknown>, "fail" | "finish">;
 
-/** Ends the stream when its call does: a draining server lets the queue be written first. Returns what stops. */
+/** Ends the stream when its call does: a planned end lets the queue be written first. Returns what stops. */
 export function followCall(signal: AbortSignal, stream: Endable): () => void {
   const onAbort = (): void => {
     const reason = NexusError.from(signal.reason);
-    if (reason.reason === "SERVER_DRAINING") stream.finish();
+    if (NexusError.isPlannedEnd(reason)) stream.finish();
     else stream.fail(reason);
   };
   if (signal.aborted) onAbort();

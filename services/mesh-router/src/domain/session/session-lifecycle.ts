@@ -69,6 +69,7 @@ export class SessionLifecycle {
     const replaced = session.stream;
     const nowMs = this.#init.clock.nowMs();
     session.stream = stream;
+    session.isRevived = false;
     session.slots = hello.slots;
     session.lastFrameAtMs = nowMs;
     session.readAtMs = nowMs;
@@ -107,6 +108,7 @@ export class SessionLifecycle {
   detach(session: Session, stream: SessionStream, cause: BreakCause): void {
     if (session.stream !== stream) return;
     session.stream = undefined;
+    session.settledAway.clear();
     if (cause === "revoked") {
       this.#end(session, "revoke", "revoked");
       return;
@@ -179,6 +181,7 @@ export class SessionLifecycle {
     const nowMs = this.#init.clock.nowMs();
     const session = new Session({ ...survivor, nowMs });
     session.detachedUntilMs = nowMs + survivor.remainingMs;
+    session.isRevived = true;
     return session;
   }
 

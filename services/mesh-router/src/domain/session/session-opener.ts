@@ -12,6 +12,8 @@ import type { HelloRequest, SessionLifecycle } from "./session-lifecycle.ts";
 export interface Opened {
   readonly session: Session;
   readonly resumed: boolean;
+  /** What its last stream brought is still in hand. */
+  readonly held: boolean;
   readonly resumeToken: string;
 }
 
@@ -48,11 +50,9 @@ export class SessionOpener {
     const held = this.#findHeld(hello, presented);
     if (held !== undefined) {
       this.#init.journal.note(held);
-      return this.#attach(
-        { session: held, resumed: true, resumeToken: hello.resumeToken },
-        hello,
-        stream,
-      );
+      const { resumeToken } = hello;
+      const opened = { session: held, resumed: true, held: !held.isRevived, resumeToken };
+      return this.#attach(opened, hello, stream);
     }
     this.#assertRoom(hello);
     const fresh = createResumeToken();
@@ -61,7 +61,7 @@ export class SessionOpener {
     const { resumed } = stored;
     const session = this.#install(hello, stored, resumed && presented ? presented : freshHash);
     const resumeToken = resumed ? hello.resumeToken : fresh;
-    return this.#attach({ session, resumed, resumeToken }, hello, stream);
+    return this.#attach({ session, resumed, held: false, resumeToken }, hello, stream);
   }
 
   #findHeld(hello: HelloRequest, presented: Buffer | undefined): Session | undefined {

@@ -80,6 +80,10 @@ export class Session implements SessionName, Sender, Receiver {
   readonly inbox = new Inbox<Message>();
   readonly delivered = new Delivered();
   readonly unsettled = new PassingMap<string, Unsettled>();
+  /** Its messages whose outcome came while it had no stream: sent again, as nobody had told it, they are not taken twice. */
+  readonly settledAway = new Set<string>();
+  /** It is known from its row only, since this process began. */
+  isRevived = false;
   readonly breaker = new Breaker();
   /** Its durable messages, while it reads them. */
   mailbox: { readonly size: number } | undefined;
@@ -152,7 +156,9 @@ export class Session implements SessionName, Sender, Receiver {
 
   /** Queues the outcome of one of its own messages. */
   takeResult(result: SendResult): void {
-    if (!this.over) this.#pushed(this.outbox.pushOutcome(result));
+    if (this.over) return;
+    if (this.stream === undefined) this.settledAway.add(result.messageId);
+    this.#pushed(this.outbox.pushOutcome(result));
   }
 
   /** Items that cannot be refused end the stream of an agent that leaves no room for them. */

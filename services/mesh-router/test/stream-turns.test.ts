@@ -1,0 +1,84 @@
+/** A stream that ends in order loses nothing: what was under way goes on over the next one. */
+import { DeliveryOutcome } from "@nexus/proto/mesh";
+import { waitFor } from "@nexus/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { outcomeName } from "./_agent.ts";
+import { MeshFixture, type RunningRouter } from "./_router.ts";
+
+let fixture: MeshFixture;
+let router: RunningRouter;
+
+beforeAll(async () => {
+  fixture = await MeshFixture.create();
+  router = await fixture.start({ routerId: "turns" });
+});
+afterAll(() => fixture.close());
+
+/** Two agents, of which the first has sent `q` and ended its stream in order. */
+async function turned(name: string) {
+  const sender = await router.agent(`${name}-sender`);
+  const receiver = await router.agent(`${name}-receiver`);
+  sender.post("q", `${name}-receiver`);
+  const { deliveryId } = await receiver.delivery();
+  sender.peer.endSending();
+  await sender.peer.untilEnded();
+  return { sender, receiver, deliveryId, receiverId: `${name}-receiver` };
+}
+
+describe("a stream whose requests end", () => {
+  it("ends in order, and the next one says that its session is held", async () => {
+    const { sender } = await turned("orderly");
+    expect(sender.complete).toBe(true);
+    expect(sender.welcome?.held).toBe(false);
+    const { resumeToken } = sender;
+    const next = await router.agent("orderly-sender", { resumeToken });
+    expect(next.welcome).toMatchObject({ resumed: true, held: true });
+  });
+
+  it("leaves its messages under way: sent again they are pending, and have their outcome", async () => {
+    const { sender, receiver, deliveryId, receiverId } = await turned("pending");
+    const next = await router.agent("pending-sender", { resumeToken: sender.resumeToken });
+    next.post("q", receiverId);
+    expect(await next.outcomeOf("q")).toMatchObject({ reason: "MESSAGE_ID_PENDING" });
+    receiver.ack(deliveryId);
+    await waitFor(() => next.outcomes.length === 2, { what: "the outcome itself" });
+    expect(outcomeName(next.outcomes[1])).toBe("DELIVERED");
+  });
+
+  it("has the outcomes that came meanwhile on the next one, and a message sent again is not taken twice", async () => {
+    const { sender, receiver, deliveryId, receiverId } = await turned("away");
+    receiver.ack(deliveryId);
+    // Behind the acknowledgement: once this one has its outcome, so has that.
+    receiver.post("after", "nobody-at-all");
+    await receiver.outcomeOf("after");
+    const next = await router.agent("away-sender", { resumeToken: sender.resumeToken });
+    next.post("q", receiverId);
+    next.post("last", receiverId);
+    await waitFor(() => receiver.deliveries.length > 1, { what: "the message behind it" });
+    expect(next.outcomes).toMatchObject([{ messageId: "q", outcome: DeliveryOutcome.DELIVERED }]);
+    receiver.ack(receiver.deliveries[1]?.deliveryId ?? "");
+    await next.outcomeOf("last");
+    expect(receiver.deliveries).toHaveLength(2);
+  });
+});
+
+describe("a stream that breaks", () => {
+  it("is not complete", async () => {
+    const agent = await router.agent("broken");
+    agent.peer.break();
+    await agent.peer.untilEnded();
+    expect(agent.complete).toBe(false);
+  });
+});
+
+describe("a session that another process held", () => {
+  it("is resumed, and not held: what it had in hand is gone", async () => {
+    const first = await fixture.start({ routerId: "before", reconnectWindowMs: 20_000 });
+    const agent = await first.agent("restarted");
+    await first.stop();
+    const again = await fixture.start({ routerId: "before" });
+    const next = await again.agent("restarted", { resumeToken: agent.resumeToken });
+    expect(next.welcome).toMatchObject({ resumed: true, held: false });
+    await again.stop();
+  });
+});
