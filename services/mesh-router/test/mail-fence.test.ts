@@ -44,7 +44,7 @@ describe("a replica's word about mail", () => {
     const boxes = await store.resolve([{ namespace: "default", agentId, known: true }]);
     const [mailboxId] = boxes.values() as Iterable<bigint>;
     const inserts = [insertOf([mailboxId as bigint])];
-    const [stored] = await store.commit({ ...NO_WORDS, inserts });
+    const [stored] = (await store.commit({ ...NO_WORDS, inserts })).results;
     const seq = stored?.kind === "stored" ? (stored.seqs[0] as bigint) : 0n;
     const ref = { mailboxId: mailboxId as bigint, seq, epoch: EPOCH };
     const say = (words: Partial<typeof NO_WORDS>) =>
@@ -82,16 +82,16 @@ describe("a replica's word about mail", () => {
     "gives up for %s while it has the session",
     async (reason) => {
       const { ref, die } = await scene(HERE, EPOCH);
-      await die(reason);
+      expect((await die(reason)).kept).toEqual(new Set());
       expect(await rowOf(ref)).toBeUndefined();
     },
   );
 
   it.each<DeathReason>(["ATTEMPTS", "EXPIRED", "REJECTED"])(
-    "gives up nothing for %s once the session is elsewhere",
+    "gives up nothing for %s once the session is elsewhere, and learns so",
     async (reason) => {
       const { ref, die } = await scene("elsewhere", EPOCH);
-      await die(reason);
+      expect((await die(reason)).kept).toEqual(new Set([ref.mailboxId]));
       expect(await rowOf(ref)).toEqual({ failures: 0, isHeld: null });
     },
   );

@@ -53,7 +53,7 @@ class StoreAt {
   }
 
   async commit(...inserts: readonly MailInsert[]): Promise<InsertResult["kind"][]> {
-    const results = await this.#store.commit({ ...NO_WORDS, inserts });
+    const { results } = await this.#store.commit({ ...NO_WORDS, inserts });
     return results.map(({ kind }) => kind);
   }
 }

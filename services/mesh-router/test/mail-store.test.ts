@@ -110,7 +110,8 @@ describe("a commit of mail", () => {
   it("takes no other row that is there already for a known id", async () => {
     const { store } = openMailStore(fixture);
     const mailboxIds = await newMailboxes(store, "twice");
-    const commit = (...inserts: readonly MailInsert[]) => store.commit({ ...NO_WORDS, inserts });
+    const commit = async (...inserts: readonly MailInsert[]) =>
+      (await store.commit({ ...NO_WORDS, inserts })).results;
     const [first, second] = [insertOf(mailboxIds), insertOf(mailboxIds)];
     const [stored] = await commit(first);
     const seq = stored?.kind === "stored" ? stored.seqs[0] : undefined;
@@ -133,7 +134,7 @@ describe("a commit of mail", () => {
     const mailboxIds = await newMailboxes(store, "again");
     const sent = Array.from({ length: 4 }, () => insertOf(mailboxIds));
     const kindsOf = async (...inserts: readonly MailInsert[]) =>
-      (await store.commit({ ...NO_WORDS, inserts })).map(({ kind }) => kind);
+      (await store.commit({ ...NO_WORDS, inserts })).results.map(({ kind }) => kind);
     await kindsOf(...sent);
     const repeat = async (at: number) => {
       const kinds = await kindsOf(insertOf(mailboxIds), sent[at] as MailInsert);
@@ -163,7 +164,7 @@ describe("a commit of mail", () => {
       insert("two", z, y),
       insert("last", y),
     ];
-    const results = await store.commit({ ...NO_WORDS, inserts });
+    const { results } = await store.commit({ ...NO_WORDS, inserts });
     const found = await fixture.sql<{ mailbox_id: string; seq: string; sender: string }>(
       "SELECT mailbox_id, seq, sender FROM mail WHERE sender = convert_from(envelope, 'UTF8') ORDER BY seq",
     );
@@ -239,7 +240,7 @@ describe("a vacuum", () => {
   async function churn(store: PostgresMailStore, mailboxId: bigint): Promise<void> {
     const envelope = Buffer.alloc(1_000);
     const inserts = Array.from({ length: DEAD_ROWS }, () => insertOf([mailboxId], { envelope }));
-    const seqs = seqsOf(await store.commit({ ...NO_WORDS, inserts }));
+    const seqs = seqsOf((await store.commit({ ...NO_WORDS, inserts })).results);
     const done = seqs.map((seq) => ({ mailboxId, seq }));
     await store.commit({ ...NO_WORDS, done, inserts: [] });
   }

@@ -128,7 +128,8 @@ ${sessionOfT("(s.epoch > t.epoch OR s.epoch = t.epoch AND s.router_id = $6)")}
 WHERE ${ROW_OF_T} AND m.failures < t.failures`,
 };
 
-/** A row that is gone already, by time or by a word from elsewhere, makes no dead message. Only who has the receiver's session gives up. */
+/** A row that is gone already, by time or by a word from elsewhere, makes no dead message. Only who has the receiver's session gives up.
+ * Says which rows it took. */
 export const BURY_MAIL = {
   name: "mail-bury",
   text: `
@@ -138,11 +139,13 @@ WITH gone AS (
     AS t(mailbox_id, seq, failures, reason, message, epoch)
   ${sessionOfT("s.epoch = t.epoch AND s.router_id = $7")}
   WHERE ${ROW_OF_T}
-  RETURNING m.mailbox_id, m.sender, m.envelope, m.ack_wait_ms, t.failures, t.reason, t.message
+  RETURNING m.mailbox_id, m.seq, m.sender, m.envelope, m.ack_wait_ms, t.failures, t.reason, t.message
+), buried AS (
+  INSERT INTO dead_messages (namespace, mailbox_id, agent_id, sender, envelope, ack_wait_ms, failures, reason, message)
+  SELECT b.namespace, g.mailbox_id, b.agent_id, g.sender, g.envelope, g.ack_wait_ms, g.failures, g.reason, g.message
+  FROM gone g JOIN mailboxes b USING (mailbox_id)
 )
-INSERT INTO dead_messages (namespace, mailbox_id, agent_id, sender, envelope, ack_wait_ms, failures, reason, message)
-SELECT b.namespace, g.mailbox_id, b.agent_id, g.sender, g.envelope, g.ack_wait_ms, g.failures, g.reason, g.message
-FROM gone g JOIN mailboxes b USING (mailbox_id)`,
+SELECT seq FROM gone`,
 };
 
 /** Mail whose receiver did not come in time. That of agents with a session is given up by the replica that reads it. */

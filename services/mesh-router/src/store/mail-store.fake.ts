@@ -1,6 +1,7 @@
 /** The mail store in memory, for tests of what stands on it. */
 import type { StoredMail } from "../domain/mail/mail.ts";
 import {
+  type CommittedMail,
   type InsertResult,
   type LoadedMail,
   type MailBatch,
@@ -17,6 +18,8 @@ export class FakeMailStore implements MailStore {
   readonly dead = new Map<bigint, string>();
   /** Mailboxes that others were told of. */
   readonly notified: bigint[] = [];
+  /** True while the receivers' sessions are another replica's by the table. */
+  isFenced = false;
   /** While true every call fails, as with a database that is away. */
   away = false;
   /** While true a commit happens and its answer is lost. */
@@ -50,7 +53,7 @@ export class FakeMailStore implements MailStore {
     return new Map(mailboxIds.map((id) => [id, count(id)]));
   }
 
-  async commit(batch: MailBatch): Promise<readonly InsertResult[]> {
+  async commit(batch: MailBatch): Promise<CommittedMail> {
     this.#assertThere();
     const results = batch.inserts.map((insert) => this.#insert(insert));
     for (const { seq } of batch.done) this.rows.delete(seq);
@@ -60,12 +63,14 @@ export class FakeMailStore implements MailStore {
         this.rows.set(seq, { ...row, failures, dueAtMs: this.#nowMs() + delayMs });
       }
     }
-    for (const { seq, reason } of batch.deaths) {
-      if (this.rows.delete(seq)) this.dead.set(seq, reason);
+    const kept = new Set<bigint>();
+    for (const { seq, mailboxId, reason } of batch.deaths) {
+      if (!this.isFenced && this.rows.delete(seq)) this.dead.set(seq, reason);
+      else kept.add(mailboxId);
     }
     this.notified.push(...batch.notify, ...batch.left);
     if (this.losesAnswers) throw new Error("the answer was lost");
-    return results;
+    return { results, kept };
   }
 
   async load(

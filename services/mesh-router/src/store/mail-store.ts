@@ -17,6 +17,7 @@ import {
 import { type Clock, NexusError } from "@nexus/shared";
 import type { StoredMail } from "../domain/mail/mail.ts";
 import {
+  type CommittedMail,
   type InsertResult,
   type LoadedMail,
   type MailBatch,
@@ -150,27 +151,37 @@ interface MailboxRow {
 }
 
 /** Writes the batch as if every id were new; only when one is not are the known ones looked for. */
-async function commit(repeats: Repeats, batch: MailBatch): Promise<InsertResult[]> {
+async function commit(repeats: Repeats, batch: MailBatch): Promise<CommittedMail> {
   const { init } = repeats;
   const { clock, onRewritten } = init;
-  const results = new Map<MailInsert, InsertResult>();
+  const written: Written = { results: new Map(), kept: new Set() };
+  const { results } = written;
   const inserts = withoutTwins(batch.inserts, results);
   const isExpected = inserts.length > 0 && clock.nowMs() < repeats.expectedUntilMs;
   let isRepeated = false;
   try {
-    if (isExpected) isRepeated = await commitFresh(init, { ...batch, inserts }, results);
-    else await write(init, { ...batch, inserts }, results);
+    if (isExpected) isRepeated = await commitFresh(init, { ...batch, inserts }, written);
+    else await write(init, { ...batch, inserts }, written);
   } catch (error) {
     isRepeated = isIdKnown(error);
     if (isRepeated) {
       onRewritten?.();
-      await commitFresh(init, { ...batch, inserts }, results);
+      await commitFresh(init, { ...batch, inserts }, written);
     } else if (!isRefusal(error)) throw error;
-    else await commitApart(init, { ...batch, inserts }, results);
+    else await commitApart(init, { ...batch, inserts }, written);
   } finally {
     if (isRepeated) repeats.expectedUntilMs = clock.nowMs() + REPEATS_MS;
   }
-  return batch.inserts.map((insert) => results.get(insert) as InsertResult);
+  return {
+    results: batch.inserts.map((insert) => results.get(insert) as InsertResult),
+    kept: written.kept,
+  };
+}
+
+/** What a commit has done so far. */
+interface Written {
+  readonly results: Map<MailInsert, InsertResult>;
+  kept: ReadonlySet<bigint>;
 }
 
 /** Of two messages with one id in a batch the first is the message. */
@@ -208,7 +219,7 @@ function isRefusal(error: unknown): boolean {
 async function commitFresh(
   init: MailStoreInit,
   batch: MailBatch,
-  results: Map<MailInsert, InsertResult>,
+  written: Written,
 ): Promise<boolean> {
   const keys = uuidArray(batch.inserts.map(({ key }) => key));
   const { rows } = await queryByKey<{ key: string; body_hash: string }>(init.pool, FIND_IDS, [
@@ -217,60 +228,53 @@ async function commitFresh(
   const known = new Map(rows.map((row) => [row.key.replaceAll("-", ""), BigInt(row.body_hash)]));
   const inserts = batch.inserts.filter((insert) => {
     const hash = known.get(insert.key);
-    if (hash !== undefined) results.set(insert, sameOrNot(hash === insert.bodyHash));
+    if (hash !== undefined) written.results.set(insert, sameOrNot(hash === insert.bodyHash));
     return hash === undefined;
   });
   const fresh = { ...batch, inserts };
   try {
-    await write(init, fresh, results);
+    await write(init, fresh, written);
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    await commitApart(init, fresh, results);
+    await commitApart(init, fresh, written);
   }
   return known.size > 0;
 }
 
 /** One message that cannot be stored must spoil only itself. */
-async function commitApart(
-  init: MailStoreInit,
-  batch: MailBatch,
-  results: Map<MailInsert, InsertResult>,
-): Promise<void> {
-  await write(init, { ...batch, inserts: [] }, results);
+async function commitApart(init: MailStoreInit, batch: MailBatch, written: Written): Promise<void> {
+  await write(init, { ...batch, inserts: [] }, written);
   const { notify } = batch;
   const rest = { done: [], failures: [], deaths: [], notify, left: new Set<bigint>() };
   for (const insert of batch.inserts) {
     const one = { ...rest, inserts: [insert] };
     try {
-      await write(init, one, results);
+      await write(init, one, written);
     } catch (error) {
-      if (isIdKnown(error)) await commitFresh(init, one, results);
-      else if (isRefusal(error)) results.set(insert, { kind: "unstorable" });
+      if (isIdKnown(error)) await commitFresh(init, one, written);
+      else if (isRefusal(error)) written.results.set(insert, { kind: "unstorable" });
       else throw error;
     }
   }
 }
 
-async function write(
-  init: MailStoreInit,
-  batch: MailBatch,
-  results: Map<MailInsert, InsertResult>,
-): Promise<void> {
+async function write(init: MailStoreInit, batch: MailBatch, written: Written): Promise<void> {
   const { inserts } = batch;
   // One round trip, COMMIT included: whatever must not be stored is refused by the database itself.
-  const seqs = await withTransaction(init.pool, async (client) => {
-    const [, stored] = await client.commitWith(
+  const [seqs, kept] = await withTransaction(init.pool, async (client) => {
+    const [, stored, unburied] = await client.commitWith(
       client.query(PLAN_BY_KEY),
       insertMail(client, inserts),
       applyWords(client, batch, init.routerId),
       notify(client, batch),
     );
-    return stored;
+    return [stored, unburied] as const;
   });
+  written.kept = kept.size > 0 ? kept : written.kept;
   let at = 0;
   for (const insert of inserts) {
     const next = at + insert.mailboxIds.length;
-    results.set(insert, { kind: "stored", seqs: seqs.slice(at, next) });
+    written.results.set(insert, { kind: "stored", seqs: seqs.slice(at, next) });
     at = next;
   }
 }

@@ -5,17 +5,18 @@ import { BURY_MAIL, DELETE_MAIL, NOTE_FAILURES } from "./mail-sql.ts";
 
 const NUL = /\0/g;
 
-/** Writes the words of a batch, inside a transaction, in the name of a replica. */
+/** Writes the words of a batch, inside a transaction, in the name of a replica. Returns the mailboxes of messages that were to be given
+ * up and are not: somebody else's, or gone. */
 export async function applyWords(
   client: Queryable,
   batch: MailBatch,
   routerId: string,
-): Promise<void> {
+): Promise<ReadonlySet<bigint>> {
   const { done, deaths } = batch;
   // Who may not give a message up counts all the same, and whoever has it now gives it up.
   const usedUp = deaths.filter(({ reason }) => reason === "ATTEMPTS");
   const failures = [...batch.failures, ...usedUp.map((death) => ({ ...death, delayMs: 0 }))];
-  await together(
+  const [, , buried] = await together(
     done.length === 0 ? nothing : client.query(DELETE_MAIL, refs(done)),
     failures.length === 0
       ? nothing
@@ -28,7 +29,7 @@ export async function applyWords(
         ]),
     deaths.length === 0
       ? nothing
-      : client.query(BURY_MAIL, [
+      : client.query<{ seq: string }>(BURY_MAIL, [
           ...refs(deaths),
           int2Array(deaths.map((death) => death.failures)),
           textArray(deaths.map(({ reason }) => reason)),
@@ -37,9 +38,11 @@ export async function applyWords(
           routerId,
         ]),
   );
+  const taken = new Set(buried?.rows.map(({ seq }) => BigInt(seq)));
+  return new Set(deaths.filter(({ seq }) => !taken.has(seq)).map(({ mailboxId }) => mailboxId));
 }
 
-const nothing: Promise<unknown> = Promise.resolve();
+const nothing: Promise<undefined> = Promise.resolve(undefined);
 
 function refs(rows: readonly { readonly mailboxId: bigint; readonly seq: bigint }[]): Buffer[] {
   return [int8Array(rows.map(({ mailboxId }) => mailboxId)), int8Array(rows.map(({ seq }) => seq))];

@@ -53,6 +53,26 @@ describe("the mail desk", () => {
     expect([...rig.store.dead.values()]).toEqual(["EXPIRED"]);
   });
 
+  it("has what it may not give up yet again, until it may", async () => {
+    const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
+    rig.post(alice, "m1", "bob");
+    await rig.office.work();
+    const [first] = rig.read(bob) as [MailDelivery];
+    rig.store.isFenced = true;
+    rig.say(bob, first, "reject");
+    await rig.office.work();
+    expect(rig.store.dead.size).toBe(0);
+    await rig.office.work();
+    const [again] = rig.read(bob) as [MailDelivery];
+    expect(again).toMatchObject({ attempt: 1 });
+    rig.store.isFenced = false;
+    rig.say(bob, again, "reject");
+    await rig.office.work();
+    await rig.office.work();
+    expect([...rig.store.dead.values()]).toEqual(["REJECTED"]);
+    expect(rig.read(bob)).toEqual([]);
+  });
+
   it("lets a rejected message go without holding up its lane", async () => {
     const [alice, bob] = [rig.agent("alice"), rig.agent("bob")];
     for (const id of ["m1", "m2"]) rig.post(alice, id, "bob");

@@ -95,17 +95,17 @@ export class MailDesk {
   }
 
   /** Has the mailbox read: the table may hold what memory does not. */
-  refresh(record: MailboxRecord): void {
+  refresh(record: MailboxRecord, when: "now" | "soon" = "now"): void {
     if (record.reader === undefined) return;
     record.reader.mailbox.behind = true;
     this.#behind.add(record);
-    this.#init.onWork("now");
+    this.#init.onWork(when);
   }
 
-  /** Another replica wrote to a mailbox. */
-  refreshById(mailboxId: bigint): void {
+  /** A mailbox is not what memory takes it for: another replica wrote to it, or this one could not. */
+  refreshById(mailboxId: bigint, when: "now" | "soon" = "now"): void {
     const record = this.#init.book.findById(mailboxId);
-    if (record !== undefined) this.refresh(record);
+    if (record !== undefined) this.refresh(record, when);
   }
 
   /** Takes mailboxes that are to be read and have room. */

@@ -21,21 +21,22 @@ import { Post, type Sender } from "../message/message.ts";
 import { Room } from "../message/room.ts";
 import type { MessageEvents } from "../ports.ts";
 import type { Session } from "../session/session.ts";
-import type { MailTerms, StoredMail } from "./mail.ts";
+import type { MailTerms } from "./mail.ts";
 import type { MailBook, MailboxRecord } from "./mail-book.ts";
 import type { MailDesk } from "./mail-desk.ts";
 import type { MailJournal, MailWrites } from "./mail-journal.ts";
 import { bodyHash, mailKey } from "./mail-key.ts";
 import {
+  type CommittedMail,
   type EncodeEnvelope,
   type InsertResult,
   type LoadedMail,
   type MailEvents,
-  type MailInsert,
   type MailStore,
   nameKey,
   type ReceiverName,
 } from "./mail-ports.ts";
+import { type Addressed, queued, toInsert, toRow } from "./mail-rows.ts";
 
 /** What an OVERLOADED sender of durable messages is asked to wait: the receiver has to work off some of them. */
 const RETRY_MS = 1_000;
@@ -56,12 +57,6 @@ export interface MailOfficeInit {
   readonly isKnown: (namespace: string, agentId: string) => boolean;
   /** Something is to be written. */
   readonly onWork: () => void;
-}
-
-/** A message with the mailboxes that it goes to. */
-interface Judged {
-  readonly post: Post;
-  records: MailboxRecord[];
 }
 
 const TERMS_DEFAULT: MailTerms = { ttlMs: MAIL_TTL_DEFAULT_MS, ackWaitMs: ACK_WAIT_DEFAULT_MS };
@@ -145,10 +140,11 @@ export class MailOffice {
     const sessions = take(this.#arrivals, MAIL_RESOLVE_BATCH);
     const posts = this.#takePosts();
     const writes = this.#init.journal.take();
+    let kept: ReadonlySet<bigint>;
     try {
       await this.#resolve(posts, sessions);
       for (const session of sessions) this.#open(session);
-      await this.#write(posts, writes);
+      kept = await this.#write(posts, writes);
     } catch (error) {
       for (const session of sessions) this.#arrivals.add(session);
       this.#putBack(posts);
@@ -156,6 +152,8 @@ export class MailOffice {
       throw error;
     }
     await this.#read();
+    // Read again, but not now: an agent that came back is its old replica's until the table says so.
+    for (const mailboxId of kept) this.#init.desk.refreshById(mailboxId, "soon");
   }
 
   #takePosts(): Post[] {
@@ -208,21 +206,24 @@ export class MailOffice {
     if (record !== undefined) this.#init.desk.open(record, session);
   }
 
-  async #write(posts: readonly Post[], writes: MailWrites): Promise<void> {
+  /** Returns the mailboxes of messages that could not be given up. */
+  async #write(posts: readonly Post[], writes: MailWrites): Promise<ReadonlySet<bigint>> {
     const addressed = this.#findRecords(posts);
     await this.#count(addressed);
     const judged = this.#judge(addressed);
     const { done, failures, deaths, left } = writes;
-    if (judged.length + done.length + failures.length + deaths.length + left.size === 0) return;
+    if (judged.length + done.length + failures.length + deaths.length + left.size === 0) {
+      return NONE;
+    }
     // An agent whose stream broke may be at another replica already.
     const away = judged.flatMap(({ records }) =>
       records.filter(({ reader }) => reader?.session.attached !== true),
     );
     const notify = new Set(away.map(({ mailboxId }) => mailboxId));
     const inserts = judged.map(toInsert);
-    let results: readonly InsertResult[];
+    let committed: CommittedMail;
     try {
-      results = await this.#init.store.commit({ inserts, ...writes, notify });
+      committed = await this.#init.store.commit({ inserts, ...writes, notify });
     } catch (error) {
       // It may be stored all the same, and its sender's time over before that is known: then only the table has it.
       for (const record of judged.flatMap(({ records }) => records)) {
@@ -231,11 +232,12 @@ export class MailOffice {
       }
       throw error;
     }
-    this.#apply(judged, results);
+    this.#apply(judged, committed.results);
+    return committed.kept;
   }
 
-  #findRecords(posts: readonly Post[]): Judged[] {
-    const found: Judged[] = [];
+  #findRecords(posts: readonly Post[]): Addressed[] {
+    const found: Addressed[] = [];
     for (const post of posts) {
       const { namespace } = post.sender;
       const records = post.toAgentIds
@@ -248,7 +250,7 @@ export class MailOffice {
   }
 
   /** Counts mailboxes anew that nobody here reads, or that are more than half full: other replicas write to them too. */
-  async #count(addressed: readonly Judged[]): Promise<void> {
+  async #count(addressed: readonly Addressed[]): Promise<void> {
     const { store, clock, mailboxMax } = this.#init;
     const staleBeforeMs = clock.nowMs() - MAILBOX_COUNT_FRESH_MS;
     const wanted = new Map<bigint, MailboxRecord>();
@@ -270,7 +272,7 @@ export class MailOffice {
   }
 
   /** Leaves out mailboxes that are full, and counts the rest in. */
-  #judge(addressed: readonly Judged[]): Judged[] {
+  #judge(addressed: readonly Addressed[]): Addressed[] {
     return addressed.filter((judged) => {
       judged.records = judged.records.filter(({ depth }) => depth < this.#init.mailboxMax);
       for (const record of judged.records) record.depth += 1;
@@ -281,7 +283,7 @@ export class MailOffice {
     });
   }
 
-  #apply(judged: readonly Judged[], results: readonly InsertResult[]): void {
+  #apply(judged: readonly Addressed[], results: readonly InsertResult[]): void {
     const nowMs = this.#init.clock.nowMs();
     const readers = new Set<Session>();
     let stored = 0;
@@ -361,32 +363,7 @@ export class MailOffice {
   }
 }
 
-function toInsert({ post, records }: Judged): MailInsert {
-  const { key, bodyHash: hash, envelope, terms } = post;
-  const sender = post.sender.principalId;
-  const mailboxIds = records.map(({ mailboxId }) => mailboxId);
-  return { mailboxIds, sender, key, bodyHash: hash, envelope, ...terms };
-}
-
-function queued(post: Post, records: readonly MailboxRecord[]): Verdict {
-  const base = { outcome: "queued", text: "" } as const;
-  if (!post.many) return { ...base, position: records[0]?.depth ?? 0 };
-  const missed = post.toAgentIds.length - records.length;
-  return { ...base, receivers: records.length, missed };
-}
-
-function toRow(post: Post, record: MailboxRecord, seq: bigint, nowMs: number): StoredMail {
-  return {
-    mailboxId: record.mailboxId,
-    seq,
-    sender: post.sender.principalId,
-    envelope: post.envelope,
-    expiresAtMs: nowMs + post.terms.ttlMs,
-    ackWaitMs: post.terms.ackWaitMs,
-    failures: 0,
-    dueAtMs: 0,
-  };
-}
+const NONE: ReadonlySet<bigint> = new Set();
 
 function take<T>(items: Set<T>, max: number): T[] {
   const taken: T[] = [];

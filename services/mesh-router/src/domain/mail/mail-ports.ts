@@ -69,6 +69,15 @@ export type InsertResult =
   | { readonly kind: "stored"; readonly seqs: readonly bigint[] }
   | { readonly kind: "duplicate" | "conflict" | "unstorable" };
 
+/** What a commit did. */
+export interface CommittedMail {
+  /** Of the inserts, in order. */
+  readonly results: readonly InsertResult[];
+  /** Mailboxes with a message that was to be given up and is still there, as the receiver's session is not this replica's by the table, or
+   * that somebody else took. */
+  readonly kept: ReadonlySet<bigint>;
+}
+
 /** What was read. */
 export interface LoadedMail {
   readonly rows: readonly StoredMail[];
@@ -82,9 +91,9 @@ export interface MailStore {
   resolve(names: readonly ReceiverName[]): Promise<ReadonlyMap<string, bigint>>;
   /** Counts the messages of mailboxes; those without are absent. */
   count(mailboxIds: readonly bigint[]): Promise<ReadonlyMap<bigint, number>>;
-  /** Writes everything at once; where the database refuses something, words first and then each insert by itself. The results are those of
-   * the inserts, in order. Whoever gets an error does not know what was written, and repeats. */
-  commit(batch: MailBatch): Promise<readonly InsertResult[]>;
+  /** Writes everything at once; where the database refuses something, words first and then each insert by itself. Whoever gets an error
+   * does not know what was written, and repeats. */
+  commit(batch: MailBatch): Promise<CommittedMail>;
   /** Reads the oldest rows of mailboxes, in order, without those that are excluded: at most so many of each, and so many bytes of all. */
   load(
     mailboxIds: readonly bigint[],
