@@ -1,7 +1,7 @@
 import { type Assignment, StatePolicy, TaskUpdateOutcome } from "@nexus/proto/mesh";
 import { SecretService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, type RpcChannel } from "@nexus/rpc";
-import { AgentState, createAgent, defineTopic, JobState, TaskState } from "@nexus/sdk";
+import { AgentState, createAgent, defineTopic, JobState, TaskError, TaskState } from "@nexus/sdk";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -218,7 +218,7 @@ describe("agents among themselves", () => {
         .onMessage("break", async function* breaks() {
           yield 1;
           yield 2;
-          throw new Error("broken");
+          throw new TaskError({ reason: "BROKEN", message: "It is broken." });
         })
         .onMessage("loop", (message, ctx) => ctx.request(message.from, "who", 0))
         .onMessage(
@@ -265,18 +265,23 @@ describe("agents among themselves", () => {
     const late = three.request(two.agentId, "slow", 0, { timeoutMs: 300 });
     await expect(late).rejects.toMatchObject({ reason: "MESSAGE_EXPIRED" });
     await waitFor(() => stopped !== undefined, { what: "the handler to be told" });
-    for (const [subject, message] of [
-      ["loop", "the receiver is among those who caused it"],
-      ["unheard of", "the receiver has no handler for it"],
-    ] as const) {
-      const failed = three.request(two.agentId, subject, 0);
-      await expect(failed).rejects.toMatchObject({ reason: "REQUEST_DECLINED", message });
-    }
+    await expect(three.request(two.agentId, "loop", 0)).rejects.toMatchObject({
+      reason: "HANDLER_FAILED",
+      details: { metadata: { failure_reason: "MESSAGE_LOOP" } },
+    });
+    await expect(three.request(two.agentId, "unheard of", 0)).rejects.toMatchObject({
+      kind: "not_found",
+      reason: "NO_HANDLER",
+    });
     const cut: unknown[] = [];
     const breaking = async () => {
       for await (const part of three.requestStream(two.agentId, "break", 0)) cut.push(part);
     };
-    await expect(breaking()).rejects.toMatchObject({ reason: "REPLY_CUT", message: "broken" });
+    await expect(breaking()).rejects.toMatchObject({
+      reason: "HANDLER_FAILED",
+      message: "It is broken.",
+      details: { metadata: { failure_reason: "BROKEN" } },
+    });
     expect(cut).toEqual([1, 2]);
     const jobId = await submitTasks(user.client, [{ key: "say", capability: "talk.some" }]);
     expect((await waitForEnd(user.client, jobId)).state).toBe(JobState.COMPLETED);

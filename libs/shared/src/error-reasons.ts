@@ -337,10 +337,11 @@ export const ERROR_REASONS = {
     "The receiver answers in parts, which were not asked for.",
   ),
   REPLY_CUT: reason("unavailable", "A part of a reply was lost; ask again."),
-  REQUEST_DECLINED: reason(
+  HANDLER_FAILED: reason(
     "precondition",
-    "The receiver says that it does not answer the request, or its handler failed.",
+    "The receiver's handler failed; `failure_reason` is its own word for why.",
   ),
+  NO_HANDLER: reason("not_found", "The receiver has no handler for what it was asked."),
   AGENT_SILENT: reason("unavailable", "The receiver does not acknowledge messages; retry later."),
   SUBSCRIPTION_LIMIT: reason("exhausted", "The agent has as many subscriptions as it may."),
   MESSAGE_REFUSED: reason("invalid", "The mesh-router refused the message; it says why."),

@@ -110,8 +110,11 @@ describe("a message to an agent at another replica", () => {
     const alice = await first.agent(`alice-${t}`);
     const bob = await second.agent(`bob-${t}`);
     alice.post("q", `bob-${t}`, { expectsReply: true });
-    bob.ack((await bob.delivery()).deliveryId, AckKind.REJECT, "busy");
-    expect(await alice.outcomeOf("q")).toMatchObject({ reason: "NOT_ANSWERED", message: "busy" });
+    const { deliveryId } = await bob.delivery();
+    const why = { reason: "BUSY", message: "not now" };
+    bob.send({ acks: [{ deliveryId, kind: AckKind.REJECT, ...why }] });
+    const { reason, failureReason, message } = await alice.outcomeOf("q");
+    expect([reason, failureReason, message]).toEqual(["HANDLER_FAILED", "BUSY", "not now"]);
   });
 
   it("is NO_SUCH_AGENT when no replica has it", async () => {

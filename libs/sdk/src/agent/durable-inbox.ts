@@ -4,7 +4,6 @@ import { AckKind, type Delivery } from "@nexus/proto/mesh";
 import type { Logger } from "@nexus/shared";
 import { HandledIds } from "./handled-ids.ts";
 import type { Outbox } from "./outbox.ts";
-import { errorText } from "./run-handlers.ts";
 import { TaskError } from "./task-error.ts";
 
 /** Ids of messages that were handled, kept to know them again: what is sent again was sent lately. */
@@ -13,6 +12,7 @@ const ACK_WAIT_DEFAULT_MS = 30_000;
 /** Several words fit into an `ack_wait`, so that a lost one does no harm. */
 const EXTENSIONS_PER_WAIT = 4;
 const TICK_MS = 200;
+const TEXT_MAX = 512;
 
 /** Nothing here handles the message. */
 export class Unhandled extends Error {
@@ -168,7 +168,7 @@ export class DurableInbox {
     const { subject, messageId, attempt } = delivery;
     const fields = { err: error, subject, message_id: messageId, attempt };
     this.#options.logger.warn(fields, "a durable message could not be handled");
-    const text = errorText(error);
+    const text = (error instanceof Error ? error.message : String(error)).slice(0, TEXT_MAX);
     if (isFinal(error)) {
       this.#say(delivery, AckKind.REJECT, text);
       return;

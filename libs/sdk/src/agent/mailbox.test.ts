@@ -7,6 +7,7 @@ import { Lease } from "./lease.ts";
 import { Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";
 import { type Frame, Outbox } from "./outbox.ts";
 import { RunningContext } from "./running-context.ts";
+import { TaskError } from "./task-error.ts";
 
 const logger = createSilentLogger();
 const outbox = new Outbox();
@@ -76,9 +77,11 @@ describe("Mailbox", () => {
   it("tells whoever asked that a handler failed, or that there is none", async () => {
     mailbox.connected(false);
     mailbox.on("bad", () => {
-      throw new Error("no");
+      throw new Error("a secret");
     });
-    mailbox.on("worse", () => Promise.reject(new Error("never")));
+    mailbox.on("worse", () =>
+      Promise.reject(new TaskError({ reason: "BROKEN", message: "It is broken." })),
+    );
     const ask = (subject: string, expectsReply = true): void =>
       mailbox.deliver(create(DeliverySchema, { deliveryId: subject, subject, expectsReply }));
     for (const subject of ["bad", "worse", "unknown"]) ask(subject);
@@ -86,11 +89,10 @@ describe("Mailbox", () => {
     await new Promise(setImmediate);
     const said = (await waiting()).flatMap(({ acks }) => acks ?? []);
     const noes = said.filter(({ kind }) => kind === AckKind.REJECT);
-    expect(noes.map(({ deliveryId, message }) => `${deliveryId}: ${message}`).sort()).toEqual([
-      "bad: no",
-      "unknown: the receiver has no handler for it",
-      "worse: never",
-    ]);
+    const told = noes.map(
+      ({ deliveryId, ...why }) => `${deliveryId}: ${why.reason} ${why.message}`,
+    );
+    expect(told.sort()).toEqual(["bad:  ", "unknown: NO_HANDLER ", "worse: BROKEN It is broken."]);
   });
 
   it("refuses a name that is taken, and leaves the message that has it", async () => {

@@ -19,9 +19,9 @@ import type {
 import { Outbound } from "./outbound.ts";
 import type { Outbox } from "./outbox.ts";
 import { messageError } from "./outcome-error.ts";
-import { Replies } from "./replies.ts";
+import { NO_HANDLER, type Refusal, Replies, refusalOf } from "./replies.ts";
 import type { Asked } from "./reply-parts.ts";
-import { errorText, runHandlers } from "./run-handlers.ts";
+import { runHandlers } from "./run-handlers.ts";
 import { leftOf, unsendable } from "./send-order.ts";
 import { fitsPattern, type Topic } from "./topic.ts";
 
@@ -139,7 +139,7 @@ export class Mailbox {
       if (handlers.length === 0) {
         const { subject, topic } = delivery;
         this.#logger.warn({ subject, topic }, "no handler for the message");
-        this.#decline(delivery, "the receiver has no handler for it");
+        this.#decline(delivery, NO_HANDLER);
         return undefined;
       }
       if (delivery.expectsReply) return this.#answer(delivery, handlers);
@@ -164,12 +164,12 @@ export class Mailbox {
   #handlerFailed(delivery: Delivery, error: unknown): void {
     const { subject } = delivery;
     this.#logger.error({ err: error, subject }, "a message handler failed");
-    this.#decline(delivery, errorText(error));
+    this.#decline(delivery, refusalOf(error));
   }
 
   /** Whoever waits for a reply hears at once that there is none. */
-  #decline(delivery: Delivery, text: string): void {
-    if (delivery.expectsReply) this.#replies.decline(toAsked(delivery), text);
+  #decline(delivery: Delivery, why: Refusal): void {
+    if (delivery.expectsReply) this.#replies.decline(toAsked(delivery), why);
   }
 
   /** Takes in the router's word on a message sent. */

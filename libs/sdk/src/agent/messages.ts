@@ -99,8 +99,8 @@ export interface Messenger {
   send(to: Address, subject: string, body: unknown, options?: MessageOptions): Promise<Receipt>;
   /** Sends a message and waits for the reply.
    *
-   * Errors: as send; precondition/REQUEST_DECLINED when the receiver's handler failed, or it has none; precondition/REPLY_IN_PARTS when
-   * the receiver answers in parts, which requestStream takes. */
+   * Errors: as send; precondition/HANDLER_FAILED when the receiver's handler failed, with `failure_reason`, the word of its TaskError, in the
+   * metadata; not_found/NO_HANDLER when it has none; precondition/REPLY_IN_PARTS when it answers in parts, which requestStream takes. */
   request(to: Address, subject: string, body: unknown, options?: MessageOptions): Promise<unknown>;
   /** Asks many and resolves with their replies once there are enough. One that answers in parts counts as one that cannot answer.
    *
@@ -113,8 +113,7 @@ export interface Messenger {
   ): Promise<readonly Reply[]>;
   /** Asks for a reply in parts, and yields them as they come; leaving the loop takes the request back. A reply in one piece is one part.
    *
-   * Errors: as send; unavailable/REPLY_CUT when a part was lost, or the handler failed after one; precondition/REQUEST_DECLINED when it
-   * failed before. What had come before is yielded first. */
+   * Errors: as request; unavailable/REPLY_CUT when a part was lost. What had come before is yielded first. */
   requestStream(
     to: Address,
     subject: string,
@@ -140,9 +139,9 @@ export interface MessageContext extends Messenger {
 }
 
 /** Takes in a message. Its result, or what its promise resolves to, answers a request; an async iterable answers it in parts; when it
- * throws, whoever asked hears at once that there is no answer, with the error's message. A reply for which there is no room is sent again
- * within the request's time. A durable message is done when the handler is; when it throws, the message comes again, unless it throws a
- * TaskError that is not retryable. */
+ * throws, whoever asked hears so at once, with the word and the text of a TaskError and nothing of any other error. A reply for which
+ * there is no room is sent again within the request's time. A durable message is done when the handler is; when it throws, the message
+ * comes again, unless it throws a TaskError that is not retryable. */
 export type MessageHandler<T = unknown> = (
   message: InboundMessage<T>,
   ctx: MessageContext,

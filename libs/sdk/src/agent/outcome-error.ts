@@ -37,11 +37,16 @@ export function outcomeError(outcome: SendOutcome): NexusError {
   }
 }
 
-function refusal({ reason, message }: SendOutcome): NexusError {
+function refusal({ reason, message, failureReason }: SendOutcome): NexusError {
   const text = message || "The router refused the message.";
   if (LEASE_REASONS.has(reason)) return messageError("conflict", "LEASE_LOST", text);
   if (reason === "PARTS_NOT_TAKEN") return messageError("precondition", "REPLY_IN_PARTS", text);
-  if (reason === "NOT_ANSWERED") return messageError("precondition", "REQUEST_DECLINED", text);
+  if (reason === "HANDLER_FAILED") {
+    const details = failureReason === "" ? {} : { metadata: { failure_reason: failureReason } };
+    const kind = "precondition";
+    return new NexusError({ kind, reason: "HANDLER_FAILED", message: text, details });
+  }
+  if (reason === "NO_HANDLER") return messageError("not_found", "NO_HANDLER", text);
   if (reason === "REPLY_CUT") return messageError("unavailable", "REPLY_CUT", text);
   if (reason === "LEASE_UNCHECKED") return messageError("unavailable", "UNAVAILABLE", text);
   return messageError("invalid", "MESSAGE_REFUSED", reason === "" ? text : `${text} (${reason})`);

@@ -4,7 +4,7 @@ import { AckKind, DeliveryOutcome, SendOutcomeSchema } from "@nexus/proto/mesh";
 import { createSilentLogger } from "@nexus/shared";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Frame, Outbox } from "./outbox.ts";
-import { REPLIES_KEPT_MAX, Replies } from "./replies.ts";
+import { NO_HANDLER, REPLIES_KEPT_MAX, Replies } from "./replies.ts";
 
 const { DELIVERED, OVERLOADED, REFUSED, EXPIRED } = DeliveryOutcome;
 const FULL = { outcome: OVERLOADED, retryAfter: durationFromMs(100) };
@@ -117,18 +117,19 @@ describe("a whole reply", () => {
 });
 
 describe("whoever gets no reply", () => {
-  const no = (deliveryId: string, message: string) => ({
-    deliveryId,
+  const no = (reason: string) => ({
+    deliveryId: "d",
     kind: AckKind.REJECT,
-    message,
+    reason,
+    message: "",
   });
 
   it("is told so, by the next stream too, since the word may be lost with this one", async () => {
     const { replies, asked, write, breakAndMend } = scene();
-    replies.decline(asked(), "no");
-    expect((await write()).acks).toEqual([no("d", "no")]);
+    replies.decline(asked(), NO_HANDLER);
+    expect((await write()).acks).toEqual([no("NO_HANDLER")]);
     breakAndMend();
-    expect((await write()).acks).toEqual([no("d", "no")]);
+    expect((await write()).acks).toEqual([no("NO_HANDLER")]);
     vi.setSystemTime(Date.now() + 10_000);
     breakAndMend();
     expect((await write()).acks).toEqual([]);
@@ -147,7 +148,7 @@ describe("whoever gets no reply", () => {
     await over;
     replies.connected();
     expect(await write()).toMatchObject({
-      acks: [no("d", "a part of the reply was lost")],
+      acks: [no("REPLY_CUT")],
       sends: [],
     });
   });

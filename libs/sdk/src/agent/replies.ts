@@ -1,10 +1,11 @@
 /** What an agent answers: whole replies are sent again while their askers wait, and whoever gets none is told so. */
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { AckKind, DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
-import { createIds, type Logger, MiB, PassingMap } from "@nexus/shared";
+import { createIds, type Logger, MiB, NexusError, PassingMap } from "@nexus/shared";
 import { toPayload } from "../payload.ts";
 import type { Outbox, SendInit } from "./outbox.ts";
 import { type Asked, ReplyParts } from "./reply-parts.ts";
+import { TaskError } from "./task-error.ts";
 
 /** Replies that are kept until their outcome, and their bytes; what comes beyond is sent once. */
 export const REPLIES_KEPT_MAX = 4_096;
@@ -13,6 +14,13 @@ const KEPT_BYTES_MAX = 8 * MiB;
 const DECLINED_KEPT_MAX = 1_024;
 const RETRY_DEFAULT_MS = 100;
 const RETRY_MAX_MS = 1_000;
+const MESSAGE_MAX = 512;
+
+/** Why a request is not answered. */
+export interface Refusal {
+  readonly reason: string;
+  readonly message: string;
+}
 
 /** A reply without an outcome. */
 interface Kept {
@@ -32,7 +40,7 @@ export class Replies {
   readonly #parts: ReplyParts;
   readonly #kept = new PassingMap<string, Kept>();
   #keptBytes = 0;
-  readonly #declined = new Map<string, { readonly text: string; readonly deadlineAtMs: number }>();
+  readonly #declined = new Map<string, { readonly why: Refusal; readonly deadlineAtMs: number }>();
   #connected = false;
 
   constructor(outbox: Outbox, logger: Logger) {
@@ -52,13 +60,13 @@ export class Replies {
   }
 
   /** Tells whoever asked that no reply comes, or no further part of it. */
-  decline({ deliveryId, deadlineAtMs }: Asked, text: string): void {
+  decline({ deliveryId, deadlineAtMs }: Asked, why: Refusal): void {
     const [oldest] = this.#declined.keys();
     if (this.#declined.size >= DECLINED_KEPT_MAX && oldest !== undefined) {
       this.#declined.delete(oldest);
     }
-    this.#declined.set(deliveryId, { text, deadlineAtMs });
-    if (this.#connected) this.#sayNo(deliveryId, text);
+    this.#declined.set(deliveryId, { why, deadlineAtMs });
+    if (this.#connected) this.#sayNo(deliveryId, why);
   }
 
   /** Takes in the router's word on a reply. */
@@ -73,8 +81,8 @@ export class Replies {
   connected(): void {
     this.#connected = true;
     const nowMs = Date.now();
-    for (const [deliveryId, { text, deadlineAtMs }] of this.#declined) {
-      if (deadlineAtMs > nowMs) this.#sayNo(deliveryId, text);
+    for (const [deliveryId, { why, deadlineAtMs }] of this.#declined) {
+      if (deadlineAtMs > nowMs) this.#sayNo(deliveryId, why);
       else this.#declined.delete(deliveryId);
     }
     for (const [messageId, kept] of this.#kept.entries()) {
@@ -123,8 +131,8 @@ export class Replies {
     this.#outbox.send(kept.send);
   }
 
-  #sayNo(deliveryId: string, message: string): void {
-    this.#outbox.ack({ deliveryId, kind: AckKind.REJECT, message });
+  #sayNo(deliveryId: string, why: Refusal): void {
+    this.#outbox.ack({ deliveryId, kind: AckKind.REJECT, ...why });
   }
 
   /** There was no room for it, an earlier stream brought it, or nobody waits. */
@@ -149,7 +157,18 @@ export class Replies {
   }
 }
 
-const CUT = "a part of the reply was lost";
+const CUT: Refusal = { reason: "REPLY_CUT", message: "" };
+
+/** What whoever asks for what nothing here handles is told. */
+export const NO_HANDLER: Refusal = { reason: "NO_HANDLER", message: "" };
+
+/** What whoever asked is told of a handler's error: its word, and the text of one that is meant to be read; any other may hold secrets. */
+export function refusalOf(error: unknown): Refusal {
+  if (error instanceof TaskError) {
+    return { reason: error.reason, message: error.message.slice(0, MESSAGE_MAX) };
+  }
+  return { reason: error instanceof NexusError ? error.reason : "", message: "" };
+}
 
 /** How long to wait before a reply is sent again; undefined when that is pointless. */
 function pauseMs({ outcome, retryAfter }: SendOutcome, tries: number): number | undefined {

@@ -1,9 +1,6 @@
 import type { InboundMessage, MessageContext, MessageHandler } from "./messages.ts";
 import { isThenable } from "./thenable.ts";
 
-/** What the contract has room for. */
-const ERROR_TEXT_MAX = 512;
-
 /** Runs all handlers of a message. Returns a promise only when one of them has to be waited for.
  *
  * Errors: what a handler throws, at once or by the promise; the others run all the same. */
@@ -22,9 +19,4 @@ export function runHandlers(
 
 async function untilDone(result: PromiseLike<unknown>): Promise<void> {
   await result;
-}
-
-/** What a sender is told of a handler's error. */
-export function errorText(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, ERROR_TEXT_MAX);
 }

@@ -85,9 +85,11 @@ function leftOf({ deadlineAtMs }: NonNullable<Letter["chain"]>, nowMs: number) {
   return { left: durationFromMs(Math.max(0, Math.ceil(deadlineAtMs - nowMs))) };
 }
 
-function toOutcome(deliveryId: string, { outcome, text, retryAfterMs, reason = "" }: Verdict) {
+function toOutcome(deliveryId: string, verdict: Verdict) {
+  const { outcome, text, retryAfterMs, reason = "", failureReason = "" } = verdict;
   return {
     deliveryId,
+    failureReason,
     outcome: DeliveryOutcome[outcome.toUpperCase() as keyof typeof DeliveryOutcome],
     text,
     reason,
@@ -160,12 +162,14 @@ function fromBody(body: RelayedBody | undefined, nowMs: number): Letter {
 }
 
 /** An outcome of a later version says no more than that it is over. */
-function fromOutcome({ outcome, text, retryAfter, reason }: RelayedOutcome): Verdict {
+function fromOutcome(relayed: RelayedOutcome): Verdict {
+  const { outcome, text, retryAfter, reason, failureReason } = relayed;
   const word = DeliveryOutcome[outcome]?.toLowerCase() as Outcome | undefined;
   return {
     outcome: word !== undefined && OUTCOMES.includes(word) ? word : "refused",
     text,
     ...(reason === "" ? {} : { reason }),
+    ...(failureReason === "" ? {} : { failureReason }),
     ...(retryAfter === undefined ? {} : { retryAfterMs: durationMs(retryAfter) }),
   };
 }

@@ -47,7 +47,7 @@ export function timeoutOf(timeout: Duration | undefined): number {
 /** Writes the answer to a Send. */
 export function toSendOutcome(result: SendResult): SendOutcome {
   const { messageId, retryAfterMs, reason = "", position = 0, duplicate = false } = result;
-  const { receivers = 0, missed = 0, replies = 0 } = result;
+  const { receivers = 0, missed = 0, replies = 0, failureReason = "" } = result;
   const outcome = OUTCOME_NUMBERS[result.outcome];
   const retryAfter = retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(retryAfterMs) };
   return create(SendOutcomeSchema, {
@@ -61,6 +61,7 @@ export function toSendOutcome(result: SendResult): SendOutcome {
     receivers,
     missed,
     replies,
+    failureReason,
   });
 }
 

@@ -11,6 +11,8 @@ export interface Acknowledgement {
   readonly kind: AckKind;
   /** For people; may be empty. */
   readonly text: string;
+  /** Of a request that is not answered: the receiver's word for why. */
+  readonly reason?: string | undefined;
 }
 
 /** How a durable message is kept. */

@@ -37,6 +37,8 @@ export interface Verdict {
   readonly retryAfterMs?: number;
   /** A stable word of the contract. */
   readonly reason?: string;
+  /** The receiver's own word for why its handler failed. */
+  readonly failureReason?: string;
   /** For `queued`: messages in the mailbox. */
   readonly position?: number;
   /** For `queued`: it had been stored before. */

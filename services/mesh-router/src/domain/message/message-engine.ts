@@ -152,7 +152,7 @@ export class MessageEngine {
     if (message === undefined) this.#desk.acknowledge(session, ack, nowMs);
     else if (ack.kind === "done") this.#taken(message, nowMs);
     else if (ack.kind === "reject" && message.expectsReply) {
-      this.#replies.decline(message, ack.text);
+      this.#replies.decline(message, ack);
     }
   }
 

@@ -179,6 +179,13 @@ export class RigReplica {
     this.#rig.settle();
   }
 
+  /** A receiver says that it does not answer, in its word. */
+  decline(session: Session, deliveryId: string, reason: string): void {
+    const word = { deliveryId, kind: "reject", text: "", reason } as const;
+    this.engine.acknowledge(session, word, this.#rig.clock.nowMs());
+    this.#rig.settle();
+  }
+
   /** Acknowledges what comes. */
   take(session: Session): readonly Message[] {
     const { deliveries } = this.read(session);

@@ -8,6 +8,7 @@ import {
   OVERLOADED_RETRY_MS,
   PENDING_PER_SENDER_MAX,
 } from "../limits.ts";
+import type { Acknowledgement } from "../mail/mail.ts";
 import { Session } from "../session/session.ts";
 import type { Letter, Verdict } from "./letter.ts";
 import type { Deliverable, Message, Receiver, Sender } from "./message.ts";
@@ -148,9 +149,11 @@ export const PARTS_NOT_TAKEN: Verdict = refused(
 export const REPLY_CUT: Verdict = refused("REPLY_CUT", "a part of the reply was lost");
 
 /** The outcome of a request whose receiver says that it does not answer, or answers no further. */
-export function notAnswered({ parts }: Message, text: string): Verdict {
-  const why = text === "" ? "the receiver says that it does not answer" : text;
-  return parts > 0 ? { ...REPLY_CUT, text: why } : refused("NOT_ANSWERED", why);
+export function notAnswered({ text, reason = "" }: Acknowledgement): Verdict {
+  if (reason === REPLY_CUT.reason) return REPLY_CUT;
+  if (reason === "NO_HANDLER") return refused(reason, "the receiver has no handler for it");
+  const why = text === "" ? "the receiver's handler failed" : text;
+  return { ...refused("HANDLER_FAILED", why), failureReason: reason };
 }
 
 /** The outcome of what a session had in hand that is over. */

@@ -1,4 +1,5 @@
 /** Replies: each goes back the way its request came, within the request's time. */
+import type { Acknowledgement } from "../mail/mail.ts";
 import type { Outward } from "../remote/outward.ts";
 import { RemoteSender } from "../remote/remote-sender.ts";
 import { Session } from "../session/session.ts";
@@ -86,10 +87,8 @@ export class ReplyDesk {
   }
 
   /** The receiver of a request says that no reply comes, or no further part. */
-  decline(request: Message, text: string): void {
-    if (request.phase !== "answered") {
-      this.#engine.conclude(request, notAnswered(request, text));
-    }
+  decline(request: Message, word: Acknowledgement): void {
+    if (request.phase !== "answered") this.#engine.conclude(request, notAnswered(word));
   }
 
   #cut(request: Message): void {

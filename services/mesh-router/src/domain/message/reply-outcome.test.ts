@@ -118,9 +118,9 @@ describe.each(replicas)("the request of an asker %s", (_where, ids) => {
 
   it("ends at its receiver's word that it does not answer, or no further", () => {
     const { here, there, alice, bob, inReplyTo, reply, pending } = sceneOf(ids);
-    there.ack(bob, inReplyTo, "reject");
+    there.decline(bob, inReplyTo, "BUSY");
     expect(here.read(alice).outcomes).toMatchObject([
-      { messageId: "q", outcome: "refused", reason: "NOT_ANSWERED" },
+      { messageId: "q", outcome: "refused", reason: "HANDLER_FAILED", failureReason: "BUSY" },
     ]);
     reply("late");
     expect(there.read(bob).outcomes.at(-1)).toMatchObject({ reason: "NOT_AWAITED" });
@@ -129,7 +129,7 @@ describe.each(replicas)("the request of an asker %s", (_where, ids) => {
     const deliveryId = again?.deliveryId ?? "";
     there.send(bob, "p1", "", { ...REPLY, inReplyTo: deliveryId, more: true });
     here.take(alice);
-    there.ack(bob, deliveryId, "reject");
+    there.decline(bob, deliveryId, "REPLY_CUT");
     expect(here.read(alice).outcomes).toMatchObject([CUT]);
     expect(pending()).toBe(0);
   });
@@ -175,7 +175,29 @@ describe("a caller", () => {
     const caller = new Caller("default", "ursula");
     here.send(caller, "c", "bob", ASK);
     const [question] = there.take(bob);
-    there.ack(bob, question?.deliveryId ?? "", "reject");
-    expect((await caller.answer).result).toMatchObject({ reason: "NOT_ANSWERED" });
+    there.decline(bob, question?.deliveryId ?? "", "NO_HANDLER");
+    expect((await caller.answer).result).toMatchObject({ reason: "NO_HANDLER" });
+  });
+});
+
+describe("a gathering", () => {
+  it("fails as soon as too few can still answer", () => {
+    const rig = new MessageRig(["a", "b"]);
+    const [here, there] = rig.replicas as [RigReplica, RigReplica];
+    const [alice, bob, carol] = [here.agent("alice"), there.agent("bob"), here.agent("carol")];
+    for (const agentId of ["bob", "carol"]) {
+      here.topics.add("default", { agentId, pattern: "t", group: "", durable: false });
+    }
+    const gather = { mode: "all", quorum: 0 } as const;
+    here.send(alice, "all", "", { ...ASK, target: { kind: "topic", name: "t" }, gather });
+    const [asked] = there.take(bob);
+    there.decline(bob, asked?.deliveryId ?? "", "");
+    const [too] = here.take(carol);
+    here.send(carol, "r", "", { ...REPLY, inReplyTo: too?.deliveryId ?? "" });
+    const { deliveries, outcomes } = here.read(alice);
+    expect(deliveries).toHaveLength(1);
+    expect(outcomes).toMatchObject([
+      { messageId: "all", reason: "QUORUM_IMPOSSIBLE", receivers: 2, replies: 1 },
+    ]);
   });
 });

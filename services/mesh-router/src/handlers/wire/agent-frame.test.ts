@@ -243,7 +243,7 @@ describe("readAgentFrame against the contract's rules", () => {
   check(
     "acks",
     fc
-      .record({ deliveryId: texts(64), kind: ints(4, 5), message: texts(512) })
+      .record({ deliveryId: texts(64), kind: ints(4, 5), message: texts(512), reason: texts(128) })
       .map((ack) => ({ acks: [ack] })),
   );
   check(

@@ -45,6 +45,7 @@ export interface AgentFrame {
 
 const MESSAGE_ID_MAX = 64;
 const ACK_TEXT_MAX = 512;
+const ACK_REASON_MAX = 128;
 const PATTERN_MAX = 256;
 const PATTERN = /^(([*]|[A-Za-z0-9_-]+)([.]([*]|[A-Za-z0-9_-]+)){0,14}([.]>)?|>)$/;
 const GROUP_MAX = 128;
@@ -160,17 +161,19 @@ function readAck(reader: WireReader): Acknowledgement {
   let deliveryId = "";
   let kind: AckKind = "done";
   let why = "";
+  let reason: string | undefined;
   expectType(reader, LENGTH);
   const outer = reader.enter();
   while (reader.next()) {
     if (reader.field === 1) deliveryId = id(reader, "delivery_id", MESSAGE_ID_MAX);
     else if (reader.field === 2) kind = readAckKind(reader);
     else if (reader.field === 3) why = text(reader, "ack.message", ACK_TEXT_MAX).toString();
+    else if (reader.field === 4) reason = id(reader, "ack.reason", ACK_REASON_MAX);
     else reader.skip();
   }
   reader.leave(outer);
   expectId(deliveryId, "delivery_id");
-  return { deliveryId, kind, text: why };
+  return { deliveryId, kind, text: why, reason };
 }
 
 function readAckKind(reader: WireReader): AckKind {

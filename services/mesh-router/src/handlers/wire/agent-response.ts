@@ -108,6 +108,7 @@ function writeMail(writer: WireWriter, delivery: MailDelivery, nowMs: number): v
 function writeOutcome(writer: WireWriter, result: SendResult): void {
   const outcome = OUTCOME_NUMBERS[result.outcome];
   const { reason = "", position = 0, receivers = 0, missed = 0, replies = 0 } = result;
+  const { failureReason = "" } = result;
   const duplicate = result.duplicate === true ? 1 : 0;
   const retryAfter = result.retryAfterMs === undefined ? undefined : toTime(result.retryAfterMs);
   writer.open(
@@ -121,7 +122,8 @@ function writeOutcome(writer: WireWriter, result: SendResult): void {
       uintSize(duplicate) +
       uintSize(receivers) +
       uintSize(missed) +
-      uintSize(replies),
+      uintSize(replies) +
+      textSize(failureReason),
   );
   writer.text(1, result.messageId);
   writer.uint(2, outcome);
@@ -133,6 +135,7 @@ function writeOutcome(writer: WireWriter, result: SendResult): void {
   writer.uint(8, receivers);
   writer.uint(9, missed);
   writer.uint(10, replies);
+  writer.text(11, failureReason);
 }
 
 function encodeNote(note: Note): Uint8Array {

@@ -93,6 +93,7 @@ describe("writeAgentFrame", () => {
         outcomes: [
           { messageId: "ö", outcome: "overloaded", text: "später", retryAfterMs: 1_250 },
           { messageId: "m2", outcome: "delivered", text: "" },
+          { messageId: "m3", outcome: "refused", text: "no", reason: "R", failureReason: "WHY" },
         ],
         drain: { reason: "stop", reconnectWithinMs: 30_000 },
       },
@@ -123,6 +124,7 @@ describe("writeAgentFrame", () => {
           retryAfter: { seconds: 1n, nanos: 250_000_000 },
         },
         { messageId: "m2", outcome: DeliveryOutcome.DELIVERED, message: "" },
+        { messageId: "m3", reason: "R", failureReason: "WHY" },
       ],
       drain: { reason: "stop", reconnectWithin: { seconds: 30n } },
     });
