@@ -174,6 +174,15 @@ export class WireReader {
     return this.#bytes.toString("utf8", from, end);
   }
 
+  /** Reads a text. Bytes that are no UTF-8 become U+FFFD. */
+  looseText(): string {
+    const length = this.varint();
+    const from = this.#advance(length);
+    let at = from;
+    while (at < this.#at && (this.#bytes[at] as number) <= ASCII_MAX) at += 1;
+    return this.#bytes.toString(at === this.#at ? "latin1" : "utf8", from, this.#at);
+  }
+
   /** Says whether all of the message was read. */
   get atEnd(): boolean {
     return this.#at >= this.#end;

@@ -241,7 +241,7 @@ export function unpackTask({ taskId, key, cohort }: WaitingTask): LiveTask {
   const { traits } = cohort.kind;
   const { affinityKey } = cohort;
   // Field by field: a spread of this many takes several microseconds, and this runs for every choice.
-  return {
+  const task: { -readonly [K in keyof LiveTask]: LiveTask[K] } = {
     taskId,
     key,
     jobId: cohort.jobId,
@@ -253,13 +253,14 @@ export function unpackTask({ taskId, key, cohort }: WaitingTask): LiveTask {
     hasUpstream: traits.hasUpstream,
     attempts: traits.attempts,
     charged: traits.charged,
-    ...(traits.crowded === undefined ? {} : { crowded: traits.crowded }),
     readyAtMs: cohort.readyAtMs,
-    ...(cohort.waitMs === undefined ? {} : { waitMs: cohort.waitMs }),
     avoidAgentId: traits.avoidAgentId,
     preferAgentId: traits.preferAgentId,
     traceparent: cohort.traceparent,
   };
+  if (traits.crowded !== undefined) task.crowded = traits.crowded;
+  if (cohort.waitMs !== undefined) task.waitMs = cohort.waitMs;
+  return task;
 }
 
 /** Higher priority first, then the one that has been ready longest; ids grow with time, so they settle ties. */

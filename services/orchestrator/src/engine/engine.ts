@@ -120,6 +120,7 @@ export class Engine {
       parts,
       onReady,
       place: (tasks) => this.#scheduler.place(tasks),
+      mayPlace: (namespace, capability) => this.#scheduler.mayPlace(namespace, capability),
       claimer: this.#claimer,
     });
     this.#canceller = new Canceller({ parts, onReleased });

@@ -29,9 +29,16 @@ export interface Best {
   readonly group: TaskClass;
 }
 
+/** The lane that was named last: a busy owner asks for the same one a dozen times for each task, and a text that is put together is
+ * hashed anew each time that it is looked up. */
+let named = { namespace: "", capability: "", key: "\u0000" };
+
 /** Names a lane. Neither part can hold a NUL. */
 export function laneKey(namespace: string, capability: string): string {
-  return `${namespace}\u0000${capability}`;
+  if (named.capability !== capability || named.namespace !== namespace) {
+    named = { namespace, capability, key: `${namespace}\u0000${capability}` };
+  }
+  return named.key;
 }
 
 /** What a task asks of an agent; `affinityAgentId` is who had the last task of its key, or empty. */

@@ -113,6 +113,14 @@ export class Scheduler {
     this.#turn ??= setImmediate(() => this.#runTurn());
   }
 
+  /** Says whether place() might choose an agent for a task of this kind: most of the time of a busy owner it would not, and
+   * the tasks need not be made for it. */
+  mayPlace(namespace: string, capability: string): boolean {
+    if (this.#paused || this.#contests.has(namespace)) return false;
+    const key = laneKey(namespace, capability);
+    return this.#parts.fleet.hasOpen(key) && !this.#parts.queue.hasWaiting(key);
+  }
+
   /** Chooses agents for tasks that are about to be stored, so that they are stored with their leases and never wait. It passes nothing
    * over: where a task of the lane waits, or a lane of the namespace has yet to be looked at, it chooses nothing. Nor does it count on
    * slots whose ends are not stored yet: these leases are not stored behind them. The agents' claims are counted. */

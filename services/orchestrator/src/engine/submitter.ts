@@ -43,6 +43,8 @@ export interface SubmitterDeps {
   readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
   /** Chooses agents for tasks that are about to be stored. */
   readonly place: (tasks: readonly LiveTask[]) => readonly Placement[];
+  /** Says whether it might choose any for a task of this kind. */
+  readonly mayPlace: (namespace: string, capability: string) => boolean;
   readonly claimer: Pick<Claimer, "open" | "apply" | "close">;
 }
 
@@ -196,9 +198,15 @@ export class Submitter {
   /** Tasks that could begin at once are stored with their leases: they are neither queued nor claimed by a transaction of their own. */
   #place(drafts: readonly Draft[]): Placed {
     const nowMs = this.#parts.nowMs();
+    const { mayPlace } = this.#deps;
     const ready = [...firstOfEach(drafts).values()].flatMap(({ submission, tasks }) =>
-      readyTasks(tasks, 0, submission.traceparent),
+      readyTasks(
+        tasks.filter(({ namespace, spec }) => mayPlace(namespace, spec.capability)),
+        0,
+        submission.traceparent,
+      ),
     );
+    if (ready.length === 0) return NOTHING_PLACED;
     const placements = this.#deps.place(ready);
     return new Map(
       placements.map(({ claim, agent }) => [

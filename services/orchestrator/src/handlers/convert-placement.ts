@@ -10,6 +10,7 @@ type Placement = Pick<
   TaskSpec,
   "slotCost" | "affinityKey" | "preferredRegion" | "labelConstraints"
 >;
+type Draft = { -readonly [K in keyof Placement]: Placement[K] };
 
 const COMPARATORS: Readonly<Record<LabelComparator, WireComparator>> = {
   EQUAL: WireComparator.EQUAL,
@@ -26,21 +27,20 @@ const COMPARATOR_OF = new Map(
   Object.entries(COMPARATORS).map(([name, wire]) => [wire, name as LabelComparator]),
 );
 
-/** Reads slot cost, affinity key, region and label constraints. Validation has refused comparators of no meaning. */
-export function toPlacement(spec: WireTaskSpec): Placement {
+/** Reads slot cost, affinity key, region and label constraints into a spec. Validation has refused comparators of no meaning. */
+export function readPlacement(spec: WireTaskSpec, into: Draft): void {
   const { slotCost, affinityKey, preferredRegion, labelConstraints } = spec;
+  if (slotCost > 1) into.slotCost = slotCost;
+  if (affinityKey !== "") into.affinityKey = affinityKey;
+  if (preferredRegion !== "") into.preferredRegion = preferredRegion;
+  if (labelConstraints.length === 0) return;
   const constraints = labelConstraints.flatMap((constraint): LabelConstraint[] => {
     const comparator = COMPARATOR_OF.get(constraint.comparator);
     if (comparator === undefined) return [];
     const { key, values, weight } = constraint;
     return [{ key, comparator, values: [...values], weight }];
   });
-  return {
-    ...(slotCost > 1 ? { slotCost } : {}),
-    ...(affinityKey === "" ? {} : { affinityKey }),
-    ...(preferredRegion === "" ? {} : { preferredRegion }),
-    ...(constraints.length === 0 ? {} : { labelConstraints: constraints }),
-  };
+  if (constraints.length > 0) into.labelConstraints = constraints;
 }
 
 /** Writes them. */

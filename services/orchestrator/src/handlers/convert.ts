@@ -40,7 +40,7 @@ import {
   type TaskView,
 } from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
-import { fromPlacement, toPlacement } from "./convert-placement.ts";
+import { fromPlacement, readPlacement } from "./convert-placement.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
@@ -127,11 +127,11 @@ export function fromPayload({ contentType, data, storedBytes }: Payload) {
   return { contentType, reference: fromReference({ sha256: data, sizeBytes: storedBytes }) };
 }
 
-/** Reads a task's spec and fills in defaults. */
+/** Reads a task's spec and fills in defaults. What is left out is not set: a spread for each takes as long as all the rest. */
 export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
   const { startToCloseTimeout, scheduleToStartTimeout, heartbeatTimeout, scheduleToCloseTimeout } =
     spec;
-  return {
+  const read: { -readonly [K in keyof TaskSpec]: TaskSpec[K] } = {
     key: spec.key,
     capability: spec.capability,
     versionRange: spec.versionRange,
@@ -149,14 +149,15 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
       scheduleToStartTimeout === undefined
         ? DEFAULT_SCHEDULE_TO_START_MS
         : durationMs(scheduleToStartTimeout),
-    ...toPlacement(spec),
-    ...(spec.cancelSiblingsOnFailure ? { cancelSiblingsOnFailure: true } : {}),
-    ...(spec.map === undefined ? {} : { map: toMapSpec(spec.map) }),
-    ...(heartbeatTimeout === undefined ? {} : { heartbeatMs: durationMs(heartbeatTimeout) }),
-    ...(scheduleToCloseTimeout === undefined
-      ? {}
-      : { scheduleToCloseMs: durationMs(scheduleToCloseTimeout) }),
   };
+  readPlacement(spec, read);
+  if (spec.cancelSiblingsOnFailure) read.cancelSiblingsOnFailure = true;
+  if (spec.map !== undefined) read.map = toMapSpec(spec.map);
+  if (heartbeatTimeout !== undefined) read.heartbeatMs = durationMs(heartbeatTimeout);
+  if (scheduleToCloseTimeout !== undefined) {
+    read.scheduleToCloseMs = durationMs(scheduleToCloseTimeout);
+  }
+  return read;
 }
 
 /** The default policy is left out, so that what is stored of most edges is small. */

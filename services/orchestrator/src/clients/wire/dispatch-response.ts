@@ -82,31 +82,38 @@ function readRef(reader: WireReader): SessionRef {
   return { namespace, agentId, epoch };
 }
 
+/** An update while it is read. */
+type Draft = { -readonly [K in keyof AgentUpdate]: AgentUpdate[K] | undefined };
+
+/** Into one object: what a task's end brings lives until it is stored. */
 function readUpdate(reader: WireReader, router: string, refs: RefMemory): AgentUpdate | undefined {
-  let session: SessionRef | undefined;
-  let word: Omit<AgentUpdate, "router" | "session"> | undefined;
-  within(reader, () => {
-    if (reader.field === 1) session = refs.read(reader);
-    else if (reader.field === 2) word = readWord(reader);
+  const update: Draft = { router, session: undefined, taskId: "", fence: 0n, saying: undefined };
+  const outer = enter(reader);
+  while (reader.next()) {
+    if (reader.field === 1) update.session = refs.read(reader);
+    else if (reader.field === 2) readWord(reader, update);
     else reader.skip();
-  });
-  return session === undefined || word === undefined ? undefined : { router, session, ...word };
+  }
+  reader.leave(outer);
+  const { session, saying } = update;
+  return session === undefined || saying === undefined ? undefined : (update as AgentUpdate);
 }
 
-function readWord(reader: WireReader): Omit<AgentUpdate, "router" | "session"> | undefined {
-  let taskId = "";
-  let fence = 0n;
-  let saying: AgentSaying | undefined;
-  within(reader, () => {
-    if (reader.field === 1) taskId = text(reader);
-    else if (reader.field === 2) fence = int64(reader);
-    else {
-      const read = SAYINGS.get(reader.field);
-      if (read === undefined) reader.skip();
-      else saying = read(reader);
-    }
-  });
-  return saying === undefined ? undefined : { taskId, fence, saying };
+function readWord(reader: WireReader, update: Draft): void {
+  const outer = enter(reader);
+  while (reader.next()) {
+    if (reader.field === 1) update.taskId = text(reader);
+    else if (reader.field === 2) update.fence = int64(reader);
+    else update.saying = readSaying(reader) ?? update.saying;
+  }
+  reader.leave(outer);
+}
+
+function readSaying(reader: WireReader): AgentSaying | undefined {
+  const read = SAYINGS.get(reader.field);
+  if (read !== undefined) return read(reader);
+  reader.skip();
+  return undefined;
 }
 
 /** By the field numbers of TaskUpdate's oneof. */
@@ -149,10 +156,12 @@ function readChunk(reader: WireReader): AgentSaying {
 
 function readCompleted(reader: WireReader): AgentSaying {
   let output: Payload | undefined;
-  within(reader, () => {
+  const outer = enter(reader);
+  while (reader.next()) {
     if (reader.field === 1) output = readPayload(reader);
     else reader.skip();
-  });
+  }
+  reader.leave(outer);
   return { kind: "COMPLETED", output: toOutput(output) };
 }
 
@@ -160,13 +169,15 @@ function readPayload(reader: WireReader): Payload {
   let contentType = "";
   let data: Uint8Array = NO_BYTES;
   let reference: Pick<Payload, "data" | "storedBytes"> | undefined;
-  within(reader, () => {
+  const outer = enter(reader);
+  while (reader.next()) {
     if (reader.field === 1) contentType = text(reader);
     else if (reader.field === 2) data = bytes(reader);
     else if (reader.field === 3) reference = readReference(reader);
     else reader.skip();
-  });
-  return { contentType, data, ...reference };
+  }
+  reader.leave(outer);
+  return reference === undefined ? { contentType, data } : { contentType, ...reference };
 }
 
 /** What is no SHA-256 is found in no store, and its task is told so. */
@@ -213,14 +224,20 @@ function expectType(reader: WireReader, type: number): void {
 
 /** Goes through the fields of a message; `read` takes each value or skips it. */
 function within(reader: WireReader, read: () => void): void {
-  expectType(reader, LENGTH);
-  const outer = reader.enter();
+  const outer = enter(reader);
   while (reader.next()) read();
   reader.leave(outer);
 }
 
+function enter(reader: WireReader): number {
+  expectType(reader, LENGTH);
+  return reader.enter();
+}
+
+/** Whatever an agent wrote: it must not end the stream of all. */
 function text(reader: WireReader): string {
-  return bytes(reader).toString();
+  expectType(reader, LENGTH);
+  return reader.looseText();
 }
 
 function bytes(reader: WireReader): Buffer {
