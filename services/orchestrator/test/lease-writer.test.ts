@@ -93,6 +93,19 @@ describe("claims and ends that share a transaction", () => {
     expect(rows[0]?.together).toBeGreaterThan(0);
   });
 
+  it("go on when a task has a state row of which memory knows nothing", async () => {
+    const jobId = await submitTo("known", 40);
+    await harness.db.query(
+      `INSERT INTO task_states (task_id, job_id, state, pending, ready_at)
+       SELECT task_id, job_id, 'READY', 0, created_at FROM tasks WHERE job_id = $1 AND ordinal % 7 = 3`,
+      [jobUuid(jobId)],
+    );
+    harness.agent({ agentId: "known", capabilities: ["known"], slots: 8, behaviour: echo });
+    await harness.untilState(jobId, JobState.COMPLETED);
+    const tasks = Object.values(await harness.tasksOf(jobId));
+    expect(tasks.map(({ attempts }) => attempts)).toEqual(tasks.map(() => 1));
+  });
+
   it("go on when one claim cannot be stored, which is tried again later", async () => {
     harness.agent({ agentId: "doomed", capabilities: ["doomed"], behaviour: echo });
     harness.agent({ agentId: "well", capabilities: ["well"], slots: 4, behaviour: echo });

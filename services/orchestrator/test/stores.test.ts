@@ -27,6 +27,7 @@ import { withholdTasks } from "../src/store/pause-store.ts";
 import { isRefused } from "../src/store/refusals.ts";
 import { jobUuid } from "../src/store/row-ids.ts";
 import { settleLeases } from "../src/store/settle-store.ts";
+import { makeStateRows } from "../src/store/state-row.ts";
 import { insertTasks } from "../src/store/task-insert.ts";
 import { expectError } from "./_expect.ts";
 
@@ -240,6 +241,33 @@ describe("the claim", () => {
     expect(second?.attempt).toBe(2);
     expect(second?.fence).toBeGreaterThan(first?.fence ?? 0n);
     expect(await rowsOf()).toBe(1);
+  });
+
+  it("gives each task that memory takes for new a row with a fence of its own", async () => {
+    const { ready } = await newJob(...Array.from({ length: 20 }, (_, i) => spec(`t${i}`)));
+    const claims = ready.map((task, i) => claimOf(task, `agent${i}`));
+    const granted = await claimTasks(pool, claims, true);
+    expect([...granted.keys()]).toEqual(ready.map(({ taskId }) => taskId));
+    const { rows } = await pool.query(
+      "SELECT agent_id, fence, attempts FROM task_states WHERE job_id = $1 ORDER BY fence",
+      [jobUuid((ready[0] as LiveTask).jobId)],
+    );
+    const fences = [...granted.values()].map(({ fence }, i) => {
+      return { agent_id: `agent${i}`, fence: fence.toString(), attempts: 1 };
+    });
+    expect(rows).toEqual(fences);
+  });
+
+  it("is refused as a whole where memory takes a task for new that has a row, and can look instead", async () => {
+    const { ready } = await newJob(spec("a"), spec("b"), spec("c"));
+    const [, touched, freed] = ready as [LiveTask, LiveTask, LiveTask];
+    await makeStateRows(pool, [touched.taskId, freed.taskId]);
+    const claims = ready.map((task) => claimOf(task));
+    await expectError(claimTasks(pool, claims, true), "exists", "ALREADY_EXISTS");
+    expect(await count(`task_states WHERE job_id = '${jobUuid(touched.jobId)}'`)).toBe(2);
+    const { isNew: _, ...known } = freed;
+    expect([...(await claimTasks(pool, [claimOf(known)], true)).keys()]).toEqual([freed.taskId]);
+    expect((await claimTasks(pool, claims)).size).toBe(2);
   });
 
   it("leaves out what was cancelled or is withheld", async () => {

@@ -30,6 +30,8 @@ export interface LiveTask {
   readonly sink: boolean;
   /** It may receive outputs of other tasks. */
   readonly hasUpstream: boolean;
+  /** It waits since it was made and has no state row, as far as this replica knows. Left out: it may have one. */
+  readonly isNew?: true;
   /** Attempts begun. */
   readonly attempts: number;
   /** Attempts that count against the policy. */

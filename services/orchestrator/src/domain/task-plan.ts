@@ -92,6 +92,7 @@ export function readyTasks(
       planning: task.planning,
       sink: task.sink,
       hasUpstream: task.hasUpstream,
+      isNew: true,
       attempts: 0,
       charged: 0,
       readyAtMs,

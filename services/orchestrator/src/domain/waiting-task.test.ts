@@ -17,7 +17,15 @@ describe("TaskPacker", () => {
       labelConstraints: [{ key: "k", comparator: "EXISTS", values: [], weight: 2 } as const],
     };
     const task = fakeTask(
-      { attempts: 2, charged: 1, crowded: 1, readyAtMs: 12.5, avoidAgentId: "x", waitMs: 3 },
+      {
+        attempts: 2,
+        charged: 1,
+        crowded: 1,
+        readyAtMs: 12.5,
+        avoidAgentId: "x",
+        waitMs: 3,
+        isNew: true,
+      },
       spec,
     );
     const {

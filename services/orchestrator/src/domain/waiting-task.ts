@@ -136,6 +136,7 @@ const PLAIN: Readonly<Record<Exclude<keyof Traits, "spec">, true>> = {
   planning: true,
   sink: true,
   hasUpstream: true,
+  isNew: true,
   attempts: true,
   charged: true,
   crowded: true,
@@ -188,6 +189,7 @@ function toTraits(task: LiveTask): Traits {
     planning: task.planning,
     sink: task.sink,
     hasUpstream: task.hasUpstream,
+    ...(task.isNew === undefined ? {} : { isNew: task.isNew }),
     attempts: task.attempts,
     charged: task.charged,
     ...(task.crowded === undefined ? {} : { crowded: task.crowded }),
@@ -258,6 +260,7 @@ export function unpackTask({ taskId, key, cohort }: WaitingTask): LiveTask {
     preferAgentId: traits.preferAgentId,
     traceparent: cohort.traceparent,
   };
+  if (traits.isNew !== undefined) task.isNew = traits.isNew;
   if (traits.crowded !== undefined) task.crowded = traits.crowded;
   if (cohort.waitMs !== undefined) task.waitMs = cohort.waitMs;
   return task;

@@ -131,12 +131,11 @@ export class Claimer implements ClaimSide {
     for (const order of orders) this.#count(order, -1);
     const again = failed.filter((order) => this.#giveBack(order) && this.#waits(order));
     // However often its claims fail, a task waits for an agent no longer than it may.
-    const tasks = again.map(
-      ({ claim: { task }, wait: { startByMs } }): FreedTask => ({
-        ...{ task, startByMs },
-        delayMs: FAILED_CLAIM_DELAY_MS,
-      }),
-    );
+    const tasks = again.map(({ claim, wait: { startByMs } }): FreedTask => {
+      // It may have a state row by now.
+      const { isNew: _, ...task } = claim.task;
+      return { task, startByMs, delayMs: FAILED_CLAIM_DELAY_MS };
+    });
     this.#deps.onReady(tasks);
     this.#deps.onCommitted();
   }

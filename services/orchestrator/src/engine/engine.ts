@@ -119,8 +119,7 @@ export class Engine {
     this.#submitter = new Submitter({
       parts,
       onReady,
-      place: (tasks) => this.#scheduler.place(tasks),
-      mayPlace: (namespace, capability) => this.#scheduler.mayPlace(namespace, capability),
+      scheduler: this.#scheduler,
       claimer: this.#claimer,
     });
     this.#canceller = new Canceller({ parts, onReleased });

@@ -47,7 +47,7 @@ function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: nu
   const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
   const crowded = settlement.failure?.reason === "NO_SLOT";
   // What a pause had left of its wait was for the attempt that has ended.
-  const { waitMs: _, ...task } = lease.task;
+  const { waitMs: _wait, isNew: _new, ...task } = lease.task;
   return {
     ...task,
     attempts: lease.attempt,

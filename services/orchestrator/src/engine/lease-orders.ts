@@ -1,5 +1,5 @@
 /** What the settler is asked to do, and how orders are told apart, bounded and answered. */
-import { MiB } from "@nexus/shared";
+import { MiB, NexusError } from "@nexus/shared";
 import type { JobEvent } from "../domain/job-state.ts";
 import type { Claim, LiveTask } from "../domain/live-task.ts";
 import { feedsMap } from "../domain/map.ts";
@@ -209,4 +209,10 @@ function sizeOf(word: LeaseWord): number {
 /** How many tasks of a plan wait for others. */
 export function blockedOf(plan: AdmittedPlan): number {
   return plan.tasks.filter((task) => task.pending > 0).length;
+}
+
+/** Notes on orders why nothing of them was written. */
+export function fail(orders: readonly LeaseOrder[], cause: unknown): void {
+  const error = NexusError.from(cause);
+  for (const order of orders) order.outcome = error;
 }

@@ -16,6 +16,7 @@ import {
   type ClaimOrder,
   chunksByBytes,
   type EndedLease,
+  fail,
   jobEventOf,
   type LeaseOrder,
   type LeaseWord,
@@ -240,10 +241,7 @@ export class LeaseWriter {
     let settled: SettledLeases = new Map();
     if (claims.length + ended.length + accepts.length > 0) {
       try {
-        ({ settled } = await this.#parts.ledger.run(
-          (client) => this.#writeBatch(client, this.#ownPart(batch)),
-          (written) => this.#apply(claims, written, startedAtMs),
-        ));
+        ({ settled } = await this.#store(batch, startedAtMs));
       } catch (error) {
         this.#count(claims, words, (kind) => this.#parts.events.flushFailed(kind, error));
         throw error;
@@ -261,6 +259,22 @@ export class LeaseWriter {
     }
     const seconds = (this.#parts.nowMs() - startedAtMs) / 1_000;
     this.#count(claims, words, (kind, count) => this.#parts.events.flushed(kind, count, seconds));
+  }
+
+  /** Memory is trusted about which tasks have no state row. Where it was wrong, as one was cancelled while its claim waited, nothing is
+   * stored, and the claims look for themselves. */
+  async #store(batch: LeaseBatch, startedAtMs: number): Promise<WrittenBatch> {
+    const run = (trusts: boolean) =>
+      this.#parts.ledger.run(
+        (client) => this.#writeBatch(client, this.#ownPart(batch), trusts),
+        (written) => this.#apply(batch.claims, written, startedAtMs),
+      );
+    try {
+      return await run(true);
+    } catch (error) {
+      if (!NexusError.is(error, "exists")) throw error;
+      return run(false);
+    }
   }
 
   #count(
@@ -287,13 +301,18 @@ export class LeaseWriter {
     };
   }
 
-  async #writeBatch(client: Transaction, batch: LeaseBatch): Promise<WrittenBatch> {
+  async #writeBatch(
+    client: Transaction,
+    batch: LeaseBatch,
+    trusts: boolean,
+  ): Promise<WrittenBatch> {
     const { claims, ended, accepts } = batch;
     const nowMs = this.#parts.nowMs();
     const [granted, accepted, settled, jobs] = await together(
       claimTasks(
         client,
         claims.map(({ claim }) => claim),
+        trusts,
       ),
       acceptTasks(
         client,
@@ -361,11 +380,6 @@ function jobsOf({ claims, ended }: LeaseBatch): string[] {
 function isPassing(error: unknown): boolean {
   const kinds = ["unavailable", "deadline", "conflict"] as const;
   return kinds.some((kind) => NexusError.is(error, kind));
-}
-
-function fail(orders: readonly LeaseOrder[], cause: unknown): void {
-  const error = NexusError.from(cause);
-  for (const order of orders) order.outcome = error;
 }
 
 /** What a planner's end brings. */

@@ -15,7 +15,7 @@ import type { Claimer } from "./claimer.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import { mayBeStored, noteOwn } from "./recorded-request.ts";
-import { beginWait, type Placement } from "./scheduler.ts";
+import { beginWait, type Scheduler } from "./scheduler.ts";
 import {
   type Draft,
   firstOfEach,
@@ -41,10 +41,8 @@ interface StoredSubmissions extends Written {
 export interface SubmitterDeps {
   readonly parts: EngineParts;
   readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
-  /** Chooses agents for tasks that are about to be stored. */
-  readonly place: (tasks: readonly LiveTask[]) => readonly Placement[];
-  /** Says whether it might choose any for a task of this kind. */
-  readonly mayPlace: (namespace: string, capability: string) => boolean;
+  /** Chooses agents for tasks that are about to be stored, and says whether it might choose any. */
+  readonly scheduler: Pick<Scheduler, "place" | "mayPlace">;
   readonly claimer: Pick<Claimer, "open" | "apply" | "close">;
 }
 
@@ -198,16 +196,16 @@ export class Submitter {
   /** Tasks that could begin at once are stored with their leases: they are neither queued nor claimed by a transaction of their own. */
   #place(drafts: readonly Draft[]): Placed {
     const nowMs = this.#parts.nowMs();
-    const { mayPlace } = this.#deps;
+    const { scheduler } = this.#deps;
     const ready = [...firstOfEach(drafts).values()].flatMap(({ submission, tasks }) =>
       readyTasks(
-        tasks.filter(({ namespace, spec }) => mayPlace(namespace, spec.capability)),
+        tasks.filter(({ namespace, spec }) => scheduler.mayPlace(namespace, spec.capability)),
         0,
         submission.traceparent,
       ),
     );
     if (ready.length === 0) return NOTHING_PLACED;
-    const placements = this.#deps.place(ready);
+    const placements = scheduler.place(ready);
     return new Map(
       placements.map(({ claim, agent }) => [
         claim.task.taskId,

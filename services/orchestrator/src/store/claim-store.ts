@@ -1,8 +1,43 @@
 /** The claim: turns waiting tasks into leased ones. */
-import { int8Array, jsonArray, type Queryable, textArray, uuidArray } from "@nexus/postgres";
+import {
+  int8Array,
+  jsonArray,
+  type Queryable,
+  textArray,
+  together,
+  uuidArray,
+} from "@nexus/postgres";
 import type { Claim } from "../domain/live-task.ts";
 import { writeDecision } from "./decision-row.ts";
 import { jobUuid, taskUuid, toTaskId } from "./row-ids.ts";
+
+/** What `columnsOf` gives. */
+const COLUMNS =
+  "$1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::json[], $7::bigint[], $8::bigint[]";
+const COLUMN_NAMES =
+  "task_id, job_id, agent_id, agent_epoch, capability_version, decision, start_to_close_ms, ready_ms";
+/** A leased row's columns, and what is put into them. */
+const LEASED = `task_id, job_id, state, pending, attempts, fence, agent_id, agent_epoch, capability_version,
+                               ready_at, leased_at, deadline_at, decision`;
+const leasedValues = (fence: string) => `
+             task_id, job_id, 'LEASED', 0, 1, ${fence}, agent_id, agent_epoch, capability_version,
+             'epoch'::timestamptz + ready_ms * interval '1 millisecond', now(),
+             now() + start_to_close_ms * interval '1 millisecond', decision`;
+
+/** Inserts the state rows of tasks that have none. One that has one all the same ends the transaction: a claim that looks costs the
+ * database a third more (ADR 0042). The fences come in the order of the claims: text, as no number holds all of them. */
+const CLAIM_NEW = {
+  name: "claim-new",
+  text: `
+    WITH claims AS MATERIALIZED (
+      SELECT *, nextval('fence_seq') AS fence
+        FROM unnest(${COLUMNS}) WITH ORDINALITY AS c(${COLUMN_NAMES}, position)
+    ), granted AS (
+      INSERT INTO task_states (${LEASED}) SELECT ${leasedValues("fence")} FROM claims
+    )
+    SELECT (extract(epoch FROM now()) * 1000)::float8 AS now_ms, string_agg(fence::text, ',' ORDER BY position) AS fences
+      FROM claims`,
+};
 
 /** A task that waits since it was made gets its state row here, one that waits again has it. Which it is, the key decides: nobody can
  * lease a task twice, and what a cancel, a pause or an expiry writes at the same moment is waited for and then respected. That the task
@@ -11,13 +46,9 @@ const CLAIM = {
   name: "claim",
   text: `
     WITH granted AS (
-      INSERT INTO task_states AS s (task_id, job_id, state, pending, attempts, fence, agent_id, agent_epoch,
-                                    capability_version, ready_at, leased_at, deadline_at, decision)
-      SELECT task_id, job_id, 'LEASED', 0, 1, nextval('fence_seq'), agent_id, agent_epoch, capability_version,
-             'epoch'::timestamptz + ready_ms * interval '1 millisecond', now(),
-             now() + start_to_close_ms * interval '1 millisecond', decision
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::json[], $7::bigint[], $8::bigint[])
-          AS w(task_id, job_id, agent_id, agent_epoch, capability_version, decision, start_to_close_ms, ready_ms)
+      INSERT INTO task_states AS s (${LEASED})
+      SELECT ${leasedValues("nextval('fence_seq')")}
+        FROM unnest(${COLUMNS}) AS c(${COLUMN_NAMES})
           ON CONFLICT ON CONSTRAINT task_states_pkey DO UPDATE
          SET state = 'LEASED', attempts = s.attempts + 1, fence = EXCLUDED.fence, agent_id = EXCLUDED.agent_id,
              agent_epoch = EXCLUDED.agent_epoch, capability_version = EXCLUDED.capability_version,
@@ -30,6 +61,11 @@ const CLAIM = {
            json_agg(json_build_array(task_id, fence::text, attempts)) AS granted
       FROM granted`,
 };
+
+interface NewClaimsRow {
+  readonly now_ms: number;
+  readonly fences: string;
+}
 
 /** All in one row: the driver takes longer for a row than JSON does for a list. */
 interface ClaimRow {
@@ -47,27 +83,74 @@ export interface GrantedLease {
 
 /** Leases tasks (each once) to agents; returns what was granted by task id. A task that no longer waits is absent.
  *
- * Cost: 1 statement; 1 row a task. */
+ * `trustsMemory`: tasks that memory takes for new are not looked for.
+ * Errors: exists/ALREADY_EXISTS when one of those has a state row. Cost: 1 or 2 statements in one round trip; 1 row a task. */
 export async function claimTasks(
   client: Queryable,
   claims: readonly Claim[],
+  trustsMemory = false,
 ): Promise<Map<string, GrantedLease>> {
-  if (claims.length === 0) return new Map();
-  const { rows } = await client.query<ClaimRow>(CLAIM, [
-    uuidArray(claims.map((claim) => taskUuid(claim.task.taskId))),
-    uuidArray(claims.map((claim) => jobUuid(claim.task.jobId))),
-    textArray(claims.map((claim) => claim.agentId)),
-    int8Array(claims.map((claim) => claim.agentEpoch)),
-    textArray(claims.map((claim) => claim.capabilityVersion)),
-    jsonArray(claims.map((claim) => writeDecision(claim.decision))),
-    int8Array(claims.map((claim) => claim.task.spec.startToCloseMs)),
-    int8Array(claims.map((claim) => Math.floor(claim.task.readyAtMs))),
-  ]);
-  const { now_ms: leasedAtMs, granted } = rows[0] as ClaimRow;
-  return new Map(
-    granted?.map(([task, fence, attempt]) => [
-      toTaskId(task),
-      { fence: BigInt(fence), attempt, leasedAtMs },
-    ]),
+  const isNew = ({ task }: Claim) => trustsMemory && task.isNew === true;
+  const granted = new Map<string, GrantedLease>();
+  await together(
+    claimNew(client, claims.filter(isNew), granted),
+    claimAny(
+      client,
+      claims.filter((claim) => !isNew(claim)),
+      granted,
+    ),
   );
+  return granted;
 }
+
+async function claimNew(
+  client: Queryable,
+  claims: readonly Claim[],
+  granted: Map<string, GrantedLease>,
+): Promise<void> {
+  if (claims.length === 0) return;
+  const { rows } = await client.query<NewClaimsRow>(CLAIM_NEW, columnsOf(claims));
+  const { now_ms: leasedAtMs, fences } = rows[0] as NewClaimsRow;
+  let position = 0;
+  for (const fence of fences.split(",")) {
+    const { task } = claims[position] as Claim;
+    granted.set(task.taskId, { fence: BigInt(fence), attempt: 1, leasedAtMs });
+    position += 1;
+  }
+}
+
+async function claimAny(
+  client: Queryable,
+  claims: readonly Claim[],
+  granted: Map<string, GrantedLease>,
+): Promise<void> {
+  if (claims.length === 0) return;
+  const { rows } = await client.query<ClaimRow>(CLAIM, columnsOf(claims));
+  const { now_ms: leasedAtMs, granted: leases } = rows[0] as ClaimRow;
+  for (const [task, fence, attempt] of leases ?? []) {
+    granted.set(toTaskId(task), { fence: BigInt(fence), attempt, leasedAtMs });
+  }
+}
+
+function columnsOf(claims: readonly Claim[]): unknown[] {
+  return [
+    uuidArray(claims.map(taskOf)),
+    uuidArray(claims.map(jobOf)),
+    textArray(claims.map(agentOf)),
+    int8Array(claims.map(epochOf)),
+    textArray(claims.map(versionOf)),
+    jsonArray(claims.map(decisionOf)),
+    int8Array(claims.map(startToCloseOf)),
+    int8Array(claims.map(readyAtOf)),
+  ];
+}
+
+// What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
+const taskOf = ({ task }: Claim) => taskUuid(task.taskId);
+const jobOf = ({ task }: Claim) => jobUuid(task.jobId);
+const agentOf = ({ agentId }: Claim) => agentId;
+const epochOf = ({ agentEpoch }: Claim) => agentEpoch;
+const versionOf = ({ capabilityVersion }: Claim) => capabilityVersion;
+const decisionOf = ({ decision }: Claim) => writeDecision(decision);
+const startToCloseOf = ({ task }: Claim) => task.spec.startToCloseMs;
+const readyAtOf = ({ task }: Claim) => Math.floor(task.readyAtMs);

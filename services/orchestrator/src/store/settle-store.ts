@@ -11,13 +11,7 @@ import type { Settlement } from "../domain/settlement.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
 
-/** Each step returns all that the next ones need, so that none joins two intermediate results: Postgres knows nothing
- * of their sizes and would compare every row of one with every row of the other. An attempt with which its task ends
- * stays in the task's row; one that is followed by another becomes history. */
-const SETTLE = {
-  name: "settle",
-  text: `
-    WITH moved AS (
+const MOVE = `
       UPDATE task_states s
          SET state = i.to_state, charged = s.charged + i.costs::int, fence = 0, last_fence = i.fence,
              started_at = coalesce(s.started_at, now() - i.started_ago_ms * interval '1 millisecond'),
@@ -31,7 +25,29 @@ const SETTLE = {
                     $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bytea[], $13::bigint[])
                WITH ORDINALITY
           AS i(task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, content_type, output, stored_bytes, position)
-       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($14::task_state[])
+       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($14::task_state[])`;
+/** Lists in one row, all in the same order: the driver takes longer for rows than it takes to cut a text. */
+const ANSWER = `
+    SELECT date_part('epoch', now()) * 1000 AS ended_at_ms, string_agg(position::text, ',') AS positions,
+           string_agg(coalesce((date_part('epoch', ready_at) * 1000)::bigint::text, ''), ',') AS ready_at_ms,
+           string_agg(coalesce((date_part('epoch', started_at) * 1000)::bigint::text, ''), ',') AS started_at_ms
+      FROM moved`;
+
+/** An attempt with which its task ends stays in the task's row: nothing but that row is needed. */
+const SETTLE_LAST = {
+  name: "settle-last",
+  text: `
+    WITH moved AS (${MOVE}
+      RETURNING NULL::timestamptz AS ready_at, s.started_at, i.position
+    )${ANSWER}`,
+};
+
+/** One that is followed by another becomes history. Each step returns all that the next ones need, so that none joins two intermediate
+ * results: Postgres knows nothing of their sizes and would compare every row of one with every row of the other. */
+const SETTLE = {
+  name: "settle",
+  text: `
+    WITH moved AS (${MOVE}
       RETURNING s.task_id, s.job_id, s.state, s.attempts, s.agent_id, s.agent_epoch, s.leased_at, s.started_at, s.ready_at,
                 s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.position
     ), history AS (
@@ -40,10 +56,7 @@ const SETTLE = {
       SELECT task_id, attempts, fence, agent_id, agent_epoch, leased_at, started_at, now(),
              outcome, word, costs, reason, message, decision
         FROM moved WHERE state = 'READY'
-    )
-    SELECT date_part('epoch', now()) * 1000 AS ended_at_ms,
-           json_agg(json_build_array(position, date_part('epoch', ready_at) * 1000, date_part('epoch', started_at) * 1000)) AS ended
-      FROM moved`,
+    )${ANSWER}`,
 };
 const ENDING_STATES = statesThatAllow("SUCCEED");
 
@@ -67,18 +80,18 @@ export function stateAfter(settlement: Settlement): TaskState {
   return TO_STATE[settlement.event];
 }
 
-/** All in one row: the driver takes longer for a row than JSON does for a list. */
+/** Lists, of what was ended; null when nothing was. A moment that is not known is an empty text. */
 interface SettleRow {
   readonly ended_at_ms: number;
-  /** Each with its position among the ends asked for, from 1; null when nothing was ended. */
-  readonly ended:
-    | readonly [position: number, readyAtMs: number | null, startedAtMs: number | null][]
-    | null;
+  /** Each one's place among the ends asked for, from 1. */
+  readonly positions: string | null;
+  readonly ready_at_ms: string | null;
+  readonly started_at_ms: string | null;
 }
 
 /** A lease that was ended; epoch milliseconds by database time. */
 export interface SettledLease {
-  /** When the task is ready again, or was. */
+  /** When the task is ready again; 0 when it has ended. */
   readonly readyAtMs: number;
   /** Undefined when the agent never said that it began. */
   readonly startedAtMs: number | undefined;
@@ -92,38 +105,65 @@ export async function settleLeases(
   ends: readonly LeaseEnd[],
 ): Promise<Map<string, SettledLease>> {
   if (ends.length === 0) return new Map();
-  const outputs = ends.map(({ settlement }) => settlement.output);
-  const { rows } = await client.query<SettleRow>(SETTLE, [
-    uuidArray(ends.map((end) => taskUuid(end.taskId))),
-    int8Array(ends.map((end) => end.fence)),
-    ends.map((end) => stateAfter(end.settlement)),
-    textArray(ends.map((end) => end.settlement.outcome)),
-    textArray(ends.map((end) => end.settlement.word)),
-    boolArray(ends.map((end) => end.settlement.charged)),
-    textArray(ends.map((end) => end.settlement.failure?.reason ?? null)),
-    textArray(ends.map((end) => end.settlement.failure?.message ?? null)),
-    int8Array(ends.map(startedAgo)),
-    int8Array(ends.map((end) => Math.round(end.settlement.delayMs))),
-    textArray(outputs.map((output) => output?.contentType ?? null)),
-    byteaArray(outputs.map((output) => output?.data ?? null)),
-    int8Array(outputs.map((output) => output?.storedBytes ?? null)),
-    ENDING_STATES,
-  ]);
+  const statement = ends.some(isRetried) ? SETTLE : SETTLE_LAST;
+  const { rows } = await client.query<SettleRow>(statement, columnsOf(ends));
+  return readSettled(ends, rows[0] as SettleRow);
+}
+
+function readSettled(ends: readonly LeaseEnd[], row: SettleRow): Map<string, SettledLease> {
+  const { ended_at_ms: endedAtMs, positions, ready_at_ms, started_at_ms } = row;
   const settled = new Map<string, SettledLease>();
-  const { ended_at_ms: endedAtMs, ended } = rows[0] as SettleRow;
-  for (const [position, readyAtMs, startedAtMs] of ended ?? []) {
-    settled.set((ends[position - 1] as LeaseEnd).taskId, {
-      readyAtMs: readyAtMs ?? 0,
-      startedAtMs: startedAtMs ?? undefined,
+  if (positions === null) return settled;
+  const readyAt = ready_at_ms?.split(",") ?? [];
+  const startedAt = started_at_ms?.split(",") ?? [];
+  let index = 0;
+  for (const position of positions.split(",")) {
+    const started = startedAt[index] ?? "";
+    settled.set((ends[Number(position) - 1] as LeaseEnd).taskId, {
+      readyAtMs: Number(readyAt[index]),
+      startedAtMs: started === "" ? undefined : Number(started),
       endedAtMs,
     });
+    index += 1;
   }
   return settled;
 }
 
-function startedAgo({ startedAgoMs }: LeaseEnd): number | null {
-  return startedAgoMs === undefined ? null : Math.round(startedAgoMs);
+function columnsOf(ends: readonly LeaseEnd[]): unknown[] {
+  return [
+    uuidArray(ends.map(taskOf)),
+    int8Array(ends.map(fenceOf)),
+    ends.map(stateOf),
+    textArray(ends.map(outcomeOf)),
+    textArray(ends.map(wordOf)),
+    boolArray(ends.map(chargedOf)),
+    textArray(ends.map(reasonOf)),
+    textArray(ends.map(messageOf)),
+    int8Array(ends.map(startedAgoOf)),
+    int8Array(ends.map(delayOf)),
+    textArray(ends.map(outputTypeOf)),
+    byteaArray(ends.map(outputOf)),
+    int8Array(ends.map(storedBytesOf)),
+    ENDING_STATES,
+  ];
 }
+
+// What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
+const isRetried = ({ settlement }: LeaseEnd) => settlement.event === "REQUEUE";
+const taskOf = ({ taskId }: LeaseEnd) => taskUuid(taskId);
+const fenceOf = ({ fence }: LeaseEnd) => fence;
+const stateOf = ({ settlement }: LeaseEnd) => stateAfter(settlement);
+const outcomeOf = ({ settlement }: LeaseEnd) => settlement.outcome;
+const wordOf = ({ settlement }: LeaseEnd) => settlement.word;
+const chargedOf = ({ settlement }: LeaseEnd) => settlement.charged;
+const reasonOf = ({ settlement }: LeaseEnd) => settlement.failure?.reason ?? null;
+const messageOf = ({ settlement }: LeaseEnd) => settlement.failure?.message ?? null;
+const startedAgoOf = ({ startedAgoMs }: LeaseEnd) =>
+  startedAgoMs === undefined ? null : Math.round(startedAgoMs);
+const delayOf = ({ settlement }: LeaseEnd) => Math.round(settlement.delayMs);
+const outputTypeOf = ({ settlement }: LeaseEnd) => settlement.output?.contentType ?? null;
+const outputOf = ({ settlement }: LeaseEnd) => settlement.output?.data ?? null;
+const storedBytesOf = ({ settlement }: LeaseEnd) => settlement.output?.storedBytes ?? null;
 
 /** Both places of an attempt by its task: joined as the view that they make, the whole table of tasks would be read. */
 const FIND_WORDS = {

@@ -86,23 +86,40 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
 /** The columns of the tasks' own table. */
 function columnsOf(tasks: readonly NewTask[]): unknown[] {
   return [
-    uuidArray(tasks.map((task) => taskUuid(task.taskId))),
-    uuidArray(tasks.map((task) => jobUuid(task.jobId))),
-    int2Array(tasks.map((task) => shardOf(task.jobId))),
-    textArray(tasks.map((task) => task.namespace)),
-    int4Array(tasks.map((task) => task.ordinal)),
-    textArray(tasks.map((task) => task.spec.key)),
-    textArray(tasks.map((task) => task.spec.capability)),
-    int2Array(tasks.map((task) => task.priority)),
-    boolArray(tasks.map((task) => task.planning)),
-    boolArray(tasks.map((task) => task.sink)),
-    boolArray(tasks.map((task) => task.hasUpstream)),
-    jsonArray(tasks.map((task) => JSON.stringify(task.spec))),
-    textArray(tasks.map((task) => task.input?.contentType ?? null)),
-    byteaArray(tasks.map((task) => task.input?.data ?? null)),
-    int8Array(tasks.map((task) => task.input?.storedBytes ?? null)),
+    uuidArray(tasks.map(taskOf)),
+    uuidArray(tasks.map(jobOf)),
+    int2Array(tasks.map(shardOfTask)),
+    textArray(tasks.map(namespaceOf)),
+    int4Array(tasks.map(ordinalOf)),
+    textArray(tasks.map(keyOf)),
+    textArray(tasks.map(capabilityOf)),
+    int2Array(tasks.map(priorityOf)),
+    boolArray(tasks.map(planningOf)),
+    boolArray(tasks.map(sinkOf)),
+    boolArray(tasks.map(hasUpstreamOf)),
+    jsonArray(tasks.map(specOf)),
+    textArray(tasks.map(inputTypeOf)),
+    byteaArray(tasks.map(inputOf)),
+    int8Array(tasks.map(storedBytesOf)),
   ];
 }
+
+// What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
+const taskOf = (task: NewTask) => taskUuid(task.taskId);
+const jobOf = (task: NewTask) => jobUuid(task.jobId);
+const shardOfTask = (task: NewTask) => shardOf(task.jobId);
+const namespaceOf = (task: NewTask) => task.namespace;
+const ordinalOf = (task: NewTask) => task.ordinal;
+const keyOf = (task: NewTask) => task.spec.key;
+const capabilityOf = (task: NewTask) => task.spec.capability;
+const priorityOf = (task: NewTask) => task.priority;
+const planningOf = (task: NewTask) => task.planning;
+const sinkOf = (task: NewTask) => task.sink;
+const hasUpstreamOf = (task: NewTask) => task.hasUpstream;
+const specOf = (task: NewTask) => JSON.stringify(task.spec);
+const inputTypeOf = (task: NewTask) => task.input?.contentType ?? null;
+const inputOf = (task: NewTask) => task.input?.data ?? null;
+const storedBytesOf = (task: NewTask) => task.input?.storedBytes ?? null;
 
 /** A task that begins its life leased. */
 export interface LeasedTask {
