@@ -1,23 +1,23 @@
 import { readFileSync } from "node:fs";
-import { DEFAULT_NAMESPACE, KiB, NexusError } from "@nexus/shared";
+import { DEFAULT_NAMESPACE, NexusError } from "@nexus/shared";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { askHidden, readStandardInput, withoutNewline } from "../input.ts";
 import { writeLine } from "../output.ts";
+import { PASSWORD_STDIN_FLAG, readPassword } from "../password.ts";
 import { readProfile, removeProfile, writeProfile } from "../profile.ts";
 import { gatewayOf, tlsOf } from "../session.ts";
 import { usageError } from "../usage-error.ts";
 
-const PASSWORD_BYTES_MAX = 4 * KiB;
+const LOGIN_PASSWORD = { prompt: "Password", variable: "NEXUS_PASSWORD" };
 
 /** Logs in and keeps the tokens. */
 export const loginCommand: CommandSpec = {
   usage: "login [principal]",
-  about: "Log in with a password and keep the tokens for later commands",
+  about: "Log in with a password, asked for or in NEXUS_PASSWORD, and keep the tokens",
   example: "nexus login --credentials-file .nexus/admin-credentials.json",
   flags: [
     { flags: "--namespace <name>", about: "the tenant to log in to; later commands are about it" },
-    { flags: "--password-stdin", about: "read the password from standard input" },
+    PASSWORD_STDIN_FLAG,
     {
       flags: "--credentials-file <file>",
       about: "JSON file with user and password, as `npm start` writes it",
@@ -31,7 +31,7 @@ async function login(ctx: CommandContext, args: CommandArguments): Promise<numbe
   const stored = file === undefined ? {} : readCredentials(file);
   const principalId = args.at(0) || stored.user;
   if (principalId === undefined) throw usageError("Say who logs in: nexus login <principal>.");
-  const password = stored.password ?? (await readPassword(ctx, args));
+  const password = stored.password ?? (await readPassword(ctx, args, LOGIN_PASSWORD));
   const gateway = gatewayOf(ctx.flags, ctx.env);
   const flags =
     ctx.flags.caFile === undefined && stored.caFile !== undefined
@@ -72,22 +72,6 @@ function readCredentials(file: string): StoredCredentials {
       cause: error,
     });
   }
-}
-
-async function readPassword(ctx: CommandContext, args: CommandArguments): Promise<string> {
-  const given = ctx.env["NEXUS_PASSWORD"];
-  if (given !== undefined && given !== "") return given;
-  if (args.isSet("passwordStdin")) {
-    const typed = await readStandardInput(ctx, {
-      what: "the password",
-      maxBytes: PASSWORD_BYTES_MAX,
-    });
-    return withoutNewline(typed).toString();
-  }
-  if (!ctx.terminal.stdin.isTTY) {
-    throw usageError("There is no terminal to ask on: use --password-stdin or NEXUS_PASSWORD.");
-  }
-  return askHidden(ctx, "Password");
 }
 
 /** Ends the login everywhere. */

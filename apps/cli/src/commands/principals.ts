@@ -3,9 +3,12 @@ import { ListPrincipalsResponseSchema, PrincipalKind } from "@nexus/proto/vault"
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
+import { PASSWORD_STDIN_FLAG, readPassword } from "../password.ts";
 import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { parseLimit } from "./numbers.ts";
+
+const FIRST_PASSWORD = { prompt: "Password of the user", variable: "NEXUS_NEW_PASSWORD" };
 
 /** Creates a user or an agent. */
 export const principalsCreateCommand: CommandSpec = {
@@ -15,20 +18,26 @@ export const principalsCreateCommand: CommandSpec = {
   flags: [
     { flags: "--kind <kind>", about: "agent or user", default: "agent" },
     { flags: "--scope <scope>", about: "grant this instead of the usual scopes", many: true },
+    {
+      flags: "--namespace <name>",
+      about: "the tenant it is of, which begins with its first principal; your own if left out",
+    },
+    {
+      ...PASSWORD_STDIN_FLAG,
+      about: "read a user's password from standard input; else NEXUS_NEW_PASSWORD or the terminal",
+    },
   ],
   run: async (ctx, args) => {
     const kind = args.text("kind");
     if (kind !== "agent" && kind !== "user") throw usageError("--kind is agent or user.");
-    const password = ctx.env["NEXUS_NEW_PASSWORD"] ?? "";
-    if (kind === "user" && password === "") {
-      throw usageError("Set the user's first password in NEXUS_NEW_PASSWORD.");
-    }
+    const password = kind === "user" ? await readPassword(ctx, args, FIRST_PASSWORD) : "";
     const response = await ctx.client().principals.createPrincipal({
       requestId: randomUUID(),
       principalId: args.at(0),
       kind: kind === "agent" ? PrincipalKind.AGENT : PrincipalKind.USER,
       scopes: [...args.texts("scope")],
-      password: kind === "user" ? password : "",
+      password,
+      namespace: args.text("namespace") ?? "",
     });
     const { principal, clientSecret } = response;
     if (ctx.format === "json") {
