@@ -179,7 +179,15 @@ function report(error: unknown, { terminal, signal, format, env, gateway }: Fail
   const known = NexusError.from(error);
   if (known === error) {
     writeError({ terminal, gateway, token: env["NEXUS_TOKEN"] }, known, format);
-    return exitCodeOf(known.kind);
+    return exitCodeOf(known);
+  }
+  if (isOfFile(error)) {
+    writeError(
+      { terminal },
+      usageError(`The file ${error.path} is not to be had: ${error.code}.`),
+      format,
+    );
+    return EXIT.usage;
   }
   // A fault of the program itself: its text is all there is to go by.
   const message = error instanceof Error ? error.message : String(error);
@@ -187,3 +195,18 @@ function report(error: unknown, { terminal, signal, format, env, gateway }: Fail
   writeError({ terminal }, fault, format);
   return EXIT.unexpected;
 }
+
+/** A file that a flag named cannot be read or written. */
+function isOfFile(error: unknown): error is NodeJS.ErrnoException & { readonly path: string } {
+  if (!(error instanceof Error) || !("syscall" in error) || !("path" in error)) return false;
+  return typeof error.path === "string" && FILE_CALLS.has(String(error.syscall));
+}
+
+const FILE_CALLS: ReadonlySet<string> = new Set([
+  "open",
+  "read",
+  "stat",
+  "write",
+  "mkdir",
+  "rename",
+]);

@@ -1,6 +1,7 @@
 /** Every command against a real stack: what it prints, with which code it ends, and what it refuses. */
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createClient } from "@nexus/sdk";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { testMeshCommands } from "./_mesh-commands.ts";
@@ -59,14 +60,85 @@ describe("the nexus command", () => {
     expect((await nexus("policies", "list")).stdout).toContain("no-prod");
     const check = (path: string) =>
       nexus("policies", "check", "ruled-1", "vault:secret:read", path);
-    expect((await check("prod/db")).stdout).toBe("no: denied by no-prod\n");
-    expect((await check("test/db")).stdout).toBe("yes: allowed\n");
+    expect(await check("prod/db")).toMatchObject({ code: 7, stdout: "no: denied by no-prod\n" });
+    expect(await check("test/db")).toMatchObject({ code: 0, stdout: "yes: allowed\n" });
     const revoked = await nexus("tokens", "revoke", "--principal", "ruled-1");
     expect(revoked.stdout).toContain("Revoked at");
     expect((await nexus("tokens", "revoke")).code).toBe(2);
     expect((await nexus("policies", "delete", "no-prod")).code).toBe(0);
     await nexus("roles", "assign", "ruled-1");
     expect((await nexus("roles", "delete", "reader")).code).toBe(0);
+    for (const noun of ["roles", "policies"]) {
+      const gone = await nexus(noun, "delete", "reader");
+      expect([gone.code, gone.stdout, gone.stderr]).toEqual([
+        3,
+        "",
+        expect.stringContaining("no "),
+      ]);
+    }
+    expect(await stack.nexusWith("junk", "tokens", "introspect")).toMatchObject({
+      code: 7,
+      stdout: "not active\n",
+    });
+  });
+
+  it("makes a user with a password that it reads, of a tenant that begins with it", async () => {
+    const make = ["principals", "create", "eve", "--kind", "user", "--namespace", "tenant-2"];
+    const unasked = await nexus(...make);
+    expect([unasked.code, unasked.stderr]).toEqual([
+      2,
+      expect.stringContaining("--password-stdin"),
+    ]);
+    const made = await stack.nexusWith("a long password\n", ...make, "--password-stdin");
+    expect(made.code).toBe(0);
+    expect((await nexus("principals", "list", "-o", "name")).stdout).not.toContain("eve");
+    const { gateway } = stack.stack.info;
+    const credentials = {
+      kind: "password",
+      principalId: "eve",
+      password: "a long password",
+    } as const;
+    await using eve = createClient({
+      gateway,
+      credentials: { ...credentials, namespace: "tenant-2" },
+    });
+    expect((await eve.auth.whoAmI({})).principal).toMatchObject({ namespace: "tenant-2" });
+    expect((await nexus("principals", "create", "odd", "--namespace", "No Such")).code).toBe(2);
+  });
+
+  it("ends with 2 for a file that cannot be read, or is not what it should be", async () => {
+    const none = join(stack.home, "none");
+    const broken = join(stack.home, "broken.json");
+    writeFileSync(broken, '{"statements":[{"effect":"DENY"}]}');
+    for (const argv of [
+      ["policies", "put", "p", "--file", none],
+      ["policies", "put", "p", "--file", broken],
+      ["audit", "verify", "--file", none],
+      ["audit", "verify", "--key-file", none],
+    ]) {
+      const { code, stderr } = await nexus(...argv);
+      expect([code, stderr]).toEqual([2, expect.stringMatching(/The file \S+ .*USAGE/)]);
+    }
+  });
+
+  it("ends with 6 when a quota is used up, and with 2 for what is too large", async () => {
+    await nexus("state", "create", "tight", "--keys", "1");
+    expect((await nexus("state", "put", "tight", "a", "1")).code).toBe(0);
+    const full = await nexus("state", "put", "tight", "b", "1");
+    expect([full.code, full.stderr]).toEqual([6, expect.stringContaining("STATE_KEYS_QUOTA")]);
+    const tasks = join(stack.home, "large.json");
+    writeFileSync(
+      tasks,
+      JSON.stringify(
+        Array.from({ length: 30 }, (_, index) => ({
+          key: `t${index}`,
+          capability: "work.echo",
+          input: "x".repeat(200_000),
+        })),
+      ),
+    );
+    const large = await nexus("jobs", "submit", "--tasks", `@${tasks}`);
+    expect([large.code, large.stderr]).toEqual([2, expect.stringContaining("MESSAGE_TOO_LARGE")]);
   });
 
   it("submits tasks, waits for them and explains the routing", async () => {

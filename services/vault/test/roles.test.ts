@@ -110,9 +110,17 @@ describe("a role", () => {
       roles: ["kept"],
     });
     expect(await remove()).toBe("precondition/ROLE_IN_USE");
-    await vault.access.deletePolicy({ requestId: requestId(), name: "on-kept" }, admin);
-    expect(await remove()).toBe("ok");
-    expect(await remove()).toBe("ok");
+    const noPolicy = { requestId: requestId(), name: "on-kept" };
+    for (const call of [noPolicy, noPolicy, { ...noPolicy, requestId: requestId() }]) {
+      const { wasAbsent } = await vault.access.deletePolicy(call, admin);
+      // A repeated call answers as the first one did.
+      expect(wasAbsent).toBe(call !== noPolicy);
+    }
+    const noRole = { requestId: requestId(), name: "kept" };
+    expect(await vault.access.deleteRole(noRole, admin)).toMatchObject({ wasAbsent: false });
+    expect(await vault.access.deleteRole(noRole, admin)).toMatchObject({ wasAbsent: false });
+    const again = { ...noRole, requestId: requestId() };
+    expect(await vault.access.deleteRole(again, admin)).toMatchObject({ wasAbsent: true });
     expect(await outcome(vault.access.getRole({ name: "kept" }, admin))).toBe(
       "not_found/ROLE_NOT_FOUND",
     );

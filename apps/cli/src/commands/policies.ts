@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { fromJsonString, type MessageShape } from "@bufbuild/protobuf";
 import {
   DecisionReason,
@@ -8,12 +7,18 @@ import {
   type PolicySchema,
   PutPolicyRequestSchema,
 } from "@nexus/proto/vault";
+import { MiB } from "@nexus/shared";
 import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
+import { readInput } from "../input.ts";
 import { writeLine } from "../output.ts";
 import { showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
+import { absent } from "./absent.ts";
 import { parseLimit } from "./numbers.ts";
+
+/** More than any policy that vault takes. */
+const POLICY_BYTES_MAX = 1 * MiB;
 
 /** Lists policies. */
 export const policiesListCommand: CommandSpec = {
@@ -68,7 +73,8 @@ export const policiesPutCommand: CommandSpec = {
   run: async (ctx, args) => {
     const file = args.text("file");
     if (file === undefined) throw usageError("Give the rules with --file.");
-    const request = fromJsonString(PutPolicyRequestSchema, readFileSync(file, "utf8"));
+    const text = await readInput(ctx, args, { what: "the policy", maxBytes: POLICY_BYTES_MAX });
+    const request = parsePolicy(file, text.toString());
     const { policy } = await ctx.client().access.putPolicy({
       ...request,
       requestId: randomUUID(),
@@ -81,14 +87,26 @@ export const policiesPutCommand: CommandSpec = {
   },
 };
 
+/** Errors: USAGE, with what is wrong. */
+function parsePolicy(file: string, text: string): MessageShape<typeof PutPolicyRequestSchema> {
+  try {
+    return fromJsonString(PutPolicyRequestSchema, text);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw usageError(`The file ${file} is no policy: ${why}`);
+  }
+}
+
 /** Removes a policy. */
 export const policiesDeleteCommand: CommandSpec = {
   usage: "policies delete <policy>",
   about: "Remove a policy",
   example: "nexus policies delete no-prod",
   run: async (ctx, args) => {
-    await ctx.client().access.deletePolicy({ requestId: randomUUID(), name: args.at(0) });
-    writeLine(ctx, `Deleted ${args.at(0)}.`);
+    const name = args.at(0);
+    const { wasAbsent } = await ctx.client().access.deletePolicy({ requestId: randomUUID(), name });
+    if (wasAbsent) throw absent("POLICY_NOT_FOUND", `The namespace has no policy ${name}.`);
+    writeLine(ctx, `Deleted ${name}.`);
     return EXIT.ok;
   },
 };
@@ -96,7 +114,8 @@ export const policiesDeleteCommand: CommandSpec = {
 /** Says what somebody may do. */
 export const policiesCheckCommand: CommandSpec = {
   usage: "policies check <principal> <action> [resource]",
-  about: "Say whether a principal may do something, and which policy says so",
+  about:
+    "Say whether a principal may do something, and by which policy; exit code 7 when it may not",
   example: "nexus policies check my-agent vault:secret:read prod/db",
   run: async (ctx, args) => {
     const { allowed, reason, policy } = await ctx.client().access.checkAccess({
@@ -107,6 +126,6 @@ export const policiesCheckCommand: CommandSpec = {
     const why = showEnum(DecisionReason, reason);
     if (ctx.format === "json") writeLine(ctx, JSON.stringify({ allowed, reason: why, policy }));
     else writeLine(ctx, `${allowed ? "yes" : "no"}: ${why}${policy === "" ? "" : ` by ${policy}`}`);
-    return EXIT.ok;
+    return allowed ? EXIT.ok : EXIT.awaitedFailed;
   },
 };

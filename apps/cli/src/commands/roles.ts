@@ -4,6 +4,7 @@ import type { CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showTime, writeJson, writeTable } from "../show.ts";
+import { absent } from "./absent.ts";
 import { parseLimit } from "./numbers.ts";
 
 /** Lists roles. */
@@ -58,8 +59,10 @@ export const rolesDeleteCommand: CommandSpec = {
   about: "Remove a role that nobody has",
   example: "nexus roles delete reader",
   run: async (ctx, args) => {
-    await ctx.client().access.deleteRole({ requestId: randomUUID(), name: args.at(0) });
-    writeLine(ctx, `Deleted ${args.at(0)}.`);
+    const name = args.at(0);
+    const { wasAbsent } = await ctx.client().access.deleteRole({ requestId: randomUUID(), name });
+    if (wasAbsent) throw absent("ROLE_NOT_FOUND", `The namespace has no role ${name}.`);
+    writeLine(ctx, `Deleted ${name}.`);
     return EXIT.ok;
   },
 };

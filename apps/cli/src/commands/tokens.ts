@@ -47,7 +47,7 @@ export const tokensRevokeCommand: CommandSpec = {
 /** Says whether a token is good. */
 export const tokensIntrospectCommand: CommandSpec = {
   usage: "tokens introspect",
-  about: "Say whether a token, read from standard input, is good now, and what it says",
+  about: "Say what a token, read from standard input, says; exit code 7 when it is not good now",
   example: "nexus tokens introspect < token.txt",
   run: async (ctx) => {
     const token = (await text(ctx.terminal.stdin)).trim();
@@ -55,11 +55,11 @@ export const tokensIntrospectCommand: CommandSpec = {
     const answer = await ctx.client().auth.introspectToken({ token });
     if (ctx.format === "json") {
       writeJson(ctx, IntrospectTokenResponseSchema, answer);
-      return EXIT.ok;
+      return answer.active ? EXIT.ok : EXIT.awaitedFailed;
     }
     const { active, tokenUse, principal, deniedScopes, limitedScopes, expireTime } = answer;
     writeLine(ctx, active ? `active: ${showEnum(TokenUse, tokenUse)} token` : "not active");
-    if (!active) return EXIT.ok;
+    if (!active) return EXIT.awaitedFailed;
     writeLine(ctx, `${principal?.principalId} in namespace ${principal?.namespace}`);
     writeLine(ctx, `scopes: ${principal?.scopes.join(" ")}`);
     if (limitedScopes.length > 0) writeLine(ctx, `on some resources: ${limitedScopes.join(" ")}`);

@@ -13,7 +13,6 @@ export function createDeletePolicy({
 }: VaultHandlerDeps): DeletePolicy {
   return async (request, ctx) => {
     const key = requestKey(ctx, DeletePolicyRequestSchema, request, digestBody);
-    await accessDirectory.deletePolicy(requirePrincipal(ctx), request.name, key);
-    return {};
+    return accessDirectory.deletePolicy(requirePrincipal(ctx), request.name, key);
   };
 }

@@ -10,7 +10,6 @@ type DeleteRole = MethodImplementation<typeof AccessService.method.deleteRole>;
 export function createDeleteRole({ accessDirectory, digestBody }: VaultHandlerDeps): DeleteRole {
   return async (request, ctx) => {
     const key = requestKey(ctx, DeleteRoleRequestSchema, request, digestBody);
-    await accessDirectory.deleteRole(requirePrincipal(ctx), request.name, key);
-    return {};
+    return accessDirectory.deleteRole(requirePrincipal(ctx), request.name, key);
   };
 }

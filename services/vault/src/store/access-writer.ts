@@ -104,7 +104,8 @@ function createRoleWriter(client: Queryable): RoleWriter {
       return toRole(rows[0] as RoleRow);
     },
     async deleteRole(namespace, name) {
-      await client.query("DELETE FROM roles WHERE namespace = $1 AND name = $2", [namespace, name]);
+      const text = "DELETE FROM roles WHERE namespace = $1 AND name = $2";
+      return (await client.query(text, [namespace, name])).rowCount === 1;
     },
     async isRoleInUse(namespace, name) {
       return (await client.query(ROLE_IN_USE, [namespace, name])).rows.length > 0;

@@ -73,12 +73,12 @@ export class AccessDirectory {
 
   /** Removes a role that nobody has. Doing it twice changes nothing more.
    * Errors: precondition/ROLE_IN_USE; conflict/REQUEST_ID_REUSED. */
-  async deleteRole(caller: Caller, name: string, request: RequestKey): Promise<void> {
+  deleteRole(caller: Caller, name: string, request: RequestKey): Promise<Removal> {
     const { namespace } = caller;
-    await this.#change(request, namespace, async (tx) => {
+    return this.#change(request, namespace, async (tx) => {
       if (await tx.access.isRoleInUse(namespace, name)) throw roleInUse();
-      await tx.access.deleteRole(namespace, name);
-      return { value: {}, revoked: [] };
+      const wasAbsent = !(await tx.access.deleteRole(namespace, name));
+      return { value: { wasAbsent }, revoked: [] };
     });
   }
 
@@ -143,13 +143,14 @@ export class AccessDirectory {
   }
 
   /** Removes a policy. Doing it twice changes nothing more. Errors: conflict/REQUEST_ID_REUSED. */
-  async deletePolicy(caller: Caller, name: string, request: RequestKey): Promise<void> {
+  deletePolicy(caller: Caller, name: string, request: RequestKey): Promise<Removal> {
     const { namespace } = caller;
-    await this.#change(request, namespace, async (tx) => {
+    return this.#change(request, namespace, async (tx) => {
       const all = await tx.access.allPolicies(namespace);
       const before = all.find((policy) => policy.name === name);
       await tx.access.deletePolicy(namespace, name);
-      return { value: {}, revoked: await applied(tx, namespace, { before }), ofPolicies: true };
+      const value = { wasAbsent: before === undefined };
+      return { value, revoked: await applied(tx, namespace, { before }), ofPolicies: true };
     });
   }
 
@@ -227,6 +228,11 @@ interface Assignment {
   readonly caller: Caller;
   readonly namespace: Namespace;
   readonly added: readonly string[];
+}
+
+/** What became of something that was to be removed. */
+interface Removal {
+  readonly wasAbsent: boolean;
 }
 
 /** What a change did: its answer, the tokens it takes back, and whether replicas have to read policies anew. */

@@ -33,7 +33,8 @@ export interface AccessWriter {
   /** Those of the names that exist. */
   findRoles(namespace: Namespace, names: readonly string[]): Promise<readonly Role[]>;
   putRole(namespace: Namespace, role: RoleSpec): Promise<Role>;
-  deleteRole(namespace: Namespace, name: string): Promise<void>;
+  /** Returns whether it was there. */
+  deleteRole(namespace: Namespace, name: string): Promise<boolean>;
   isRoleInUse(namespace: Namespace, name: string): Promise<boolean>;
   allPolicies(namespace: Namespace): Promise<readonly AccessPolicy[]>;
   putPolicy(namespace: Namespace, policy: PolicySpec): Promise<AccessPolicy>;
