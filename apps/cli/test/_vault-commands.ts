@@ -2,6 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createClient } from "@nexus/sdk";
+import { waitFor } from "@nexus/testkit";
 import { describe, expect, it } from "vitest";
 import type { CommandStack } from "./_stack.ts";
 
@@ -58,6 +60,33 @@ export function testVaultCommands(stack: () => CommandStack): void {
       ]);
       expect(mistakes.map(({ code }) => code)).toEqual([6, 2, 2, 2, 2]);
       for (const { stdout, stderr } of mistakes) expect(stdout + stderr).not.toContain("hush");
+    });
+  });
+
+  describe("a role that is widened", () => {
+    it("reaches whoever runs, with the next call that it was needed for", async () => {
+      await nexusWith("hush", "secrets", "put", "billing/stripe");
+      const give = (...scopes: string[]) =>
+        nexus("roles", "put", "biller", ...scopes.flatMap((scope) => ["--scope", scope]));
+      const narrow = await give("vault:secret:read");
+      expect(narrow.stderr).toContain("What it gained reaches");
+      const [principalId, password] = ["biller-1", "a long first password"];
+      const make = ["principals", "create", principalId, "--kind", "user", "--password-stdin"];
+      expect((await nexusWith(password, ...make)).code).toBe(0);
+      await nexus("roles", "assign", principalId, "--role", "biller");
+      const credentials = { kind: "password" as const, principalId, password };
+      const { gateway } = stack().stack.info;
+      await using client = createClient({ gateway, credentials });
+      const read = () => client.secrets.getSecret({ path: "billing/stripe" });
+      await expect(read()).rejects.toMatchObject({ reason: "SECRET_FORBIDDEN" });
+      await give("vault:secret:read", "secret:billing:read");
+      // A token that a refusal renewed a moment ago is not renewed again.
+      const isRead = () =>
+        read().then(
+          ({ value }) => value.length > 0,
+          () => false,
+        );
+      await waitFor(isRead, { what: "the role to reach its holder" });
     });
   });
 

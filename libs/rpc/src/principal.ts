@@ -31,4 +31,7 @@ export interface TokenVerifier {
 /** Gives the token a caller acts with; implementations renew it before it ends. */
 export interface TokenSource {
   token(): Promise<string>;
+  /** Asked when a call that began then, by `performance.now()`, was refused by what its token holds. True when `token` gives a newer one
+   * now. False when it would be no newer, or was renewed a moment ago. Left out by sources whose tokens nobody widens. */
+  renewSince?(calledAtMs: number): boolean;
 }

@@ -106,6 +106,45 @@ describe("retry", () => {
   });
 });
 
+describe("a call that is refused by what its token holds", () => {
+  /** Tokens that hold these scopes, each newer one the next; the first call begins with the first. */
+  async function refused(...scopes: (readonly string[])[]) {
+    const rig = await startRig((server) =>
+      server.add(JobService, jobHandlers({ getJob: async () => ({}) })),
+    );
+    rigs.push(rig);
+    const [first = "", ...newer] = scopes.map((held) => rig.verifier.token("ann", held));
+    let current = first;
+    let asked = 0;
+    const tokens = {
+      token: async () => current,
+      renewSince: () => {
+        asked += 1;
+        current = newer.shift() ?? current;
+        return true;
+      },
+    };
+    const jobs = createRpcClient(JobService, rig.channel, { tokens });
+    return { jobs, first, asked: () => asked };
+  }
+  const READER = ["orchestrator:job:read"];
+
+  it("is made once more with a newer token", async () => {
+    const { jobs, asked } = await refused([], READER);
+    await jobs.getJob({ jobId: JOB_ID });
+    expect(asked()).toBe(1);
+  });
+
+  it("fails when that one holds no more, or when it brought a token itself", async () => {
+    const { jobs, asked, first } = await refused([], [], READER);
+    await expect(jobs.getJob({ jobId: JOB_ID })).rejects.toMatchObject({ reason: "SCOPE_MISSING" });
+    expect(asked()).toBe(1);
+    const own = jobs.getJob({ jobId: JOB_ID }, { token: first });
+    await expect(own).rejects.toMatchObject({ reason: "SCOPE_MISSING" });
+    expect(asked()).toBe(1);
+  });
+});
+
 describe("a channel", () => {
   it("fails fast while nobody listens, and finds the server when it comes", async () => {
     const first = await startRig((server) =>

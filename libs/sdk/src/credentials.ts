@@ -1,6 +1,11 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { AuthService, type TokenSet } from "@nexus/proto/vault";
-import { createRpcClient, type RpcChannel, type TokenSource } from "@nexus/rpc/client";
+import {
+  createRpcClient,
+  type RpcChannel,
+  type RpcClient,
+  type TokenSource,
+} from "@nexus/rpc/client";
 import { DEFAULT_NAMESPACE, NexusError } from "@nexus/shared";
 
 /** How a caller proves who it is. */
@@ -41,6 +46,7 @@ export interface CredentialSource extends TokenSource {
   invalidate(): void;
   /** False for a bare token: when it is over there will be no other. */
   readonly renewable: boolean;
+  renewSince(calledAtMs: number): boolean;
 }
 
 /** What createCredentialSource needs. */
@@ -52,35 +58,24 @@ export interface CredentialSourceOptions {
 }
 
 const RENEW_AT_LIFE_SHARE = 0.8;
+/** A refusal renews no token that is younger: whoever may not do something asks vault for no token at each try. */
+const RENEW_AGAIN_MS = 2_000;
 
 /** Creates a source of tokens for a user or an agent, over the gateway's AuthService.
  *
  * A password or secret is sent once; after that the refresh token is spent, and only if that fails are the first
- * credentials used again.
+ * credentials used again. A call that is refused by what the token holds is made once more with a new one, which has what the
+ * principal was given since; at most every 2 s.
  *
  * Errors: unauthenticated/CREDENTIALS_INVALID when they are refused; unavailable when the gateway is away. */
 export function createCredentialSource(options: CredentialSourceOptions): CredentialSource {
   const auth = createRpcClient(AuthService, options.channel);
   const first = options.credentials;
   let current: (AccessToken & { readonly renewAtMs: number }) | undefined = initialToken(first);
+  /** On the clock of `performance.now()`; when one that was given beforehand was issued is not known. */
+  let issuedAtMs = Number.NEGATIVE_INFINITY;
   let refreshToken = first.kind === "refresh-token" ? first.refreshToken : "";
   let pending: Promise<AccessToken> | undefined;
-
-  async function grant(): Promise<TokenSet | undefined> {
-    const namespace = "namespace" in first ? (first.namespace ?? DEFAULT_NAMESPACE) : "";
-    switch (first.kind) {
-      case "password": {
-        const { principalId, password } = first;
-        return (await auth.login({ namespace, principalId, password })).tokens;
-      }
-      case "client-secret": {
-        const { principalId, clientSecret } = first;
-        return (await auth.grantClientToken({ namespace, principalId, clientSecret })).tokens;
-      }
-      default:
-        throw tokenEnded();
-    }
-  }
 
   async function refresh(): Promise<TokenSet | undefined> {
     const spent = refreshToken;
@@ -91,15 +86,16 @@ export function createCredentialSource(options: CredentialSourceOptions): Creden
       const refused = NexusError.from(error).kind === "unauthenticated";
       if (!refused) refreshToken = spent;
       if (!refused || first.kind === "refresh-token") throw error;
-      return grant();
+      return grantBy(auth, first);
     }
   }
 
   async function renew(): Promise<AccessToken> {
-    const tokens = refreshToken === "" ? await grant() : await refresh();
+    const tokens = refreshToken === "" ? await grantBy(auth, first) : await refresh();
     if (tokens === undefined) throw tokenEnded();
     options.onTokens?.(tokens);
     refreshToken = tokens.refreshToken;
+    issuedAtMs = performance.now();
     const nowMs = Date.now();
     const expiresAtMs = tokens.accessExpireTime ? timestampMs(tokens.accessExpireTime) : nowMs;
     const renewAtMs = nowMs + (expiresAtMs - nowMs) * RENEW_AT_LIFE_SHARE;
@@ -122,7 +118,35 @@ export function createCredentialSource(options: CredentialSourceOptions): Creden
       if (first.kind !== "token") current = undefined;
     },
     renewable: first.kind !== "token",
+    renewSince: (calledAtMs) => {
+      if (first.kind === "token") return false;
+      // Another call was refused, too, and had it renewed.
+      if (current === undefined || issuedAtMs >= calledAtMs) return true;
+      if (performance.now() - issuedAtMs < RENEW_AGAIN_MS) return false;
+      current = undefined;
+      return true;
+    },
   };
+}
+
+/** Errors: unauthenticated/TOKEN_EXPIRED when nothing but tokens was given. */
+async function grantBy(
+  auth: RpcClient<typeof AuthService>,
+  first: Credentials,
+): Promise<TokenSet | undefined> {
+  const namespace = "namespace" in first ? (first.namespace ?? DEFAULT_NAMESPACE) : "";
+  switch (first.kind) {
+    case "password": {
+      const { principalId, password } = first;
+      return (await auth.login({ namespace, principalId, password })).tokens;
+    }
+    case "client-secret": {
+      const { principalId, clientSecret } = first;
+      return (await auth.grantClientToken({ namespace, principalId, clientSecret })).tokens;
+    }
+    default:
+      throw tokenEnded();
+  }
 }
 
 function initialToken(credentials: Credentials) {

@@ -32,6 +32,10 @@ export const rolesListCommand: CommandSpec = {
   },
 };
 
+const WHEN_IT_COUNTS =
+  "What it gained reaches the SDK's agents and clients with the first call that is refused without it, other holders of a token when " +
+  "that is renewed; `nexus tokens revoke --principal` makes it now.";
+
 /** Creates or replaces a role. */
 export const rolesPutCommand: CommandSpec = {
   usage: "roles put <role>",
@@ -49,6 +53,7 @@ export const rolesPutCommand: CommandSpec = {
       scopes: [...args.texts("scope")],
     });
     writeLine(ctx, `Role ${role?.name}: ${role?.scopes.join(" ")}`);
+    if (ctx.format === "table") ctx.terminal.stderr.write(`${WHEN_IT_COUNTS}\n`);
     return EXIT.ok;
   },
 };

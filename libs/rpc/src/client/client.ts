@@ -23,6 +23,7 @@ import { deadlineOf, prepareCall } from "./outgoing.ts";
 import { rawUnary } from "./raw-client.ts";
 import { isIdempotent, withRetry } from "./retry.ts";
 import { openStream } from "./stream-call.ts";
+import { withWiderToken } from "./wider-token.ts";
 
 /** As in @nexus/telemetry, which a process that only calls does not load. */
 const TRACER_NAME = "nexus";
@@ -86,9 +87,12 @@ async function callUnary(spec: ClientMethodSpec, request: Init, options: CallOpt
       const timeoutMs = deadlineAtMs === undefined ? undefined : deadlineAtMs - Date.now();
       return rawUnary(channel, path, bytes, { ...options, tokens, timeoutMs, traceContext });
     };
-    const response = isIdempotent(method)
-      ? await withRetry({ attempt, deadlineAtMs, options, ...retryOf(spec), path })
-      : await attempt();
+    const call = () =>
+      isIdempotent(method)
+        ? withRetry({ attempt, deadlineAtMs, options, ...retryOf(spec), path })
+        : attempt();
+    // A token that the call brings itself is no other one the second time.
+    const response = await withWiderToken(options.token === undefined ? tokens : undefined, call);
     return decodeResponse(method.output, response);
   });
 }

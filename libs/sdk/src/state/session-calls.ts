@@ -37,7 +37,7 @@ export function throughSession(
 ): StateClient {
   const tryCall = async (call: SessionCall, bytes: number) => {
     const untilMs = performance.now() + timeoutMs;
-    const answer = await session.tryCall(call, bytes, timeoutMs);
+    const answer = await session.tryCall(call, bytes, timeoutMs).catch(toOwnCall);
     if (!(answer instanceof NexusError)) return { answer, left: leftOf(untilMs) };
     const waitMs = answer.details.retryAfterMs ?? 0;
     if (leftOf(untilMs).timeoutMs < waitMs + CALL_TIME_MIN_MS) throw answer;
@@ -65,6 +65,12 @@ export function throughSession(
       return answer?.case === "transacted" ? answer.value : client.transact(request, left);
     },
   };
+}
+
+/** What the session's token does not hold, a newer one may: a call of its own gets one. */
+function toOwnCall(error: unknown): undefined {
+  if (NexusError.is(error, "forbidden", "SCOPE_MISSING")) return undefined;
+  throw error;
 }
 
 function leftOf(untilMs: number): { readonly timeoutMs: number } {
