@@ -60,7 +60,23 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     about: "See and find agents",
     load: async () => {
       const agents = await import("./commands/agents.ts");
-      return [agents.agentsListCommand, agents.agentsGetCommand, agents.agentsDiscoverCommand];
+      return [
+        agents.agentsListCommand,
+        agents.agentsGetCommand,
+        agents.agentsDiscoverCommand,
+        agents.agentsRemoveCommand,
+      ];
+    },
+  },
+  performance: {
+    about: "See how agents, capabilities and jobs do",
+    load: async () => {
+      const performance = await import("./commands/performance.ts");
+      return [
+        performance.performanceAgentsCommand,
+        performance.performanceCapabilitiesCommand,
+        performance.performanceJobCommand,
+      ];
     },
   },
   payloads: {

@@ -263,6 +263,42 @@ describe("the nexus command", () => {
     expect((await login(clientSecret)).tokens?.accessToken).toBeTruthy();
   });
 
+  it("shows how agents, capabilities and jobs did", async () => {
+    const tasks = JSON.stringify([{ key: "only", capability: "work.echo", input: 1 }]);
+    const { stdout } = await nexus("jobs", "submit", "--tasks", tasks, "--wait");
+    const [jobId = ""] = stdout.split("\n");
+    const job = () => nexus("performance", "job", jobId);
+    await waitFor(async () => (await job()).code === 0, { what: "the job's samples" });
+    expect((await job()).stdout).toMatch(/^all +1 +100\.0 % .*\necho-1 +1 +100\.0 % /m);
+    const agents = await nexus("performance", "agents", "--window", "1h", "--agent", "echo-1");
+    expect(agents.stdout).toMatch(/^echo-1 +\d+ +100\.0 %/m);
+    const capabilities = await nexus("performance", "capabilities", "-o", "name");
+    expect(capabilities.stdout.split("\n")).toContain("work.echo");
+    expect((await nexus("performance", "job", "job_missing")).code).toBe(3);
+    expect((await nexus("performance", "agents", "--window", "long")).code).toBe(2);
+  });
+
+  it("says that a job goes on when nobody waits for it any more", async () => {
+    const tasks = JSON.stringify([{ key: "a", capability: "nobody.can" }]);
+    const interrupted = new AbortController();
+    const argv = ["jobs", "submit", "--tasks", tasks, "--wait"];
+    const waiting = stack.follow(interrupted.signal, argv);
+    await waitFor(() => waiting.stdout().includes("job pending"), { what: "the job" });
+    interrupted.abort();
+    const { code, stdout, stderr } = await waiting.outcome;
+    const [jobId = ""] = stdout.split("\n");
+    expect([code, stderr]).toEqual([130, expect.stringContaining(`${jobId} goes on`)]);
+    expect((await nexus("jobs", "cancel", jobId)).code).toBe(0);
+  });
+
+  it("removes an agent that is gone", async () => {
+    const gone = await stack.agent("gone-1");
+    const running = await gone.capability("gone.work@1.0.0", {}, () => "").start();
+    await running.drain(0);
+    expect((await nexus("agents", "remove", "gone-1")).stdout).toBe("Removed gone-1.\n");
+    expect((await nexus("agents", "get", "gone-1")).code).toBe(3);
+  });
+
   it("takes the tasks of docs/jobs.md", async () => {
     const page = readFileSync(new URL("../../../docs/jobs.md", import.meta.url), "utf8");
     const [, tasks = ""] = /^```json\n(.*?)^```$/ms.exec(page) ?? [];

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import {
   type Agent,
   AgentState,
@@ -62,6 +63,19 @@ export const agentsGetCommand: CommandSpec = {
       ["capability", "score", "lower bound", "ok/failed", "latency", "last cause"],
       rows,
     );
+    return EXIT.ok;
+  },
+};
+
+/** Takes an agent out of the registry. */
+export const agentsRemoveCommand: CommandSpec = {
+  usage: "agents remove <agent>",
+  about: "Forget an agent and its reputation; one that still runs gets no new work",
+  example: "nexus agents remove analyser-1",
+  run: async (ctx, args) => {
+    const agentId = args.at(0);
+    await ctx.client().registry.deregisterAgent({ requestId: randomUUID(), agentId });
+    writeLine(ctx, `Removed ${agentId}.`);
     return EXIT.ok;
   },
 };

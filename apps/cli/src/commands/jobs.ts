@@ -61,7 +61,20 @@ async function submit(ctx: CommandContext, args: CommandArguments): Promise<numb
     return EXIT.ok;
   }
   if (ctx.format === "table") writeLine(ctx, jobId);
-  return watchJob(ctx, jobId);
+  return followSubmitted(ctx, jobId);
+}
+
+/** Whoever stops waiting may think that the job stops too. */
+async function followSubmitted(ctx: CommandContext, jobId: string): Promise<number> {
+  try {
+    return await watchJob(ctx, jobId);
+  } catch (error) {
+    if (ctx.signal.aborted) {
+      const { stderr } = ctx.terminal;
+      stderr.write(`${jobId} goes on: \`nexus jobs watch ${jobId}\`, or \`nexus jobs cancel\`\n`);
+    }
+    throw error;
+  }
 }
 
 function readJson(text: string): JsonValue {
