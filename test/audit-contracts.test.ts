@@ -98,6 +98,7 @@ describe("audited methods", () => {
       "AuditLogService.ExportEntries",
       "AuditLogService.ListEntries",
       "AuditLogService.WatchEntries",
+      "AuthService.ChangePassword",
       "AuthService.Logout",
       "AuthService.RefreshToken",
       "AuthService.RotateSigningKey",

@@ -128,6 +128,8 @@ export const ERROR_REASONS = {
   NAMESPACE_FORBIDDEN: reason("forbidden", "The caller may not act in the namespace it names."),
   PRINCIPAL_IS_CALLER: reason("precondition", "A principal cannot do this to itself."),
   PRINCIPAL_NOT_AGENT: reason("precondition", "Only an agent has a client secret to rotate."),
+  PRINCIPAL_NOT_USER: reason("precondition", "Only a user has a password."),
+  PASSWORD_WRONG: reason("forbidden", "The old password is wrong, or the name is locked for now."),
   ROLE_NOT_FOUND: reason("not_found", "The namespace has no such role."),
   ROLE_IN_USE: reason("precondition", "A principal has the role, or a policy is for it."),
   POLICY_NOT_FOUND: reason("not_found", "The namespace has no such policy."),

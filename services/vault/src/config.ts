@@ -11,12 +11,12 @@ import {
 } from "@nexus/core";
 import { keyFields, keyProblems } from "./config/key-fields.ts";
 import { parseServiceHosts } from "./domain/authority.ts";
+import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/password-changes.ts";
 import {
   PASSWORD_ITERATIONS_DEFAULT,
   PASSWORD_ITERATIONS_MIN,
   PEPPER_VERSION_MAX,
 } from "./domain/password-hash.ts";
-import { PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN } from "./domain/principal-directory.ts";
 import { parseServiceSecrets } from "./domain/service-secrets.ts";
 import { KEY_SPREAD_MS } from "./domain/signing-key.ts";
 

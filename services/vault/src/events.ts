@@ -109,6 +109,13 @@ function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
       revocations.inc({ target: "principal" });
       logger.info({ namespace, principal_id: principalId }, "principal disabled");
     },
+    principalEnabled({ namespace, principalId }) {
+      logger.info({ namespace, principal_id: principalId }, "principal enabled");
+    },
+    passwordReplaced({ namespace, principalId }, by) {
+      revocations.inc({ target: "principal" });
+      logger.info({ namespace, principal_id: principalId, by }, "password replaced");
+    },
     secretRotated({ namespace, principalId }) {
       logger.info({ namespace, principal_id: principalId }, "client secret rotated");
     },

@@ -56,12 +56,12 @@ export function principalExists(): NexusError {
   });
 }
 
-/** A principal wants to disable itself, which could lock the last administrator out. */
+/** A principal wants to do to itself what could lock the last administrator out, or make a stolen token more. */
 export function principalIsCaller(): NexusError {
   return new NexusError({
     kind: "precondition",
     reason: "PRINCIPAL_IS_CALLER",
-    message: "Nobody can disable itself; ask another administrator.",
+    message: "Nobody can do this to itself; ask another administrator.",
   });
 }
 
@@ -71,6 +71,24 @@ export function principalNotAgent(): NexusError {
     kind: "precondition",
     reason: "PRINCIPAL_NOT_AGENT",
     message: "Only an agent has a client secret that can be rotated here.",
+  });
+}
+
+/** Agents and services have client secrets. */
+export function principalNotUser(): NexusError {
+  return new NexusError({
+    kind: "precondition",
+    reason: "PRINCIPAL_NOT_USER",
+    message: "Only a user has a password.",
+  });
+}
+
+/** The proof that comes with a new password. Not unauthenticated: the caller's token is good. */
+export function passwordWrong(): NexusError {
+  return new NexusError({
+    kind: "forbidden",
+    reason: "PASSWORD_WRONG",
+    message: "The old password is wrong.",
   });
 }
 

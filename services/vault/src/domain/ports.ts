@@ -38,8 +38,9 @@ export interface PrincipalWriter {
   insert(principal: NewPrincipal): Promise<PrincipalRecord>;
   /** Locks the row until the transaction ends, so that no token is issued meanwhile. */
   lock(key: PrincipalKey): Promise<StoredPrincipal | undefined>;
-  disable(key: PrincipalKey): Promise<PrincipalRecord | undefined>;
+  setDisabled(key: PrincipalKey, disabled: boolean): Promise<PrincipalRecord | undefined>;
   replaceSecret(key: PrincipalKey, digest: Buffer): Promise<void>;
+  replacePassword(key: PrincipalKey, hash: string): Promise<void>;
 }
 
 /** What deployments and logins change about principals, outside of requests. */
@@ -117,7 +118,8 @@ export interface FamilyWriter {
     digest: Buffer,
   ): Promise<{ readonly namespace: Namespace; readonly familyId: string } | undefined>;
   revoke(namespace: Namespace, familyId: string): Promise<void>;
-  revokeAllOf(key: PrincipalKey): Promise<void>;
+  /** Ends the families of a principal, but for one if it is named. */
+  revokeAllOf(key: PrincipalKey, butFamilyId?: string): Promise<void>;
   revokeNamespace(namespace: Namespace): Promise<void>;
 }
 
@@ -300,6 +302,8 @@ export interface AuthEvents {
   passwordRehashed(principal: PrincipalKey): void;
   principalCreated(principal: PrincipalRecord): void;
   principalDisabled(principal: PrincipalRecord): void;
+  principalEnabled(principal: PrincipalRecord): void;
+  passwordReplaced(principal: PrincipalKey, by: "user" | "administrator"): void;
   secretRotated(principal: PrincipalKey): void;
   signingKeyRotated(currentKid: string, nextKid: string): void;
 }

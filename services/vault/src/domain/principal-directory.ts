@@ -12,6 +12,7 @@ import {
 } from "./errors.ts";
 import { assertMayActIn } from "./namespaces.ts";
 import type { Page, PageOf } from "./page.ts";
+import { assertPassword } from "./password-changes.ts";
 import type {
   Answer,
   AuthEvents,
@@ -54,10 +55,6 @@ export interface CreatedPrincipal {
   readonly principal: PrincipalRecord;
   readonly clientSecret: string;
 }
-
-/** Shortest and longest password in bytes; the longest bounds the work before hashing. */
-export const PASSWORD_BYTES_MIN = 8;
-export const PASSWORD_BYTES_MAX = 1024;
 
 /** The identities of a namespace: who there is, and who may become somebody. Works in the caller's namespace only,
  * but for the first principals of another one. */
@@ -127,7 +124,7 @@ export class PrincipalDirectory {
     if (principalId === caller.principalId) throw principalIsCaller();
     const key = { namespace: caller.namespace, principalId };
     const { value, replayed: again } = await mutations.run(request, async (tx) => {
-      const disabled = await tx.principals.disable(key);
+      const disabled = await tx.principals.setDisabled(key, true);
       if (disabled === undefined) throw principalNotFound();
       await revokePrincipal(tx, key);
       return disabled;
@@ -135,6 +132,21 @@ export class PrincipalDirectory {
     if (!again) events.principalDisabled(value);
     // This replica refuses the tokens before it answers; the others poll.
     await revocations.refresh().catch(() => undefined);
+    return value;
+  }
+
+  /** Enables a principal again; what it held stays revoked. Nobody brings back who is more than itself.
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; forbidden/SCOPE_ESCALATION. */
+  async enable(caller: Caller, principalId: string, request: RequestKey): Promise<PrincipalRecord> {
+    const { mutations, events } = this.#options;
+    const key = { namespace: caller.namespace, principalId };
+    const { value, replayed: again } = await mutations.run(request, async (tx) => {
+      const before = await tx.principals.lock(key);
+      if (before === undefined) throw principalNotFound();
+      this.#grantable(caller, everyScope(before));
+      return (await tx.principals.setDisabled(key, false)) ?? withoutCredentials(before);
+    });
+    if (!again) events.principalEnabled(value);
     return value;
   }
 
@@ -168,15 +180,7 @@ function replayed(answer: Answer<PrincipalRecord>): CreatedPrincipal {
   return { principal: answer.value, clientSecret: "" };
 }
 
-function checkPassword(spec: PrincipalSpec): void {
-  const bytes = Buffer.byteLength(spec.password, "utf8");
-  if (spec.kind === "agent" && bytes > 0) {
-    throw invalidField("password", "must be empty for an agent");
-  }
-  if (spec.kind === "user" && (bytes < PASSWORD_BYTES_MIN || bytes > PASSWORD_BYTES_MAX)) {
-    throw invalidField(
-      "password",
-      `must have ${PASSWORD_BYTES_MIN} to ${PASSWORD_BYTES_MAX} bytes for a user`,
-    );
-  }
+function checkPassword({ kind, password }: PrincipalSpec): void {
+  if (kind === "user") assertPassword("password", password);
+  else if (password !== "") throw invalidField("password", "must be empty for an agent");
 }

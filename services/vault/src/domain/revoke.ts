@@ -22,13 +22,14 @@ export async function revokeNamespace(
   return tx.revocations.add({ target: "namespace", namespace, id: namespace });
 }
 
-/** Takes back all that a principal holds. The lock on its row makes concurrent grants wait or be covered.
- * Errors: not_found/PRINCIPAL_NOT_FOUND. */
+/** Takes back all that a principal holds, but for the refresh token of one family if it is named. The lock on its row
+ * makes concurrent grants wait or be covered. Errors: not_found/PRINCIPAL_NOT_FOUND. */
 export async function revokePrincipal(
   tx: Transaction,
   key: PrincipalKey,
+  butFamilyId?: string,
 ): Promise<RevocationRecord> {
   if ((await tx.principals.lock(key)) === undefined) throw principalNotFound();
-  await tx.families.revokeAllOf(key);
+  await tx.families.revokeAllOf(key, butFamilyId);
   return tx.revocations.add({ target: "principal", namespace: key.namespace, id: key.principalId });
 }

@@ -8,6 +8,7 @@ import type { AuditSigner } from "../domain/audit/audit-signer.ts";
 import type { AuthManager } from "../domain/auth-manager.ts";
 import type { CertificateAuthority } from "../domain/certificate-authority.ts";
 import type { KeyStore } from "../domain/keys/key-store.ts";
+import type { PasswordChanges } from "../domain/password-changes.ts";
 import type { PasswordHelper } from "../domain/password-helper.ts";
 import type { AuthEvents, Mutations } from "../domain/ports.ts";
 import type { PrincipalDirectory } from "../domain/principal-directory.ts";
@@ -40,6 +41,7 @@ export interface VaultHandlerDeps {
   readonly introspector: TokenIntrospector;
   readonly authority: CertificateAuthority;
   readonly directory: PrincipalDirectory;
+  readonly passwordChanges: PasswordChanges;
   readonly accessDirectory: AccessDirectory;
   /** Answers for each resource whether the caller may. */
   readonly book: PolicyBook;

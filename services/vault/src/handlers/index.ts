@@ -7,6 +7,7 @@ import {
   type SealService,
 } from "@nexus/proto/vault";
 import type { ServiceImplementation } from "@nexus/rpc";
+import { createChangePassword } from "./change-password.ts";
 import { createCheckAccess } from "./check-access.ts";
 import { createCreateKey } from "./create-key.ts";
 import { createCreatePrincipal } from "./create-principal.ts";
@@ -17,6 +18,7 @@ import { createDestroyKey } from "./destroy-key.ts";
 import { createDisableKey } from "./disable-key.ts";
 import { createDisablePrincipal } from "./disable-principal.ts";
 import { createEnableKey } from "./enable-key.ts";
+import { createEnablePrincipal } from "./enable-principal.ts";
 import { createGetJwks } from "./get-jwks.ts";
 import { createGetKey } from "./get-key.ts";
 import { createGetPolicy } from "./get-policy.ts";
@@ -40,6 +42,7 @@ import { createLogout } from "./logout.ts";
 import { createPutPolicy } from "./put-policy.ts";
 import { createPutRole } from "./put-role.ts";
 import { createRefreshToken } from "./refresh-token.ts";
+import { createResetPassword } from "./reset-password.ts";
 import { createRevokeTokens } from "./revoke-tokens.ts";
 import { createRotateCa } from "./rotate-ca.ts";
 import { createRotateClientSecret } from "./rotate-client-secret.ts";
@@ -48,6 +51,7 @@ import { createRotateNamespaceKey } from "./rotate-namespace-key.ts";
 import { createRotateSigningKey } from "./rotate-signing-key.ts";
 import { createSeal } from "./seal.ts";
 import { createSetPrincipalRoles } from "./set-principal-roles.ts";
+import { createSetPrincipalScopes } from "./set-principal-scopes.ts";
 import { createUnseal } from "./unseal.ts";
 import { createUnsealFromProvider } from "./unseal-from-provider.ts";
 import { createUpdateKey } from "./update-key.ts";
@@ -63,6 +67,7 @@ export function createAuthHandlers(
     grantClientToken: createGrantClientToken(deps),
     refreshToken: createRefreshToken(deps),
     logout: createLogout(deps),
+    changePassword: createChangePassword(deps),
     revokeTokens: createRevokeTokens(deps),
     introspectToken: createIntrospectToken(deps),
     whoAmI: createWhoAmI(),
@@ -91,6 +96,9 @@ export function createPrincipalHandlers(
     listPrincipals: createListPrincipals(deps),
     disablePrincipal: createDisablePrincipal(deps),
     rotateClientSecret: createRotateClientSecret(deps),
+    enablePrincipal: createEnablePrincipal(deps),
+    resetPassword: createResetPassword(deps),
+    setPrincipalScopes: createSetPrincipalScopes(deps),
   };
 }
 

@@ -8,6 +8,7 @@ import { AccessDirectory } from "../domain/access/access-directory.ts";
 import { PolicyBook } from "../domain/access/policy-book.ts";
 import { AuthManager } from "../domain/auth-manager.ts";
 import type { CryptoManager } from "../domain/crypto-manager.ts";
+import { PasswordChanges } from "../domain/password-changes.ts";
 import type { AuthEvents, Mutations, TokenFormat, Transactions } from "../domain/ports.ts";
 import { PrincipalDirectory } from "../domain/principal-directory.ts";
 import { RevocationLog } from "../domain/revocation-log.ts";
@@ -15,7 +16,7 @@ import { SigningKeyRing } from "../domain/signing-key-ring.ts";
 import { TokenIntrospector } from "../domain/token-introspector.ts";
 import { createAccessReader } from "../store/access-store.ts";
 import { createFamilyStore } from "../store/family-store.ts";
-import { createLoginFailureStore } from "../store/login-failure-store.ts";
+import { createLoginFailureStore, type LockoutPolicy } from "../store/login-failure-store.ts";
 import { createPrincipalStore } from "../store/principal-store.ts";
 import { createRevocationReader } from "../store/revocation-store.ts";
 import { createSigningKeyReader } from "../store/signing-key-store.ts";
@@ -53,16 +54,13 @@ export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: I
     accessTtlMs: config.accessTokenTtlMs,
     jwksMaxAgeMs: config.jwksMaxAgeMs,
   });
+  const failures = createLoginFailureStore(pool, lockoutOf(config));
   const auth = new AuthManager({
     ...shared,
     principals,
     upkeep: principals,
     families,
-    failures: createLoginFailureStore(pool, {
-      failures: config.lockoutFailures,
-      lockMs: config.lockoutMs,
-      lockMaxMs: config.lockoutMaxMs,
-    }),
+    failures,
     keys: signingKeys,
     revocations,
     accessTtlMs: config.accessTokenTtlMs,
@@ -83,15 +81,12 @@ export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: I
   const access = createAccessReader(pool);
   const book = new PolicyBook(access);
   const accessDirectory = new AccessDirectory({ ...shared, access, principals, book, revocations });
-  const directory = new PrincipalDirectory({
-    ...shared,
-    principals,
-    access: accessDirectory,
-    book,
-    revocations,
-  });
+  const administered = { ...shared, principals, book, revocations };
+  const directory = new PrincipalDirectory({ ...administered, access: accessDirectory });
+  const passwordChanges = new PasswordChanges({ ...administered, failures });
   return {
     principals,
+    passwordChanges,
     revocations,
     signingKeys,
     verifier,
@@ -100,6 +95,14 @@ export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: I
     directory,
     accessDirectory,
     book,
+  };
+}
+
+function lockoutOf(config: VaultConfig): LockoutPolicy {
+  return {
+    failures: config.lockoutFailures,
+    lockMs: config.lockoutMs,
+    lockMaxMs: config.lockoutMaxMs,
   };
 }
 

@@ -42,6 +42,9 @@ const UNKNOWN_PRINCIPALS = `
 const SET_ROLES = `
   UPDATE principals SET roles = $3, updated_at = now() WHERE namespace = $1 AND principal_id = $2`;
 
+const SET_SCOPES = `
+  UPDATE principals SET scopes = $3, updated_at = now() WHERE namespace = $1 AND principal_id = $2`;
+
 /** The scopes of one kind that roles and policies give a principal. */
 function scopesFrom(column: string, andRoles = ""): string {
   return `ARRAY(
@@ -168,6 +171,9 @@ export function createAccessWriter(client: Queryable): AccessWriter {
     },
     async setRoles({ namespace, principalId }, roles) {
       await client.query(SET_ROLES, [namespace, principalId, roles]);
+    },
+    async setScopes({ namespace, principalId }, scopes) {
+      await client.query(SET_SCOPES, [namespace, principalId, scopes]);
     },
     async recompute(namespace, { everyone, roles, principalIds }, rulesMax) {
       const values = [namespace, everyone, roles, principalIds, rulesMax];

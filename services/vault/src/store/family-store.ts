@@ -123,7 +123,7 @@ const REVOKE = `
 
 const REVOKE_ALL = `
   UPDATE token_families SET revoked_at = clock_timestamp()
-  WHERE namespace = $1 AND principal_id = $2 AND revoked_at IS NULL`;
+  WHERE namespace = $1 AND principal_id = $2 AND family_id IS DISTINCT FROM $3 AND revoked_at IS NULL`;
 
 const REVOKE_NAMESPACE = `
   UPDATE token_families SET revoked_at = clock_timestamp()
@@ -257,8 +257,8 @@ export function createFamilyWriter(client: Queryable): FamilyWriter {
     async revoke(namespace, familyId) {
       await client.query(REVOKE, [namespace, familyId]);
     },
-    async revokeAllOf({ namespace, principalId }) {
-      await client.query(REVOKE_ALL, [namespace, principalId]);
+    async revokeAllOf({ namespace, principalId }, butFamilyId) {
+      await client.query(REVOKE_ALL, [namespace, principalId, butFamilyId ?? null]);
     },
     async revokeNamespace(namespace) {
       await client.query(REVOKE_NAMESPACE, [namespace]);

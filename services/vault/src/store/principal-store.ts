@@ -43,12 +43,16 @@ const LOCK = `
   SELECT ${PRINCIPAL_COLUMNS} FROM principals p
   WHERE p.namespace = $1 AND p.principal_id = $2 FOR NO KEY UPDATE`;
 
-const DISABLE = `
-  UPDATE principals p SET disabled = true, updated_at = now()
+const SET_DISABLED = `
+  UPDATE principals p SET disabled = $3, updated_at = now()
   WHERE p.namespace = $1 AND p.principal_id = $2 RETURNING ${PRINCIPAL_COLUMNS}`;
 
 const REPLACE_SECRET = `
   UPDATE principals SET secret_digest = $3, credential_version = credential_version + 1, updated_at = now()
+  WHERE namespace = $1 AND principal_id = $2`;
+
+const REPLACE_PASSWORD = `
+  UPDATE principals SET password_hash = $3, credential_version = credential_version + 1, updated_at = now()
   WHERE namespace = $1 AND principal_id = $2`;
 
 // xmax is 0 for a row that the statement inserted; no row comes back when nothing had to change.
@@ -170,12 +174,16 @@ export function createPrincipalWriter(client: Queryable): PrincipalWriter {
       const [row] = rows;
       return row === undefined ? undefined : toStoredPrincipal(row);
     },
-    async disable({ namespace, principalId }) {
-      const { rows } = await client.query<PrincipalRow>(DISABLE, [namespace, principalId]);
+    async setDisabled({ namespace, principalId }, disabled) {
+      const values = [namespace, principalId, disabled];
+      const { rows } = await client.query<PrincipalRow>(SET_DISABLED, values);
       return rows.length === 0 ? undefined : onlyRow(rows);
     },
     async replaceSecret({ namespace, principalId }, digest) {
       await client.query(REPLACE_SECRET, [namespace, principalId, digest]);
+    },
+    async replacePassword({ namespace, principalId }, hash) {
+      await client.query(REPLACE_PASSWORD, [namespace, principalId, hash]);
     },
   };
 }

@@ -118,6 +118,30 @@ export class AccessDirectory {
     });
   }
 
+  /** Sets the scopes that a principal holds by itself. Its tokens are taken back if that takes one away.
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; precondition/PRINCIPAL_IS_CALLER, precondition/ACCESS_TOO_LARGE;
+   * forbidden/SCOPE_ESCALATION; invalid/SCOPE_INVALID; conflict/REQUEST_ID_REUSED. */
+  setScopes(
+    caller: Caller,
+    { principalId, scopes }: { readonly principalId: string; readonly scopes: readonly string[] },
+    request: RequestKey,
+  ): Promise<PrincipalRecord> {
+    if (principalId === caller.principalId) throw principalIsCaller();
+    const { namespace } = caller;
+    const key = { namespace, principalId };
+    return this.#change(request, namespace, async (tx) => {
+      const before = await tx.principals.lock(key);
+      if (before === undefined) throw principalNotFound();
+      const added = scopes.filter((scope) => !before.scopes.includes(scope));
+      this.#grantable(caller, added);
+      await tx.access.setScopes(key, [...new Set(scopes)]);
+      const value = await recomputeOne(tx, key);
+      const lost = before.scopes.some((scope) => !scopes.includes(scope));
+      const revoked = lost ? [{ target: "principal", namespace, id: principalId } as const] : [];
+      return { value, revoked };
+    });
+  }
+
   /** Creates a policy or replaces it whole. Nobody allows what it does not hold itself, or takes the right to write
    * policies from itself. Errors: not_found/ROLE_NOT_FOUND, not_found/PRINCIPAL_NOT_FOUND; forbidden/SCOPE_ESCALATION;
    * precondition/PRINCIPAL_IS_CALLER, precondition/ACCESS_TOO_LARGE; exhausted/ACCESS_LIMIT; those of parseStatements;

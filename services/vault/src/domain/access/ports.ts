@@ -47,6 +47,10 @@ export interface AccessWriter {
     key: { readonly namespace: Namespace; readonly principalId: string },
     roles: readonly string[],
   ): Promise<void>;
+  setScopes(
+    key: { readonly namespace: Namespace; readonly principalId: string },
+    scopes: readonly string[],
+  ): Promise<void>;
   /** Locks the subjects and works out anew what their tokens carry. Returns one of those whose token would be too large.*/
   recompute(
     namespace: Namespace,
