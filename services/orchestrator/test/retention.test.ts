@@ -127,6 +127,27 @@ async function taskIdsOf(jobId: string): Promise<string[]> {
 }
 
 describe("a job that ended long ago", () => {
+  it("is NOT_FOUND to a repeated call about it, and is told to one that made it", async () => {
+    const failed = await failedJob();
+    const order = { requestId: ids.next(), jobId: failed };
+    const { job: next } = await harness.client.retryJob(order);
+    await harness.untilState(next?.jobId ?? "", JobState.COMPLETED);
+    const done = await doneJob();
+    const calls = [
+      (one: { requestId: string; jobId: string }) => harness.client.cancelJob(one),
+      (one: { requestId: string; jobId: string }) => harness.client.pauseJob(one),
+      (one: { requestId: string; jobId: string }) => harness.client.resumeJob(one),
+    ];
+    const orders = calls.map((call) => ({ call, one: { requestId: ids.next(), jobId: done } }));
+    for (const { call, one } of orders) {
+      expect((await call(one)).job?.state).toBe(JobState.COMPLETED);
+    }
+    for (const jobId of [failed, done]) await age(jobId, 15);
+    await remove();
+    for (const { call, one } of orders) await expectError(call(one), "not_found", "JOB_NOT_FOUND");
+    expect((await harness.client.retryJob(order)).job?.jobId).toBe(next?.jobId);
+  });
+
   it("is removed with every row of its tasks, and is NOT_FOUND from then on", async () => {
     const each = {
       key: "each",
