@@ -32,7 +32,7 @@ export interface BedAgent {
 export interface Bed extends AsyncDisposable {
   readonly fleet: TestFleet;
   /** Runs SQL on the orchestrators' tables, as nobody's role but the administrator's. */
-  readonly tables: Pick<Pool, "query">;
+  readonly tables: Pick<Pool, "query" | "connect">;
   /** To the database. */
   readonly proxy: TcpProxy;
   /** To the mesh-router. */

@@ -5,6 +5,8 @@ import { type Bed, ORCHESTRATORS } from "./_bed.ts";
 import type { Fault } from "./_nemesis.ts";
 
 const BACKENDS_MAX = 6;
+/** How long the tables are held, for statements to come that wait for them. */
+const HELD_MS = 300;
 
 const VICTIMS = [...ORCHESTRATORS, "mesh-router"] as const;
 
@@ -53,6 +55,30 @@ export function endBackends({ tables }: Bed, onEnded: (count: number) => void): 
       );
       onEnded(rows.length);
       say(`ends ${rows.length} connections`);
+    },
+  };
+}
+
+/** Holds the states of all tasks for a moment, and has every statement fail that waits for them: as one does that runs out of time. */
+export function cancelStatements({ tables }: Bed, onCancelled: (count: number) => void): Fault {
+  return {
+    name: "cancel statements",
+    play: async (_random, say) => {
+      const client = await tables.connect();
+      try {
+        await client.query("BEGIN");
+        await client.query("LOCK TABLE task_states IN ACCESS EXCLUSIVE MODE");
+        await sleep(HELD_MS);
+        const { rows } = await client.query<{ n: number }>(
+          `SELECT count(pg_cancel_backend(pid))::int AS n FROM pg_stat_activity
+            WHERE usename = 'nexus_orchestrator' AND wait_event_type = 'Lock'`,
+        );
+        await client.query("COMMIT");
+        onCancelled(rows[0]?.n ?? 0);
+        say(`cancels ${rows[0]?.n} statements`);
+      } finally {
+        client.release();
+      }
     },
   };
 }
