@@ -8,7 +8,14 @@ import {
   SERVICE_NAMES,
   type ServiceSchema,
 } from "../scripts/source/service-schemas.ts";
-import { ROOT, readText, readYaml } from "./_manifests.ts";
+import {
+  type DeploymentSpec,
+  pick,
+  ROOT,
+  readManifests,
+  readText,
+  readYaml,
+} from "./_manifests.ts";
 
 interface ComposeService {
   readonly image: string;
@@ -18,6 +25,7 @@ interface ComposeService {
   readonly depends_on?: Record<string, { condition: string }>;
   readonly healthcheck: { readonly test: readonly string[] };
   readonly read_only?: boolean;
+  readonly mem_limit?: string;
 }
 
 interface Scrape {
@@ -67,7 +75,7 @@ describe("docker-compose.yml", () => {
   });
 
   it.each(SERVICE_NAMES)("gives %s only settings that it reads", (name) => {
-    const keys = environmentOf(name).map(([key]) => key);
+    const keys = environmentOf(name).flatMap(([key]) => (key === "NODE_OPTIONS" ? [] : [key]));
     const known = listVariables(schemaOf(name));
     expect(keys.filter((key) => !known.includes(key))).toEqual([]);
   });
@@ -80,6 +88,19 @@ describe("docker-compose.yml", () => {
       config.close();
     },
   );
+
+  it.each(SERVICE_NAMES)("gives %s the memory and the heap that it has on Kubernetes", (name) => {
+    const { mem_limit: limit = "" } = serviceOf(name);
+    const manifests = readManifests(`k8s/base/${name}.yaml`);
+    const [container] = pick<DeploymentSpec>(manifests, "Deployment", name).spec.template.spec
+      .containers;
+    expect(`${Number.parseInt(limit, 10)}Mi`).toBe(container?.resources.limits["memory"]);
+    const { data = {} } = pick(manifests, "ConfigMap", name);
+    const settings = Object.fromEntries(environmentOf(name));
+    for (const key of ["NODE_OPTIONS", "NEXUS_MESH_ROUTER_SESSIONS_MAX"]) {
+      expect(settings[key], key).toBe(data[key]);
+    }
+  });
 
   it.each(SERVICE_NAMES)("builds %s by its folder and asks its ops port for its health", (name) => {
     const service = serviceOf(name);
