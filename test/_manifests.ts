@@ -141,3 +141,48 @@ export function renderOverlay(folder: string): Manifest[] {
   const args = ["--server=http://127.0.0.1:1", "kustomize", folder];
   return parseManifests(execFileSync("kubectl", args, { cwd: ROOT, encoding: "utf8" }));
 }
+
+/** An alert of a PrometheusRule. */
+export interface AlertRule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+const SERVICES_IN_METRICS = [
+  "gateway",
+  "registry",
+  "orchestrator",
+  "mesh_router",
+  "vault",
+  "insight",
+];
+
+/** The alerts of the monitoring component. */
+export function readAlertRules(): AlertRule[] {
+  const file = "k8s/components/monitoring/rules.yaml";
+  const { spec } = pick<{ groups: { rules: AlertRule[] }[] }>(
+    readManifests(file),
+    "PrometheusRule",
+    "nexus",
+  );
+  return spec.groups.flatMap(({ rules }) => rules);
+}
+
+/** The metrics of NEXUS that an expression reads; `nexus_(a|b)_c` are those of the services named. */
+export function metricsOf({ expr }: AlertRule): string[] {
+  const plain = expr.replaceAll(/"nexus_\(([^)]+)\)_([a-z_]+)"/g, (_, services: string, rest) =>
+    services
+      .split("|")
+      .map((service) => `nexus_${service}_${rest}`)
+      .join(" "),
+  );
+  return plain.match(/\bnexus_[a-z0-9_]+/g) ?? [];
+}
+
+/** Which service a metric is of; undefined for one that all have. */
+export function serviceOfMetric(metric: string): string | undefined {
+  const found = SERVICES_IN_METRICS.find((service) => metric.startsWith(`nexus_${service}_`));
+  return found?.replace("_", "-");
+}

@@ -11,6 +11,7 @@ import { createRpcChannel, createRpcClient, fixedTls, type TlsOptions } from "@n
 import { JobState } from "@nexus/sdk";
 import { createTestAuthority } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { metricsOf, readAlertRules } from "../_manifests.ts";
 import { command, ROOT } from "./_command.ts";
 import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } from "./_fleet.ts";
 
@@ -222,4 +223,15 @@ describe("a stack with mutual TLS", () => {
     expect(calls).toBeGreaterThan(200);
     expect(jobs).toBeGreaterThan(0);
   }, 90_000);
+
+  it("exposes every metric that the alert rules for Kubernetes read", async () => {
+    const exposed = new Set<string>();
+    for (const { ops } of Object.values(fleet.stack.info.services)) {
+      const text = await (await fetch(`${ops}/metrics`)).text();
+      for (const [, name = ""] of text.matchAll(/^# TYPE (\S+) /gm)) exposed.add(name);
+    }
+    const read = readAlertRules().flatMap(metricsOf);
+    expect(read.length).toBeGreaterThan(20);
+    expect(read.filter((name) => !exposed.has(name))).toEqual([]);
+  });
 });
