@@ -220,4 +220,26 @@ describe("a watch of a bucket", () => {
     ]);
     expect(asked).toEqual([undefined, undefined]);
   });
+
+  it("ends at once when the password is refused, and at the second refused token", async () => {
+    const refused = (reason: string) =>
+      new NexusError({ kind: "unauthenticated", reason, message: "refused" });
+    const error = refused("CREDENTIALS_INVALID");
+    const locked = watching([{ error }, { error }]);
+    expect(await eventsOf(locked.client)).toEqual(["CREDENTIALS_INVALID"]);
+    expect(locked.asked).toHaveLength(1);
+    const ended = { error: refused("TOKEN_EXPIRED") };
+    const again = watching([
+      ended,
+      { messages: [{ revision: 3n, snapshotComplete: true }], ...ended },
+      ended,
+    ]);
+    expect(await eventsOf(again.client)).toEqual(["ready 3", "TOKEN_EXPIRED"]);
+    expect(again.asked).toEqual([undefined, undefined, 3n]);
+  });
+
+  it("voids nothing when nothing was told before the break", async () => {
+    const { client } = watching([{ error: AWAY }, { messages: [{}], error: AWAY }]);
+    expect(await eventsOf(client)).toEqual(["STATE_BUCKET_NOT_FOUND"]);
+  });
 });

@@ -23,7 +23,8 @@ interface Place {
   readonly told: Map<string, bigint>;
   /** Broken streams since the last message. */
   failures: number;
-  isFirst: boolean;
+  /** Tokens that were refused since the last message. */
+  refusedTokens: number;
 }
 
 /** Follows a bucket until the signal aborts, over broken streams. */
@@ -32,12 +33,11 @@ export async function* watchBucket<T>(
   bucket: string,
   { prefix = "", after, signal }: WatchOptions,
 ): AsyncGenerator<StateEvent<T>, void> {
-  const place: Place = { after, told: new Map(), failures: 0, isFirst: true };
+  const place: Place = { after, told: new Map(), failures: 0, refusedTokens: 0 };
   const isOver = (): boolean => signal?.aborted === true;
   while (!isOver()) {
     // Keys that were told by a stream that broke before it told all of them may be gone.
-    if (!place.isFirst && place.after === undefined) yield forget(place);
-    place.isFirst = false;
+    if (place.after === undefined && place.told.size > 0) yield forget(place);
     let pauseMs = 0;
     const request = {
       bucket,
@@ -46,14 +46,15 @@ export async function* watchBucket<T>(
     };
     try {
       for await (const message of client.watchBucket(request, signal && { signal })) {
-        place.failures = 0;
+        Object.assign(place, { failures: 0, refusedTokens: 0 });
         yield* eventsOf<T>(message, place);
       }
     } catch (error) {
       if (isOver()) return;
       place.failures += 1;
       const failure = NexusError.from(error);
-      if (place.failures >= FAILURES_MAX || !isWorthAnother(failure)) throw error;
+      if (isTokenRefused(failure)) place.refusedTokens += 1;
+      if (place.failures >= FAILURES_MAX || !isWorthAnother(failure, place)) throw error;
       pauseMs = failure.details.retryAfterMs ?? 0;
     }
     const delayMs = backoffDelayMs(Math.max(1, place.failures), RECONNECT);
@@ -61,10 +62,16 @@ export async function* watchBucket<T>(
   }
 }
 
-/** Also when the caller makes too many calls for the moment, and is told when to come again. */
-function isWorthAnother({ kind, details }: NexusError): boolean {
-  const isAway = kind === "unavailable" || kind === "deadline" || kind === "unauthenticated";
-  return isAway || details.retryAfterMs !== undefined;
+/** Also when the caller makes too many calls for the moment, and is told when to come again. A token may have ended on its way,
+ * so one that is refused is tried anew, once; a refused password or secret is never: each try counts as a failed login. */
+function isWorthAnother(failure: NexusError, { refusedTokens }: Place): boolean {
+  const { kind, details } = failure;
+  if (isTokenRefused(failure)) return refusedTokens === 1;
+  return kind === "unavailable" || kind === "deadline" || details.retryAfterMs !== undefined;
+}
+
+function isTokenRefused({ kind, reason }: NexusError): boolean {
+  return kind === "unauthenticated" && reason.startsWith("TOKEN_");
 }
 
 function forget(place: Place): StateEvent<never> {
