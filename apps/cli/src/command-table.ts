@@ -137,10 +137,12 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     about: "Store and read values that only some may see",
     load: async () => {
       const secrets = await import("./commands/secrets.ts");
+      const { secretsSettingsCommand } = await import("./commands/secret-settings.ts");
       return [
         secrets.secretsPutCommand,
         secrets.secretsGetCommand,
         secrets.secretsListCommand,
+        secretsSettingsCommand,
         secrets.secretsVersionsCommand,
         secrets.secretsDeleteCommand,
         secrets.secretsUndeleteCommand,

@@ -39,6 +39,30 @@ export function testVaultCommands(stack: () => CommandStack): void {
       expect(table.stdout).toMatch(/app\/cli +3 /);
     });
 
+    it("keeps a secret for tasks, from its put on or by its settings", async () => {
+      const path = "app/fenced";
+      const made = await nexusWith("one", "secrets", "put", path, "--task-required");
+      expect(made.code).toBe(0);
+      const scopes = ["vault:secret:read", "secret:app:read"].flatMap((one) => ["--scope", one]);
+      const agent = await nexus("principals", "create", "fenced", "-o", "json", ...scopes);
+      const { principalId, clientSecret } = JSON.parse(agent.stdout);
+      const proof = { namespace: "default", principalId, clientSecret };
+      const { tokens } = await stack().admin.auth.grantClientToken(proof);
+      const read = () => stack().nexusAs(tokens?.accessToken ?? "", "secrets", "get", path);
+      const refused = await read();
+      expect([refused.code, refused.stderr]).toEqual([
+        4,
+        expect.stringContaining("SECRET_TASK_REQUIRED"),
+      ]);
+      expect((await secrets("list", path)).stdout).toMatch(/app\/fenced .* task/);
+      const set = (word: string) => secrets("settings", path, "--task-required", word);
+      expect((await set("no")).code).toBe(0);
+      expect((await read()).stdout).toBe("one");
+      expect((await set("yes")).code).toBe(0);
+      expect((await read()).code).toBe(4);
+      expect([(await set("maybe")).code, (await secrets("settings", path)).code]).toEqual([2, 2]);
+    });
+
     it("deletes, brings back and destroys versions", async () => {
       expect((await secrets("delete", PATH)).stdout).toMatch(/^3 +deleted/m);
       expect((await secrets("get", PATH)).code).toBe(6);

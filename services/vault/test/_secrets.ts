@@ -5,7 +5,7 @@ import { type Replica, requestId, type Session } from "./_helpers.ts";
 
 type PutInit = Pick<
   Exclude<MessageInitShape<typeof PutSecretRequestSchema>, { readonly $typeName: string }>,
-  "expectedVersion" | "ttl" | "requestId"
+  "expectedVersion" | "ttl" | "requestId" | "taskRequired"
 >;
 
 let counter = 0;

@@ -125,6 +125,26 @@ describe("a secret for tasks only", () => {
     const user = await createUser(vault, admin, { scopes: SCOPES });
     expect(await outcome(read(path, undefined, user))).toBe("ok");
   });
+
+  it("is one from its first put on when that says so, until a put or its settings say otherwise", async () => {
+    const path = freshPath();
+    const required = "forbidden/SECRET_TASK_REQUIRED";
+    await put(vault, admin, path, { taskRequired: true });
+    expect(await outcome(read(path))).toBe(required);
+    // A put that says nothing of it leaves it as it is.
+    await put(vault, admin, path, { text: "the next" });
+    expect(await outcome(read(path))).toBe(required);
+    await put(vault, admin, path, { text: "the last", taskRequired: false });
+    expect(Buffer.from((await read(path)).value).toString()).toBe("the last");
+  });
+
+  it("stays what it was when the put is refused", async () => {
+    const path = freshPath();
+    await put(vault, admin, path);
+    const refused = put(vault, admin, path, { taskRequired: true, expectedVersion: 7 });
+    expect(await outcome(refused)).toBe("conflict/SECRET_VERSION_MISMATCH");
+    expect(await outcome(read(path))).toBe("ok");
+  });
 });
 
 describe("a lease that was taken for a task", () => {

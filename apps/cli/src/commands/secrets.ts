@@ -41,6 +41,7 @@ export const secretsPutCommand: CommandSpec = {
       about: "only if this is the newest version; 0: if there is none",
     },
     { flags: "--ttl <time>", about: "how long it can be read, e.g. 12h; 0s: for ever" },
+    { flags: "--task-required", about: "agents read the secret only in a task that they hold" },
   ],
   run: async (ctx, args) => {
     const expectedVersion = parseCount("expect", args.text("expect"), 0);
@@ -51,6 +52,7 @@ export const secretsPutCommand: CommandSpec = {
       value: await readValue(ctx, args),
       ...(expectedVersion === undefined ? {} : { expectedVersion }),
       ...(ttl === undefined ? {} : { ttl }),
+      ...(args.isSet("taskRequired") ? { taskRequired: true } : {}),
     });
     if (ctx.format === "json") writeJson(ctx, PutSecretResponseSchema, response);
     else if (ctx.format === "name") writeLine(ctx, args.at(0));

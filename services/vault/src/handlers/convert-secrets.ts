@@ -84,8 +84,10 @@ export function toSecretLease(lease: SecretLease): MessageInitShape<typeof Secre
 }
 
 /** The value that a request brings. */
-export function fromPut({ path, value, expectedVersion, ttl }: PutSecretRequest): SecretPut {
-  return { path, value, expectedVersion, ttlMs: ttl === undefined ? undefined : durationMs(ttl) };
+export function fromPut(request: PutSecretRequest): SecretPut {
+  const { path, value, expectedVersion, ttl, taskRequired } = request;
+  const ttlMs = ttl === undefined ? undefined : durationMs(ttl);
+  return { path, value, expectedVersion, ttlMs, taskRequired };
 }
 
 /** What a request changes. */

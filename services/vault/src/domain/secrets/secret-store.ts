@@ -56,6 +56,8 @@ export interface SecretPut {
   readonly expectedVersion: number | undefined;
   /** Undefined: as the secret says; 0: for ever. */
   readonly ttlMs: number | undefined;
+  /** Undefined: as it is. */
+  readonly taskRequired: boolean | undefined;
 }
 
 /** A secret and one of its versions. */
@@ -111,8 +113,9 @@ export class SecretStore {
       const key = await sealer.newKey(name);
       try {
         const answer = await mutations.run(request, async (tx) => {
-          const secret = await this.#lockOrCreate(tx, name);
-          assertExpected(secret, put.expectedVersion);
+          const found = await this.#lockOrCreate(tx, name);
+          assertExpected(found, put.expectedVersion);
+          const secret = await fenced(tx, found, put.taskRequired);
           const place = { ...secret, version: secret.latestVersion + 1 };
           return tx.secrets.addVersion(secret, {
             sealed: sealer.seal(key, place, put.value),
@@ -310,6 +313,16 @@ async function lock({ secrets }: Transaction, name: SecretName): Promise<Secret>
   const secret = await secrets.lock(name);
   if (secret === undefined) throw secretNotFound();
   return secret;
+}
+
+/** The secret with its setting as a put wants it: what is put is not readable without it for a moment. */
+async function fenced(
+  tx: Transaction,
+  secret: Secret,
+  taskRequired: boolean | undefined,
+): Promise<Secret> {
+  if (taskRequired === undefined || taskRequired === secret.taskRequired) return secret;
+  return tx.secrets.update(secret, { taskRequired });
 }
 
 function assertExpected(
