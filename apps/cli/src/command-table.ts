@@ -2,6 +2,7 @@
  * names it: what they show and send is every contract of NEXUS, which takes several times as long to load as the rest. */
 import type { CommandSpec } from "./command.ts";
 import { loginCommand, logoutCommand, whoamiCommand } from "./commands/login.ts";
+import { passwdCommand } from "./commands/passwd.ts";
 import { statusCommand } from "./commands/status.ts";
 
 /** What commands are about, and those commands. */
@@ -16,6 +17,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   loginCommand,
   logoutCommand,
   whoamiCommand,
+  passwdCommand,
   statusCommand,
 ];
 
@@ -125,11 +127,15 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     about: "Administer users and agents",
     load: async () => {
       const principals = await import("./commands/principals.ts");
+      const changes = await import("./commands/principal-changes.ts");
       return [
         principals.principalsCreateCommand,
         principals.principalsListCommand,
         principals.principalsRotateSecretCommand,
         principals.principalsDisableCommand,
+        changes.principalsEnableCommand,
+        changes.principalsPasswordCommand,
+        changes.principalsScopesCommand,
       ];
     },
   },

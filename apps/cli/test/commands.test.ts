@@ -5,6 +5,7 @@ import { createClient } from "@nexus/sdk";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { testMeshCommands } from "./_mesh-commands.ts";
+import { testPrincipalCommands } from "./_principal-commands.ts";
 import { CommandStack, type Outcome } from "./_stack.ts";
 import { testStateCommands } from "./_state-commands.ts";
 import { testTaskCommands } from "./_task-commands.ts";
@@ -356,6 +357,7 @@ describe("the nexus command", () => {
   });
 });
 
+testPrincipalCommands(() => stack);
 testVaultCommands(() => stack);
 testTaskCommands(() => stack);
 testStateCommands(() => stack);
