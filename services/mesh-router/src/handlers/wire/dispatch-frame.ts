@@ -9,7 +9,7 @@ import type {
   SessionName,
 } from "../../domain/message/carried.ts";
 import { expectAtMost } from "./agent-frame.ts";
-import { expectId, expectType, id, message, positive } from "./checks.ts";
+import { expectId, expectType, fields, id, message, positive } from "./checks.ts";
 
 /** An assignment with its address. */
 export interface AddressedAssignment {
@@ -82,25 +82,25 @@ function readField(reader: WireReader, frame: OrchestratorFrame): void {
   else reader.skip();
 }
 
-function readOrder(reader: WireReader, fields: LeaseFields): AddressedAssignment {
+function readOrder(reader: WireReader, lease: LeaseFields): AddressedAssignment {
   let to = NOBODY;
   let order: CarriedAssignment = { taskId: "", fence: 0n, slots: 1, bytes: NOTHING };
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) to = readRef(inner);
-    else if (inner.field === 2) order = readLease(inner, fields);
+    else if (inner.field === 2) order = readLease(inner, lease);
     else inner.skip();
   });
   return { to, order };
 }
 
-function readLease(reader: WireReader, fields: LeaseFields): CarriedAssignment {
+function readLease(reader: WireReader, lease: LeaseFields): CarriedAssignment {
   let taskId = "";
   let fence = 0n;
   let slots = 1;
   const bytes = message(reader, (inner) => {
     if (inner.field === 1) taskId = id(inner, "task_id", TASK_ID_MAX);
-    else if (inner.field === fields.fence) fence = positive(inner, "fence");
-    else if (inner.field === fields.slotCost) {
+    else if (inner.field === lease.fence) fence = positive(inner, "fence");
+    else if (inner.field === lease.slotCost) {
       expectType(inner, VARINT);
       slots = Math.max(1, Number(inner.int64()));
     } else inner.skip();
@@ -113,7 +113,7 @@ function readLease(reader: WireReader, fields: LeaseFields): CarriedAssignment {
 function readResult(reader: WireReader): AddressedResult {
   let to = NOBODY;
   let result: Uint8Array = NOTHING;
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) to = readRef(inner);
     else if (inner.field === 2) result = message(inner, (field) => field.skip());
     else inner.skip();
@@ -125,7 +125,7 @@ function readDemand(reader: WireReader): AddressedDemand {
   let to = NOBODY;
   let wanted = false;
   let held = 0;
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) to = readRef(inner);
     else if (inner.field === 2) {
       expectType(inner, VARINT);
@@ -143,7 +143,7 @@ function readRef(reader: WireReader): SessionName {
   let namespace = "";
   let agentId = "";
   let epoch = 0n;
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) namespace = id(inner, "namespace", NAMESPACE_MAX);
     else if (inner.field === 2) agentId = id(inner, "agent_id", ID_MAX);
     else if (inner.field === 3) epoch = positive(inner, "epoch");
