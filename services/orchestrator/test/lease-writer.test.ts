@@ -5,7 +5,7 @@ import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { jobUuid } from "../src/store/row-ids.ts";
 import { Harness } from "./_harness.ts";
-import { begin, echo } from "./_router.ts";
+import { type Behaviour, begin, echo } from "./_router.ts";
 
 const ids = createIds();
 const harness = new Harness();
@@ -13,14 +13,22 @@ beforeAll(() => harness.open());
 afterAll(() => harness.close());
 
 /** What a row is like that was just claimed, or just ended. */
-const MOVES = { claims: "NEW.state = 'LEASED'", ends: "NEW.outcome IS NOT NULL" };
+const MOVES = {
+  claims: "NEW.state = 'LEASED'",
+  ends: "NEW.outcome IS NOT NULL",
+  requeues: "NEW.state = 'READY'",
+};
 
 /** Has the database refuse moves of one agent's tasks; returns what lifts that. */
-async function refuseMovesOf(agentId: string, moves: keyof typeof MOVES) {
+async function refuseMovesOf(
+  agentId: string,
+  moves: keyof typeof MOVES,
+  errcode: "check_violation" | "query_canceled" = "check_violation",
+) {
   const name = `refuse_${moves}`;
   await harness.db.query(`
     CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = 'check_violation'; END $$;
+    BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '${errcode}'; END $$;
     CREATE TRIGGER ${name} BEFORE INSERT OR UPDATE ON task_states FOR EACH ROW
       WHEN (NEW.agent_id = '${agentId}' AND ${MOVES[moves]}) EXECUTE FUNCTION ${name}()`);
   return () => harness.db.query(`DROP TRIGGER ${name} ON task_states; DROP FUNCTION ${name}()`);
@@ -104,6 +112,25 @@ describe("claims and ends that share a transaction", () => {
     await harness.untilState(jobId, JobState.COMPLETED);
     const tasks = Object.values(await harness.tasksOf(jobId));
     expect(tasks.map(({ attempts }) => attempts)).toEqual(tasks.map(() => 1));
+  });
+
+  it("send an assignment again whose refusal could not be stored", async () => {
+    let isWilling = false;
+    const behaviour: Behaviour = (received, router) => {
+      if (isWilling) echo(received, router);
+      else router.refuse(received, "SESSION_TOO_SLOW");
+    };
+    harness.agent({ agentId: "moody", capabilities: ["moody"], behaviour });
+    const lift = await refuseMovesOf("moody", "requeues", "query_canceled");
+    const before = await metric("flush_failures_total");
+    const jobId = await submitTo("moody", 1);
+    await waitFor(async () => (await metric("flush_failures_total")) > before, {
+      what: "a failure",
+    });
+    isWilling = true;
+    await lift();
+    await harness.untilState(jobId, JobState.COMPLETED);
+    expect((await harness.tasksOf(jobId))["t0"]).toMatchObject({ attempts: 1 });
   });
 
   it("go on when one claim cannot be stored, which is tried again later", async () => {

@@ -357,9 +357,11 @@ export class Engine {
     this.#settler
       .end({ taskId: task.taskId, fence, by: undefined, ending })
       .catch((error: unknown) => {
+        // An assignment that was refused is sent again, and refused again or not.
+        live.sent = false;
         this.#options.logger.warn(
           { err: error, task_id: task.taskId },
-          "a lease could not be ended; its deadline will",
+          "a lease could not be ended; its next refusal, the loss of its agent or its deadline will",
         );
       });
   }
