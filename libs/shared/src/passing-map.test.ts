@@ -57,6 +57,15 @@ describe("PassingMap", () => {
     expect([seen.length, map.size]).toEqual([1_000, 0]);
   });
 
+  it("stays where it is while it is large, and is a map all the same", () => {
+    const map = new PassingMap<number, number>();
+    for (let key = 0; key < 60_000; key += 1) map.set(key, key);
+    for (let key = 0; key < 41_000; key += 1) map.delete(key);
+    expect([map.size, map.keys()[0], map.get(59_999)]).toEqual([19_000, 41_000, 59_999]);
+    for (let key = 41_000; key < 60_000; key += 1) map.delete(key);
+    expect([map.size, map.keys()]).toEqual([0, []]);
+  });
+
   it("keeps nothing of what passed, where a Map keeps it until the whole heap is collected", () => {
     const kept = keptBytes(new PassingMap<number, object>());
     expect(kept).toBeLessThan(keptBytes(new Map<number, object>()) / 4);

@@ -1,5 +1,7 @@
 /** Deletions after which the entries move, unless they are more than half as many. */
 const MOVE_AFTER = 256;
+/** Entries that are moved at most, in about a millisecond: the table of a larger map is seldom laid out anew. */
+const MOVED_MAX = 16_384;
 
 /** A Map for entries that come, stay for a moment, and go.
  *
@@ -32,10 +34,7 @@ export class PassingMap<K, V> {
   delete(key: K): boolean {
     if (!this.#map.delete(key)) return false;
     this.#deleted += 1;
-    if (this.#deleted >= MOVE_AFTER && this.#deleted >= 2 * this.#map.size) {
-      this.#map = new Map(this.#map);
-      this.#deleted = 0;
-    }
+    if (this.#deleted >= MOVE_AFTER && this.#deleted >= 2 * this.#map.size) this.#move();
     return true;
   }
 
@@ -55,5 +54,10 @@ export class PassingMap<K, V> {
 
   entries(): [K, V][] {
     return [...this.#map];
+  }
+
+  #move(): void {
+    this.#deleted = 0;
+    if (this.#map.size <= MOVED_MAX) this.#map = new Map(this.#map);
   }
 }

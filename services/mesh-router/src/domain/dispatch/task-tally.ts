@@ -1,6 +1,7 @@
 /** Which tasks a session holds, as far as its router has seen. The orchestrator's leases are the truth; this only
  * says how busy the agent is and which assignments it never spoke about. */
 
+import { PassingMap } from "@nexus/shared";
 import type { AssignmentOrigin, CarriedLease } from "../message/carried.ts";
 
 /** One task in the agent's hands. */
@@ -18,7 +19,7 @@ export interface HeldTask {
 
 /** Counts the slots of an agent that tasks take, from what passes by, corrected by its heartbeats. */
 export class TaskTally {
-  readonly #held = new Map<string, HeldTask>();
+  readonly #held = new PassingMap<string, HeldTask>();
   #heldSlots = 0;
   /** Slots of those that each origin assigned; one that has none is absent. */
   readonly #byOrigin = new Map<AssignmentOrigin, number>();
@@ -100,7 +101,7 @@ export class TaskTally {
 
   /** Takes out the tasks that the agent never spoke about. */
   takeUnheard(): HeldTask[] {
-    const unheard = [...this.#held.values()].filter((task) => !task.heard);
+    const unheard = this.#held.values().filter((task) => !task.heard);
     for (const task of unheard) this.#drop(task);
     return unheard;
   }
