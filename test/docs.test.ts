@@ -27,6 +27,13 @@ it("docs/messages.md says what each outcome of a message means", () => {
   expect(described.toSorted()).toEqual(outcomes.toSorted());
 });
 
+it("decisions have a number each, without gaps, that their title says", () => {
+  const adrs = pages.filter((page) => page.startsWith("docs/adr/"));
+  const numbers = adrs.map((page) => Number(page.slice(9, 13)));
+  expect(numbers).toEqual(numbers.map((_, at) => at + 1));
+  for (const page of adrs) expect(readText(page)).toMatch(new RegExp(`^# ${page.slice(9, 13)}: `));
+});
+
 describe.each(pages)("%s", (page) => {
   const text = readText(page);
 
