@@ -62,6 +62,41 @@ describe("a stream whose requests end", () => {
   });
 });
 
+describe("a request whose reply comes between two streams", () => {
+  it("is answered on the next one, and sent again it is not taken twice", async () => {
+    const asker = await router.agent("gap-asker");
+    const replier = await router.agent("gap-replier");
+    asker.post("q", "gap-replier", { expectsReply: true });
+    const { deliveryId } = await replier.delivery();
+    asker.peer.endSending();
+    await asker.peer.untilEnded();
+    replier.post("r", "", { inReplyTo: deliveryId });
+    replier.ack(deliveryId);
+    // Behind the reply: once this one has its outcome, the reply waits for its asker.
+    replier.post("after", "nobody-at-all");
+    await replier.outcomeOf("after");
+    const next = await router.agent("gap-asker", { resumeToken: asker.resumeToken });
+    next.post("q", "gap-replier", { expectsReply: true });
+    next.post("last", "gap-replier");
+    expect(await next.delivery()).toMatchObject({ inReplyTo: "q" });
+    await waitFor(() => replier.deliveries.length > 1, { what: "the message behind it" });
+    expect(replier.deliveries).toHaveLength(2);
+    expect(new TextDecoder().decode(replier.deliveries[1]?.payload?.data)).toBe("last");
+  });
+
+  it("may have its id used anew", async () => {
+    const { sender, receiver, deliveryId, receiverId } = await turned("anew");
+    receiver.ack(deliveryId);
+    receiver.post("after", "nobody-at-all");
+    await receiver.outcomeOf("after");
+    const next = await router.agent("anew-sender", { resumeToken: sender.resumeToken });
+    next.post("q", receiverId);
+    await next.outcomeOf("q");
+    next.post("q", receiverId);
+    await waitFor(() => receiver.deliveries.length > 1, { what: "the new message" });
+  });
+});
+
 describe("a stream that breaks", () => {
   it("is not complete", async () => {
     const agent = await router.agent("broken");

@@ -82,7 +82,9 @@ async function* connect(
       const frame = await stream.next(() => takeFrame(deps, session, ops));
       if (frame === undefined) {
         // First, so that what is queued from now on is of the next stream.
+        const inDoubt = new Set(session.unsettled.keys());
         detach();
+        session.inDoubt = inDoubt;
         yield COMPLETE;
         return;
       }

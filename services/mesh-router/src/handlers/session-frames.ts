@@ -67,7 +67,7 @@ function applyItems(deps: FrameDeps, session: Session, frame: AgentFrame): void 
   for (const order of frame.unsubscribes) subscriptions.unsubscribe(session, order);
   for (const order of frame.subscribes) subscriptions.subscribe(session, order);
   for (const send of frame.sends) {
-    if (!session.settledAway.has(send.messageId)) messages.send(session, send);
+    if (!session.knows(send.messageId)) messages.send(session, send);
   }
   for (const messageId of frame.cancels) engine.cancel(session, messageId);
   for (const update of frame.updates) hub.publish(session, update);

@@ -108,7 +108,7 @@ export class SessionLifecycle {
   detach(session: Session, stream: SessionStream, cause: BreakCause): void {
     if (session.stream !== stream) return;
     session.stream = undefined;
-    session.settledAway.clear();
+    session.inDoubt = new Set();
     if (cause === "revoked") {
       this.#end(session, "revoke", "revoked");
       return;

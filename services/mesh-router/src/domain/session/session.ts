@@ -80,8 +80,8 @@ export class Session implements SessionName, Sender, Receiver {
   readonly inbox = new Inbox<Message>();
   readonly delivered = new Delivered();
   readonly unsettled = new PassingMap<string, Unsettled>();
-  /** Its messages whose outcome came while it had no stream: sent again, as nobody had told it, they are not taken twice. */
-  readonly settledAway = new Set<string>();
+  /** Its messages without an outcome when its last stream ended in order: it sends them again on the next one. */
+  inDoubt: Set<string> = new Set();
   /** It is known from its row only, since this process began. */
   isRevived = false;
   readonly breaker = new Breaker();
@@ -154,10 +154,16 @@ export class Session implements SessionName, Sender, Receiver {
     this.stream?.wake();
   }
 
+  /** True of a message that is sent again though its outcome came meanwhile: that one is on its way, and the message is not taken twice. */
+  knows(messageId: string): boolean {
+    return (
+      this.inDoubt.size > 0 && this.inDoubt.delete(messageId) && !this.unsettled.has(messageId)
+    );
+  }
+
   /** Queues the outcome of one of its own messages. */
   takeResult(result: SendResult): void {
     if (this.over) return;
-    if (this.stream === undefined) this.settledAway.add(result.messageId);
     this.#pushed(this.outbox.pushOutcome(result));
   }
 
