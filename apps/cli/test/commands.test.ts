@@ -298,6 +298,7 @@ describe("the nexus command", () => {
     await running.drain(0);
     expect((await nexus("agents", "remove", "gone-1")).stdout).toBe("Removed gone-1.\n");
     expect((await nexus("agents", "get", "gone-1")).code).toBe(3);
+    expect((await nexus("agents", "remove", "gone-1")).code).toBe(3);
   });
 
   it("takes the tasks of docs/jobs.md", async () => {

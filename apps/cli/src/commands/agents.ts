@@ -74,8 +74,12 @@ export const agentsRemoveCommand: CommandSpec = {
   example: "nexus agents remove analyser-1",
   run: async (ctx, args) => {
     const agentId = args.at(0);
-    await ctx.client().registry.deregisterAgent({ requestId: randomUUID(), agentId });
-    writeLine(ctx, `Removed ${agentId}.`);
+    const { registry } = ctx.client();
+    // The call is idempotent: of a misspelt name it would say that it is removed.
+    await registry.getAgent({ agentId });
+    await registry.deregisterAgent({ requestId: randomUUID(), agentId });
+    if (ctx.format === "json") writeLine(ctx, JSON.stringify({ agentId }));
+    else writeLine(ctx, ctx.format === "name" ? agentId : `Removed ${agentId}.`);
     return EXIT.ok;
   },
 };

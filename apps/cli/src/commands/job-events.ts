@@ -27,7 +27,7 @@ export function watchJob(ctx: CommandContext, jobId: string): Promise<number> {
     open: () => ctx.client().jobs.watchJob({ jobId, afterSequence }, { signal: ctx.signal }),
     take: async ({ events }) => {
       // The stream is silent for seconds before it sends an empty message.
-      if (events.length === 0 && !isExplained) await explainSilence(ctx, jobId);
+      if (events.length === 0 && !isExplained) void explainSilence(ctx, jobId);
       isExplained = events.length === 0;
       for (const event of events) {
         afterSequence = event.sequence;
@@ -39,14 +39,25 @@ export function watchJob(ctx: CommandContext, jobId: string): Promise<number> {
   });
 }
 
-/** Says on standard error why nothing happens, if it is for want of agents. */
+/** Says on standard error why nothing happens, if it is for want of agents. Beside the watch, which goes on whatever becomes of it: what is not
+ * known is not said. */
 async function explainSilence(ctx: CommandContext, jobId: string): Promise<void> {
   if (ctx.format !== "table") return;
+  try {
+    await explainWaits(ctx, jobId);
+  } catch {
+    // The watch meets the same trouble, and tells of it.
+  }
+}
+
+async function explainWaits(ctx: CommandContext, jobId: string): Promise<void> {
   const { jobs } = ctx.client();
-  const { tasks } = await jobs.listTasks({ jobId, page: { pageSize: TASKS_LOOKED_AT } });
+  const { signal } = ctx;
+  const request = { jobId, page: { pageSize: TASKS_LOOKED_AT } };
+  const { tasks } = await jobs.listTasks(request, { signal });
   const waiting = tasks.filter(({ state }) => state === TaskState.READY);
   for (const { taskId, spec } of waiting.slice(0, WAITS_EXPLAINED)) {
-    const { now } = await jobs.explainTask({ taskId });
+    const { now } = await jobs.explainTask({ taskId }, { signal });
     if (now === undefined || now.agentId !== "") continue;
     const key = spec?.key ?? taskId;
     const { stderr } = ctx.terminal;

@@ -1,5 +1,5 @@
 import type { CommandContext } from "../command.ts";
-import { usageError } from "../usage-error.ts";
+import { absent } from "./absent.ts";
 
 /** The id of a task that is named by it, or as `job/key`: what people have at hand are the keys that they chose. */
 export async function findTaskId(ctx: CommandContext, text: string): Promise<string> {
@@ -14,5 +14,5 @@ export async function findTaskId(ctx: CommandContext, text: string): Promise<str
     if (found !== undefined) return found.taskId;
     pageToken = page?.nextPageToken ?? "";
   } while (pageToken !== "");
-  throw usageError(`The job ${jobId} has no task "${key}".`);
+  throw absent("TASK_NOT_FOUND", `The job ${jobId} has no task "${key}".`);
 }

@@ -3,7 +3,7 @@ import type { BreakerPolicy } from "../domain/breaker.ts";
 import { REJECTIONS_MAX } from "../domain/limits.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { lacksRoomOnly, type RoutingNeed, rejectionOf } from "../domain/routing.ts";
-import type { Rejection } from "../domain/routing-decision.ts";
+import type { Rejection, RejectionReason } from "../domain/routing-decision.ts";
 import { firstInRange } from "../domain/version-range.ts";
 import { AgentEntry, type AgentProfile, agentKey } from "./agent-entry.ts";
 import {
@@ -27,6 +27,14 @@ interface SkillIndex {
   readonly all: IndexedSet<AgentEntry>;
   /** Connected, with a free slot: the only ones a search looks at. */
   readonly open: IndexedSet<AgentEntry>;
+}
+
+/** What keeps agents from a task. */
+export interface RejectionCounts {
+  /** Agents that have the capability, and how many of them were looked at. */
+  readonly skilled: number;
+  readonly looked: number;
+  readonly counts: ReadonlyMap<RejectionReason, number>;
 }
 
 /** How a fleet judges. */
@@ -233,6 +241,24 @@ export class Fleet {
       }
     }
     return found;
+  }
+
+  /** Counts what keeps agents that have the capability from a task, looking at LOOKS_MAX of them; undefined when one of these could take it. */
+  countRejections(
+    namespace: string,
+    need: RoutingNeed,
+    nowMs: number,
+  ): RejectionCounts | undefined {
+    const counts = new Map<RejectionReason, number>();
+    const all = this.#skills.get(laneKey(namespace, need.capability))?.all;
+    const skilled = all?.size ?? 0;
+    const looked = Math.min(skilled, LOOKS_MAX);
+    for (let i = 0; all !== undefined && i < looked; i += 1) {
+      const reason = this.#reject(all.at(i), need, nowMs);
+      if (reason === undefined) return undefined;
+      counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    }
+    return { skilled, looked, counts };
   }
 
   /** Says whether a connected agent has the capability in the range. */

@@ -29,12 +29,12 @@ export class WaitReasons {
 
   #look(task: LiveTask): string {
     const { fleet, nowMs } = this.#parts;
-    const { eligible, rejections } = fleet.findCandidates(task.namespace, needOf(task), nowMs());
-    if (eligible.length > 0) return NO_AGENT;
-    if (rejections.length === 0) return `${NO_AGENT} Nobody has the capability.`;
-    const counts = new Map<string, number>();
-    for (const { reason } of rejections) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-    const reasons = [...counts].map(([reason, count]) => `${count} ${reason}`);
-    return `${NO_AGENT} Of those that have the capability: ${reasons.join(", ")}.`;
+    const found = fleet.countRejections(task.namespace, needOf(task), nowMs());
+    if (found === undefined) return NO_AGENT;
+    const { skilled, looked, counts } = found;
+    if (skilled === 0) return `${NO_AGENT} Nobody has the capability.`;
+    const reasons = [...counts].sort(([, a], [, b]) => b - a).map(([word, n]) => `${n} ${word}`);
+    const whom = looked < skilled ? `Of ${looked} of the ${skilled}` : "Of those";
+    return `${NO_AGENT} ${whom} that have the capability: ${reasons.join(", ")}.`;
   }
 }
