@@ -1,4 +1,5 @@
 /** The part of a mailbox that memory holds while its agent has a session: lanes in order, one for each sender. */
+import { PassingMap } from "@nexus/shared";
 import { Fifo } from "../fifo.ts";
 import { LANES_IDLE_MAX } from "../limits.ts";
 import { Mail, MailDelivery, type StoredMail } from "./mail.ts";
@@ -7,7 +8,7 @@ import { Mail, MailDelivery, type StoredMail } from "./mail.ts";
 export class Lane {
   readonly sender: string;
   /** Everything that is not over, in order. */
-  readonly mail = new Set<Mail>();
+  readonly mail = new PassingMap<bigint, Mail>();
   /** Nothing is sent before; 0 when nothing holds the lane. */
   heldUntilMs = 0;
   /** What its deliveries carry: the mailbox's generation when it last failed. */
@@ -33,8 +34,8 @@ export class Mailbox {
   readonly mailboxId: bigint;
   readonly lanes = new Map<string, Lane>();
   readonly #onHold: (lane: Lane) => void;
-  readonly #bySeq = new Map<bigint, Mail>();
-  readonly #sent = new Map<string, MailDelivery>();
+  readonly #bySeq = new PassingMap<bigint, Mail>();
+  readonly #sent = new PassingMap<string, MailDelivery>();
   readonly #ready = new Fifo<Queued>();
   #bytes = 0;
   /** Grows with each failure; begins anew with each stream. One for all lanes, so that a lane can be forgotten and made again. */
@@ -85,7 +86,7 @@ export class Mailbox {
     const lane = this.lane(row.sender);
     this.#bySeq.set(mail.seq, mail);
     this.#bytes += mail.sizeBytes;
-    lane.mail.add(mail);
+    lane.mail.set(mail.seq, mail);
     if (row.dueAtMs > lane.heldUntilMs) this.#hold(lane, row.dueAtMs);
     if (lane.heldUntilMs === 0) this.#makeReady(mail);
     return mail;
@@ -128,7 +129,7 @@ export class Mailbox {
     mail.ticket += 1;
     if (!this.#bySeq.delete(mail.seq)) return;
     this.#bytes -= mail.sizeBytes;
-    this.lanes.get(mail.sender)?.mail.delete(mail);
+    this.lanes.get(mail.sender)?.mail.delete(mail.seq);
   }
 
   /** A delivery failed: the lane goes back to it and waits. What followed on the wire is void. Returns what was void. */
@@ -136,7 +137,7 @@ export class Mailbox {
     const lane = this.lane(mail.sender);
     const undone: MailDelivery[] = [];
     let reached = false;
-    for (const one of lane.mail) {
+    for (const one of lane.mail.values()) {
       reached ||= one === mail;
       if (reached && one.delivery !== undefined) undone.push(one.delivery);
     }
@@ -150,18 +151,18 @@ export class Mailbox {
   /** The lane's time to wait is over. */
   release(lane: Lane): void {
     lane.heldUntilMs = 0;
-    for (const mail of lane.mail) if (mail.phase === "held") this.#makeReady(mail);
+    for (const mail of lane.mail.values()) if (mail.phase === "held") this.#makeReady(mail);
   }
 
   /** A new stream: everything sent on the old one is sent again, in order, unless its lane waits. Returns what was sent. */
   restart(): MailDelivery[] {
-    const undone = [...this.#sent.values()];
+    const undone = this.#sent.values();
     for (const { mail } of undone) this.#unsend(mail);
     this.#ready.remove(() => true);
     this.#generation = 0;
     for (const lane of this.lanes.values()) {
       lane.generation = 0;
-      for (const mail of lane.mail) {
+      for (const mail of lane.mail.values()) {
         mail.phase = "held";
         mail.ticket += 1;
       }
@@ -174,7 +175,7 @@ export class Mailbox {
   oldestSent(): Mail[] {
     const oldest: Mail[] = [];
     for (const lane of this.lanes.values()) {
-      for (const mail of lane.mail) {
+      for (const mail of lane.mail.values()) {
         if (mail.phase !== "sent") continue;
         oldest.push(mail);
         break;
@@ -188,7 +189,7 @@ export class Mailbox {
       lane.heldUntilMs = untilMs;
       this.#onHold(lane);
     }
-    for (const mail of lane.mail) {
+    for (const mail of lane.mail.values()) {
       if (mail.phase !== "ready") continue;
       mail.phase = "held";
       mail.ticket += 1;
