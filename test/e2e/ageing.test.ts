@@ -9,6 +9,9 @@ import { startFleet, type TestFleet } from "./_fleet.ts";
 const AGE_MS = "1500";
 const REQUEST_MS = 400;
 const ASKERS = 4;
+/** Of a reply that outlasts every connection. */
+const PARTS = 600;
+const PART_MS = 10;
 const TURNS_MIN = 6;
 
 async function resumed({ stack }: TestFleet): Promise<number> {
@@ -35,6 +38,12 @@ it("loses no message, request or reply when connections end for their age", asyn
         await sleep(REQUEST_MS);
         return body;
       })
+      .onMessage("count", async function* count() {
+        for (let part = 0; part < PARTS; part += 1) {
+          yield part;
+          await sleep(PART_MS);
+        }
+      })
       .onMessage("note", ({ body }) => void handled.push(String(body)))
       .start();
   };
@@ -55,6 +64,15 @@ it("loses no message, request or reply when connections end for their age", asyn
       }
     }
   };
+  const count = async (): Promise<number> => {
+    let next = 0;
+    for await (const part of asker.requestStream("replier", "count", 0)) {
+      expect(part).toBe(next);
+      next += 1;
+    }
+    return next;
+  };
+  const counting = count();
   const asking = Promise.all(Array.from({ length: ASKERS }, (_, name) => ask(name)));
   const before = await resumed(fleet);
   await waitFor(async () => (await resumed(fleet)) - before >= TURNS_MIN, {
@@ -63,6 +81,7 @@ it("loses no message, request or reply when connections end for their age", asyn
   });
   isOver = true;
   await asking;
+  expect(await counting).toBe(PARTS);
   expect(failed).toEqual([]);
   expect(answered.length).toBeGreaterThan(ASKERS);
   expect(new Set(handled).size).toBe(handled.length);

@@ -201,7 +201,7 @@ export class Mailbox {
   /** A stream is open; `held` says that the router still has what the last one brought. */
   connected(held: boolean): void {
     for (const entry of this.#subscriptions.values()) this.#say(entry);
-    this.#replies.connected();
+    this.#replies.connected(held);
     this.#outbound.connected(held);
   }
 
@@ -211,7 +211,7 @@ export class Mailbox {
     this.#handling = 0;
     this.#done = 0;
     this.#durable.connectionLost();
-    this.#replies.connectionLost();
+    this.#replies.connectionLost(isComplete);
     this.#outbound.connectionLost(isComplete);
   }
 

@@ -87,6 +87,18 @@ describe("a request for a reply in parts", () => {
     expect(await second).toEqual(["part 0"]);
   });
 
+  it("fails once its session goes on where nothing is known of it", async () => {
+    const { outbound, take } = scene();
+    const reading = readAll(outbound.requestStream(ORDER), []);
+    take(part(1, true));
+    outbound.connectionLost(false);
+    outbound.connected(true);
+    take(part(2, true));
+    outbound.connectionLost(true);
+    outbound.connected(false);
+    await expect(reading).rejects.toMatchObject({ kind: "unavailable", reason: "REPLY_CUT" });
+  });
+
   it("fails where a part is missing, and is taken back", async () => {
     const { outbound, take, frames } = scene();
     const read: unknown[] = [];

@@ -175,6 +175,7 @@ export class Outbound {
   connected(held: boolean): void {
     const knows = this.#turning && held;
     if (this.#turning && !held) this.#giveUpLost();
+    if (!held) this.#cutReplies();
     this.#connected = true;
     this.#turning = false;
     for (const entry of this.#waiting.values()) {
@@ -192,6 +193,15 @@ export class Outbound {
     this.#turning = this.#connected && isComplete;
     this.#connected = false;
     if (!this.#turning) this.#giveUpLost();
+  }
+
+  /** The router has none of what earlier streams brought: no further part comes. */
+  #cutReplies(): void {
+    const text = "The session goes on elsewhere: the rest of the reply is lost.";
+    for (const [messageId, { lastPart }] of this.#waiting.entries()) {
+      if (lastPart === 0) continue;
+      this.#finish(messageId)?.reject(messageError("unavailable", "REPLY_CUT", text));
+    }
   }
 
   #giveUpLost(): void {

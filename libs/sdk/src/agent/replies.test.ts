@@ -24,7 +24,7 @@ function scene() {
   const logger = createSilentLogger();
   logger.warn = (fields: unknown) => void warnings.push(fields);
   const replies = new Replies(outbox, logger);
-  replies.connected();
+  replies.connected(false);
   /** What goes out now. */
   const write = async (): Promise<Frame> => {
     const stream = outbox.frames({});
@@ -48,8 +48,8 @@ function scene() {
     replies.settle(create(SendOutcomeSchema, { ...init, messageId }));
   const breakAndMend = (): void => {
     outbox.reset();
-    replies.connectionLost();
-    replies.connected();
+    replies.connectionLost(false);
+    replies.connected(false);
   };
   return { outbox, replies, warnings, write, written, asked, answer, say, breakAndMend };
 }
@@ -86,13 +86,13 @@ describe("a whole reply", () => {
 
   it("that was made without a stream waits for one, and for none beyond its time", async () => {
     const { replies, written, asked } = scene();
-    replies.connectionLost();
+    replies.connectionLost(false);
     await replies.answer(asked("early"), 1, new AbortController().signal);
     vi.setSystemTime(Date.now() + 5_000);
     await replies.answer(asked("late"), 2, new AbortController().signal);
     expect(await written()).toEqual([]);
     vi.setSystemTime(Date.now() + 5_000);
-    replies.connected();
+    replies.connected(false);
     expect(await written()).toHaveLength(1);
   });
 
@@ -113,6 +113,11 @@ describe("a whole reply", () => {
     expect(await written()).toHaveLength(REPLIES_KEPT_MAX + 1);
     breakAndMend();
     expect(await written()).toHaveLength(REPLIES_KEPT_MAX);
+    vi.setSystemTime(Date.now() + 10_000);
+    await replies.answer(asked(), "next", signal);
+    await written();
+    breakAndMend();
+    expect(await written()).toHaveLength(1);
   });
 });
 
@@ -144,9 +149,9 @@ describe("whoever gets no reply", () => {
     await new Promise(setImmediate);
     expect((await write()).sends).toHaveLength(256);
     outbox.reset();
-    replies.connectionLost();
+    replies.connectionLost(false);
     await over;
-    replies.connected();
+    replies.connected(false);
     expect(await write()).toMatchObject({
       acks: [no("REPLY_CUT")],
       sends: [],

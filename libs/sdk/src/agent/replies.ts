@@ -77,9 +77,10 @@ export class Replies {
     else this.#notTaken(kept, outcome);
   }
 
-  /** A stream is open: what has no outcome is sent again. */
-  connected(): void {
+  /** A stream is open: what has no outcome is sent again, parts if the router holds what the last one brought. */
+  connected(held: boolean): void {
     this.#connected = true;
+    this.#parts.connected(held);
     const nowMs = Date.now();
     for (const [deliveryId, { why, deadlineAtMs }] of this.#declined) {
       if (deadlineAtMs > nowMs) this.#sayNo(deliveryId, why);
@@ -91,16 +92,17 @@ export class Replies {
     }
   }
 
-  /** The stream broke: what was sent may or may not have arrived. */
-  connectionLost(): void {
+  /** The stream is over. Unless it ended in order (`isComplete`), what was sent may or may not have arrived. */
+  connectionLost(isComplete: boolean): void {
     this.#connected = false;
     for (const kept of this.#kept.values()) clearTimeout(kept.again);
-    this.#parts.connectionLost();
+    this.#parts.connectionLost(isComplete);
   }
 
   /** There will be no other stream. */
   close(): void {
-    this.connectionLost();
+    this.connectionLost(false);
+    this.#parts.close();
     this.#kept.clear();
     this.#keptBytes = 0;
     this.#declined.clear();
@@ -117,13 +119,25 @@ export class Replies {
       tries: 0,
       again: undefined,
     };
-    const isRoom = this.#kept.size < REPLIES_KEPT_MAX && this.#keptBytes + bytes <= KEPT_BYTES_MAX;
+    const isRoom = this.#hasRoom(bytes);
     if (isRoom) {
       this.#kept.set(messageId, kept);
       this.#keptBytes += bytes;
     }
     // Without a stream what is kept waits for the next one.
     if (this.#connected || !isRoom) this.#give(kept);
+  }
+
+  /** What had no word in its time, which a router may owe it, makes room. */
+  #hasRoom(bytes: number): boolean {
+    const fits = (): boolean =>
+      this.#kept.size < REPLIES_KEPT_MAX && this.#keptBytes + bytes <= KEPT_BYTES_MAX;
+    if (fits()) return true;
+    const nowMs = Date.now();
+    for (const [messageId, kept] of this.#kept.entries()) {
+      if (kept.deadlineAtMs <= nowMs) this.#forget(messageId, kept);
+    }
+    return fits();
   }
 
   #give(kept: Kept): void {

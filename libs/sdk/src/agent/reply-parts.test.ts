@@ -24,6 +24,7 @@ function scene(bodies: AsyncIterable<unknown> = forever(1)) {
   const outbox = new Outbox();
   const told: string[] = [];
   const parts = new ReplyParts(outbox, createIds(), ({ deliveryId }) => told.push(deliveryId));
+  parts.connected(false);
   const abort = new AbortController();
   let yielded = 0;
   let left = false;
@@ -48,8 +49,8 @@ function scene(bodies: AsyncIterable<unknown> = forever(1)) {
     for await (const frame of stream) sends.push(...(frame.sends ?? []));
     return sends;
   };
-  const say = (send: Sent | undefined, outcome: DeliveryOutcome): void =>
-    parts.settle(create(SendOutcomeSchema, { messageId: send?.messageId ?? "", outcome }));
+  const say = (send: Sent | undefined, outcome: DeliveryOutcome, reason = ""): void =>
+    parts.settle(create(SendOutcomeSchema, { messageId: send?.messageId ?? "", outcome, reason }));
   const counts = { yielded: () => yielded, left: () => left };
   return { parts, abort, sending, settled, write, say, told, ...counts };
 }
@@ -64,7 +65,7 @@ describe("a reply in parts", () => {
     for (const send of first.slice(0, 10)) say(send, DeliveryOutcome.DELIVERED);
     await settled();
     expect(await write()).toHaveLength(10);
-    parts.connectionLost();
+    parts.connectionLost(false);
   });
 
   it("has few parts under way when they are large", async () => {
@@ -75,7 +76,7 @@ describe("a reply in parts", () => {
     say(first[0], DeliveryOutcome.DELIVERED);
     await settled();
     expect(await write()).toHaveLength(1);
-    parts.connectionLost();
+    parts.connectionLost(false);
   });
 
   it("ends with a part that was not taken, says of none that it is the last, and tells its asker", async () => {
@@ -94,11 +95,43 @@ describe("a reply in parts", () => {
     const { parts, sending, settled, write, left, told } = scene();
     await settled();
     await write();
-    parts.connectionLost();
+    parts.connectionLost(false);
     expect(await sending).toBeUndefined();
     expect(left()).toBe(true);
     expect(await write()).toEqual([]);
     expect(told).toEqual(["d"]);
+  });
+
+  it("goes on over a stream that ended in order: what has no outcome goes again under its id, then the rest", async () => {
+    const { parts, settled, write, say, told } = scene();
+    await settled();
+    const first = await write();
+    parts.connectionLost(true);
+    // A try that gets no welcome changes nothing.
+    parts.connectionLost(false);
+    for (const send of first.slice(0, 6)) say(send, DeliveryOutcome.DELIVERED);
+    await settled();
+    expect(await write()).toEqual([]);
+    parts.connected(true);
+    const again = await write();
+    expect(again.slice(0, WINDOW - 6)).toEqual(first.slice(6));
+    expect(again).toHaveLength(WINDOW);
+    say(again[0], DeliveryOutcome.REFUSED, "MESSAGE_ID_PENDING");
+    say(again[0], DeliveryOutcome.DELIVERED);
+    expect(told).toEqual([]);
+    parts.close();
+  });
+
+  it("ends when the next stream is of a router that has nothing of it", async () => {
+    const { parts, sending, settled, write, told } = scene();
+    await settled();
+    await write();
+    parts.connectionLost(true);
+    expect(told).toEqual([]);
+    parts.connected(false);
+    expect(await sending).toBeUndefined();
+    expect(told).toEqual(["d"]);
+    expect(await write()).toEqual([]);
   });
 
   it("ends at once when nobody waits any more, however many parts are under way", async () => {

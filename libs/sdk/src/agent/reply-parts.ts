@@ -2,7 +2,7 @@
 import { DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
 import { type Ids, KiB } from "@nexus/shared";
 import { toPayload } from "../payload.ts";
-import type { Outbox } from "./outbox.ts";
+import type { Outbox, SendInit } from "./outbox.ts";
 
 /** Parts of one reply that their asker has not taken yet. Less than what its queue at the router holds, 1 000. */
 const PARTS_UNDER_WAY_MAX = 256;
@@ -30,7 +30,10 @@ interface Stream {
 /** A part that has no outcome yet. */
 interface Part {
   readonly stream: Stream;
+  readonly send: SendInit;
   readonly bytes: number;
+  /** How often it was given to a stream. */
+  tries: number;
 }
 
 interface Held {
@@ -42,7 +45,11 @@ export class ReplyParts {
   readonly #outbox: Outbox;
   readonly #ids: Ids;
   readonly #onCut: (asked: Asked) => void;
+  /** In order. */
   readonly #underWay = new Map<string, Part>();
+  #connected = false;
+  /** The last stream ended in order, and the next one is to come, which says whether the router has what that one brought. */
+  #turning = false;
 
   /** `onCut` tells whoever asked that no further part comes. */
   constructor(outbox: Outbox, ids: Ids, onCut: (asked: Asked) => void) {
@@ -89,10 +96,12 @@ export class ReplyParts {
   }
 
   /** Takes in the router's word on a part. */
-  settle({ messageId, outcome }: SendOutcome): void {
+  settle({ messageId, outcome, reason }: SendOutcome): void {
     const part = this.#underWay.get(messageId);
     if (part === undefined) return;
-    const { stream, bytes } = part;
+    const { stream, bytes, tries } = part;
+    // The outcome of the first is to come.
+    if (tries > 1 && reason === "MESSAGE_ID_PENDING") return;
     this.#underWay.delete(messageId);
     stream.underWay -= 1;
     stream.bytes -= bytes;
@@ -100,11 +109,36 @@ export class ReplyParts {
     else this.#cut(stream);
   }
 
-  /** The stream broke: which parts arrived nobody knows. */
-  connectionLost(): void {
+  /** A stream is open: what never left goes, and after one that ended in order what has no outcome goes again, if the router holds what
+   * that one brought. */
+  connected(held: boolean): void {
+    if (!(this.#turning && held)) this.#cutLost();
+    this.#connected = true;
+    this.#turning = false;
+    for (const part of this.#underWay.values()) this.#give(part);
+  }
+
+  /** The stream is over. Unless it ended in order (`isComplete`), which parts arrived nobody knows. */
+  connectionLost(isComplete: boolean): void {
+    // A stream that got no welcome brought nothing.
+    if (this.#turning && !this.#connected) return;
+    this.#turning = this.#connected && isComplete;
+    this.#connected = false;
+    if (!this.#turning) this.#cutLost();
+  }
+
+  /** There will be no other stream. */
+  close(): void {
     const streams = new Set([...this.#underWay.values()].map(({ stream }) => stream));
     this.#underWay.clear();
     for (const stream of streams) this.#cut(stream);
+  }
+
+  #cutLost(): void {
+    for (const { stream, tries } of [...this.#underWay.values()]) if (tries > 0) this.#cut(stream);
+    for (const [messageId, { stream }] of this.#underWay) {
+      if (stream.cut) this.#underWay.delete(messageId);
+    }
   }
 
   #cut(stream: Stream): void {
@@ -117,11 +151,17 @@ export class ReplyParts {
     const messageId = this.#ids.next("msg");
     const payload = toPayload(body);
     const bytes = payload.data.byteLength;
-    this.#underWay.set(messageId, { stream, bytes });
+    const send = { messageId, inReplyTo: stream.asked.deliveryId, payload, more: true };
+    const part = { stream, send, bytes, tries: 0 };
+    this.#underWay.set(messageId, part);
     stream.underWay += 1;
     stream.bytes += bytes;
-    const inReplyTo = stream.asked.deliveryId;
-    this.#outbox.send({ messageId, inReplyTo, payload, more: true });
+    if (this.#connected) this.#give(part);
+  }
+
+  #give(part: Part): void {
+    part.tries += 1;
+    this.#outbox.send(part.send);
   }
 }
 
