@@ -229,6 +229,30 @@ describe("a message to a topic", () => {
     );
   });
 
+  it("goes on to another member of a group, which has no copy yet, when a far one has no room", () => {
+    const { rig, here, there, alice } = far();
+    const [full, near, other] = [there.agent("full"), here.agent("near"), there.agent("other")];
+    for (const agentId of ["full", "near"]) {
+      here.topics.add("default", { agentId, pattern: "t", group: "g", durable: false });
+    }
+    here.topics.add("default", { agentId: "other", pattern: "t", group: "", durable: false });
+    const filler = there.agent("filler");
+    full.credit = 0;
+    for (let i = 0; i <= MESSAGE_QUEUE_MAX; i += 1) there.send(filler, `f${i}`, "full");
+    for (let i = 0; i < 6; i += 1) here.send(alice, `busy${i}`, "near", ASK_LONG);
+    here.take(near);
+    here.send(alice, "one", "", { target: { kind: "topic", name: "t" } });
+    expect(here.take(near).map(({ messageId }) => messageId)).toEqual(["one"]);
+    expect(there.take(other).map(({ messageId }) => messageId)).toEqual(["one"]);
+    for (const agentId of ["full", "near"]) {
+      here.topics.add("default", { agentId, pattern: "u", group: "g", durable: false });
+    }
+    here.topics.add("default", { agentId: "near", pattern: "u", group: "h", durable: false });
+    rig.pass(1_000);
+    here.send(alice, "two", "", { target: { kind: "topic", name: "u" } });
+    expect(here.take(near).map(({ messageId }) => messageId)).toEqual(["two"]);
+  });
+
   it("goes to a member of a group whose queue has room for its size", () => {
     const rig = new MessageRig();
     const [here] = rig.replicas as [RigReplica];

@@ -25,15 +25,20 @@ export interface AnyOfInit {
   readonly engine: Pick<MessageEngine, "move">;
   readonly budget: PairBudget;
   readonly clock: Clock;
+  /** Of a group's copy of a message to many: who has one, which is added to. */
+  readonly taken?: Set<string>;
 }
 
 /** Knows who was tried. */
 export class AnyOf implements Onwards {
   readonly #init: AnyOfInit;
-  readonly #tried = new Set<string>();
+  /** Who was tried, or has the message anyway. */
+  readonly #taken: Set<string>;
+  #tries = 1;
 
   constructor(init: AnyOfInit) {
     this.#init = init;
+    this.#taken = init.taken ?? new Set();
   }
 
   /** Whoever has the least to do; for a durable message, which waits, also one without a session. */
@@ -41,7 +46,7 @@ export class AnyOf implements Onwards {
     const isDurable = mail !== undefined;
     const agentId =
       this.#leastLoaded(isDurable ? 0 : payload.byteLength) ?? this.#anyone(isDurable);
-    if (agentId !== undefined) this.#tried.add(agentId);
+    if (agentId !== undefined) this.#taken.add(agentId);
     return agentId;
   }
 
@@ -55,10 +60,11 @@ export class AnyOf implements Onwards {
 
   #next(bytes: number): Place | undefined {
     const { places, sender, chain, budget, clock } = this.#init;
-    if (this.#tried.size >= ANY_OF_TRIES_MAX) return undefined;
+    if (this.#tries >= ANY_OF_TRIES_MAX) return undefined;
     const agentId = this.#leastLoaded(bytes);
     if (agentId === undefined) return undefined;
-    this.#tried.add(agentId);
+    this.#taken.add(agentId);
+    this.#tries += 1;
     const nowMs = clock.nowMs();
     const place = places.find(sender.namespace, agentId);
     const isWell = place?.pauseMs(nowMs) === 0 && whyNotTaken(place, bytes, nowMs) === undefined;
@@ -84,7 +90,7 @@ export class AnyOf implements Onwards {
 
   #isFit(agentId: string): boolean {
     const { sender, chain } = this.#init;
-    if (agentId === sender.principalId || this.#tried.has(agentId)) return false;
+    if (agentId === sender.principalId || this.#taken.has(agentId)) return false;
     return chain?.ancestors.includes(agentId) !== true;
   }
 }

@@ -8,7 +8,7 @@ import { isHere, type Place } from "../remote/places.ts";
 import type { RemotePeer } from "../remote/remote-agent.ts";
 import type { Session } from "../session/session.ts";
 import type { Subscription, TopicBook } from "../topic/topic-book.ts";
-import { AnyOf } from "./any-of.ts";
+import { AnyOf, type AnyOfInit } from "./any-of.ts";
 import { detachLetter } from "./carried.ts";
 import { continueChain, isAncestor } from "./chain.ts";
 import { CopySender } from "./copy-sender.ts";
@@ -31,6 +31,9 @@ export interface MessageSwitchInit {
   readonly leases: LeasePort;
   readonly clock: Clock;
 }
+
+/** Who gets a message to many, each with the group for which it does. */
+type Receivers = ReadonlyMap<Place, readonly string[]>;
 
 /** Where every message comes in. */
 export class MessageSwitch {
@@ -106,7 +109,8 @@ export class MessageSwitch {
     onward: Partial<Letter> & { readonly target: Target },
   ): void {
     const { engine, clock } = this.#init;
-    const anyOf = this.#anyOf(sender, letter.chain, onward.target.name);
+    const members = this.#init.agents.members(sender.namespace, onward.target.name);
+    const anyOf = this.#anyOf(sender, letter.chain, { members });
     const toAgentId = anyOf.first(letter);
     if (toAgentId === undefined) engine.answer(sender, letter, this.#nobody(NOBODY_CAN));
     else {
@@ -117,12 +121,15 @@ export class MessageSwitch {
     }
   }
 
-  #anyOf(sender: Sender, chain: Chain | undefined, capability: string): AnyOf {
-    const { agents, exchange, engine, budget, clock } = this.#init;
+  #anyOf(
+    sender: Sender,
+    chain: Chain | undefined,
+    among: Pick<AnyOfInit, "members" | "taken">,
+  ): AnyOf {
+    const { exchange, engine, budget, clock } = this.#init;
     const { places } = exchange;
-    const members = agents.members(sender.namespace, capability);
     this.#turn += 1;
-    return new AnyOf({ sender, chain, members, turn: this.#turn, places, engine, budget, clock });
+    return new AnyOf({ ...among, sender, chain, turn: this.#turn, places, engine, budget, clock });
   }
 
   #routeToMany(
@@ -170,7 +177,7 @@ export class MessageSwitch {
       for (const { agentId } of exchange.places.of(namespace)) found.add(agentId);
     } else {
       const { subscriptions } = topics.match(namespace, target.name);
-      for (const { agentId } of this.#onePerGroup(sender, letter, subscriptions, "absent too")) {
+      for (const agentId of this.#onePerGroup(sender, letter, subscriptions, "absent too").keys()) {
         found.add(agentId);
       }
     }
@@ -197,41 +204,44 @@ export class MessageSwitch {
     return this.#init.exchange.knowsAll ? verdict : NOT_ALL_KNOWN;
   }
 
-  #liveReceivers(sender: Sender, letter: Letter, target: Target): Set<Place> {
+  #liveReceivers(sender: Sender, letter: Letter, target: Target): Receivers {
     const { agents, topics } = this.#init;
     const { places } = this.#init.exchange;
     const { namespace } = sender;
-    const found = new Set<Place>();
-    const add = (session: Place | undefined): void => {
+    const found = new Map<Place, readonly string[]>();
+    const add = (session: Place | undefined, group: readonly string[] = NO_GROUP): void => {
       if (session === undefined || session.over || session.agentId === sender.principalId) return;
-      if (!isAncestor(letter, session.agentId)) found.add(session);
+      if (!isAncestor(letter, session.agentId)) found.set(session, group);
     };
     if (target.kind === "all") for (const place of places.of(namespace)) add(place);
     else if (target.kind === "capability") {
       for (const id of agents.members(namespace, target.name)) add(places.find(namespace, id));
     } else {
       const { subscriptions } = topics.match(namespace, target.name);
-      for (const { agentId } of this.#onePerGroup(sender, letter, subscriptions, "present")) {
-        add(places.find(namespace, agentId));
+      if (subscriptions.every(({ group }) => group === "")) {
+        for (const { agentId } of subscriptions) add(places.find(namespace, agentId));
+        return found;
+      }
+      for (const [id, group] of this.#onePerGroup(sender, letter, subscriptions, "present")) {
+        add(places.find(namespace, id), group);
       }
     }
     return found;
   }
 
-  /** Of each group the least loaded member; all who are in none. */
+  /** Of each group the least loaded member, with the ids of all; everyone who is in none, with none. */
   #onePerGroup(
     sender: Sender,
     letter: Letter,
     subscriptions: readonly Subscription[],
     who: "present" | "absent too",
-  ): Subscription[] {
-    if (subscriptions.every(({ group }) => group === "")) return [...subscriptions];
+  ): ReadonlyMap<string, readonly string[]> {
     const groups = new Map<string, Subscription[]>();
-    const chosen: Subscription[] = [];
+    const chosen = new Map<string, readonly string[]>();
     for (const subscription of subscriptions) {
       const { group, pattern, agentId } = subscription;
       if (agentId === sender.principalId || isAncestor(letter, agentId)) continue;
-      if (group === "") chosen.push(subscription);
+      if (group === "") chosen.set(agentId, NO_GROUP);
       else {
         const key = `${group} ${pattern}`;
         groups.set(key, [...(groups.get(key) ?? []), subscription]);
@@ -247,19 +257,26 @@ export class MessageSwitch {
       const found = pickLeastLoaded(members, look);
       const absent = who === "present" ? undefined : members.find(({ durable }) => durable);
       const member = found?.member ?? absent;
-      if (member !== undefined) chosen.push(member);
+      if (member === undefined || chosen.has(member.agentId)) continue;
+      chosen.set(
+        member.agentId,
+        members.map(({ agentId }) => agentId),
+      );
     }
     return chosen;
   }
 
-  #publish(sender: Sender, letter: Letter, receivers: ReadonlySet<Place>): void {
+  #publish(sender: Sender, letter: Letter, receivers: Receivers): void {
     const { engine, clock } = this.#init;
     const copies = new CopySender(sender, engine.tallyOf(sender));
     const nowMs = clock.nowMs();
     const far = new Map<RemotePeer, string[]>();
+    const onwards = this.#onwardsOf(sender, letter, receivers);
     let taken = 0;
-    for (const receiver of receivers) {
-      if (!isHere(receiver)) {
+    for (const [receiver, group] of receivers) {
+      if (group.length > 1) {
+        if (engine.sendCopy(copies, onwards(group), receiver, nowMs)) taken += 1;
+      } else if (!isHere(receiver)) {
         const ids = far.get(receiver.peer);
         if (ids === undefined) far.set(receiver.peer, [receiver.agentId]);
         else ids.push(receiver.agentId);
@@ -272,6 +289,19 @@ export class MessageSwitch {
     const counts = { receivers: taken, missed };
     if (taken > 0) engine.answer(sender, letter, { outcome: "queued", text: "", ...counts });
     else engine.answer(sender, letter, { ...ALL_FULL, ...counts });
+  }
+
+  /** Makes a group's copy: whom its member's replica cannot take it in for, it goes on from, to one who has none. */
+  #onwardsOf(
+    sender: Sender,
+    letter: Letter,
+    receivers: Receivers,
+  ): (members: readonly string[]) => Letter {
+    let taken: Set<string> | undefined;
+    return (members) => {
+      taken ??= new Set([...receivers.keys()].map(({ agentId }) => agentId));
+      return { ...letter, onwards: this.#anyOf(sender, letter.chain, { members, taken }) };
+    };
   }
 
   /** One message for each replica. Whom it takes them in for, it does not say: they count as taken in. */
@@ -288,7 +318,7 @@ export class MessageSwitch {
     return taken;
   }
 
-  #gather(asker: Session, letter: Letter, receivers: ReadonlySet<Place>): void {
+  #gather(asker: Session, letter: Letter, receivers: Receivers): void {
     const { engine, clock } = this.#init;
     if (letter.gather === undefined) return;
     const { messageId } = letter;
@@ -305,13 +335,16 @@ export class MessageSwitch {
     });
     asker.unsettled.set(messageId, gathering);
     const nowMs = clock.nowMs();
-    for (const receiver of receivers) {
-      gathering.asked(engine.sendCopy(gathering, letter, receiver, nowMs));
+    const onwards = this.#onwardsOf(asker, letter, receivers);
+    for (const [receiver, group] of receivers) {
+      const copy = group.length > 1 ? onwards(group) : letter;
+      gathering.asked(engine.sendCopy(gathering, copy, receiver, nowMs));
     }
     gathering.complete();
   }
 }
 
+const NO_GROUP: readonly string[] = [];
 const LOOP: Verdict = { outcome: "loop", text: "the receiver is among those who caused it" };
 const NOBODY: Verdict = { outcome: "no_such_agent", text: "nobody receives what is sent there" };
 const NOBODY_CAN: Verdict = {
