@@ -54,14 +54,22 @@ export function writeError(caller: Caller, error: NexusError, format: OutputForm
   if (hint !== undefined) terminal.stderr.write(`hint: ${hint}\n`);
 }
 
+/** What to do next, by reason. */
+const HINTS: Readonly<Record<string, string>> = {
+  PRINCIPAL_EXISTS: "`nexus principals rotate-secret` gives an agent that is there a new secret.",
+  SCOPE_MISSING:
+    "`nexus whoami` shows what the token allows; whoever may write roles gives more with `nexus roles put` and `nexus roles assign`.",
+  VAULT_SEALED:
+    "`nexus vault unseal` opens vault, on its machine, at its operator socket (docs/tls.md).",
+};
+
 function hintOf(error: NexusError, { gateway, token = "" }: Caller): string | undefined {
   if (error.reason.startsWith("TOKEN_")) {
     if (token === "") return "Run `nexus login`.";
     return "NEXUS_TOKEN is set and goes before a login: set a new one, or unset it.";
   }
-  if (error.reason === "PRINCIPAL_EXISTS") {
-    return "`nexus principals rotate-secret` gives an agent that is there a new secret.";
-  }
+  const known = HINTS[error.reason];
+  if (known !== undefined) return known;
   if (error.kind === "unavailable") {
     const where = gateway === undefined ? "" : ` at ${gateway}`;
     return `Is NEXUS running${where}? \`npm start\` starts it.`;

@@ -177,6 +177,16 @@ export function testVaultCommands(stack: () => CommandStack): void {
       expect(await vault("status")).toEqual([0, "open\n"]);
       expect(await vault("seal")).toEqual([0, "sealed\n"]);
       expect(await vault("status")).toEqual([7, "sealed: by_operator\n"]);
+      const refused = await nexusWith("x", "secrets", "put", "app/while-sealed");
+      expect([refused.code, refused.stderr]).toEqual([
+        6,
+        expect.stringMatching(/VAULT_SEALED[^]*hint: `nexus vault unseal`/),
+      ]);
+      const whole = await nexus("status");
+      expect([whole.code, whole.stdout]).toEqual([
+        5,
+        expect.stringMatching(/vault +not_serving .*It is sealed/),
+      ]);
       const guess = randomBytes(32).toString("base64");
       expect((await nexusWith(guess, "vault", "unseal", ...socket)).code).toBe(4);
       expect((await nexusWith("no key", "vault", "unseal", ...socket)).code).toBe(2);

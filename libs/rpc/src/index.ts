@@ -26,6 +26,7 @@ export {
   type TokenVerifier,
 } from "./principal.ts";
 export { requirePrincipal } from "./require-principal.ts";
+export { NOT_SERVING_PREFIX } from "./server/health.ts";
 export { callersOf, resourceFieldOf, scopeOf } from "./server/method-plan.ts";
 export type { RawCall, RawRelay } from "./server/raw-relay.ts";
 export {

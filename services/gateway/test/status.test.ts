@@ -70,14 +70,21 @@ describe("GetStatus", () => {
     expect(healthOf(status)).toContainEqual(["registry", "UNREACHABLE"]);
   });
 
-  it("notices a service that comes back", async () => {
+  it("says why a service does not serve where it knows, and notices one that comes back", async () => {
     const rig = await rigs.start({ upstreams: { vault: nothing } });
     const health = async () => {
       const status = await rig.client(StatusService).getStatus({}, { token: await rig.token() });
       return healthOf(status).find(([name]) => name === "vault")?.[1];
     };
+    const message = async () => {
+      const status = await rig.client(StatusService).getStatus({}, { token: await rig.token() });
+      return status.services.find(({ name }) => name === "vault")?.message;
+    };
     rig.upstreams.get("vault")?.server.setServing(false);
     expect(await health()).toBe("NOT_SERVING");
+    expect(await message()).toContain("misses something");
+    rig.upstreams.get("vault")?.server.setServing(false, "sealed");
+    expect(await message()).toContain("nexus vault unseal");
     rig.upstreams.get("vault")?.server.setServing(true);
     expect(await health()).toBe("SERVING");
   });

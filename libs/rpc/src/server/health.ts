@@ -11,6 +11,9 @@ const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = ServingStatus;
 /** Name under which a liveness probe asks: serving as long as the event loop turns. */
 const LIVE = "live";
 
+/** Begins the name in `List` that says why a server does not serve. */
+export const NOT_SERVING_PREFIX = "not-serving/";
+
 /** Name under which a readiness probe asks: serving when the server takes calls. */
 const READY = "ready";
 
@@ -18,8 +21,9 @@ const READY = "ready";
 export interface Health {
   readonly desc: DescService;
   readonly handlers: Readonly<Record<string, (request: never, ctx: never) => unknown>>;
-  /** Sets the overall status and that of every service. `live` always serves. */
-  setServing(serving: boolean): void;
+  /** Sets the overall status and that of every service. `live` always serves. While it does not serve, `List` has a further name,
+   * `not-serving/<why>`: a word that is safe to show to anybody. */
+  setServing(serving: boolean, why?: string): void;
 }
 
 interface CheckRequest {
@@ -31,6 +35,7 @@ export function createHealth(serviceNames: readonly string[]): Health {
   const names = new Set(["", READY, LIVE, ...serviceNames]);
   const watchers = new Set<() => void>();
   let serving = false;
+  let reason: string | undefined;
 
   function statusOf(name: string): number | undefined {
     if (!names.has(name)) return undefined;
@@ -62,12 +67,16 @@ export function createHealth(serviceNames: readonly string[]): Health {
       list() {
         const statuses: Record<string, { status: number }> = {};
         for (const name of names) statuses[name] = { status: statusOf(name) ?? SERVICE_UNKNOWN };
+        if (!serving && reason !== undefined) {
+          statuses[`${NOT_SERVING_PREFIX}${reason}`] = { status: NOT_SERVING };
+        }
         return { statuses };
       },
       watch,
     },
-    setServing(value) {
+    setServing(value, why) {
       serving = value;
+      reason = why;
       for (const wake of watchers) wake();
     },
   };

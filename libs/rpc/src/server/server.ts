@@ -89,7 +89,7 @@ export interface RpcServer {
   /** Drains and stops within about `graceMs`, also with streams open. Idempotent. */
   close(graceMs: number): Promise<void>;
   /** Switches health, e.g. off while the database is away. */
-  setServing(serving: boolean): void;
+  setServing(serving: boolean, why?: string): void;
 }
 
 /** Creates a server. Nothing is bound until listen(). */
@@ -192,8 +192,8 @@ class GrpcServer implements RpcServer {
     return { port, address: socket === undefined ? `${host}:${port}` : at };
   }
 
-  setServing(serving: boolean): void {
-    this.#running?.health.setServing(serving);
+  setServing(serving: boolean, why?: string): void {
+    this.#running?.health.setServing(serving, why);
   }
 
   close(graceMs: number): Promise<void> {

@@ -12,6 +12,7 @@ import {
   type CallOptions,
   createRpcClient,
   type MethodImplementation,
+  NOT_SERVING_PREFIX,
   type RpcChannel,
   type RpcClient,
 } from "@nexus/rpc";
@@ -92,9 +93,25 @@ async function checkService(name: string, client: HealthClient, options: CallOpt
     const latency = durationFromMs(Math.round(performance.now() - startedAtMs));
     const serving = status === HealthCheckResponse_ServingStatus.SERVING;
     const health = serving ? ServiceHealth.SERVING : ServiceHealth.NOT_SERVING;
-    const message = serving ? "" : "It is starting, draining, or misses something it needs.";
+    const message = serving ? "" : await whyNot(client, options);
     return { name, health, latency, message };
   } catch (error) {
     return { name, health: ServiceHealth.UNREACHABLE, message: NexusError.from(error).message };
   }
+}
+
+const UNSAID = "It is starting, draining, or misses something it needs.";
+const REASONS: Readonly<Record<string, string>> = {
+  sealed: "It is sealed. Unseal it: `nexus vault unseal` on its machine, or SealService.",
+};
+
+/** What a service that does not serve says of it. */
+async function whyNot(client: HealthClient, options: CallOptions): Promise<string> {
+  // It answered a moment ago; if it does not now, there is nothing more to say of it.
+  const statuses = await client.list({}, options).then(
+    (answer) => answer.statuses,
+    () => ({}),
+  );
+  const said = Object.keys(statuses).find((one) => one.startsWith(NOT_SERVING_PREFIX));
+  return REASONS[said?.slice(NOT_SERVING_PREFIX.length) ?? ""] ?? UNSAID;
 }

@@ -25,7 +25,7 @@ export function createSealing(frame: ServiceFrame, config: VaultConfig, deps: Se
   const secrets = new SecretCache(cache);
   const keys = createNamedKeyReader(pool);
   const keyStore = new KeyStore({ ...shared, keys, keyring, secrets, clock: frame.clock });
-  const showSeal = () => frame.server.setServing(vault.sealReason === undefined);
+  const showSeal = () => frame.server.setServing(vault.sealReason === undefined, "sealed");
   const vault = new SecureVault({
     provider: rootKeyProvider(frame, config),
     recoveryPrivateKey: recoveryKeyReader(config),
