@@ -1,6 +1,6 @@
 /** Commands that follow something, against a gateway whose streams break. */
 import { once } from "node:events";
-import { create, type DescService } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   MessagingService,
   StateService,
@@ -15,13 +15,14 @@ import {
   type WatchAlertsResponse,
   WatchAlertsResponseSchema,
 } from "@nexus/proto/vault";
-import { createRpcServer, type ServiceImplementation } from "@nexus/rpc";
+import { createRpcServer } from "@nexus/rpc";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
 import { createTempFolder, createTestIdentity, type TempFolder, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../src/program.ts";
 import { createFakeTerminal } from "../src/terminal.fake.ts";
+import { only } from "./_only.ts";
 
 /** What one stream sends, and what it breaks with then; without an error it stays. */
 interface Script<M> {
@@ -173,16 +174,6 @@ describe("commands that follow something", () => {
     expect(alerts.places).toHaveLength(2);
   });
 });
-
-/** A service of which nothing else is called. */
-function only<S extends DescService>(
-  desc: S,
-  methods: Partial<ServiceImplementation<S>>,
-): ServiceImplementation<S> {
-  const unused = () => Promise.reject(error("unimplemented", "UNIMPLEMENTED"));
-  const others = Object.fromEntries(desc.methods.map(({ localName }) => [localName, unused]));
-  return { ...others, ...methods } as ServiceImplementation<S>;
-}
 
 function error(kind: NexusError["kind"], reason: string): NexusError {
   return new NexusError({ kind, reason, message: reason });

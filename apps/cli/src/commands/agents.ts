@@ -6,11 +6,15 @@ import {
   GetAgentResponseSchema,
   ListAgentsResponseSchema,
 } from "@nexus/proto/registry";
-import type { CommandSpec } from "../command.ts";
+import { NexusError } from "@nexus/shared";
+import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showDuration, showEnum, showTime, writeJson, writeTable } from "../show.ts";
 import { parseLimit } from "./numbers.ts";
+
+/** One page of the mesh's list. */
+const ROUTES_MAX = 1_000;
 
 /** Lists agents. */
 export const agentsListCommand: CommandSpec = {
@@ -31,10 +35,30 @@ export const agentsListCommand: CommandSpec = {
     if (ctx.format === "json") writeJson(ctx, ListAgentsResponseSchema, response);
     else if (ctx.format === "name") {
       for (const { agentId } of response.agents) writeLine(ctx, agentId);
-    } else writeTable(ctx, AGENT_HEAD, response.agents.map(agentRow));
+    } else {
+      const detached = await detachedOf(ctx, response.agents);
+      const rows = response.agents.map((agent) => agentRow(agent, detached));
+      writeTable(ctx, AGENT_HEAD, rows);
+    }
     return EXIT.ok;
   },
 };
+
+/** Of the agents that take nothing new those whose stream broke: they are not shut down, they come back. The registry's word for
+ * both is the same, so the mesh is asked; a caller that it does not tell sees the registry's word. */
+async function detachedOf(
+  ctx: CommandContext,
+  agents: readonly Agent[],
+): Promise<ReadonlySet<string>> {
+  if (!agents.some(({ state }) => state === AgentState.DRAINING)) return new Set();
+  try {
+    const { routes } = await ctx.client().messaging.listRoutes({ page: { pageSize: ROUTES_MAX } });
+    return new Set(routes.filter(({ attached }) => !attached).map(({ agentId }) => agentId));
+  } catch (error) {
+    if (error instanceof NexusError) return new Set();
+    throw error;
+  }
+}
 
 /** Shows one agent. */
 export const agentsGetCommand: CommandSpec = {
@@ -48,7 +72,7 @@ export const agentsGetCommand: CommandSpec = {
       writeJson(ctx, GetAgentResponseSchema, response);
       return EXIT.ok;
     }
-    writeTable(ctx, AGENT_HEAD, [agentRow(agent)]);
+    writeTable(ctx, AGENT_HEAD, [agentRow(agent, await detachedOf(ctx, [agent]))]);
     writeLine(ctx, "");
     const rows = agent.reputations.map((one) => [
       one.capability,
@@ -128,11 +152,13 @@ export const agentsDiscoverCommand: CommandSpec = {
 
 const AGENT_HEAD = ["agent", "state", "slots", "capabilities", "labels", "last seen"];
 
-function agentRow(agent: Agent): string[] {
+function agentRow(agent: Agent, detached: ReadonlySet<string>): string[] {
   const labels = Object.entries(agent.labels).map(([key, value]) => `${key}=${value}`);
   return [
     agent.agentId,
-    showEnum(AgentState, agent.state),
+    agent.state === AgentState.DRAINING && detached.has(agent.agentId)
+      ? "reconnecting"
+      : showEnum(AgentState, agent.state),
     `${agent.busySlots}/${agent.slots}`,
     agent.capabilities.map(({ name, version }) => `${name}@${version}`).join(", "),
     labels.join(", ") || "-",
