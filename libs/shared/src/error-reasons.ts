@@ -317,6 +317,10 @@ export const ERROR_REASONS = {
   RATE_LIMITED: reason("exhausted", "The caller makes too many calls; retry after the delay."),
 
   // sdk
+  CAPABILITY_MISSING: reason(
+    "invalid",
+    "The agent was given no capability; it needs one to start.",
+  ),
   CREDENTIALS_MISSING: reason("invalid", "The agent or client was given nothing to sign in with."),
   CAPABILITY_INVALID: reason("invalid", "A capability is not written as name@semver."),
   PAYLOAD_TOO_LARGE: reason("invalid", "A payload is larger than may travel inline."),

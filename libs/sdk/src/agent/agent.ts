@@ -46,7 +46,7 @@ export interface AgentOptions {
 
 /** Collects what an agent can do, then starts it. */
 export interface AgentBuilder {
-  /** Adds a capability, `name@version`. */
+  /** Adds a capability, `name@version`. An agent has at least one, also when it only sends and listens. */
   capability<I = unknown, O = unknown>(
     spec: string,
     options: CapabilityOptions,
@@ -62,7 +62,7 @@ export interface AgentBuilder {
   ): AgentBuilder;
   /** Registers the agent and opens its session; waits for the gateway if it is not there yet.
    *
-   * Errors: whatever makes trying again pointless, e.g. unauthenticated/CREDENTIALS_INVALID. */
+   * Errors: whatever makes trying again pointless, e.g. unauthenticated/CREDENTIALS_INVALID; invalid/CAPABILITY_MISSING. */
   start(): Promise<RunningAgent>;
 }
 
@@ -132,6 +132,7 @@ async function start(
   ).child({ agent_id: options.agentId });
   const channel = openGatewayChannel(options.gateway, options.tls);
   try {
+    if (capabilities.size === 0) throw noCapability();
     const credentials = createCredentialSource({ channel, credentials: credentialsOf(options) });
     await register({ options, capabilities, channel, credentials, logger });
     return await connect({ options, capabilities, ...listeners, channel, credentials, logger });
@@ -139,6 +140,16 @@ async function start(
     channel.close();
     throw error;
   }
+}
+
+/** Checked here, where it can be said in the program's words, and before anybody is asked. */
+function noCapability(): NexusError {
+  return new NexusError({
+    kind: "invalid",
+    reason: "CAPABILITY_MISSING",
+    message:
+      "An agent needs a capability, also one that only sends and listens: call .capability() before .start().",
+  });
 }
 
 function credentialsOf(options: AgentOptions) {
