@@ -11,8 +11,8 @@ import {
   type ServerOverrides,
   type ServiceFrame,
 } from "@nexus/runtime";
+import { addressOfPeer } from "@nexus/shared";
 import type { GatewayConfig } from "./config.ts";
-import { addressOfPeer } from "./domain/caller-address.ts";
 import { Objectives } from "./domain/objectives.ts";
 import { createRateLimiter } from "./domain/rate-limiter.ts";
 import { ROUTES, type Upstream } from "./domain/routes.ts";

@@ -11,8 +11,7 @@ import {
   type TokenVerifier,
   toPublicError,
 } from "@nexus/rpc";
-import { type Logger, NexusError } from "@nexus/shared";
-import { addressOfPeer } from "../domain/caller-address.ts";
+import { addressOfPeer, type Logger, NexusError } from "@nexus/shared";
 import type { Upstream } from "../domain/routes.ts";
 import type { GatewayEvents } from "../events.ts";
 import type { RateLimits } from "../relay/rate-limits.ts";

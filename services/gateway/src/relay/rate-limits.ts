@@ -1,6 +1,5 @@
 import type { Principal } from "@nexus/rpc";
-import { NexusError } from "@nexus/shared";
-import { callerOfAddress } from "../domain/caller-address.ts";
+import { callerOfAddress, NexusError } from "@nexus/shared";
 import type { RateLimiter } from "../domain/rate-limiter.ts";
 import type { GatewayEvents } from "../events.ts";
 

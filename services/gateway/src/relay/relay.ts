@@ -9,8 +9,7 @@ import {
   rawUnary,
   relayOptions,
 } from "@nexus/rpc";
-import { NexusError } from "@nexus/shared";
-import { addressOfPeer } from "../domain/caller-address.ts";
+import { addressOfPeer, NexusError } from "@nexus/shared";
 import type { Upstream } from "../domain/routes.ts";
 import type { GatewayEvents } from "../events.ts";
 import type { RateLimits } from "./rate-limits.ts";
