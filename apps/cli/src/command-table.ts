@@ -134,6 +134,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
         principals.principalsRotateSecretCommand,
         principals.principalsDisableCommand,
         changes.principalsEnableCommand,
+        changes.principalsUnlockCommand,
         changes.principalsPasswordCommand,
         changes.principalsScopesCommand,
       ];

@@ -64,6 +64,14 @@ export function testPrincipalCommands(stack: () => CommandStack): void {
       expect((await nexus("principals", "enable", "nobody-there")).code).toBe(3);
     });
 
+    it("unlocks who was locked out", async () => {
+      await createUser("locked");
+      for (let i = 0; i < 5; i++) await login("locked", "a guess").catch(() => undefined);
+      await expect(login("locked", FIRST)).rejects.toThrow();
+      expect((await nexus("principals", "unlock", "locked")).stdout).toBe("Unlocked locked.\n");
+      expect((await login("locked", FIRST))?.accessToken).toBeTruthy();
+    });
+
     it("sets the scopes of a principal", async () => {
       await createUser("narrow");
       const set = (...flags: string[]) => nexus("principals", "scopes", "narrow", ...flags);

@@ -74,7 +74,16 @@ const fields = {
     default: 5,
     min: 1,
     max: 100,
-    about: "Failed logins under one name, existing or not, until it is locked.",
+    about:
+      "Failed logins under one name, existing or not, from one address, until that is locked out of it.",
+  }),
+  lockoutNameFailures: int({
+    env: "NEXUS_VAULT_LOCKOUT_NAME_FAILURES",
+    default: 100,
+    min: 1,
+    max: 10_000,
+    about:
+      "Failed logins under one name in a day, from all addresses together, until it is locked.",
   }),
   lockoutMs: durationMs({
     env: "NEXUS_VAULT_LOCKOUT_MS",

@@ -112,6 +112,9 @@ function createAuthEvents(metrics: Metrics, logger: Logger): AuthEvents {
     principalEnabled({ namespace, principalId }) {
       logger.info({ namespace, principal_id: principalId }, "principal enabled");
     },
+    loginUnlocked({ namespace, principalId }) {
+      logger.info({ namespace, principal_id: principalId }, "login unlocked");
+    },
     passwordReplaced({ namespace, principalId }, by) {
       revocations.inc({ target: "principal" });
       logger.info({ namespace, principal_id: principalId, by }, "password replaced");

@@ -9,6 +9,7 @@ import { createAlertJournal } from "../src/store/alert-journal.ts";
 import { entriesOf, fieldsOf, sequenced } from "./_audit.ts";
 import {
   createFleet,
+  createUser,
   type Fleet,
   login,
   outcome,
@@ -144,6 +145,27 @@ describe("an alert", () => {
     expect(await outcome(vault.anomalies.acknowledgeAlert(unknown, plain))).toBe(
       "forbidden/SCOPE_MISSING",
     );
+  });
+});
+
+describe("guesses at one password", () => {
+  it("raise an alert that names the principal, made by logins or with a token of its own", async () => {
+    const user = await createUser(vault, admin);
+    const { principalId } = user;
+    for (let index = 0; index < GUESSES; index++) {
+      const [oldPassword, newPassword] = ["not the password, no", "one to keep it with"];
+      const request = { requestId: requestId(), oldPassword, newPassword };
+      const tried =
+        index % 2 === 0
+          ? login(vault, principalId, oldPassword)
+          : vault.auth.changePassword(request, user);
+      expect(await outcome(tried)).toMatch(/CREDENTIALS_INVALID|PASSWORD_WRONG/);
+    }
+    const found = async () =>
+      (await alertsOf()).alerts.filter(
+        ({ evidence }) => evidence.case === "failedLogins" && evidence.value.name === principalId,
+      );
+    await waitFor(async () => (await found()).length > 0, { what: "the alert" });
   });
 });
 

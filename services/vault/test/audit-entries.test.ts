@@ -126,6 +126,20 @@ describe("a call", () => {
     expect(refused?.resource).toMatch(/^hmac:/);
     const found = await entriesOf(vault, admin, { resource: "hunter2-typed-as-name" });
     expect(found.map(({ entryId }) => entryId)).toEqual([refused?.entryId]);
+    // A name that is a principal's is named: its id is no secret to who reads the log of its namespace.
+    expect(await outcome(login(vault, " Signs-In", "wrong"))).toBe(
+      "unauthenticated/CREDENTIALS_INVALID",
+    );
+    expect(await outcome(grant(vault, "signs-in", "nxs_wrong"))).toBe(
+      "unauthenticated/CREDENTIALS_INVALID",
+    );
+    await sequenced(pool);
+    const denied = { result: AuditResult.DENIED, resource: "signs-in" };
+    const known = await entriesOf(vault, admin, denied);
+    expect(known.map(({ actor, action }) => [actor, action.split("/")[1]])).toEqual([
+      ["", "GrantClientToken"],
+      ["", "Login"],
+    ]);
   });
 
   it("that is refused leaves the reason", async () => {

@@ -1,5 +1,7 @@
 import { createPool, type Pool } from "@nexus/postgres";
+import { CLIENT_ADDRESS_HEADER } from "@nexus/rpc";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ACTION, entriesOf, sequenced } from "./_audit.ts";
 import {
   createAgent,
   createFleet,
@@ -10,6 +12,7 @@ import {
   login,
   outcome,
   type Replica,
+  requestId,
   type Session,
 } from "./_helpers.ts";
 
@@ -35,12 +38,19 @@ afterAll(async () => {
 const REFUSED = "unauthenticated/CREDENTIALS_INVALID";
 const PASSWORD = "a password of a user";
 
-async function fail(principalId: string, times: number): Promise<void> {
+/** As the gateway says where it had a call from. */
+const from = (host: string) => ({ metadata: { [CLIENT_ADDRESS_HEADER]: `${host}:40000` } });
+
+async function fail(principalId: string, times: number, host?: string): Promise<void> {
+  const options = host === undefined ? {} : from(host);
   for (let i = 0; i < times; i++) {
-    const replica = i % 2 === 0 ? vault : other;
-    expect(await outcome(replica.auth.login({ principalId, password: "wrong" }))).toBe(REFUSED);
+    const { auth } = i % 2 === 0 ? vault : other;
+    expect(await outcome(auth.login({ principalId, password: "wrong" }, options))).toBe(REFUSED);
   }
 }
+
+const loginFrom = (host: string, principalId: string) =>
+  outcome(vault.auth.login({ principalId, password: PASSWORD }, from(host)));
 
 interface Count {
   readonly failures: number;
@@ -51,13 +61,13 @@ interface Count {
 async function counts(): Promise<Count[]> {
   const { rows } = await pool.query<Count>(
     `SELECT failures, round(extract(epoch FROM locked_until - failed_at) * 1000)::integer AS "lockMs"
-     FROM login_failures ORDER BY failures`,
+     FROM login_counts WHERE address <> '*' ORDER BY failures`,
   );
   return rows;
 }
 
 async function forgetAll(): Promise<void> {
-  await pool.query("DELETE FROM login_failures");
+  await pool.query("DELETE FROM login_counts");
 }
 
 describe("a login name", () => {
@@ -69,7 +79,7 @@ describe("a login name", () => {
     expect(await outcome(login(vault, principalId, PASSWORD))).toBe(REFUSED);
     // Trying on neither counts nor lengthens the lock.
     expect(await counts()).toEqual([{ failures: 5, lockMs: 900_000 }]);
-    await pool.query("UPDATE login_failures SET locked_until = clock_timestamp()");
+    await pool.query("UPDATE login_counts SET locked_until = clock_timestamp()");
     expect(await outcome(login(vault, principalId, PASSWORD))).toBe("ok");
     expect(await counts()).toEqual([]);
   });
@@ -140,18 +150,18 @@ describe("a login name", () => {
     for (const lockMs of expected) {
       await fail("nobody-again", 1);
       expect((await counts())[0]?.lockMs).toBe(lockMs);
-      await pool.query("UPDATE login_failures SET locked_until = clock_timestamp()");
+      await pool.query("UPDATE login_counts SET locked_until = clock_timestamp()");
     }
   });
 
-  it("begins anew after a right password, and a day after the last failure", async () => {
+  it("begins anew after a right password, and a day after the first failure", async () => {
     await forgetAll();
     const { principalId } = await createUser(vault, admin);
     await fail(principalId, 4);
     await login(vault, principalId, PASSWORD);
     await fail(principalId, 4);
     expect(await counts()).toEqual([{ failures: 4, lockMs: null }]);
-    await pool.query("UPDATE login_failures SET failed_at = failed_at - interval '25 hours'");
+    await pool.query("UPDATE login_counts SET counted_since = counted_since - interval '25 hours'");
     await fail(principalId, 1);
     expect(await counts()).toEqual([{ failures: 1, lockMs: null }]);
   });
@@ -189,9 +199,112 @@ describe("a login name", () => {
     await forgetAll();
     await fail("my-secret-typed-into-the-wrong-field", 1);
     const { rows } = await pool.query<{ row: string }>(
-      "SELECT login_failures::text || encode(name_digest, 'escape') AS row FROM login_failures",
+      "SELECT c::text || encode(name_digest, 'escape') AS row FROM login_counts c",
     );
-    expect(rows).toHaveLength(1);
-    expect(rows[0]?.row).not.toContain("secret");
+    expect(rows).toHaveLength(2);
+    for (const { row } of rows) expect(row).not.toContain("secret");
+  });
+});
+
+const STRANGER = "203.0.113.7";
+const OWNER = "198.51.100.4";
+
+describe("an address", () => {
+  it("is locked out of a name alone, whatever it goes on to try", async () => {
+    await forgetAll();
+    const { principalId } = await createUser(vault, admin);
+    await fail(principalId, 12, STRANGER);
+    expect(await loginFrom(STRANGER, principalId)).toBe(REFUSED);
+    expect(await loginFrom(OWNER, principalId)).toBe("ok");
+    // The owner's success does not open the name to the stranger.
+    expect(await loginFrom(STRANGER, principalId)).toBe(REFUSED);
+  });
+
+  it("is one for all of an IPv6 network", async () => {
+    await forgetAll();
+    const { principalId } = await createUser(vault, admin);
+    for (let i = 0; i < 5; i++) await fail(principalId, 1, `2001:db8:0:7::${i}`);
+    expect(await loginFrom("2001:db8:0:7::99", principalId)).toBe(REFUSED);
+    expect(await loginFrom("2001:db8:0:8::99", principalId)).toBe("ok");
+  });
+
+  it("adds to the count of the name only while it is not locked out of it", async () => {
+    await forgetAll();
+    await fail("nobody-everywhere", 9, STRANGER);
+    await fail("nobody-everywhere", 2, OWNER);
+    const { rows } = await pool.query("SELECT failures FROM login_counts WHERE address = '*'");
+    expect(rows).toEqual([{ failures: 7 }]);
+  });
+});
+
+describe("a name that is tried from many addresses", () => {
+  it("is locked for all of them, known or not, and opens by itself", async () => {
+    const few = await fleet.start({ lockoutNameFailures: 6 });
+    await forgetAll();
+    const { principalId } = await createUser(vault, admin);
+    for (const name of [principalId, "nobody-at-all"]) {
+      for (let i = 0; i < 6; i++) {
+        const options = from(`203.0.113.${i}`);
+        const guess = few.auth.login({ principalId: name, password: "wrong" }, options);
+        expect(await outcome(guess)).toBe(REFUSED);
+      }
+    }
+    const all = await pool.query(
+      `SELECT failures, locked_until > clock_timestamp() AS locked FROM login_counts WHERE address = '*'`,
+    );
+    expect(all.rows).toEqual([
+      { failures: 6, locked: true },
+      { failures: 6, locked: true },
+    ]);
+    expect(await loginFrom(OWNER, principalId)).toBe(REFUSED);
+    await pool.query("UPDATE login_counts SET locked_until = clock_timestamp()");
+    expect(await loginFrom(OWNER, principalId)).toBe("ok");
+  });
+});
+
+describe("UnlockPrincipal", () => {
+  const unlock = (principalId: string, caller: Session = admin, id = requestId()) =>
+    vault.principals.unlockPrincipal({ requestId: id, principalId }, caller);
+
+  it("opens a locked name from everywhere, once per request id", async () => {
+    await forgetAll();
+    const { principalId } = await createUser(vault, admin);
+    await fail(principalId, 5, STRANGER);
+    await fail(principalId, 5, OWNER);
+    const id = requestId();
+    const { principal } = await unlock(principalId, admin, id);
+    expect(principal?.principalId).toBe(principalId);
+    expect(await loginFrom(OWNER, principalId)).toBe("ok");
+    await fail(principalId, 5, OWNER);
+    expect((await unlock(principalId, admin, id)).principal).toEqual(principal);
+    expect(await loginFrom(OWNER, principalId)).toBe(REFUSED);
+    await unlock(principalId);
+    expect(await loginFrom(OWNER, principalId)).toBe("ok");
+    await sequenced(pool);
+    const action = ACTION("PrincipalService", "UnlockPrincipal");
+    const entries = await entriesOf(vault, admin, { action, resource: principalId });
+    expect(entries.map(({ actor }) => actor)).toEqual(["admin", "admin", "admin"]);
+  });
+
+  it("is part of a password's reset", async () => {
+    await forgetAll();
+    const { principalId } = await createUser(vault, admin);
+    await fail(principalId, 5);
+    const reset = { requestId: requestId(), principalId, password: "a new password" };
+    await vault.principals.resetPassword(reset, admin);
+    expect(await outcome(login(vault, principalId, "a new password"))).toBe("ok");
+  });
+
+  it("refuses nobody, an agent, a missing scope, who is more than the caller, and a reused id", async () => {
+    const helper = await createUser(vault, admin, { scopes: ["vault:principal:unlock"] });
+    const user = await createUser(vault, admin);
+    const agent = await createAgent(vault, admin);
+    expect(await outcome(unlock("nobody"))).toBe("not_found/PRINCIPAL_NOT_FOUND");
+    expect(await outcome(unlock(agent.principalId))).toBe("precondition/PRINCIPAL_NOT_USER");
+    expect(await outcome(unlock("admin", user))).toBe("forbidden/SCOPE_MISSING");
+    expect(await outcome(unlock("admin", helper))).toBe("forbidden/SCOPE_ESCALATION");
+    const id = requestId();
+    expect(await outcome(unlock(user.principalId, admin, id))).toBe("ok");
+    expect(await outcome(unlock("admin", admin, id))).toBe("conflict/REQUEST_ID_REUSED");
   });
 });

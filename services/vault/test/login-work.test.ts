@@ -82,7 +82,12 @@ beforeAll(async () => {
   await manager.useSealedDigestKey(DIGEST_KEY, digestKey);
   store = createPrincipalStore(asked);
   const nothing = () => undefined;
-  const policy = { failures: LOCK_FAILURES, lockMs: 60_000, lockMaxMs: 60_000 };
+  const policy = {
+    failures: LOCK_FAILURES,
+    nameFailures: 1_000,
+    lockMs: 60_000,
+    lockMaxMs: 60_000,
+  };
   const failures = createLoginFailureStore(asked, policy);
   // A refusal needs no more than this; whatever else it touched would fail here.
   const needed = {
@@ -172,7 +177,7 @@ describe("a login that is refused", () => {
     expect(wrong.hashes).toEqual(["sha256/32/16"]);
     expect(wrong.statements).toHaveLength(3);
     expect(await workOf(() => attempt(principalId, password))).toEqual(wrong);
-    await pool.query("DELETE FROM login_failures WHERE locked_until IS NULL");
+    await pool.query("DELETE FROM login_counts WHERE locked_until IS NULL");
   });
 
   it("makes up for a hash of fewer iterations, with the same statements", async () => {
@@ -194,7 +199,7 @@ describe("a right password", () => {
     const proof = { namespace, principalId: parsePrincipalId("overtaken"), password: PASSWORD };
     expect(await outcome(overtaken.login(proof))).toBe(REFUSED);
     expect(await outcome(auth.login(proof))).toBe(REFUSED);
-    await pool.query("DELETE FROM login_failures WHERE locked_until IS NOT NULL");
+    await pool.query("DELETE FROM login_counts WHERE locked_until IS NOT NULL");
     // Let through, it goes on to what this test does not have.
     await expect(auth.login(proof)).rejects.toThrow(TypeError);
   });

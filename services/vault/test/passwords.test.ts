@@ -79,7 +79,7 @@ describe("ChangePassword", () => {
     // The name is the one that logins count.
     expect(await outcome(login(vault, user.principalId, OLD))).toBe(REFUSED);
     expect(await outcome(vault.auth.whoAmI({}, user))).toBe("ok");
-    await pool.query("DELETE FROM login_failures");
+    await pool.query("DELETE FROM login_counts");
     expect(await outcome(login(vault, user.principalId, OLD))).toBe("ok");
   });
 
@@ -109,7 +109,7 @@ describe("ChangePassword", () => {
     await change(user);
     await sequenced(pool);
     const action = ACTION("AuthService", "ChangePassword");
-    const entries = await entriesOf(vault, admin, { action, actor: user.principalId });
+    const entries = await entriesOf(vault, admin, { action, resource: user.principalId });
     expect(entries.map(({ result, reason }) => [result, reason])).toEqual([
       [AuditResult.ALLOWED, ""],
       [AuditResult.DENIED, "PASSWORD_WRONG"],

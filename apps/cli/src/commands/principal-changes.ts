@@ -20,6 +20,19 @@ export const principalsEnableCommand: CommandSpec = {
   },
 };
 
+/** Lets a user log in again. */
+export const principalsUnlockCommand: CommandSpec = {
+  usage: "principals unlock <principal>",
+  about: "Let a user log in again whose name too many failed logins have locked",
+  example: "nexus principals unlock alice",
+  run: async (ctx, args) => {
+    const request = { requestId: randomUUID(), principalId: args.at(0) };
+    await ctx.client().principals.unlockPrincipal(request);
+    writeLine(ctx, `Unlocked ${args.at(0)}.`);
+    return EXIT.ok;
+  },
+};
+
 /** Gives a user another password. */
 export const principalsPasswordCommand: CommandSpec = {
   usage: "principals password <principal>",

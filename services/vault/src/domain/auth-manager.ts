@@ -73,6 +73,8 @@ export interface SecretProof extends PrincipalKey {
 
 /** Who waits for a grant, and the entry that is stored with it. */
 export interface GrantOptions {
+  /** What counts as one caller of a login. @default "", one for all whose address is not known */
+  readonly address?: string;
   readonly signal?: AbortSignal | undefined;
   readonly leaf?: AuditLeaf | undefined;
 }
@@ -90,17 +92,19 @@ export class AuthManager {
 
   /** Logs a user in. Errors: unauthenticated/CREDENTIALS_INVALID for every wrong proof and for a locked name, after the
    * same work; exhausted/LOGIN_BUSY when too many wait, before any work; conflict/LOCK_NOT_AVAILABLE while the user is being changed. */
-  login(proof: PasswordProof, { signal, leaf }: GrantOptions = {}): Promise<IssuedTokens> {
+  login(proof: PasswordProof, options: GrantOptions = {}): Promise<IssuedTokens> {
+    const { signal, leaf, address = "" } = options;
     return this.#watched("password", async () => {
       const { principals, crypto, failures } = this.#options;
       const { namespace } = proof;
       const principalId = canonicalLoginName(proof.principalId);
-      const name = { namespace, digest: crypto.digest("login-name", principalId) };
+      const name = { namespace, digest: crypto.digest("login-name", principalId), address };
       let user: StoredPrincipal | undefined;
       const check = await crypto.checkPassword(
         proof.password,
         async () => {
           const found = await principals.find({ namespace, principalId });
+          if (found !== undefined) leaf?.note({ resource: found.principalId });
           const mayLogIn = found?.kind === "user" && !found.disabled;
           user = mayLogIn ? found : undefined;
           return (await failures.isLocked(name)) ? undefined : user?.passwordHash;
@@ -122,6 +126,7 @@ export class AuthManager {
     return this.#watched("client_secret", async () => {
       const { principals, crypto } = this.#options;
       const found = await principals.find(proof);
+      if (found !== undefined) options.leaf?.note({ resource: found.principalId });
       const matches = crypto.matchesDigest(
         "client-secret",
         proof.clientSecret,

@@ -32,6 +32,14 @@ export interface PasswordChangesOptions {
   readonly events: AuthEvents;
 }
 
+/** Another password of one's own, with the proof. */
+export interface PasswordChange {
+  readonly oldPassword: string;
+  readonly newPassword: string;
+  /** What counts as one caller. */
+  readonly address: string;
+}
+
 /** Shortest and longest password in bytes; the longest bounds the work before hashing. */
 export const PASSWORD_BYTES_MIN = 8;
 export const PASSWORD_BYTES_MAX = 1024;
@@ -61,7 +69,7 @@ export class PasswordChanges {
    * exhausted/LOGIN_BUSY; conflict/REQUEST_ID_REUSED. */
   async change(
     caller: Caller,
-    { oldPassword, newPassword }: { readonly oldPassword: string; readonly newPassword: string },
+    { oldPassword, newPassword, address }: PasswordChange,
     request: RequestKey,
     signal?: AbortSignal,
   ): Promise<void> {
@@ -72,7 +80,7 @@ export class PasswordChanges {
     }
     // A retry finds the new password in place of the old, which must not count as a guess.
     if ((await mutations.replay(request)) !== undefined) return;
-    const proven = await this.#proven(caller, oldPassword, signal);
+    const proven = await this.#proven(caller, { password: oldPassword, address }, signal);
     const hash = await crypto.hashPassword(newPassword, signal);
     const key = { namespace: caller.namespace, principalId: caller.principalId };
     const { replayed } = await mutations.run(request, async (tx) => {
@@ -108,6 +116,7 @@ export class PasswordChanges {
     const { value, replayed } = await mutations.run(request, async (tx) => {
       const user = this.#assertMayReset(caller, await tx.principals.lock(key));
       await tx.principals.replacePassword(key, hash);
+      await tx.loginFailures.forget(this.#nameOf(key));
       await revokePrincipal(tx, key);
       return withoutCredentials(user);
     });
@@ -115,16 +124,36 @@ export class PasswordChanges {
     return value;
   }
 
+  /** Forgets the failed logins of a user, so that it can log in again. Nobody lets guesses at who is more than itself go on.
+   *
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; precondition/PRINCIPAL_NOT_USER; forbidden/SCOPE_ESCALATION;
+   * conflict/REQUEST_ID_REUSED. */
+  async unlock(caller: Caller, principalId: string, request: RequestKey): Promise<PrincipalRecord> {
+    const { mutations, events } = this.#options;
+    const key = { namespace: caller.namespace, principalId };
+    const { value, replayed } = await mutations.run(request, async (tx) => {
+      const user = this.#assertMayReset(caller, await tx.principals.lock(key));
+      await tx.loginFailures.forget(this.#nameOf(key));
+      return withoutCredentials(user);
+    });
+    if (!replayed) events.loginUnlocked(key);
+    return value;
+  }
+
+  #nameOf({ namespace, principalId }: PrincipalKey) {
+    return { namespace, digest: this.#options.crypto.digest("login-name", principalId) };
+  }
+
   /** The caller, when the password is its own; a failure counts as one of a login. */
   async #proven(
     { namespace, principalId }: Caller,
-    password: string,
+    { password, address }: { readonly password: string; readonly address: string },
     signal: AbortSignal | undefined,
   ): Promise<StoredPrincipal> {
     const { principals, crypto, failures, events } = this.#options;
     const user = await principals.find({ namespace, principalId });
     if (user?.kind !== "user") throw principalNotUser();
-    const name = { namespace, digest: crypto.digest("login-name", principalId) };
+    const name = { namespace, digest: crypto.digest("login-name", principalId), address };
     const { matches } = await crypto.checkPassword(
       password,
       async () => ((await failures.isLocked(name)) ? undefined : user.passwordHash),

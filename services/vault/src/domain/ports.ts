@@ -96,10 +96,12 @@ export interface TokenFamilies {
   ): Promise<Issuance | undefined>;
 }
 
-/** Whose logins are counted: the digest of a name, whether or not anybody has it. */
+/** Whose logins are counted: the digest of a name, whether or not anybody has it, and where the caller is. */
 export interface LoginName {
   readonly namespace: Namespace;
   readonly digest: Buffer;
+  /** What counts as one caller; empty when it is not known. */
+  readonly address: string;
 }
 
 /** Counts failed logins. */
@@ -109,6 +111,12 @@ export interface LoginFailures {
   add(name: LoginName): Promise<boolean>;
   /** Forgets the failures after a right password; false when the name was locked meanwhile. */
   clear(name: LoginName): Promise<boolean>;
+}
+
+/** Forgets failed logins, inside a transaction. */
+export interface LoginFailureWriter {
+  /** Those under a name, from wherever: it is open again. */
+  forget(name: Omit<LoginName, "address">): Promise<void>;
 }
 
 /** Changes families, inside a transaction. */
@@ -155,11 +163,12 @@ export interface SigningKeyReader {
 
 /** The entry of the call that makes a change: stored in the transaction that makes it. */
 export interface AuditLeaf {
-  /** Says whom a proof proved. */
+  /** Says whom a proof proved, or whose it claimed to be. */
   note(facts: {
     readonly namespace?: string;
     readonly actor?: string;
     readonly actorKind?: string;
+    readonly resource?: string;
     readonly fields?: Readonly<Record<string, string>>;
   }): void;
   draft(): Uint8Array;
@@ -236,6 +245,7 @@ export interface Transaction {
   readonly audit: SystemAudit;
   readonly principals: PrincipalWriter;
   readonly families: FamilyWriter;
+  readonly loginFailures: LoginFailureWriter;
   readonly revocations: RevocationWriter;
   readonly signingKeys: SigningKeyWriter;
   readonly authorities: AuthorityWriter;
@@ -303,6 +313,7 @@ export interface AuthEvents {
   principalCreated(principal: PrincipalRecord): void;
   principalDisabled(principal: PrincipalRecord): void;
   principalEnabled(principal: PrincipalRecord): void;
+  loginUnlocked(principal: PrincipalKey): void;
   passwordReplaced(principal: PrincipalKey, by: "user" | "administrator"): void;
   secretRotated(principal: PrincipalKey): void;
   signingKeyRotated(currentKid: string, nextKid: string): void;

@@ -1,6 +1,7 @@
 import { type AuthService, ChangePasswordRequestSchema } from "@nexus/proto/vault";
 import type { MethodImplementation } from "@nexus/rpc";
 import { requirePrincipal } from "@nexus/rpc";
+import { callerOf } from "./caller-of.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
 import { requestKey } from "./request-key.ts";
 
@@ -12,7 +13,10 @@ export function createChangePassword(deps: VaultHandlerDeps): ChangePassword {
     const key = requestKey(ctx, ChangePasswordRequestSchema, request, deps.digestBody);
     const caller = requirePrincipal(ctx);
     const { oldPassword, newPassword } = request;
-    await deps.passwordChanges.change(caller, { oldPassword, newPassword }, key, ctx.signal);
+    // It counts with the logins under the name.
+    ctx.audit?.note({ resource: caller.principalId });
+    const proof = { oldPassword, newPassword, address: callerOf(ctx) };
+    await deps.passwordChanges.change(caller, proof, key, ctx.signal);
     return {};
   };
 }

@@ -52,6 +52,7 @@ import { createRotateSigningKey } from "./rotate-signing-key.ts";
 import { createSeal } from "./seal.ts";
 import { createSetPrincipalRoles } from "./set-principal-roles.ts";
 import { createSetPrincipalScopes } from "./set-principal-scopes.ts";
+import { createUnlockPrincipal } from "./unlock-principal.ts";
 import { createUnseal } from "./unseal.ts";
 import { createUnsealFromProvider } from "./unseal-from-provider.ts";
 import { createUpdateKey } from "./update-key.ts";
@@ -98,6 +99,7 @@ export function createPrincipalHandlers(
     rotateClientSecret: createRotateClientSecret(deps),
     enablePrincipal: createEnablePrincipal(deps),
     resetPassword: createResetPassword(deps),
+    unlockPrincipal: createUnlockPrincipal(deps),
     setPrincipalScopes: createSetPrincipalScopes(deps),
   };
 }

@@ -1,6 +1,7 @@
 import type { AuthService } from "@nexus/proto/vault";
 import type { MethodImplementation } from "@nexus/rpc";
 import { parseNamespace } from "@nexus/shared";
+import { callerOf } from "./caller-of.ts";
 import { toTokenSet } from "./convert.ts";
 import type { VaultHandlerDeps } from "./deps.ts";
 
@@ -14,7 +15,7 @@ export function createLogin({ auth }: VaultHandlerDeps): Login {
     ctx.audit?.note({ namespace });
     const issued = await auth.login(
       { namespace, principalId, password },
-      { signal: ctx.signal, leaf: ctx.audit },
+      { signal: ctx.signal, leaf: ctx.audit, address: callerOf(ctx) },
     );
     return { tokens: toTokenSet(issued) };
   };

@@ -101,6 +101,7 @@ export function createIdentity(frame: ServiceFrame, config: VaultConfig, init: I
 function lockoutOf(config: VaultConfig): LockoutPolicy {
   return {
     failures: config.lockoutFailures,
+    nameFailures: config.lockoutNameFailures,
     lockMs: config.lockoutMs,
     lockMaxMs: config.lockoutMaxMs,
   };

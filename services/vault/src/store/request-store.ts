@@ -14,6 +14,7 @@ import { createAccessWriter } from "./access-writer.ts";
 import { createAlertWriter } from "./alert-store.ts";
 import { createAuthorityWriter } from "./authority-store.ts";
 import { createFamilyWriter } from "./family-store.ts";
+import { createLoginFailureWriter } from "./login-failure-store.ts";
 import { createNamedKeyWriter } from "./named-key-writer.ts";
 import { createPrincipalWriter } from "./principal-store.ts";
 import { createRevocationWriter } from "./revocation-store.ts";
@@ -70,6 +71,7 @@ function bind(client: Queryable, systemEntry: SystemEntry): Transaction {
     audit: { enter: (action, facts) => insertDrafts(client, [systemEntry(action, facts)]) },
     principals: createPrincipalWriter(client),
     families: createFamilyWriter(client),
+    loginFailures: createLoginFailureWriter(client),
     revocations: createRevocationWriter(client),
     signingKeys: createSigningKeyWriter(client),
     authorities: createAuthorityWriter(client),

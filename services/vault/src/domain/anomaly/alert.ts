@@ -45,7 +45,7 @@ export type Evidence =
     }
   | {
       readonly detector: "failed-logins";
-      /** As the log has it: a digest. */
+      /** As the log has it: the principal's id, or a digest of a name that nobody has. */
       readonly name: string;
       readonly failures: number;
       readonly host: string;

@@ -7,7 +7,8 @@ const FAILURES_MAX = 10;
 /** Names that one host fails to sign in to: one behind which many people are has some, too. */
 const NAMES_MAX = 20;
 
-const SIGN_IN: ReadonlySet<string> = new Set(["Login", "GrantClientToken"]);
+/** What proves a name. Who guesses at a password with a token that was stolen wants to keep the account. */
+const SIGN_IN: ReadonlySet<string> = new Set(["Login", "GrantClientToken", "ChangePassword"]);
 
 const NONE: readonly Finding[] = [];
 
