@@ -1,6 +1,7 @@
 import type { Transaction } from "@nexus/postgres";
 import { createSilentLogger, NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
+import type { LiveTask } from "../domain/live-task.ts";
 import { addAgent, fakeFleet, fakeLease, fakeTask } from "./engine.fake.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import { LeaseWriter } from "./lease-writer.ts";
@@ -13,11 +14,15 @@ function setUp() {
   const tallies = { generation: 1 };
   const statements: string[] = [];
   const answering: { error?: Error } = {};
+  const refusing = { statement: "", error: new Error("refused") };
+  let failures = 0;
   const applied: ClaimOrder[] = [];
   const client = {
     query: async (statement: { name?: string; text: string }) => {
-      statements.push(statement.name ?? statement.text);
-      return { rows: [], rowCount: 0 };
+      const name = statement.name ?? statement.text;
+      statements.push(name);
+      if (name === refusing.statement) throw refusing.error;
+      return { rows: name === "claim" ? [{ now_ms: 0, granted: null }] : [], rowCount: 0 };
     },
     commitWith: (...all: Promise<unknown>[]) => Promise.all(all),
   };
@@ -29,7 +34,7 @@ function setUp() {
     paused: new Map(),
     logger: createSilentLogger(),
     nowMs: () => 0,
-    events: { flushed: () => undefined, flushFailed: () => undefined },
+    events: { flushed: () => undefined, flushFailed: () => (failures += 1) },
     ledger: {
       owns: () => true,
       ownership: "owner",
@@ -61,11 +66,14 @@ function setUp() {
   });
   const agent = addAgent(fakeFleet(), "a", { slots: 1 });
   const accepts = [fakeLease(agent, 1n)];
-  const claim = (): ClaimOrder => {
+  const claim = (changes: Partial<LiveTask> = {}): ClaimOrder => {
     const { agentId } = agent;
-    const decision = { factors: undefined, candidates: [] } as never;
+    const decision = {
+      ...{ agentId, score: 0, factors: undefined, fallbackAgentId: "", fallbackScore: 0 },
+      ...{ eligible: 0, rejections: [], exploration: false },
+    };
     const chosen = {
-      task: fakeTask(),
+      task: fakeTask(changes),
       agentId,
       agentEpoch: 1n,
       capabilityVersion: "1.0.0",
@@ -84,10 +92,11 @@ function setUp() {
     ({ kind: "accept", taskId: "task_1", fence: 1n, hear, outcome: undefined }) as const;
   return {
     word,
-    ...{ writer, statements, applied, claim, tallies, answering, runs },
+    ...{ writer, statements, applied, claim, tallies, answering, refusing, runs },
     done: new Promise<number>((resolve) => {
       onDone = resolve;
     }),
+    failures: () => failures,
     before: (change: () => void) => {
       beforeTurn = change;
     },
@@ -108,6 +117,17 @@ describe("LeaseWriter", () => {
     expect(await t.done).toBe(1);
     expect(t.statements).not.toContain("claim");
     expect(t.applied).toEqual([order]);
+  });
+
+  it("writes claims once more by the statement that looks when a task that memory takes for new has a row", async () => {
+    const t = setUp();
+    t.refusing.statement = "claim-new";
+    t.refusing.error = new NexusError({ kind: "exists", reason: "ALREADY_EXISTS", message: "" });
+    const order = t.claim({ isNew: true, jobId: `job_${"0".repeat(32)}` });
+    t.writer.put(order);
+    expect(await t.done).toBe(1);
+    expect(t.statements.filter((name) => name.startsWith("claim"))).toEqual(["claim-new", "claim"]);
+    expect([order.outcome, t.failures()]).toEqual(["WRITTEN", 0]);
   });
 
   it("tells every word what became of it, also beside a listener that fails", async () => {
