@@ -9,11 +9,11 @@ import {
 } from "@opentelemetry/api";
 import { UPSTREAM_MAX_BYTES } from "../domain/limits.ts";
 import type { SessionRef } from "../domain/ports.ts";
-import type { Ending } from "../domain/settlement.ts";
 import { type Payload, slotCostOf } from "../domain/task.ts";
 import { readItemMaterial } from "../store/map-store.ts";
 import { readMaterial, type TaskMaterial } from "../store/material-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
+import type { EndLease } from "./lease-ender.ts";
 import type { EngineParts } from "./parts.ts";
 import { toTraceparent } from "./traceparent.ts";
 
@@ -21,7 +21,7 @@ import { toTraceparent } from "./traceparent.ts";
 export interface AssignerDeps {
   readonly parts: EngineParts;
   /** Ends a lease that cannot be assigned. */
-  readonly end: (live: LiveLease, ending: Ending) => void;
+  readonly end: EndLease;
 }
 
 /** Most leases whose material is read in one statement. */

@@ -6,7 +6,7 @@ import { REJECTIONS_MAX } from "../domain/limits.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { chooseAgent } from "../domain/routing.ts";
 import type { RoutingDecision } from "../domain/routing-decision.ts";
-import type { Ending, Settlement } from "../domain/settlement.ts";
+import type { Settlement } from "../domain/settlement.ts";
 import { notOwner } from "../store/writer-session.ts";
 import type { AgentEntry, AgentProfile, LiveLease } from "./agent-entry.ts";
 import { Assigner } from "./assigner.ts";
@@ -18,6 +18,7 @@ import { Demands } from "./demands.ts";
 import type { FreedTask } from "./freed-tasks.ts";
 import { JobRemover } from "./job-remover.ts";
 import { LeaseChecker } from "./lease-checker.ts";
+import { createLeaseEnder } from "./lease-ender.ts";
 import { LeaseWriter } from "./lease-writer.ts";
 import type { Ownership } from "./ledger.ts";
 import { OutcomeLog } from "./outcome-log.ts";
@@ -90,7 +91,6 @@ export class Engine {
     this.streams = parts.streams;
     const onReleased = (agent: AgentEntry) => this.#scheduler.wakeAgent(agent);
     const onReady = (tasks: readonly FreedTask[]) => enqueue(parts, this.#scheduler, tasks);
-    const end = (live: LiveLease, ending: Ending) => this.#end(live, ending);
     this.#scheduler = new Scheduler({
       parts,
       claim: (claim, agent, wait) => this.#claimer.claim(claim, agent, wait),
@@ -99,7 +99,6 @@ export class Engine {
     });
     this.demands = new Demands({ parts, replicas: () => this.ring.replicas });
     this.#memory = new ShardMemory(parts, this.#scheduler);
-    this.#assigner = new Assigner({ parts, end });
     const outcomes = new OutcomeLog(options.replica.replicaId, options.outcomes);
     const claimer = () => this.#claimer;
     const settler = () => this.#settler;
@@ -116,6 +115,8 @@ export class Engine {
     const onEnded = (live: LiveLease, settlement: Settlement | undefined) =>
       this.#onEnded(live, settlement);
     this.#settler = new Settler({ parts, writer, onEnded, onReady });
+    const end = createLeaseEnder(this.#settler, options.logger);
+    this.#assigner = new Assigner({ parts, end });
     this.#submitter = new Submitter({
       parts,
       onReady,
@@ -350,20 +351,6 @@ export class Engine {
       this.#parts.events.settled(settlement.outcome, settlement.event);
     }
     this.#scheduler.wakeAgent(agent);
-  }
-
-  #end(live: LiveLease, ending: Ending): void {
-    const { task, fence } = live.lease;
-    this.#settler
-      .end({ taskId: task.taskId, fence, by: undefined, ending })
-      .catch((error: unknown) => {
-        // An assignment that was refused is sent again, and refused again or not.
-        live.sent = false;
-        this.#options.logger.warn(
-          { err: error, task_id: task.taskId },
-          "a lease could not be ended; its next refusal, the loss of its agent or its deadline will",
-        );
-      });
   }
 
   #assign(leases: readonly LiveLease[]): void {

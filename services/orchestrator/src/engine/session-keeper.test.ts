@@ -19,7 +19,9 @@ function setUp() {
   book.add(live);
   const ended: [bigint, Ending][] = [];
   const resent: LiveLease[] = [];
-  const store = { isAway: false };
+  const store = { isAway: false, isFull: false };
+  /** Ends that wait for a store that is full. */
+  const waiting = new Set<LiveLease>();
   let nowMs = 0;
   const keeper = new SessionKeeper({
     parts: {
@@ -30,8 +32,11 @@ function setUp() {
       nowMs: () => nowMs,
     } as unknown as EngineParts,
     end(lease, ending) {
+      if (waiting.has(lease)) return false;
       ended.push([lease.lease.agentEpoch, ending]);
-      if (!store.isAway) book.remove(lease.lease.task.taskId);
+      if (store.isFull) waiting.add(lease);
+      else if (!store.isAway) book.remove(lease.lease.task.taskId);
+      return true;
     },
     onChanged: (entry) => fleet.refresh(entry),
     resend: (leases) => resent.push(...leases),
@@ -44,6 +49,7 @@ function setUp() {
     ended,
     resent,
     store,
+    waiting,
     at(ms: number) {
       nowMs = ms;
     },
@@ -177,6 +183,25 @@ describe("SessionKeeper", () => {
     expect(t.keeper.reapAbsent()).toBe(1);
     t.at(9 * LOST_AFTER_MS);
     expect(t.keeper.reapAbsent()).toBe(0);
+  });
+
+  it("counts an end that waits to be stored once, however long that takes", () => {
+    const t = setUp();
+    const outlived = fakeLease(t.agent, 4n);
+    t.book.add(outlived);
+    t.store.isFull = true;
+    t.keeper.reapAbsent();
+    t.keeper.onStreamLost("r");
+    t.at(LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(2);
+    for (let times = 2; times < 10; times += 1) {
+      t.at(times * LOST_AFTER_MS);
+      expect(t.keeper.reapAbsent()).toBe(0);
+    }
+    expect(t.ended).toHaveLength(2);
+    t.waiting.clear();
+    t.at(10 * LOST_AFTER_MS);
+    expect(t.keeper.reapAbsent()).toBe(2);
   });
 
   it("does not forget that a session is over by the late end of an earlier one", () => {

@@ -2,6 +2,7 @@
 import type { Refusal, SessionReport } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
+import type { EndLease } from "./lease-ender.ts";
 import type { EngineParts } from "./parts.ts";
 
 /** An agent that refused an assignment gets nothing new for so long: the router's next report says why. */
@@ -23,7 +24,7 @@ const OVER: Ending = {
 /** What the keeper needs beside the shared parts. */
 export interface SessionKeeperDeps {
   readonly parts: EngineParts;
-  readonly end: (live: LiveLease, ending: Ending) => void;
+  readonly end: EndLease;
   /** The agent may take tasks now, or no longer. */
   readonly onChanged: (agent: AgentEntry) => void;
   /** Sends assignments again that the agents of a stream may have missed. */
@@ -145,7 +146,7 @@ export class SessionKeeper {
     for (const agent of this.#parts.fleet.values()) {
       ended += this.#endOutlived(agent, limitMs);
       if (agent.absentSinceMs === undefined || agent.absentSinceMs > limitMs) continue;
-      // An end that cannot be stored now is tried again after as long.
+      // An end that was given up is tried again after as long.
       agent.absentSinceMs = agent.leases.size > 0 ? this.#parts.nowMs() : undefined;
       agent.session = undefined;
       agent.unreachable = false;
@@ -169,8 +170,7 @@ export class SessionKeeper {
       const sinceMs = this.#outlived.get(live);
       if (sinceMs !== undefined && sinceMs > limitMs) continue;
       this.#outlived.set(live, this.#parts.nowMs());
-      if (sinceMs === undefined) continue;
-      this.#deps.end(live, OVER);
+      if (sinceMs === undefined || !this.#deps.end(live, OVER)) continue;
       this.#parts.events.agentLost(1);
       ended += 1;
     }
@@ -215,8 +215,8 @@ export class SessionKeeper {
   }
 
   #endLeases(agent: AgentEntry, which: (epoch: bigint) => boolean, ending: Ending): number {
-    const gone = [...agent.leases.values()].filter((live) => which(live.lease.agentEpoch));
-    for (const live of gone) this.#deps.end(live, ending);
+    const held = [...agent.leases.values()].filter((live) => which(live.lease.agentEpoch));
+    const gone = held.filter((live) => this.#deps.end(live, ending));
     if (gone.length > 0) this.#parts.events.agentLost(gone.length);
     return gone.length;
   }
