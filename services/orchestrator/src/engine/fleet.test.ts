@@ -1,5 +1,5 @@
-import { describe, expect, it } from "vitest";
-import type { AgentEntry } from "./agent-entry.ts";
+import { describe, expect, it, vi } from "vitest";
+import { AgentEntry } from "./agent-entry.ts";
 import { LOOKS_MAX } from "./agent-search.ts";
 import { addAgent, fakeFleet, fakeLease, fakeTask, SKILL } from "./engine.fake.ts";
 import { CANDIDATES_MAX } from "./fleet.ts";
@@ -162,7 +162,45 @@ describe("Fleet", () => {
       else agent.claims = 1;
       fleet.refresh(agent);
     }
+    const asked = vi.spyOn(AgentEntry.prototype, "connection", "get");
+    const looks = vi.spyOn(AgentEntry.prototype, "inHand", "get");
     expect(fleet.findFull(LANE, 64)).toHaveLength(10);
+    expect(asked).not.toHaveBeenCalled();
+    expect(looks).toHaveBeenCalledTimes(10);
+    asked.mockRestore();
+    looks.mockRestore();
+  });
+
+  it("looks for full agents at so many at a time, and stays where it found some", () => {
+    const fleet = fakeFleet({ bulkhead: 1 });
+    for (let i = 0; i < 5_000; i += 1) {
+      const agent = addAgent(fleet, `a${i}`, { slots: i === 4_321 ? 1 : 2 });
+      agent.claims = 1;
+      fleet.refresh(agent);
+    }
+    const found = Array.from({ length: 7 }, () => {
+      const looks = vi.spyOn(AgentEntry.prototype, "inHand", "get");
+      const ids = fleet.findFull(LANE, 64).map(({ agentId }) => agentId);
+      expect(looks).toHaveBeenCalledTimes(LOOKS_MAX);
+      looks.mockRestore();
+      return ids.join();
+    });
+    expect(found).toEqual(["", "", "", "", "a4321", "a4321", "a4321"]);
+  });
+
+  it("finds no full agent that is gone, or that the registry no longer knows", () => {
+    const fleet = fakeFleet();
+    const [gone, removed, here] = ["gone", "removed", "here"].map((id) => {
+      const agent = addAgent(fleet, id);
+      agent.claims = 1;
+      fleet.refresh(agent);
+      return agent;
+    }) as [AgentEntry, AgentEntry, AgentEntry];
+    expect(fleet.findFull(LANE, 64)).toEqual([gone, removed, here]);
+    gone.unreachable = true;
+    fleet.refresh(gone);
+    fleet.removeProfile("default", "removed");
+    expect(fleet.findFull(LANE, 64)).toEqual([here]);
   });
 
   it("says why agents that are not open could not be chosen", () => {

@@ -25,8 +25,11 @@ const NOBODY: readonly AgentEntry[] = [];
 /** Agents with one capability. */
 interface SkillIndex {
   readonly all: IndexedSet<AgentEntry>;
+  readonly connected: IndexedSet<AgentEntry>;
   /** Connected, with a free slot: the only ones a search looks at. */
   readonly open: IndexedSet<AgentEntry>;
+  /** Where the next look for full agents begins among the connected ones. */
+  fullFrom: number;
 }
 
 /** What keeps agents from a task. */
@@ -98,11 +101,9 @@ export class Fleet {
 
   /** Brings the indexes up to date after the entry's session, leases or claims changed. */
   refresh(entry: AgentEntry): void {
-    const open = this.isOpen(entry);
     for (const capability of entry.profile?.skills.keys() ?? []) {
       const index = this.#skills.get(laneKey(entry.namespace, capability));
-      if (open) index?.open.add(entry);
-      else index?.open.delete(entry);
+      if (index !== undefined) this.#place(entry, index);
     }
     this.#forgetIfIdle(entry);
   }
@@ -115,16 +116,21 @@ export class Fleet {
     );
   }
 
-  /** Connected agents of a lane that have all they were said to take, at most so many.
+  /** Connected agents of a lane that have all they were said to take, at most so many. A call that finds none lets the next one go on behind it;
+   * one that finds some does not, so that these are found again as long as they are full.
    *
-   * Cost: two comparisons for each agent with the capability. */
+   * Cost: LOOKS_MAX looks at most, none at agents that are away. */
   findFull(lane: string, limit: number): AgentEntry[] {
     const index = this.#skills.get(lane);
+    if (index === undefined) return [];
+    const { connected, fullFrom } = index;
+    const looks = Math.min(connected.size, LOOKS_MAX);
     const full: AgentEntry[] = [];
-    for (const entry of index?.all ?? []) {
-      if (full.length >= limit) break;
-      if (entry.connection === "CONNECTED" && entry.inHand >= entry.slots) full.push(entry);
+    for (let i = 0; i < looks && full.length < limit; i += 1) {
+      const entry = connected.at((fullFrom + i) % connected.size);
+      if (entry.inHand >= entry.slots) full.push(entry);
     }
+    if (looks > 0 && full.length === 0) index.fullFrom = (fullFrom + looks) % connected.size;
     return full;
   }
 
@@ -321,12 +327,24 @@ export class Fleet {
       const key = laneKey(entry.namespace, capability);
       let index = this.#skills.get(key);
       if (index === undefined) {
-        index = { all: new IndexedSet(), open: new IndexedSet() };
+        index = {
+          all: new IndexedSet(),
+          connected: new IndexedSet(),
+          open: new IndexedSet(),
+          fullFrom: 0,
+        };
         this.#skills.set(key, index);
       }
       index.all.add(entry);
-      if (this.isOpen(entry)) index.open.add(entry);
+      this.#place(entry, index);
     }
+  }
+
+  #place(entry: AgentEntry, { connected, open }: SkillIndex): void {
+    if (entry.connection === "CONNECTED") connected.add(entry);
+    else connected.delete(entry);
+    if (this.isOpen(entry)) open.add(entry);
+    else open.delete(entry);
   }
 
   #unindex(entry: AgentEntry): void {
@@ -334,6 +352,7 @@ export class Fleet {
       const key = laneKey(entry.namespace, capability);
       const index = this.#skills.get(key);
       index?.all.delete(entry);
+      index?.connected.delete(entry);
       index?.open.delete(entry);
       if (index?.all.size === 0) this.#skills.delete(key);
     }
