@@ -44,8 +44,11 @@ describe("codeClassOf a planned end", () => {
     const metrics = createMetrics("gateway");
     const events = createGatewayEvents({ metrics, logger: createSilentLogger(), objectives });
     const aged = new NexusError({ kind: "unavailable", reason: "CONNECTION_AGED", message: "" });
-    events.callEnded("mesh-router", aged);
+    events.streamEnded("mesh-router", aged, true);
     expect(objectives.report()[0]).toMatchObject({ total: 1, bad: 0 });
+    // One that was never served had no answer, whatever it is called.
+    events.streamEnded("mesh-router", aged, false);
+    expect(objectives.report()[0]).toMatchObject({ total: 2, bad: 1 });
   });
 });
 
@@ -75,9 +78,9 @@ describe("createGatewayEvents", () => {
     const metrics = createMetrics("gateway");
     const objectives = new Objectives({ ...PROMISED, clock: systemClock });
     const events = createGatewayEvents({ metrics, logger: createSilentLogger(), objectives });
-    events.callEnded("registry");
-    events.callEnded("registry", failed("not_found"));
-    events.callEnded("vault", failed("unavailable"));
+    events.streamEnded("registry", undefined, true);
+    events.streamEnded("registry", failed("not_found"), false);
+    events.streamEnded("vault", failed("unavailable"), true);
     events.streamOpened("mesh-router");
     events.streamOpened("mesh-router");
     events.streamClosed("mesh-router");

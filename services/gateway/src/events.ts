@@ -9,8 +9,10 @@ export type Limited = "principal" | "address";
 
 /** Every event of the gateway. */
 export interface GatewayEvents {
-  /** A call that was passed on ended, whatever port it came to. No error: it went well. `tookMs` is of unary calls, and says that it is one. */
-  callEnded(upstream: Upstream, error?: unknown, tookMs?: number): void;
+  /** A unary call that was passed on ended, whatever port it came to. No error: it went well. */
+  callEnded(upstream: Upstream, error: unknown, tookMs: number): void;
+  /** A stream that was passed on ended; `isAnswered` says whether anything came. */
+  streamEnded(upstream: Upstream, error: unknown, isAnswered: boolean): void;
   streamOpened(upstream: Upstream): void;
   streamClosed(upstream: Upstream): void;
   /** A call was refused for its caller's rate. */
@@ -50,10 +52,11 @@ const OVERLOADS: ReadonlySet<string> = new Set([
   "EXHAUSTED",
 ]);
 
-/** Sorts an end of a call by whose doing it was. A stream that ended because it was time went well: whoever follows it calls again. */
-export function codeClassOf(error: unknown, isStream = false): CodeClass {
+/** Sorts an end of a call by whose doing it was. A stream that was served and ended because it was time went well: whoever follows it calls
+ * again. */
+export function codeClassOf(error: unknown, isServedStream = false): CodeClass {
   if (error === undefined) return "ok";
-  if (isStream && NexusError.isPlannedEnd(error)) return "ok";
+  if (isServedStream && NexusError.isPlannedEnd(error)) return "ok";
   const { kind, reason } = NexusError.from(error);
   return kind === "exhausted" && OVERLOADS.has(reason) ? "server" : CLASSES[kind];
 }
@@ -98,10 +101,15 @@ export function createGatewayEvents(parts: GatewayEventsParts): GatewayEvents {
   });
   return {
     callEnded: (upstream, error, tookMs) => {
-      const end = codeClassOf(error, tookMs === undefined);
+      const end = codeClassOf(error);
       calls.inc({ upstream, code_class: end });
       if (isDeadline(error) && objectives.isEarly(tookMs)) return;
       objectives.callEnded(end, upstream === ANSWERED_BY_AGENTS ? undefined : tookMs);
+    },
+    streamEnded(upstream, error, isAnswered) {
+      const end = codeClassOf(error, isAnswered);
+      calls.inc({ upstream, code_class: end });
+      objectives.callEnded(end);
     },
     streamOpened: (upstream) => streams.inc({ upstream }),
     streamClosed: (upstream) => streams.dec({ upstream }),

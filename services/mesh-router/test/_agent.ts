@@ -52,8 +52,8 @@ export class TestAgent {
   agentId = "";
   welcome: Welcome | undefined;
   drain: Drain | undefined;
-  /** The stream ended in order. */
-  complete = false;
+  /** How the stream ended, if in order. */
+  complete = "";
   readonly assignments: Assignment[] = [];
   readonly cancels: TaskCancel[] = [];
   readonly results: TaskUpdateResult[] = [];

@@ -96,6 +96,8 @@ export interface AgentOptions {
   readonly slots?: number;
   readonly messageCredit?: number;
   readonly resumeToken?: string;
+  /** The end of its last stream. */
+  readonly complete?: string;
   /** Names another agent than the token does. */
   readonly helloAs?: string;
 }
@@ -145,6 +147,7 @@ export class RunningRouter {
         slots: options.slots ?? 4,
         messageCredit: options.messageCredit ?? 100,
         resumeToken: options.resumeToken ?? "",
+        complete: options.complete ?? "",
       },
     });
     return agent;

@@ -2,7 +2,7 @@
 import { DeliveryOutcome } from "@nexus/proto/mesh";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { outcomeName } from "./_agent.ts";
+import { outcomeName, type TestAgent } from "./_agent.ts";
 import { MeshFixture, type RunningRouter } from "./_router.ts";
 
 let fixture: MeshFixture;
@@ -25,19 +25,48 @@ async function turned(name: string) {
   return { sender, receiver, deliveryId, receiverId: `${name}-receiver` };
 }
 
+/** What the next hello presents. */
+function endOf({ resumeToken, complete }: TestAgent) {
+  return { resumeToken, complete };
+}
+
 describe("a stream whose requests end", () => {
   it("ends in order, and the next one says that its session is held", async () => {
     const { sender } = await turned("orderly");
-    expect(sender.complete).toBe(true);
-    expect(sender.welcome?.held).toBe(false);
+    expect(sender.complete).toMatch(/.{36}/);
+    expect(sender.welcome).toMatchObject({ held: false, continued: false });
+    const next = await router.agent("orderly-sender", endOf(sender));
+    expect(next.welcome).toMatchObject({ resumed: true, held: true, continued: true });
+    expect(next.complete).toBe("");
+  });
+
+  it("is not known to who does not name its end", async () => {
+    const { sender } = await turned("nameless");
     const { resumeToken } = sender;
-    const next = await router.agent("orderly-sender", { resumeToken });
-    expect(next.welcome).toMatchObject({ resumed: true, held: true });
+    const next = await router.agent("nameless-sender", { resumeToken, complete: "another" });
+    expect(next.welcome).toMatchObject({ resumed: true, held: true, continued: false });
+  });
+
+  it("is still known after a try whose welcome was lost, and nothing is taken twice", async () => {
+    const { sender, receiver, deliveryId, receiverId } = await turned("retried");
+    receiver.ack(deliveryId);
+    receiver.post("after", "nobody-at-all");
+    await receiver.outcomeOf("after");
+    const lost = await router.agent("retried-sender", endOf(sender));
+    lost.peer.break();
+    await lost.peer.untilEnded();
+    const next = await router.agent("retried-sender", endOf(sender));
+    expect(next.welcome).toMatchObject({ continued: true });
+    next.post("q", receiverId);
+    next.post("last", receiverId);
+    await waitFor(() => receiver.deliveries.length > 1, { what: "the message behind it" });
+    expect(receiver.deliveries).toHaveLength(2);
+    expect(new TextDecoder().decode(receiver.deliveries[1]?.payload?.data)).toBe("last");
   });
 
   it("leaves its messages under way: sent again they are pending, and have their outcome", async () => {
     const { sender, receiver, deliveryId, receiverId } = await turned("pending");
-    const next = await router.agent("pending-sender", { resumeToken: sender.resumeToken });
+    const next = await router.agent("pending-sender", endOf(sender));
     next.post("q", receiverId);
     expect(await next.outcomeOf("q")).toMatchObject({ reason: "MESSAGE_ID_PENDING" });
     receiver.ack(deliveryId);
@@ -51,7 +80,7 @@ describe("a stream whose requests end", () => {
     // Behind the acknowledgement: once this one has its outcome, so has that.
     receiver.post("after", "nobody-at-all");
     await receiver.outcomeOf("after");
-    const next = await router.agent("away-sender", { resumeToken: sender.resumeToken });
+    const next = await router.agent("away-sender", endOf(sender));
     next.post("q", receiverId);
     next.post("last", receiverId);
     await waitFor(() => receiver.deliveries.length > 1, { what: "the message behind it" });
@@ -75,7 +104,7 @@ describe("a request whose reply comes between two streams", () => {
     // Behind the reply: once this one has its outcome, the reply waits for its asker.
     replier.post("after", "nobody-at-all");
     await replier.outcomeOf("after");
-    const next = await router.agent("gap-asker", { resumeToken: asker.resumeToken });
+    const next = await router.agent("gap-asker", endOf(asker));
     next.post("q", "gap-replier", { expectsReply: true });
     next.post("last", "gap-replier");
     expect(await next.delivery()).toMatchObject({ inReplyTo: "q" });
@@ -89,7 +118,7 @@ describe("a request whose reply comes between two streams", () => {
     receiver.ack(deliveryId);
     receiver.post("after", "nobody-at-all");
     await receiver.outcomeOf("after");
-    const next = await router.agent("anew-sender", { resumeToken: sender.resumeToken });
+    const next = await router.agent("anew-sender", endOf(sender));
     next.post("q", receiverId);
     await next.outcomeOf("q");
     next.post("q", receiverId);
@@ -102,7 +131,7 @@ describe("a stream that breaks", () => {
     const agent = await router.agent("broken");
     agent.peer.break();
     await agent.peer.untilEnded();
-    expect(agent.complete).toBe(false);
+    expect(agent.complete).toBe("");
   });
 });
 
@@ -112,8 +141,9 @@ describe("a session that another process held", () => {
     const agent = await first.agent("restarted");
     await first.stop();
     const again = await fixture.start({ routerId: "before" });
-    const next = await again.agent("restarted", { resumeToken: agent.resumeToken });
-    expect(next.welcome).toMatchObject({ resumed: true, held: false });
+    expect(agent.complete).not.toBe("");
+    const next = await again.agent("restarted", endOf(agent));
+    expect(next.welcome).toMatchObject({ resumed: true, held: false, continued: false });
     await again.stop();
   });
 });

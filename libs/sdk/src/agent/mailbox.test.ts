@@ -75,7 +75,7 @@ describe("Mailbox", () => {
   });
 
   it("tells whoever asked that a handler failed, or that there is none", async () => {
-    mailbox.connected(false);
+    mailbox.connected({ held: false, continued: false });
     mailbox.on("bad", () => {
       throw new Error("a secret");
     });

@@ -16,9 +16,10 @@ import type {
   Messenger,
   SubscribeOptions,
 } from "./messages.ts";
-import { Outbound } from "./outbound.ts";
+import { Outbound, type Resumption } from "./outbound.ts";
 import type { Outbox } from "./outbox.ts";
 import { messageError } from "./outcome-error.ts";
+import { Recent } from "./recent.ts";
 import { NO_HANDLER, type Refusal, Replies, refusalOf } from "./replies.ts";
 import type { Asked } from "./reply-parts.ts";
 import { runHandlers } from "./run-handlers.ts";
@@ -57,6 +58,8 @@ export class Mailbox {
   /** Counts streams: each begins with its own credit, so what an older one's handlers held is void. */
   #stream = 0;
   /** Deliveries of this stream whose handlers run. */
+  /** Deliveries that were acknowledged on this stream; credit bounds how many of them may be on their way. */
+  readonly #acked = new Recent<string>(MESSAGE_CREDIT);
   #handling = 0;
   /** Deliveries of this stream that are done and whose credit was not granted again yet. */
   #done = 0;
@@ -120,13 +123,13 @@ export class Mailbox {
     }
     if (delivery.inReplyTo !== "") {
       const taken = (): void => {
-        if (stream === this.#stream) this.#outbox.ack({ deliveryId: delivery.deliveryId });
+        if (stream === this.#stream) this.#ack(delivery.deliveryId);
         this.#handled(stream);
       };
       if (!this.#outbound.takeReply(delivery, taken)) taken();
       return;
     }
-    this.#outbox.ack({ deliveryId: delivery.deliveryId });
+    this.#ack(delivery.deliveryId);
     const handling = this.#handle(delivery);
     if (handling === undefined) this.#handled(stream);
     else void this.#follow(delivery, stream, handling);
@@ -149,6 +152,12 @@ export class Mailbox {
       this.#handlerFailed(delivery, error);
       return undefined;
     }
+  }
+
+  /** The last ones are kept: what the stream takes along as it ends the next one says again. */
+  #ack(deliveryId: string): void {
+    this.#outbox.ack({ deliveryId });
+    this.#acked.push(deliveryId);
   }
 
   async #follow(delivery: Delivery, stream: number, handling: Promise<void>): Promise<void> {
@@ -198,11 +207,14 @@ export class Mailbox {
     this.#running.get(deliveryId)?.abort(messageError("cancelled", "CANCELLED", text));
   }
 
-  /** A stream is open; `held` says that the router still has what the last one brought. */
-  connected(held: boolean): void {
+  /** A stream is open. */
+  connected(how: Resumption): void {
+    const { continued } = how;
+    if (continued) for (const deliveryId of this.#acked.values()) this.#outbox.ack({ deliveryId });
+    this.#acked.clear();
     for (const entry of this.#subscriptions.values()) this.#say(entry);
-    this.#replies.connected(held);
-    this.#outbound.connected(held);
+    this.#replies.connected(continued);
+    this.#outbound.connected(how);
   }
 
   /** The stream is over. Unless it ended in order (`isComplete`), what was sent may or may not have arrived. */

@@ -33,7 +33,7 @@ function part(number: number, more: boolean): Delivery {
 function scene() {
   const outbox = new Outbox();
   const outbound = new Outbound(outbox);
-  outbound.connected(false);
+  outbound.connected({ held: false, continued: false });
   let taken = 0;
   const take = (delivery: Delivery) => {
     if (!outbound.takeReply(delivery, () => (taken += 1))) taken += 1;
@@ -92,10 +92,10 @@ describe("a request for a reply in parts", () => {
     const reading = readAll(outbound.requestStream(ORDER), []);
     take(part(1, true));
     outbound.connectionLost(false);
-    outbound.connected(true);
+    outbound.connected({ held: true, continued: true });
     take(part(2, true));
     outbound.connectionLost(true);
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     await expect(reading).rejects.toMatchObject({ kind: "unavailable", reason: "REPLY_CUT" });
   });
 
@@ -141,13 +141,13 @@ describe("a durable message whose signal aborts", () => {
     const sent = send();
     abort.abort();
     await expect(sent).rejects.toMatchObject(TAKEN_BACK);
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     expect(await write()).toEqual([]);
   });
 
   it("is taken back while it waits for its frame", async () => {
     const { outbound, abort, send, write } = sending();
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     const sent = send();
     abort.abort();
     await expect(sent).rejects.toMatchObject(TAKEN_BACK);
@@ -156,7 +156,7 @@ describe("a durable message whose signal aborts", () => {
 
   it("may be stored once it left, and its sender is told so", async () => {
     const { outbound, abort, send, write } = sending();
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     const sent = send();
     expect(await write()).toHaveLength(1);
     abort.abort();
@@ -166,12 +166,12 @@ describe("a durable message whose signal aborts", () => {
 
   it("may be stored by an earlier stream, and is not sent again", async () => {
     const { outbox, outbound, abort, send, write } = sending();
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     const sent = send();
     await write();
     outbox.reset();
     outbound.connectionLost(false);
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     abort.abort();
     await expect(sent).rejects.toMatchObject(TOO_LATE);
     expect(await write()).toEqual([]);
@@ -187,7 +187,7 @@ describe("a durable message that is sent again", () => {
     const { outbound } = scene();
     const sent = outbound.send(DURABLE);
     outbound.connectionLost(false);
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     outbound.settle(create(SendOutcomeSchema, refusal));
     outbound.settle(create(SendOutcomeSchema, { messageId: "q", outcome: QUEUED, position: 1n }));
     expect(await sent).toMatchObject({ messageId: "q", position: 1 });
@@ -214,18 +214,18 @@ describe("between two streams of which the first ended in order", () => {
       const { value } = (await stream.next()) as { value: Frame };
       return (value.sends ?? []).map(({ messageId }) => messageId);
     };
-    return { outbound, leaving };
+    return { outbound, stream, leaving };
   }
 
   it("what has no outcome waits for the next, and goes again under its id", async () => {
     const { outbound, leaving } = turning();
     await leaving();
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     const sent = outbound.send(ORDER);
     expect(await leaving()).toEqual(["q"]);
     outbound.connectionLost(true);
     const late = outbound.send({ ...ORDER, options: { messageId: "late" } });
-    outbound.connected(true);
+    outbound.connected({ held: true, continued: true });
     expect(await leaving()).toEqual(["q", "late"]);
     outbound.settle(create(SendOutcomeSchema, pending));
     outbound.settle(create(SendOutcomeSchema, { messageId: "q", outcome: DELIVERED }));
@@ -237,14 +237,14 @@ describe("between two streams of which the first ended in order", () => {
   it("what left is lost when the router does not have it, and what did not leave goes", async () => {
     const { outbound, leaving } = turning();
     await leaving();
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     const sent = outbound.send(ORDER);
     await leaving();
     outbound.connectionLost(true);
     // A try that gets no welcome changes nothing.
     outbound.connectionLost(false);
     const late = outbound.send({ ...ORDER, options: { messageId: "late" } });
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     await expect(sent).rejects.toMatchObject({ kind: "unavailable", reason: "CONNECTION_LOST" });
     expect(await leaving()).toEqual(["late"]);
     outbound.settle(create(SendOutcomeSchema, { messageId: "late", outcome: DELIVERED }));
@@ -254,9 +254,26 @@ describe("between two streams of which the first ended in order", () => {
   it("what left is lost when the stream did not end in order", async () => {
     const { outbound, leaving } = turning();
     await leaving();
-    outbound.connected(false);
+    outbound.connected({ held: false, continued: false });
     const sent = outbound.send(ORDER);
     outbound.connectionLost(false);
     await expect(sent).rejects.toMatchObject({ reason: "CONNECTION_LOST" });
+  });
+
+  it("what is taken back is said to be on the next, after a try that got no welcome too", async () => {
+    const { outbound, stream, leaving } = turning();
+    await leaving();
+    outbound.connected({ held: false, continued: false });
+    const abort = new AbortController();
+    const options = { ...ORDER.options, signal: abort.signal };
+    const asked = outbound.request({ ...ORDER, options });
+    await leaving();
+    outbound.connectionLost(true);
+    abort.abort();
+    await expect(asked).rejects.toMatchObject({ kind: "cancelled" });
+    outbound.connectionLost(false);
+    outbound.connected({ held: true, continued: true });
+    const { value } = (await stream.next()) as { value: Frame };
+    expect(value).toMatchObject({ sendCancels: ["q"] });
   });
 });

@@ -23,6 +23,14 @@ const SWEEP_MS = 250;
 /** Parts of one reply that wait for their reader. Credit bounds them first. */
 const PARTS_MAX = 10_000;
 
+/** What the router says of what earlier streams brought. */
+export interface Resumption {
+  /** Requests are still open there. */
+  readonly held: boolean;
+  /** It has all that the last stream brought, which ended in order. */
+  readonly continued: boolean;
+}
+
 interface Waiting {
   readonly wish: Wish;
   readonly send: SendInit;
@@ -62,6 +70,8 @@ export class Outbound {
   #connected = false;
   /** The last stream ended in order, and the next one is to come: nothing is given up until it says whether the router still has it. */
   #turning = false;
+  /** Messages that were taken back between two streams. */
+  readonly #withdrawn: string[] = [];
   #closedBy: NexusError | undefined;
 
   constructor(outbox: Outbox) {
@@ -172,10 +182,11 @@ export class Outbound {
 
   /** A stream is open: messages without a word are sent again, in order: durable ones, and after a stream that ended in order all of
    * them, if the router holds what that one brought. */
-  connected(held: boolean): void {
-    const knows = this.#turning && held;
-    if (this.#turning && !held) this.#giveUpLost();
+  connected({ held, continued }: Resumption): void {
+    const knows = this.#turning && continued;
+    if (this.#turning && !continued) this.#giveUpLost();
     if (!held) this.#cutReplies();
+    for (const messageId of this.#withdrawn.splice(0)) this.#outbox.cancelSend(messageId);
     this.#connected = true;
     this.#turning = false;
     for (const entry of this.#waiting.values()) {
@@ -297,7 +308,8 @@ export class Outbound {
   #withdraw(messageId: string, error: NexusError): void {
     const entry = this.#finish(messageId);
     if (entry === undefined) return;
-    this.#outbox.cancelSend(messageId);
+    if (this.#turning) this.#withdrawn.push(messageId);
+    else this.#outbox.cancelSend(messageId);
     entry.reject(error);
   }
 

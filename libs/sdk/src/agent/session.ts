@@ -67,6 +67,8 @@ export class Session {
   #welcomedAtMs = Number.POSITIVE_INFINITY;
   #timers: NodeJS.Timeout[] = [];
   #resumeToken = "";
+  /** How the last stream with a welcome ended, if in order. */
+  #complete = "";
   #leaving = false;
   #markReady: () => void = () => undefined;
 
@@ -118,7 +120,8 @@ export class Session {
     if (FATAL_REASONS.has(reason)) throw error;
     if (!credentials.renewable && TOKEN_OVER.has(reason)) throw error;
     if (reason.startsWith("TOKEN_")) credentials.invalidate();
-    const level = NexusError.levelOfEnd(error);
+    // That the next one ends so too, at once, was planned by nobody.
+    const level = this.#failures === 0 ? NexusError.levelOfEnd(error) : "warn";
     this.#options.logger[level]({ err: error }, "session interrupted; reconnecting");
   }
 
@@ -131,7 +134,7 @@ export class Session {
     const { outbox, mailbox, stateLane, credentials } = this.#options;
     const welcomeTimeout = new AbortController();
     let timer: NodeJS.Timeout | undefined;
-    let isComplete = false;
+    let complete = "";
     try {
       const token = await credentials.accessToken();
       timer = setTimeout(() => welcomeTimeout.abort(), WELCOME_TIMEOUT_MS);
@@ -144,17 +147,19 @@ export class Session {
           clearTimeout(timer);
           this.#welcomed(frame.welcome, token.expiresAtMs);
         }
-        isComplete ||= frame.complete;
+        complete = frame.complete;
         this.#take(frame);
       }
     } finally {
       clearTimeout(timer);
+      // A try without a welcome changes nothing of what the stream before it brought.
+      if (Number.isFinite(this.#welcomedAtMs)) this.#complete = complete;
       if (performance.now() - this.#welcomedAtMs >= STABLE_AFTER_MS) this.#failures = 0;
       this.#welcomedAtMs = Number.POSITIVE_INFINITY;
       this.#loopDelay.disable();
       for (const running of this.#timers.splice(0)) clearInterval(running);
       outbox.reset();
-      mailbox.connectionLost(isComplete);
+      mailbox.connectionLost(complete !== "");
       stateLane.connectionLost();
     }
   }
@@ -169,13 +174,14 @@ export class Session {
       slots: Math.max(1, slots),
       messageCredit: MESSAGE_CREDIT,
       resumeToken: this.#resumeToken,
+      complete: this.#complete,
     };
   }
 
   #welcomed(welcome: Welcome, tokenExpiresAtMs: number): void {
     this.#welcomedAtMs = performance.now();
     this.#resumeToken = welcome.resumeToken;
-    this.#options.mailbox.connected(welcome.held);
+    this.#options.mailbox.connected(welcome);
     this.#options.stateLane.connected(welcome.stateCredit);
     if (welcome.resumed) this.#options.runner.resumed();
     else this.#options.runner.leasesLost();

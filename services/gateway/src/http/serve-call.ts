@@ -91,8 +91,8 @@ export function serveCall(
       if (isStream) guard.events.streamClosed(upstream);
       // Who was not let in was not served, well or badly; on the gRPC port it is not counted either.
       if (!passedOn) return;
-      const tookMs = isStream ? undefined : performance.now() - startedAtMs;
-      guard.events.callEnded(upstream, error, tookMs);
+      if (isStream) guard.events.streamEnded(upstream, error, true);
+      else guard.events.callEnded(upstream, error, performance.now() - startedAtMs);
     },
   };
   // A caller that stops reading is never written to again, so its stream's own end may never be reached.

@@ -16,6 +16,8 @@ import type { RateLimits } from "./rate-limits.ts";
 import { RelayedStream } from "./relayed-stream.ts";
 import { toCallerError } from "./upstream-error.ts";
 
+const CONNECT = "/nexus.mesh.v1.AgentSessionService/Connect";
+
 /** How long an owner may go on answering a stream whose end was planned. Less than the server lets a stream linger. */
 const LAST_ANSWERS_MS = 500;
 
@@ -65,18 +67,18 @@ function passStream(call: RawCall, { upstream, channel, events }: RelayOptions):
   events.streamOpened(upstream);
   return new RelayedStream(source, {
     explain: (thrown) => toCallerError(thrown, upstream, ctx.signal.aborted),
-    onEnd(error) {
+    onEnd(error, isAnswered) {
       events.streamClosed(upstream);
-      events.callEnded(upstream, error ?? endOf(ctx.signal));
+      events.streamEnded(upstream, error ?? endOf(ctx.signal), isAnswered);
     },
   });
 }
 
-/** As relayOptions(); but a stream both ways whose end was planned ends in order: its owner gets the end of the requests, and its last
- * answers are passed on. */
-function streamOptions({ ctx, requests }: RawCall): RawCallOptions {
+/** As relayOptions(); but an agent's stream whose end was planned ends in order: its router gets the end of the requests, and its last answers
+ * are passed on. To any other owner the end of the requests means that they are whole. */
+function streamOptions({ ctx, method }: RawCall): RawCallOptions {
   const options = relayOptions(ctx);
-  if (requests === undefined) return options;
+  if (pathOf(method) !== CONNECT) return options;
   const cut = new AbortController();
   const noMore = new AbortController();
   const onEnd = (): void => {

@@ -10,7 +10,7 @@ function watch(source: AsyncIterable<Buffer>): Ends {
   const ends: unknown[] = [];
   const stream = new RelayedStream(source, {
     explain: (error) => new Error(`explained: ${(error as Error).message}`),
-    onEnd: (error) => void ends.push(error),
+    onEnd: (error: unknown) => void ends.push(error),
   });
   return { ends, stream };
 }

@@ -2,8 +2,8 @@
 export interface RelayedStreamHooks {
   /** Turns an error of the owner into the caller's. */
   readonly explain: (error: unknown) => unknown;
-  /** Runs once, when the stream is over; without an error it went well or was left by its reader. */
-  readonly onEnd: (error?: unknown) => void;
+  /** Runs once, when the stream is over; without an error it went well or was left by its reader. `isAnswered` says whether anything came. */
+  readonly onEnd: (error: unknown, isAnswered: boolean) => void;
 }
 
 /** The answers of an owner on their way to a caller, seen but not touched.
@@ -14,6 +14,7 @@ export class RelayedStream implements AsyncIterableIterator<Buffer, undefined> {
   readonly #source: AsyncIterator<Buffer, undefined>;
   readonly #hooks: RelayedStreamHooks;
   #over = false;
+  #isAnswered = false;
 
   constructor(source: AsyncIterable<Buffer>, hooks: RelayedStreamHooks) {
     this.#source = source[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
@@ -36,6 +37,7 @@ export class RelayedStream implements AsyncIterableIterator<Buffer, undefined> {
 
   readonly #pass = (step: IteratorResult<Buffer, undefined>) => {
     if (step.done === true) this.#end();
+    else this.#isAnswered = true;
     return step;
   };
 
@@ -48,6 +50,6 @@ export class RelayedStream implements AsyncIterableIterator<Buffer, undefined> {
   #end(error?: unknown): void {
     if (this.#over) return;
     this.#over = true;
-    this.#hooks.onEnd(error);
+    this.#hooks.onEnd(error, this.#isAnswered);
   }
 }

@@ -42,11 +42,6 @@ type Frames = AsyncIterator<Buffer>;
 /** Field number of ConnectResponse. */
 const STATE_RESULTS = 10;
 
-/** Says that nothing is missing. */
-const COMPLETE = Buffer.from(
-  toBinary(ConnectResponseSchema, create(ConnectResponseSchema, { complete: true })),
-);
-
 /** Serves AgentSessionService.Connect: hello, welcome, then frames both ways until one side ends it.
  *
  * Works on bytes: an agent's frames are mostly carried on, and decoding what nobody here reads costs ten times
@@ -82,10 +77,11 @@ async function* connect(
       const frame = await stream.next(() => takeFrame(deps, session, ops));
       if (frame === undefined) {
         // First, so that what is queued from now on is of the next stream.
-        const inDoubt = new Set(session.unsettled.keys());
+        const complete = session.turnStream();
         detach();
-        session.inDoubt = inDoubt;
-        yield COMPLETE;
+        yield Buffer.from(
+          toBinary(ConnectResponseSchema, create(ConnectResponseSchema, { complete })),
+        );
         return;
       }
       yield frame;
@@ -106,9 +102,10 @@ async function readHello(
   const frame = await withDeadline(nextFrame(frames, read), HELLO_TIMEOUT_MS);
   const hello = frame === undefined ? undefined : onlyHello(frame);
   if (hello === undefined) throw frameInvalid("The first frame must be a hello and nothing else.");
-  const { agentId, slots, messageCredit, resumeToken } = hello;
+  const { agentId, slots, messageCredit, resumeToken, complete } = hello;
   if (principal.kind !== "agent" || principal.principalId !== agentId) throw agentIdMismatch();
-  return { namespace: principal.namespace, agentId, slots, messageCredit, resumeToken };
+  const { namespace } = principal;
+  return { namespace, agentId, slots, messageCredit, resumeToken, complete };
 }
 
 function frameReader({ clock, engine }: ConnectDeps): (bytes: Buffer) => AgentFrame {
@@ -165,7 +162,8 @@ function takeFrame(deps: ConnectDeps, session: Session, ops: StateOps): Buffer |
   return frame;
 }
 
-function welcomeFrame(deps: ConnectDeps, { session, resumed, held, resumeToken }: Opened): Buffer {
+function welcomeFrame(deps: ConnectDeps, opened: Opened): Buffer {
+  const { session, resumed, held, continued, resumeToken } = opened;
   const frame = create(ConnectResponseSchema, {
     welcome: {
       sessionId: session.sessionId,
@@ -178,6 +176,7 @@ function welcomeFrame(deps: ConnectDeps, { session, resumed, held, resumeToken }
       sendCredit: PENDING_PER_SENDER_MAX,
       stateCredit: STATE_OPS_MAX,
       held,
+      continued,
     },
   });
   return Buffer.from(toBinary(ConnectResponseSchema, frame));

@@ -82,7 +82,10 @@ function createWorld(routerId = "a", rows: FakeRows = new Map()) {
   });
   const open = (agentId: string, resumeToken = "", stream = new FakeStream()) =>
     opener
-      .open({ namespace: "default", agentId, slots: 1, messageCredit: 0, resumeToken }, stream)
+      .open(
+        { namespace: "default", agentId, slots: 1, messageCredit: 0, resumeToken, complete: "" },
+        stream,
+      )
       .then((opened) => ({ ...opened, stream }));
   return { clock, directory, store, journal, lifecycle, open, said };
 }

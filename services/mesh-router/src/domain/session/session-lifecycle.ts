@@ -19,6 +19,8 @@ export interface HelloRequest {
   readonly messageCredit: number;
   /** Empty for a new session. */
   readonly resumeToken: string;
+  /** The end in order of its last stream; empty when there is none. */
+  readonly complete: string;
 }
 
 /** How a stream ended without a goodbye. */
@@ -108,7 +110,6 @@ export class SessionLifecycle {
   detach(session: Session, stream: SessionStream, cause: BreakCause): void {
     if (session.stream !== stream) return;
     session.stream = undefined;
-    session.inDoubt = new Set();
     if (cause === "revoked") {
       this.#end(session, "revoke", "revoked");
       return;

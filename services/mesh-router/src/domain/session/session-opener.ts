@@ -12,8 +12,10 @@ import type { HelloRequest, SessionLifecycle } from "./session-lifecycle.ts";
 export interface Opened {
   readonly session: Session;
   readonly resumed: boolean;
-  /** What its last stream brought is still in hand. */
+  /** It was in this process's memory all along. */
   readonly held: boolean;
+  /** The end that the hello names is known: what that stream brought is in hand. */
+  readonly continued: boolean;
   readonly resumeToken: string;
 }
 
@@ -51,7 +53,14 @@ export class SessionOpener {
     if (held !== undefined) {
       this.#init.journal.note(held);
       const { resumeToken } = hello;
-      const opened = { session: held, resumed: true, held: !held.isRevived, resumeToken };
+      const continued = held.continueFrom(hello.complete);
+      const opened = {
+        session: held,
+        resumed: true,
+        held: !held.isRevived,
+        continued,
+        resumeToken,
+      };
       return this.#attach(opened, hello, stream);
     }
     this.#assertRoom(hello);
@@ -61,7 +70,8 @@ export class SessionOpener {
     const { resumed } = stored;
     const session = this.#install(hello, stored, resumed && presented ? presented : freshHash);
     const resumeToken = resumed ? hello.resumeToken : fresh;
-    return this.#attach({ session, resumed, held: false, resumeToken }, hello, stream);
+    const opened = { session, resumed, held: false, continued: false, resumeToken };
+    return this.#attach(opened, hello, stream);
   }
 
   #findHeld(hello: HelloRequest, presented: Buffer | undefined): Session | undefined {

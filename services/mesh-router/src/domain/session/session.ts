@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { type NexusError, PassingMap } from "@nexus/shared";
 import { TaskTally } from "../dispatch/task-tally.ts";
 import { sessionTooSlow } from "../mesh-errors.ts";
@@ -49,6 +50,14 @@ class Delivered extends PassingMap<string, Message> {
   }
 }
 
+/** A stream's end in order. */
+interface Turn {
+  /** Names it. */
+  readonly complete: string;
+  /** Messages that had no outcome then: they are sent again on the next stream. */
+  readonly inDoubt: Set<string>;
+}
+
 /** One epoch of one agent: who it is, how it stands, and everything that waits for it.
  *
  * Holds state and puts items on the agent's stream; the rules are in session-lifecycle, dispatch-hub and
@@ -80,10 +89,10 @@ export class Session implements SessionName, Sender, Receiver {
   readonly inbox = new Inbox<Message>();
   readonly delivered = new Delivered();
   readonly unsettled = new PassingMap<string, Unsettled>();
-  /** Its messages without an outcome when its last stream ended in order: it sends them again on the next one. */
-  inDoubt: Set<string> = new Set();
   /** It is known from its row only, since this process began. */
   isRevived = false;
+  /** How its last two streams ended that ended in order: its agent may not have got a word of the last one. */
+  #turns: readonly Turn[] = [];
   readonly breaker = new Breaker();
   /** Its durable messages, while it reads them. */
   mailbox: { readonly size: number } | undefined;
@@ -154,11 +163,23 @@ export class Session implements SessionName, Sender, Receiver {
     this.stream?.wake();
   }
 
+  /** Its stream ends in order; returns what names this end. */
+  turnStream(): string {
+    const turn = { complete: randomUUID(), inDoubt: new Set(this.unsettled.keys()) };
+    this.#turns = [turn, ...this.#turns.slice(0, 1)];
+    return turn.complete;
+  }
+
+  /** A new stream presents the end of the last one that its agent has read; true when what that one brought is still in hand. */
+  continueFrom(complete: string): boolean {
+    this.#turns = this.#turns.filter((turn) => turn.complete === complete);
+    return this.#turns.length > 0;
+  }
+
   /** True of a message that is sent again though its outcome came meanwhile: that one is on its way, and the message is not taken twice. */
   knows(messageId: string): boolean {
-    return (
-      this.inDoubt.size > 0 && this.inDoubt.delete(messageId) && !this.unsettled.has(messageId)
-    );
+    const [turn] = this.#turns;
+    return turn?.inDoubt.delete(messageId) === true && !this.unsettled.has(messageId);
   }
 
   /** Queues the outcome of one of its own messages. */

@@ -5,6 +5,7 @@ import { WireError } from "@nexus/rpc";
 const AGENT_ID_MAX = 128;
 const SDK_TEXT_MAX = 64;
 const RESUME_TOKEN_MAX = 256;
+const COMPLETE_MAX = 64;
 const SLOTS_MAX = 1_000;
 const CREDIT_MAX = 10_000;
 const ACCESS_TOKEN_MAX = 4_096;
@@ -13,6 +14,7 @@ const GOODBYE_TEXT_MAX = 1_024;
 export function checkHello(hello: Hello): Hello {
   length(hello.agentId, "hello.agent_id", 1, AGENT_ID_MAX);
   length(hello.resumeToken, "hello.resume_token", 0, RESUME_TOKEN_MAX);
+  length(hello.complete, "hello.complete", 0, COMPLETE_MAX);
   range(hello.slots, "hello.slots", 1, SLOTS_MAX);
   range(hello.messageCredit, "hello.message_credit", 0, CREDIT_MAX);
   if (hello.sdk !== undefined) {
