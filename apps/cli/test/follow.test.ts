@@ -1,5 +1,6 @@
 /** Commands that follow something, against a gateway whose streams break. */
 import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import {
   MessagingService,
@@ -172,6 +173,18 @@ describe("commands that follow something", () => {
     alerts.write({ messages: [alertsAt(3n)], error: ENDED }, { error: ENDED });
     expect(await nexus("alerts", "watch")).toMatchObject({ code: 4 });
     expect(alerts.places).toHaveLength(2);
+  });
+
+  it("give up at the start on a gateway that takes the connection, is silent and hangs up", async () => {
+    const silent = createServer((socket) => {
+      socket.on("error", () => undefined);
+      setTimeout(() => socket.destroy(), 2_200);
+    });
+    await once(silent.listen(0, "127.0.0.1"), "listening");
+    const { port } = silent.address() as AddressInfo;
+    const { code, stderr } = await nexus("alerts", "watch", "--gateway", `127.0.0.1:${port}`);
+    expect([code, stderr]).toEqual([5, expect.not.stringContaining("trying again")]);
+    await new Promise((resolve) => silent.close(resolve));
   });
 });
 

@@ -4,8 +4,10 @@ import type { CommandContext } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 
 const RECONNECT = { initialMs: 200, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
-/** A stream that lasted this long was connected, though nothing may have come. */
+/** A stream that lasted this long was connected, though nothing may have come, unless it waited for its connection. */
 const STOOD_MS = 2_000;
+/** What grpc-js says of a call that never had a connection: refused, or one that the other end took and left silent. */
+const NEVER_CONNECTED = /\bNo connection established\b/;
 
 /** What is followed, and how to go on with it. */
 export interface Following<M> {
@@ -79,13 +81,18 @@ async function followOnce<M>(
   } catch (error) {
     if (ctx.signal.aborted) throw error;
     const isPlanned = NexusError.isPlannedEnd(error);
-    if (isPlanned || performance.now() - openedAtMs > STOOD_MS) markConnected(standing);
     const failure = NexusError.from(error);
+    const hasStood = performance.now() - openedAtMs > STOOD_MS && hadConnection(failure);
+    if (isPlanned || hasStood) markConnected(standing);
     if (!mayGoOn(failure, standing, following)) throw error;
     standing.failures += 1;
     if (!isPlanned) sayBroken(ctx, failure, standing);
     return undefined;
   }
+}
+
+function hadConnection({ cause }: NexusError): boolean {
+  return !(cause instanceof Error && NEVER_CONNECTED.test(cause.message));
 }
 
 function markConnected(standing: Standing): void {
