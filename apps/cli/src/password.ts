@@ -15,24 +15,25 @@ export const PASSWORD_STDIN_FLAG: FlagSpec = {
 export interface PasswordOptions {
   /** What a person is asked with. */
   readonly prompt: string;
-  /** The variable of the environment that goes before everything else. */
+  /** The variable of the environment that goes before the terminal. */
   readonly variable: string;
 }
 
-/** Reads a password from its variable, with --password-stdin from standard input, else from the terminal, unseen.
+/** Reads a password from standard input with --password-stdin, else from its variable, else from the terminal, unseen.
  *
+ * What is said on the command line goes first: a variable that another command left set must not stand for what is piped.
  * Errors: USAGE when there is none of them. */
 export async function readPassword(
   ctx: CommandContext,
   args: CommandArguments,
   { prompt, variable }: PasswordOptions,
 ): Promise<string> {
-  const given = ctx.env[variable];
-  if (given !== undefined && given !== "") return given;
   if (args.isSet("passwordStdin")) {
     const what = { what: "the password", maxBytes: PASSWORD_BYTES_MAX };
     return withoutNewline(await readStandardInput(ctx, what)).toString();
   }
+  const given = ctx.env[variable];
+  if (given !== undefined && given !== "") return given;
   if (ctx.terminal.stdin.isTTY) return askHidden(ctx, prompt);
   throw usageError(`There is no terminal to ask on: use --password-stdin or ${variable}.`);
 }
