@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { KiB } from "@nexus/shared";
+import { KiB, NexusError } from "@nexus/shared";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { askHidden, readStandardInput } from "../input.ts";
@@ -31,7 +31,8 @@ export const passwdCommand: CommandSpec = {
   },
 };
 
-/** The change revoked the access token of this login too, but not what another is traded for. */
+/** The change revoked the access token of this login too, but not what another is traded for. That it cannot be traded now
+ * is no error: the password is changed, and a script that tries again would do so with the old one. */
 async function renewLogin(ctx: CommandContext): Promise<void> {
   const token = ctx.env["NEXUS_TOKEN"] ?? "";
   if (token !== "") {
@@ -42,8 +43,15 @@ async function renewLogin(ctx: CommandContext): Promise<void> {
   if (profile === undefined) return;
   const { toProfile } = await import("../connection.ts");
   const { refreshToken } = profile;
-  const { tokens } = await ctx.client().auth.refreshToken({ refreshToken });
-  if (tokens !== undefined) writeProfile(ctx.env, toProfile(profile, tokens));
+  try {
+    const { tokens } = await ctx.client().auth.refreshToken({ refreshToken });
+    if (tokens !== undefined) writeProfile(ctx.env, toProfile(profile, tokens));
+  } catch (error) {
+    const { message, reason } = NexusError.from(error);
+    ctx.terminal.stderr.write(
+      `The password is changed, but this login was not renewed: ${message} (${reason}). Log in again: nexus login.\n`,
+    );
+  }
 }
 
 async function readPasswords(
