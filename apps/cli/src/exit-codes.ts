@@ -9,7 +9,7 @@ export const EXIT = {
   denied: 4,
   unavailable: 5,
   conflict: 6,
-  /** The answer is no: a job that failed under --wait, a signature that is not the key's, a token that is not good, what a principal may not do, a vault that is sealed, an audit log that was changed. */
+  /** The answer is no: a job or task that did not succeed and was watched, a message that was not delivered, a signature that is not the key's, a token that is not good, what a principal may not do, a vault that is sealed, an audit log that was changed. */
   awaitedFailed: 7,
   interrupted: 130,
   /** Nobody reads what it writes any more; the code of a program that SIGPIPE ends. */
