@@ -47,6 +47,18 @@ describe("k8s/components/monitoring", () => {
     expect(Number(/> (\d+)$/.exec(expr)?.[1])).toBe(cap * 0.8);
   });
 
+  it("sees dead letters of tasks that expire while they wait, and of those that run out of time", () => {
+    const rule = rules.find(({ alert }) => alert === "NexusDeadLettersGrow");
+    expect(rule === undefined ? [] : metricsOf(rule)).toEqual(
+      expect.arrayContaining([
+        "nexus_orchestrator_attempts_ended_total",
+        "nexus_orchestrator_tasks_expired_total",
+      ]),
+    );
+    // The attempt of a task that ran out of time (SCHEDULE_TO_CLOSE) ends as CANCELLED.
+    expect(rule?.expr).not.toContain("CANCELLED");
+  });
+
   it("scrapes the ops port of every pod of NEXUS", () => {
     const { spec } = pick<{
       selector: { matchLabels: Record<string, string> };
