@@ -11,6 +11,12 @@ import {
   WatchBucketResponseSchema,
 } from "@nexus/proto/mesh";
 import {
+  JobService,
+  TaskState,
+  type WatchTaskResponse,
+  WatchTaskResponseSchema,
+} from "@nexus/proto/orchestrator";
+import {
   AlertSchema,
   AnomalyService,
   type WatchAlertsResponse,
@@ -54,10 +60,11 @@ const GONE = error("unavailable", "UNAVAILABLE");
 const ENDED = error("unauthenticated", "TOKEN_EXPIRED");
 
 const identity = createTestIdentity();
-const [tails, buckets, alerts] = [
+const [tails, buckets, alerts, tasks] = [
   new Scripts<TailTopicResponse>(),
   new Scripts<WatchBucketResponse>(),
   new Scripts<WatchAlertsResponse>(),
+  new Scripts<WatchTaskResponse>(),
 ];
 let folder: TempFolder;
 let env: NodeJS.ProcessEnv;
@@ -91,6 +98,12 @@ beforeAll(async () => {
       watchAlerts: ({ resumeRevision }, { signal }) => alerts.play(resumeRevision, signal),
     }),
   );
+  server.add(
+    JobService,
+    only(JobService, {
+      watchTask: ({ afterSequence }, { signal }) => tasks.play(afterSequence, signal),
+    }),
+  );
   const { address } = await server.listen();
   close = () => server.close(0);
   const token = await identity.token({ sub: "ada" });
@@ -103,7 +116,7 @@ afterAll(async () => {
 });
 
 beforeEach(() => {
-  for (const one of [tails, buckets, alerts]) one.write();
+  for (const one of [tails, buckets, alerts, tasks]) one.write();
 });
 
 /** Runs a command until it has printed this, then interrupts it. */
@@ -157,6 +170,18 @@ describe("commands that follow something", () => {
     expect(stderr).toBe("... UNAVAILABLE (UNAVAILABLE); trying again\n... connected again\n");
   });
 
+  it("go on with a task behind its last chunk when the token ends, and say so", async () => {
+    tasks.write(
+      { messages: [put(1n, "do ")], error: ENDED },
+      { messages: [put(2n, "re"), done()] },
+    );
+    const { code, stdout, stderr } = await nexus("tasks", "watch", "task_1");
+    expect([code, stdout, tasks.places]).toEqual([0, "do re", [0n, 1n]]);
+    expect(stderr).toContain(
+      "... TOKEN_EXPIRED (TOKEN_EXPIRED); trying again\n... connected again\n",
+    );
+  });
+
   it("say that messages to topics may be missing", async () => {
     tails.write({ messages: [published("one")], error: AGED }, { messages: [published("two")] });
     const { code, stdout, stderr } = await followUntil("two", "mesh", "tail", "-o", "name");
@@ -203,4 +228,14 @@ function alertsAt(revision: bigint, ...ids: string[]): WatchAlertsResponse {
 
 function published(topic: string): TailTopicResponse {
   return create(TailTopicResponseSchema, { messages: [{ topic }] });
+}
+
+function put(sequence: bigint, text: string): WatchTaskResponse {
+  const value = { fence: 3n, sequence, data: Buffer.from(text) };
+  return create(WatchTaskResponseSchema, { events: [{ event: { case: "chunk", value } }] });
+}
+
+function done(): WatchTaskResponse {
+  const value = { state: TaskState.SUCCEEDED };
+  return create(WatchTaskResponseSchema, { events: [{ event: { case: "standing", value } }] });
 }

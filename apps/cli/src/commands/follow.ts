@@ -3,6 +3,8 @@ import { backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import type { CommandContext } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 
+/** Streams that may break one after the other: whoever waits for a job or a task is told some time. */
+export const FAILURES_MAX = 10;
 const RECONNECT = { initialMs: 200, multiplier: 2, maxMs: 5_000, jitter: 0.5 };
 /** A stream that lasted this long was connected, though nothing may have come, unless it waited for its connection. */
 const STOOD_MS = 2_000;

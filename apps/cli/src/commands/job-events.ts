@@ -9,10 +9,8 @@ import type { CommandContext } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
 import { showEnum, writeJsonLine } from "../show.ts";
-import { follow } from "./follow.ts";
+import { FAILURES_MAX, follow } from "./follow.ts";
 
-/** Streams that may break one after the other: whoever waits for a job is told some time. */
-const FAILURES_MAX = 10;
 /** Of a silent job. */
 const TASKS_LOOKED_AT = 1_000;
 const WAITS_EXPLAINED = 3;

@@ -5,11 +5,12 @@ import {
   type TaskStreamEvent,
   TaskStreamEventSchema,
 } from "@nexus/proto/orchestrator";
-import { fromPayload, watchTask } from "@nexus/sdk";
+import { fromPayload } from "@nexus/sdk";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeBytes, writeLine } from "../output.ts";
 import { showEnum, showTime, writeJson, writeJsonLine, writeTable } from "../show.ts";
+import { FAILURES_MAX, follow } from "./follow.ts";
 import { findTaskId } from "./task-names.ts";
 
 /** Shows one task. */
@@ -56,15 +57,45 @@ export const tasksWatchCommand: CommandSpec = {
   about: "Print what a task puts out until it ends; exit code 7 when it does not succeed",
   example: "nexus tasks watch task_0192f0c1",
   run: async (ctx, args) => {
-    const taskId = await findTaskId(ctx, args.at(0));
-    let state = TaskState.UNSPECIFIED;
-    for await (const event of watchTask(ctx.client(), taskId, { signal: ctx.signal })) {
-      if (event.event.case === "standing") state = event.event.value.state;
-      print(ctx, event);
-    }
-    return state === TaskState.SUCCEEDED ? EXIT.ok : EXIT.awaitedFailed;
+    return watchTask(ctx, await findTaskId(ctx, args.at(0)));
   },
 };
+
+/** Prints what a task puts out until it ends, over broken streams too: each chunk once. Returns the exit code. */
+function watchTask(ctx: CommandContext, taskId: string): Promise<number> {
+  let place = { afterFence: 0n, afterSequence: 0n };
+  return follow(ctx, {
+    failuresMax: FAILURES_MAX,
+    open: () => ctx.client().jobs.watchTask({ taskId, ...place }, { signal: ctx.signal }),
+    take: ({ events }) => {
+      for (const event of events) {
+        place = placeBehind(event) ?? place;
+        print(ctx, event);
+      }
+      return events.map(endOf).find((code) => code !== undefined);
+    },
+  });
+}
+
+function placeBehind({ event }: TaskStreamEvent) {
+  if (event.case === "attemptStarted") return { afterFence: event.value.fence, afterSequence: 0n };
+  if (event.case !== "chunk") return undefined;
+  return { afterFence: event.value.fence, afterSequence: event.value.sequence };
+}
+
+function endOf({ event }: TaskStreamEvent): number | undefined {
+  if (event.case !== "standing") return undefined;
+  switch (event.value.state) {
+    case TaskState.SUCCEEDED:
+      return EXIT.ok;
+    case TaskState.FAILED:
+    case TaskState.CANCELLED:
+    case TaskState.SKIPPED:
+      return EXIT.awaitedFailed;
+    default:
+      return undefined;
+  }
+}
 
 /** Chunks go out as they are, so that they can be piped; what is said about them goes to the other stream. */
 function print(ctx: CommandContext, stream: TaskStreamEvent): void {
