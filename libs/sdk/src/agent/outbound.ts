@@ -308,8 +308,8 @@ export class Outbound {
   #withdraw(messageId: string, error: NexusError): void {
     const entry = this.#finish(messageId);
     if (entry === undefined) return;
-    if (this.#turning) this.#withdrawn.push(messageId);
-    else this.#outbox.cancelSend(messageId);
+    if (!this.#turning) this.#outbox.cancelSend(messageId);
+    else if (entry.tries > 0) this.#withdrawn.push(messageId);
     entry.reject(error);
   }
 

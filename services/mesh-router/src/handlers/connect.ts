@@ -157,6 +157,7 @@ function takeFrame(deps: ConnectDeps, session: Session, ops: StateOps): Buffer |
   if (batch === undefined && writer.size === 0) return undefined;
   const frame = writer.take();
   session.readAtMs = nowMs;
+  session.told();
   if (batch !== undefined) deps.engine.written(session, batch.deliveries, batch.leftOut);
   deps.frameSent();
   return frame;

@@ -69,7 +69,10 @@ function applyItems(deps: FrameDeps, session: Session, frame: AgentFrame): void 
   for (const send of frame.sends) {
     if (!session.knows(send.messageId)) messages.send(session, send);
   }
-  for (const messageId of frame.cancels) engine.cancel(session, messageId);
+  for (const messageId of frame.cancels) {
+    session.tookBack(messageId);
+    engine.cancel(session, messageId);
+  }
   for (const update of frame.updates) hub.publish(session, update);
   if (frame.heartbeat !== undefined) {
     const settleMs = SETTLE_INTERVALS * deps.heartbeatIntervalMs;

@@ -56,6 +56,8 @@ interface Turn {
   readonly complete: string;
   /** Messages that had no outcome then: they are sent again on the next stream. */
   readonly inDoubt: Set<string>;
+  /** A hello has named it. */
+  readonly isPresented: boolean;
 }
 
 /** One epoch of one agent: who it is, how it stands, and everything that waits for it.
@@ -93,6 +95,8 @@ export class Session implements SessionName, Sender, Receiver {
   isRevived = false;
   /** How its last two streams ended that ended in order: its agent may not have got a word of the last one. */
   #turns: readonly Turn[] = [];
+  /** Something was written since: if its agent presents the same end once more, nobody read that, and it is lost. */
+  #toldSince = false;
   readonly breaker = new Breaker();
   /** Its durable messages, while it reads them. */
   mailbox: { readonly size: number } | undefined;
@@ -165,14 +169,23 @@ export class Session implements SessionName, Sender, Receiver {
 
   /** Its stream ends in order; returns what names this end. */
   turnStream(): string {
-    const turn = { complete: randomUUID(), inDoubt: new Set(this.unsettled.keys()) };
+    const inDoubt = new Set(this.unsettled.keys());
+    const turn = { complete: randomUUID(), inDoubt, isPresented: false };
     this.#turns = [turn, ...this.#turns.slice(0, 1)];
     return turn.complete;
   }
 
+  /** A frame was taken for its stream. */
+  told(): void {
+    this.#toldSince = true;
+  }
+
   /** A new stream presents the end of the last one that its agent has read; true when what that one brought is still in hand. */
   continueFrom(complete: string): boolean {
-    this.#turns = this.#turns.filter((turn) => turn.complete === complete);
+    const known = this.#turns.filter((turn) => turn.complete === complete);
+    const isLost = this.#toldSince && known[0]?.isPresented === true;
+    this.#turns = isLost ? [] : known.map((turn) => ({ ...turn, isPresented: true }));
+    this.#toldSince = false;
     return this.#turns.length > 0;
   }
 
@@ -180,6 +193,11 @@ export class Session implements SessionName, Sender, Receiver {
   knows(messageId: string): boolean {
     const [turn] = this.#turns;
     return turn?.inDoubt.delete(messageId) === true && !this.unsettled.has(messageId);
+  }
+
+  /** It takes a message back: should another one have the id, it is new. */
+  tookBack(messageId: string): void {
+    this.#turns[0]?.inDoubt.delete(messageId);
   }
 
   /** Queues the outcome of one of its own messages. */
