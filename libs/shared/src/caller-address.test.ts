@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { addressOfPeer, callerOfAddress } from "./caller-address.ts";
+import { addressOfPeer, callerOfAddress, isAddress } from "./caller-address.ts";
 
 describe("callerOfAddress", () => {
   it("takes an IPv4 address whole, also when it comes mapped into IPv6", () => {
@@ -30,5 +30,13 @@ describe("addressOfPeer", () => {
     expect(addressOfPeer("192.0.2.7:5000")).toBe("192.0.2.7");
     expect(addressOfPeer("2001:db8::1:5000")).toBe("2001:db8::1");
     expect(addressOfPeer("unknown")).toBe("unknown");
+  });
+});
+
+describe("isAddress", () => {
+  it("takes IPv4 and IPv6 alone", () => {
+    const all = ["192.0.2.7", "2001:db8::1", "fe80::1%eth0", "::ffff:192.0.2.7"];
+    expect(all.filter(isAddress)).toEqual(all);
+    expect(["", "*", "unknown", "192.0.2.7:1", "[::1]", "999.0.2.7"].filter(isAddress)).toEqual([]);
   });
 });

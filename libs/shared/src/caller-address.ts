@@ -1,3 +1,5 @@
+import { isIP } from "node:net";
+
 const IPV4_MAPPED = /^::ffff:(\d{1,3}(?:\.\d{1,3}){3})$/i;
 /** A provider gives a subscriber at least this much of IPv6 (RFC 6177), so one caller has all addresses below it. */
 const IPV6_NETWORK_GROUPS = 4;
@@ -23,4 +25,9 @@ export function callerOfAddress(address: string): string {
 export function addressOfPeer(peer: string): string {
   const colon = peer.lastIndexOf(":");
   return colon > 0 ? peer.slice(0, colon) : peer;
+}
+
+/** Whether a text is an IP address, without brackets or a port. */
+export function isAddress(text: string): boolean {
+  return isIP(text) !== 0;
 }

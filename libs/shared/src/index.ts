@@ -21,7 +21,7 @@ export {
   type TaskId,
 } from "./brands.ts";
 export type { Cache, CacheKey, CacheOptions, CacheStats } from "./cache.ts";
-export { addressOfPeer, callerOfAddress } from "./caller-address.ts";
+export { addressOfPeer, callerOfAddress, isAddress } from "./caller-address.ts";
 export { type Clock, createManualClock, type ManualClock, systemClock } from "./clock.ts";
 export { renderErrorDocs } from "./error-docs.ts";
 export {

@@ -1,6 +1,8 @@
 import { createPool, type Pool } from "@nexus/postgres";
 import { CLIENT_ADDRESS_HEADER } from "@nexus/rpc";
+import { parseNamespace } from "@nexus/shared";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createLoginFailureStore } from "../src/store/login-failure-store.ts";
 import { ACTION, entriesOf, sequenced } from "./_audit.ts";
 import {
   createAgent,
@@ -226,6 +228,32 @@ describe("an address", () => {
     for (let i = 0; i < 5; i++) await fail(principalId, 1, `2001:db8:0:7::${i}`);
     expect(await loginFrom("2001:db8:0:7::99", principalId)).toBe(REFUSED);
     expect(await loginFrom("2001:db8:0:8::99", principalId)).toBe("ok");
+  });
+
+  it("is the caller's own when what it says is none", async () => {
+    await forgetAll();
+    const { principalId } = await createUser(vault, admin);
+    for (const said of ["*", "*:1", "", "junk", "all of them"]) {
+      const options = { metadata: { [CLIENT_ADDRESS_HEADER]: said } };
+      const guess = vault.auth.login({ principalId, password: "wrong" }, options);
+      expect(await outcome(guess)).toBe(REFUSED);
+    }
+    expect(await counts()).toEqual([{ failures: 5, lockMs: 900_000 }]);
+    const { auth } = vault;
+    const options = { metadata: { [CLIENT_ADDRESS_HEADER]: "*" } };
+    expect(await outcome(auth.login({ principalId, password: PASSWORD }, options))).toBe(REFUSED);
+  });
+
+  it("is never taken for all of them", async () => {
+    await forgetAll();
+    const policy = { failures: 2, nameFailures: 9, lockMs: 60_000, lockMaxMs: 60_000 };
+    const store = createLoginFailureStore(pool, policy);
+    const name = { namespace: parseNamespace("default"), digest: Buffer.from("x"), address: "*" };
+    expect(await store.add(name)).toBe(false);
+    expect(await store.add(name)).toBe(true);
+    expect(await store.isLocked(name)).toBe(true);
+    expect(await store.isLocked({ ...name, address: OWNER })).toBe(false);
+    expect(await store.clear(name)).toBe(false);
   });
 
   it("adds to the count of the name only while it is not locked out of it", async () => {

@@ -15,8 +15,12 @@ export interface LockoutPolicy {
 /** A count is forgotten when it began this long ago. */
 export const LOGIN_FAILURE_RETENTION = "24 hours";
 
-/** Stands in the place of an address for all of them; no address is written so. */
+/** Stands in the place of an address for all of them. */
 const EVERYWHERE = "*";
+
+/** How an address is written: never as EVERYWHERE, whoever said what it is, or a failure would be counted twice in one row. */
+const written = (address: string) =>
+  address.startsWith(EVERYWHERE) ? `${EVERYWHERE}${address}` : address;
 
 const IS_LOCKED = `
   SELECT 1 FROM login_counts
@@ -76,17 +80,18 @@ const FORGET = "DELETE FROM login_counts WHERE namespace = $1 AND name_digest = 
 /** Creates the count of failed logins that all replicas share. */
 export function createLoginFailureStore(pool: Pool, policy: LockoutPolicy): LoginFailures {
   const isLocked: LoginFailures["isLocked"] = async ({ namespace, digest, address }) =>
-    (await pool.query(IS_LOCKED, [namespace, digest, address])).rows.length > 0;
+    (await pool.query(IS_LOCKED, [namespace, digest, written(address)])).rows.length > 0;
   return {
     isLocked,
     async add({ namespace, digest, address }) {
       const { failures, nameFailures, lockMs, lockMaxMs } = policy;
-      const values = [namespace, digest, address, failures, nameFailures, lockMs, lockMaxMs];
+      const key = [namespace, digest, written(address)];
+      const values = [...key, failures, nameFailures, lockMs, lockMaxMs];
       const { rows } = await pool.query<{ readonly locked: boolean }>(ADD, values);
       return rows[0]?.locked ?? false;
     },
     async clear(name) {
-      await pool.query(CLEAR, [name.namespace, name.digest, name.address]);
+      await pool.query(CLEAR, [name.namespace, name.digest, written(name.address)]);
       // Asked after the delete, which waited for any other count.
       return !(await isLocked(name));
     },
