@@ -323,16 +323,19 @@ describe("UnlockPrincipal", () => {
     expect(await outcome(login(vault, principalId, "a new password"))).toBe("ok");
   });
 
-  it("refuses nobody, an agent, a missing scope, who is more than the caller, and a reused id", async () => {
+  it("refuses nobody, an agent, oneself, a missing scope, who is more, and a reused id", async () => {
     const helper = await createUser(vault, admin, { scopes: ["vault:principal:unlock"] });
     const user = await createUser(vault, admin);
     const agent = await createAgent(vault, admin);
     expect(await outcome(unlock("nobody"))).toBe("not_found/PRINCIPAL_NOT_FOUND");
     expect(await outcome(unlock(agent.principalId))).toBe("precondition/PRINCIPAL_NOT_USER");
     expect(await outcome(unlock("admin", user))).toBe("forbidden/SCOPE_MISSING");
+    expect(await outcome(unlock(helper.principalId, helper))).toBe(
+      "precondition/PRINCIPAL_IS_CALLER",
+    );
     expect(await outcome(unlock("admin", helper))).toBe("forbidden/SCOPE_ESCALATION");
     const id = requestId();
     expect(await outcome(unlock(user.principalId, admin, id))).toBe("ok");
-    expect(await outcome(unlock("admin", admin, id))).toBe("conflict/REQUEST_ID_REUSED");
+    expect(await outcome(unlock(helper.principalId, admin, id))).toBe("conflict/REQUEST_ID_REUSED");
   });
 });

@@ -124,12 +124,14 @@ export class PasswordChanges {
     return value;
   }
 
-  /** Forgets the failed logins of a user, so that it can log in again. Nobody lets guesses at who is more than itself go on.
+  /** Forgets the failed logins of a user, so that it can log in again. Nobody lets guesses at who is more than itself go on,
+   * or its own: a stolen token must not become a password.
    *
-   * Errors: not_found/PRINCIPAL_NOT_FOUND; precondition/PRINCIPAL_NOT_USER; forbidden/SCOPE_ESCALATION;
-   * conflict/REQUEST_ID_REUSED. */
+   * Errors: not_found/PRINCIPAL_NOT_FOUND; precondition/PRINCIPAL_NOT_USER, precondition/PRINCIPAL_IS_CALLER;
+   * forbidden/SCOPE_ESCALATION; conflict/REQUEST_ID_REUSED. */
   async unlock(caller: Caller, principalId: string, request: RequestKey): Promise<PrincipalRecord> {
     const { mutations, events } = this.#options;
+    if (principalId === caller.principalId) throw principalIsCaller();
     const key = { namespace: caller.namespace, principalId };
     const { value, replayed } = await mutations.run(request, async (tx) => {
       const user = this.#assertMayReset(caller, await tx.principals.lock(key));
