@@ -124,6 +124,24 @@ describe("SetPrincipalScopes", () => {
     expect(await outcome(set(principalId, ["*"], helper))).toBe("forbidden/SCOPE_ESCALATION");
   });
 
+  it("takes nothing away beyond the caller's own", async () => {
+    const helper = await createUser(vault, admin, {
+      scopes: ["vault:principal:set-scopes", "vault:principal:reset-password", "mesh:message:send"],
+    });
+    const mighty = await createUser(vault, admin, { scopes: ["*", "mesh:message:send"] });
+    const { principalId } = mighty;
+    expect(await outcome(set(principalId, [], helper))).toBe("forbidden/SCOPE_ESCALATION");
+    expect(await outcome(set(principalId, ["mesh:message:send"], helper))).toBe(
+      "forbidden/SCOPE_ESCALATION",
+    );
+    const reset = { requestId: requestId(), principalId, password: "a password of its own" };
+    expect(await outcome(vault.principals.resetPassword(reset, helper))).toBe(
+      "forbidden/SCOPE_ESCALATION",
+    );
+    expect(await outcome(vault.auth.whoAmI({}, mighty))).toBe("ok");
+    expect(await outcome(set(principalId, ["*"], helper))).toBe("ok");
+  });
+
   it("refuses nobody, oneself, a missing scope, what is no scope, and a reused request id", async () => {
     expect(await outcome(set("nobody", []))).toBe("not_found/PRINCIPAL_NOT_FOUND");
     expect(await outcome(set("admin", []))).toBe("precondition/PRINCIPAL_IS_CALLER");

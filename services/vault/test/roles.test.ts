@@ -188,6 +188,17 @@ describe("giving", () => {
     expect(await outcome(vault.principals.rotateClientSecret(rotate, limited))).toBe(ESCALATION);
   });
 
+  it("back what is beyond one's own is refused too: who is more stays so", async () => {
+    const helper = await createUser(vault, admin, { scopes: ["vault:role:assign", "a:b:c"] });
+    await putRole(vault, admin, "above", ["a:b:above"]);
+    await putRole(vault, admin, "within", ["a:b:c"]);
+    const { principalId } = await createAgent(vault, admin, { roles: ["above", "within"] });
+    expect(await outcome(setRoles(vault, helper, principalId, []))).toBe(ESCALATION);
+    expect(await outcome(setRoles(vault, helper, principalId, ["within"]))).toBe(ESCALATION);
+    expect(await outcome(setRoles(vault, helper, principalId, ["above"]))).toBe("ok");
+    expect(await outcome(setRoles(vault, admin, principalId, []))).toBe("ok");
+  });
+
   it("is refused for what the giver is denied, be it on one resource", async () => {
     const giver = await createUser(vault, admin, { scopes: ["vault:*:*"] });
     const { principalId } = giver;

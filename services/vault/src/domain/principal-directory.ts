@@ -92,7 +92,7 @@ export class PrincipalDirectory {
     const roles = [...new Set(spec.roles)].sort();
     const answer = await mutations.run(request, async (tx) => {
       await tx.access.lock(namespace, "shared");
-      await access.assertMayAssign(tx, { caller, namespace, added: roles });
+      await access.assertMayAssign(tx, { caller, namespace, changed: roles });
       await tx.principals.insert({ namespace, principalId, kind, scopes, roles, ...credential });
       return recomputeOne(tx, { namespace, principalId });
     });

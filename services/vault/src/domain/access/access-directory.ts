@@ -107,8 +107,8 @@ export class AccessDirectory {
     return this.#change(request, caller.namespace, async (tx) => {
       const before = await tx.principals.lock(key);
       if (before === undefined) throw principalNotFound();
-      const added = roles.filter((role) => !before.roles.includes(role));
-      await this.assertMayAssign(tx, { caller, namespace: caller.namespace, added });
+      const changed = differenceOf(before.roles, roles);
+      await this.assertMayAssign(tx, { caller, namespace: caller.namespace, changed });
       await tx.access.setRoles(key, [...new Set(roles)].sort());
       const value = await recomputeOne(tx, key);
       const isSame = value.roles.join(" ") === before.roles.join(" ");
@@ -132,8 +132,7 @@ export class AccessDirectory {
     return this.#change(request, namespace, async (tx) => {
       const before = await tx.principals.lock(key);
       if (before === undefined) throw principalNotFound();
-      const added = scopes.filter((scope) => !before.scopes.includes(scope));
-      this.#grantable(caller, added);
+      this.#grantable(caller, differenceOf(before.scopes, scopes));
       await tx.access.setScopes(key, [...new Set(scopes)]);
       const value = await recomputeOne(tx, key);
       const lost = before.scopes.some((scope) => !scopes.includes(scope));
@@ -205,15 +204,16 @@ export class AccessDirectory {
     return book.decide(subject, request);
   }
 
-  /** Nobody makes another principal more than itself, by a role's scopes or by the policies that are for the role.
+  /** Nobody makes another principal more than itself, by a role's scopes or by the policies that are for the role, or who
+   * is more than itself less: it could act as what is left, and wait until that is given back.
    * Errors: not_found/ROLE_NOT_FOUND; forbidden/SCOPE_ESCALATION. */
   async assertMayAssign(tx: Transaction, assignment: Assignment): Promise<void> {
-    const { caller, namespace, added } = assignment;
-    const roles = await tx.access.findRoles(namespace, added);
-    const missing = added.find((name) => !roles.some((role) => role.name === name));
+    const { caller, namespace, changed } = assignment;
+    const roles = await tx.access.findRoles(namespace, changed);
+    const missing = changed.find((name) => !roles.some((role) => role.name === name));
     if (missing !== undefined) throw roleNotFound(missing);
-    const policies = added.length === 0 ? [] : await tx.access.allPolicies(namespace);
-    const attached = policies.filter((policy) => policy.roles.some((one) => added.includes(one)));
+    const policies = changed.length === 0 ? [] : await tx.access.allPolicies(namespace);
+    const attached = policies.filter((policy) => policy.roles.some((one) => changed.includes(one)));
     this.#grantable(caller, [
       ...roles.flatMap((role) => role.scopes),
       ...attached.flatMap(({ statements }) => actionsOf(statements, "allow")),
@@ -247,11 +247,11 @@ export class AccessDirectory {
   }
 }
 
-/** Roles about to be given to somebody. */
+/** Roles about to be given to somebody, or taken away. */
 interface Assignment {
   readonly caller: Caller;
   readonly namespace: Namespace;
-  readonly added: readonly string[];
+  readonly changed: readonly string[];
 }
 
 /** What became of something that was to be removed. */
@@ -267,6 +267,12 @@ interface Changed<T> {
 }
 
 const NOBODY: PolicySubjects = { everyone: false, roles: [], principalIds: [] };
+
+/** What only one of two lists has. */
+function differenceOf(before: readonly string[], after: readonly string[]): readonly string[] {
+  const lost = before.filter((one) => !after.includes(one));
+  return [...lost, ...after.filter((one) => !before.includes(one))];
+}
 
 function ofRole({ namespace, name }: Role): NewRevocation {
   return { target: "role", namespace, id: name };
