@@ -125,6 +125,15 @@ describe("an attack", () => {
     expect(findings[0]?.evidence).toMatchObject({ name: "hmac:victim", host: "203.0.113.9" });
   });
 
+  it("at no name is none: a change of password that was refused before it was looked at", () => {
+    const refused = { method: "ChangePassword", outcome: "denied" as const, principalId: "" };
+    const nobody = { kind: "anonymous", resource: "", tokenId: "", host: "203.0.113.11" };
+    expect(attack(200, MINUTE_MS, () => ({ ...refused, ...nobody }))).toEqual([]);
+    const victim = { ...nobody, resource: "hmac:changer" };
+    const guessed = attack(200, MINUTE_MS, () => ({ ...refused, ...victim }));
+    expect(kindsOf(guessed)).toEqual(["medium failed-logins"]);
+  });
+
   it("of one password under many names is an alert on the host", () => {
     const findings = attack(200, MINUTE_MS, (call) => ({
       method: "Login",

@@ -29,6 +29,8 @@ export class LoginWatch {
 
   examine(event: AuditEvent): readonly Finding[] {
     if (event.outcome !== "denied" || !SIGN_IN.has(event.method)) return NONE;
+    // Refused before a password was looked at, as for want of a token: a guess at nobody.
+    if (event.method === "ChangePassword" && event.resource === "") return NONE;
     const findings = [this.#examineName(event), this.#examineHost(event)];
     return findings.filter((finding) => finding !== undefined);
   }
