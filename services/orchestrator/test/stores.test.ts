@@ -6,12 +6,7 @@ import { JobDeltas } from "../src/domain/job-deltas.ts";
 import { newJobProgress } from "../src/domain/job-state.ts";
 import type { Claim, LiveTask } from "../src/domain/live-task.ts";
 import { settle } from "../src/domain/settlement.ts";
-import {
-  DEFAULT_RETRY,
-  DEFAULT_SCHEDULE_TO_START_MS,
-  DEFAULT_START_TO_CLOSE_MS,
-  type TaskSpec,
-} from "../src/domain/task.ts";
+import { DEFAULT_RETRY, type TaskSpec } from "../src/domain/task.ts";
 import { planTasks, readyTasks } from "../src/domain/task-plan.ts";
 import { unpackTask } from "../src/domain/waiting-task.ts";
 import { acceptTasks } from "../src/store/accept-store.ts";
@@ -30,6 +25,7 @@ import { settleLeases } from "../src/store/settle-store.ts";
 import { makeStateRows } from "../src/store/state-row.ts";
 import { insertTasks } from "../src/store/task-insert.ts";
 import { expectError } from "./_expect.ts";
+import { spec } from "./_task-spec.ts";
 
 const ids = createIds();
 let database: TestDatabase;
@@ -51,22 +47,6 @@ function openPool(): Pool {
     applicationName: "stores-test",
     schema: database.schema,
   });
-}
-
-function spec(key: string, ...parents: string[]): TaskSpec {
-  return {
-    key,
-    capability: "x",
-    versionRange: "",
-    input: undefined,
-    dependencies: parents.map((taskKey) => ({ taskKey, inputName: "" })),
-    requiredLabels: {},
-    preferredLabels: {},
-    priority: 0,
-    retry: DEFAULT_RETRY,
-    startToCloseMs: DEFAULT_START_TO_CLOSE_MS,
-    scheduleToStartMs: DEFAULT_SCHEDULE_TO_START_MS,
-  };
 }
 
 /** Inserts a job and returns its waiting tasks. */
