@@ -29,7 +29,18 @@ export interface DispatchClientOptions {
   readonly channel: (address: string) => RpcChannel;
   readonly tokens: TokenSource;
   readonly logger: Logger;
+  /** Finds all addresses of a name. @default the system's resolver */
+  readonly lookUp?: (hostname: string) => Promise<readonly FoundAddress[]>;
 }
+
+/** One address of a name. */
+interface FoundAddress {
+  readonly address: string;
+  /** 4 or 6. */
+  readonly family: number;
+}
+
+const lookUpByDns = (hostname: string) => lookup(hostname, { all: true });
 
 /** Owns one stream for each router. A stream is named by its router's address. */
 export class DispatchClient implements Dispatch {
@@ -63,21 +74,22 @@ export class DispatchClient implements Dispatch {
     await Promise.all(streams.map((stream) => stream.close()));
   }
 
-  /** Looks names up again: opens streams to new addresses, ends those to addresses that are gone. */
+  /** Looks names up again: opens streams to new addresses, ends those to addresses that are gone and do not answer. A router
+   * that is not ready for a moment is left out of its name; while its stream goes on its agents have no other way in. */
   async refresh(): Promise<void> {
     const names = this.#options.addresses.filter((address) => address.startsWith(DNS_PREFIX));
     if (!this.#open || names.length === 0) return;
     const wanted = new Set(this.#options.addresses.filter((a) => !a.startsWith(DNS_PREFIX)));
     for (const name of names) {
       const { hostname, port } = new URL(`grpc://${name.slice(DNS_PREFIX.length)}`);
-      const found = await lookup(hostname, { all: true });
+      const found = await (this.#options.lookUp ?? lookUpByDns)(hostname);
       for (const { address, family } of found) {
         wanted.add(family === 6 ? `[${address}]:${port}` : `${address}:${port}`);
       }
     }
     if (!this.#open) return;
     for (const address of wanted) this.#openStream(address);
-    const gone = [...this.#streams].filter(([address]) => !wanted.has(address));
+    const gone = [...this.#streams].filter(([name, stream]) => !wanted.has(name) && !stream.isUp);
     for (const [address] of gone) this.#streams.delete(address);
     await Promise.all(gone.map(([, stream]) => stream.close()));
   }

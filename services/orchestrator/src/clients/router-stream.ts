@@ -52,6 +52,11 @@ export class RouterStream {
     this.#running = this.#run();
   }
 
+  /** True while the router answers on it. */
+  get isUp(): boolean {
+    return this.#outgoing?.closed === false;
+  }
+
   /** Puts an item on the stream, written by `write`; false when the stream is down. Items keep their order, those of one turn of the
    * event loop leave together. */
   put(write: (writer: WireWriter) => void): boolean {
@@ -82,7 +87,7 @@ export class RouterStream {
   }
 
   #add(write: (writer: WireWriter) => void): boolean {
-    if (this.#outgoing === undefined || this.#outgoing.closed) return false;
+    if (!this.isUp) return false;
     write(this.#writer);
     this.#items += 1;
     return true;
@@ -90,7 +95,7 @@ export class RouterStream {
 
   #sendIfFull(): boolean {
     if (this.#items >= FRAME_ITEMS_MAX || this.#writer.size >= FRAME_BYTES) this.#send();
-    return this.#outgoing?.closed === false;
+    return this.isUp;
   }
 
   #cancelFlush(): void {

@@ -1,0 +1,77 @@
+import { createRpcChannel, type RpcChannel } from "@nexus/rpc";
+import { createSilentLogger } from "@nexus/shared";
+import { createTestIdentity, waitFor } from "@nexus/testkit";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DispatchClient } from "../src/clients/dispatch-client.ts";
+import { FakeRouter } from "./_router.ts";
+
+const identity = createTestIdentity();
+/** An address of the same name where nobody listens. */
+const ELSEWHERE = "127.0.0.2";
+const HERE = "127.0.0.1";
+
+describe("routers that are found by name", () => {
+  const router = new FakeRouter(identity.verifier);
+  let dispatch: DispatchClient;
+  let named: string[];
+  let channels: RpcChannel[];
+  /** Addresses to which a stream was opened, as often as it was. */
+  let opened: string[];
+  let lost: string[];
+
+  beforeEach(async () => {
+    await router.listen();
+    [named, channels, opened, lost] = [[HERE], [], [], []];
+    dispatch = new DispatchClient({
+      addresses: [`dns:///routers.example:${router.port}`],
+      orchestratorId: "o",
+      channel: (address) => {
+        opened.push(address);
+        const channel = createRpcChannel({ address });
+        channels.push(channel);
+        return channel;
+      },
+      tokens: identity.tokens({ sub: "orchestrator", kind: "service" }),
+      logger: createSilentLogger(),
+      lookUp: async () => named.map((address) => ({ address, family: 4 })),
+    });
+    dispatch.listen({
+      onStreamOpened: () => undefined,
+      onReport: () => undefined,
+      onSnapshotComplete: () => undefined,
+      onUpdate: () => undefined,
+      onRefusal: () => undefined,
+      onStreamLost: (address) => lost.push(address),
+    });
+    dispatch.open();
+    await dispatch.refresh();
+    await waitFor(isReached, { what: "the stream" });
+  });
+  afterEach(async () => {
+    await dispatch.close();
+    for (const channel of channels) channel.close();
+    await router.close();
+  });
+
+  const session = { namespace: "default", agentId: "a", epoch: 1n };
+  const isReached = () =>
+    dispatch.cancel(router.address, session, { taskId: "t", fence: 1n, reason: "LEASE_LOST" });
+
+  it("keep their stream while they answer, though the name leaves them out", async () => {
+    named = [ELSEWHERE];
+    await dispatch.refresh();
+    expect(isReached()).toBe(true);
+    expect(lost).toEqual([]);
+    expect(opened).toEqual([router.address, `${ELSEWHERE}:${router.port}`]);
+  });
+
+  it("are given up once the name leaves them out and their stream is down", async () => {
+    await router.close();
+    await waitFor(() => lost[0], { what: "the end of the stream" });
+    named = [ELSEWHERE];
+    await dispatch.refresh();
+    named = [HERE];
+    await dispatch.refresh();
+    expect(opened.filter((address) => address === router.address)).toHaveLength(2);
+  });
+});
