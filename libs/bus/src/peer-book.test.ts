@@ -2,10 +2,12 @@ import { describe, expect, it } from "vitest";
 import { PeerBook } from "./peer-book.ts";
 
 const LOST_AFTER_MS = 100;
+const SWEEP_GAP_MAX_MS = 60;
 
 function setUp() {
   const told: string[] = [];
-  const book = new PeerBook(LOST_AFTER_MS, {
+  const limits = { lostAfterMs: LOST_AFTER_MS, sweepGapMaxMs: SWEEP_GAP_MAX_MS };
+  const book = new PeerBook(limits, {
     joined: (id) => told.push(`joined ${id}`),
     lost: (id) => told.push(`lost ${id}`),
     gap: ({ from, cause }) => told.push(`gap ${from} ${cause}`),
@@ -81,6 +83,29 @@ describe("PeerBook", () => {
     book.sweep(150);
     hear(3, { at: 200 });
     expect(told).toEqual(["joined b", "lost b", "joined b", "gap b lost"]);
+  });
+
+  it("takes the time for which sweeps were held up for nobody's silence", () => {
+    const { book, told, hear } = setUp();
+    book.sweep(0);
+    hear(1, { at: 0 });
+    book.sweep(1_000 + SWEEP_GAP_MAX_MS);
+    book.sweep(1_000 + LOST_AFTER_MS - 1);
+    expect(told).toEqual(["joined b"]);
+    book.sweep(1_000 + LOST_AFTER_MS);
+    expect(told).toEqual(["joined b", "lost b"]);
+  });
+
+  it("counts what it heard after a hold-up, before the late sweep, from when it came", () => {
+    const { book, told, hear } = setUp();
+    book.sweep(0);
+    hear(1, { at: 2_000 });
+    book.sweep(2_000);
+    book.sweep(2_000 + SWEEP_GAP_MAX_MS);
+    book.sweep(2_000 + LOST_AFTER_MS - 1);
+    expect(told).toEqual(["joined b"]);
+    book.sweep(2_000 + LOST_AFTER_MS);
+    expect(told).toEqual(["joined b", "lost b"]);
   });
 
   it("lets who says so go at once", () => {

@@ -26,12 +26,22 @@ const PAST_INCARNATIONS_MAX = 1_024;
 /** Finds by sequence numbers what is missing, and by silence who is gone. */
 export class PeerBook {
   readonly #lostAfterMs: number;
+  readonly #sweepGapMaxMs: number;
   readonly #events: PeerBookEvents;
   readonly #peers = new Map<string, Peer>();
   readonly #past = new Set<string>();
+  #sweptAtMs = Number.POSITIVE_INFINITY;
 
-  constructor(lostAfterMs: number, events: PeerBookEvents) {
+  /** Silence for `lostAfterMs` is the end of a replica. Sweeps that are more than `sweepGapMaxMs` apart were held up. */
+  constructor(
+    {
+      lostAfterMs,
+      sweepGapMaxMs,
+    }: { readonly lostAfterMs: number; readonly sweepGapMaxMs: number },
+    events: PeerBookEvents,
+  ) {
     this.#lostAfterMs = lostAfterMs;
+    this.#sweepGapMaxMs = sweepGapMaxMs;
     this.#events = events;
   }
 
@@ -61,9 +71,13 @@ export class PeerBook {
     if (peer !== undefined) this.#forget(from, peer);
   }
 
-  /** Gives up who was silent for too long. */
+  /** Gives up who was silent for too long. Time for which this process was held up itself is nobody's silence: what came meanwhile
+   * is read only after the sweep that is late. */
   sweep(nowMs: number): void {
+    const heldUpMs = Math.max(0, nowMs - this.#sweptAtMs - this.#sweepGapMaxMs);
+    this.#sweptAtMs = nowMs;
     for (const [replicaId, peer] of [...this.#peers]) {
+      peer.heardAtMs = Math.min(nowMs, peer.heardAtMs + heldUpMs);
       if (nowMs - peer.heardAtMs >= this.#lostAfterMs) this.#drop(replicaId);
     }
   }

@@ -179,6 +179,18 @@ describe("the redis bus", () => {
     await close(a, b);
   });
 
+  it("loses nobody by being held up itself", async () => {
+    const [a, b] = await openMet(1_000);
+    const untilMs = performance.now() + 1_500;
+    while (performance.now() < untilMs);
+    a.tellAll("still here");
+    await waitFor(() => b.words.includes("a: still here"), { what: "what was said after it" });
+    b.tellAll("here too");
+    await waitFor(() => a.words.includes("b: here too"), { what: "the answer" });
+    expect([...a.peerWords, ...b.peerWords].sort()).toEqual(["joined a", "joined b"]);
+    await close(a, b);
+  });
+
   it("gives up a replica that is silent, and meets it again", async () => {
     const [a, b] = await openMet(500);
     proxy.cut();

@@ -16,6 +16,8 @@ const COMMAND_TIMEOUT_MS = 2_000;
 const READ_TIMEOUT_MS = 4_000;
 const HEARTBEAT_INTERVAL_MS = 1_000;
 const LOST_AFTER_MS = 5_000;
+/** A heartbeat that comes so many intervals after the last one was held up, and with it what others said. */
+const SWEEP_GAP_HEARTBEATS = 2;
 const GOODBYE_TIMEOUT_MS = 500;
 /** A bus that was refused a write counts as away for so long at least. */
 const REFUSED_FOR_MS = 1_000;
@@ -40,7 +42,7 @@ export interface RedisBusOptions {
   readonly events: BusEvents;
   /** How often this replica says that it is there, and how much it wrote. @default 1_000 */
   readonly heartbeatIntervalMs?: number;
-  /** Silence after which a replica is taken for lost. @default 5_000 */
+  /** Silence after which a replica is taken for lost; time for which this process was held up does not count. @default 5_000 */
   readonly lostAfterMs?: number;
   /** Bytes that may wait to be written; beyond it messages are not taken. @default 16 MiB */
   readonly waitingBytesMax?: number;
@@ -91,11 +93,17 @@ class RedisBus implements Bus {
     this.#nowMs = options.nowMs ?? (() => performance.now());
     this.#keys = createKeys(options.deployment);
     this.#subscribers = new Subscribers(events);
-    this.#peers = new PeerBook(options.lostAfterMs ?? LOST_AFTER_MS, {
-      joined: (id) => this.#subscribers.joined(id),
-      lost: (id) => this.#subscribers.lost(id),
-      gap: (gap) => this.#subscribers.tellGap(gap),
-    });
+    const heartbeatIntervalMs = options.heartbeatIntervalMs ?? HEARTBEAT_INTERVAL_MS;
+    const lostAfterMs = options.lostAfterMs ?? LOST_AFTER_MS;
+    const sweepGapMaxMs = heartbeatIntervalMs * SWEEP_GAP_HEARTBEATS;
+    this.#peers = new PeerBook(
+      { lostAfterMs, sweepGapMaxMs },
+      {
+        joined: (id) => this.#subscribers.joined(id),
+        lost: (id) => this.#subscribers.lost(id),
+        gap: (gap) => this.#subscribers.tellGap(gap),
+      },
+    );
     const name = `nexus-bus-${replicaId.replaceAll(/[^\w.-]/g, "_")}`;
     this.#redis = openConnection({ url, name, commandTimeoutMs: COMMAND_TIMEOUT_MS });
     this.#redis.on("error", (error) => this.#noteState(error));
@@ -116,10 +124,7 @@ class RedisBus implements Bus {
       onWritten: (failed, error) => this.#written(failed, error),
     });
     this.#reader = this.#openReader(url, `${name}-reader`);
-    this.#heartbeat = setInterval(
-      () => this.#beat(),
-      options.heartbeatIntervalMs ?? HEARTBEAT_INTERVAL_MS,
-    );
+    this.#heartbeat = setInterval(() => this.#beat(), heartbeatIntervalMs);
     this.#heartbeat.unref();
   }
 
