@@ -98,6 +98,14 @@ function rpcFields(service: ServiceName) {
       max: 16,
       about: "gRPC connections to each address of another service; calls take them in turn.",
     }),
+    channelSilentMaxMs: durationMs({
+      env: `${env}CHANNEL_SILENT_MAX_MS`,
+      default: 10_000,
+      min: 500,
+      max: 60_000,
+      about:
+        "How long a connection to another service may be silent, with calls on it, before it is given up and another one is opened.",
+    }),
     maxConnectionAgeMs: durationMs({
       env: `${env}MAX_CONNECTION_AGE_MS`,
       default: 600_000,

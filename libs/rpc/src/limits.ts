@@ -39,11 +39,14 @@ export const SERVER_KEEPALIVE_MS = 60_000;
 /** How long a server waits for the answer to its ping before it drops the connection. */
 export const SERVER_KEEPALIVE_TIMEOUT_MS = 20_000;
 
-/** Idle time after which a client pings a connection. */
-export const CLIENT_KEEPALIVE_MS = 30_000;
+/** Time after which a client with calls pings a connection. Shorter ones are not welcome everywhere: gRPC proposal A8 takes 10 s for the least. */
+export const CLIENT_KEEPALIVE_MS = 10_000;
 
 /** How long a client waits for the answer to its ping before it reconnects. */
 export const CLIENT_KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/** How long a new connection may be without a byte of its server. The transport itself would wait for ever, and every call with it. */
+export const HANDSHAKE_MAX_MS = 10_000;
 
 /** First pause between a client's attempts to reconnect. */
 export const RECONNECT_INITIAL_MS = 100;

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { setImmediate } from "node:timers/promises";
 import { JobService } from "@nexus/proto/orchestrator";
@@ -18,8 +19,16 @@ const sockets = new Set<Socket>();
 const silencers = new Set<() => void>();
 /** Calls that the server has open. */
 let watches = 0;
+/** New connections are accepted, and nothing comes of them. */
+let isDeaf = false;
 /** Counts the connections on their way to the server. */
 const counter = createServer((near) => {
+  if (isDeaf) {
+    near.on("error", () => undefined).resume();
+    sockets.add(near);
+    near.on("close", () => sockets.delete(near));
+    return;
+  }
   const far = connect(Number(rig.address.split(":")[1]), "127.0.0.1");
   for (const socket of [near, far]) socket.on("error", () => undefined);
   near.pipe(far).pipe(near);
@@ -146,6 +155,24 @@ describe("a connection that went silent", () => {
     const again = jobs.watchJob({ jobId: JOB_ID }, { token });
     const { done } = await again[Symbol.asyncIterator]().next();
     expect(done).toBe(false);
+    channel.close();
+  });
+});
+
+describe("a connection that was accepted and forgotten", () => {
+  it("is given up, and the next one carries the calls that waited", async () => {
+    isDeaf = true;
+    const before = [...sockets];
+    const channel = createRpcChannel({ address, silentMaxMs: 500 });
+    const jobs = createRpcClient(JobService, channel);
+    const call = jobs.getJob({ jobId: JOB_ID }, { token: rig.verifier.token("ann") });
+    const outcome = call.catch((error: unknown) => error);
+    const accepted = () => [...sockets].find((socket) => !before.includes(socket));
+    await until("a connection", () => accepted() !== undefined);
+    isDeaf = false;
+    await once(accepted() as Socket, "close");
+    await outcome;
+    await jobs.getJob({ jobId: JOB_ID }, { token: rig.verifier.token("ann") });
     channel.close();
   });
 });

@@ -1,12 +1,5 @@
 import type { ConfigManager } from "@nexus/core";
-import type {
-  RpcChannel,
-  RpcChannelOptions,
-  RpcServer,
-  TlsOptions,
-  TokenSource,
-  TokenVerifier,
-} from "@nexus/rpc";
+import type { RpcChannel, RpcServer, TlsOptions, TokenSource, TokenVerifier } from "@nexus/rpc";
 import type { Clock, Ids, Logger } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
 import type { FrameConfig } from "./frame-config.ts";
@@ -45,9 +38,6 @@ export interface ServiceFrameOptions {
   readonly silentMaxMs?: number;
 }
 
-/** What a channel may have of its own. */
-export type ChannelChoices = Pick<RpcChannelOptions, "silentMaxMs">;
-
 /** The parts that every service is made of. */
 export interface ServiceFrame extends AsyncDisposable {
   readonly service: string;
@@ -75,9 +65,9 @@ export interface ServiceFrame extends AsyncDisposable {
   /** Opens a channel with the service's TLS settings, one per address; closed with the frame. `peer` is the service that has to be
    * there, e.g. `registry`; undefined: whoever the host's certificate is for, which no service of ours has to have. The choices are
    * those of whoever asks first for the address. */
-  channel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel;
+  channel(address: string, peer: string | undefined): RpcChannel;
   /** As channel(), but not kept: for addresses that come and go. The caller closes it. */
-  openChannel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel;
+  openChannel(address: string, peer: string | undefined): RpcChannel;
   /** Creates a loop that start() starts and the shutdown stops; its steps are counted. */
   loop(options: Omit<LoopOptions, "logger">): Loop;
   /** Closes something on shutdown, before all that was added earlier: stores first, then clients, then loops. */

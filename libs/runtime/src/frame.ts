@@ -20,7 +20,6 @@ import { createMetrics, type Metrics, type OpsServer, startOpsServer } from "@ne
 import { createDisposeStack, type DisposeStack } from "./dispose-stack.ts";
 import type { FrameConfig } from "./frame-config.ts";
 import type {
-  ChannelChoices,
   RunningService,
   ServerOverrides,
   ServiceFrame,
@@ -133,20 +132,26 @@ export class Frame implements ServiceFrame {
     this.#checks.add(name, check);
   }
 
-  channel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel {
+  channel(address: string, peer: string | undefined): RpcChannel {
     const key = `${peer ?? ""}@${address}`;
     const known = this.#channels.get(key);
     if (known !== undefined) return known;
-    const channel = this.openChannel(address, peer, choices);
+    const channel = this.openChannel(address, peer);
     this.#channels.set(key, channel);
     this.#stack.defer(`channel to ${address}`, () => channel.close());
     return channel;
   }
 
-  openChannel(address: string, peer: string | undefined, choices?: ChannelChoices): RpcChannel {
+  openChannel(address: string, peer: string | undefined): RpcChannel {
     const tls = this.#tls === undefined ? {} : { tls: this.#tls.channel(peer) };
-    const { messageMaxBytes, channelConnections: connections } = this.#config.current;
-    const options = { address, maxMessageBytes: messageMaxBytes, connections, ...tls, ...choices };
+    const { messageMaxBytes, channelConnections, channelSilentMaxMs } = this.#config.current;
+    const options = {
+      address,
+      maxMessageBytes: messageMaxBytes,
+      connections: channelConnections,
+      silentMaxMs: channelSilentMaxMs,
+      ...tls,
+    };
     return this.#openChannels.open(options);
   }
 

@@ -8,6 +8,10 @@ const HOST = "127.0.0.1";
 export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** Of those: who has connected here. */
+  readonly #clients = new Set<Socket>();
+  /** And on which nothing gets through any more. */
+  readonly #forgotten = new Set<Socket>();
   #target = { host: HOST, port: 0 };
   #silent = false;
   #isCut = false;
@@ -34,6 +38,11 @@ export class TcpProxy {
     return address === null || typeof address === "string" ? 0 : address.port;
   }
 
+  /** The port that connections go to. */
+  get target(): number {
+    return this.#target.port;
+  }
+
   /** Sets where connections go. */
   aim(port: number, host: string = HOST): void {
     this.#target = { host, port };
@@ -42,7 +51,22 @@ export class TcpProxy {
   /** From now on nothing gets through, on connections that are there and on new ones, and none is closed. */
   silence(): void {
     this.#silent = true;
-    for (const socket of this.#sockets) hold(socket);
+    for (const socket of this.#sockets) this.#forget(socket);
+  }
+
+  /** New connections get through again after a silence; those of before it stay silent, and are not closed either. */
+  speak(): void {
+    this.#silent = false;
+  }
+
+  /** Clients that still hold a connection on which nothing gets through. */
+  get unaware(): number {
+    return [...this.#clients].filter((client) => this.#forgotten.has(client)).length;
+  }
+
+  /** Clients that get through. */
+  get connected(): number {
+    return this.#clients.size - this.unaware;
   }
 
   /** From now on what is said gets through, and what is answered is lost; nothing is closed. */
@@ -99,8 +123,9 @@ export class TcpProxy {
       return;
     }
     this.#keep(client);
+    this.#clients.add(client);
     if (this.#silent) {
-      hold(client);
+      this.#forget(client);
       return;
     }
     const upstream = connect(this.#target);
@@ -120,11 +145,21 @@ export class TcpProxy {
     socket.setNoDelay(true);
     // The other end sees the loss by its own socket being destroyed.
     socket.on("error", () => undefined);
-    socket.once("close", () => this.#sockets.delete(socket));
+    socket.once("close", () => {
+      for (const sockets of [this.#sockets, this.#clients, this.#forgotten]) sockets.delete(socket);
+    });
+  }
+
+  /** What still comes is read, or its end would not be seen, and dropped. */
+  #forget(socket: Socket): void {
+    this.#forgotten.add(socket);
+    socket.unpipe();
+    socket.removeAllListeners("data");
+    socket.resume();
   }
 
   #passEnd(other: Socket): void {
-    if (!this.#silent) other.destroy();
+    if (!this.#forgotten.has(other)) other.destroy();
   }
 }
 
@@ -164,9 +199,4 @@ class Lane {
     this.#upstream.unpipe(this.#client);
     this.#upstream.resume();
   }
-}
-
-function hold(socket: Socket): void {
-  socket.unpipe();
-  socket.pause();
 }

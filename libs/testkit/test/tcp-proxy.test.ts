@@ -56,3 +56,23 @@ describe("a proxy that delays", () => {
     expect(answered().replaceAll("got ", "")).toBe("one two four ");
   });
 });
+
+describe("a proxy that has gone silent", () => {
+  it("says which clients hold on, lets new ones through when it speaks, and never ends an old one", async () => {
+    proxy.replace();
+    const [old, other] = [await open(), await open()];
+    old.socket.write("a");
+    await waitFor(() => old.answered() === "got a", { what: "the way to be open" });
+    proxy.silence();
+    const late = await open();
+    proxy.speak();
+    const fresh = await open();
+    for (const { socket } of [old, late, fresh]) socket.write("b");
+    await waitFor(() => fresh.answered() === "got b", { what: "the new one's answer" });
+    expect([old.answered(), late.answered(), proxy.unaware]).toEqual(["got a", "", 3]);
+    other.socket.destroy();
+    await waitFor(() => proxy.unaware === 2, { what: "the one that gave up" });
+    expect([old, late].map(({ socket }) => socket.closed)).toEqual([false, false]);
+    for (const { socket } of [old, late, fresh]) socket.destroy();
+  });
+});

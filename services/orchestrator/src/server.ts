@@ -59,9 +59,6 @@ const SCHEMA = "orchestrator";
 const MIGRATIONS = fileURLToPath(new URL("../migrations/", import.meta.url));
 /** How often acknowledged outcomes are deleted, and those that dead replicas left are looked for. */
 const OUTBOX_SWEEP_INTERVAL_MS = 1_000;
-/** How long a mesh-router may be silent until its streams are opened anew, and what they may have missed is sent again; sooner than
- * LOST_AFTER_MS, or its agents' leases would end first. */
-const DISPATCH_SILENT_MAX_MS = 10_000;
 /** By the contract. */
 const ORCHESTRATOR_ID_MAX = 128;
 /** Days of event history prepared ahead: a keeper that fails for a week loses nothing. */
@@ -164,8 +161,7 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
   const dispatch = new DispatchClient({
     addresses: config.meshRouterAddresses,
     orchestratorId: replicaId.slice(-ORCHESTRATOR_ID_MAX),
-    channel: (address) =>
-      frame.channel(address, "mesh-router", { silentMaxMs: DISPATCH_SILENT_MAX_MS }),
+    channel: (address) => frame.channel(address, "mesh-router"),
     tokens: frame.tokens,
     logger: frame.logger,
   });

@@ -10,7 +10,7 @@ let proxy: TcpProxy;
 beforeEach(async () => {
   proxy = await TcpProxy.listen();
   const meshRouterAddresses = [`127.0.0.1:${proxy.port}`];
-  await harness.open({ meshRouterAddresses, lostAfterMs: 60_000 });
+  await harness.open({ meshRouterAddresses, lostAfterMs: 60_000, channelSilentMaxMs: 4_000 });
   proxy.aim(harness.router.port);
 });
 afterEach(async () => {

@@ -3,6 +3,7 @@ import {
   CLIENT_KEEPALIVE_MS,
   CLIENT_KEEPALIVE_TIMEOUT_MS,
   FLOW_WINDOW_BYTES,
+  HANDSHAKE_MAX_MS,
   keepaliveOptions,
   MAX_MESSAGE_BYTES,
   RECONNECT_INITIAL_MS,
@@ -28,7 +29,7 @@ export interface RpcChannelOptions {
    * @default no bound, and streams take the connections in turn */
   readonly streamsPerConnection?: number;
   /** How long a connection may be silent, with calls on it, before it is given up, milliseconds: it is pinged each half of that, and the answer has
-   * the other half. @default both CLIENT_KEEPALIVE times, 40 s, which is too long for a stream that somebody waits behind */
+   * the other half; so long may also pass until a new connection brings anything. @default both CLIENT_KEEPALIVE times, 20 s, and HANDSHAKE_MAX_MS */
   readonly silentMaxMs?: number;
   /** Ping also while no call is open; only for a process that lives by its stream, e.g. an agent. Default false. */
   readonly keepaliveWithoutCalls?: boolean;
@@ -76,7 +77,8 @@ export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
     "grpc.enable_http_proxy": 0,
   };
   const { address, connections = 1, streamsPerConnection } = options;
-  const credentials = clientCredentials(options.tls, address);
+  const { tls, silentMaxMs: handshakeMaxMs = HANDSHAKE_MAX_MS } = options;
+  const credentials = clientCredentials({ tls, address, handshakeMaxMs });
   // Clients of one address would share their connections.
   const hasOwn = connections > 1 || streamsPerConnection !== undefined;
   const pooled = hasOwn ? { "grpc.use_local_subchannel_pool": 1 } : {};

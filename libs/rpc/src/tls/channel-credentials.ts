@@ -9,13 +9,70 @@ type ConnectorArguments = Parameters<ChannelCredentials["_createSecureConnector"
 type Socket = Parameters<Connector["connect"]>[0];
 type Connected = Awaited<ReturnType<Connector["connect"]>>;
 
+/** How a channel's connections begin. */
+export interface ClientCredentialsOptions {
+  readonly tls: TlsOptions | undefined;
+  readonly address: string;
+  /** How long a new connection may be without a byte of its server. */
+  readonly handshakeMaxMs: number;
+}
+
 /** Builds the credentials of a channel to `address`. */
-export function clientCredentials(
-  tls: TlsOptions | undefined,
-  address: string,
-): ChannelCredentials {
-  if (tls === undefined) return ChannelCredentials.createInsecure();
-  return new LiveChannelCredentials(tls, address);
+export function clientCredentials(options: ClientCredentialsOptions): ChannelCredentials {
+  const { tls, address, handshakeMaxMs } = options;
+  const credentials =
+    tls === undefined
+      ? ChannelCredentials.createInsecure()
+      : new LiveChannelCredentials(tls, address);
+  return new BoundedCredentials(credentials, handshakeMaxMs);
+}
+
+/** Credentials that give up a connection whose server says nothing: whoever accepted it may have forgotten it. Without that, the transport
+ * goes on waiting for the first frame, and opens no other connection meanwhile. */
+class BoundedCredentials extends ChannelCredentials {
+  readonly #credentials: ChannelCredentials;
+  readonly #handshakeMaxMs: number;
+
+  constructor(credentials: ChannelCredentials, handshakeMaxMs: number) {
+    super();
+    this.#credentials = credentials;
+    this.#handshakeMaxMs = handshakeMaxMs;
+  }
+
+  override _isSecure(): boolean {
+    return this.#credentials._isSecure();
+  }
+
+  /** Channels whose credentials are equal share connections. */
+  override _equals(other: ChannelCredentials): boolean {
+    return (
+      other instanceof BoundedCredentials &&
+      other.#handshakeMaxMs === this.#handshakeMaxMs &&
+      this.#credentials._equals(other.#credentials)
+    );
+  }
+
+  override _createSecureConnector(...args: ConnectorArguments): Connector {
+    const connector = this.#credentials._createSecureConnector(...args);
+    return {
+      connect: (socket) => this.#connect(connector, socket),
+      waitForReady: () => connector.waitForReady(),
+      getCallCredentials: () => connector.getCallCredentials(),
+      destroy: () => connector.destroy(),
+    };
+  }
+
+  async #connect(connector: Connector, socket: Socket): Promise<Connected> {
+    let heard = (): number => 0;
+    const giveUp = (): void => {
+      if (heard() === 0) socket.destroy();
+    };
+    const timer = setTimeout(giveUp, this.#handshakeMaxMs).unref();
+    socket.once("close", () => clearTimeout(timer));
+    const connected = await connector.connect(socket);
+    heard = () => connected.socket.bytesRead;
+    return connected;
+  }
 }
 
 /** Credentials that take the current material of a source for each new connection. */
