@@ -33,6 +33,12 @@ export const MAX_CONNECTION_AGE_GRACE_MS = 30_000;
 /** How often a server looks for streams on connections that have reached their age. */
 export const CONNECTION_AGE_SWEEP_MS = 1_000;
 
+/** In how many of those looks the streams of one connection end, well within the grace. */
+export const AGED_SWEEPS = 10;
+
+/** Streams that end in one look however few there are. */
+export const AGED_ENDS_MIN = 20;
+
 /** Idle time after which a server pings a connection. */
 export const SERVER_KEEPALIVE_MS = 60_000;
 

@@ -1,13 +1,17 @@
 import { AgentSessionService } from "@nexus/proto/mesh";
 import { AuthService } from "@nexus/proto/vault";
+import { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { type CallContext, createRpcClient } from "../src/index.ts";
+import { AGED_ENDS_MIN } from "../src/limits.ts";
 import { authHandlers, sessionHandlers } from "./_handlers.ts";
 import { startRig } from "./_harness.ts";
 import { aborted, deferred, drainAll, until } from "./_wait.ts";
 
 const CREDENTIALS = { principalId: "ann", password: "pw" };
 const GRACE_MS = 15_000;
+/** Streams of one connection that end in three looks. */
+const MANY = 2 * AGED_ENDS_MIN + 1;
 
 type Watch = (ctx: CallContext) => AsyncIterable<{ revision?: bigint }>;
 
@@ -153,6 +157,34 @@ describe("an aged connection", () => {
     expect(error).toMatchObject({ kind: "unavailable", reason: "CONNECTION_AGED" });
     const after = await client.login(CREDENTIALS);
     expect(after.tokens?.accessToken).not.toBe(before.tokens?.accessToken);
+    await rig.close();
+  });
+
+  it("ends many streams a share at a time", async () => {
+    const open = { now: 0 };
+    const ends: number[] = [];
+    const handlers = authHandlers({
+      async *watchRevocations(_request, ctx) {
+        yield { revision: 1n };
+        open.now += 1;
+        await aborted(ctx.signal);
+        ends.push(performance.now());
+      },
+    });
+    const rig = await startRig((server) => server.add(AuthService, handlers), {
+      limits: { maxConnectionAgeMs: 2_000, maxConnectionAgeGraceMs: 20_000, drainLingerMs: 10 },
+    });
+    const client = createRpcClient(AuthService, rig.channel);
+    const token = rig.verifier.token("ann");
+    const all = Array.from({ length: MANY }, () =>
+      drainAll(client.watchRevocations({}, { token })),
+    );
+    await until("all streams to be open", () => open.now === MANY);
+    const ended = await Promise.all(all);
+    const reasons = new Set(ended.map(({ error }) => NexusError.from(error).reason));
+    expect([...reasons]).toEqual(["CONNECTION_AGED"]);
+    const lateMs = (at: number) => (ends[at] ?? 0) - (ends[at - 1] ?? 0);
+    expect([lateMs(AGED_ENDS_MIN), lateMs(2 * AGED_ENDS_MIN)].every((ms) => ms > 100)).toBe(true);
     await rig.close();
   });
 });

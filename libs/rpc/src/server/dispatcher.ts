@@ -2,7 +2,7 @@ import type { EventEmitter } from "node:events";
 import type { Http2Session } from "node:http2";
 import { Metadata, type sendUnaryData, status } from "@grpc/grpc-js";
 import { INTERNAL_ERROR_MESSAGE, type Logger, NexusError } from "@nexus/shared";
-import { FLOW_WINDOW_BYTES } from "../limits.ts";
+import { AGED_ENDS_MIN, AGED_SWEEPS, FLOW_WINDOW_BYTES } from "../limits.ts";
 import { CallState } from "./call-state.ts";
 import type { ServerCall } from "./interceptor.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -16,7 +16,7 @@ export interface Dispatcher {
   drain(lingerMs: number): void;
   /** Ends every call that is still open. */
   endAll(): void;
-  /** Tells streams on connections that have said goodbye to end. */
+  /** Tells streams on connections that have said goodbye to end; of many, a share at a time, so that not all who held them come back at once. */
   endAged(lingerMs: number): void;
   readonly openCalls: number;
 }
@@ -35,6 +35,8 @@ export function createDispatcher(
   run: (call: ServerCall) => Promise<void>,
 ): Dispatcher {
   const open = new Set<ServerCall>();
+  /** Of each aged connection: how many of its streams end at once. */
+  const shares = new WeakMap<Http2Session, number>();
   let draining = false;
 
   async function serve(call: ServerCall): Promise<void> {
@@ -79,10 +81,11 @@ export function createDispatcher(
       for (const { state } of open) state.end(drainingError());
     },
     endAged(lingerMs) {
-      for (const call of open) {
-        if (isStream(call) && call.transport.isConnectionClosing) {
-          call.state.end(agedError(), lingerMs);
-        }
+      for (const [session, calls] of groupAged(open)) {
+        const share = shares.get(session) ?? Math.ceil(calls.length / AGED_SWEEPS);
+        shares.set(session, share);
+        const due = calls.slice(0, Math.max(share, AGED_ENDS_MIN));
+        for (const { state } of due) state.end(agedError(), lingerMs);
       }
     },
     get openCalls() {
@@ -99,6 +102,20 @@ function widenWindow(session: Http2Session | undefined): void {
   if (session === undefined || widened.has(session) || session.destroyed) return;
   widened.add(session);
   session.setLocalWindowSize(FLOW_WINDOW_BYTES);
+}
+
+/** Streams that nobody has told to end, by connection, of those that have said goodbye. */
+function groupAged(open: ReadonlySet<ServerCall>): Map<Http2Session, ServerCall[]> {
+  const aged = new Map<Http2Session, ServerCall[]>();
+  for (const call of open) {
+    const { session, isConnectionClosing } = call.transport;
+    if (session === undefined || !isConnectionClosing) continue;
+    if (!isStream(call) || call.state.endError !== undefined) continue;
+    const calls = aged.get(session) ?? [];
+    calls.push(call);
+    aged.set(session, calls);
+  }
+  return aged;
 }
 
 function isStream({ plan }: ServerCall): boolean {
