@@ -23,8 +23,9 @@ const jobs = complete(JobService, {
     if (failure !== undefined) throw failure;
     return { job: { jobId, state: JobState.RUNNING, labels: { team: "ünï" } } };
   },
-  async *watchJob({ afterSequence }, ctx) {
+  async *watchJob({ jobId, afterSequence }, ctx) {
     seen.push(ctx);
+    if (jobId === "away" && failure !== undefined) throw failure;
     for (let at = 1n; at <= 3n; at += 1n) yield { events: [{ sequence: afterSequence + at }] };
     if (failure !== undefined) throw failure;
     if (afterSequence === 0n) return;
@@ -81,6 +82,10 @@ async function refusal(call: Promise<unknown>): Promise<ConnectError> {
     () => new ConnectError("It did not fail."),
     (error: unknown) => ConnectError.from(error),
   );
+}
+
+async function drain(stream: AsyncIterable<unknown>): Promise<void> {
+  for await (const answer of stream) expect(answer).toBeDefined();
 }
 
 function infoOf(error: ConnectError) {
@@ -260,5 +265,23 @@ describe("an HTTP call", () => {
       Number(/orchestrator",code_class="ok"} (\d+)/.exec(lines.join("\n"))?.[1] ?? 0);
     const after = await rig.metrics("nexus_gateway_relayed_calls_total{");
     expect(count(after)).toBe(count(before) + 2);
+  });
+
+  it("is ours to answer for when its owner goes before anything came of its stream", async () => {
+    const counted = async (code: string) => {
+      const lines = await rig.metrics("nexus_gateway_relayed_calls_total{");
+      const count = new RegExp(`orchestrator",code_class="${code}"} (\\d+)`).exec(lines.join("\n"));
+      return Number(count?.[1] ?? 0);
+    };
+    const before = [await counted("ok"), await counted("server")] as const;
+    const client = createClient(JobService, open("Connect with JSON"));
+    failure = new NexusError({ kind: "unavailable", reason: "SERVER_DRAINING", message: "Later." });
+    for (const jobId of ["away", "served"]) {
+      const watch = client.watchJob({ jobId }, { headers: await bearer() });
+      const error = await refusal(drain(watch));
+      expect(infoOf(error)?.reason).toBe("SERVER_DRAINING");
+    }
+    await waitFor(async () => (await counted("ok")) === before[0] + 1, { what: "the good end" });
+    expect(await counted("server")).toBe(before[1] + 1);
   });
 });

@@ -67,7 +67,10 @@ function streamHandler(target: HttpMethod, call: StreamCall, guard: HttpGuard) {
   return async function* stream(request: unknown, context: HandlerContext) {
     const served = serveCall(guard, target, context, context.values.get(peerKey));
     try {
-      yield* await served.run((options) => call(request, options));
+      for await (const answer of await served.run((options) => call(request, options))) {
+        served.answered();
+        yield answer;
+      }
       served.end();
     } catch (error) {
       throw served.fail(error);

@@ -42,6 +42,8 @@ export interface HttpMethod {
 export interface ServedCall {
   /** Lets the call in and makes it; `make` gets what to pass on. */
   run<T>(make: (options: CallOptions) => T): Promise<T>;
+  /** Says that something of a stream came. */
+  answered(): void;
   /** Returns what the caller gets for an error. */
   fail(thrown: unknown): Error;
   /** Says that the call is over; without an error it went well. Idempotent, and called by the caller's leaving. */
@@ -61,6 +63,7 @@ export function serveCall(
   const startedAtMs = performance.now();
   let over = false;
   let passedOn = false;
+  let isAnswered = false;
   if (isStream && upstream !== undefined) guard.events.streamOpened(upstream);
   const call: ServedCall = {
     async run(make) {
@@ -72,6 +75,9 @@ export function serveCall(
       const { signal } = ended;
       const metadata = clientAddressMetadata(peer);
       return make({ token: caller.token, signal, timeoutMs, traceContext: span.context, metadata });
+    },
+    answered() {
+      isAnswered = true;
     },
     fail(thrown) {
       const { logger } = guard;
@@ -91,7 +97,7 @@ export function serveCall(
       if (isStream) guard.events.streamClosed(upstream);
       // Who was not let in was not served, well or badly; on the gRPC port it is not counted either.
       if (!passedOn) return;
-      if (isStream) guard.events.streamEnded(upstream, error, true);
+      if (isStream) guard.events.streamEnded(upstream, error, isAnswered);
       else guard.events.callEnded(upstream, error, performance.now() - startedAtMs);
     },
   };
