@@ -49,6 +49,8 @@ export interface WorkerOptions {
   readonly capability?: string;
   /** How far its clock is off. @default 0 */
   readonly clockSkewMs?: number;
+  /** Where it finds the gateway, if not where everybody does. */
+  readonly gateway?: string;
 }
 
 /** How a fleet differs from six services on a fast and forgetful database. */
@@ -177,7 +179,7 @@ export async function startFleet(options: FleetOptions = {}): Promise<TestFleet>
             ...process.env,
             WORKER_ID: agentId,
             WORKER_SECRET: clientSecret,
-            WORKER_GATEWAY: gateway,
+            WORKER_GATEWAY: worker.gateway ?? gateway,
             WORKER_SLOTS: String(slots),
             WORKER_CAPABILITY: worker.capability ?? "work.wait",
             WORKER_CLOCK_SKEW_MS: String(worker.clockSkewMs ?? 0),

@@ -1,5 +1,5 @@
-/** What all campaigns are played on: three orchestrators with short leases, one of them behind proxies to its database and its router, and
- * the tables themselves to judge by. */
+/** What all campaigns are played on: three orchestrators with short leases, one of them behind proxies to its database and its router and
+ * from the gateway, and the tables themselves to judge by. */
 import type { ChildProcess } from "node:child_process";
 import { createPool, type Pool } from "@nexus/postgres";
 import { createClient, type NexusClient } from "@nexus/sdk";
@@ -18,6 +18,9 @@ export const PROXIED: OrchestratorName = "orchestrator-3";
 
 /** How long a silent replica keeps its shards. */
 const LEASE_MS = 1_000;
+/** How long a service's connection may be silent: a call of a second ends before that is noticed, and it is noticed before it would be by
+ * default. */
+const SILENT_MAX_MS = "3000";
 /** No promise, only an end to waiting: the machine may be very busy. */
 export const LIVENESS_MS = 60_000;
 
@@ -37,6 +40,10 @@ export interface Bed extends AsyncDisposable {
   readonly proxy: TcpProxy;
   /** To the mesh-router. */
   readonly routerProxy: TcpProxy;
+  /** From the gateway to that orchestrator. */
+  readonly gatewayProxy: TcpProxy;
+  /** From agents that are started with it to the gateway. */
+  readonly edgeProxy: TcpProxy;
   /** Those that do the appended jobs; they run once a campaign has started them. */
   readonly agents: Agents;
   /** Starts an agent as a process; again when it was killed. */
@@ -51,15 +58,21 @@ export interface Bed extends AsyncDisposable {
 export async function openBed(): Promise<Bed> {
   const proxy = await TcpProxy.listen();
   const routerProxy = await TcpProxy.listen();
+  const gatewayProxy = await TcpProxy.listen();
+  const edgeProxy = await TcpProxy.listen();
   const fleet = await startFleet({
     durable: true,
     orchestrators: ORCHESTRATORS.length,
     env: (name, own) => ({
       NEXUS_ORCHESTRATOR_LEASE_MS: String(LEASE_MS),
+      NEXUS_ORCHESTRATOR_CHANNEL_SILENT_MAX_MS: SILENT_MAX_MS,
+      NEXUS_GATEWAY_CHANNEL_SILENT_MAX_MS: SILENT_MAX_MS,
       ...(name === PROXIED ? throughProxies(proxy, routerProxy, own) : {}),
+      ...(name === "gateway" ? toOneThroughProxy(gatewayProxy, own) : {}),
     }),
   });
   const { stack } = fleet;
+  edgeProxy.aim(portOf(stack.info.gateway));
   const tables = createPool({
     url: tablesUrl(stack.postgresUrl),
     max: 4,
@@ -78,6 +91,8 @@ export async function openBed(): Promise<Bed> {
     tables,
     proxy,
     routerProxy,
+    gatewayProxy,
+    edgeProxy,
     agents: new Agents(spawn),
     spawn,
     clientOf: async (name, user) => {
@@ -92,8 +107,7 @@ export async function openBed(): Promise<Bed> {
       for (const client of clients) client.close();
       await tables.close();
       await fleet[Symbol.asyncDispose]();
-      await proxy.close();
-      await routerProxy.close();
+      for (const one of [proxy, routerProxy, gatewayProxy, edgeProxy]) await one.close();
     },
   };
 }
@@ -147,6 +161,21 @@ function throughProxies(
     NEXUS_ORCHESTRATOR_DATABASE_URL: url.href,
     NEXUS_ORCHESTRATOR_MESH_ROUTER_ADDRESSES: `${host}:${routerProxy.port}`,
   };
+}
+
+/** Replicas come in the order of their numbers, so the proxied one is the last. */
+function toOneThroughProxy(
+  proxy: TcpProxy,
+  own: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const addresses = own["NEXUS_GATEWAY_ORCHESTRATOR_ADDRESS"] ?? "";
+  const last = addresses.lastIndexOf(":");
+  proxy.aim(portOf(addresses));
+  return { NEXUS_GATEWAY_ORCHESTRATOR_ADDRESS: `${addresses.slice(0, last)}:${proxy.port}` };
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
 async function untilOwning(

@@ -8,9 +8,10 @@ const BACKENDS_MAX = 6;
 /** How long the tables are held, for statements to come that wait for them. */
 const HELD_MS = 300;
 
-const VICTIMS = [...ORCHESTRATORS, "mesh-router"] as const;
+/** Whom faults stop; each is started again at once, or goes on. */
+export const VICTIMS = [...ORCHESTRATORS, "mesh-router", "gateway"] as const;
 
-/** Kills an orchestrator or the router; it is started again at once. */
+/** Kills an orchestrator, the router or the gateway. */
 export function killAService({ fleet }: Bed): Fault {
   const { processes } = fleet.stack;
   return {
@@ -24,7 +25,20 @@ export function killAService({ fleet }: Bed): Fault {
   };
 }
 
-/** Stops an orchestrator or the router and lets it go on. */
+/** Stops an orchestrator, the router or the gateway in good order, and starts it again. */
+export function restartAService({ fleet }: Bed): Fault {
+  const { processes } = fleet.stack;
+  return {
+    name: "restart a service",
+    play: async (random, say) => {
+      const name = random.pick(VICTIMS);
+      say(`restarts ${name}`);
+      await processes.restart(name);
+    },
+  };
+}
+
+/** Stops an orchestrator, the router or the gateway and lets it go on. */
 export function pauseAService({ fleet }: Bed): Fault {
   const { processes } = fleet.stack;
   return {

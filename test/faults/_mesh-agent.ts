@@ -10,15 +10,15 @@ const CREDIT = 100;
 export async function connectAgent(
   bed: MeshBed,
   agentId: string,
-  at: { readonly address: string; readonly resumeToken?: string },
+  at: { readonly address: string; readonly resumeToken?: string; readonly helloAs?: string },
 ): Promise<TestAgent> {
   const channel: RpcChannel = createRpcChannel({ address: at.address });
   const token = await bed.identity.token({ sub: agentId, kind: "agent" });
   const agent = new TestAgent(channel, token);
   agent.agentId = agentId;
-  const { resumeToken = "" } = at;
-  agent.send({ hello: { agentId, slots: 1, messageCredit: CREDIT, resumeToken } });
-  await agent.welcomed();
+  const { resumeToken = "", helloAs = agentId } = at;
+  const hello = { agentId: helloAs, slots: 1, messageCredit: CREDIT, resumeToken };
+  agent.send({ hello });
   const beat = setInterval(() => agent.send({ heartbeat: { busySlots: 0 } }), BEAT_MS);
   void agent.peer
     .untilEnded()
@@ -27,5 +27,6 @@ export async function connectAgent(
       clearInterval(beat);
       channel.close();
     });
+  await agent.welcomed();
   return agent;
 }

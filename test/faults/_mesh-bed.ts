@@ -1,5 +1,6 @@
-/** What campaigns on messages and shared state are played on: three replicas of the mesh-router and agents, each a process of its own, on a
- * real Postgres and a real Redis. All of them may be killed, and each replica may be cut off from either store. */
+/** What campaigns on messages and shared state are played on: a gateway, three replicas of the mesh-router behind it, and agents, each a process
+ * of its own, on a real Postgres and a real Redis. All of them may be killed; each replica may be cut off from either store, and forgotten by
+ * what lies between it and the gateway, and so may agents. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -19,11 +20,14 @@ import {
 import { type RunningRegistry, startRegistry } from "../../services/mesh-router/test/_registry.ts";
 
 const ROUTER = fixture("mesh-router.mjs");
+const GATEWAY = fixture("gateway.mjs");
 const SCHEMA = "mesh";
 const ROLE = { role: "nexus_mesh", password: "mesh-of-the-campaign", schema: SCHEMA };
 const READY_TIMEOUT_MS = 60_000;
 /** Nobody listens there: leases cannot be checked, and nothing else may fail. */
 const NOBODY = "127.0.0.1:9";
+/** How long a connection of the gateway's or of an agent's may be silent: a tenth of what it is otherwise. */
+export const SILENT_MAX_MS = 1_000;
 /** A thing that a receiver is asked for by what it can do. */
 export const CAPABILITY = "mesh.take";
 
@@ -43,10 +47,11 @@ export interface AgentProcess {
   readonly hear?: (word: MeshWord) => void;
 }
 
-/** A replica's ways to the stores. */
+/** A replica's ways to the stores, and the gateway's to the replica. */
 interface Ways {
   readonly postgres: TcpProxy;
   readonly redis: TcpProxy;
+  readonly calls: TcpProxy;
 }
 
 /** Path of a program of the campaigns. */
@@ -61,6 +66,8 @@ export class MeshBed implements AsyncDisposable {
   readonly identity = createTestIdentity();
   readonly tables: Pick<Pool, "query">;
   readonly ways = new Map<ReplicaName, Ways>();
+  /** The agents' way to the gateway. */
+  readonly edge: TcpProxy;
   readonly #folder: TempFolder;
   readonly #pool: Pool;
   readonly #ports = new Map<ReplicaName, number>();
@@ -69,9 +76,10 @@ export class MeshBed implements AsyncDisposable {
   #registry: RunningRegistry | undefined;
   #isClosing = false;
 
-  private constructor(postgres: EmbeddedPostgres, redis: TestRedisServer, folder: TempFolder) {
+  private constructor({ postgres, redis, edge, folder }: MeshBedParts) {
     this.postgres = postgres;
     this.redis = redis;
+    this.edge = edge;
     this.#folder = folder;
     this.#pool = createPool({
       url: postgres.url,
@@ -82,7 +90,7 @@ export class MeshBed implements AsyncDisposable {
     this.tables = this.#pool;
   }
 
-  /** Starts the stores, the registry and the replicas. */
+  /** Starts the stores, the registry, the replicas and the gateway. */
   static async open(): Promise<MeshBed> {
     const folder = await createTempFolder("nexus-mesh-faults");
     const postgres = await startEmbeddedPostgres({
@@ -90,16 +98,25 @@ export class MeshBed implements AsyncDisposable {
       durable: true,
     });
     await provisionDatabase(postgres.url, [ROLE]);
-    const bed = new MeshBed(postgres, await startTestRedis(), folder);
+    const [redis, edge] = [await startTestRedis(), await TcpProxy.listen()];
+    const bed = new MeshBed({ postgres, redis, edge, folder });
     const skills = Object.fromEntries(RECEIVERS.map((name) => [name, CAPABILITY]));
     bed.#registry = await startRegistry(bed, skills);
     for (const name of REPLICAS) {
-      bed.#ports.set(name, await freePort());
-      bed.ways.set(name, await bed.#openWays());
+      const port = await freePort();
+      bed.#ports.set(name, port);
+      bed.ways.set(name, await bed.#openWays(port));
     }
+    edge.aim(await freePort());
     // One at a time: the first one migrates.
     for (const name of REPLICAS) await bed.startReplica(name);
+    await bed.startGateway();
     return bed;
+  }
+
+  /** Where agents find the gateway. */
+  get gatewayAddress(): string {
+    return `127.0.0.1:${this.edge.port}`;
   }
 
   /** Where a replica is. */
@@ -144,6 +161,19 @@ export class MeshBed implements AsyncDisposable {
     await this.start(name, { file: ROUTER, env: { NEXUS_TEST_REPLICA: word } });
   }
 
+  /** Starts the gateway at its own port and resolves when it serves. */
+  async startGateway(): Promise<void> {
+    const routers = [...this.ways.values()].map(({ calls }) => `127.0.0.1:${calls.port}`);
+    const values = {
+      grpcPort: this.edge.target,
+      meshRouterAddress: `ipv4:${routers.join(",")}`,
+      vaultAddress: NOBODY,
+      channelSilentMaxMs: SILENT_MAX_MS,
+    };
+    const word = JSON.stringify({ key: this.identity.key, values });
+    await this.start("gateway", { file: GATEWAY, env: { NEXUS_TEST_GATEWAY: word } });
+  }
+
   /** Starts a process and resolves when it says that it is ready. */
   async start(name: string, { file, env, hear }: AgentProcess): Promise<void> {
     const child = fork(file, { env: { ...process.env, ...env }, stdio: "inherit" });
@@ -179,9 +209,10 @@ export class MeshBed implements AsyncDisposable {
     this.#isClosing = true;
     for (const channel of this.#channels.values()) channel.close();
     for (const name of [...this.#children.keys()]) await this.kill(name);
-    for (const { postgres, redis } of this.ways.values()) {
-      await Promise.all([postgres.close(), redis.close()]);
+    for (const { postgres, redis, calls } of this.ways.values()) {
+      await Promise.all([postgres.close(), redis.close(), calls.close()]);
     }
+    await this.edge.close();
     await this.#registry?.stop();
     await this.#pool.close();
     await this.redis.close();
@@ -189,12 +220,25 @@ export class MeshBed implements AsyncDisposable {
     await this.#folder.remove();
   }
 
-  async #openWays(): Promise<Ways> {
-    const [postgres, redis] = await Promise.all([TcpProxy.listen(), TcpProxy.listen()]);
-    postgres.aim(this.postgres.port);
-    redis.aim(this.redis.port);
-    return { postgres, redis };
+  async #openWays(port: number): Promise<Ways> {
+    const open = async (target: number) => {
+      const way = await TcpProxy.listen();
+      way.aim(target);
+      return way;
+    };
+    return {
+      postgres: await open(this.postgres.port),
+      redis: await open(this.redis.port),
+      calls: await open(port),
+    };
   }
+}
+
+interface MeshBedParts {
+  readonly postgres: EmbeddedPostgres;
+  readonly redis: TestRedisServer;
+  readonly edge: TcpProxy;
+  readonly folder: TempFolder;
 }
 
 function through(target: string, proxy: TcpProxy | undefined): URL {

@@ -2,9 +2,10 @@
 import type { NexusClient } from "@nexus/sdk";
 import { waitFor } from "@nexus/testkit";
 import { AppendLoad } from "./_append-load.ts";
-import { type Bed, LIVENESS_MS, ORCHESTRATORS } from "./_bed.ts";
+import { type Bed, LIVENESS_MS } from "./_bed.ts";
 import { belowMinimum, type CampaignOptions, type Verdict } from "./_campaign.ts";
 import { watchConservation } from "./_conservation.ts";
+import { VICTIMS } from "./_faults.ts";
 import { findMiscounts } from "./_outcomes.ts";
 import { createRandom, type Random } from "./_random.ts";
 
@@ -63,9 +64,7 @@ export async function playUnderAppends(
     await loading;
   }
   progress(`${load.answers} answers; waiting for every job to end`);
-  for (const name of [...ORCHESTRATORS, "mesh-router"] as const) {
-    await bed.fleet.stack.processes.waitReady(name);
-  }
+  for (const name of VICTIMS) await bed.fleet.stack.processes.waitReady(name);
   const { counts: judged, problems } = await load.judge();
   settled.abort();
   const { checks, problems: unbalanced } = await conservation;

@@ -3,11 +3,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Bed, LIVENESS_MS, ORCHESTRATORS } from "./_bed.ts";
+import { type Bed, LIVENESS_MS } from "./_bed.ts";
 import { belowMinimum, type Campaign, type CampaignOptions, type Verdict } from "./_campaign.ts";
 import { watchConservation } from "./_conservation.ts";
 import { DagLoad } from "./_dag-load.ts";
-import { endBackends, killAService } from "./_faults.ts";
+import { endBackends, killAService, VICTIMS } from "./_faults.ts";
 import { playFaults } from "./_nemesis.ts";
 import { createRandom } from "./_random.ts";
 
@@ -90,9 +90,7 @@ async function playGraphs(bed: Bed, options: CampaignOptions, dir: string): Prom
     over.abort();
     await Promise.allSettled([...playing, faults]);
   }
-  for (const name of [...ORCHESTRATORS, "mesh-router"] as const) {
-    await bed.fleet.stack.processes.waitReady(name);
-  }
+  for (const name of VICTIMS) await bed.fleet.stack.processes.waitReady(name);
   const counts = { ...sumOf(loads), faults: await faults };
   return { counts, problems: loads.flatMap(({ problems }) => problems) };
 }

@@ -57,6 +57,45 @@ describe("three mesh-routers keep their promises", () => {
   );
 });
 
+describe("agents in a conversation", () => {
+  it("cannot send a message back to who caused it, at another replica either", async () => {
+    const t = tag();
+    const a = await agentAt("replica-0", `a-${t}`);
+    const b = await agentAt("replica-1", `b-${t}`);
+    a.post("m1", b.agentId);
+    a.mail("m2", b.agentId);
+    const back: string[] = [];
+    for (const { chain, fromPrincipalId } of [await b.delivery(0), await b.delivery(1)]) {
+      // What a receiver passes on, as the contract says: the chain as it came, or one hop from the sender.
+      const caused = { chain: chain ?? { hops: 1, ancestors: [fromPrincipalId] } };
+      for (const send of ["post", "mail"] as const) {
+        const id = `back-${back.length}`;
+        b[send](id, a.agentId, caused);
+        back.push(outcomeName(await b.outcomeOf(id)));
+      }
+    }
+    expect(back).toEqual(["LOOP", "LOOP", "LOOP", "LOOP"]);
+    expect(a.deliveries).toEqual([]);
+    for (const agent of [a, b]) agent.peer.break();
+  });
+
+  it("cannot be somebody else, for the gateway or for the receiver", async () => {
+    const t = tag();
+    const address = bed.gatewayAddress;
+    const honest = await connectAgent(bed, `honest-${t}`, { address });
+    const spoof = connectAgent(bed, `spoof-${t}`, { address, helloAs: honest.agentId });
+    await expect(spoof).rejects.toMatchObject({ reason: "AGENT_ID_MISMATCH" });
+    const sender = await connectAgent(bed, `sender-${t}`, { address });
+    sender.post("m1", honest.agentId, { chain: { hops: 1, ancestors: ["somebody"] } });
+    const { fromPrincipalId, chain } = await honest.delivery();
+    expect([fromPrincipalId, chain?.ancestors]).toEqual([
+      sender.agentId,
+      ["somebody", sender.agentId],
+    ]);
+    for (const agent of [honest, sender]) agent.peer.break();
+  });
+});
+
 describe("between a stream that is lost and the next one", () => {
   it("a message whose answer was lost is sent again and stored once", async () => {
     const t = tag();

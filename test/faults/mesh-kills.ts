@@ -1,12 +1,21 @@
-/** Durable messages to names, capabilities, topics and groups, many in flight, while everything is killed and agents move.
+/** Durable messages to names, capabilities, topics and groups, many in flight, while everything is killed, agents move, and connections go silent
+ * between agents and the gateway and between the gateway and routers.
  *
  * Every message that was acknowledged to its sender is handled, or refused for good, by everyone whom it is for; each pair's in the order in
  * which they were sent; what one of many is to have comes to one. Nothing is left, and nothing else is dead. */
 import { sleep } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { type CampaignOptions, type MeshCampaign, playRounds, type Verdict } from "./_campaign.ts";
-import { CAPABILITY, fixture, type MeshBed, RECEIVERS, REPLICAS } from "./_mesh-bed.ts";
+import {
+  CAPABILITY,
+  fixture,
+  type MeshBed,
+  RECEIVERS,
+  REPLICAS,
+  SILENT_MAX_MS,
+} from "./_mesh-bed.ts";
 import { type Lane, MeshLedger } from "./_mesh-ledger.ts";
+import { MeshSilences } from "./_mesh-silences.ts";
 import { type Fault, playFaults } from "./_nemesis.ts";
 import { createRandom, type Random } from "./_random.ts";
 
@@ -15,6 +24,7 @@ const SHORT_MS = 6_000;
 const ROUND_MS = 30_000;
 const AGENT = fixture("mesh-agent.mjs");
 const SENDERS = ["sender-0", "sender-1"] as const;
+const AGENTS = [...RECEIVERS, ...SENDERS] as const;
 /** Messages without an outcome in each lane of each sender. */
 const WINDOW = 40;
 const CALM_MS = [100, 600] as const;
@@ -45,7 +55,7 @@ const SUBSCRIBES = [
 export const meshKills: MeshCampaign = {
   name: "mesh-kills",
   about:
-    "SIGKILL of senders, receivers, routers, Redis and Postgres, and agents that move, under durable messages",
+    "SIGKILL of senders, receivers, gateway, routers, Redis and Postgres, silent connections, agents that move: durable messages",
   shortMs: SHORT_MS,
   async playOnMesh(bed, options) {
     const played = new MeshKills(bed, options);
@@ -63,12 +73,14 @@ class MeshKills {
   readonly #random: Random;
   readonly #ledger = new MeshLedger(LANES, RECEIVERS);
   readonly #faults: readonly [Fault, ...Fault[]];
+  readonly #silences: MeshSilences;
   #played = 0;
 
   constructor(bed: MeshBed, options: CampaignOptions) {
     this.#bed = bed;
     this.#options = options;
     this.#random = createRandom(options.seed);
+    this.#silences = new MeshSilences(bed, AGENTS);
     this.#faults = this.#allFaults();
   }
 
@@ -85,13 +97,17 @@ class MeshKills {
       rejected: RETRIED_MIN,
     };
     return {
-      counts: { faults: this.#played, ...this.#ledger.counts },
-      problems: [...problems, ...this.#ledger.tooLittle(minimums)],
+      counts: {
+        faults: this.#played,
+        ...this.#ledger.counts,
+        ...this.#silences.counts,
+      },
+      problems: [...problems, ...this.#ledger.tooLittle(minimums), ...this.#silences.tooFew()],
     };
   }
 
   async end(): Promise<void> {
-    for (const name of [...SENDERS, ...RECEIVERS]) await this.#bed.kill(name);
+    for (const name of AGENTS) await this.#bed.kill(name);
   }
 
   async #round(): Promise<Verdict> {
@@ -150,14 +166,15 @@ class MeshKills {
 
   async #startAgent(agentId: string): Promise<void> {
     const token = await this.#bed.identity.token({ sub: agentId, kind: "agent" });
-    const addresses = REPLICAS.map((name) => this.#bed.addressOf(name));
+    const addresses = [this.#bed.gatewayAddress];
     const isSender = SENDERS.some((name) => name === agentId);
     const lanes = LANES.map((lane) => {
       const { unsure, next } = this.#ledger.openOf(agentId, lane.name);
       return { name: lane.name, address: lane.address, unsure, next };
     });
     const does = isSender ? { lanes, window: WINDOW } : { subscribes: SUBSCRIBES };
-    const word = JSON.stringify({ agentId, token, addresses, ...does });
+    const silentMaxMs = SILENT_MAX_MS;
+    const word = JSON.stringify({ agentId, token, addresses, silentMaxMs, ...does });
     const hear = (said: object): void => this.#ledger.hear(agentId, { ...said });
     await this.#bed.start(agentId, { file: AGENT, env: { NEXUS_TEST_AGENT: word }, hear });
   }
@@ -180,7 +197,23 @@ class MeshKills {
       await down();
       await bed.startReplica(name);
     };
+    const gateway = async (): Promise<void> => {
+      await bed.kill("gateway");
+      await down();
+      await bed.startGateway();
+    };
     return [
+      this.#fault("kills", () => "gateway" as const, gateway),
+      this.#fault(
+        "silences",
+        () => "agents" as const,
+        () => this.#silences.ofAgents(),
+      ),
+      this.#fault(
+        "silences",
+        (random) => random.pick(REPLICAS),
+        (name) => this.#silences.ofRouter(name),
+      ),
       this.#fault("kills", (random) => random.pick(SENDERS), agent),
       this.#fault("kills", (random) => random.pick(RECEIVERS), agent),
       this.#fault("kills", (random) => random.pick(REPLICAS), replica),
@@ -188,7 +221,7 @@ class MeshKills {
       this.#fault("kills", () => "postgres" as const, store),
       this.#fault(
         "moves",
-        (random) => random.pick([...RECEIVERS, ...SENDERS]),
+        (random) => random.pick(AGENTS),
         async (name) => {
           bed.say(name, { move: true });
         },

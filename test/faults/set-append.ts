@@ -1,6 +1,7 @@
-/** Jobs appended while orchestrators, router and agents die and stop, longer than their leases too. */
+/** Jobs appended while orchestrators, router, gateway and agents die, stop, longer than their leases too, and are
+ * started anew. */
 import type { Campaign, CampaignOptions } from "./_campaign.ts";
-import { killAService, pauseAService } from "./_faults.ts";
+import { killAService, pauseAService, restartAService } from "./_faults.ts";
 import { playFaults } from "./_nemesis.ts";
 import { playUnderAppends } from "./_under-appends.ts";
 
@@ -9,7 +10,7 @@ const FAULTS_PER_SECOND = 0.1;
 /** The campaign. */
 export const setAppend: Campaign = {
   name: "set-append",
-  about: "unique jobs under kills and pauses; each acknowledged one ends exactly once",
+  about: "unique jobs under kills, pauses and restarts; each acknowledged one ends exactly once",
   shortMs: 16_000,
   play: (bed, options) =>
     playUnderAppends(bed, options, {
@@ -17,7 +18,13 @@ export const setAppend: Campaign = {
         const { agents } = bed;
         const { progress } = options;
         const atLeast = fewest(options);
-        const faults = [killAService(bed), pauseAService(bed), agents.kill, agents.pause] as const;
+        const faults = [
+          killAService(bed),
+          pauseAService(bed),
+          restartAService(bed),
+          agents.kill,
+          agents.pause,
+        ] as const;
         const played = await playFaults(signal, { faults, random, progress, atLeast });
         return { faults: played, ...(await load.readBatches(bed)) };
       },
