@@ -216,8 +216,13 @@ export const SUBSCRIPTIONS_MAX = 256;
 /** Topics of a namespace whose subscribers are remembered. */
 export const TOPIC_MATCHES_KEPT = 10_000;
 
-/** Published messages that wait for one watcher, and items in one answer. */
+/** Published messages that wait for one watcher, and their bytes. */
 export const WATCH_BUFFER_MAX = 1_024;
+export const TAIL_BYTES_MAX = 2 * MiB;
+
+/** The same for all watchers together. Of these a namespace may hold as much as it leaves free. */
+export const TAILS_MESSAGES_MAX = 100_000;
+export const TAILS_BYTES_MAX = 64 * MiB;
 
 /** Changes in one word of a roster, and words that wait for the whole roster of their replica. */
 export const ROSTER_CHANGES_MAX = 1_000;
