@@ -239,8 +239,6 @@ async function connect(connection: Connection & Listeners): Promise<RunningAgent
     stateLane,
     slots: () => slots,
   });
-  const subscribed = connection.subscriptions.map((subscribe) => subscribe(mailbox.messenger()));
-  await Promise.all([session.ready, ...subscribed]);
 
   let draining: Promise<void> | undefined;
   async function drain(graceMs: number): Promise<void> {
@@ -256,6 +254,15 @@ async function connect(connection: Connection & Listeners): Promise<RunningAgent
     draining ??= drain(graceMs);
     return draining;
   };
+
+  const subscribed = connection.subscriptions.map((subscribe) => subscribe(mailbox.messenger()));
+  try {
+    await Promise.all([session.ready, ...subscribed]);
+  } catch (error) {
+    // The session may be up, with tasks: nobody would end it later.
+    await drainOnce(0);
+    throw error;
+  }
 
   return {
     agentId,

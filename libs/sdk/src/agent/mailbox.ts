@@ -57,9 +57,9 @@ export class Mailbox {
   readonly #running = new Map<string, AbortController>();
   /** Counts streams: each begins with its own credit, so what an older one's handlers held is void. */
   #stream = 0;
-  /** Deliveries of this stream whose handlers run. */
   /** Deliveries that were acknowledged on this stream; credit bounds how many of them may be on their way. */
   readonly #acked = new Recent<string>(MESSAGE_CREDIT);
+  /** Deliveries of this stream whose handlers run. */
   #handling = 0;
   /** Deliveries of this stream that are done and whose credit was not granted again yet. */
   #done = 0;
