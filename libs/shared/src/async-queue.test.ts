@@ -95,4 +95,28 @@ describe("createAsyncQueue", () => {
     read.push(...(await collect(queue)));
     expect(read).toEqual(Array.from({ length: written }, (_, i) => i));
   });
+
+  it("asks its room for what has to wait, and tells it of what no longer does", async () => {
+    let bytes = 0;
+    const room = {
+      enter: (item: number) => {
+        if (bytes + item > 10) return false;
+        bytes += item;
+        return true;
+      },
+      leave: (item: number) => {
+        bytes -= item;
+      },
+    };
+    const queue = createAsyncQueue<number>({ max: 10, room });
+    const reader = queue[Symbol.asyncIterator]();
+    const waiting = reader.next();
+    expect(queue.push(100)).toBe(true);
+    expect((await waiting).value).toBe(100);
+    expect([queue.push(6), queue.push(5), queue.push(4)]).toEqual([true, false, true]);
+    expect((await reader.next()).value).toBe(6);
+    expect(bytes).toBe(4);
+    await reader.return?.();
+    expect(bytes).toBe(0);
+  });
 });

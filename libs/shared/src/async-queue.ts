@@ -12,10 +12,20 @@ export interface AsyncQueue<T> extends AsyncIterable<T> {
   readonly closed: boolean;
 }
 
+/** Where items wait, which may hold what other queues' items are, too. */
+export interface QueueRoom<T> {
+  /** An item has to wait; false when it may not. */
+  enter(item: T): boolean;
+  /** An item that waited was taken, or given up with its queue. */
+  leave(item: T): void;
+}
+
 /** What createAsyncQueue needs. */
-export interface AsyncQueueOptions {
+export interface AsyncQueueOptions<T> {
   /** Most items that may wait; an item handed straight to a waiting consumer does not count. */
   readonly max: number;
+  /** Bounds what waits by more than its number. */
+  readonly room?: QueueRoom<T>;
   /** Called once when the consumer leaves its loop early, e.g. to stop the producer. */
   readonly onReturn?: () => void;
 }
@@ -33,7 +43,7 @@ function toError(error: unknown): Error {
 const COMPACT_AT = 1024;
 
 class BoundedQueue<T> implements AsyncQueue<T>, AsyncIterator<T, undefined> {
-  readonly #options: AsyncQueueOptions;
+  readonly #options: AsyncQueueOptions<T>;
   readonly #waiters: Waiter<T>[] = [];
   #items: T[] = [];
   #head = 0;
@@ -42,7 +52,7 @@ class BoundedQueue<T> implements AsyncQueue<T>, AsyncIterator<T, undefined> {
   /** Set by fail() until one call of next() has thrown it; afterwards the queue has simply ended. */
   #failure: Error | undefined;
 
-  constructor(options: AsyncQueueOptions) {
+  constructor(options: AsyncQueueOptions<T>) {
     this.#options = options;
   }
 
@@ -61,7 +71,8 @@ class BoundedQueue<T> implements AsyncQueue<T>, AsyncIterator<T, undefined> {
       waiter.resolve({ done: false, value: item });
       return true;
     }
-    if (this.size >= this.#options.max) return false;
+    const { max, room } = this.#options;
+    if (this.size >= max || room?.enter(item) === false) return false;
     this.#items.push(item);
     return true;
   }
@@ -92,6 +103,7 @@ class BoundedQueue<T> implements AsyncQueue<T>, AsyncIterator<T, undefined> {
 
   /** Called by the language when the consumer leaves its loop. */
   return(): Promise<IteratorResult<T, undefined>> {
+    for (const item of this.#items.slice(this.#head)) this.#options.room?.leave(item);
     this.#items = [];
     this.#head = 0;
     this.#failure = undefined;
@@ -114,6 +126,7 @@ class BoundedQueue<T> implements AsyncQueue<T>, AsyncIterator<T, undefined> {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }
+    this.#options.room?.leave(item);
     return item;
   }
 
@@ -129,6 +142,6 @@ class BoundedQueue<T> implements AsyncQueue<T>, AsyncIterator<T, undefined> {
  * the queue itself never grows beyond `max` and never drops silently. One consumer at a time.
  *
  * Cost: push and next are O(1) amortised. */
-export function createAsyncQueue<T>(options: AsyncQueueOptions): AsyncQueue<T> {
+export function createAsyncQueue<T>(options: AsyncQueueOptions<T>): AsyncQueue<T> {
   return new BoundedQueue<T>(options);
 }

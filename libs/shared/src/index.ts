@@ -1,4 +1,4 @@
-export { type AsyncQueue, type AsyncQueueOptions, createAsyncQueue } from "./async-queue.ts";
+export { type AsyncQueue, createAsyncQueue, type QueueRoom } from "./async-queue.ts";
 export { type BatchLimits, BatchQueue, type BatchQueueOptions } from "./batch-queue.ts";
 export { type Batcher, type BatcherOptions, createBatcher } from "./batcher.ts";
 export {

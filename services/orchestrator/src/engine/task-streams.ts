@@ -10,7 +10,7 @@ import { ChunkWriter, type ChunkWriterOptions } from "./chunk-writer.ts";
 export const CHUNKS_KEPT_MAX = 10_000;
 /** Most bytes of them. */
 export const CHUNK_BYTES_KEPT_MAX = 16 * MiB;
-/** Most messages a watcher may be behind: of the largest chunks, 16 MiB. */
+/** Most messages a watcher may be behind. */
 export const TASK_WATCH_BUFFER_MAX = 256;
 /** Most watchers of single tasks in this process. */
 export const TASK_WATCHERS_MAX = 1_000;
@@ -29,6 +29,11 @@ export type TaskStreamItem =
   /** Something may have been missed: read the state and the chunks from the last one seen. */
   | { readonly kind: "gap" };
 
+/** The output that an item holds. */
+export function streamBytesOf(item: TaskStreamItem): number {
+  return item.kind === "chunk" ? item.chunk.data.byteLength : 0;
+}
+
 /** How much of a lease's output came in, since this process holds it. */
 interface Tally {
   last: bigint;
@@ -43,6 +48,7 @@ export class TaskStreams {
   readonly #audience = new Audience<TaskStreamItem>({
     bufferMax: TASK_WATCH_BUFFER_MAX,
     watchersMax: TASK_WATCHERS_MAX,
+    bytesOf: streamBytesOf,
   });
   readonly #tallies = new WeakMap<LiveLease, Tally>();
   readonly #writer: ChunkWriter;

@@ -18,7 +18,7 @@ async function drain(items: AsyncIterable<WatchItem>): Promise<number> {
 }
 
 describe("WatchHub", () => {
-  it("gives each watcher the events of its own job, in order", async () => {
+  it("gives each watcher the events of its own job, and nothing once it left", async () => {
     const hub = new WatchHub();
     const one = hub.subscribe("job");
     const other = hub.subscribe("other");
@@ -29,7 +29,7 @@ describe("WatchHub", () => {
     other.close();
     expect(hub.size).toBe(0);
     expect(hub.isWatched("job")).toBe(false);
-    expect(await drain(one.items)).toBe(2);
+    expect(await drain(one.items)).toBe(0);
   });
 
   it("ends a watcher that is too far behind, after what it has, and leaves the others alone", async () => {

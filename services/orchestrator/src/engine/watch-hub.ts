@@ -32,11 +32,17 @@ export type LiveEvent =
       readonly data: Uint8Array;
     };
 
+/** The output that an item holds. */
+export function watchBytesOf(item: WatchItem): number {
+  return item.kind === "live" && item.live.kind === "chunk" ? item.live.data.byteLength : 0;
+}
+
 /** Owns the watchers of jobs. */
 export class WatchHub {
   readonly #audience = new Audience<WatchItem>({
     bufferMax: WATCH_BUFFER_MAX,
     watchersMax: WATCHERS_MAX,
+    bytesOf: watchBytesOf,
   });
 
   get size(): number {

@@ -7,7 +7,7 @@ import type { JobEvent } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import { FRAME_ITEMS_MAX } from "../domain/limits.ts";
 import { isJobId } from "../domain/public-ids.ts";
-import type { LiveEvent, WatchItem } from "../engine/watch-hub.ts";
+import { type LiveEvent, type WatchItem, watchBytesOf } from "../engine/watch-hub.ts";
 import { streamAtOwner } from "./at-owner.ts";
 import { fromFailure, fromJobState, fromTaskState } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
@@ -84,7 +84,7 @@ class Watch {
     yield* this.#history();
     // The end may lie behind `after_sequence`, or its event beyond the retention: then the job itself says it.
     if (!this.#ended) await this.#lookForEnd();
-    const inbox = new WatchInbox(items, this.#deps.watchHeartbeatMs, bytesOf);
+    const inbox = new WatchInbox(items, this.#deps.watchHeartbeatMs, watchBytesOf);
     while (!this.#ended && !ctx.signal.aborted) {
       const batch = await inbox.next();
       if (batch === undefined) return;
@@ -129,10 +129,6 @@ class Watch {
     if (event.change.kind === "job") this.#ended = isTerminalJobState(event.change.state);
     return [fromEvent(event)];
   }
-}
-
-function bytesOf(item: WatchItem): number {
-  return item.kind === "live" && item.live.kind === "chunk" ? item.live.data.byteLength : 0;
 }
 
 function fromEvent({ sequence, at, change }: JobEvent): WireEvent {

@@ -10,7 +10,7 @@ import { FRAME_ITEMS_MAX } from "../domain/limits.ts";
 import type { TaskView } from "../domain/task.ts";
 import { isTerminalTaskState } from "../domain/task-state.ts";
 import { StreamCursor, type StreamEvent } from "../domain/task-stream.ts";
-import type { TaskStreamItem } from "../engine/task-streams.ts";
+import { streamBytesOf, type TaskStreamItem } from "../engine/task-streams.ts";
 import { streamAtOwner } from "./at-owner.ts";
 import { fromFailure, fromTaskState } from "./convert.ts";
 import type { HandlerDeps } from "./deps.ts";
@@ -99,7 +99,7 @@ class TaskWatch {
 
   async *run(items: AsyncQueue<TaskStreamItem>, ctx: CallContext): AsyncGenerator<Message> {
     yield* this.#catchUp();
-    const inbox = new WatchInbox(items, this.#deps.watchHeartbeatMs, bytesOf);
+    const inbox = new WatchInbox(items, this.#deps.watchHeartbeatMs, streamBytesOf);
     while (!this.#cursor.ended && !ctx.signal.aborted) {
       const batch = await inbox.next();
       if (batch === undefined) return;
@@ -164,10 +164,6 @@ class TaskWatch {
 
 function standingOf({ state, attempts, agentId, failure }: TaskView) {
   return { state, attempt: attempts, agentId, failure };
-}
-
-function bytesOf(item: TaskStreamItem): number {
-  return item.kind === "chunk" ? item.chunk.data.byteLength : 0;
 }
 
 function* tell(events: readonly StreamEvent[]): Generator<Message> {
