@@ -33,6 +33,10 @@ export const TASK_FAILURE_REASONS = {
   PLAN_REJECTED: failure("never", "The planner's answer is no plan that may run; it says why."),
   MAP_SOURCE_INVALID: failure("never", "The output that the task is mapped over is no JSON list."),
   MAP_TOO_LARGE: failure("never", "The list has more elements than the task or the job allows."),
+  QUEUE_FULL: failure(
+    "never",
+    "The tasks of a list's elements find no room among those that wait.",
+  ),
   UPSTREAM_FAILED: failure("never", "A task that this one depends on failed."),
   SIBLING_FAILED: failure("never", "A task of the job failed that cancels all others."),
   JOB_CANCELLED: failure("never", "The job was cancelled."),

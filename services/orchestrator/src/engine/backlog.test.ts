@@ -1,5 +1,6 @@
-import { NexusError } from "@nexus/shared";
+import { MiB, NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
+import { BLOCKED_TASK_BYTES } from "../domain/waiting-task.ts";
 import { Backlog, type BacklogLimits } from "./backlog.ts";
 import { fakeTask } from "./engine.fake.ts";
 import { ReadyQueue } from "./ready-queue.ts";
@@ -139,5 +140,29 @@ describe("Backlog", () => {
     expect(refusal(backlog, "other", 1).message).toContain("16 MiB");
     queue.clear();
     backlog.reserve("other", 1);
+  });
+
+  it("lets a replica have the part of the memory that it has of all jobs", () => {
+    const { backlog, owned } = setUp({
+      waitingTasksMax: 1_000_000,
+      namespaceWaitingTasksMax: 1_000_000,
+    });
+    const fitting = (16 * MiB) / BLOCKED_TASK_BYTES;
+    owned.share = 0.5;
+    expect(refusal(backlog, "default", fitting).message).toContain("8 MiB");
+    owned.share = 1;
+    backlog.reserve("default", Math.floor(fitting));
+  });
+
+  it("lets what is in it grow by a quarter beyond what may be submitted", () => {
+    const { backlog, fill } = setUp();
+    fill(6);
+    refusal(backlog, "default", 1);
+    expect(backlog.findNoRoomToGrow("default", 2)).toBeUndefined();
+    expect(backlog.findNoRoomToGrow("default", 3)).toMatch(/^6 tasks of the namespace/);
+    backlog.hold("default", 2);
+    expect(backlog.findNoRoomToGrow("default", 1)).toBeDefined();
+    backlog.release("default", 2);
+    expect(backlog.findNoRoomToGrow("default", 2)).toBeUndefined();
   });
 });

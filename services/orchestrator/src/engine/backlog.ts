@@ -15,12 +15,15 @@ export interface BacklogLimits {
 export interface BacklogOptions {
   readonly queue: ReadyQueue;
   readonly limits: BacklogLimits;
-  /** Which part of all jobs this replica owns, 0 to 1: it has that part of what may wait. */
+  /** Which part of all jobs this replica owns, 0 to 1: it has that part of what may wait. Whoever takes another's over has room for it. */
   readonly share: () => number;
   readonly random: () => number;
   readonly nowMs: () => number;
 }
 
+/** What was let in may grow beyond the limits by a quarter of them: otherwise submissions that keep the backlog full would let no list, and no
+ * plan, become its tasks. */
+const GROWTH = 1.25;
 /** How long a caller waits when nobody knows better, at least, and at most. */
 const RETRY_MS = { unknown: 1_000, min: 100, max: 60_000 };
 /** Callers that are refused together come back up to this share later, each by chance. */
@@ -81,7 +84,7 @@ export class Backlog {
    * Errors: exhausted/QUEUE_FULL, with a time to retry after that follows from how fast the backlog drains. */
   reserve(namespace: string, tasks: number): void {
     this.assertRoom(namespace, tasks);
-    this.#underWay.add(namespace, tasks);
+    this.hold(namespace, tasks);
   }
 
   /** Refuses tasks for which there is no room, and reserves none. Errors: as reserve(). */
@@ -93,30 +96,40 @@ export class Backlog {
     throw new NexusError({ kind: "exhausted", reason: "QUEUE_FULL", message, details });
   }
 
+  /** Says why tasks that others become, a mapped one or a plan's, find no room; undefined when they do. */
+  findNoRoomToGrow(namespace: string, tasks: number): string | undefined {
+    return this.#findShortage(namespace, tasks, GROWTH)?.message;
+  }
+
+  /** Takes room until release(), without asking. */
+  hold(namespace: string, tasks: number): void {
+    this.#underWay.add(namespace, tasks);
+  }
+
   release(namespace: string, tasks: number): void {
     this.#underWay.add(namespace, -tasks);
   }
 
-  #findShortage(namespace: string, tasks: number): Shortage | undefined {
+  #findShortage(namespace: string, tasks: number, factor = 1): Shortage | undefined {
     const { queue, limits } = this.#options;
-    const { waitingMemoryMibMax } = limits;
-    const ownMax = this.#shareOf(limits.namespaceWaitingTasksMax);
+    const ownMax = this.#shareOf(limits.namespaceWaitingTasksMax * factor);
     const own =
       queue.sizeOf(namespace) + this.#blocked.of(namespace) + this.#underWay.of(namespace);
     if (own + tasks > ownMax) {
       const message = `${own} tasks of the namespace wait already at this replica; at most ${ownMax} may.`;
       return { message, meter: namespace, excess: own + tasks - ownMax };
     }
-    const allMax = this.#shareOf(limits.waitingTasksMax);
+    const allMax = this.#shareOf(limits.waitingTasksMax * factor);
     const all = queue.size + this.#blocked.total + this.#underWay.total;
     if (all + tasks > allMax) {
       const message = `${all} tasks wait already at this replica; at most ${allMax} may.`;
       return { message, meter: ALL, excess: all + tasks - allMax };
     }
     const unseen = (this.#blocked.total + this.#underWay.total + tasks) * BLOCKED_TASK_BYTES;
-    const excessBytes = queue.bytes + unseen - waitingMemoryMibMax * MiB;
+    const bytesMax = this.#shareOf(limits.waitingMemoryMibMax * MiB * factor);
+    const excessBytes = queue.bytes + unseen - bytesMax;
     if (excessBytes <= 0) return undefined;
-    const message = `The tasks that wait take the ${waitingMemoryMibMax} MiB that they may.`;
+    const message = `The tasks that wait take the ${Math.round(bytesMax / MiB)} MiB that they may at this replica.`;
     return { message, meter: ALL, excess: excessBytes / BLOCKED_TASK_BYTES };
   }
 

@@ -13,7 +13,7 @@ import { movedByExpiry } from "./lease-orders.ts";
 import { stopLease } from "./lease-stopper.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
-import { taskIdsOf } from "./task-ids.ts";
+import { growthOf } from "./task-ids.ts";
 
 const MESSAGE = "The task was not done within its schedule_to_close_timeout.";
 
@@ -66,7 +66,7 @@ export class ClosingReaper {
         const own = taskIds.filter((taskId) => this.#parts.ledger.owns(taskId));
         const closed = await closeWaiting(client, own, failure);
         const moved = closed.map((task) => movedByExpiry(task, failure));
-        const maps = { newTaskId: taskIdsOf(this.#parts) };
+        const maps = growthOf(this.#parts);
         return { closed, effects: await applyEffects(client, moved, new JobDeltas(), maps) };
       },
       ({ closed, effects }) => {

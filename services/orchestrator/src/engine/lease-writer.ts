@@ -30,7 +30,7 @@ import type { OutcomeLog } from "./outcome-log.ts";
 import type { EngineParts } from "./parts.ts";
 import { withholdPaused } from "./pauser.ts";
 import { CLAIMS_IN_FLIGHT_MAX } from "./scheduler.ts";
-import { taskIdsOf } from "./task-ids.ts";
+import { growthOf } from "./task-ids.ts";
 
 /** Pauses while the database is there and cannot store anything: its disk is full, say. */
 const RETRY = { initialMs: 50, multiplier: 2, maxMs: 1_000, jitter: 0.2 };
@@ -347,7 +347,7 @@ export class LeaseWriter {
     // Tasks of paused jobs that are freed are withheld after all else; without any, the COMMIT leaves with the last statements.
     const mayWithhold = this.#parts.paused.size > 0;
     const supply = {
-      newTaskId: taskIdsOf(this.#parts),
+      ...growthOf(this.#parts),
       jobs,
       alongside: () => this.#deps.outcomes.append(client, ended, settled),
       commits: mayWithhold ? undefined : client,

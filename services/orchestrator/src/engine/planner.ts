@@ -19,6 +19,14 @@ const PROBLEMS_NAMED_MAX = 16;
 const RESERVED_KEYS: ReadonlySet<string> = new Set([PLAN_TASK_KEY]);
 const FIRST_PLANNED_ORDINAL = 1;
 
+interface PlannerAnswer {
+  readonly by: SessionRef;
+  readonly output: Payload;
+  readonly reading: PlanReading;
+  /** Why its tasks may not wait. */
+  readonly noRoom: string | undefined;
+}
+
 /** Owns the admission of plans. */
 export class Planner {
   readonly #parts: EngineParts;
@@ -31,10 +39,29 @@ export class Planner {
 
   /** Ends a planning task: its tasks are inserted in the same transaction, or it fails with PLAN_REJECTED for good. */
   async complete(live: LiveLease, by: SessionRef, output: Payload): Promise<WordOutcome> {
+    const { namespace } = live.lease.task;
+    const { backlog, plans } = this.#parts;
+    const reading = plans.readPlan(output);
+    const tasks = reading.ok ? reading.specs.length : 0;
+    const noRoom = backlog.findNoRoomToGrow(namespace, tasks);
+    backlog.hold(namespace, tasks);
+    try {
+      return await this.#complete(live, { by, output, reading, noRoom });
+    } finally {
+      backlog.release(namespace, tasks);
+    }
+  }
+
+  async #complete(
+    live: LiveLease,
+    { by, output, reading, noRoom }: PlannerAnswer,
+  ): Promise<WordOutcome> {
     const { lease } = live;
     const order = { taskId: lease.task.taskId, fence: lease.fence, by };
-    const reading = this.#parts.plans.readPlan(output);
-    const problems = await this.#findProblems(lease.task, reading);
+    const problems =
+      noRoom === undefined
+        ? await this.#findProblems(lease.task, reading)
+        : [`tasks: QUEUE_FULL: ${noRoom}`];
     if (!reading.ok || problems.length > 0) {
       return this.#settler.end({
         ...order,

@@ -36,7 +36,7 @@ import type { FreedTask } from "./freed-tasks.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
 import { type JobOrder, mayBeStored, recordOnce } from "./recorded-request.ts";
-import { taskIdsOf } from "./task-ids.ts";
+import { growthOf, taskIdsOf } from "./task-ids.ts";
 
 /** Which job to run again, and from where. */
 export interface ReplayOrder extends JobOrder {
@@ -133,7 +133,7 @@ export class Replayer {
       ({ spec, pending }) => spec.map !== undefined && pending === gateOf(spec),
     );
     const effects = await applyEffects(client, [], new JobDeltas(), {
-      newTaskId: this.#newTaskId,
+      ...growthOf(this.#parts),
       inserted: inserted.map((task) => task.taskId),
     });
     const job = await readJob(client, namespace, jobId);

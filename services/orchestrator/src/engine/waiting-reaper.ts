@@ -6,7 +6,7 @@ import { applyEffects } from "../store/effects-store.ts";
 import { movedByExpiry } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Settler } from "./settler.ts";
-import { taskIdsOf } from "./task-ids.ts";
+import { growthOf } from "./task-ids.ts";
 import { WaitReasons } from "./wait-reasons.ts";
 
 /** Owns the search; the ledger does the work. */
@@ -56,7 +56,7 @@ export class WaitingReaper {
         const moved = expired.map((task) =>
           movedByExpiry(task, toFailure("NO_AGENT_IN_TIME", messages.get(task.taskId) ?? "")),
         );
-        const maps = { newTaskId: taskIdsOf(this.#parts) };
+        const maps = growthOf(this.#parts);
         return { expired, effects: await applyEffects(client, moved, new JobDeltas(), maps) };
       },
       ({ expired, effects }) => {

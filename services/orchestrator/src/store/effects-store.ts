@@ -13,7 +13,7 @@ import { recordDeadLetters } from "./dead-letter-store.ts";
 import { appendEvents } from "./event-store.ts";
 import { skipDescendants, unblockChildren } from "./graph-store.ts";
 import { type HeldJobs, stepJobs } from "./job-progress-store.ts";
-import { type EndedMap, stepMaps } from "./map-steps.ts";
+import { type EndedMap, type GrowthSupply, stepMaps } from "./map-steps.ts";
 
 const SIBLING_FAILED = "A task of the job failed that cancels the others.";
 
@@ -42,9 +42,7 @@ export interface Effects {
 }
 
 /** What effects take from whoever caused them. */
-export interface EffectsSupply {
-  /** Makes the id of a task of this job. */
-  readonly newTaskId: (jobId: string) => string;
+export interface EffectsSupply extends GrowthSupply {
   /** Mapped tasks that were just inserted with nothing to wait for. */
   readonly inserted?: readonly string[];
   /** The jobs of the moves, where they were read together with what moved them. */
@@ -56,15 +54,15 @@ export interface EffectsSupply {
 }
 
 /** For moves that end no task. */
-const NO_MAPS: EffectsSupply = {
-  newTaskId: () => {
-    throw new NexusError({
-      kind: "internal",
-      reason: "INTERNAL",
-      message: "A mapped task went on where none was expected.",
-    });
-  },
-};
+const NO_MAPS: EffectsSupply = { newTaskId: noMaps, findNoRoom: noMaps };
+
+function noMaps(): never {
+  throw new NexusError({
+    kind: "internal",
+    reason: "INTERNAL",
+    message: "A mapped task went on where none was expected.",
+  });
+}
 
 /** What has been done so far. */
 interface Trail {
@@ -91,7 +89,7 @@ export async function applyEffects(
   // The end of a mapped task has consequences of its own; there are at most GRAPH_DEPTH_MAX of them in a row.
   for (let round = moved; round.length > 0 || inserted.length > 0; inserted = []) {
     const ended = await followMoves(client, round, deltas, trail);
-    const steps = await stepMaps(client, { ended, inserted }, deltas, supply.newTaskId);
+    const steps = await stepMaps(client, { ended, inserted }, deltas, supply);
     trail.unblocked.push(...steps.created);
     round = steps.ended.map(movedByMap);
   }

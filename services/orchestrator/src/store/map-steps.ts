@@ -39,6 +39,14 @@ export interface MapOccasion {
   readonly inserted: readonly string[];
 }
 
+/** What mapped tasks need to become the tasks of their elements. */
+export interface GrowthSupply {
+  /** Makes the id of a task of this job. */
+  readonly newTaskId: (jobId: string) => string;
+  /** Says why so many more tasks of a namespace may not wait; undefined when they may. */
+  readonly findNoRoom: (namespace: string, tasks: number) => string | undefined;
+}
+
 /** Takes every mapped task that is due one step further. Its end may make others due.
  *
  * Cost: 1 statement, and for each that is due 2 to 5. */
@@ -46,15 +54,16 @@ export async function stepMaps(
   client: Queryable,
   occasion: MapOccasion,
   deltas: JobDeltas,
-  newTaskId: (jobId: string) => string,
+  supply: GrowthSupply,
 ): Promise<MapSteps> {
   const ended: EndedMap[] = [];
   const created: LiveTask[] = [];
   for (const found of await findDueMaps(client, occasion.ended, occasion.inserted)) {
     const due = after(created, found);
-    const next = due.expanded ? await gather(client, due) : await readList(client, due);
+    const step = due.expanded ? await gather(client, due) : await readList(client, due);
+    const next = withinRoom(step, due, created, supply);
     if (next.kind === "EXPAND") {
-      created.push(...(await expand(client, due, next.items, newTaskId)));
+      created.push(...(await expand(client, due, next.items, supply.newTaskId)));
       deltas.add(due.task.jobId, { ready: next.items.length, blocked: 0 });
     } else if (next.kind === "GATHER") {
       await gatherMap(client, due.task.taskId, next.output);
@@ -71,6 +80,20 @@ export async function stepMaps(
 function after(created: readonly LiveTask[], due: DueMap): DueMap {
   const more = created.filter((task) => task.jobId === due.task.jobId).length;
   return { ...due, nextOrdinal: due.nextOrdinal + more, jobTasks: due.jobTasks + more };
+}
+
+/** A list whose tasks find no room fails its mapped task: what waits is held in memory, by whoever owns the job. */
+function withinRoom(
+  step: Next,
+  { task }: DueMap,
+  created: readonly LiveTask[],
+  { findNoRoom }: GrowthSupply,
+): Next {
+  if (step.kind !== "EXPAND") return step;
+  const { namespace } = task;
+  const made = created.filter((other) => other.namespace === namespace).length;
+  const noRoom = findNoRoom(namespace, made + step.items.length);
+  return noRoom === undefined ? step : reject("QUEUE_FULL", noRoom);
 }
 
 type Next =
