@@ -9,7 +9,7 @@ import type { EndOrder, WordOutcome } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 import type { Settler } from "./settler.ts";
-import { UpdateIntake } from "./update-intake.ts";
+import { OUTPUTS_WAITING_BYTES_MAX, UpdateIntake } from "./update-intake.ts";
 
 const NAMESPACE = "default";
 const EPOCH = 5n;
@@ -42,6 +42,7 @@ function setUp(options: { planning?: boolean } = {}) {
     pool: { query: () => new Promise<void>((resolve) => void statements.push(resolve)) },
     dispatch: { answer: () => log.push("answered"), cancel: () => true },
     events: { updateDropped: () => log.push("dropped") },
+    limits: { updatesQueuedMax: 1_000 },
     nowMs: () => 0,
   };
   const settler = {
@@ -62,7 +63,7 @@ function setUp(options: { planning?: boolean } = {}) {
     intake.receive({ router: "r", session, taskId, fence: lease.fence, saying });
     await settle();
   };
-  return { agent, book, live: held, log, ends, statements, say };
+  return { parts, intake, agent, book, live: held, log, ends, statements, say };
 }
 
 async function settle(): Promise<void> {
@@ -70,6 +71,42 @@ async function settle(): Promise<void> {
 }
 
 describe("UpdateIntake", () => {
+  it("drops outputs beyond the bytes that may wait, until some have their outcome", async () => {
+    const { log, ends, say } = setUp();
+    const large: AgentSaying = {
+      kind: "COMPLETED",
+      output: payloadOf(Buffer.alloc(PAYLOAD_MAX_BYTES)),
+    };
+    const fitting = OUTPUTS_WAITING_BYTES_MAX / PAYLOAD_MAX_BYTES;
+    for (let i = 0; i <= fitting; i += 1) await say(large);
+    expect(ends).toHaveLength(fitting);
+    expect(log.at(-1)).toBe("dropped");
+    await say(FAILED);
+    expect(ends).toHaveLength(fitting + 1);
+    ends[0]?.resolve("COMMITTED");
+    await say(large);
+    expect(ends).toHaveLength(fitting + 2);
+    await say(large);
+    expect(log.at(-1)).toBe("dropped");
+  });
+
+  it("holds no more bytes of outputs while it may not write", async () => {
+    const { parts, log, ends, intake, say } = setUp();
+    const large: AgentSaying = {
+      kind: "COMPLETED",
+      output: payloadOf(Buffer.alloc(PAYLOAD_MAX_BYTES)),
+    };
+    parts.ledger.ownership = "lost";
+    const fitting = OUTPUTS_WAITING_BYTES_MAX / PAYLOAD_MAX_BYTES;
+    for (let i = 0; i < fitting; i += 1) await say(large);
+    expect(log).toEqual([]);
+    await say(large);
+    expect(log).toEqual(["dropped"]);
+    parts.ledger.ownership = "owner";
+    intake.replay();
+    expect(ends).toHaveLength(fitting);
+  });
+
   it("frees the slots of a completed task once, when its end is queued and not when it is stored", async () => {
     const { agent, log, ends, say } = setUp();
     await say(COMPLETED);

@@ -1,5 +1,5 @@
 /** Takes in what agents say about their leases and answers their terminal words. */
-import { NexusError } from "@nexus/shared";
+import { MiB, NexusError } from "@nexus/shared";
 import { PAYLOAD_MAX_BYTES } from "../domain/limits.ts";
 import type { AgentSaying, AgentUpdate } from "../domain/ports.ts";
 import type { Ending } from "../domain/settlement.ts";
@@ -11,6 +11,9 @@ import type { WordOutcome } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 import type { Settler } from "./settler.ts";
+
+/** Most bytes of outputs that wait for the database. An agent says again what is dropped. */
+export const OUTPUTS_WAITING_BYTES_MAX = 64 * MiB;
 
 /** What the intake needs beside the shared parts. */
 export interface UpdateIntakeDeps {
@@ -26,6 +29,9 @@ export class UpdateIntake {
   readonly #parts: EngineParts;
   readonly #deps: UpdateIntakeDeps;
   #held: AgentUpdate[] = [];
+  #heldBytes = 0;
+  /** Of outputs whose ends were given on, repeats of the same one too, and have no outcome yet. */
+  #endingBytes = 0;
 
   constructor(deps: UpdateIntakeDeps) {
     this.#deps = deps;
@@ -39,14 +45,23 @@ export class UpdateIntake {
       return;
     }
     if (update.saying.kind === "PROGRESS" || update.saying.kind === "CHUNK") return;
-    if (this.#held.length < this.#parts.limits.updatesQueuedMax) this.#held.push(update);
-    else this.#parts.events.updateDropped("queue_full");
+    const bytes = outputBytes(update.saying);
+    const hasRoom = this.#held.length < this.#parts.limits.updatesQueuedMax && this.#fits(bytes);
+    if (!hasRoom) return this.#parts.events.updateDropped("queue_full");
+    this.#held.push(update);
+    this.#heldBytes += bytes;
+  }
+
+  #fits(bytes: number): boolean {
+    const waiting = this.#heldBytes + this.#endingBytes;
+    return bytes === 0 || waiting + bytes <= OUTPUTS_WAITING_BYTES_MAX;
   }
 
   /** This process owns again: what was kept is taken in. */
   replay(): void {
     const held = this.#held;
     this.#held = [];
+    this.#heldBytes = 0;
     for (const update of held) this.#handle(update);
   }
 
@@ -115,6 +130,9 @@ export class UpdateIntake {
 
   /** Ends the lease and answers. A word about a lease that is not live is answered all the same: by what ended it. */
   #settle(update: AgentUpdate, saying: TerminalSaying, live: LiveLease | undefined): void {
+    const bytes = outputBytes(saying);
+    if (!this.#fits(bytes)) return this.#parts.events.updateDropped("queue_full");
+    this.#endingBytes += bytes;
     // A lease that is not live is answered by what ended it, whatever the output.
     const output = saying.kind === "COMPLETED" && live !== undefined ? saying.output : undefined;
     if (live === undefined || output === undefined) this.#end(update, endingOf(saying), live);
@@ -124,10 +142,13 @@ export class UpdateIntake {
   }
 
   #completePlan(update: AgentUpdate, output: Payload, live: LiveLease): void {
-    this.#deps.planner.complete(live, update.session, output).then(
-      (outcome) => this.#answer(update, outcome),
-      (error: unknown) => this.#drop(error),
-    );
+    const completed = this.#deps.planner.complete(live, update.session, output);
+    completed
+      .finally(() => this.#letGo(update))
+      .then(
+        (outcome) => this.#answer(update, outcome),
+        (error: unknown) => this.#drop(error),
+      );
   }
 
   /** Once the end of a completed task is queued its slots are free: what comes next is stored behind it at the earliest (ADR 0028). */
@@ -136,6 +157,7 @@ export class UpdateIntake {
     const frees = live !== undefined && ending.kind === "COMPLETED" ? live : undefined;
     let isFirst = false;
     const hear = (outcome: WordOutcome | Error): void => {
+      this.#letGo(update);
       if (outcome instanceof Error) {
         if (isFirst && frees !== undefined) this.#hold(frees);
         this.#drop(outcome);
@@ -148,6 +170,7 @@ export class UpdateIntake {
     try {
       this.#deps.settler.say({ kind: "end", taskId, fence, by, ending, hear, outcome: undefined });
     } catch (error) {
+      this.#letGo(update);
       this.#drop(error);
       return;
     }
@@ -169,10 +192,19 @@ export class UpdateIntake {
     usePayloads(this.#parts.pool, usesOf(live.lease.task, [output])).then(
       () => this.#end(update, { kind: "COMPLETED", output }, live),
       (error: unknown) => {
-        if (!NexusError.is(error, "not_found")) this.#drop(error);
-        else this.#end(update, rejected("OUTPUT_NOT_STORED", error.message), live);
+        if (NexusError.is(error, "not_found")) {
+          this.#end(update, rejected("OUTPUT_NOT_STORED", error.message), live);
+          return;
+        }
+        this.#letGo(update);
+        this.#drop(error);
       },
     );
+  }
+
+  /** Its output no longer waits. */
+  #letGo({ saying }: AgentUpdate): void {
+    this.#endingBytes -= outputBytes(saying);
   }
 
   /** The lease is over: an agent that goes on is told to stop. */
@@ -190,6 +222,10 @@ type TerminalSaying = Extract<AgentSaying, { kind: "COMPLETED" | "FAILED" | "REL
 
 function isTerminal(saying: AgentSaying): saying is TerminalSaying {
   return saying.kind === "COMPLETED" || saying.kind === "FAILED" || saying.kind === "RELEASED";
+}
+
+function outputBytes(saying: AgentSaying): number {
+  return saying.kind === "COMPLETED" ? saying.output.data.byteLength : 0;
 }
 
 function isTooLarge({ data }: Payload): boolean {
