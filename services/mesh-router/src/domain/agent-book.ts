@@ -8,9 +8,16 @@ export interface RegisteredAgent {
   readonly capabilities: readonly string[];
 }
 
+/** Who can do something. Thousands come and go at once, at a snapshot, and nobody asks meanwhile. */
+interface Members {
+  readonly ids: Set<string>;
+  /** The same for who asks, once somebody did; never changed. */
+  list: readonly string[] | undefined;
+}
+
 interface Namespace {
   readonly agents: Map<string, readonly string[]>;
-  readonly byCapability: Map<string, string[]>;
+  readonly byCapability: Map<string, Members>;
 }
 
 const NOBODY: readonly string[] = [];
@@ -27,7 +34,10 @@ export class AgentBook {
     const { agents, byCapability } = this.#namespace(namespace);
     agents.set(agentId, capabilities);
     for (const capability of capabilities) {
-      byCapability.set(capability, [...(byCapability.get(capability) ?? []), agentId]);
+      const members = byCapability.get(capability) ?? { ids: new Set(), list: undefined };
+      members.ids.add(agentId);
+      members.list = undefined;
+      byCapability.set(capability, members);
     }
   }
 
@@ -37,9 +47,11 @@ export class AgentBook {
     if (found === undefined || capabilities === undefined) return;
     found.agents.delete(agentId);
     for (const capability of capabilities) {
-      const others = found.byCapability.get(capability)?.filter((id) => id !== agentId) ?? [];
-      if (others.length === 0) found.byCapability.delete(capability);
-      else found.byCapability.set(capability, others);
+      const members = found.byCapability.get(capability);
+      if (members === undefined) continue;
+      members.ids.delete(agentId);
+      members.list = undefined;
+      if (members.ids.size === 0) found.byCapability.delete(capability);
     }
     if (found.agents.size === 0) this.#namespaces.delete(namespace);
   }
@@ -50,7 +62,10 @@ export class AgentBook {
 
   /** Who can do something. */
   members(namespace: string, capability: string): readonly string[] {
-    return this.#namespaces.get(namespace)?.byCapability.get(capability) ?? NOBODY;
+    const members = this.#namespaces.get(namespace)?.byCapability.get(capability);
+    if (members === undefined) return NOBODY;
+    members.list ??= [...members.ids];
+    return members.list;
   }
 
   /** Everyone of a namespace. */
