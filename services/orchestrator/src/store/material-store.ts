@@ -21,7 +21,7 @@ const UPSTREAM = {
         FROM edges e JOIN task_outputs o ON o.task_id = e.parent_id
        WHERE e.child_id = ANY($1::uuid[]) AND e.input_name <> ''
     )
-    SELECT w.child_id, w.input_name, w.total > $2 OR w.stored > $3 AS too_large,
+    SELECT w.child_id, w.input_name,
            CASE WHEN w.total <= $2 AND w.stored <= $3 THEN o.content_type END AS content_type,
            CASE WHEN w.total <= $2 AND w.stored <= $3 THEN o.data END AS data, o.stored_bytes
       FROM wanted w JOIN task_outputs o ON o.task_id = w.parent_id`,
@@ -72,8 +72,8 @@ async function addUpstream(
   const { rows } = await client.query<{
     child_id: string;
     input_name: string;
-    too_large: boolean;
     content_type: string | null;
+    /** Null when the outputs of its task are too large together. */
     data: Buffer | null;
     stored_bytes: string | null;
   }>(UPSTREAM, [taskIds.map(taskUuid), UPSTREAM_MAX_BYTES, STORED_UPSTREAM_MAX_BYTES]);
