@@ -116,4 +116,20 @@ describe("ChunkWriter", () => {
     await writer.close();
     expect(database.stored).toEqual(["7/1 marker", "7/2"]);
   });
+
+  it("keeps saying it until it is stored, also when the batch that should have said it was about others", async () => {
+    const { database, drops, writer } = createWriter();
+    const full = new NexusError({ kind: "exhausted", reason: "DATABASE_FULL", message: "full" });
+    const other = { ...row(1), taskId: "task_00000000000000000000000000000002" };
+    writer.add(row(1));
+    await database.answer(full);
+    while (drops.length < 1) await new Promise((resolve) => setImmediate(resolve));
+    writer.add(other);
+    await database.answer(full);
+    while (drops.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    writer.add(row(2));
+    await database.answer();
+    await writer.close();
+    expect(database.stored).toEqual(["7/1 marker", "7/1 marker", "7/2"]);
+  });
 });

@@ -57,7 +57,7 @@ export class ChunkWriter {
   add(row: ChunkRow): void {
     const bytes = row.data?.byteLength ?? 0;
     if (this.#pendingBytes + bytes > PENDING_BYTES_MAX) {
-      this.#drop([row]);
+      this.#drop(row);
       return;
     }
     this.#pending.add(row);
@@ -68,7 +68,7 @@ export class ChunkWriter {
     };
     this.#batcher.add(row).then(settled, () => {
       settled();
-      this.#drop([row]);
+      this.#drop(row);
     });
   }
 
@@ -88,7 +88,14 @@ export class ChunkWriter {
     const startedAtMs = performance.now();
     const markers = [...this.#dropped.values()];
     this.#dropped.clear();
-    await this.#store([...markers, ...rows]);
+    try {
+      await this.#store([...markers, ...rows]);
+    } catch (error) {
+      // What the database takes from nobody now, its disk is full, say, it may take later. Anything else may be a marker's own fault.
+      const mayTakeLater = NexusError.from(error).kind !== "internal";
+      if (mayTakeLater) for (const marker of markers) this.#remember(marker);
+      throw error;
+    }
     const seconds = (performance.now() - startedAtMs) / 1_000;
     this.#options.events.flushed("chunk", rows.length, seconds);
     return rows.map(() => undefined);
@@ -109,14 +116,20 @@ export class ChunkWriter {
     }
   }
 
-  #drop(rows: readonly ChunkRow[]): void {
-    for (const row of rows) {
-      this.#options.events.updateDropped("queue_full");
-      const known = this.#dropped.get(row.taskId);
-      const full = this.#dropped.size >= DROPPED_ATTEMPTS_MAX;
-      if (known === undefined ? full : known.fence === row.fence) continue;
-      this.#dropped.set(row.taskId, { ...row, data: undefined });
-    }
+  #drop(row: ChunkRow): void {
+    this.#options.events.updateDropped("queue_full");
+    this.#remember({ ...row, data: undefined });
+  }
+
+  /** Of each task the first one of its newest attempt, while there is room for more tasks. */
+  #remember(marker: ChunkRow): void {
+    const { taskId, fence, sequence } = marker;
+    const known = this.#dropped.get(taskId);
+    const counts =
+      known === undefined
+        ? this.#dropped.size < DROPPED_ATTEMPTS_MAX
+        : fence > known.fence || (fence === known.fence && sequence < known.sequence);
+    if (counts) this.#dropped.set(taskId, marker);
   }
 
   async #pause(ms: number): Promise<void> {
