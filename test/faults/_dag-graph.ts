@@ -11,7 +11,8 @@ const TASK_MS_MAX = 40;
 const STOPPED_MS_MAX = 400;
 /** One in so many is a list, with a task for each of its elements behind it. */
 const LIST_ONE_IN = 5;
-const RETRY = { initialDelay: { nanos: 1_000_000 } };
+// Agents are killed under the load, so a task may lose many: the model knows no end for that.
+const RETRY = { initialDelay: { nanos: 1_000_000 }, maxLosses: 100 };
 const ITEM = "item";
 
 /** What an agent does with a task. `bad` fails for good until the graph is mended, `flaky` fails its first attempt. */

@@ -19,6 +19,10 @@ export const TASK_FAILURE_REASONS = {
   ASSIGNMENT_REFUSED: failure("free", "The task never reached the agent it was leased to."),
   NO_SLOT: failure("free", "The slot it was meant for went to another replica's task."),
   AGENT_ERROR: failure("costed", "The agent's code failed with an error that names no reason."),
+  MAX_LOSSES: failure(
+    "never",
+    "As many agents as max_losses allows went down with the task in hand; it may be why.",
+  ),
   DEADLINE_EXCEEDED: failure("costed", "The attempt took longer than start_to_close."),
   HEARTBEAT_TIMEOUT: failure("costed", "The agent said nothing of the task for heartbeat_timeout."),
   CAPABILITY_UNKNOWN: failure("costed", "The agent does not have the capability after all."),

@@ -126,7 +126,8 @@ const routing = {
     default: 10,
     min: 1,
     max: 1_000,
-    about: "Lost, refused or released attempts after which a task is given up.",
+    about:
+      "Attempts that were refused, released, or lost by no agent's doing, after which a task is given up. What a task's own agents may be lost is its retry policy's max_losses.",
   }),
   lostAfterMs: durationMs({
     env: "NEXUS_ORCHESTRATOR_LOST_AFTER_MS",

@@ -6,8 +6,8 @@ import { Harness, textOf } from "./_harness.ts";
 import { type Behaviour, begin, echo, type Received, silent } from "./_router.ts";
 
 const harness = new Harness();
-const LOST_MAX = 4;
-beforeAll(() => harness.open({ uncostedAttemptsMax: LOST_MAX }));
+const UNCOSTED_MAX = 4;
+beforeAll(() => harness.open({ uncostedAttemptsMax: UNCOSTED_MAX }));
 afterAll(() => harness.close());
 
 const FAST_RETRY = { initialDelay: { nanos: 150_000_000 } };
@@ -189,24 +189,52 @@ describe("a lost agent", () => {
     await harness.untilState(jobId, JobState.COMPLETED);
   });
 
-  it("gives the task up after the limit of lost attempts", async () => {
-    let epoch = 1n;
-    const vanish: Behaviour = (_received, router) => {
-      epoch += 1n;
-      router.connect("ghost", { epoch, behaviour: vanish });
-    };
-    harness.agent({ agentId: "ghost", capabilities: ["ghost"], behaviour: vanish });
-    const jobId = await harness.submit({ tasks: [{ key: "a", capability: "ghost" }] });
-    const job = await waitFor(
-      async () => {
-        const { job } = await harness.client.getJob({ jobId });
-        return job?.state === JobState.FAILED ? job : undefined;
+  it.each([
+    ["by default", undefined, 3],
+    ["as its policy says", { maxAttempts: 1, maxLosses: 2 }, 2],
+  ])("ends a task that takes its agents along: %s", async (what, retry, agents) => {
+    const capability = `poison.${agents}`;
+    const crash: Behaviour = ({ agentId }, router) => router.setState(agentId, SessionState.LOST);
+    for (let n = 1; n <= 5; n += 1) {
+      harness.agent({
+        agentId: `${capability}-${n}`,
+        capabilities: [capability],
+        behaviour: crash,
+      });
+    }
+    const task = { key: "a", capability, ...(retry === undefined ? {} : { retry }) };
+    const jobId = await harness.submit({ tasks: [task] });
+    const { failure } = await harness.untilState(jobId, JobState.FAILED);
+    expect(failure?.reason, what).toBe("MAX_LOSSES");
+    const { task: ended, attempts } = await attemptsOf(jobId);
+    expect(ended).toMatchObject({ attempts: agents, chargedAttempts: 0 });
+    expect(ended?.spec?.retry?.maxLosses).toBe(retry?.maxLosses);
+    expect(new Set(attempts.map(({ agentId }) => agentId)).size).toBe(agents);
+    const { deadLetters } = await harness.client.listDeadLetters({
+      filter: { reason: "MAX_LOSSES", jobId },
+    });
+    expect(deadLetters).toMatchObject([
+      {
+        failure: {
+          message: `The agent's session was lost. (${agents} agents were lost with this task in hand)`,
+        },
       },
-      { what: "the job to fail", timeoutMs: 25_000 },
-    );
-    expect(job.failure?.reason).toBe("AGENT_LOST");
+    ]);
+  });
+
+  it("gives a task up that no agent gets, after the limit of such attempts", async () => {
+    const refuse: Behaviour = (received, router) => {
+      router.refuse(received, "SESSION_TOO_SLOW");
+      // A session that is back is tried at once.
+      router.setState("nobody", SessionState.DETACHED);
+      router.setState("nobody", SessionState.CONNECTED);
+    };
+    harness.agent({ agentId: "nobody", capabilities: ["refused"], behaviour: refuse });
+    const jobId = await harness.submit({ tasks: [{ key: "a", capability: "refused" }] });
+    const { failure } = await harness.untilState(jobId, JobState.FAILED);
+    expect(failure?.reason).toBe("ASSIGNMENT_REFUSED");
     const { task } = await attemptsOf(jobId);
-    expect(task).toMatchObject({ attempts: LOST_MAX, chargedAttempts: 0 });
+    expect(task).toMatchObject({ attempts: UNCOSTED_MAX, chargedAttempts: 0 });
   });
 });
 

@@ -88,6 +88,35 @@ describe("a restart of the orchestrator", () => {
     }
   });
 
+  it("remembers how many agents a task took along", async () => {
+    const jobId = await harness.submit({ tasks: tasks(1) });
+    for (const agentId of ["a", "b", "c"]) {
+      harness.agent({ agentId, capabilities: ["x"], behaviour: begin });
+      await waitFor(() => harness.router.assignments.find((item) => item.agentId === agentId), {
+        what: `an assignment to ${agentId}`,
+      });
+      if (agentId === "c") await restart();
+      harness.router.setState(agentId, SessionState.LOST);
+    }
+    const { failure } = await harness.untilState(jobId, JobState.FAILED);
+    expect(failure?.reason).toBe("MAX_LOSSES");
+    expect((await harness.tasksOf(jobId))["t0"]).toMatchObject({ attempts: 3, chargedAttempts: 0 });
+  });
+
+  it("counts no loss for the agents of a router that comes back without them", async () => {
+    harness.agent({ agentId: "a", capabilities: ["x"], behaviour: silent });
+    const retry = { maxLosses: 1 };
+    const jobId = await harness.submit({ tasks: [{ key: "t0", capability: "x", retry }] });
+    await waitFor(() => harness.router.assignments[0], { what: "the assignment" });
+    harness.router.breakStreams();
+    harness.router.connect("a", { state: SessionState.DETACHED, behaviour: silent });
+    await waitFor(() => harness.router.streams === 1, { what: "a new stream" });
+    harness.router.setState("a", SessionState.LOST);
+    harness.agent({ agentId: "b", capabilities: ["x"] });
+    await harness.untilState(jobId, JobState.COMPLETED);
+    expect((await harness.tasksOf(jobId))["t0"]).toMatchObject({ attempts: 2, agentId: "b" });
+  });
+
   it("requeues the leases of sessions that do not come back", async () => {
     harness.agent({ agentId: "gone", capabilities: ["x"], behaviour: begin });
     const jobId = await harness.submit({ tasks: tasks(2) });

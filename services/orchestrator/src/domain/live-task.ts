@@ -38,6 +38,8 @@ export interface LiveTask {
   readonly charged: number;
   /** Attempts that found no slot because another replica was faster; known only since this replica owns the task. */
   readonly crowded?: number;
+  /** Attempts whose agents were lost with it. Left out: none. */
+  readonly losses?: number;
   /** When it became ready, or will after a delay; epoch milliseconds by database time. */
   readonly readyAtMs: number;
   /** How long it may wait for an agent from then on, where that is not what its spec says: what was left when its job was paused. */

@@ -143,13 +143,50 @@ const CASES: readonly Case[] = [
   {
     what: "further losses wait longer",
     ending: { kind: "LOST", message: "session lost", agentsDoing: true },
-    tally: { attempts: 4, charged: 0 },
-    expected: { event: "REQUEUE", delayMs: 200 },
+    tally: { attempts: 4, charged: 0, losses: 3 },
+    retry: { maxLosses: 5 },
+    expected: { event: "REQUEUE", delayMs: 200, loss: true, failure: { reason: "AGENT_LOST" } },
   },
   {
-    what: "the tenth loss gives the task up",
+    what: "the third agent that is lost with the task ends it",
     ending: { kind: "LOST", message: "session lost", agentsDoing: true },
-    tally: { attempts: 12, charged: 2 },
+    tally: { attempts: 4, charged: 1, losses: 2 },
+    expected: {
+      event: "FAIL",
+      outcome: "LOST",
+      charged: false,
+      loss: true,
+      reported: true,
+      failure: {
+        reason: "MAX_LOSSES",
+        message: "session lost (3 agents were lost with this task in hand)",
+      },
+    },
+  },
+  {
+    what: "the policy says how many agents a task may take along",
+    ending: { kind: "LOST", message: "session lost", agentsDoing: true },
+    tally: FIRST,
+    retry: { maxLosses: 1 },
+    expected: { event: "FAIL", failure: { reason: "MAX_LOSSES" } },
+  },
+  {
+    what: "what was lost by no agent's doing is none of the losses",
+    ending: { kind: "LOST", message: "session lost", agentsDoing: true },
+    tally: { attempts: 9, charged: 0, losses: 1 },
+    expected: { event: "REQUEUE", loss: true },
+  },
+  {
+    what: "a router that is away is not counted as a loss",
+    ending: { kind: "LOST", message: "router away", agentsDoing: false },
+    tally: { attempts: 3, charged: 0, losses: 2 },
+    retry: { maxLosses: 3 },
+    expected: { event: "REQUEUE", failure: { reason: "AGENT_LOST" } },
+  },
+  {
+    what: "the tenth attempt that is lost by no agent's doing gives the task up",
+    ending: { kind: "LOST", message: "router away", agentsDoing: false },
+    tally: { attempts: 14, charged: 2, losses: 2 },
     expected: { event: "FAIL", outcome: "LOST", failure: { reason: "AGENT_LOST" } },
   },
   {
@@ -201,6 +238,12 @@ describe("settle", () => {
       expect(settle(ending, tally, policy(retry))).toMatchObject(expected);
     });
   }
+
+  it("counts as a loss only what the agent did", () => {
+    const lossOf = (agentsDoing: boolean) =>
+      settle({ kind: "LOST", message: "gone", agentsDoing }, FIRST, policy()).loss;
+    expect([lossOf(true), lossOf(false)]).toEqual([true, undefined]);
+  });
 
   it("shortens a retry delay by at most a tenth", () => {
     expect(settle(failed(), FIRST, policy({}, 1)).delayMs).toBe(900);

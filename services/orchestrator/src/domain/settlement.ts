@@ -1,7 +1,13 @@
 /** What the end of an attempt means for its task: another attempt, or the end of the task. */
 import { backoffDelayMs, TASK_FAILURE_REASONS } from "@nexus/shared";
 import { FAILURE_MESSAGE_MAX_CHARS } from "./limits.ts";
-import type { AttemptOutcome, Failure, Payload, RetryPolicy } from "./task.ts";
+import {
+  type AttemptOutcome,
+  DEFAULT_MAX_LOSSES,
+  type Failure,
+  type Payload,
+  type RetryPolicy,
+} from "./task.ts";
 
 /** How an attempt ended. */
 export type Ending =
@@ -14,7 +20,7 @@ export type Ending =
       readonly retryable: boolean;
     }
   | { readonly kind: "RELEASED"; readonly message: string }
-  /** The session ended, said goodbye, or was not seen again in time. */
+  /** The session ended, said goodbye, or was not seen again in time. `agentsDoing`: it broke while the platform held. */
   | { readonly kind: "LOST"; readonly message: string; readonly agentsDoing: boolean }
   /** The assignment never reached the agent. */
   | { readonly kind: "REFUSED"; readonly message: string }
@@ -46,6 +52,8 @@ export interface Settlement {
   readonly outcome: AttemptOutcome;
   readonly word: AgentWord;
   readonly charged: boolean;
+  /** The agent went down with the task in hand: it counts towards the losses that the policy allows. Left out: false. */
+  readonly loss?: true;
   readonly failure: Failure | undefined;
   readonly output: Payload | undefined;
   /** Milliseconds until the next attempt may begin; 0 unless REQUEUE. */
@@ -56,18 +64,19 @@ export interface Settlement {
   readonly reported: boolean;
 }
 
-/** Where a task stands when an attempt of it ends. `attempts` includes that attempt, `charged` does not; `crowded` of them
- * found no slot, and are nobody's fault. */
+/** Where a task stands when an attempt of it ends. `attempts` includes that attempt, the others do not. `crowded` of them
+ * found no slot, and are nobody's fault; `losses` of them took their agents along. */
 export interface AttemptTally {
   readonly attempts: number;
   readonly charged: number;
   readonly crowded?: number | undefined;
+  readonly losses?: number | undefined;
 }
 
 /** What settle decides with. */
 export interface SettlementPolicy {
   readonly retry: RetryPolicy;
-  /** Most attempts that may be lost, refused or released before the task is given up. */
+  /** Most attempts that may be refused, released or lost by no agent's doing before the task is given up. */
   readonly uncostedAttemptsMax: number;
   readonly random: () => number;
 }
@@ -132,10 +141,9 @@ export function settle(ending: Ending, tally: AttemptTally, policy: SettlementPo
     case "CROWDED":
       return settleCrowded(ending.message, tally, policy);
     case "LOST":
-      return {
-        ...settleUncosted("AGENT_LOST", ending.message, { tally, policy }),
-        reported: ending.agentsDoing,
-      };
+      return ending.agentsDoing
+        ? settleLoss(ending.message, tally, policy)
+        : settleUncosted("AGENT_LOST", ending.message, { tally, policy });
   }
 }
 
@@ -170,16 +178,41 @@ function settleFailure(
   };
 }
 
-/** A lost, refused or released attempt: costs nothing, but not for ever. */
+/** The agent is gone, and the task may be why. It costs no attempt, as most are blameless, but a task that goes on to the next
+ * agent each time takes the fleet down one by one. */
+function settleLoss(message: string, tally: AttemptTally, policy: SettlementPolicy): Settlement {
+  const losses = (tally.losses ?? 0) + 1;
+  const { maxLosses = DEFAULT_MAX_LOSSES } = policy.retry;
+  const agents = losses === 1 ? "1 agent was" : `${losses} agents were`;
+  const settlement =
+    losses >= maxLosses
+      ? giveUp("MAX_LOSSES", `${message} (${agents} lost with this task in hand)`, "LOST")
+      : requeueUncosted("AGENT_LOST", message, { tally, policy });
+  return { ...settlement, loss: true, reported: true };
+}
+
+/** An attempt that was refused, released or lost by no agent's doing: costs nothing, but not for ever. */
 function settleUncosted(
   reason: string,
   message: string,
   { tally, policy }: { tally: AttemptTally; policy: SettlementPolicy },
 ): Settlement {
-  const uncosted = tally.attempts - tally.charged - (tally.crowded ?? 0);
-  if (uncosted >= policy.uncostedAttemptsMax) {
-    return giveUp(reason, `${message} (given up after ${uncosted} such attempts)`, "LOST");
-  }
+  const uncosted = uncostedOf(tally) - (tally.losses ?? 0);
+  return uncosted >= policy.uncostedAttemptsMax
+    ? giveUp(reason, `${message} (given up after ${uncosted} such attempts)`, "LOST")
+    : requeueUncosted(reason, message, { tally, policy });
+}
+
+function uncostedOf({ attempts, charged, crowded = 0 }: AttemptTally): number {
+  return attempts - charged - crowded;
+}
+
+function requeueUncosted(
+  reason: string,
+  message: string,
+  { tally, policy }: { tally: AttemptTally; policy: SettlementPolicy },
+): Settlement {
+  const uncosted = uncostedOf(tally);
   const delayMs =
     uncosted <= 1 ? 0 : Math.round(backoffDelayMs(uncosted - 1, UNCOSTED_BACKOFF, policy.random));
   return {

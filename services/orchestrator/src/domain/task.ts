@@ -31,6 +31,8 @@ export interface RetryPolicy {
   readonly nonRetryableReasons: readonly string[];
   /** Share of each wait that is left to chance, 0 to 1. Left out: RETRY_JITTER. */
   readonly jitter?: number;
+  /** With so many losses of its agent the task fails. Left out: DEFAULT_MAX_LOSSES. */
+  readonly maxLosses?: number;
 }
 
 /** One unit of work as submitted, defaults filled in. */
@@ -131,6 +133,8 @@ export const DEFAULT_RETRY: RetryPolicy = {
   maxDelayMs: 60_000,
   nonRetryableReasons: [],
 };
+/** Losses of its agent with which a task fails whose policy does not say: it may be what ends them (ADR 0046). */
+export const DEFAULT_MAX_LOSSES = 3;
 /** How long one attempt may take when the spec says nothing. */
 export const DEFAULT_START_TO_CLOSE_MS = 300_000;
 /** How long a task may wait for an agent when the spec says nothing. */

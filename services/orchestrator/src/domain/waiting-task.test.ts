@@ -21,6 +21,7 @@ describe("TaskPacker", () => {
         attempts: 2,
         charged: 1,
         crowded: 1,
+        losses: 2,
         readyAtMs: 12.5,
         avoidAgentId: "x",
         waitMs: 3,

@@ -140,6 +140,7 @@ const PLAIN: Readonly<Record<Exclude<keyof Traits, "spec">, true>> = {
   attempts: true,
   charged: true,
   crowded: true,
+  losses: true,
   avoidAgentId: true,
   preferAgentId: true,
 };
@@ -193,6 +194,7 @@ function toTraits(task: LiveTask): Traits {
     attempts: task.attempts,
     charged: task.charged,
     ...(task.crowded === undefined ? {} : { crowded: task.crowded }),
+    ...(task.losses === undefined ? {} : { losses: task.losses }),
     avoidAgentId: task.avoidAgentId,
     preferAgentId: task.preferAgentId,
   };
@@ -262,6 +264,7 @@ export function unpackTask({ taskId, key, cohort }: WaitingTask): LiveTask {
   };
   if (traits.isNew !== undefined) task.isNew = traits.isNew;
   if (traits.crowded !== undefined) task.crowded = traits.crowded;
+  if (traits.losses !== undefined) task.losses = traits.losses;
   if (cohort.waitMs !== undefined) task.waitMs = cohort.waitMs;
   return task;
 }

@@ -54,6 +54,7 @@ function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: nu
     charged: lease.task.charged + (settlement.charged ? 1 : 0),
     readyAtMs,
     ...(crowded ? { crowded: (lease.task.crowded ?? 0) + 1 } : {}),
+    ...(settlement.loss ? { losses: (lease.task.losses ?? 0) + 1 } : {}),
     avoidAgentId: crowded ? lease.task.avoidAgentId : lease.agentId,
     preferAgentId: refused ? lease.fallbackAgentId : "",
   };

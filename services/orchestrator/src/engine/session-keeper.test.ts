@@ -105,6 +105,43 @@ describe("SessionKeeper", () => {
     expect(away.ended[0]?.[1]).toMatchObject({ kind: "LOST", agentsDoing: false });
   });
 
+  describe("an agent that was away when its router came back", () => {
+    const setUpAway = () => {
+      const t = setUp();
+      t.keeper.onStreamLost("r");
+      t.keeper.onStreamOpened("r");
+      t.keeper.onReport("r", report("DETACHED", 5n));
+      t.keeper.onSnapshotComplete("r");
+      return t;
+    };
+    const blamed = (t: ReturnType<typeof setUp>) => t.ended.map(([, ending]) => ending);
+
+    it.each([["LOST", 5n] as const, ["CONNECTED", 6n] as const])(
+      "is not blamed: %s of epoch %i",
+      (state, epoch) => {
+        const t = setUpAway();
+        t.keeper.onReport("r", report(state, epoch));
+        expect(blamed(t)).toMatchObject([{ kind: "LOST", agentsDoing: false }]);
+      },
+    );
+
+    it("is blamed again for what it does once it was back", () => {
+      const t = setUpAway();
+      t.keeper.onReport("r", report("CONNECTED", 5n));
+      t.keeper.onReport("r", report("DETACHED", 5n));
+      t.keeper.onReport("r", report("LOST", 5n));
+      expect(blamed(t)).toMatchObject([{ kind: "LOST", agentsDoing: true }]);
+    });
+  });
+
+  it("blames no agent whose session broke before this replica knew of it", () => {
+    const t = setUp();
+    t.agent.session = undefined;
+    t.keeper.onReport("r", report("DETACHED", 5n));
+    t.keeper.onReport("r", report("LOST", 5n));
+    expect(t.ended[0]?.[1]).toMatchObject({ kind: "LOST", agentsDoing: false });
+  });
+
   it("keeps leases while the router is away, until it has been away for too long", () => {
     const t = setUp();
     t.keeper.onStreamLost("r");

@@ -39,6 +39,8 @@ export class SessionKeeper {
   readonly #snapshots = new Map<string, Set<AgentEntry>>();
   /** Since when agents are away that were away at a snapshot, monotonic milliseconds. */
   readonly #awaySinceMs = new WeakMap<AgentEntry, number>();
+  /** Agents whose session broke while nobody here could see whose doing it was. */
+  readonly #unsure = new WeakSet<AgentEntry>();
   /** Since when leases were seen without their sessions, or when they were last ended for it, monotonic milliseconds. */
   readonly #outlived = new WeakMap<LiveLease, number>();
 
@@ -92,7 +94,8 @@ export class SessionKeeper {
       this.#onEnded(agent, report);
       return;
     }
-    const agentsDoing = known !== undefined && known.epoch < epoch && !agent.unreachable;
+    const agentsDoing = known !== undefined && known.epoch < epoch && this.#held(agent);
+    this.#noteBreak(agent, report);
     // A session that is back has got over what made it refuse.
     if (known?.epoch !== epoch || known.state !== "CONNECTED") agent.coolUntilMs = 0;
     agent.session = { epoch, state: report.state, slots: report.slots, router };
@@ -184,7 +187,22 @@ export class SessionKeeper {
     return live && known.epoch === epoch && known.router !== router;
   }
 
+  /** A break is the agent's while its router was there: what broke before a router came back, or before this replica knew of
+   * the session, may have broken with a router. */
+  #noteBreak(agent: AgentEntry, { session, state }: SessionReport): void {
+    const known = agent.session;
+    if (state !== "DETACHED") this.#unsure.delete(agent);
+    else if (known?.epoch !== session.epoch || !this.#held(agent)) this.#unsure.add(agent);
+  }
+
+  /** Says whether nothing but the agent can have ended its session. */
+  #held(agent: AgentEntry): boolean {
+    return !agent.unreachable && !this.#unsure.has(agent);
+  }
+
   #onEnded(agent: AgentEntry, { session, state }: SessionReport): void {
+    const agentsDoing = state === "LOST" && agent.session !== undefined && this.#held(agent);
+    this.#unsure.delete(agent);
     agent.session = undefined;
     if (session.epoch > agent.endedEpoch) agent.endedEpoch = session.epoch;
     agent.unreachable = false;
@@ -195,7 +213,7 @@ export class SessionKeeper {
         state === "LOST"
           ? "The agent's session was lost."
           : "The agent said goodbye to its session.",
-      agentsDoing: state === "LOST",
+      agentsDoing,
     });
     this.#deps.onChanged(agent);
   }

@@ -150,7 +150,7 @@ export class Settler implements WordSide {
     const { task, attempt } = lease;
     return settle(
       ending,
-      { attempts: attempt, charged: task.charged, crowded: task.crowded },
+      { attempts: attempt, charged: task.charged, crowded: task.crowded, losses: task.losses },
       {
         retry: task.spec.retry,
         uncostedAttemptsMax: this.#parts.limits.uncostedAttemptsMax,

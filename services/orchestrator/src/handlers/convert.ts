@@ -180,6 +180,7 @@ function toMapSpec({ source, itemName, maxItems }: WireMapSpec): MapSpec {
 function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
   if (retry === undefined) return DEFAULT_RETRY;
   const { maxAttempts, initialDelay, multiplier, maxDelay, nonRetryableReasons, jitter } = retry;
+  const { maxLosses } = retry;
   return {
     maxAttempts: maxAttempts === 0 ? DEFAULT_RETRY.maxAttempts : maxAttempts,
     initialDelayMs:
@@ -189,6 +190,7 @@ function toRetryPolicy(retry: WireRetryPolicy | undefined): RetryPolicy {
     maxDelayMs: maxDelay === undefined ? DEFAULT_RETRY.maxDelayMs : durationMs(maxDelay),
     nonRetryableReasons: [...nonRetryableReasons],
     ...(jitter === undefined ? {} : { jitter }),
+    ...(maxLosses === 0 ? {} : { maxLosses }),
   };
 }
 
@@ -228,6 +230,7 @@ function fromRetryPolicy(retry: RetryPolicy) {
     maxDelay: durationFromMs(retry.maxDelayMs),
     nonRetryableReasons: [...retry.nonRetryableReasons],
     ...(retry.jitter === undefined ? {} : { jitter: retry.jitter }),
+    ...(retry.maxLosses === undefined ? {} : { maxLosses: retry.maxLosses }),
   };
 }
 

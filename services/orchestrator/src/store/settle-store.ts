@@ -11,9 +11,13 @@ import type { Settlement } from "../domain/settlement.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
 
-const MOVE = `
+const COLUMNS = `$1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
+                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bytea[], $13::bigint[]`;
+const COLUMN_NAMES =
+  "task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, content_type, output, stored_bytes";
+const moveOf = (columns: string, names: string, set = "") => `
       UPDATE task_states s
-         SET state = i.to_state, charged = s.charged + i.costs::int, fence = 0, last_fence = i.fence,
+         SET ${set}state = i.to_state, charged = s.charged + i.costs::int, fence = 0, last_fence = i.fence,
              started_at = coalesce(s.started_at, now() - i.started_ago_ms * interval '1 millisecond'),
              ready_at = CASE WHEN i.to_state = 'READY' THEN now() + i.delay_ms * interval '1 millisecond'
                              ELSE s.ready_at END,
@@ -21,10 +25,7 @@ const MOVE = `
              outcome = CASE WHEN i.to_state <> 'READY' THEN i.outcome END, word = i.word, last_charged = i.costs,
              failure_reason = i.reason, failure_message = i.message, failure_task_key = NULL,
              output_type = i.content_type, output = i.output, output_stored_bytes = i.stored_bytes
-        FROM unnest($1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
-                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bytea[], $13::bigint[])
-               WITH ORDINALITY
-          AS i(task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, content_type, output, stored_bytes, position)
+        FROM unnest(${columns}) WITH ORDINALITY AS i(${names}, position)
        WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($14::task_state[])`;
 /** Lists in one row, all in the same order: the driver takes longer for rows than it takes to cut a text. */
 const ANSWER = `
@@ -37,7 +38,7 @@ const ANSWER = `
 const SETTLE_LAST = {
   name: "settle-last",
   text: `
-    WITH moved AS (${MOVE}
+    WITH moved AS (${moveOf(COLUMNS, COLUMN_NAMES)}
       RETURNING NULL::timestamptz AS ready_at, s.started_at, i.position
     )${ANSWER}`,
 };
@@ -47,7 +48,7 @@ const SETTLE_LAST = {
 const SETTLE = {
   name: "settle",
   text: `
-    WITH moved AS (${MOVE}
+    WITH moved AS (${moveOf(`${COLUMNS}, $15::bool[]`, `${COLUMN_NAMES}, loss`, "losses = s.losses + i.loss::int, ")}
       RETURNING s.task_id, s.job_id, s.state, s.attempts, s.agent_id, s.agent_epoch, s.leased_at, s.started_at, s.ready_at,
                 s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.position
     ), history AS (
@@ -105,8 +106,10 @@ export async function settleLeases(
   ends: readonly LeaseEnd[],
 ): Promise<Map<string, SettledLease>> {
   if (ends.length === 0) return new Map();
-  const statement = ends.some(isRetried) ? SETTLE : SETTLE_LAST;
-  const { rows } = await client.query<SettleRow>(statement, columnsOf(ends));
+  const columns = columnsOf(ends);
+  const { rows } = ends.some(isRetried)
+    ? await client.query<SettleRow>(SETTLE, [...columns, boolArray(ends.map(lossOf))])
+    : await client.query<SettleRow>(SETTLE_LAST, columns);
   return readSettled(ends, rows[0] as SettleRow);
 }
 
@@ -156,6 +159,7 @@ const stateOf = ({ settlement }: LeaseEnd) => stateAfter(settlement);
 const outcomeOf = ({ settlement }: LeaseEnd) => settlement.outcome;
 const wordOf = ({ settlement }: LeaseEnd) => settlement.word;
 const chargedOf = ({ settlement }: LeaseEnd) => settlement.charged;
+const lossOf = ({ settlement }: LeaseEnd) => settlement.loss === true;
 const reasonOf = ({ settlement }: LeaseEnd) => settlement.failure?.reason ?? null;
 const messageOf = ({ settlement }: LeaseEnd) => settlement.failure?.message ?? null;
 const startedAgoOf = ({ startedAgoMs }: LeaseEnd) =>

@@ -23,6 +23,7 @@ export const FAILURE_WEIGHTS: Readonly<Record<string, number>> = {
   INPUT_TOO_LARGE: 0,
   // Its connection broke: the network's doing or its own crash, and nobody can tell.
   AGENT_LOST: 0.5,
+  MAX_LOSSES: 0.5,
   SESSION_TOO_SLOW: 0.5,
 };
 
