@@ -72,6 +72,15 @@ export function everyScope(principal: PrincipalRecord): readonly string[] {
   return [...effectiveScopes(principal), ...principal.limitedScopes];
 }
 
+/** Checks that the caller's own token covers what it takes away. What the caller is denied counts as held: a denial must not keep
+ * from its lifting.
+ *
+ * Errors: forbidden/SCOPE_ESCALATION. */
+export function assertHolds(caller: Caller, taken: readonly string[]): void {
+  const beyond = taken.find((scope) => !matchesScope(caller.scopes, scope));
+  if (beyond !== undefined) throw scopeEscalation(beyond);
+}
+
 /** Checks the scopes that a caller wants to grant and removes doubles. What the caller is denied, be it on some
  * resources only, it cannot grant either, or it would act by another's hand.
  *

@@ -15,7 +15,7 @@ import type { Caller, PrincipalRecord } from "../principal.ts";
 import { withoutCredentials } from "../principal.ts";
 import type { NewRevocation, RevocationRecord } from "../revocation.ts";
 import type { RevocationLog } from "../revocation-log.ts";
-import { effectiveScopes, grantableScopes, TOKEN_RULES_MAX } from "../scope-sets.ts";
+import { assertHolds, effectiveScopes, grantableScopes, TOKEN_RULES_MAX } from "../scope-sets.ts";
 import type { AccessPolicy, PolicySpec, PolicySubjects, Role, RoleSpec } from "./policy.ts";
 import {
   actionsOf,
@@ -45,7 +45,9 @@ export const POLICIES_MAX = 256;
 /** What writes policies: nobody takes it from itself. */
 const POLICY_SCOPE = "vault:policy:write";
 
-/** Who may do what, in the caller's namespace. Every change is in force within a second where it takes something away: in
+/** Who may do what, in the caller's namespace. Who changes it holds all that the change gives or takes: what is allowed before and
+ * after it, and what is denied after it. Else a lesser one could make a mightier one small, take it over, and wait until it is given
+ * back what it had. Lifting a denial is free to whoever may write policies. Every change is in force within a second where it takes something away: in
  * the tokens that run, by revoking them, and in vault's own rules about resources, by the policy book. */
 export class AccessDirectory {
   readonly #options: AccessDirectoryOptions;
@@ -64,10 +66,11 @@ export class AccessDirectory {
       if (before === undefined && (await tx.access.countRoles(namespace)) >= ROLES_MAX) {
         throw tooManyRules("roles", ROLES_MAX);
       }
+      const lost = (before?.scopes ?? []).filter((scope) => !scopes.includes(scope));
+      this.#grantable(caller, lost);
       const role = await tx.access.putRole(namespace, { ...spec, scopes });
       await recompute(tx, namespace, { ...NOBODY, roles: [role.name] });
-      const lost = (before?.scopes ?? []).some((scope) => !scopes.includes(scope));
-      return { value: role, revoked: lost ? [ofRole(role)] : [] };
+      return { value: role, revoked: lost.length > 0 ? [ofRole(role)] : [] };
     });
   }
 
@@ -108,7 +111,20 @@ export class AccessDirectory {
       const before = await tx.principals.lock(key);
       if (before === undefined) throw principalNotFound();
       const changed = differenceOf(before.roles, roles);
-      await this.assertMayAssign(tx, { caller, namespace: caller.namespace, changed });
+      const attached = await this.assertMayAssign(tx, {
+        caller,
+        namespace: caller.namespace,
+        changed,
+      });
+      // A role that goes takes its denials along, and one that comes brings them.
+      const deniedBy = (some: readonly string[]) =>
+        attached
+          .filter((policy) =>
+            policy.roles.some((role) => changed.includes(role) && some.includes(role)),
+          )
+          .flatMap(({ statements }) => actionsOf(statements, "deny"));
+      this.#grantable(caller, deniedBy(before.roles));
+      assertHolds(caller, deniedBy(roles));
       await tx.access.setRoles(key, [...new Set(roles)].sort());
       const value = await recomputeOne(tx, key);
       const isSame = value.roles.join(" ") === before.roles.join(" ");
@@ -141,14 +157,15 @@ export class AccessDirectory {
     });
   }
 
-  /** Creates a policy or replaces it whole. Nobody allows what it does not hold itself, or takes the right to write
-   * policies from itself. Errors: not_found/ROLE_NOT_FOUND, not_found/PRINCIPAL_NOT_FOUND; forbidden/SCOPE_ESCALATION;
+  /** Creates a policy or replaces it whole. Nobody allows or denies what it does not hold itself, replaces what allows more, or
+   * takes the right to write policies from itself. Errors: not_found/ROLE_NOT_FOUND, not_found/PRINCIPAL_NOT_FOUND; forbidden/SCOPE_ESCALATION;
    * precondition/PRINCIPAL_IS_CALLER, precondition/ACCESS_TOO_LARGE; exhausted/ACCESS_LIMIT; those of parseStatements;
    * conflict/REQUEST_ID_REUSED. */
   putPolicy(caller: Caller, spec: PolicySpec, request: RequestKey): Promise<AccessPolicy> {
     const { namespace } = caller;
     const statements = parseStatements(spec.statements);
     this.#grantable(caller, actionsOf(statements, "allow"));
+    assertHolds(caller, actionsOf(statements, "deny"));
     if (isFor(spec, caller) && matchesScope(tokenScopesOf(statements).denied, POLICY_SCOPE)) {
       throw principalIsCaller();
     }
@@ -159,18 +176,21 @@ export class AccessDirectory {
       if (before === undefined && all.length >= POLICIES_MAX) {
         throw tooManyRules("policies", POLICIES_MAX);
       }
+      assertHolds(caller, actionsOf(before?.statements ?? [], "allow"));
       const policy = await tx.access.putPolicy(namespace, { ...spec, statements });
       const revoked = await applied(tx, namespace, { before, after: policy });
       return { value: policy, revoked, ofPolicies: true };
     });
   }
 
-  /** Removes a policy. Doing it twice changes nothing more. Errors: conflict/REQUEST_ID_REUSED. */
+  /** Removes a policy. Doing it twice changes nothing more. Errors: forbidden/SCOPE_ESCALATION when it allows more than the
+   * caller holds; conflict/REQUEST_ID_REUSED. */
   deletePolicy(caller: Caller, name: string, request: RequestKey): Promise<Removal> {
     const { namespace } = caller;
     return this.#change(request, namespace, async (tx) => {
       const all = await tx.access.allPolicies(namespace);
       const before = all.find((policy) => policy.name === name);
+      assertHolds(caller, actionsOf(before?.statements ?? [], "allow"));
       await tx.access.deletePolicy(namespace, name);
       const value = { wasAbsent: before === undefined };
       return { value, revoked: await applied(tx, namespace, { before }), ofPolicies: true };
@@ -205,9 +225,9 @@ export class AccessDirectory {
   }
 
   /** Nobody makes another principal more than itself, by a role's scopes or by the policies that are for the role, or who
-   * is more than itself less: it could act as what is left, and wait until that is given back.
+   * is more than itself less: it could act as what is left, and wait until that is given back. Returns the policies for the roles.
    * Errors: not_found/ROLE_NOT_FOUND; forbidden/SCOPE_ESCALATION. */
-  async assertMayAssign(tx: Transaction, assignment: Assignment): Promise<void> {
+  async assertMayAssign(tx: Transaction, assignment: Assignment): Promise<readonly AccessPolicy[]> {
     const { caller, namespace, changed } = assignment;
     const roles = await tx.access.findRoles(namespace, changed);
     const missing = changed.find((name) => !roles.some((role) => role.name === name));
@@ -218,6 +238,7 @@ export class AccessDirectory {
       ...roles.flatMap((role) => role.scopes),
       ...attached.flatMap(({ statements }) => actionsOf(statements, "allow")),
     ]);
+    return attached;
   }
 
   #grantable(caller: Caller, scopes: readonly string[]): readonly string[] {
