@@ -1,14 +1,19 @@
 import {
   type ConfigOf,
+  type CrossFieldProblem,
   defineConfig,
   durationMs,
   type Fields,
   float,
   int,
+  list,
+  oneOf,
   port,
   serviceFields,
   string,
 } from "@nexus/core";
+import { FORWARDED_HEADERS } from "./domain/forwarded.ts";
+import { tryParseNetwork } from "./domain/network.ts";
 
 /** Ports of the gateway when nothing is configured. */
 export const GATEWAY_PORTS = { grpcPort: 7400, opsPort: 9400, httpPort: 7480 } as const;
@@ -54,6 +59,20 @@ const fields = {
     dynamic: true,
     about: "The same for calls without a token, such as logins, counted by the caller's address.",
   }),
+  trustedProxies: list({
+    env: "NEXUS_GATEWAY_TRUSTED_PROXIES",
+    default: [],
+    example: "10.0.0.0/8,fd00::/8",
+    about:
+      "Networks of the proxies before the HTTP port: what they say of their callers is believed, for limits, lockouts and the audit log. Not set: nobody is.",
+  }),
+  forwardedHeader: oneOf({
+    env: "NEXUS_GATEWAY_FORWARDED_HEADER",
+    values: FORWARDED_HEADERS,
+    default: "x-forwarded-for",
+    about:
+      "The header in which those proxies say it. The other one is not read: a proxy passes it on as its caller wrote it.",
+  }),
   availabilityObjective: float({
     env: "NEXUS_GATEWAY_AVAILABILITY_OBJECTIVE",
     default: 0.999,
@@ -80,7 +99,18 @@ const fields = {
 } satisfies Fields;
 
 /** Everything that can be configured. */
-export const gatewaySchema = defineConfig({ service: "gateway", fields });
+export const gatewaySchema = defineConfig({ service: "gateway", fields, check });
 
 /** The gateway's configuration as the code sees it. */
 export type GatewayConfig = ConfigOf<typeof gatewaySchema>;
+
+function check({
+  trustedProxies,
+}: ConfigOf<{ fields: typeof fields }>): readonly CrossFieldProblem<typeof fields>[] {
+  return trustedProxies
+    .filter((text) => tryParseNetwork(text) === undefined)
+    .map((text) => ({
+      field: "trustedProxies",
+      problem: `names ${text}, which is no address and no network such as 10.0.0.0/8, or is all there are`,
+    }));
+}

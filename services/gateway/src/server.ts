@@ -13,6 +13,7 @@ import {
 } from "@nexus/runtime";
 import { addressOfPeer } from "@nexus/shared";
 import type { GatewayConfig } from "./config.ts";
+import { type Network, tryParseNetwork } from "./domain/network.ts";
 import { Objectives } from "./domain/objectives.ts";
 import { createRateLimiter } from "./domain/rate-limiter.ts";
 import { ROUTES, type Upstream } from "./domain/routes.ts";
@@ -153,9 +154,15 @@ function createHttpListener(parts: Parts) {
       requestTimeoutMs: config.requestTimeoutMs,
     },
     messageMaxBytes: config.messageMaxBytes,
+    proxies: { networks: networksOf(config), header: config.forwardedHeader },
     readKeys: async () => {
       const { jwksJson, maxAgeSeconds } = await auth.getJwks({});
       return { json: jwksJson, maxAgeSeconds };
     },
   });
+}
+
+/** The configuration's check let only networks through. */
+function networksOf({ trustedProxies }: GatewayConfig): readonly Network[] {
+  return trustedProxies.flatMap((text) => tryParseNetwork(text) ?? []);
 }

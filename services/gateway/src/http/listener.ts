@@ -6,7 +6,8 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import { ERROR_KINDS, NexusError } from "@nexus/shared";
+import { addressOfPeer, ERROR_KINDS, NexusError } from "@nexus/shared";
+import { callerBehind, type TrustedProxies } from "../domain/forwarded.ts";
 import { headersOf, toErrorJson } from "./connect-errors.ts";
 import { addRoutes, type HttpRoute, peerKey } from "./connect-routes.ts";
 import { explainRefusal } from "./refusals.ts";
@@ -23,6 +24,7 @@ export interface ListenerOptions {
   readonly routes: readonly HttpRoute[];
   readonly guard: HttpGuard;
   readonly messageMaxBytes: number;
+  readonly proxies: TrustedProxies;
   /** Reads vault's public keys, for GET /.well-known/jwks.json. */
   readonly readKeys: () => Promise<{ readonly json: string; readonly maxAgeSeconds: number }>;
 }
@@ -55,7 +57,7 @@ export function createListener(options: ListenerOptions): RequestListener {
   }
 
   async function answerCall(handler: Handler, request: IncomingMessage, response: ServerResponse) {
-    const call = tryReadRequest(request, response);
+    const call = tryReadRequest(request, response, callerOf(request, options.proxies));
     if (call === undefined) return sendError(response, 400, unreadable());
     // Told a length, the library would set that much memory aside before the first byte came.
     call.header.delete("content-length");
@@ -79,7 +81,7 @@ export function createListener(options: ListenerOptions): RequestListener {
       return sendError(response, 405, noSuchPath());
     }
     try {
-      limits.count(undefined, request.socket.remoteAddress ?? "");
+      limits.count(undefined, addressOfPeer(callerOf(request, options.proxies)));
       const { json, maxAgeSeconds } = await options.readKeys();
       response.setHeader("cache-control", `public, max-age=${maxAgeSeconds}`);
       sendJson(response, 200, json);
@@ -105,11 +107,18 @@ function createHandlers({ routes, guard, messageMaxBytes }: ListenerOptions) {
   return new Map<string, Handler>(router.handlers.map((one) => [one.requestPath, one]));
 }
 
+/** As a gRPC peer is written: who wants the host alone cuts the port off, of IPv6 too. */
+function callerOf({ socket, headers }: IncomingMessage, proxies: TrustedProxies): string {
+  const { remoteAddress = "", remotePort = 0 } = socket;
+  const said = headers[proxies.header];
+  const peer = { address: remoteAddress, port: remotePort };
+  const { address, port } = callerBehind(peer, Array.isArray(said) ? said.join() : said, proxies);
+  return `${address}:${port}`;
+}
+
 /** Returns undefined for a request whose target is no address, e.g. without a Host header. */
-function tryReadRequest(request: IncomingMessage, response: ServerResponse) {
-  // As a gRPC peer is written: who wants the host alone cuts the port off, of IPv6 too.
-  const { remoteAddress = "", remotePort = 0 } = request.socket;
-  const values = createContextValues().set(peerKey, `${remoteAddress}:${remotePort}`);
+function tryReadRequest(request: IncomingMessage, response: ServerResponse, caller: string) {
+  const values = createContextValues().set(peerKey, caller);
   try {
     return universalRequestFromNodeRequest(request, response, undefined, values);
   } catch {

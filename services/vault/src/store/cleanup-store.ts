@@ -14,8 +14,6 @@ const ENDED: Readonly<Record<string, string>> = {
   revocations: "expires_at < clock_timestamp()",
   token_families: "refresh_expires_at < clock_timestamp()",
   spent_refresh_tokens: "expires_at < clock_timestamp()",
-  // Nothing counts there any more; it goes in a later release.
-  login_failures: `failed_at < clock_timestamp() - interval '${LOGIN_FAILURE_RETENTION}'`,
   login_counts: `failed_at < clock_timestamp() - interval '${LOGIN_FAILURE_RETENTION}'`,
   // Versions first: a key's row goes when it has none left.
   key_versions: `key_id IN (SELECT key_id FROM named_keys WHERE ${NAME_FREE})`,
