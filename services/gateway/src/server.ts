@@ -12,6 +12,7 @@ import {
   type ServiceFrame,
 } from "@nexus/runtime";
 import { addressOfPeer } from "@nexus/shared";
+import { Replicas } from "./clients/replicas.ts";
 import type { GatewayConfig } from "./config.ts";
 import { type Network, tryParseNetwork } from "./domain/network.ts";
 import { Objectives } from "./domain/objectives.ts";
@@ -40,7 +41,7 @@ export async function startServer(
   const events = createGatewayEvents({ metrics: frame.metrics, logger: frame.logger, objectives });
   const upstreams = openUpstreams(frame, config.current);
   const limits = createLimits(frame, config, events);
-  const readStatus = createStatusReader(upstreams, objectives);
+  const readStatus = createStatusReader(replicasOf(frame, upstreams), objectives);
   const auditor = keepRefusalAudit(frame, {
     vaultAddress: config.current.vaultAddress,
     nowMs: () => frame.clock.nowMs(),
@@ -75,6 +76,22 @@ function openUpstreams(frame: ServiceFrame, config: GatewayConfig): Map<Upstream
     ["vault", frame.channel(config.vaultAddress, "vault")],
     ["insight", frame.channel(config.insightAddress, "insight")],
   ]);
+}
+
+function replicasOf(
+  frame: ServiceFrame,
+  upstreams: ReadonlyMap<Upstream, RpcChannel>,
+): Map<Upstream, Replicas> {
+  const all = new Map<Upstream, Replicas>();
+  for (const [name, channel] of upstreams) {
+    const replicas = new Replicas({
+      channel,
+      open: (address) => frame.openChannel(address, name),
+    });
+    frame.defer(`replicas of ${name}`, () => replicas.close());
+    all.set(name, replicas);
+  }
+  return all;
 }
 
 function createObjectives({ clock }: ServiceFrame, config: GatewayConfig): Objectives {

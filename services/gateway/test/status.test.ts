@@ -61,6 +61,27 @@ describe("GetStatus", () => {
     for (const { message } of status.services) expect(message).not.toMatch(/\d+\.\d+|ECONN/);
   });
 
+  it("asks every replica, so that one that is gone is seen beside one that serves", async () => {
+    const rig = await rigs.start({
+      upstreams: { registry: nothing, vault: nothing },
+      through: async (upstream, address) =>
+        upstream === "registry" ? `ipv4:${address},127.0.0.1:9` : address,
+    });
+    const { services } = await rig
+      .client(StatusService)
+      .getStatus({}, { token: await rig.token() });
+    const of = (wanted: string) => services.find(({ name }) => name === wanted);
+    expect(of("registry")).toMatchObject({
+      health: ServiceHealth.SERVING,
+      replicas: 2,
+      replicasServing: 1,
+      message: expect.stringMatching(/^1 of 2 replicas does not serve: [^\d]+$/),
+    });
+    expect(of("vault")).toMatchObject({ replicas: 1, replicasServing: 1, message: "" });
+    expect(of("insight")).toMatchObject({ replicas: 1, replicasServing: 0 });
+    expect(of("gateway")).toMatchObject({ replicas: 0, replicasServing: 0 });
+  });
+
   it("answers in the time that its caller gives", async () => {
     const silence = await startSilence();
     const rig = await rigs.start({ config: { registryAddress: silence } });

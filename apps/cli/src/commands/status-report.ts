@@ -19,15 +19,19 @@ export async function reportStatus(ctx: CommandContext): Promise<number> {
     const rows = response.services.map((service) => [
       service.name,
       showEnum(ServiceHealth, service.health),
+      service.replicas === 0 ? "-" : `${service.replicasServing}/${service.replicas}`,
       showDuration(service.latency),
       service.message,
     ]);
-    writeTable(ctx, ["service", "health", "latency", ""], rows);
+    writeTable(ctx, ["service", "health", "replicas", "latency", ""], rows);
     writeLine(ctx, "");
     const head = ["objective", "share", "calls", "bad", "budget left", "burn 1h", "burn 5m"];
     writeTable(ctx, head, response.objectives.map(objectiveRow));
   }
-  const whole = response.services.every(({ health }) => health === ServiceHealth.SERVING);
+  const whole = response.services.every(
+    ({ health, replicas, replicasServing }) =>
+      health === ServiceHealth.SERVING && replicasServing >= replicas,
+  );
   return whole ? EXIT.ok : EXIT.unavailable;
 }
 

@@ -29,18 +29,20 @@ type HealthClient = RpcClient<typeof Health>;
 /** Asks every service for its health, all at once. What is wrong is in the answer, never an error. */
 export type StatusReader = (options: CallOptions) => Promise<GetStatusResponse>;
 
+/** The replicas of a service, each by its channel. */
+export interface KnownReplicas {
+  channels(): Promise<readonly RpcChannel[]>;
+}
+
 /** Creates the reader of the services' health. */
 export function createStatusReader(
-  upstreams: ReadonlyMap<string, RpcChannel>,
+  upstreams: ReadonlyMap<string, KnownReplicas>,
   objectives: Objectives,
 ): StatusReader {
-  const clients = [...upstreams].map(
-    ([name, channel]) => [name, createRpcClient(Health, channel)] as const,
-  );
   return async (options) => {
     const timeoutMs = Math.min(options.timeoutMs ?? CHECK_TIMEOUT_MS, CHECK_TIMEOUT_MS);
-    const checks = clients.map(([name, client]) =>
-      checkService(name, client, { ...options, timeoutMs }),
+    const checks = [...upstreams].map(([name, replicas]) =>
+      checkService(name, replicas, { ...options, timeoutMs }),
     );
     const own = {
       name: "gateway",
@@ -86,17 +88,49 @@ export function createGetStatus(
   };
 }
 
-async function checkService(name: string, client: HealthClient, options: CallOptions) {
+/** How one replica is. */
+interface ReplicaHealth {
+  readonly health: ServiceHealth;
+  /** Undefined when there was no answer. */
+  readonly latencyMs?: number;
+  readonly message: string;
+}
+
+/** A service is as well as its best replica, and says what the others lack. */
+async function checkService(name: string, known: KnownReplicas, options: CallOptions) {
+  const channels = await known.channels();
+  const found = await Promise.all(channels.map((channel) => checkReplica(channel, options)));
+  const best = found.reduce((one, other) => (other.health < one.health ? other : one));
+  const servingOnes = found.filter(isServing);
+  const failed = found.find((one) => !isServing(one));
+  const latencies = found.flatMap(({ latencyMs }) => latencyMs ?? []);
+  const missing = found.length - servingOnes.length;
+  const part = `${missing} of ${found.length} replicas ${missing === 1 ? "does" : "do"} not serve: `;
+  return {
+    name,
+    health: best.health,
+    ...(latencies.length === 0 ? {} : { latency: durationFromMs(Math.max(...latencies)) }),
+    message: failed === undefined ? "" : `${found.length > 1 ? part : ""}${failed.message}`,
+    replicas: found.length,
+    replicasServing: servingOnes.length,
+  };
+}
+
+function isServing({ health }: ReplicaHealth): boolean {
+  return health === ServiceHealth.SERVING;
+}
+
+async function checkReplica(channel: RpcChannel, options: CallOptions): Promise<ReplicaHealth> {
+  const client = createRpcClient(Health, channel);
   const startedAtMs = performance.now();
   try {
     const { status } = await client.check({ service: "" }, options);
-    const latency = durationFromMs(Math.round(performance.now() - startedAtMs));
+    const latencyMs = Math.round(performance.now() - startedAtMs);
     const serving = status === HealthCheckResponse_ServingStatus.SERVING;
     const health = serving ? ServiceHealth.SERVING : ServiceHealth.NOT_SERVING;
-    const message = serving ? "" : await whyNot(client, options);
-    return { name, health, latency, message };
+    return { health, latencyMs, message: serving ? "" : await whyNot(client, options) };
   } catch (error) {
-    return { name, health: ServiceHealth.UNREACHABLE, message: NexusError.from(error).message };
+    return { health: ServiceHealth.UNREACHABLE, message: NexusError.from(error).message };
   }
 }
 
