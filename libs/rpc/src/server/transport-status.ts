@@ -1,21 +1,19 @@
 import { type ServerInterceptingCall, type ServerInterceptor, status } from "@grpc/grpc-js";
 import { type Logger, NexusError } from "@nexus/shared";
 import type { Metrics } from "@nexus/telemetry";
+import { tooLargeMessage } from "../wire/bare-status.ts";
 import { fromWireStatus, STATUS_DETAILS_HEADER, toWireStatus } from "../wire/status.ts";
 
-/** How grpc-js 1.14 words the refusals it makes before a handler sees the call, and what they mean here. */
+/** How grpc-js 1.14 words that a message is too large. */
+const TOO_LARGE = /larger than|decompresses to a size/;
+
+/** How it words the other refusals that it makes before a handler sees the call, and what they mean here. */
 const REFUSALS: readonly {
   text: RegExp;
-  kind: "invalid" | "exhausted";
+  kind: "invalid";
   reason: string;
   message: string;
 }[] = [
-  {
-    text: /larger than|decompresses to a size/,
-    kind: "exhausted",
-    reason: "MESSAGE_TOO_LARGE",
-    message: "A message is larger than the limit.",
-  },
   {
     text: /^Received (a second|no) request message|unsupported encoding|^Invalid grpc-timeout|decompress/,
     kind: "invalid",
@@ -63,6 +61,13 @@ function hasDetails(plain: TransportStatus): boolean {
 }
 
 function explain(plain: TransportStatus): NexusError {
+  if (TOO_LARGE.test(plain.details)) {
+    return new NexusError({
+      kind: "exhausted",
+      reason: "MESSAGE_TOO_LARGE",
+      message: tooLargeMessage(plain.details),
+    });
+  }
   const refusal = REFUSALS.find(({ text }) => text.test(plain.details));
   if (refusal !== undefined) return new NexusError(refusal);
   return fromWireStatus({ code: plain.code, details: plain.details, metadata: undefined });

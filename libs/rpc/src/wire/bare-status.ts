@@ -40,11 +40,20 @@ const BROKEN: BareStatus = {
  * subchannel-call). */
 const TOO_LARGE = /larger than|Bandwidth exhausted/;
 
+/** The words of grpc-js end with the limit, where they name it. */
+const LIMIT = /(\d+)\)?$/;
+
+/** Says that a message is too large, and for which limit if the transport's words name it. */
+export function tooLargeMessage(text: string): string {
+  const limit = LIMIT.exec(text)?.[1];
+  return `A message is larger than the limit${limit === undefined ? "" : ` of ${limit} bytes`}.`;
+}
+
 /** Says what a status means that came without details: from the transport, or from a server that is not ours. */
 export function readBareStatus(kind: ErrorKind, text: string): BareStatus {
   if ((kind === "internal" || kind === "cancelled") && BROKEN_OFF.test(text)) return BROKEN;
   if (kind === "exhausted" && TOO_LARGE.test(text)) {
-    return { kind, reason: "MESSAGE_TOO_LARGE", message: "A message is larger than the limit." };
+    return { kind, reason: "MESSAGE_TOO_LARGE", message: tooLargeMessage(text) };
   }
   const known = FROM_TRANSPORT[kind];
   if (known !== undefined) return known;

@@ -109,6 +109,17 @@ describe("fromWireStatus", () => {
     expect(bare(code, text)).toMatchObject({ kind, reason });
   });
 
+  it.each([
+    ["Received message larger than max (5000000 vs 4194304)", " of 4194304 bytes"],
+    ["Sent message larger than max (5000000 vs. 4194304)", " of 4194304 bytes"],
+    ["Attempted to send message with a size larger than 4194304", " of 4194304 bytes"],
+    ["Received message that decompresses to a size larger than 4194304", " of 4194304 bytes"],
+    ["Received message larger than max", ""],
+  ])("names the limit that the transport names: %s", (text, limit) => {
+    const message = `A message is larger than the limit${limit}.`;
+    expect(bare(GrpcCode.RESOURCE_EXHAUSTED, text)).toMatchObject({ message });
+  });
+
   it("survives details that are no google.rpc.Status", () => {
     const metadata = new Metadata();
     metadata.set(STATUS_DETAILS_HEADER, Buffer.from("ffff", "hex"));

@@ -18,16 +18,16 @@ export async function* limitBody(
     receivedBytes += chunk.byteLength;
     if (receivedBytes > maxBytes) {
       onTooLarge();
-      throw toConnectError(tooLarge());
+      throw toConnectError(tooLarge(maxBytes - ENVELOPE_BYTES));
     }
     yield chunk;
   }
 }
 
-function tooLarge(): NexusError {
+function tooLarge(limit: number): NexusError {
   return new NexusError({
     kind: "exhausted",
     reason: "MESSAGE_TOO_LARGE",
-    message: "A message is larger than the limit.",
+    message: `A message is larger than the limit of ${limit} bytes.`,
   });
 }
