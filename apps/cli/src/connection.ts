@@ -16,6 +16,7 @@ export function connect(flags: GlobalFlags, env: NodeJS.ProcessEnv): NexusClient
     tls: tlsOf(flags, env),
     credentials: credentialsOf(profile, env),
     timeoutMs: flags.timeout * 1_000,
+    waitsForRate: true,
     onTokens: (tokens) => {
       if (profile !== undefined) writeProfile(env, toProfile(profile, tokens));
     },

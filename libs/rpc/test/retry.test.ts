@@ -15,14 +15,15 @@ afterEach(async () => {
   for (const rig of rigs.splice(0)) await rig.close();
 });
 
-/** A server whose methods fail with UNAVAILABLE a number of times; returns how often each was called. */
-async function flaky(failures: number, retryAfterMs?: number) {
+/** A server whose methods fail a number of times, with UNAVAILABLE if not said otherwise; returns how often each was called. */
+async function flaky(failures: number, retryAfterMs?: number, reason = "NOT_READY") {
   const calls = { getJob: 0, login: 0 };
   const answer = async (name: keyof typeof calls) => {
     calls[name] += 1;
     if (calls[name] > failures) return {};
     const details = retryAfterMs === undefined ? {} : { retryAfterMs };
-    throw new NexusError({ kind: "unavailable", reason: "NOT_READY", message: "Later.", details });
+    const kind = reason === "NOT_READY" ? "unavailable" : "exhausted";
+    throw new NexusError({ kind, reason, message: "Later.", details });
   };
   const rig = await startRig((server) =>
     server
@@ -58,6 +59,26 @@ describe("retry", () => {
     });
     await jobs.getJob({ jobId: JOB_ID }, { token, timeoutMs: 30_000 });
     expect(calls.getJob).toBe(7);
+  });
+
+  it("waits for its turn where a client is told to, whatever the method does", async () => {
+    const { calls, rig, token } = await flaky(2, 100, "RATE_LIMITED");
+    const patient = { waitsForRate: true };
+    const startedAt = Date.now();
+    await createRpcClient(JobService, rig.channel, patient).getJob({ jobId: JOB_ID }, { token });
+    await createRpcClient(AuthService, rig.channel, patient).login(CREDENTIALS);
+    expect(Date.now() - startedAt).toBeGreaterThanOrEqual(390);
+    expect(calls).toEqual({ getJob: 3, login: 3 });
+  });
+
+  it.each([
+    ["it is not told to", {}, "RATE_LIMITED"],
+    ["another limit is met", { waitsForRate: true }, "QUEUE_FULL"],
+  ])("hands a limit on at once when %s", async (_what, options, reason) => {
+    const { calls, rig, token } = await flaky(1, 10, reason);
+    const jobs = createRpcClient(JobService, rig.channel, options);
+    await expect(jobs.getJob({ jobId: JOB_ID }, { token })).rejects.toMatchObject({ reason });
+    expect(calls.getJob).toBe(1);
   });
 
   it("never repeats a method that is not marked idempotent", async () => {

@@ -40,7 +40,12 @@ async function login(ctx: CommandContext, args: CommandArguments): Promise<numbe
   const tls = tlsOf(flags, ctx.env);
   const { createClient } = await import("@nexus/sdk");
   const { toProfile } = await import("../connection.ts");
-  const client = createClient({ gateway, tls, timeoutMs: ctx.flags.timeout * 1_000 });
+  const client = createClient({
+    gateway,
+    tls,
+    timeoutMs: ctx.flags.timeout * 1_000,
+    waitsForRate: true,
+  });
   try {
     const namespace = args.text("namespace") ?? stored.namespace ?? DEFAULT_NAMESPACE;
     const { tokens } = await client.auth.login({ namespace, principalId, password });

@@ -21,7 +21,7 @@ import { type CallOptions, traceContextOf } from "./call-options.ts";
 import type { RpcChannel } from "./channel.ts";
 import { deadlineOf, prepareCall } from "./outgoing.ts";
 import { rawUnary } from "./raw-client.ts";
-import { isIdempotent, withRetry } from "./retry.ts";
+import { isIdempotent, isRateLimited, isUnavailable, withRetry } from "./retry.ts";
 import { openStream } from "./stream-call.ts";
 import { withWiderToken } from "./wider-token.ts";
 
@@ -37,6 +37,9 @@ export interface RpcClientOptions {
   /** How often a call is made in all that meets UNAVAILABLE and may be repeated, default MAX_ATTEMPTS. Infinity: while its time lasts, for
    * programs that live through the restart of a service; a person rather hears of it at once. */
   readonly attemptsMax?: number | undefined;
+  /** Repeats, too, what was refused for its caller's rate (RATE_LIMITED), after the wait that the refusal names if there is time for it.
+   * Default false: a program had better make fewer calls, a command of a person has none to save. */
+  readonly waitsForRate?: boolean | undefined;
   /** Gets a debug line for each repeated attempt. */
   readonly logger?: Logger | undefined;
 }
@@ -87,14 +90,22 @@ async function callUnary(spec: ClientMethodSpec, request: Init, options: CallOpt
       const timeoutMs = deadlineAtMs === undefined ? undefined : deadlineAtMs - Date.now();
       return rawUnary(channel, path, bytes, { ...options, tokens, timeoutMs, traceContext });
     };
+    const isRepeated = repeatedBy(spec);
     const call = () =>
-      isIdempotent(method)
-        ? withRetry({ attempt, deadlineAtMs, options, ...retryOf(spec), path })
-        : attempt();
+      isRepeated === undefined
+        ? attempt()
+        : withRetry({ attempt, deadlineAtMs, options, isRepeated, ...retryOf(spec), path });
     // A token that the call brings itself is no other one the second time.
     const response = await withWiderToken(options.token === undefined ? tokens : undefined, call);
     return decodeResponse(method.output, response);
   });
+}
+
+/** Which errors a call of the method is repeated for; undefined: none. */
+function repeatedBy({ method, waitsForRate = false }: ClientMethodSpec) {
+  if (!isIdempotent(method)) return waitsForRate ? isRateLimited : undefined;
+  if (!waitsForRate) return isUnavailable;
+  return (error: NexusError) => isUnavailable(error) || isRateLimited(error);
 }
 
 function retryOf({ logger, attemptsMax = MAX_ATTEMPTS }: ClientMethodSpec) {

@@ -19,17 +19,28 @@ export function isIdempotent(method: DescMethod): boolean {
   );
 }
 
+/** Says whether an error is that of a server that is away for a moment. */
+export function isUnavailable({ kind }: NexusError): boolean {
+  return kind === "unavailable";
+}
+
+/** Says whether the call was refused for its caller's rate: before anything was done, so that it may be repeated whatever it does. */
+export function isRateLimited({ kind, reason }: NexusError): boolean {
+  return kind === "exhausted" && reason === "RATE_LIMITED";
+}
+
 /** One call that may be repeated. */
 export interface RetriedCall<T> {
   readonly attempt: () => Promise<T>;
   readonly deadlineAtMs: number | undefined;
   readonly options: CallOptions;
+  readonly isRepeated: (error: NexusError) => boolean;
   readonly attemptsMax: number;
   readonly logger: Logger | undefined;
   readonly path: string;
 }
 
-/** Repeats a call that met UNAVAILABLE, up to `attemptsMax` in all, with backoff; a server's RetryInfo lengthens
+/** Repeats a call that met what `isRepeated` says, up to `attemptsMax` in all, with backoff; a server's RetryInfo lengthens
  * the wait. Gives up as soon as the next wait would cross the deadline: the last real error is worth more than
  * a DEADLINE_EXCEEDED. */
 export async function withRetry<T>(call: RetriedCall<T>): Promise<T> {
@@ -38,7 +49,8 @@ export async function withRetry<T>(call: RetriedCall<T>): Promise<T> {
     try {
       return await call.attempt();
     } catch (error) {
-      if (!NexusError.is(error, "unavailable") || made >= call.attemptsMax) throw error;
+      if (!(error instanceof NexusError) || made >= call.attemptsMax) throw error;
+      if (!call.isRepeated(error)) throw error;
       const delayMs = Math.max(backoffDelayMs(made, POLICY), error.details.retryAfterMs ?? 0);
       const isTooLate =
         call.deadlineAtMs !== undefined && Date.now() + delayMs >= call.deadlineAtMs;

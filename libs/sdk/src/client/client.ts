@@ -31,6 +31,8 @@ export interface ClientOptions {
   readonly credentials?: Credentials;
   /** Deadline of unary calls in milliseconds; default 10 000. */
   readonly timeoutMs?: number;
+  /** Waits and tries again when calls were refused for their number (RATE_LIMITED), while the call's time allows; default false. */
+  readonly waitsForRate?: boolean;
   /** Called with every new token set, for callers that keep them. */
   readonly onTokens?: (tokens: TokenSet) => void;
 }
@@ -83,6 +85,7 @@ export function createClient(options: ClientOptions): NexusClient {
   const common = {
     ...(credentials === undefined ? {} : { tokens: credentials }),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    ...(options.waitsForRate === undefined ? {} : { waitsForRate: options.waitsForRate }),
   };
   const state = createRpcClient(StateService, channel, common);
   return {
