@@ -56,7 +56,12 @@ export function writeError(caller: Caller, error: NexusError, format: OutputForm
 
 /** What to do next, by reason. */
 const HINTS: Readonly<Record<string, string>> = {
-  PRINCIPAL_EXISTS: "`nexus principals rotate-secret` gives an agent that is there a new secret.",
+  CREDENTIALS_INVALID:
+    "After failed tries, five by default, a name is locked from here for 15 minutes and more, for the right password too. An administrator opens it with `nexus principals unlock`.",
+  MESSAGE_TOO_LARGE:
+    "`nexus payloads upload` stores a large body, up to 64 MiB, and a job of very many tasks can be submitted as several.",
+  PRINCIPAL_EXISTS:
+    "`nexus principals rotate-secret` gives an agent that is there a new secret, `nexus principals password` a user a new password.",
   SCOPE_MISSING:
     "`nexus whoami` shows what the token allows; whoever may write roles gives more with `nexus roles put` and `nexus roles assign`.",
   VAULT_SEALED:

@@ -68,6 +68,11 @@ export function testPrincipalCommands(stack: () => CommandStack): void {
       await createUser("locked");
       for (let i = 0; i < 5; i++) await login("locked", "a guess").catch(() => undefined);
       await expect(login("locked", FIRST)).rejects.toThrow();
+      const refused = await nexusWith(FIRST, "login", "locked", "--password-stdin");
+      expect([refused.code, refused.stderr]).toEqual([
+        4,
+        expect.stringMatching(/CREDENTIALS_INVALID[^]*hint: .*locked.*`nexus principals unlock`/),
+      ]);
       expect((await nexus("principals", "unlock", "locked")).stdout).toBe("Unlocked locked.\n");
       expect((await login("locked", FIRST))?.accessToken).toBeTruthy();
     });
