@@ -1,5 +1,7 @@
 /** What the commands on tasks and dead letters print, with which code they end, and what they refuse. */
-import { TaskError } from "@nexus/sdk";
+import { create } from "@bufbuild/protobuf";
+import { PayloadSchema } from "@nexus/proto/common";
+import { fetchPayload, fromPayload, TaskError } from "@nexus/sdk";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { CommandStack } from "./_stack.ts";
 
@@ -77,6 +79,32 @@ export function testTaskCommands(stack: () => CommandStack): void {
       const failed = await nexus("tasks", "watch", bad);
       expect(failed.code).toBe(7);
       expect(failed.stderr).toContain("failed on moody-1: MOOD Not today.");
+    });
+
+    it("stores inputs when the tasks together are too large for a message", async () => {
+      const input = (n: number) => String(n).padEnd(200_000, "x");
+      const tasks = Array.from({ length: 30 }, (_, n) => ({
+        key: `t${n}`,
+        capability: "work.never",
+        input: input(n),
+      }));
+      const jobId = await stack().submit(tasks);
+      const { tasks: stored } = await stack().admin.jobs.listTasks({ jobId });
+      expect(stored).toHaveLength(30);
+      const inputs = await Promise.all(
+        stored.map(async ({ taskId, spec }) => {
+          const { task } = await stack().admin.jobs.getTask({ taskId });
+          const payload = await fetchPayload(
+            stack().admin.payloads,
+            task?.spec?.input ?? create(PayloadSchema),
+          );
+          return [spec?.key, fromPayload(payload)];
+        }),
+      );
+      expect(Object.fromEntries(inputs)).toEqual(
+        Object.fromEntries(tasks.map((task) => [task.key, task.input])),
+      );
+      await nexus("jobs", "cancel", jobId);
     });
 
     it("lists what failed for good, by filter", async () => {

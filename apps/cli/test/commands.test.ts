@@ -131,15 +131,19 @@ describe("the nexus command", () => {
     writeFileSync(
       tasks,
       JSON.stringify(
-        Array.from({ length: 30 }, (_, index) => ({
+        // Many small inputs: none is worth storing by itself.
+        Array.from({ length: 100 }, (_, index) => ({
           key: `t${index}`,
           capability: "work.echo",
-          input: "x".repeat(200_000),
+          input: "x".repeat(60_000),
         })),
       ),
     );
     const large = await nexus("jobs", "submit", "--tasks", `@${tasks}`);
-    expect([large.code, large.stderr]).toEqual([2, expect.stringContaining("MESSAGE_TOO_LARGE")]);
+    expect([large.code, large.stderr]).toEqual([
+      2,
+      expect.stringMatching(/limit of 4194304 bytes\. \(MESSAGE_TOO_LARGE\)\nhint: /),
+    ]);
   });
 
   it("submits tasks, waits for them and explains the routing", async () => {

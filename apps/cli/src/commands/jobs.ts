@@ -1,18 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { create, type JsonValue } from "@bufbuild/protobuf";
 import {
   CancelJobResponseSchema,
-  EdgePolicy,
   GetJobResponseSchema,
   JobState,
-  LabelComparator,
   ListJobsResponseSchema,
   SubmitJobResponseSchema,
-  TaskSpecSchema,
   TaskState,
 } from "@nexus/proto/orchestrator";
-import { fromPayload, type PlannedTask, toPayload, toStoredPayload, toTaskSpec } from "@nexus/sdk";
+import { fromPayload, toPayload } from "@nexus/sdk";
 import type { CommandArguments, CommandContext, CommandSpec } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeLine } from "../output.ts";
@@ -20,6 +17,7 @@ import { showEnum, writeJson, writeTable } from "../show.ts";
 import { usageError } from "../usage-error.ts";
 import { watchJob } from "./job-events.ts";
 import { JOB_HEAD, jobRow } from "./job-table.ts";
+import { readTasks } from "./job-tasks.ts";
 import { parseLimit, parsePriority } from "./numbers.ts";
 import { readPages } from "./pages.ts";
 import { parseCreated } from "./times.ts";
@@ -49,7 +47,7 @@ async function submit(ctx: CommandContext, args: CommandArguments): Promise<numb
   const response = await jobs.submitJob({
     requestId: args.text("requestId") ?? randomUUID(),
     objective: args.at(0),
-    tasks: tasks === undefined ? [] : await readTasks(ctx, tasks),
+    tasks: tasks === undefined ? [] : await readTasks(ctx, readJson(tasks)),
     ...(input === undefined ? {} : { input: toPayload(readJson(input)) }),
     priority: parsePriority(args.text("priority")),
     labels: args.pairs("label"),
@@ -92,55 +90,6 @@ function readFile(path: string): string {
   } catch {
     throw usageError(`The file ${path} cannot be read.`);
   }
-}
-
-/** Tasks as protobuf JSON, except that `input` is a plain value instead of base64; a large one is stored first. */
-async function readTasks(ctx: CommandContext, text: string) {
-  const value = readJson(text);
-  if (!Array.isArray(value)) throw usageError("--tasks is a JSON list of tasks.");
-  const tasks = value.map(readTask);
-  const { payloads } = ctx.client();
-  for (const task of tasks) {
-    if (task.input === undefined) continue;
-    task.input = await toStoredPayload(payloads, task.input, { signal: ctx.signal });
-  }
-  return tasks.map(toTaskSpec);
-}
-
-function readTask(entry: unknown, index: number): PlannedTask & { input?: unknown } {
-  if (entry === null || typeof entry !== "object" || Array.isArray(entry)) {
-    throw usageError(`Task ${index + 1} is no JSON object.`);
-  }
-  const { input, ...spec } = entry as { input?: unknown } & Record<string, JsonValue>;
-  try {
-    const { $typeName: _, input: _none, ...known } = fromJson(TaskSpecSchema, withFullNames(spec));
-    return { ...known, input };
-  } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
-    const key = typeof spec["key"] === "string" ? `, ${spec["key"]}` : "";
-    throw usageError(`Task ${index + 1}${key}: ${problem}`);
-  }
-}
-
-/** Enums of a task by their fields; people leave the prefix out. */
-const ENUMS: Readonly<Record<string, { readonly prefix: string; readonly names: object }>> = {
-  onFailure: { prefix: "EDGE_POLICY_", names: EdgePolicy },
-  comparator: { prefix: "LABEL_COMPARATOR_", names: LabelComparator },
-};
-
-/** The same JSON with the full names of enums.
- *
- * Errors: Error with the words that there are. */
-function withFullNames<T extends JsonValue>(json: T): T {
-  return JSON.parse(JSON.stringify(json), (field, value: JsonValue) => {
-    const known = ENUMS[field];
-    if (known === undefined || typeof value !== "string") return value;
-    const word = value.toUpperCase().replace(known.prefix, "");
-    const words = Object.keys(known.names).filter((name) => /^[A-Z_]+$/.test(name));
-    if (words.includes(word)) return `${known.prefix}${word}`;
-    const choice = words.filter((name) => name !== "UNSPECIFIED").join(", ");
-    throw new Error(`${field} is one of ${choice}, not "${value}"`);
-  }) as T;
 }
 
 /** Shows one job. */
