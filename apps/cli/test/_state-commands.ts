@@ -37,6 +37,8 @@ export function testStateCommands(stack: () => CommandStack): void {
       expect((await nexus("state", "drop", "plans")).stdout).toBe("Deleted plans.\n");
       expect((await nexus("state", "list", "plans")).stderr).toContain("STATE_BUCKET_NOT_FOUND");
       expect((await nexus("state", "create", "x", "--policy", "best")).code).toBe(2);
+      const small = await nexus("state", "create", "small", "--bytes", "100");
+      expect([small.code, small.stderr]).toEqual([2, expect.stringContaining("from 1024 on")]);
     });
 
     it("counts, and follows changes until interrupted", async () => {

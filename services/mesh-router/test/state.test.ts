@@ -265,6 +265,29 @@ describe("a value", () => {
 });
 
 describe("quotas", () => {
+  it("leave room for an entry", async () => {
+    const bucket = await newBucket(alice, LWW, { quota: { bytesMax: 1_024n } });
+    await put(alice, bucket, "k".repeat(200), "1");
+    const few = { bytesMax: 1_023n };
+    const refused = [
+      () => alice.createBucket({ requestId: id(), bucket: `b-${id()}`, policy: LWW, quota: few }),
+      () => alice.updateBucket({ requestId: id(), bucket, quota: few }),
+    ];
+    for (const call of refused) {
+      await expect(call()).rejects.toMatchObject({
+        reason: "REQUEST_INVALID",
+        details: {
+          fieldViolations: [
+            {
+              field: "quota.bytes_max",
+              description: "must be at least 1024, or 0 for the default",
+            },
+          ],
+        },
+      });
+    }
+  });
+
   it("refuse what is beyond them, and nothing else", async () => {
     const quota = { keysMax: 2n, bytesMax: 2_000n, valueBytesMax: 1_000 };
     const bucket = await newBucket(alice, LWW, { quota });

@@ -15,6 +15,9 @@ import { parseCount, parseLimit } from "./numbers.ts";
 import { readPages } from "./pages.ts";
 import { parseSpan } from "./times.ts";
 
+/** Less holds no entry. */
+const BYTES_MIN = 1_024;
+
 const POLICIES: Readonly<Record<string, StatePolicy | undefined>> = {
   lww: StatePolicy.LWW,
   vector: StatePolicy.VECTOR,
@@ -30,7 +33,10 @@ export const stateCreateCommand: CommandSpec = {
   flags: [
     { flags: "--policy <policy>", about: "lww, vector, cas or counter", default: "lww" },
     { flags: "--keys <n>", about: "how many keys it may have; 10000 if not said" },
-    { flags: "--bytes <n>", about: "how many bytes it may hold; 64 MiB if not said" },
+    {
+      flags: "--bytes <n>",
+      about: "how many bytes it may hold, 1024 at least; 64 MiB if not said",
+    },
     { flags: "--ttl <time>", about: "how long keys live whose writer does not say, e.g. 12h" },
   ],
   run: async (ctx, args) => {
@@ -43,7 +49,7 @@ export const stateCreateCommand: CommandSpec = {
       policy,
       quota: {
         keysMax: BigInt(parseCount("keys", args.text("keys"), 1) ?? 0),
-        bytesMax: BigInt(parseCount("bytes", args.text("bytes"), 1) ?? 0),
+        bytesMax: BigInt(parseCount("bytes", args.text("bytes"), BYTES_MIN) ?? 0),
       },
       ...(defaultTtl === undefined ? {} : { defaultTtl }),
     });
