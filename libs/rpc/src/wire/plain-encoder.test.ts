@@ -59,7 +59,16 @@ describe("tryEncodePlain", () => {
     expectSame(ConnectRequestSchema, {
       taskUpdates: [{ taskId: "t", update: { case: "accepted", value: {} } }],
     });
-    expectSame(JobSchema, { results: { a: {}, "": { outputKey: "x" } } });
+    expectSame(JobSchema, { results: { "": { contentType: "x" }, a: {} } });
+  });
+
+  it("writes equal maps alike, whatever the order of their keys", () => {
+    const one = { labels: { b: "2", a: "1", "10": "x", "9": "y" } };
+    const other = { labels: { "9": "y", a: "1", "10": "x", b: "2" } };
+    const bytes = tryEncodePlain(JobSchema, one) as Buffer;
+    expect(tryEncodePlain(JobSchema, other)).toEqual(bytes);
+    expect(fromBinary(JobSchema, bytes).labels).toEqual(one.labels);
+    expect(tryEncodePlain(JobSchema, { labels: { a: "2", b: "1" } })).not.toEqual(bytes);
   });
 
   it("writes texts that are not well formed as the generated code does", () => {

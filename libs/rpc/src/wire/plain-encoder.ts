@@ -1,5 +1,6 @@
 /** Writes messages with a plan made once for each type, several times as fast as create() and toBinary(), which ask reflection about every
- * field of every message. Makes the same bytes; a test compares the two. */
+ * field of every message. Makes the same bytes, but that entries of maps stand in the order of their keys: equal messages have equal bytes.
+ * A test compares the two. */
 import {
   type DescField,
   type DescMessage,
@@ -180,18 +181,20 @@ function listWriter(field: DescField & { fieldKind: "list" }): WriteMember {
   };
 }
 
-/** Entries are messages with the key in field 1 and the value in field 2, both always there. */
+/** Entries are messages with the key in field 1 and the value in field 2, both always there. Maps have no order, so they are put into one. */
 function mapWriter(field: DescField & { fieldKind: "map" }): WriteMember {
   const { localName, number } = field;
   const writeValue = entryValueWriter(field);
   return (source) => {
     const map = source[localName] as Source | null | undefined;
     if (map == null) return;
-    for (const [key, value] of Object.entries(map)) {
+    const keys = Object.keys(map);
+    if (keys.length > 1) keys.sort();
+    for (const key of keys) {
       const contentAt = writer.openUnsized(number, 1);
       writer.tag(1, LENGTH);
       writer.sizedText(key);
-      writeValue(value);
+      writeValue(map[key]);
       writer.closeUnsized(contentAt, 1);
     }
   };

@@ -71,7 +71,8 @@ export function randomMessage<D extends DescMessage>(
 
 function randomValue(field: DescField, pick: Pick, depth: number): unknown {
   if (field.fieldKind === "map") {
-    const names = Array.from({ length: pick(ITEMS_MAX) }, () => randomText(pick));
+    // In the order in which our own encoder writes them.
+    const names = Array.from({ length: pick(ITEMS_MAX) }, () => randomText(pick)).sort();
     const entries = names.map((name) => [name, randomSingle(field, pick, depth)] as const);
     return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
   }
