@@ -61,7 +61,10 @@ export function satisfiesDemands(
   labels: Labels,
   constraints: readonly LabelConstraint[] = [],
 ): boolean {
-  return constraints.every((constraint) => constraint.weight > 0 || satisfies(labels, constraint));
+  for (const constraint of constraints) {
+    if (constraint.weight <= 0 && !satisfies(labels, constraint)) return false;
+  }
+  return true;
 }
 
 /** The share of a task's wishes that an agent fulfils, by weight, 0 to 1; 1 when there are none.

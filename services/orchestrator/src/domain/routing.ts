@@ -168,8 +168,15 @@ function carriesAll(
 interface Scored<A extends RoutableAgent> {
   readonly agent: A;
   readonly skill: Skill;
-  readonly factors: Factors;
   readonly score: number;
+}
+
+/** What the agents of one choice are measured with. */
+interface Measure {
+  readonly bulkhead: number;
+  readonly fastestMs: number;
+  /** Of those that cost anything. */
+  readonly cheapest: number;
 }
 
 /** A choice: the decision to store, and the agent itself. */
@@ -199,20 +206,21 @@ export function chooseAgent<A extends RoutableAgent>(
       rejections.push({ agentId: need.avoidAgentId, reason: "FAILED_BEFORE" });
     }
   }
-  const scored = scoreAgents(candidates, need, policy.bulkhead);
+  const measure = measureOf(candidates, need.capability, policy.bulkhead);
+  const scored = scoreAgents(candidates, need, measure);
   const best = pickBest(scored);
   if (best === undefined) return { agent: undefined, version: "", decision: nobody(rejections) };
   const preferred = scored.find(({ agent }) => agent.agentId === need.preferAgentId);
   const explorer = preferred === undefined ? pickExplorer(scored, best, policy) : undefined;
   const chosen = explorer ?? preferred ?? best;
-  const runnerUp = pickBest(scored.filter((entry) => entry !== chosen));
+  const runnerUp = pickBest(scored, chosen);
   return {
     agent: chosen.agent,
     version: firstInRange(chosen.skill.versions, need.versionRange) ?? "",
     decision: {
       agentId: chosen.agent.agentId,
       score: chosen.score,
-      factors: chosen.factors,
+      factors: factorsOf(chosen.agent, chosen.skill, need, measure),
       fallbackAgentId: runnerUp?.agent.agentId ?? "",
       fallbackScore: runnerUp?.score ?? 0,
       eligible: scored.length,
@@ -235,31 +243,50 @@ function nobody(rejections: readonly Rejection[]): RoutingDecision {
   };
 }
 
+function measureOf(
+  agents: readonly RoutableAgent[],
+  capability: string,
+  bulkhead: number,
+): Measure {
+  let fastestMs = Number.POSITIVE_INFINITY;
+  let cheapest = Number.POSITIVE_INFINITY;
+  for (const agent of agents) {
+    const { latencyMs, costMicros } = agent.skill(capability) as Skill;
+    if (latencyMs !== undefined && latencyMs < fastestMs) fastestMs = latencyMs;
+    if (costMicros > 0 && costMicros < cheapest) cheapest = costMicros;
+  }
+  return { bulkhead, fastestMs, cheapest };
+}
+
 function scoreAgents<A extends RoutableAgent>(
   agents: readonly A[],
   need: RoutingNeed,
-  bulkhead: number,
+  measure: Measure,
 ): Scored<A>[] {
-  const skills = agents.map((agent) => agent.skill(need.capability) as Skill);
-  const fastestMs = Math.min(...skills.map((skill) => skill.latencyMs ?? Number.POSITIVE_INFINITY));
-  const priced = skills.map((skill) => skill.costMicros).filter((cost) => cost > 0);
-  const cheapest = Math.min(...priced);
-  return agents.map((agent, index) => {
-    const skill = skills[index] as Skill;
-    const capacity = Math.min(agent.slots, bulkhead);
-    const factors: Factors = {
-      reputation: clamp(skill.lowerBound),
-      latency:
-        skill.latencyMs === undefined ? UNKNOWN_FACTOR : latencyFactor(fastestMs, skill.latencyMs),
-      load: clamp((capacity - agent.inHand) / capacity),
-      // Free beats the cheapest price, which gets a half; twice the price gets a third.
-      cost: skill.costMicros <= 0 ? 1 : cheapest / (cheapest + skill.costMicros),
-      region: need.preferredRegion === "" || need.preferredRegion === agent.region ? 1 : 0,
-      preferred: shareOfWishes(agent.labels, need.preferredLabels, need.labelConstraints),
-      affinity: need.affinityAgentId === "" || need.affinityAgentId === agent.agentId ? 1 : 0,
-    };
-    return { agent, skill, factors, score: weigh(factors) };
+  return agents.map((agent) => {
+    const skill = agent.skill(need.capability) as Skill;
+    return { agent, skill, score: weigh(factorsOf(agent, skill, need, measure)) };
   });
+}
+
+/** Made again for the agent that is chosen: of the others nobody asks for them. */
+function factorsOf(
+  agent: RoutableAgent,
+  { lowerBound, latencyMs, costMicros }: Skill,
+  need: RoutingNeed,
+  { bulkhead, fastestMs, cheapest }: Measure,
+): Factors {
+  const capacity = Math.min(agent.slots, bulkhead);
+  return {
+    reputation: clamp(lowerBound),
+    latency: latencyMs === undefined ? UNKNOWN_FACTOR : latencyFactor(fastestMs, latencyMs),
+    load: clamp((capacity - agent.inHand) / capacity),
+    // Free beats the cheapest price, which gets a half; twice the price gets a third.
+    cost: costMicros <= 0 ? 1 : cheapest / (cheapest + costMicros),
+    region: need.preferredRegion === "" || need.preferredRegion === agent.region ? 1 : 0,
+    preferred: shareOfWishes(agent.labels, need.preferredLabels, need.labelConstraints),
+    affinity: need.affinityAgentId === "" || need.affinityAgentId === agent.agentId ? 1 : 0,
+  };
 }
 
 /** Adds up the factors by their weights. */
@@ -283,9 +310,13 @@ function latencyFactor(fastestMs: number, mineMs: number): number {
   return clamp((fastestMs + LATENCY_NOISE_MS) / (Math.max(0, mineMs) + LATENCY_NOISE_MS));
 }
 
-function pickBest<A extends RoutableAgent>(scored: readonly Scored<A>[]): Scored<A> | undefined {
+function pickBest<A extends RoutableAgent>(
+  scored: readonly Scored<A>[],
+  without?: Scored<A>,
+): Scored<A> | undefined {
   let best: Scored<A> | undefined;
   for (const entry of scored) {
+    if (entry === without) continue;
     if (best === undefined || entry.score > best.score + TIE_EPSILON) best = entry;
     else if (
       entry.score > best.score - TIE_EPSILON &&

@@ -38,7 +38,8 @@ export function isVersionRange(range: string): boolean {
 export function firstInRange(versions: readonly string[], range: string): string | undefined {
   if (range === "" || versions.length === 0) return versions[0];
   const answers = answersOf(versions);
-  if (answers.has(range)) return answers.get(range);
+  const known = answers.get(range);
+  if (known !== undefined || answers.has(range)) return known;
   const test = rangeOf(range);
   const first = versions.find((version) => test.test(version));
   if (answers.size >= ANSWERS_MAX) answers.clear();
