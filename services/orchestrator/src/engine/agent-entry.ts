@@ -62,6 +62,8 @@ export class AgentEntry implements RoutableAgent {
   readonly #breakerPolicy: BreakerPolicy;
   readonly #breakers = new Map<string, Breaker>();
   profile: AgentProfile | undefined;
+  /** The lanes of what it can do; set by the fleet, with the profile. */
+  lanes: readonly string[] = [];
   session: AgentSession | undefined;
   /** The stream that reported the session is broken. */
   unreachable = false;

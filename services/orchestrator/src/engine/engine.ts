@@ -114,7 +114,7 @@ export class Engine {
     });
     const onEnded = (live: LiveLease, settlement: Settlement | undefined) =>
       this.#onEnded(live, settlement);
-    this.#settler = new Settler({ parts, writer, onEnded, onReady });
+    this.#settler = new Settler({ parts, writer, onEnded, onReleased, onReady });
     const end = createLeaseEnder(this.#settler, options.logger);
     this.#assigner = new Assigner({ parts, end });
     this.#submitter = new Submitter({
@@ -350,7 +350,6 @@ export class Engine {
       breaker.onOutcome(task.taskId, settlement.verdict, nowMs);
       this.#parts.events.settled(settlement.outcome, settlement.event);
     }
-    this.#scheduler.wakeAgent(agent);
   }
 
   #assign(leases: readonly LiveLease[]): void {

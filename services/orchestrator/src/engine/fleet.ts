@@ -86,6 +86,7 @@ export class Fleet {
     const entry = this.open(profile.namespace, profile.agentId);
     this.#unindex(entry);
     entry.profile = profile;
+    entry.lanes = [...profile.skills.keys()].map((name) => laneKey(profile.namespace, name));
     this.#index(entry);
     return entry;
   }
@@ -96,13 +97,14 @@ export class Fleet {
     if (entry === undefined) return;
     this.#unindex(entry);
     entry.profile = undefined;
+    entry.lanes = [];
     this.#forgetIfIdle(entry);
   }
 
   /** Brings the indexes up to date after the entry's session, leases or claims changed. */
   refresh(entry: AgentEntry): void {
-    for (const capability of entry.profile?.skills.keys() ?? []) {
-      const index = this.#skills.get(laneKey(entry.namespace, capability));
+    for (const lane of entry.lanes) {
+      const index = this.#skills.get(lane);
       if (index !== undefined) this.#place(entry, index);
     }
     this.#forgetIfIdle(entry);
@@ -323,8 +325,7 @@ export class Fleet {
   }
 
   #index(entry: AgentEntry): void {
-    for (const capability of entry.profile?.skills.keys() ?? []) {
-      const key = laneKey(entry.namespace, capability);
+    for (const key of entry.lanes) {
       let index = this.#skills.get(key);
       if (index === undefined) {
         index = {
@@ -348,8 +349,7 @@ export class Fleet {
   }
 
   #unindex(entry: AgentEntry): void {
-    for (const capability of entry.profile?.skills.keys() ?? []) {
-      const key = laneKey(entry.namespace, capability);
+    for (const key of entry.lanes) {
       const index = this.#skills.get(key);
       index?.all.delete(entry);
       index?.connected.delete(entry);

@@ -153,8 +153,8 @@ export class Scheduler {
     fleet.refresh(agent);
     this.#reservations.check(agent);
     if (this.#paused || !fleet.isOpen(agent)) return;
-    for (const capability of agent.profile?.skills.keys() ?? []) {
-      const lane = queue.lane(laneKey(agent.namespace, capability));
+    for (const key of agent.lanes) {
+      const lane = queue.lane(key);
       if (lane === undefined) continue;
       if (lane.aside > 0) {
         const nowMs = this.#parts.nowMs();

@@ -3,7 +3,7 @@ import { type Batcher, createBatcher } from "@nexus/shared";
 import { type Settlement, settle } from "../domain/settlement.ts";
 import type { Effects } from "../store/effects-store.ts";
 import { findEndedLeases } from "../store/settle-store.ts";
-import type { LiveLease } from "./agent-entry.ts";
+import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { FreedTask, SettledLeases } from "./freed-tasks.ts";
 import {
   type AcceptOrder,
@@ -30,6 +30,8 @@ export interface SettlerDeps {
   readonly writer: Pick<LeaseWriter, "put">;
   /** A lease is over, and takes no slot of its agent; without a settlement when somebody else had ended it. */
   readonly onEnded: (live: LiveLease, settlement: Settlement | undefined) => void;
+  /** The agent's slots are counted anew. */
+  readonly onReleased: (agent: AgentEntry) => void;
   /** Tasks wait for an agent, again or for the first time. */
   readonly onReady: (tasks: readonly FreedTask[]) => void;
 }
@@ -108,18 +110,22 @@ export class Settler implements WordSide {
       }
     }
     this.follow(effects, freed);
+    const agents = new Set<AgentEntry>();
     for (const { live, settlement, order } of ended) {
       this.#deps.onEnded(live, settled.has(order.taskId) ? settlement : undefined);
+      agents.add(live.agent);
     }
+    for (const agent of agents) this.#deps.onReleased(agent);
   }
 
   /** Brings into memory what followed from tasks having moved, once it is committed. `freed` wait for an agent now. */
   follow(effects: Effects, freed: readonly FreedTask[]): void {
     this.#parts.backlog.removeBlocked(effects.leftBlocked);
     publish(this.#parts, effects.events);
-    dropStoppedTasks(this.#parts, effects.cancelled, "SIBLING_FAILED", (live) =>
-      this.#deps.onEnded(live, undefined),
-    );
+    dropStoppedTasks(this.#parts, effects.cancelled, "SIBLING_FAILED", (live) => {
+      this.#deps.onEnded(live, undefined);
+      this.#deps.onReleased(live.agent);
+    });
     this.#deps.onReady(freed);
   }
 
