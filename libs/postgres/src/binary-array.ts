@@ -43,7 +43,9 @@ function fixedArray<T>(
 ): Buffer {
   const buffer = cut(HEADER_BYTES + values.length * (LENGTH_BYTES + size));
   let at = writeHeader(buffer, oid, values);
-  for (const value of values) {
+  // By position: an iterator makes an object for each element.
+  for (let index = 0; index < values.length; index += 1) {
+    const value = values[index] as T | null;
     at = buffer.writeInt32BE(value === null ? NULL_LENGTH : size, at);
     if (value === null) continue;
     write(buffer, value, at);

@@ -77,6 +77,19 @@ function checkTask(
     const field = `tasks[${index}].label_constraints[${position}]`;
     problems.add("LABEL_CONSTRAINT_INVALID", field, `of task "${task.key}": ${problem}`);
   }
+  if (task.dependencies.length > 0) checkDependencies(task, index, indexByKey, problems);
+  const flaw = findMapFlaw(task);
+  if (flaw !== undefined) {
+    problems.add("MAP_INVALID", `tasks[${index}].map`, `task "${task.key}" ${flaw}`);
+  }
+}
+
+function checkDependencies(
+  task: Node,
+  index: number,
+  indexByKey: ReadonlyMap<string, number>,
+  problems: Problems,
+): void {
   const names = new Set<string>();
   for (const [position, dependency] of task.dependencies.entries()) {
     const field = `tasks[${index}].dependencies[${position}]`;
@@ -89,10 +102,6 @@ function checkTask(
       problems.add("INPUT_NAME_DUPLICATE", `${field}.input_name`, description);
     }
     names.add(dependency.inputName);
-  }
-  const flaw = findMapFlaw(task);
-  if (flaw !== undefined) {
-    problems.add("MAP_INVALID", `tasks[${index}].map`, `task "${task.key}" ${flaw}`);
   }
 }
 
@@ -109,18 +118,23 @@ function findMapFlaw({ map, dependencies }: Node): string | undefined {
   return isTaken ? `names two inputs "${map.itemName}"` : undefined;
 }
 
+const NO_CHILDREN: readonly number[] = [];
+
 interface Graph {
-  /** For each task, the tasks that depend on it; one entry per edge. */
-  readonly children: readonly number[][];
+  /** For each task that others depend on, which do; one entry per edge. */
+  readonly children: ReadonlyMap<number, readonly number[]>;
   /** For each task, how many edges lead to it. */
   readonly pending: number[];
 }
 
 function buildGraph(tasks: readonly Node[], indexByKey: ReadonlyMap<string, number>): Graph {
-  const children: number[][] = tasks.map(() => []);
+  const children = new Map<number, number[]>();
   for (const [index, task] of tasks.entries()) {
-    for (const dependency of task.dependencies) {
-      children[indexByKey.get(dependency.taskKey) as number]?.push(index);
+    for (const { taskKey } of task.dependencies) {
+      const parent = indexByKey.get(taskKey) as number;
+      const list = children.get(parent);
+      if (list === undefined) children.set(parent, [index]);
+      else list.push(index);
     }
   }
   return { children, pending: tasks.map((task) => task.dependencies.length) };
@@ -133,7 +147,9 @@ function checkShape(
   problems: Problems,
 ): void {
   const { children, pending } = buildGraph(tasks, indexByKey);
-  for (const [index, list] of children.entries()) {
+  for (const index of tasks.keys()) {
+    const list = children.get(index);
+    if (list === undefined) continue;
     const width = new Set(list).size;
     if (width > GRAPH_FAN_OUT_MAX) {
       const description = `${width} tasks depend on "${tasks[index]?.key}"; at most ${GRAPH_FAN_OUT_MAX} may`;
@@ -156,12 +172,12 @@ function checkShape(
 
 function nextLevel(
   level: readonly number[],
-  children: readonly number[][],
+  children: Graph["children"],
   pending: number[],
 ): number[] {
   const next: number[] = [];
   for (const index of level) {
-    for (const child of children[index] ?? []) {
+    for (const child of children.get(index) ?? NO_CHILDREN) {
       const left = (pending[child] ?? 0) - 1;
       pending[child] = left;
       if (left === 0) next.push(child);

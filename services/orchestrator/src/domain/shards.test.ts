@@ -19,6 +19,11 @@ describe("shardOf", () => {
       expect(moved).toHaveLength(id.length);
     }
   });
+
+  it("puts what is no id into no shard", () => {
+    for (const id of ["", "7", "job_", "task_0g", "task_é1"]) expect(shardOf(id)).toBeNaN();
+    expect(shardOf("job_7F")).toBe(shardOf("job_7f"));
+  });
 });
 
 describe("fairShare", () => {

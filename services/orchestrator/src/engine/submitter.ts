@@ -4,7 +4,7 @@ import { type Batcher, createBatcher, NexusError } from "@nexus/shared";
 import { FIRST_GENERATION } from "../domain/generation.ts";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import type { LiveTask } from "../domain/live-task.ts";
-import { inShardOf, shardOf, toShard } from "../domain/shards.ts";
+import { shardOf, toShard } from "../domain/shards.ts";
 import { planTasks, readyTasks } from "../domain/task-plan.ts";
 import { readJob } from "../store/job-reader.ts";
 import { assertStored } from "../store/payload-store.ts";
@@ -119,9 +119,8 @@ export class Submitter {
     const jobId = toShard(this.#parts.ids.next("job"), shard);
     const { namespace, priority, planning } = submission;
     const home = { jobId, namespace, priority, firstOrdinal: 0, planning };
-    const tasks = planTasks(submission.tasks, home, () =>
-      inShardOf(this.#parts.ids.next("task"), jobId),
-    );
+    const nextTaskId = () => toShard(this.#parts.ids.next("task"), shard);
+    const tasks = planTasks(submission.tasks, home, nextTaskId);
     return { jobId, submission, tasks };
   }
 
