@@ -77,7 +77,6 @@ export {
   fieldSize,
   fieldSizeIfAny,
   textSize,
-  uint64Size,
   uintSize,
   WireWriter,
 } from "./wire/wire-writer.ts";
