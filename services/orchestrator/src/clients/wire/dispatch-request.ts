@@ -1,14 +1,7 @@
 /** Writes the items of DispatchRequest. A frame is its items one after the other, whatever their kind: a parser gathers repeated
  * fields (protobuf.dev, "Encoding"), so an item is written once, when it comes up, and into the frame itself. */
 import { TaskUpdateOutcome } from "@nexus/proto/mesh";
-import {
-  fieldSize,
-  fieldSizeIfAny,
-  textSize,
-  uint64Size,
-  uintSize,
-  type WireWriter,
-} from "@nexus/rpc";
+import type { WireWriter } from "@nexus/rpc";
 import type { Assignment, CancelReason, SessionRef, UpdateOutcome } from "../../domain/ports.ts";
 import type { Payload } from "../../domain/task.ts";
 
@@ -21,9 +14,9 @@ const DEMANDS = 5;
 /** Every item has its session in field 1 and what it carries in field 2. */
 const SESSION = 1;
 const CARRIED = 2;
-/** Field 16 of Assignment has a tag of two bytes. */
-const SLOT_COST = 16;
-const LONG_TAG_EXTRA = 1;
+/** Bytes that the length of a nested message takes, mostly: of less than 128 bytes, and of more. */
+const SHORT = 1;
+const LONG = 2;
 const MS_PER_S = 1_000;
 const NANOS_PER_MS = 1e6;
 
@@ -44,44 +37,22 @@ export function writeAssignment(
   session: SessionRef,
   assignment: Assignment,
 ): void {
-  const { taskId, jobId, taskKey, fence, attempt, capability, capabilityVersion } = assignment;
-  const { input, upstream, slotCost, traceparent } = assignment;
-  const seconds = Math.floor(assignment.timeoutMs / MS_PER_S);
-  const nanos = Math.round((assignment.timeoutMs - seconds * MS_PER_S) * NANOS_PER_MS);
-  const timeout = uintSize(seconds) + uintSize(nanos);
-  let size =
-    textSize(taskId) +
-    textSize(jobId) +
-    textSize(taskKey) +
-    uint64Size(fence) +
-    uintSize(attempt) +
-    textSize(capability) +
-    textSize(capabilityVersion) +
-    (input === undefined ? 0 : fieldSize(payloadSize(input))) +
-    fieldSize(timeout) +
-    textSize(traceparent) +
-    uintSize(slotCost) +
-    LONG_TAG_EXTRA;
-  for (const [name, payload] of upstream) size += fieldSize(upstreamSize(name, payload));
-  openItem(writer, ASSIGNMENTS, session, size);
-  writer.text(1, taskId);
-  writer.text(2, jobId);
-  writer.text(3, taskKey);
-  writer.uint64(4, fence);
-  writer.uint(5, attempt);
-  writer.text(6, capability);
-  writer.text(7, capabilityVersion);
-  if (input !== undefined) writePayload(writer, 8, input);
-  for (const [name, payload] of upstream) {
-    writer.open(9, upstreamSize(name, payload));
-    writer.text(1, name);
-    writePayload(writer, 2, payload);
-  }
-  writer.open(10, timeout);
-  writer.uint(1, seconds);
-  writer.uint(2, nanos);
-  writer.text(11, traceparent);
-  writer.uint(SLOT_COST, slotCost);
+  const item = openItem(writer, ASSIGNMENTS, session, LONG);
+  const carried = writer.openUnsized(CARRIED, LONG);
+  writer.text(1, assignment.taskId);
+  writer.text(2, assignment.jobId);
+  writer.text(3, assignment.taskKey);
+  writer.uint64(4, assignment.fence);
+  writer.uint(5, assignment.attempt);
+  writer.text(6, assignment.capability);
+  writer.text(7, assignment.capabilityVersion);
+  if (assignment.input !== undefined) writePayload(writer, 8, assignment.input);
+  for (const [name, payload] of assignment.upstream) writeUpstream(writer, name, payload);
+  writeTimeout(writer, assignment.timeoutMs);
+  writer.text(11, assignment.traceparent);
+  writer.uint(16, assignment.slotCost);
+  writer.closeUnsized(carried, LONG);
+  writer.closeUnsized(item, LONG);
 }
 
 /** Writes a cancel with its address. */
@@ -90,10 +61,13 @@ export function writeCancel(
   session: SessionRef,
   { taskId, fence, reason }: LeaseRef & { readonly reason: CancelReason },
 ): void {
-  openItem(writer, CANCELS, session, textSize(taskId) + uint64Size(fence) + textSize(reason));
+  const item = openItem(writer, CANCELS, session, SHORT);
+  const carried = writer.openUnsized(CARRIED, SHORT);
   writer.text(1, taskId);
   writer.uint64(2, fence);
   writer.text(3, reason);
+  writer.closeUnsized(carried, SHORT);
+  writer.closeUnsized(item, SHORT);
 }
 
 /** Writes the answer to an agent's terminal word, with its address. */
@@ -102,11 +76,13 @@ export function writeResult(
   session: SessionRef,
   { taskId, fence, outcome }: LeaseRef & { readonly outcome: UpdateOutcome },
 ): void {
-  const number = TaskUpdateOutcome[outcome];
-  openItem(writer, RESULTS, session, textSize(taskId) + uint64Size(fence) + uintSize(number));
+  const item = openItem(writer, RESULTS, session, SHORT);
+  const carried = writer.openUnsized(CARRIED, SHORT);
   writer.text(1, taskId);
   writer.uint64(2, fence);
-  writer.uint(3, number);
+  writer.uint(3, TaskUpdateOutcome[outcome]);
+  writer.closeUnsized(carried, SHORT);
+  writer.closeUnsized(item, SHORT);
 }
 
 /** Writes what is wanted of a session, and how much of it is held. */
@@ -115,61 +91,53 @@ export function writeDemand(
   session: SessionRef,
   { wanted, held }: { readonly wanted: boolean; readonly held: number },
 ): void {
-  const ref = refSize(session);
-  const flag = wanted ? 1 : 0;
-  writer.open(DEMANDS, fieldSize(ref) + uintSize(flag) + uintSize(held));
-  writeRef(writer, session, ref);
-  writer.uint(2, flag);
+  const item = openItem(writer, DEMANDS, session, SHORT);
+  writer.uint(2, wanted ? 1 : 0);
   writer.uint(3, held);
+  writer.closeUnsized(item, SHORT);
 }
 
-function openItem(writer: WireWriter, field: number, session: SessionRef, size: number): void {
-  const ref = refSize(session);
-  writer.open(field, fieldSize(ref) + fieldSize(size));
-  writeRef(writer, session, ref);
-  writer.open(CARRIED, size);
-}
-
-function refSize({ namespace, agentId, epoch }: SessionRef): number {
-  return textSize(namespace) + textSize(agentId) + uint64Size(epoch);
-}
-
-function writeRef(
+/** Begins an item with its session; returns where it begins, to close it. */
+function openItem(
   writer: WireWriter,
+  field: number,
   { namespace, agentId, epoch }: SessionRef,
-  size: number,
-): void {
-  writer.open(SESSION, size);
+  guess: number,
+): number {
+  const item = writer.openUnsized(field, guess);
+  const session = writer.openUnsized(SESSION, SHORT);
   writer.text(1, namespace);
   writer.text(2, agentId);
   writer.uint64(3, epoch);
-}
-
-function payloadSize({ contentType, data, storedBytes }: Payload): number {
-  const body =
-    storedBytes === undefined
-      ? fieldSizeIfAny(data.length)
-      : fieldSize(referenceSize(data, storedBytes));
-  return textSize(contentType) + body;
-}
-
-function referenceSize(sha256: Uint8Array, storedBytes: number): number {
-  return fieldSize(sha256.length) + uintSize(storedBytes);
+  writer.closeUnsized(session, SHORT);
+  return item;
 }
 
 function writePayload(writer: WireWriter, field: number, payload: Payload): void {
-  writer.open(field, payloadSize(payload));
   const { contentType, data, storedBytes } = payload;
+  const message = writer.openUnsized(field, SHORT);
   writer.text(1, contentType);
-  if (storedBytes === undefined) {
-    writer.bytesIfAny(2, data);
-    return;
+  if (storedBytes === undefined) writer.bytesIfAny(2, data);
+  else {
+    const reference = writer.openUnsized(3, SHORT);
+    writer.bytes(1, data);
+    writer.uint(2, storedBytes);
+    writer.closeUnsized(reference, SHORT);
   }
-  writer.open(3, referenceSize(data, storedBytes));
-  writer.bytes(1, data);
-  writer.uint(2, storedBytes);
+  writer.closeUnsized(message, SHORT);
 }
 
-function upstreamSize(name: string, payload: Payload): number {
-  return textSize(name) + fieldSize(payloadSize(payload));
+function writeUpstream(writer: WireWriter, name: string, payload: Payload): void {
+  const upstream = writer.openUnsized(9, SHORT);
+  writer.text(1, name);
+  writePayload(writer, 2, payload);
+  writer.closeUnsized(upstream, SHORT);
+}
+
+function writeTimeout(writer: WireWriter, timeoutMs: number): void {
+  const seconds = Math.floor(timeoutMs / MS_PER_S);
+  const timeout = writer.openUnsized(10, SHORT);
+  writer.uint(1, seconds);
+  writer.uint(2, Math.round((timeoutMs - seconds * MS_PER_S) * NANOS_PER_MS));
+  writer.closeUnsized(timeout, SHORT);
 }

@@ -61,10 +61,11 @@ class RefMemory {
 
   read(reader: WireReader): SessionRef {
     expectType(reader, LENGTH);
-    const bytes = reader.bytes();
-    if (this.#ref !== undefined && this.#bytes?.equals(bytes) === true) return this.#ref;
-    this.#bytes = bytes;
-    this.#ref = readRef(new WireReader(bytes));
+    if (this.#ref !== undefined && this.#bytes !== undefined && reader.passSame(this.#bytes)) {
+      return this.#ref;
+    }
+    this.#bytes = reader.bytes();
+    this.#ref = readRef(new WireReader(this.#bytes));
     return this.#ref;
   }
 }
