@@ -45,10 +45,16 @@ export function planTasks(
   home: TaskHome,
   nextTaskId: () => string,
 ): NewTask[] {
-  const idByKey = new Map(specs.map((spec) => [spec.key, nextTaskId()]));
-  const parents = new Set(specs.flatMap((spec) => spec.dependencies.map((edge) => edge.taskKey)));
-  const mapped = specs.filter((spec) => spec.map !== undefined);
-  const feeders = new Set(mapped.flatMap((spec) => spec.dependencies.map((edge) => edge.taskKey)));
+  const idByKey = new Map<string, string>();
+  const parents = new Set<string>();
+  const feeders = new Set<string>();
+  for (const { key, dependencies, map } of specs) {
+    idByKey.set(key, nextTaskId());
+    for (const { taskKey } of dependencies) {
+      parents.add(taskKey);
+      if (map !== undefined) feeders.add(taskKey);
+    }
+  }
   return specs.map(({ input, ...spec }, index) => ({
     taskId: idByKey.get(spec.key) as string,
     jobId: home.jobId,

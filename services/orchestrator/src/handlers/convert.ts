@@ -127,7 +127,10 @@ export function fromPayload({ contentType, data, storedBytes }: Payload) {
   return { contentType, reference: fromReference({ sha256: data, sizeBytes: storedBytes }) };
 }
 
-/** Reads a task's spec and fills in defaults. What is left out is not set: a spread for each takes as long as all the rest. */
+const NO_DEPENDENCIES: readonly Dependency[] = [];
+
+/** Reads a task's spec and fills in defaults; its labels are the message's own. What is left out is not set: a spread for each takes as
+ * long as all the rest. */
 export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
   const { startToCloseTimeout, scheduleToStartTimeout, heartbeatTimeout, scheduleToCloseTimeout } =
     spec;
@@ -136,9 +139,10 @@ export function toTaskSpec(spec: WireTaskSpec): TaskSpec {
     capability: spec.capability,
     versionRange: spec.versionRange,
     input: toPayload(spec.input),
-    dependencies: spec.dependencies.map(toDependency),
-    requiredLabels: { ...spec.requiredLabels },
-    preferredLabels: { ...spec.preferredLabels },
+    dependencies:
+      spec.dependencies.length === 0 ? NO_DEPENDENCIES : spec.dependencies.map(toDependency),
+    requiredLabels: spec.requiredLabels,
+    preferredLabels: spec.preferredLabels,
     priority: spec.priority,
     retry: toRetryPolicy(spec.retry),
     startToCloseMs:

@@ -1,5 +1,10 @@
 /** A routing decision as it is stored: narrow, since every task has one, which is written when it is leased. */
-import type { Factors, RejectionReason, RoutingDecision } from "../domain/routing-decision.ts";
+import type {
+  Factors,
+  Rejection,
+  RejectionReason,
+  RoutingDecision,
+} from "../domain/routing-decision.ts";
 
 /** Scores and factors are stored to this many parts of one: nobody reads more, and a double has 17 digits. */
 const PARTS = 10_000;
@@ -38,11 +43,12 @@ export function writeDecision(decision: RoutingDecision): string {
   if (fallbackAgentId !== "") {
     text += `,"fallback":[${JSON.stringify(fallbackAgentId)},${rounded(decision.fallbackScore)}]`;
   }
-  if (rejections.length > 0) {
-    const pairs = rejections.map(({ agentId, reason }) => [agentId, reason]);
-    text += `,"rejections":${JSON.stringify(pairs)}`;
-  }
+  if (rejections.length > 0) text += `,"rejections":[${rejections.map(writeRejection).join(",")}]`;
   return decision.exploration ? `${text},"exploration":true}` : `${text}}`;
+}
+
+function writeRejection({ agentId, reason }: Rejection): string {
+  return `[${JSON.stringify(agentId)},"${reason}"]`;
 }
 
 /** Reads the decision of a lease of this agent. */
