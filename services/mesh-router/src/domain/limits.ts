@@ -48,6 +48,11 @@ export const OUTBOX_ITEMS_MAX = 16_384;
 /** Bytes of assignments that may wait for one agent; beyond it assignments are refused. */
 export const OUTBOX_BYTES_MAX = 16 * MiB;
 
+/** Bytes of assignments that wait for all agents of the replica: an agent for which more than the first number wait is given no further
+ * one while its namespace holds as much of the second as it leaves free. */
+export const ASSIGNMENTS_FREE_BYTES = 64 * KiB;
+export const ASSIGNMENTS_WAITING_BYTES_MAX = 128 * MiB;
+
 /** Messages stop moving from a receiver's queue to its stream while this much waits there. */
 export const DELIVERY_BACKLOG_BYTES = 1 * MiB;
 

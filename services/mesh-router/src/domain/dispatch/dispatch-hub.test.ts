@@ -95,6 +95,49 @@ beforeEach(() => {
   world = new World();
 });
 
+describe("assignments that agents do not read", () => {
+  const MIB = 1_048_576;
+
+  function addAgent(namespace: string, agentId: string): Session {
+    const name = { namespace, agentId, epoch: 1n, sessionId: `ses_${namespace}_${agentId}` };
+    const added = new Session({ ...name, resumeHash: new Uint8Array(), slots: 20, nowMs: 0 });
+    added.state = "connected";
+    world.directory.add(added);
+    return added;
+  }
+
+  it("take half of the memory at most that they may take in all, and leave other namespaces theirs", () => {
+    const orchestrator = world.attach("1");
+    let tasks = 0;
+    const give = (to: Session, mib: number): void => {
+      for (let i = 0; i < mib; i += 1) {
+        tasks += 1;
+        const assignment = { taskId: `t${tasks}`, fence: 1n, slots: 1, bytes: new Uint8Array(MIB) };
+        world.hub.assign(orchestrator.link, { to, assignment }, 0);
+      }
+    };
+    const unread = Array.from({ length: 10 }, (_, i) => addAgent("default", `unread-${i}`));
+    for (const agent of unread) give(agent, 15);
+    const held = (): number =>
+      unread.reduce((sum, { outbox }) => sum + outbox.assignmentBytes, 0) / MIB;
+    // Each is given one: an agent for which nothing waits is none that does not read.
+    expect(held()).toBeGreaterThan(64);
+    expect(held()).toBeLessThan(64 + unread.length);
+    orchestrator.read();
+    expect(orchestrator.refusals.length).toBe(tasks - Math.floor(held()));
+    expect(new Set(orchestrator.refusals.map((word) => word.split(" ")[1]))).toEqual(
+      new Set(["SESSION_TOO_SLOW"]),
+    );
+    const other = addAgent("other", "a");
+    give(other, 10);
+    expect(other.outbox.assignmentBytes).toBeGreaterThan(10 * MIB);
+    const [first, last] = [unread[0] as Session, unread.at(-1) as Session];
+    while (first.outbox.take() !== undefined);
+    give(last, 2);
+    expect(last.outbox.assignmentBytes).toBeGreaterThan(2 * MIB);
+  });
+});
+
 describe("a stream of an orchestrator that has one already", () => {
   it("takes its place: nothing is said to the earlier one any more, and it holds no share", () => {
     world.session.slots = 4;

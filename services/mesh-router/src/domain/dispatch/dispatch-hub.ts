@@ -1,6 +1,10 @@
 /** Work between orchestrators and sessions: who hears what, and what is refused. */
 
-import { DISPATCH_LINKS_MAX } from "../limits.ts";
+import {
+  ASSIGNMENTS_FREE_BYTES,
+  ASSIGNMENTS_WAITING_BYTES_MAX,
+  DISPATCH_LINKS_MAX,
+} from "../limits.ts";
 import { dispatchLimit } from "../mesh-errors.ts";
 import type {
   AssignmentOrigin,
@@ -116,7 +120,7 @@ export class DispatchHub implements SessionObserver {
     } else if (this.slots.isFull(session, assignment)) {
       this.#refuse(link, { to, assignment, reason: "NO_SLOT" });
       link.pushSlots(session);
-    } else if (session.offerAssignment(assignment)) {
+    } else if (this.#hasRoom(session) && session.offerAssignment(assignment)) {
       const { taskId, fence, slots } = assignment;
       session.tasks.assign({ taskId, fence, slots, origin: link, handedAtMs: nowMs });
       this.slots.assigned(link, session);
@@ -158,6 +162,19 @@ export class DispatchHub implements SessionObserver {
       this.#refuse(origin, { to: session, assignment: { taskId, fence }, reason });
     }
     if (unheard.length > 0) this.slots.changed(session);
+  }
+
+  /** Agents that do not read must not fill the memory of all. Summed up when one is slow, and not kept: nothing can be left out of it. */
+  #hasRoom({ namespace, outbox }: Session): boolean {
+    if (outbox.assignmentBytes <= ASSIGNMENTS_FREE_BYTES) return true;
+    let own = 0;
+    let all = 0;
+    for (const other of this.#directory) {
+      const { assignmentBytes } = other.outbox;
+      all += assignmentBytes;
+      if (other.namespace === namespace) own += assignmentBytes;
+    }
+    return own < ASSIGNMENTS_WAITING_BYTES_MAX - all;
   }
 
   /** Those who hear of a task: the link that assigned it while it is there, else all. */

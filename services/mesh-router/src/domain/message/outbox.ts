@@ -75,6 +75,11 @@ export class Outbox {
     return this.#deliveryBytes;
   }
 
+  /** Bytes of assignments that wait. */
+  get assignmentBytes(): number {
+    return this.#assignmentBytes;
+  }
+
   /** True when no further item fits. */
   get full(): boolean {
     return this.items >= OUTBOX_ITEMS_MAX;
