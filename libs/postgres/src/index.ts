@@ -17,7 +17,12 @@ export {
   type ListenerOptions,
 } from "./listener.ts";
 export { type MigrateOptions, type MigrationReport, migrate } from "./migrate.ts";
-export { decodePageToken, encodePageToken, type PageTokenValue } from "./page-token.ts";
+export {
+  decodePageToken,
+  encodePageToken,
+  type PageTokenType,
+  type PageTokenValue,
+} from "./page-token.ts";
 export {
   type ConstraintMeaning,
   type ConstraintMeanings,

@@ -8,7 +8,11 @@ import type { PageSpec, PerformanceAnalytics } from "../domain/performance-analy
 export interface PageTokens {
   encode(kind: string, values: readonly string[]): string;
   /** Undefined for the first page. Errors: invalid/PAGE_TOKEN_INVALID. */
-  decode(kind: string, token: string): readonly unknown[] | undefined;
+  decode(
+    kind: string,
+    token: string,
+    types: readonly ("text" | "bigint")[],
+  ): readonly unknown[] | undefined;
 }
 
 /** The use cases of the service. */
@@ -29,7 +33,7 @@ export function readPage(
   kind: string,
   page: PageRequest | undefined,
 ): PageSpec {
-  const [afterName] = tokens.decode(kind, page?.pageToken ?? "") ?? [""];
+  const [afterName] = tokens.decode(kind, page?.pageToken ?? "", ["text"]) ?? [""];
   const size = page === undefined || page.pageSize === 0 ? PAGE_SIZE_DEFAULT : page.pageSize;
   return { afterName: String(afterName), size };
 }

@@ -41,7 +41,8 @@ export function listWitnessedCheckpoints({
   return async ({ origin, page }) => {
     const asked = page?.pageSize ?? 0;
     const size = asked === 0 ? PAGE_SIZE_DEFAULT : asked;
-    const place = pageTokens.decode(PAGE_KIND, page?.pageToken ?? "") ?? FIRST;
+    const token = page?.pageToken ?? "";
+    const place = pageTokens.decode(PAGE_KIND, token, ["bigint", "text"]) ?? FIRST;
     const below = [String(place[0]), String(place[1])] as const;
     const found = await witnessed.list(origin, { below, size: size + 1 });
     const shown = found.slice(0, size);

@@ -75,7 +75,7 @@ interface DeadRow {
 export function createDeadMessageStore(pool: Pool): DeadMessageStore {
   return {
     list: async ({ namespace, filter, includeRedelivered, pageSize, pageToken }) => {
-      const [before] = decodePageToken(PAGE_KIND, pageToken) ?? [null];
+      const [before] = decodePageToken(PAGE_KIND, pageToken, ["bigint"]) ?? [null];
       const values = [...filterValues(namespace, filter), includeRedelivered, before, pageSize + 1];
       const { rows } = await pool.query<DeadRow>(LIST, values);
       const messages = rows.slice(0, pageSize).map(toDeadMessage);

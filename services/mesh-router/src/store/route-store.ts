@@ -50,7 +50,7 @@ interface LocatedRow {
 export function createRouteStore(pool: Pool): RouteStore {
   return {
     list: async ({ namespace, pageSize, pageToken }: RouteQuery): Promise<RoutePage> => {
-      const [after] = decodePageToken(PAGE_KIND, pageToken) ?? [""];
+      const [after] = decodePageToken(PAGE_KIND, pageToken, ["text"]) ?? [""];
       const { rows } = await pool.query<Row>(LIST, [namespace, after, pageSize + 1]);
       const routes = rows.slice(0, pageSize).map((row) => ({
         agentId: row.agent_id,

@@ -77,7 +77,7 @@ export function createBucketStore(init: BucketStoreInit): BucketStore {
       withLeaf(pool, bucket.leaf, (client) => createBucket(client, bucket, limits)),
     get: (namespace, name) => getBucket(pool, namespace, name),
     list: async ({ namespace, pageSize, pageToken }) => {
-      const [after = ""] = decodePageToken(PAGE_KIND, pageToken) ?? [];
+      const [after = ""] = decodePageToken(PAGE_KIND, pageToken, ["text"]) ?? [];
       const { rows } = await pool.query<BucketRow>(
         `SELECT ${BUCKET_COLUMNS} FROM state_buckets WHERE namespace = $1 AND name > $2 ORDER BY name LIMIT $3`,
         [namespace, after, pageSize + 1],

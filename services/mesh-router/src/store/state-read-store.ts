@@ -145,7 +145,7 @@ export function createReadStore(pool: Pool, memory: KeyMemory): ReadStore {
         onlyConflicts,
         includeDeleted,
       ]);
-      const [after = ""] = decodePageToken(kind, pageToken) ?? [];
+      const [after = ""] = decodePageToken(kind, pageToken, ["text"]) ?? [];
       const { entries, lastKey } = await page(pool, { ...query, afterKey: String(after) });
       return {
         entries,

@@ -79,7 +79,7 @@ export async function listDeadLetters(
   client: Queryable,
   query: DeadLetterQuery,
 ): Promise<DeadLetterPage> {
-  const [at, id] = decodePageToken(PAGE_KIND, query.pageToken) ?? [null, null];
+  const [at, id] = decodePageToken(PAGE_KIND, query.pageToken, ["moment", "uuid"]) ?? [null, null];
   const { rows } = await client.query<DeadLetterRow>(LIST, [
     ...filterValues(query.namespace, query.filter),
     query.includeRedriven,

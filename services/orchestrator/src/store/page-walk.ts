@@ -17,7 +17,7 @@ export interface WalkStart {
  *
  * Errors: invalid/PAGE_TOKEN_INVALID. */
 export function startOf(kind: string, pageToken: string, until: Date | undefined): WalkStart {
-  const token = decodePageToken(kind, pageToken);
+  const token = decodePageToken(kind, pageToken, ["moment", "uuid"]);
   if (token === undefined) {
     return { beforeAt: until?.toISOString() ?? END_OF_TIME, beforeId: FIRST_UUID };
   }

@@ -153,7 +153,7 @@ const LIST = {
  * Errors: invalid/PAGE_TOKEN_INVALID, also for a token of another job. */
 export async function listTasks(client: Queryable, filter: TaskFilter): Promise<TaskPage> {
   const kind = `tasks:${filter.jobId}`;
-  const [after] = decodePageToken(kind, filter.pageToken) ?? [-1];
+  const [after] = decodePageToken(kind, filter.pageToken, ["integer"]) ?? [-1];
   const { rows } = await client.query<TaskRow>(LIST, [
     jobUuid(filter.jobId),
     after,

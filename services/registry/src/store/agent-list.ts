@@ -13,7 +13,7 @@ interface SizedId {
 
 /** Reads one page: first which agents, then as many of them whole as fit in one answer. */
 export async function listAgents(pool: Pool, query: AgentListQuery): Promise<AgentPage> {
-  const after = decodePageToken(TOKEN_KIND, query.pageToken)?.[0] ?? "";
+  const after = decodePageToken(TOKEN_KIND, query.pageToken, ["text"])?.[0] ?? "";
   const { rows: found } = await pool.query<SizedId>(
     `SELECT a.agent_id, a.size_bytes
      FROM agents a LEFT JOIN presence p ON p.namespace = a.namespace AND p.agent_id = a.agent_id

@@ -49,7 +49,7 @@ function toPage<T extends Named>(kind: string, items: readonly T[], size: number
 /** Creates the reader of roles and policies, and the feed of their changes. */
 export function createAccessReader(pool: Pool): AccessReader & PolicyFeed {
   const page = (kind: string, namespace: Namespace, { token, size }: PageOf) => {
-    const [after = ""] = decodePageToken(kind, token) ?? [];
+    const [after = ""] = decodePageToken(kind, token, ["text"]) ?? [];
     return [namespace, after, size + 1];
   };
   return {

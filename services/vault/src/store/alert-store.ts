@@ -29,7 +29,7 @@ const ACKNOWLEDGE = `
 export function createAlertReader(pool: Pool): AlertReader {
   return {
     async list({ namespace, severity, acknowledged, detector, principalId }, { size, token }) {
-      const [below = null] = decodePageToken(PAGE_KIND, token) ?? [];
+      const [below = null] = decodePageToken(PAGE_KIND, token, ["bigint"]) ?? [];
       const { rows } = await pool.query<AlertRow>(LIST, [
         namespace ?? null,
         severity === undefined ? 0 : severityNumber(severity),

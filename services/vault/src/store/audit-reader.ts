@@ -72,8 +72,13 @@ export function createAuditReader(
 
   return {
     async list(filter, page) {
-      const [before = String(LARGEST)] = decodePageToken(PAGE_KIND, page.token) ?? [];
-      const place = { from: 0, to: Number(before), limit: page.size + 1, order: "DESC" };
+      const [before = String(LARGEST)] = decodePageToken(PAGE_KIND, page.token, ["bigint"]) ?? [];
+      const place = {
+        from: 0,
+        to: Math.min(Number(before), LARGEST),
+        limit: page.size + 1,
+        order: "DESC",
+      };
       const found = await select(filter, place);
       const items = found.slice(0, page.size);
       const last = found.length > page.size ? items.at(-1) : undefined;

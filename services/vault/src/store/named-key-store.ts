@@ -152,14 +152,14 @@ export function createNamedKeyReader(pool: Pool): KeyReader {
 function createListings(pool: Pool): Pick<KeyReader, "list" | "listVersions" | "listDue"> {
   return {
     async list(namespace, page) {
-      const [after = ""] = decodePageToken(KEYS_PAGE, page.token) ?? [];
+      const [after = ""] = decodePageToken(KEYS_PAGE, page.token, ["text"]) ?? [];
       const { rows } = await pool.query<KeyRow>(LIST, [namespace, after, page.size + 1]);
       const tokenOf = ({ name }: NamedKey) => encodePageToken(KEYS_PAGE, [name]);
       return pageOf(rows, page, { convert: toNamedKey, tokenOf });
     },
     async listVersions(keyId, page) {
       const kind = `${VERSIONS_PAGE}/${keyId}`;
-      const [before = VERSION_CEILING] = decodePageToken(kind, page.token) ?? [];
+      const [before = VERSION_CEILING] = decodePageToken(kind, page.token, ["integer"]) ?? [];
       const { rows } = await pool.query<VersionRow>(LIST_VERSIONS, [keyId, before, page.size + 1]);
       return pageOf(rows, page, {
         convert: toKeyVersion,

@@ -123,7 +123,7 @@ export function createPrincipalStore(pool: Pool): PrincipalStore {
   return {
     find: (key) => finds.add(key),
     async list(namespace, page) {
-      const [after = ""] = decodePageToken(PAGE_KIND, page.token) ?? [];
+      const [after = ""] = decodePageToken(PAGE_KIND, page.token, ["text"]) ?? [];
       const { rows } = await pool.query<PrincipalRow>(LIST, [namespace, after, page.size + 1]);
       const items = rows
         .slice(0, page.size)

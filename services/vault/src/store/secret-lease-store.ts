@@ -116,7 +116,7 @@ export function createSecretLeaseTable(pool: Pool): SecretLeaseTable {
     },
     list({ namespace, prefix }, page, mayShow) {
       const kind = `${PAGE}/${prefix}`;
-      const [after = ""] = decodePageToken(kind, page.token) ?? [];
+      const [after = ""] = decodePageToken(kind, page.token, ["text"]) ?? [];
       return filteredPage({
         size: page.size,
         after: String(after),

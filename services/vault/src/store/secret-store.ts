@@ -109,7 +109,7 @@ function createListings(pool: Pool): Pick<SecretReader, "list" | "listVersions">
   return {
     list({ namespace, prefix }, page, mayShow) {
       const kind = `${SECRETS_PAGE}/${prefix}`;
-      const [after = ""] = decodePageToken(kind, page.token) ?? [];
+      const [after = ""] = decodePageToken(kind, page.token, ["text"]) ?? [];
       return filteredPage({
         size: page.size,
         after: String(after),
@@ -125,7 +125,7 @@ function createListings(pool: Pool): Pick<SecretReader, "list" | "listVersions">
     },
     async listVersions({ secretId }, page) {
       const kind = `${VERSIONS_PAGE}/${secretId}`;
-      const [before = VERSION_CEILING] = decodePageToken(kind, page.token) ?? [];
+      const [before = VERSION_CEILING] = decodePageToken(kind, page.token, ["integer"]) ?? [];
       const values = [secretId, before, page.size + 1];
       const { rows } = await pool.query<SecretVersionRow>(LIST_VERSIONS, values);
       const items = rows.slice(0, page.size).map(toSecretVersion);
