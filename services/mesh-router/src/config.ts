@@ -10,6 +10,7 @@ import {
   string,
 } from "@nexus/core";
 import {
+  ABSENT_AGENTS_KEPT_MS,
   MAIL_ATTEMPTS_MAX,
   MAILBOX_MAX,
   PAIR_CAUSED_PER_MINUTE,
@@ -155,6 +156,14 @@ export const meshRouterConfig = defineConfig({
       min: 86_400_000,
       max: 366 * 86_400_000,
       about: "How long dead messages are kept; whole days are dropped.",
+    }),
+    absentAgentsKeptMs: durationMs({
+      env: "NEXUS_MESH_ROUTER_ABSENT_AGENTS_KEPT_MS",
+      default: ABSENT_AGENTS_KEPT_MS,
+      min: 3_600_000,
+      max: 366 * 86_400_000,
+      about:
+        "How long an agent may be without a session before its durable subscriptions end, and its row of sessions is removed.",
     }),
     stateTombstonesKeptMs: durationMs({
       env: "NEXUS_MESH_ROUTER_STATE_TOMBSTONES_KEPT_MS",

@@ -63,7 +63,8 @@ export interface GatherOptions extends Omit<MessageOptions, "durable"> {
 export interface SubscribeOptions {
   /** Of subscribers with the same pattern and group one gets each message. */
   readonly group?: string;
-  /** True: it stays when the agent goes, and durable messages are kept for it. Default false. */
+  /** True: it stays when the agent goes, and durable messages are kept for it; it ends once the agent was away for seven days, or what the
+   * deployment says. Default false. */
   readonly durable?: boolean;
 }
 

@@ -184,6 +184,10 @@ export const ACK_WAIT_DEFAULT_MS = 30_000;
 /** The delay after failures grows up to this. */
 export const REDELIVERY_MAX_MS = 300_000;
 
+/** How long an agent without a session is remembered, with its durable subscriptions; a setting. As long as a durable message may live: nothing
+ * that was sent while it was known to be there is left then. */
+export const ABSENT_AGENTS_KEPT_MS = 7 * 86_400_000;
+
 /** Attempts before a message is a dead letter; a setting. */
 export const MAIL_ATTEMPTS_MAX = 10;
 

@@ -1,6 +1,7 @@
 import { createListener } from "@nexus/postgres";
 import { createMailVacuum } from "../loops/mail-vacuum.ts";
 import { createMailWriter } from "../loops/mail-writer.ts";
+import { forgetAbsentAgents } from "../store/absent-agents.ts";
 import { dailyTables, keepDays } from "../store/mail-partitions.ts";
 import { MAIL_CHANNEL } from "../store/mail-store.ts";
 import { STATE_CHANNEL } from "../store/state-write-store.ts";
@@ -17,6 +18,8 @@ const MAIL_EXPIRY_INTERVAL_MS = 5_000;
 const MAIL_EXPIRY_BATCH = 500;
 const MAIL_VACUUM_INTERVAL_MS = 1_000;
 const PARTITION_INTERVAL_MS = 600_000;
+const ABSENT_INTERVAL_MS = 600_000;
+const ABSENT_BATCH = 500;
 
 /** Adds the loops around durable messages, and what hears of other replicas' commits. */
 export async function addMailLoops({
@@ -46,6 +49,14 @@ export async function addMailLoops({
     name: "mail-vacuum",
     intervalMs: MAIL_VACUUM_INTERVAL_MS,
     step: createMailVacuum({ mail, clock }),
+  });
+  const absent = { keptMs: config.absentAgentsKeptMs, limit: ABSENT_BATCH };
+  frame.loop({
+    name: "absent-agents",
+    intervalMs: ABSENT_INTERVAL_MS,
+    step: async (signal) => {
+      while (!signal.aborted && (await forgetAbsentAgents(pool, absent)) === ABSENT_BATCH);
+    },
   });
   // Acknowledgements of the last moment: without them they would be delivered once more.
   frame.defer("mail", () => office.work());

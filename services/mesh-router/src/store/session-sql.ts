@@ -17,7 +17,8 @@ FROM unnest($1::text[]) AS t(session_id)
 WHERE s.session_id = t.session_id AND s.live
 RETURNING s.session_id`;
 
-/** Begins the next epochs, in one order for all replicas, so that two batches cannot deadlock. */
+/** Begins the next epochs, in one order for all replicas, so that two batches cannot deadlock. Epochs come from one sequence: an agent
+ * whose row was removed cannot get one again that it had. Where a version without it went on by one, its count stands. */
 export const OPEN_NEXT = `
 WITH input AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::int[])
@@ -29,11 +30,11 @@ WITH input AS (
 ), opened AS (
   INSERT INTO sessions AS s (namespace, agent_id, epoch, session_id, router_id, resume_hash,
     slots, live, expires_at, opened_at)
-  SELECT namespace, agent_id, 1, session_id, $6, resume_hash, slots, true, NULL, now()
+  SELECT namespace, agent_id, nextval('session_epochs'), session_id, $6, resume_hash, slots, true, NULL, now()
   FROM input
   ORDER BY namespace, agent_id
   ON CONFLICT (namespace, agent_id) DO UPDATE SET
-    epoch = s.epoch + 1,
+    epoch = GREATEST(s.epoch + 1, nextval('session_epochs')),
     session_id = excluded.session_id,
     router_id = excluded.router_id,
     resume_hash = excluded.resume_hash,
@@ -49,7 +50,7 @@ FROM opened o LEFT JOIN before b USING (namespace, agent_id)`;
 /** A session that another replica resumed is not this one's to end. */
 export const END_SESSIONS = `
 UPDATE sessions s
-SET live = false, expires_at = NULL
+SET live = false, expires_at = NULL, left_at = now()
 FROM unnest($1::text[]) AS t(session_id)
 WHERE s.session_id = t.session_id AND s.live AND s.router_id = $2
 RETURNING s.session_id`;
@@ -75,7 +76,7 @@ RETURNING namespace, agent_id, epoch, session_id, resume_hash, slots,
 /** A live replica ends its own; this is for those of replicas that stopped renewing themselves. */
 export const END_ORPHANS = `
 UPDATE sessions s
-SET live = false, expires_at = NULL
+SET live = false, expires_at = NULL, left_at = now()
 FROM routers r
 WHERE s.live AND s.router_id = r.router_id AND r.router_id <> $1
   AND r.renewed_at + $2 * interval '1 millisecond' < now()
