@@ -12,6 +12,7 @@ import { SessionLifecycle } from "./session-lifecycle.ts";
 import { SessionOpener } from "./session-opener.ts";
 
 const LOST_AFTER_MS = 15_000;
+const SWEEP_INTERVAL_MS = 750;
 
 class FakeStream implements SessionStream {
   error: NexusError | undefined;
@@ -101,13 +102,44 @@ async function settle(): Promise<void> {
   for (let i = 0; i < 10; i += 1) await Promise.resolve();
 }
 
-async function sweepAfter({ clock, lifecycle }: World, ms: number): Promise<void> {
+/** Time passes, with sweeps as the loop makes them. */
+async function sweepAfter(of: World, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= SWEEP_INTERVAL_MS) {
+    await sweepLateBy(of, Math.min(left, SWEEP_INTERVAL_MS));
+  }
+}
+
+/** Time passes without a sweep, and then there is one. */
+async function sweepLateBy({ clock, lifecycle }: World, ms: number): Promise<void> {
   clock.advance(ms);
   lifecycle.sweep(clock.nowMs());
   await settle();
 }
 
 describe("SessionLifecycle", () => {
+  it("takes the time for which it was held up itself for no agent's silence", async () => {
+    const [here, away] = [await world.open("here"), await world.open("away")];
+    world.lifecycle.detach(away.session, away.stream, "broken");
+    await sweepAfter(world, LOST_AFTER_MS / 2);
+    await sweepLateBy(world, 60_000);
+    await sweepAfter(world, LOST_AFTER_MS / 4);
+    expect([here.session.state, away.session.state]).toEqual(["connected", "detached"]);
+    await sweepAfter(world, LOST_AFTER_MS / 2);
+    expect([here.session.over, away.session.over]).toEqual([true, true]);
+  });
+
+  it("counts what it hears after a hold-up from when it came", async () => {
+    const { session } = await world.open("here");
+    await sweepAfter(world, SWEEP_INTERVAL_MS);
+    world.clock.advance(60_000);
+    world.lifecycle.heard(session, world.clock.nowMs());
+    await sweepLateBy(world, 0);
+    await sweepAfter(world, LOST_AFTER_MS - SWEEP_INTERVAL_MS);
+    expect(session.over).toBe(false);
+    await sweepAfter(world, SWEEP_INTERVAL_MS);
+    expect(session.over).toBe(true);
+  });
+
   it("keeps a session that is heard of and loses a silent one", async () => {
     const { session, stream } = await world.open("a");
     await sweepAfter(world, LOST_AFTER_MS - 1);

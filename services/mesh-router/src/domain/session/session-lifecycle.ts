@@ -46,6 +46,9 @@ const MAIL_ENDS: Readonly<Partial<Record<string, SessionEnd>>> = {
   moved: "replaced",
 };
 
+/** Sweeps come twice as often; one that is later was held up. */
+const SWEEP_GAPS_PER_LOST_AFTER = 10;
+
 const NOT_HELD = { sessionId: "", resumeHash: new Uint8Array(), slots: 0, remainingMs: 0 };
 
 /** Attaches, detaches and ends sessions. */
@@ -55,6 +58,7 @@ export class SessionLifecycle {
   #drainGraceMs: number | undefined;
   /** Ended sessions whose end is not stored yet. */
   readonly #unstored = new Set<Session>();
+  #sweptAtMs = Number.POSITIVE_INFINITY;
 
   constructor(init: SessionLifecycleInit) {
     this.#init = init;
@@ -130,9 +134,14 @@ export class SessionLifecycle {
     session.stream?.finish();
   }
 
-  /** Gives up sessions that were silent or detached for too long, and streams that nobody reads. Call it often. */
+  /** Gives up sessions that were silent or detached for too long, and streams that nobody reads. Call it often: time for which this process
+   * was held up itself is no agent's silence, since what came meanwhile is still to be read. */
   sweep(nowMs: number): void {
+    const gapMaxMs = this.#init.lostAfterMs / SWEEP_GAPS_PER_LOST_AFTER;
+    const heldUpMs = nowMs - this.#sweptAtMs - gapMaxMs;
+    this.#sweptAtMs = nowMs;
     for (const session of this.#init.directory) {
+      if (heldUpMs > 0) allowFor(session, heldUpMs, nowMs);
       if (session.ending) continue;
       if (!session.attached) {
         if (nowMs >= session.detachedUntilMs) void this.#giveUp(session);
@@ -259,4 +268,11 @@ export class SessionLifecycle {
   #changed(session: Session): void {
     for (const observer of this.#init.observers) observer.sessionChanged(session);
   }
+}
+
+/** Nobody could be heard for so long, nor come back, nor be written to. */
+function allowFor(session: Session, heldUpMs: number, nowMs: number): void {
+  session.lastFrameAtMs = Math.min(nowMs, session.lastFrameAtMs + heldUpMs);
+  session.readAtMs = Math.min(nowMs, session.readAtMs + heldUpMs);
+  session.detachedUntilMs += heldUpMs;
 }
