@@ -2,9 +2,9 @@ import { constants, createServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { JobService } from "@nexus/proto/orchestrator";
 import { AuthService } from "@nexus/proto/vault";
-import { NexusError } from "@nexus/shared";
+import { createLogger, NexusError } from "@nexus/shared";
 import { afterEach, describe, expect, it } from "vitest";
-import { createRpcChannel, createRpcClient } from "../src/index.ts";
+import { type CallContext, createRpcChannel, createRpcClient } from "../src/index.ts";
 import { authHandlers, jobHandlers } from "./_handlers.ts";
 import { type Rig, startRig } from "./_harness.ts";
 
@@ -15,15 +15,14 @@ afterEach(async () => {
   for (const rig of rigs.splice(0)) await rig.close();
 });
 
-/** A server whose methods fail a number of times, with UNAVAILABLE if not said otherwise; returns how often each was called. */
-async function flaky(failures: number, retryAfterMs?: number, reason = "NOT_READY") {
+/** A server whose methods fail with UNAVAILABLE a number of times; returns how often each was called. */
+async function flaky(failures: number, retryAfterMs?: number) {
   const calls = { getJob: 0, login: 0 };
   const answer = async (name: keyof typeof calls) => {
     calls[name] += 1;
     if (calls[name] > failures) return {};
     const details = retryAfterMs === undefined ? {} : { retryAfterMs };
-    const kind = reason === "NOT_READY" ? "unavailable" : "exhausted";
-    throw new NexusError({ kind, reason, message: "Later.", details });
+    throw new NexusError({ kind: "unavailable", reason: "NOT_READY", message: "Later.", details });
   };
   const rig = await startRig((server) =>
     server
@@ -61,26 +60,6 @@ describe("retry", () => {
     expect(calls.getJob).toBe(7);
   });
 
-  it("waits for its turn where a client is told to, whatever the method does", async () => {
-    const { calls, rig, token } = await flaky(2, 100, "RATE_LIMITED");
-    const patient = { waitsForRate: true };
-    const startedAt = Date.now();
-    await createRpcClient(JobService, rig.channel, patient).getJob({ jobId: JOB_ID }, { token });
-    await createRpcClient(AuthService, rig.channel, patient).login(CREDENTIALS);
-    expect(Date.now() - startedAt).toBeGreaterThanOrEqual(390);
-    expect(calls).toEqual({ getJob: 3, login: 3 });
-  });
-
-  it.each([
-    ["it is not told to", {}, "RATE_LIMITED"],
-    ["another limit is met", { waitsForRate: true }, "QUEUE_FULL"],
-  ])("hands a limit on at once when %s", async (_what, options, reason) => {
-    const { calls, rig, token } = await flaky(1, 10, reason);
-    const jobs = createRpcClient(JobService, rig.channel, options);
-    await expect(jobs.getJob({ jobId: JOB_ID }, { token })).rejects.toMatchObject({ reason });
-    expect(calls.getJob).toBe(1);
-  });
-
   it("never repeats a method that is not marked idempotent", async () => {
     const { calls, rig } = await flaky(1);
     const auth = createRpcClient(AuthService, rig.channel);
@@ -102,6 +81,21 @@ describe("retry", () => {
     const startedAt = Date.now();
     await jobs.getJob({ jobId: JOB_ID }, { token });
     expect(Date.now() - startedAt).toBeGreaterThanOrEqual(390);
+  });
+
+  it.each(["own", "parent"] as const)("stops waiting when the %s signal aborts", async (which) => {
+    const { calls, rig, token } = await flaky(100, 5_000);
+    const cuts = { own: new AbortController(), parent: new AbortController() };
+    // The line is written as the pause begins.
+    const destination = { write: () => void setImmediate(() => cuts[which].abort()) };
+    const logger = createLogger({ service: "test", level: "debug", destination });
+    const jobs = createRpcClient(JobService, rig.channel, { logger });
+    const parent = { deadlineAtMs: Date.now() + 60_000, signal: cuts.parent.signal } as CallContext;
+    const startedAt = Date.now();
+    const failure = jobs.getJob({ jobId: JOB_ID }, { token, parent, signal: cuts.own.signal });
+    await expect(failure).rejects.toMatchObject({ kind: "cancelled" });
+    expect(Date.now() - startedAt).toBeLessThan(4_500);
+    expect(calls.getJob).toBe(1);
   });
 
   it("does not repeat other failures", async () => {

@@ -37,7 +37,7 @@ export async function prepareCall(
   options: CallOptions & ClientDefaults,
   deadlineAtMs: number | undefined,
 ): Promise<Outgoing> {
-  const signals = [options.signal, options.parent?.signal].filter((s) => s !== undefined);
+  const signals = signalsOf(options);
   assertTimeLeft(signals, deadlineAtMs);
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value);
@@ -68,6 +68,11 @@ async function fetchToken(
   if (tokens === undefined) return undefined;
   if (deadlineAtMs === undefined) return tokens.token();
   return withDeadline(tokens.token(), deadlineAtMs - Date.now(), noTimeLeft);
+}
+
+/** What ends a call: its own signal, and that of the call being served. */
+export function signalsOf(options: CallOptions): readonly AbortSignal[] {
+  return [options.signal, options.parent?.signal].filter((s) => s !== undefined);
 }
 
 /** Cancels a call when a signal aborts; returns what stops listening and the error to report, once it did. */

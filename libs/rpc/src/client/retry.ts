@@ -3,6 +3,7 @@ import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobu
 import { backoffDelayMs, type Logger, NexusError, sleep } from "@nexus/shared";
 import { RETRY_INITIAL_MS, RETRY_JITTER, RETRY_MAX_MS, RETRY_MULTIPLIER } from "../limits.ts";
 import type { CallOptions } from "./call-options.ts";
+import { linkSignals, signalsOf } from "./outgoing.ts";
 
 const POLICY = {
   initialMs: RETRY_INITIAL_MS,
@@ -44,7 +45,6 @@ export interface RetriedCall<T> {
  * the wait. Gives up as soon as the next wait would cross the deadline: the last real error is worth more than
  * a DEADLINE_EXCEEDED. */
 export async function withRetry<T>(call: RetriedCall<T>): Promise<T> {
-  const signal = call.options.signal ?? call.options.parent?.signal;
   for (let made = 1; ; made++) {
     try {
       return await call.attempt();
@@ -59,7 +59,19 @@ export async function withRetry<T>(call: RetriedCall<T>): Promise<T> {
         { method: call.path, attempt: made, delay_ms: Math.round(delayMs), reason: error.reason },
         "call repeated",
       );
-      await sleep(delayMs, signal);
+      await pause(delayMs, signalsOf(call.options));
     }
+  }
+}
+
+/** Waits; whichever signal aborts ends it, with that one's error. */
+async function pause(delayMs: number, signals: readonly AbortSignal[]): Promise<void> {
+  const cut = new AbortController();
+  const link = linkSignals(signals, () => cut.abort(link.error()));
+  if (link.error() !== undefined) cut.abort(link.error());
+  try {
+    await sleep(delayMs, cut.signal);
+  } finally {
+    link.unlink();
   }
 }
