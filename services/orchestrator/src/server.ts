@@ -161,7 +161,7 @@ function openEngine(parts: Parts, overrides: OrchestratorOverrides): Engine {
   const dispatch = new DispatchClient({
     addresses: config.meshRouterAddresses,
     orchestratorId: replicaId.slice(-ORCHESTRATOR_ID_MAX),
-    channel: (address) => frame.channel(address, "mesh-router"),
+    channel: (address) => frame.openChannel(address, "mesh-router"),
     tokens: frame.tokens,
     logger: frame.logger,
   });

@@ -1,4 +1,4 @@
-import { createRpcChannel, type RpcChannel } from "@nexus/rpc";
+import { createRpcChannel } from "@nexus/rpc";
 import { createSilentLogger } from "@nexus/shared";
 import { createTestIdentity, waitFor } from "@nexus/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -14,22 +14,26 @@ describe("routers that are found by name", () => {
   const router = new FakeRouter(identity.verifier);
   let dispatch: DispatchClient;
   let named: string[];
-  let channels: RpcChannel[];
+  /** Addresses whose channels were closed. */
+  let closed: string[];
   /** Addresses to which a stream was opened, as often as it was. */
   let opened: string[];
   let lost: string[];
 
   beforeEach(async () => {
     await router.listen();
-    [named, channels, opened, lost] = [[HERE], [], [], []];
+    [named, closed, opened, lost] = [[HERE], [], [], []];
     dispatch = new DispatchClient({
       addresses: [`dns:///routers.example:${router.port}`],
       orchestratorId: "o",
       channel: (address) => {
         opened.push(address);
         const channel = createRpcChannel({ address });
-        channels.push(channel);
-        return channel;
+        const close = () => {
+          closed.push(address);
+          channel.close();
+        };
+        return { ...channel, close };
       },
       tokens: identity.tokens({ sub: "orchestrator", kind: "service" }),
       logger: createSilentLogger(),
@@ -49,8 +53,8 @@ describe("routers that are found by name", () => {
   });
   afterEach(async () => {
     await dispatch.close();
-    for (const channel of channels) channel.close();
     await router.close();
+    expect(closed.sort()).toEqual(opened.sort());
   });
 
   const session = { namespace: "default", agentId: "a", epoch: 1n };
@@ -70,6 +74,7 @@ describe("routers that are found by name", () => {
     await waitFor(() => lost[0], { what: "the end of the stream" });
     named = [ELSEWHERE];
     await dispatch.refresh();
+    expect(closed).toEqual([router.address]);
     named = [HERE];
     await dispatch.refresh();
     expect(opened.filter((address) => address === router.address)).toHaveLength(2);

@@ -26,6 +26,7 @@ export interface DispatchClientOptions {
   /** `host:port`, or `dns:///host:port` for all addresses of a name. */
   readonly addresses: readonly string[];
   readonly orchestratorId: string;
+  /** Opens a channel, which is closed with its stream: addresses come and go. */
   readonly channel: (address: string) => RpcChannel;
   readonly tokens: TokenSource;
   readonly logger: Logger;

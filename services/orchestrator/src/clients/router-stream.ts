@@ -26,6 +26,7 @@ export interface RouterStreamEvents {
 
 /** What a stream needs. */
 export interface RouterStreamOptions {
+  /** Its own: closed with it. */
   readonly channel: RpcChannel;
   readonly tokens: TokenSource;
   /** The router's address, by which updates name it. */
@@ -78,6 +79,7 @@ export class RouterStream {
     this.#stop.abort();
     this.#cut?.abort();
     await this.#running;
+    this.#options.channel.close();
   }
 
   #hello(): Buffer {
