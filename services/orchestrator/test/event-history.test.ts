@@ -37,6 +37,11 @@ function changesOf(jobId: string, count: number): TaskChange[] {
   }));
 }
 
+/** A task's id as the database writes it. */
+function dashed(taskId: string): string {
+  return taskId.replace(/^task_(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
 const since = new Date(0);
 
 /** Reads a job's history in pages of this size. */
@@ -87,15 +92,59 @@ describe("the history of a job", () => {
     }
   });
 
-  it("is shown one row a change to people who ask the database", async () => {
+  it("keeps apart what differs in any part, and says the rest once", async () => {
     const jobId = ids.next("job");
-    const told = await appendEvents(pool, changesOf(jobId, 3));
-    const { rows } = await pool.query<{ sequence: string; state: string; agent_id: string }>(
-      "SELECT sequence, state, agent_id FROM task_events WHERE job_id = $1 ORDER BY sequence",
+    const failed = (reason: string, message: string, taskKey: string) =>
+      ({ state: "FAILED", failure: { reason, message, taskKey } }) as const;
+    const differing = [
+      { state: "RUNNING" },
+      { attempt: 2 },
+      { agentId: "ben" },
+      { attempt: 0, agentId: "" },
+      failed("BROKEN", "it broke", ""),
+      failed("BROKEN", "it broke", "t0"),
+      failed("BROKEN", "it broke twice", "t0"),
+      failed("LOST", "", "t0"),
+    ] as const;
+    const changes = [{}, ...differing, {}, ...differing].map((parts, index) => ({
+      ...(changesOf(jobId, 1)[0] as TaskChange),
+      taskKey: `t${index}`,
+      ...parts,
+    }));
+    const ends = [undefined, failed("BROKEN", "it broke", "t0").failure].map(
+      (failure) => ({ kind: "job", jobId, state: "FAILED", failure }) as const,
+    );
+    await appendEvents(pool, [...changes, ...ends]);
+    const events = await readEvents(pool, jobId, 0n, { since, limit: 100 });
+    expect(events.map(({ change }) => change)).toEqual([...changes, ...ends]);
+    const { rows } = await pool.query<{ kinds: number }>(
+      "SELECT json_array_length(changes -> 'kinds') AS kinds FROM job_events WHERE job_id = $1",
       [jobId.slice("job_".length)],
     );
-    expect(rows).toEqual(
-      told.map(({ sequence }) => ({ sequence: `${sequence}`, state: "LEASED", agent_id: "ann" })),
+    expect(rows).toEqual([{ kinds: 1 + differing.length + ends.length }]);
+  });
+
+  it("is shown one row a change to people who ask the database", async () => {
+    const jobId = ids.next("job");
+    const failure = { reason: "BROKEN", message: "it broke", taskKey: "t0" };
+    const end = { kind: "job", jobId, state: "FAILED", failure } as const;
+    const changes = changesOf(jobId, 3);
+    const told = await appendEvents(pool, [...changes, end]);
+    const { rows } = await pool.query(
+      `SELECT sequence, task_id, task_key, state, attempt, agent_id, failure_reason, failure_message, failure_task_key
+         FROM task_events WHERE job_id = $1 ORDER BY sequence`,
+      [jobId.slice("job_".length)],
     );
+    const none = { failure_reason: null, failure_message: null, failure_task_key: null };
+    const ofTasks = changes.map(({ taskId, taskKey }, index) => ({
+      ...{ sequence: `${told[index]?.sequence}`, task_id: dashed(taskId), task_key: taskKey },
+      ...{ state: "LEASED", attempt: 1, agent_id: "ann", ...none },
+    }));
+    const ofJob = {
+      ...{ sequence: `${told[3]?.sequence}`, task_id: null, task_key: null, state: "FAILED" },
+      ...{ attempt: 0, agent_id: "", failure_reason: "BROKEN", failure_message: "it broke" },
+      failure_task_key: "t0",
+    };
+    expect(rows).toEqual([...ofTasks, ofJob]);
   });
 });

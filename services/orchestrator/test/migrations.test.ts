@@ -6,6 +6,7 @@ import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { unpackTask } from "../src/domain/waiting-task.ts";
 import { judgeWaits } from "../src/store/due-store.ts";
+import { appendEvents, readEvents } from "../src/store/event-store.ts";
 import { loadWork } from "../src/store/load-store.ts";
 import { readAttempts } from "../src/store/task-reader.ts";
 
@@ -142,5 +143,63 @@ describe("tables of before waiting tasks had no row but their own", () => {
     expect(overdue).toEqual([idOf(RESUMED)]);
     const { rows } = await pool.query("SELECT task_id, delay_ms, wait_ms FROM paused_ready");
     expect(rows).toEqual([{ task_id: WITHHELD, delay_ms: "7", wait_ms: "9" }]);
+  });
+});
+
+describe("tables of before changes were stored short", () => {
+  it("keep the history that they have, beside what comes", async () => {
+    await migrateTo("0025");
+    const changes = [
+      { state: "RUNNING" },
+      { task: idOf(RUNNING), key: "a", state: "LEASED", attempt: 1, agent: "a1" },
+      { task: idOf(ENDED), key: "b", state: "FAILED", reason: "R", message: "m", cause: "a" },
+    ];
+    await pool.query("INSERT INTO job_events (job_id, events, changes) VALUES ($1, 3, $2)", [
+      JOB,
+      JSON.stringify(changes),
+    ]);
+    await pool.query(
+      "CREATE TABLE job_events_20200101 PARTITION OF job_events FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')",
+    );
+    await migrate(pool, { schema: SCHEMA, directory: ALL });
+    await pool.query(
+      "CREATE TABLE job_events_20200102 PARTITION OF job_events FOR VALUES FROM ('2020-01-02') TO ('2020-01-03')",
+    );
+
+    const jobId = `job_${JOB.replaceAll("-", "")}`;
+    const page = { since: new Date(0), limit: 10 };
+    const before = await readEvents(pool, jobId, 0n, page);
+    const failure = { reason: "R", message: "m", taskKey: "a" };
+    expect(before.map(({ change }) => change)).toMatchObject([
+      { kind: "job", state: "RUNNING", failure: undefined },
+      { kind: "task", taskId: idOf(RUNNING), taskKey: "a", attempt: 1, agentId: "a1" },
+      { kind: "task", taskId: idOf(ENDED), state: "FAILED", attempt: 0, agentId: "", failure },
+    ]);
+    const told = await appendEvents(
+      pool,
+      before.map(({ change }) => change),
+    );
+    const after = await readEvents(pool, jobId, before.at(-1)?.sequence ?? 0n, page);
+    expect(after.map(({ sequence }) => sequence)).toEqual(told.map(({ sequence }) => sequence));
+    expect(after.map(({ change }) => change)).toEqual(before.map(({ change }) => change));
+    const { rows } = await pool.query<{ sequence: string }>(
+      "SELECT * FROM task_events ORDER BY sequence",
+    );
+    const shown = rows.map((row) => ({ ...row, sequence: "", created_at: undefined }));
+    expect(shown.slice(3)).toEqual(shown.slice(0, 3));
+    expect(rows.map(({ sequence }) => sequence)).toEqual(
+      [...before, ...told].map(({ sequence }) => `${sequence}`),
+    );
+    const { rows: storage } = await pool.query(
+      `SELECT relname, attstorage FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relname ~ '^job_events(_default|_2020010[12])$' AND attname = 'changes' AND relnamespace = '${SCHEMA}'::regnamespace
+        ORDER BY relname`,
+    );
+    expect(storage).toEqual(
+      ["job_events_20200101", "job_events_20200102", "job_events_default"].map((relname) => ({
+        relname,
+        attstorage: "e",
+      })),
+    );
   });
 });

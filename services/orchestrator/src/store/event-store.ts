@@ -2,29 +2,14 @@
  * another. */
 import { int4Array, jsonArray, type Queryable, uuidArray } from "@nexus/postgres";
 import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
-import type { JobState } from "../domain/job-state.ts";
 import type { EventPage } from "../domain/reader.ts";
-import type { Failure } from "../domain/task.ts";
-import type { TaskState } from "../domain/task-state.ts";
+import { readChanges, type StoredChanges, writeChanges } from "./event-row.ts";
 import { jobUuid } from "./row-ids.ts";
 
 /** Changes in one row; part of how they are numbered, so it never changes. */
 const EVENTS_PER_ROW = 512n;
 
 type Change = JobChange | TaskChange;
-
-/** A change as it is stored: what is empty is left out. */
-interface StoredChange {
-  task?: string;
-  key?: string;
-  state: string;
-  attempt?: number;
-  agent?: string;
-  reason?: string;
-  message?: string;
-  /** Key of the task that failed first. */
-  cause?: string;
-}
 
 const APPEND = {
   name: "events-append",
@@ -49,7 +34,7 @@ export async function appendEvents(
   const { rows } = await client.query<{ sequence: string; at_ms: number }>(APPEND, [
     uuidArray(groups.map(([first]) => jobUuid((first as Change).jobId))),
     int4Array(groups.map((group) => group.length)),
-    jsonArray(groups.map((group) => JSON.stringify(group.map(toStored)))),
+    jsonArray(groups.map(writeChanges)),
   ]);
   return groups.flatMap((group, index) => {
     const row = rows[index] as { sequence: string; at_ms: number };
@@ -82,24 +67,6 @@ function numbered(changes: readonly Change[], row: bigint, at: Date): JobEvent[]
   }));
 }
 
-/** Field by field: there are three for each task, and a spread takes as long as all the rest. */
-function toStored(change: Change): StoredChange {
-  const { state, failure } = change;
-  const stored: StoredChange = change.kind === "task" ? taskPart(change) : { state };
-  if (failure === undefined) return stored;
-  stored.reason = failure.reason;
-  stored.message = failure.message;
-  if (failure.taskKey !== "") stored.cause = failure.taskKey;
-  return stored;
-}
-
-function taskPart({ taskId, taskKey, state, attempt, agentId }: TaskChange): StoredChange {
-  const stored: StoredChange = { task: taskId, key: taskKey, state };
-  if (attempt > 0) stored.attempt = attempt;
-  if (agentId !== "") stored.agent = agentId;
-  return stored;
-}
-
 /** The window counts the changes before each row, so that a page is cut before their text is read. */
 const READ_FROM = {
   name: "events-read-from",
@@ -115,7 +82,7 @@ const READ_FROM = {
 
 interface EventRow {
   readonly sequence: string;
-  readonly changes: readonly Readonly<StoredChange>[];
+  readonly changes: StoredChanges;
   readonly created_at: Date;
 }
 
@@ -137,36 +104,8 @@ export async function readEvents(
   ]);
   return rows
     .flatMap((row) =>
-      numbered(
-        row.changes.map((change) => toChange(jobId, change)),
-        BigInt(row.sequence),
-        row.created_at,
-      ),
+      numbered(readChanges(jobId, row.changes), BigInt(row.sequence), row.created_at),
     )
     .filter(({ sequence }) => sequence > after)
     .slice(0, page.limit);
-}
-
-function toChange(jobId: string, stored: Readonly<StoredChange>): Change {
-  const { task, key = "", state, attempt = 0, agent = "" } = stored;
-  const failure = toFailure(stored);
-  if (task === undefined) return { kind: "job", jobId, state: state as JobState, failure };
-  return {
-    kind: "task",
-    jobId,
-    taskId: task,
-    taskKey: key,
-    state: state as TaskState,
-    attempt,
-    agentId: agent,
-    failure,
-  };
-}
-
-function toFailure({
-  reason,
-  message = "",
-  cause = "",
-}: Readonly<StoredChange>): Failure | undefined {
-  return reason === undefined ? undefined : { reason, message, taskKey: cause };
 }
