@@ -2,9 +2,9 @@
 import type { Queryable } from "@nexus/postgres";
 import type { Lineage, PriorTask } from "../domain/generation.ts";
 import { shardOf } from "../domain/shards.ts";
-import type { StoredTaskSpec } from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { jobUuid, taskUuid, toTaskId } from "./row-ids.ts";
+import { readSpec, type StoredSpec } from "./spec-row.ts";
 
 const PRIOR_TASKS = {
   name: "generation-prior-tasks",
@@ -21,7 +21,7 @@ export async function readPriorTasks(client: Queryable, jobId: string): Promise<
     task_id: string;
     output_id: string;
     ordinal: number;
-    spec: StoredTaskSpec;
+    spec: StoredSpec;
     planning: boolean;
     state: TaskState;
   }>(PRIOR_TASKS, [jobUuid(jobId)]);
@@ -29,7 +29,7 @@ export async function readPriorTasks(client: Queryable, jobId: string): Promise<
     taskId: toTaskId(row.task_id),
     outputId: toTaskId(row.output_id),
     ordinal: row.ordinal,
-    spec: row.spec,
+    spec: readSpec(row.spec),
     planning: row.planning,
     state: row.state,
   }));

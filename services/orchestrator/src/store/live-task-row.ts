@@ -1,7 +1,7 @@
 /** The columns from which a task that waits or runs is brought into memory. */
 import { type LiveTask, toLiveSpec } from "../domain/live-task.ts";
-import type { StoredTaskSpec } from "../domain/task.ts";
 import { toJobId, toTaskId } from "./row-ids.ts";
+import { readSpec, type StoredSpec } from "./spec-row.ts";
 import { READY_AT } from "./state-row.ts";
 
 /** Select list for LiveTaskRow, over `tasks t`, `task_states s`, which a task that waits may lack, and `jobs j`. */
@@ -17,7 +17,7 @@ export interface LiveTaskRow {
   readonly job_id: string;
   readonly namespace: string;
   readonly task_key: string;
-  readonly spec: StoredTaskSpec;
+  readonly spec: StoredSpec;
   readonly priority: number;
   readonly planning: boolean;
   readonly sink: boolean;
@@ -39,7 +39,7 @@ export function toLiveTask(row: LiveTaskRow): LiveTask {
     jobId: toJobId(row.job_id),
     namespace: row.namespace,
     key: row.task_key,
-    spec: toLiveSpec(row.spec),
+    spec: toLiveSpec(readSpec(row.spec)),
     priority: row.priority,
     planning: row.planning,
     sink: row.sink,

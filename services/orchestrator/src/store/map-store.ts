@@ -8,6 +8,7 @@ import { LIVE_TASK_COLUMNS, type LiveTaskRow, toLiveTask } from "./live-task-row
 import { readMaterial, type TaskMaterial } from "./material-store.ts";
 import { type PayloadRow, toPayload } from "./payload-row.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
+import { readSpec } from "./spec-row.ts";
 import { toBuffer } from "./task-insert.ts";
 
 /** A mapped task waits for one edge more than it has, so that it never becomes ready: that one left is what is looked for. */
@@ -58,7 +59,7 @@ export async function findDueMaps(
   >(DUE, [ended.map(taskUuid), named.map(taskUuid)]);
   return rows.map((row) => ({
     task: toLiveTask(row),
-    spec: row.spec,
+    spec: readSpec(row.spec),
     expanded: row.expanded,
     policy: row.tolerated ? "SKIP" : "FAIL",
     nextOrdinal: row.next_ordinal,

@@ -4,6 +4,7 @@ import type { Redrive, RedriveChoice } from "../domain/dead-letter.ts";
 import type { StoredTaskSpec } from "../domain/task.ts";
 import { FILTER_CONDITIONS, filterValues } from "./dead-letter-store.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+import { readSpec, type StoredSpec } from "./spec-row.ts";
 
 /** A dead letter with what its new job is made from. */
 export interface HeldLetter {
@@ -49,7 +50,7 @@ const HOLD_FILTER = {
 interface HeldRow {
   readonly task_id: string;
   readonly redriven_job_id: string | null;
-  readonly spec: StoredTaskSpec;
+  readonly spec: StoredSpec;
   readonly planning: boolean;
   readonly has_upstream: boolean;
   readonly priority: number;
@@ -75,7 +76,7 @@ export async function holdDeadLetters(
   return rows.map((row) => ({
     taskId: toTaskId(row.task_id),
     redrivenJobId: row.redriven_job_id === null ? "" : toJobId(row.redriven_job_id),
-    spec: row.spec,
+    spec: readSpec(row.spec),
     planning: row.planning,
     hasUpstream: row.has_upstream,
     priority: row.priority,

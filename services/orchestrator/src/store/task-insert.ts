@@ -18,6 +18,7 @@ import type { GrantedLease } from "./claim-store.ts";
 import { recordClosings } from "./closing-store.ts";
 import { writeDecision } from "./decision-row.ts";
 import { jobUuid, taskUuid, toTaskId } from "./row-ids.ts";
+import { writeSpec } from "./spec-row.ts";
 
 /** What `columnsOf` gives. */
 const COLUMNS = `$1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::int[], $6::text[], $7::text[], $8::smallint[],
@@ -116,7 +117,7 @@ const priorityOf = (task: NewTask) => task.priority;
 const planningOf = (task: NewTask) => task.planning;
 const sinkOf = (task: NewTask) => task.sink;
 const hasUpstreamOf = (task: NewTask) => task.hasUpstream;
-const specOf = (task: NewTask) => JSON.stringify(task.spec);
+const specOf = (task: NewTask) => writeSpec(task.spec);
 const inputTypeOf = (task: NewTask) => task.input?.contentType ?? null;
 const inputOf = (task: NewTask) => task.input?.data ?? null;
 const storedBytesOf = (task: NewTask) => task.input?.storedBytes ?? null;

@@ -1,18 +1,13 @@
 /** Reads tasks and their attempts for callers, always inside one namespace. */
 import { decodePageToken, encodePageToken, type Queryable } from "@nexus/postgres";
 import type { TaskFilter, TaskPage } from "../domain/reader.ts";
-import type {
-  AttemptOutcome,
-  AttemptView,
-  Payload,
-  StoredTaskSpec,
-  TaskView,
-} from "../domain/task.ts";
+import type { AttemptOutcome, AttemptView, Payload, TaskView } from "../domain/task.ts";
 import type { TaskState } from "../domain/task-state.ts";
 import { readDecision, type StoredDecision } from "./decision-row.ts";
 import { type FailureColumns, toFailureOrNone } from "./failure-columns.ts";
 import { toPayload } from "./payload-row.ts";
 import { jobUuid, taskUuid, toJobId, toTaskId } from "./row-ids.ts";
+import { readSpec, type StoredSpec } from "./spec-row.ts";
 import { READY_AT, STATE } from "./state-row.ts";
 
 /** Select list for TaskRow, over TASK_TABLES. */
@@ -31,7 +26,7 @@ export const TASK_TABLES =
 export interface TaskRow extends FailureColumns {
   readonly task_id: string;
   readonly job_id: string;
-  readonly spec: StoredTaskSpec;
+  readonly spec: StoredSpec;
   readonly planning: boolean;
   readonly ordinal: number;
   readonly created_at: Date;
@@ -60,7 +55,7 @@ export function toTaskView(row: TaskRow, payloads?: PayloadColumns): TaskView {
   return {
     taskId: toTaskId(row.task_id),
     jobId: toJobId(row.job_id),
-    spec: row.spec,
+    spec: readSpec(row.spec),
     input: inputOf(payloads),
     output: outputOf(payloads),
     state: row.state,
