@@ -71,7 +71,7 @@ export function firstOfEach(drafts: readonly Draft[]): Map<string, Draft> {
 /** Inserts what is not known to be a repeat of an earlier request, and commits. When some are repeats all the same, the database
  * refuses to store anything (REFUSALS.repeated).
  *
- * Cost: 5 to 9 statements and the COMMIT in one round trip, whatever the number of submissions.
+ * Cost: 5 to 10 statements and the COMMIT in one round trip, whatever the number of submissions.
  * Errors: not_found/PAYLOAD_NOT_FOUND when an input refers to what is not stored. */
 export async function writeSubmissions(
   client: Transaction,
