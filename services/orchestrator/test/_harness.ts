@@ -21,6 +21,10 @@ import { type Behaviour, FakeRouter } from "./_router.ts";
 
 const ids = createIds();
 
+/** For replicas that no test takes away: long enough that a busy machine, which may hold up all of a test's replicas at once, has none of
+ * them put out. Whoever joins or leaves is noticed at once all the same. */
+export const STEADY_LEASE_MS = 10_000;
+
 /** The client of one caller. */
 export type Client = RpcClient<typeof JobService>;
 

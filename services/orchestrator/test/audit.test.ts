@@ -5,15 +5,14 @@ import { JobState } from "@nexus/proto/orchestrator";
 import { createIds } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { Harness, textOf } from "./_harness.ts";
+import { Harness, STEADY_LEASE_MS, textOf } from "./_harness.ts";
 
 const ids = createIds();
-const LEASE_MS = 600;
 const JOBS = 8;
 const harness = new Harness();
 
 /** Nobody takes the entries, so they stay to be looked at. */
-beforeAll(() => harness.open({ leaseMs: LEASE_MS }));
+beforeAll(() => harness.open({ leaseMs: STEADY_LEASE_MS }));
 afterAll(() => harness.close());
 beforeEach(() => harness.db.query("DELETE FROM audit_outbox"));
 
@@ -149,7 +148,7 @@ describe("changes of jobs", () => {
   });
 
   it("leave one entry although another replica than the asked one makes them", async () => {
-    const service = await harness.start({ leaseMs: LEASE_MS });
+    const service = await harness.start({ leaseMs: STEADY_LEASE_MS });
     const other = await harness.clientOf("alice", { service });
     await waitFor(() => harness.isReady(service), { what: "the second replica" });
     await waitFor(

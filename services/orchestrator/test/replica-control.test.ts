@@ -3,17 +3,16 @@ import { createIds } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { shardOf } from "../src/domain/shards.ts";
-import { type Client, Harness } from "./_harness.ts";
+import { type Client, Harness, STEADY_LEASE_MS } from "./_harness.ts";
 
 const ids = createIds();
-const LEASE_MS = 600;
 const JOBS = 12;
 const harness = new Harness();
 let other: Client;
 
 /** With two replicas, some of the jobs are the other one's, whichever is called. */
 beforeAll(async () => {
-  await harness.open({ leaseMs: LEASE_MS });
+  await harness.open({ leaseMs: STEADY_LEASE_MS });
 });
 afterAll(() => harness.close());
 
@@ -39,7 +38,7 @@ describe("two replicas", () => {
       const { job } = await harness.client.pauseJob({ requestId: ids.next(), jobId });
       expect(job?.state).toBe(JobState.PAUSED);
     }
-    const service = await harness.start({ leaseMs: LEASE_MS });
+    const service = await harness.start({ leaseMs: STEADY_LEASE_MS });
     other = await harness.clientOf("alice", { service });
     await waitFor(() => harness.isReady(service), { what: "the second replica" });
     await untilShared();

@@ -5,15 +5,14 @@ import { waitFor } from "@nexus/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SHARDS, shardOf } from "../src/domain/shards.ts";
 import { expectError } from "./_expect.ts";
-import { type Client, Harness } from "./_harness.ts";
+import { type Client, Harness, STEADY_LEASE_MS } from "./_harness.ts";
 import { begin, echo, type Received } from "./_router.ts";
 
 const ids = createIds();
-const LEASE_MS = 600;
 let harness: Harness;
 beforeEach(async () => {
   harness = new Harness();
-  await harness.open({ leaseMs: LEASE_MS, bulkhead: 500 });
+  await harness.open({ leaseMs: STEADY_LEASE_MS, bulkhead: 500 });
 });
 afterEach(() => harness.close());
 
@@ -38,16 +37,14 @@ async function untilShares(wanted: readonly number[]): Promise<void> {
 
 /** Starts one more replica and returns it with a client of its own. */
 async function addReplica(): Promise<{ service: RunningService; client: Client }> {
-  const service = await harness.start({ leaseMs: LEASE_MS, bulkhead: 500 });
+  const service = await harness.start({ leaseMs: STEADY_LEASE_MS, bulkhead: 500 });
   const client = await harness.clientOf("alice", { service });
   await waitFor(() => harness.isReady(service), { what: "the new replica" });
   return { service, client };
 }
 
-/** Asks again under the same request id, as clients do: on a busy machine a replica can miss its short lease and say so. */
 async function submitBy(client: Client, count: number): Promise<string> {
-  const request = { requestId: ids.next(), tasks: tasks(count) };
-  const { job } = await waitFor(() => client.submitJob(request), { what: "a job to be taken" });
+  const { job } = await client.submitJob({ requestId: ids.next(), tasks: tasks(count) });
   return job?.jobId ?? "";
 }
 

@@ -3,12 +3,11 @@ import type { RunningService } from "@nexus/runtime";
 import { createIds } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Client, Harness } from "./_harness.ts";
+import { type Client, Harness, STEADY_LEASE_MS } from "./_harness.ts";
 import { type Behaviour, begin, type Received } from "./_router.ts";
 
 const ids = createIds();
-const LEASE_MS = 600;
-const VALUES = { leaseMs: LEASE_MS, watchHeartbeatMs: 100 };
+const VALUES = { leaseMs: STEADY_LEASE_MS, watchHeartbeatMs: 100 };
 let harness: Harness;
 let other: RunningService;
 let client: Client;
