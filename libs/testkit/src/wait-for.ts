@@ -1,13 +1,14 @@
 /** Waiting for a condition instead of for a time. */
 import { inspect } from "node:util";
 
-const TIMEOUT_DEFAULT_MS = 10_000;
+/** No promise, only an end to waiting: the machine may be very busy. Shorter than a test may take, so that this one speaks. */
+const TIMEOUT_DEFAULT_MS = 20_000;
 const POLL_FIRST_MS = 2;
 const POLL_MAX_MS = 50;
 
 /** How long to wait, and for what. */
 export interface WaitForOptions {
-  /** @default 10_000 */
+  /** @default 20_000 */
   readonly timeoutMs?: number;
   /** Ends the sentence "timed out waiting for ...". */
   readonly what: string;
