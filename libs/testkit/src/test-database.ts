@@ -116,13 +116,33 @@ interface TemplateSpec {
   readonly directory: string | undefined;
 }
 
-/** Makes the template once per run: the first worker does it under a lock, the others wait for it. */
+/** Templates that this process knows to be there, or to be made. */
+const templates = new Map<string, Promise<void>>();
+
+/** Makes the template once per run: the first worker does it under a lock, the others wait for it, and none looks again. */
 async function ensureTemplate(server: TestServer, spec: TemplateSpec): Promise<string> {
   const variant = createHash("sha256")
     .update(spec.directory ?? "")
     .digest("hex")
     .slice(0, 8);
   const template = `${prefixOf(server)}template_${SCHEMAS[spec.service]}_${variant}`;
+  const key = `${server.adminUrl} ${template}`;
+  const made = templates.get(key) ?? makeTemplate(server, template, spec);
+  templates.set(key, made);
+  try {
+    await made;
+  } catch (error) {
+    templates.delete(key);
+    throw error;
+  }
+  return template;
+}
+
+async function makeTemplate(
+  server: TestServer,
+  template: string,
+  spec: TemplateSpec,
+): Promise<void> {
   await withAdmin(server.adminUrl, async (client) => {
     if (await databaseExists(client, template)) return;
     await client.query("SELECT pg_advisory_lock($1, hashtext($2))", [
@@ -141,7 +161,6 @@ async function ensureTemplate(server: TestServer, spec: TemplateSpec): Promise<s
       throw error;
     }
   });
-  return template;
 }
 
 async function fillTemplate(adminUrl: string, spec: TemplateSpec): Promise<void> {
