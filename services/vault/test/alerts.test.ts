@@ -1,5 +1,4 @@
 /** Alerts on what is unusual in the audit log: found once, kept, joined, watched and acknowledged. */
-import { createPool, type Pool } from "@nexus/postgres";
 import { AlertSeverity, AnomalyKind } from "@nexus/proto/vault";
 import { createIds } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
@@ -7,38 +6,19 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { judgeFirstSeen } from "../src/domain/anomaly/first-seen.ts";
 import { createAlertJournal } from "../src/store/alert-journal.ts";
 import { entriesOf, fieldsOf, sequenced } from "./_audit.ts";
-import {
-  createFleet,
-  createUser,
-  type Fleet,
-  login,
-  outcome,
-  type Replica,
-  requestId,
-  type Session,
-} from "./_helpers.ts";
+import { createUser, login, outcome, requestId } from "./_helpers.ts";
+import { openPairSuite, type PairSuite } from "./_suite.ts";
 
 /** More than any name may fail. */
 const GUESSES = 12;
 
-let fleet: Fleet;
-let vault: Replica;
-let other: Replica;
-let admin: Session;
-let pool: Pool;
+let { vault, other, admin, pool, close } = {} as PairSuite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start({ lockoutFailures: 100 });
-  other = await fleet.start({ lockoutFailures: 100 });
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ vault, other, admin, pool, close } = await openPairSuite({ lockoutFailures: 100 }));
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 async function guess(name: string): Promise<void> {
   for (let index = 0; index < GUESSES; index++) {

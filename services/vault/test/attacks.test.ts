@@ -1,38 +1,18 @@
 /** Attacks that broke other systems, tried on this one; docs/security.md lists them all with the test of each. */
-import { createPool, type Pool } from "@nexus/postgres";
 import { DecisionReason, PrincipalKind } from "@nexus/proto/vault";
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deny, putPolicy, putRole } from "./_access.ts";
-import {
-  createAgent,
-  createFleet,
-  createUser,
-  type Fleet,
-  grant,
-  login,
-  outcome,
-  type Replica,
-  requestId,
-  type Session,
-} from "./_helpers.ts";
+import { createAgent, createUser, grant, login, outcome, requestId } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let admin: Session;
-let pool: Pool;
+let { vault, admin, pool, close } = {} as Suite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ vault, admin, pool, close } = await openSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const INVALID = "invalid/REQUEST_INVALID";
 

@@ -1,40 +1,28 @@
 /** What a call leaves in the audit log, and what of it nobody may read there. */
 import { createHash, randomBytes } from "node:crypto";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { createPool, type Pool } from "@nexus/postgres";
 import { AuditEntrySchema, AuditResult } from "@nexus/proto/common";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ACTION, entriesOf, fieldsOf, sequenced } from "./_audit.ts";
 import {
-  createFleet,
   createUser,
-  type Fleet,
   grant,
   login,
   outcome,
   REGISTRY_SECRET,
-  type Replica,
   requestId,
   type Session,
 } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 import { CONTEXT, createKey, encrypt } from "./_transit.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let admin: Session;
-let pool: Pool;
+let { vault, admin, pool, close } = {} as Suite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ vault, admin, pool, close } = await openSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const KEY_SERVICE = (method: string) => ACTION("KeyService", method);
 const TRANSIT = (method: string) => ACTION("TransitService", method);

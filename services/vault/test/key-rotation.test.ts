@@ -2,13 +2,13 @@ import { KeyVersionState } from "@nexus/proto/vault";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createUser, login, outcome, type Replica, requestId, type Session } from "./_helpers.ts";
-import { openSuite, type Suite } from "./_suite.ts";
+import { openTenantSuite, type TenantSuite } from "./_suite.ts";
 import { createKey, createPlainKey, decrypt, encrypt } from "./_transit.ts";
 
-let { fleet, vault, other, admin, tenant, pool, close } = {} as Suite;
+let { fleet, vault, other, admin, tenant, pool, close } = {} as TenantSuite;
 
 beforeAll(async () => {
-  ({ fleet, vault, other, admin, tenant, pool, close } = await openSuite("team-keys"));
+  ({ fleet, vault, other, admin, tenant, pool, close } = await openTenantSuite("team-keys"));
 });
 
 afterAll(() => close());

@@ -1,25 +1,16 @@
-import { createPool, type Pool } from "@nexus/postgres";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createFleet, type Fleet, login, outcome, type Replica, type Session } from "./_helpers.ts";
+import { outcome } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 import { createPlainKey, decrypt, encrypt } from "./_transit.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let admin: Session;
-let pool: Pool;
+let { fleet, vault, admin, pool, close } = {} as Suite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ fleet, vault, admin, pool, close } = await openSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 describe("the uses of a plain key", () => {
   const reserved = async (name: string) => {

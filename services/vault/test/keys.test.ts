@@ -3,13 +3,13 @@ import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deleteEnded } from "../src/store/cleanup-store.ts";
 import { createUser, failure, outcome, requestId, type Session } from "./_helpers.ts";
-import { openSuite, type Suite } from "./_suite.ts";
+import { openTenantSuite, type TenantSuite } from "./_suite.ts";
 import { CONTEXT, createKey, decrypt, encrypt } from "./_transit.ts";
 
-let { vault, other, admin, tenant, pool, close } = {} as Suite;
+let { vault, other, admin, tenant, pool, close } = {} as TenantSuite;
 
 beforeAll(async () => {
-  ({ vault, other, admin, tenant, pool, close } = await openSuite("team-keys"));
+  ({ vault, other, admin, tenant, pool, close } = await openTenantSuite("team-keys"));
 });
 
 afterAll(() => close());

@@ -1,41 +1,28 @@
-import { createPool, type Pool } from "@nexus/postgres";
 import { CLIENT_ADDRESS_HEADER } from "@nexus/rpc";
 import { parseNamespace } from "@nexus/shared";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { PASSWORD_ITERATIONS_MIN } from "../src/domain/password-hash.ts";
 import { createLoginFailureStore } from "../src/store/login-failure-store.ts";
 import { ACTION, entriesOf, sequenced } from "./_audit.ts";
 import {
   createAgent,
-  createFleet,
   createUser,
-  type Fleet,
   failure,
   grant,
   login,
   outcome,
-  type Replica,
   requestId,
   type Session,
 } from "./_helpers.ts";
+import { openPairSuite, type PairSuite } from "./_suite.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let other: Replica;
-let admin: Session;
-let pool: Pool;
+let { fleet, vault, other, admin, pool, close } = {} as PairSuite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  other = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ fleet, vault, other, admin, pool, close } = await openPairSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const REFUSED = "unauthenticated/CREDENTIALS_INVALID";
 const PASSWORD = "a password of a user";
@@ -114,10 +101,11 @@ describe("a login name", () => {
 
   it("costs as much to try when it is locked", async () => {
     await forgetAll();
-    const { principalId } = await createUser(vault, admin);
+    const slow = await fleet.start({ passwordIterations: PASSWORD_ITERATIONS_MIN });
+    const { principalId } = await createUser(slow, admin);
     const time = async (id: string) => {
       const startedAt = performance.now();
-      await outcome(vault.auth.login({ principalId: id, password: "wrong" }));
+      await outcome(slow.auth.login({ principalId: id, password: "wrong" }));
       return performance.now() - startedAt;
     };
     await fail(principalId, 5);
@@ -131,6 +119,7 @@ describe("a login name", () => {
     const ratio = Math.min(...locked) / Math.min(...open);
     expect(ratio).toBeGreaterThan(0.4);
     expect(ratio).toBeLessThan(2.5);
+    await slow.stop();
   });
 
   it("has one count in capitals, with spaces and in any Unicode form", async () => {

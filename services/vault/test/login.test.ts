@@ -14,6 +14,7 @@ import {
   grant,
   login,
   outcome,
+  PASSWORD_ITERATIONS,
   REGISTRY_SECRET,
   type Replica,
   requestId,
@@ -42,6 +43,7 @@ afterAll(async () => {
   await fleet.close();
 });
 
+const STRONGER = PASSWORD_ITERATIONS * 2;
 const REFUSED = "unauthenticated/CREDENTIALS_INVALID";
 
 describe("Login", () => {
@@ -129,13 +131,13 @@ describe("Login", () => {
 
   it("replaces a hash below today's policy at the next login", async () => {
     const user = await createUser(vault, admin, { password: "to be rehashed" });
-    const stronger = await fleet.start({ passwordIterations: 120_000 });
+    const stronger = await fleet.start({ passwordIterations: STRONGER });
     await login(stronger, user.principalId, "to be rehashed");
     const { rows } = await pool.query<{ hash: string }>(
       "SELECT password_hash AS hash FROM principals WHERE principal_id = $1",
       [user.principalId],
     );
-    expect(rows[0]?.hash).toContain("$i=120000,");
+    expect(rows[0]?.hash).toContain(`$i=${STRONGER},`);
     await login(vault, user.principalId, "to be rehashed");
     await stronger.stop();
   });
@@ -149,8 +151,9 @@ describe("Login", () => {
       );
       return rows[0]?.hash ?? "";
     };
-    expect(await hash()).toMatch(/^\$pbkdf2-sha256\$i=100000,l=32,k=1\$/);
-    const plain = await hashPassword("older than the pepper", { iterations: 100_000 });
+    const iterations = PASSWORD_ITERATIONS;
+    expect(await hash()).toContain(`$pbkdf2-sha256$i=${iterations},l=32,k=1$`);
+    const plain = await hashPassword("older than the pepper", { iterations });
     await pool.query("UPDATE principals SET password_hash = $2 WHERE principal_id = $1", [
       user.principalId,
       plain,

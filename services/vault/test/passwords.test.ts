@@ -1,36 +1,17 @@
 /** Passwords that change: by who knows the old one, and by an administrator. */
-import { createPool, type Pool } from "@nexus/postgres";
 import { AuditResult } from "@nexus/proto/common";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ACTION, entriesOf, fieldsOf, sequenced } from "./_audit.ts";
-import {
-  createAgent,
-  createFleet,
-  createUser,
-  type Fleet,
-  login,
-  outcome,
-  type Replica,
-  requestId,
-  type Session,
-} from "./_helpers.ts";
+import { createAgent, createUser, login, outcome, requestId, type Session } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let admin: Session;
-let pool: Pool;
+let { vault, admin, pool, close } = {} as Suite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ vault, admin, pool, close } = await openSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const OLD = "a password of a user";
 const NEW = "another password of a user";

@@ -1,39 +1,19 @@
 /** What changes about a principal after it was made: whether it may act, and what. */
-import { createPool, type Pool } from "@nexus/postgres";
 import { AuditResult } from "@nexus/proto/common";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ACTION, entriesOf, sequenced } from "./_audit.ts";
-import {
-  createAgent,
-  createFleet,
-  createUser,
-  type Fleet,
-  grant,
-  login,
-  outcome,
-  type Replica,
-  requestId,
-  type Session,
-} from "./_helpers.ts";
+import { createAgent, createUser, grant, outcome, requestId, type Session } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let admin: Session;
+let { vault, admin, pool, close } = {} as Suite;
 let user: Session & { readonly principalId: string };
-let pool: Pool;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  admin = await login(vault);
+  ({ vault, admin, pool, close } = await openSuite());
   user = await createUser(vault, admin);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const REVOKED = "unauthenticated/TOKEN_REVOKED";
 

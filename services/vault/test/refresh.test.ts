@@ -1,37 +1,24 @@
-import { createPool, type Pool } from "@nexus/postgres";
 import { waitFor } from "@nexus/testkit";
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   createAgent,
-  createFleet,
   createUser,
-  type Fleet,
   login,
   outcome,
   type Replica,
   requestId,
   type Session,
 } from "./_helpers.ts";
+import { openPairSuite, type PairSuite } from "./_suite.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let other: Replica;
-let admin: Session;
-let pool: Pool;
+let { fleet, vault, other, admin, pool, close } = {} as PairSuite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  other = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ fleet, vault, other, admin, pool, close } = await openPairSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const REFUSED = "unauthenticated/CREDENTIALS_INVALID";
 const REUSED = "unauthenticated/REFRESH_REUSED";

@@ -1,12 +1,9 @@
-import { createPool, type Pool } from "@nexus/postgres";
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { allow, deny, putPolicy, putRole, setRoles } from "./_access.ts";
 import {
   createAgent,
-  createFleet,
   createUser,
-  type Fleet,
   failure,
   grant,
   login,
@@ -15,25 +12,15 @@ import {
   requestId,
   type Session,
 } from "./_helpers.ts";
+import { openPairSuite, type PairSuite } from "./_suite.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let other: Replica;
-let admin: Session;
-let pool: Pool;
+let { vault, other, admin, pool, close } = {} as PairSuite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  other = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ vault, other, admin, pool, close } = await openPairSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 const REVOKED = "unauthenticated/TOKEN_REVOKED";
 const ESCALATION = "forbidden/SCOPE_ESCALATION";

@@ -4,12 +4,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { allow, deny, putPolicy } from "./_access.ts";
 import { createUser, KEY, login, outcome, requestId, type Session } from "./_helpers.ts";
 import { freshPath, put, read } from "./_secrets.ts";
-import { openSuite, type Suite } from "./_suite.ts";
+import { openTenantSuite, type TenantSuite } from "./_suite.ts";
 
-let { fleet, vault, other, admin, tenant, pool, close } = {} as Suite;
+let { fleet, vault, other, admin, tenant, pool, close } = {} as TenantSuite;
 
 beforeAll(async () => {
-  ({ fleet, vault, other, admin, tenant, pool, close } = await openSuite("team-other"));
+  ({ fleet, vault, other, admin, tenant, pool, close } = await openTenantSuite("team-other"));
 });
 
 afterAll(() => close());

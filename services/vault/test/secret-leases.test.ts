@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deleteEnded } from "../src/store/cleanup-store.ts";
 import { createUser, outcome, requestId, type Session } from "./_helpers.ts";
 import { freshPath, put } from "./_secrets.ts";
-import { openSuite, type Suite } from "./_suite.ts";
+import { openTenantSuite, type TenantSuite } from "./_suite.ts";
 
-let { vault, other, admin, tenant, pool, close } = {} as Suite;
+let { vault, other, admin, tenant, pool, close } = {} as TenantSuite;
 
 beforeAll(async () => {
-  ({ vault, other, admin, tenant, pool, close } = await openSuite("team-leases"));
+  ({ vault, other, admin, tenant, pool, close } = await openTenantSuite("team-leases"));
 });
 
 afterAll(() => close());

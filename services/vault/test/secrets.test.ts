@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deleteEnded } from "../src/store/cleanup-store.ts";
 import { failure, outcome, requestId } from "./_helpers.ts";
 import { freshPath, put, read } from "./_secrets.ts";
-import { openSuite, type Suite } from "./_suite.ts";
+import { openTenantSuite, type TenantSuite } from "./_suite.ts";
 
-let { vault, other, admin, pool, close } = {} as Suite;
+let { vault, other, admin, pool, close } = {} as TenantSuite;
 
 beforeAll(async () => {
-  ({ vault, other, admin, pool, close } = await openSuite("team-secrets"));
+  ({ vault, other, admin, pool, close } = await openTenantSuite("team-secrets"));
 });
 
 afterAll(() => close());
