@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { SLOT_TURN_STEPS_MAX } from "../limits.ts";
 import type { UpdateKind } from "../message/carried.ts";
+import { fakeSession } from "../session/session.fake.ts";
 import { Session } from "../session/session.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
 import { DispatchHub } from "./dispatch-hub.ts";
@@ -23,18 +24,9 @@ class World {
       this.slotNews += 1;
     },
   });
-  readonly session = new Session({
-    namespace: "default",
-    agentId: "a",
-    epoch: 1n,
-    sessionId: "ses_a",
-    resumeHash: new Uint8Array(),
-    slots: 1,
-    nowMs: 0,
-  });
+  readonly session = fakeSession("a");
 
   constructor() {
-    this.session.state = "connected";
     this.directory.add(this.session);
   }
 

@@ -2,22 +2,9 @@ import type { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import { DISPATCH_PRESSURE_ITEMS, DISPATCH_QUEUE_MAX } from "../limits.ts";
 import type { UpdateKind } from "../message/carried.ts";
-import { Session } from "../session/session.ts";
+import { fakeSession } from "../session/session.fake.ts";
+import type { Session } from "../session/session.ts";
 import { DispatchLink, type SlotsFor } from "./dispatch-link.ts";
-
-function session(agentId: string): Session {
-  const made = new Session({
-    namespace: "default",
-    agentId,
-    epoch: 1n,
-    sessionId: `ses_${agentId}`,
-    resumeHash: new Uint8Array(),
-    slots: 1,
-    nowMs: 0,
-  });
-  made.state = "connected";
-  return made;
-}
 
 function linkWith(sessions: Session[] = [], slotsFor: SlotsFor = (of) => of.slots) {
   let error: NexusError | undefined;
@@ -45,7 +32,7 @@ describe("DispatchLink", () => {
     const { link } = linkWith();
     expect(link.take()).toMatchObject({ sessions: [], snapshotComplete: true });
     expect(link.take()).toBeUndefined();
-    const many = linkWith(Array.from({ length: 600 }, (_, i) => session(`a${i}`))).link;
+    const many = linkWith(Array.from({ length: 600 }, (_, i) => fakeSession(`a${i}`))).link;
     const frames = [many.take(), many.take(), many.take()];
     expect(frames.map((frame) => [frame?.sessions.length, frame?.snapshotComplete])).toEqual([
       [512, false],
@@ -55,7 +42,7 @@ describe("DispatchLink", () => {
   });
 
   it("describes a session once, however often it changed", () => {
-    const one = session("a");
+    const one = fakeSession("a");
     const { link } = linkWith();
     link.take();
     for (let i = 0; i < 10; i += 1) link.pushSession(one);
@@ -64,7 +51,7 @@ describe("DispatchLink", () => {
   });
 
   it("says a number of slots only when it differs from what it said", () => {
-    const one = session("a");
+    const one = fakeSession("a");
     let slots = 4;
     const { link } = linkWith([one], () => slots);
     expect(link.toldSlots(one)).toBeUndefined();
@@ -84,7 +71,7 @@ describe("DispatchLink", () => {
   });
 
   it("says a state whatever the number of slots, and no number of a session that is over", () => {
-    const one = session("a");
+    const one = fakeSession("a");
     const { link } = linkWith([one]);
     link.take();
     link.pushSession(one);
@@ -96,7 +83,7 @@ describe("DispatchLink", () => {
   });
 
   it("keeps the end of a session behind the updates before it", () => {
-    const one = session("a");
+    const one = fakeSession("a");
     const { link } = linkWith();
     link.take();
     for (let i = 0; i < 600; i += 1) link.pushUpdate(update(one));
@@ -111,7 +98,7 @@ describe("DispatchLink", () => {
   });
 
   it("drops progress and chunks under pressure, and nothing else", () => {
-    const one = session("a");
+    const one = fakeSession("a");
     const { link, error } = linkWith();
     for (let i = 0; i < DISPATCH_PRESSURE_ITEMS; i += 1) link.pushUpdate(update(one, "accepted"));
     expect(link.pushUpdate(update(one, "progress"))).toBe("dropped");
@@ -123,7 +110,7 @@ describe("DispatchLink", () => {
   });
 
   it("ends a stream whose queue is full by number or by bytes", () => {
-    const one = session("a");
+    const one = fakeSession("a");
     const byNumber = linkWith();
     for (let i = 0; i < DISPATCH_QUEUE_MAX; i += 1) byNumber.link.pushUpdate(update(one));
     expect(byNumber.link.pushUpdate(update(one))).toBe("dropped");
@@ -142,10 +129,10 @@ describe("DispatchLink", () => {
     const { link, wakes } = linkWith();
     link.close();
     const before = wakes();
-    link.pushSession(session("a"));
-    link.pushSlots(session("a"));
-    link.refuse({ session: session("a"), taskId: "t", fence: 1n, reason: "NO_SESSION" });
-    expect(link.pushUpdate(update(session("a")))).toBe("dropped");
+    link.pushSession(fakeSession("a"));
+    link.pushSlots(fakeSession("a"));
+    link.refuse({ session: fakeSession("a"), taskId: "t", fence: 1n, reason: "NO_SESSION" });
+    expect(link.pushUpdate(update(fakeSession("a")))).toBe("dropped");
     expect(wakes()).toBe(before);
     expect(link.over).toBe(true);
   });

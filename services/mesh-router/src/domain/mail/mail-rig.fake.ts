@@ -1,7 +1,9 @@
 /** An office and a desk over a store of the test's own, with agents whose streams a test reads by hand. */
 import { createManualClock, type ManualClock } from "@nexus/shared";
+import { fakeLetter } from "../message/letter.fake.ts";
 import type { Letter, SendResult } from "../message/letter.ts";
-import { Session } from "../session/session.ts";
+import { fakeSession } from "../session/session.fake.ts";
+import type { Session } from "../session/session.ts";
 import type { AckKind, MailDelivery } from "./mail.ts";
 import { MailBook } from "./mail-book.ts";
 import { MailDesk } from "./mail-desk.ts";
@@ -13,7 +15,6 @@ export const ATTEMPTS_MAX = 3;
 export const REDELIVERY_MS = 100;
 export const ACK_WAIT_MS = 5_000;
 
-const NOTHING = new Uint8Array();
 const QUIET = {
   messageSettled: () => undefined,
   messageDelivered: () => undefined,
@@ -56,15 +57,7 @@ export class MailRig<S extends MailStore> {
 
   /** An agent with a stream and much credit. */
   agent(agentId: string, namespace = "default"): Session {
-    const session = new Session({
-      namespace,
-      agentId,
-      epoch: 1n,
-      sessionId: `ses_${agentId}`,
-      resumeHash: NOTHING,
-      slots: 1,
-      nowMs: this.clock.nowMs(),
-    });
+    const session = fakeSession(agentId, { namespace, nowMs: this.clock.nowMs() });
     this.attach(session);
     return session;
   }
@@ -91,18 +84,8 @@ export class MailRig<S extends MailStore> {
     more: Partial<Letter> = {},
   ): void {
     const toAgentIds = typeof to === "string" ? [to] : to;
-    const letter: Letter = {
-      messageId,
-      toAgentId: toAgentIds[0] ?? "",
-      payload: NOTHING,
-      subject: NOTHING,
-      expectsReply: false,
-      inReplyTo: "",
-      timeoutMs: 1_000,
-      traceparent: NOTHING,
-      mail: { ttlMs: 60_000, ackWaitMs: ACK_WAIT_MS },
-      ...more,
-    };
+    const mail = { ttlMs: 60_000, ackWaitMs: ACK_WAIT_MS };
+    const letter = fakeLetter(messageId, toAgentIds[0] ?? "", { mail, ...more });
     this.office.post(sender, letter, toAgentIds);
   }
 

@@ -1,22 +1,13 @@
 import { createManualClock, KiB, type ManualClock, MiB } from "@nexus/shared";
 import { beforeEach, describe, expect, it } from "vitest";
 import { HELD_BYTES_MAX, PENDING_PER_SENDER_MAX } from "../limits.ts";
-import { Session } from "../session/session.ts";
+import { fakeSession } from "../session/session.fake.ts";
+import type { Session } from "../session/session.ts";
 import { type LeaseAnswer, type LeaseClaim, LeaseGate } from "./lease-gate.ts";
+import { fakeLetter } from "./letter.fake.ts";
 import type { Letter } from "./letter.ts";
 import { whyRefused } from "./message-rules.ts";
 
-const NOTHING = new Uint8Array();
-const LETTER: Letter = {
-  messageId: "",
-  toAgentId: "bob",
-  payload: NOTHING,
-  subject: NOTHING,
-  expectsReply: false,
-  inReplyTo: "",
-  timeoutMs: 1_000,
-  traceparent: NOTHING,
-};
 const VALID = { valid: true, reason: "", cacheForMs: 0 };
 const LOST = { valid: false, reason: "LEASE_LOST", cacheForMs: 0 };
 const ALL = { toAgentId: "", target: { kind: "all", name: "*" } } as const;
@@ -50,20 +41,13 @@ beforeEach(() => {
     proceed: (_, letter) => void passed.push(letter),
     refuse: (_, { messageId }, { outcome }) => void refused.push(`${messageId} ${outcome}`),
   });
-  alice = newSender("alice");
+  alice = fakeSession("alice");
 });
-
-function newSender(agentId: string, namespace = "default"): Session {
-  return new Session({
-    ...{ namespace, agentId, epoch: 1n, sessionId: `ses_${agentId}` },
-    ...{ resumeHash: NOTHING, slots: 1, nowMs: 0 },
-  });
-}
 
 const under = (fence: bigint) => ({ lease: { taskId: "t1", fence } });
 
 function send(messageId: string, more: Partial<Letter> = {}, sender = alice): void {
-  gate.send(sender, { ...LETTER, messageId, ...more });
+  gate.send(sender, fakeLetter(messageId, "bob", more));
 }
 
 /** Answers the check of a lease, and lets what follows from it happen. */
@@ -176,7 +160,7 @@ describe("the gate of leases", () => {
   it("lets its sender take one back, which is pending until then", async () => {
     send("m1", under(1n));
     send("m2");
-    expect(whyRefused(alice, { ...LETTER, messageId: "m1" })).toMatchObject({
+    expect(whyRefused(alice, fakeLetter("m1", "bob"))).toMatchObject({
       reason: "MESSAGE_ID_PENDING",
     });
     const held = alice.unsettled.get("m1");
@@ -208,13 +192,13 @@ describe("the gate of leases", () => {
   it("holds as many bytes of a namespace as it leaves free, and has room again for what follows", async () => {
     const payload = new Uint8Array(MiB);
     const fits = Math.floor((HELD_BYTES_MAX / (MiB + 128) + 1) / 2);
-    const senders = Array.from({ length: fits + 1 }, (_, at) => newSender(`s${at}`));
+    const senders = Array.from({ length: fits + 1 }, (_, at) => fakeSession(`s${at}`));
     for (const [at, sender] of senders.entries()) send(`m${at}`, { payload, ...under(1n) }, sender);
     expect(refused).toEqual([`m${fits} overloaded`]);
-    send("other", { payload, ...under(1n) }, newSender("x", "other"));
+    send("other", { payload, ...under(1n) }, fakeSession("x", { namespace: "other" }));
     expect(gate.held).toBe(fits + 1);
     for (let i = 0; i < 3; i += 1) await answer(1n, VALID);
-    send("late", { payload, ...under(1n) }, newSender("late"));
+    send("late", { payload, ...under(1n) }, fakeSession("late"));
     expect(refused).toHaveLength(1);
   });
 });

@@ -2,14 +2,14 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { MESSAGE_QUEUE_MAX, PENDING_PER_SENDER_MAX } from "../limits.ts";
 import { NO_MAIL } from "../mail/mail.fake.ts";
 import { aloneOutward } from "../remote/outward.fake.ts";
-import { Session } from "../session/session.ts";
+import { fakeSession } from "../session/session.fake.ts";
+import type { Session } from "../session/session.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
 import { Caller } from "./caller.ts";
-import type { Letter } from "./letter.ts";
+import { fakeLetter } from "./letter.fake.ts";
 import type { Deliverable } from "./message.ts";
 import { MessageEngine } from "./message-engine.ts";
 
-const NOTHING = new Uint8Array();
 const KiB = 1_024;
 const MiB = 1_024 * KiB;
 
@@ -36,32 +36,11 @@ beforeEach(() => {
 });
 
 function agent(agentId: string, credit = 10_000): Session {
-  const session = new Session({
-    namespace: "default",
-    agentId,
-    epoch: 1n,
-    sessionId: `ses_${agentId}`,
-    resumeHash: NOTHING,
-    slots: 1,
-    nowMs,
-  });
-  session.state = "connected";
+  const session = fakeSession(agentId, { nowMs });
   session.credit = credit;
   directory.add(session);
   return session;
 }
-
-const letter = (messageId: string, toAgentId: string, more: Partial<Letter> = {}): Letter => ({
-  messageId,
-  toAgentId,
-  payload: NOTHING,
-  subject: NOTHING,
-  expectsReply: false,
-  inReplyTo: "",
-  timeoutMs: 1_000,
-  traceparent: NOTHING,
-  ...more,
-});
 
 function messageIdOf(delivery: Deliverable): string {
   return delivery.kind === "message" ? delivery.messageId : "";
@@ -79,7 +58,7 @@ const outcomes = (session: Session) => read(session).outcomes.map(({ outcome }) 
 describe("MessageEngine", () => {
   it("measures from acceptance to acknowledgement", () => {
     const [alice, bob] = [agent("alice"), agent("bob")];
-    engine.send(alice, letter("m", "bob"), nowMs);
+    engine.send(alice, fakeLetter("m", "bob"), nowMs);
     const [delivery] = read(bob).deliveries;
     const ack = { deliveryId: delivery?.deliveryId ?? "", kind: "done", text: "" } as const;
     engine.acknowledge(bob, ack, nowMs + 7);
@@ -91,11 +70,11 @@ describe("MessageEngine", () => {
   it("says OVERLOADED beyond what one sender may have pending", () => {
     const [alice, bob] = [agent("alice"), agent("bob", PENDING_PER_SENDER_MAX)];
     for (let i = 0; i < PENDING_PER_SENDER_MAX; i += 1) {
-      engine.send(alice, letter(`m${i}`, "bob"), nowMs);
+      engine.send(alice, fakeLetter(`m${i}`, "bob"), nowMs);
       if (i % 500 === 0) read(bob);
     }
     expect(alice.outbox.items).toBe(0);
-    engine.send(alice, letter("more", "bob"), nowMs);
+    engine.send(alice, fakeLetter("more", "bob"), nowMs);
     expect(read(alice).outcomes).toMatchObject([{ outcome: "overloaded", retryAfterMs: 100 }]);
   });
 
@@ -103,19 +82,19 @@ describe("MessageEngine", () => {
     const bob = agent("bob", 10_000);
     const body = { payload: new Uint8Array(256 * KiB), timeoutMs: 60_000 };
     const senders = Array.from({ length: 300 }, (_, i) => agent(`s${i}`));
-    for (const sender of senders) engine.send(sender, letter("m", "bob", body), nowMs);
+    for (const sender of senders) engine.send(sender, fakeLetter("m", "bob", body), nowMs);
     const refused = senders.filter((sender) => outcomes(sender)[0] === "overloaded");
     expect(refused.length).toBeGreaterThan(300 - 260);
     while (read(bob).deliveries.length > 0);
     const late = agent("late");
-    engine.send(late, letter("m", "bob", body), nowMs);
+    engine.send(late, fakeLetter("m", "bob", body), nowMs);
     expect(outcomes(late)).toEqual([]);
   });
 
   it("moves a backlog on only as fast as it is written", () => {
     const [alice, bob] = [agent("alice"), agent("bob")];
     const body = { payload: new Uint8Array(200 * KiB) };
-    for (let i = 0; i < 20; i += 1) engine.send(alice, letter(`m${i}`, "bob", body), nowMs);
+    for (let i = 0; i < 20; i += 1) engine.send(alice, fakeLetter(`m${i}`, "bob", body), nowMs);
     expect(bob.inbox.size).toBeGreaterThan(10);
     const order: string[] = [];
     for (let batch = read(bob); batch.deliveries.length > 0; batch = read(bob)) {
@@ -126,27 +105,27 @@ describe("MessageEngine", () => {
 
   it("answers OVERLOADED to a reply whose asker is full, which may be tried again", () => {
     const [alice, bob] = [agent("alice", 0), agent("bob")];
-    engine.send(alice, letter("ask", "bob", { expectsReply: true }), nowMs);
+    engine.send(alice, fakeLetter("ask", "bob", { expectsReply: true }), nowMs);
     const question = read(bob).deliveries[0]?.deliveryId ?? "";
     const filler = agent("filler");
     for (let i = 0; i < MESSAGE_QUEUE_MAX; i += 1) {
-      engine.send(filler, letter(`f${i}`, "alice"), nowMs);
+      engine.send(filler, fakeLetter(`f${i}`, "alice"), nowMs);
     }
-    engine.send(bob, letter("answer", "", { inReplyTo: question }), nowMs);
+    engine.send(bob, fakeLetter("answer", "", { inReplyTo: question }), nowMs);
     expect(outcomes(bob)).toEqual(["overloaded"]);
     engine.grant(alice, 10);
-    engine.send(bob, letter("answer", "", { inReplyTo: question }), nowMs);
+    engine.send(bob, fakeLetter("answer", "", { inReplyTo: question }), nowMs);
     engine.grant(alice, 10_000);
     while (alice.inbox.size > 0) read(alice);
-    engine.send(bob, letter("third", "", { inReplyTo: question }), nowMs);
+    engine.send(bob, fakeLetter("third", "", { inReplyTo: question }), nowMs);
     expect(outcomes(bob)).toEqual(["refused"]);
   });
 
   it("settles a request whose reply never found credit as EXPIRED, both ways", () => {
     const [alice, bob] = [agent("alice", 0), agent("bob")];
-    engine.send(alice, letter("ask", "bob", { expectsReply: true }), nowMs);
+    engine.send(alice, fakeLetter("ask", "bob", { expectsReply: true }), nowMs);
     const question = read(bob).deliveries[0]?.deliveryId ?? "";
-    engine.send(bob, letter("answer", "", { inReplyTo: question, timeoutMs: 60_000 }), nowMs);
+    engine.send(bob, fakeLetter("answer", "", { inReplyTo: question, timeoutMs: 60_000 }), nowMs);
     expect(engine.expire(nowMs + 1_000)).toBe(2);
     expect(outcomes(alice)).toEqual(["expired"]);
     expect(outcomes(bob)).toEqual(["expired"]);
@@ -157,7 +136,7 @@ describe("MessageEngine", () => {
   it("withdraws what a caller that left had not got through", async () => {
     const bob = agent("bob", 0);
     const caller = new Caller("default", "ursula");
-    engine.send(caller, letter("m", "bob"), nowMs);
+    engine.send(caller, fakeLetter("m", "bob"), nowMs);
     engine.abandon(caller);
     expect((await caller.answer).result.outcome).toBe("cancelled");
     engine.grant(bob, 1);
@@ -167,8 +146,8 @@ describe("MessageEngine", () => {
   it("starts a new stream's credit anew", () => {
     const [alice, bob] = [agent("alice"), agent("bob", 5)];
     engine.restart(bob, 1);
-    engine.send(alice, letter("m1", "bob"), nowMs);
-    engine.send(alice, letter("m2", "bob"), nowMs);
+    engine.send(alice, fakeLetter("m1", "bob"), nowMs);
+    engine.send(alice, fakeLetter("m2", "bob"), nowMs);
     expect(read(bob).deliveries).toHaveLength(1);
     engine.grant(bob, 20_000);
     expect(bob.credit).toBeLessThanOrEqual(10_000);
@@ -177,7 +156,7 @@ describe("MessageEngine", () => {
 
   it("keeps what was not written for the next stream, in order and within its credit", () => {
     const [alice, bob] = [agent("alice"), agent("bob", 3)];
-    for (let i = 0; i < 5; i += 1) engine.send(alice, letter(`m${i}`, "bob"), nowMs);
+    for (let i = 0; i < 5; i += 1) engine.send(alice, fakeLetter(`m${i}`, "bob"), nowMs);
     expect(bob.inbox.size).toBe(2);
     engine.restart(bob, 1);
     expect(read(bob).deliveries.map(messageIdOf)).toEqual(["m0"]);
@@ -188,10 +167,10 @@ describe("MessageEngine", () => {
 
   it("says NO_SUCH_AGENT for what was never written to a session that ended, else EXPIRED", () => {
     const [alice, bob] = [agent("alice"), agent("bob", 2)];
-    engine.send(alice, letter("written", "bob"), nowMs);
+    engine.send(alice, fakeLetter("written", "bob"), nowMs);
     read(bob);
-    engine.send(alice, letter("unwritten", "bob"), nowMs);
-    engine.send(alice, letter("waiting", "bob"), nowMs);
+    engine.send(alice, fakeLetter("unwritten", "bob"), nowMs);
+    engine.send(alice, fakeLetter("waiting", "bob"), nowMs);
     engine.ended(bob, "lost", nowMs);
     const said = read(alice).outcomes.map(({ messageId, outcome }) => [messageId, outcome]);
     expect(Object.fromEntries(said)).toEqual({
@@ -203,7 +182,7 @@ describe("MessageEngine", () => {
 
   it("tells the sender of what an agent did not read", () => {
     const [alice, bob] = [agent("alice"), agent("bob")];
-    engine.send(alice, letter("m", "bob"), nowMs);
+    engine.send(alice, fakeLetter("m", "bob"), nowMs);
     engine.unread(bob);
     expect(outcomes(alice)).toEqual(["overloaded"]);
     expect(engine.pending).toBe(0);
@@ -219,7 +198,7 @@ describe("a frame's bytes", () => {
 
   it("are not held by a message that waits for credit", () => {
     const [alice, bob] = [agent("alice"), agent("bob", 0)];
-    engine.send(alice, letter("m1", "bob", parts()), nowMs);
+    engine.send(alice, fakeLetter("m1", "bob", parts()), nowMs);
     const [message] = [...bob.inbox];
     expect(held([message?.payload, message?.subject, message?.traceparent])).toBe(false);
   });
@@ -229,7 +208,7 @@ describe("a frame's bytes", () => {
     ["a request that waits for its reply", true],
   ])("are not held by %s", (_, expectsReply) => {
     const [alice, bob] = [agent("alice"), agent("bob")];
-    engine.send(alice, letter("m1", "bob", { ...parts(), expectsReply }), nowMs);
+    engine.send(alice, fakeLetter("m1", "bob", { ...parts(), expectsReply }), nowMs);
     const [message] = bob.delivered.values();
     expect(held([message?.subject])).toBe(true);
     read(bob);
@@ -239,11 +218,11 @@ describe("a frame's bytes", () => {
   it("are held by what was not read, and by a part that may go again, until 32 MiB of frames have followed", () => {
     const [alice, bob, carol] = [agent("alice"), agent("bob"), agent("carol")];
     frame.fill(7);
-    engine.send(alice, letter("unread", "carol", parts()), nowMs);
-    engine.send(alice, letter("ask", "bob", { expectsReply: true }), nowMs);
+    engine.send(alice, fakeLetter("unread", "carol", parts()), nowMs);
+    engine.send(alice, fakeLetter("ask", "bob", { expectsReply: true }), nowMs);
     const question = read(bob).deliveries[0]?.deliveryId ?? "";
     const reply = { ...parts(), inReplyTo: question, more: true };
-    engine.send(bob, letter("part", "", reply), nowMs);
+    engine.send(bob, fakeLetter("part", "", reply), nowMs);
     read(alice);
     const waiting = [...carol.delivered.values(), ...alice.delivered.values()];
     const views = () => waiting.flatMap((one) => [one.payload, one.subject, one.traceparent]);

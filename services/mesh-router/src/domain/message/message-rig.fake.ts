@@ -5,16 +5,17 @@ import { NO_MAIL } from "../mail/mail.fake.ts";
 import type { AckKind } from "../mail/mail.ts";
 import { Exchange } from "../remote/exchange.ts";
 import type { RelayedItem, Whereabouts } from "../remote/remote-ports.ts";
-import { Session } from "../session/session.ts";
+import { fakeSession } from "../session/session.fake.ts";
+import type { Session } from "../session/session.ts";
 import { SessionDirectory } from "../session/session-directory.ts";
 import { TopicBook } from "../topic/topic-book.ts";
+import { fakeLetter } from "./letter.fake.ts";
 import type { Letter, SendResult } from "./letter.ts";
 import type { Deliverable, Message, Sender } from "./message.ts";
 import { MessageEngine } from "./message-engine.ts";
 import { MessageSwitch } from "./message-switch.ts";
 import { PairBudget } from "./pair-budget.ts";
 
-const NOTHING = new Uint8Array();
 const QUIET = { messageSettled: () => undefined, messageDelivered: () => undefined };
 
 /** One replica, or several. */
@@ -111,16 +112,7 @@ export class RigReplica {
 
   /** An agent with a stream, of which the other replicas know. */
   agent(agentId: string, credit = 10_000, namespace = "default"): Session {
-    const session = new Session({
-      namespace,
-      agentId,
-      epoch: 1n,
-      sessionId: `ses_${agentId}`,
-      resumeHash: NOTHING,
-      slots: 1,
-      nowMs: this.#rig.clock.nowMs(),
-    });
-    session.state = "connected";
+    const session = fakeSession(agentId, { namespace, nowMs: this.#rig.clock.nowMs() });
     session.credit = credit;
     this.directory.add(session);
     const entry = { kind: "session", namespace: "default", agentId, epoch: 1n } as const;
@@ -140,17 +132,7 @@ export class RigReplica {
 
   /** Sends a message, by an agent or a caller of this replica. */
   send(sender: Sender, messageId: string, toAgentId: string, more: Partial<Letter> = {}): void {
-    this.messages.send(sender, {
-      messageId,
-      toAgentId,
-      payload: NOTHING,
-      subject: NOTHING,
-      expectsReply: false,
-      inReplyTo: "",
-      timeoutMs: 1_000,
-      traceparent: NOTHING,
-      ...more,
-    });
+    this.messages.send(sender, fakeLetter(messageId, toAgentId, more));
     this.#rig.settle();
   }
 

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Message } from "../message/message.ts";
-import { Session } from "../session/session.ts";
+import { fakeSession } from "../session/session.fake.ts";
+import type { Session } from "../session/session.ts";
 import { TopicBook } from "../topic/topic-book.ts";
 import type { Roster } from "./remote-ports.ts";
 import { RosterBook } from "./roster-book.ts";
@@ -10,8 +11,7 @@ import { RosterJournal } from "./roster-journal.ts";
 const NS = "default";
 
 function session(agentId: string, epoch: bigint, state: Session["state"] = "connected"): Session {
-  const init = { namespace: NS, agentId, epoch, sessionId: "s", resumeHash: new Uint8Array() };
-  const made = new Session({ ...init, slots: 1, nowMs: 0 });
+  const made = fakeSession(agentId, { epoch });
   made.state = state;
   return made;
 }

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { PRESENCE_ENDED_MAX } from "../limits.ts";
 import { PresenceBoard, presenceStateOf } from "./presence.ts";
-import { Session } from "./session.ts";
+import { fakeSession } from "./session.fake.ts";
+import type { Session } from "./session.ts";
 import { SESSION_STATES } from "./session-state.ts";
 
 let changes: number;
@@ -16,17 +17,7 @@ beforeEach(() => {
 const origin = { over: false, refuse: () => undefined };
 
 function session(agentId = "a", slots = 1): Session {
-  const made = new Session({
-    namespace: "default",
-    agentId,
-    epoch: 3n,
-    sessionId: "ses",
-    resumeHash: new Uint8Array(),
-    slots,
-    nowMs: 0,
-  });
-  made.state = "connected";
-  return made;
+  return fakeSession(agentId, { epoch: 3n, slots });
 }
 
 describe("presence", () => {

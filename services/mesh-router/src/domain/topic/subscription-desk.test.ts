@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Session } from "../session/session.ts";
+import { fakeSession } from "../session/session.fake.ts";
 import { SubscriptionDesk, type SubscriptionStore } from "./subscription-desk.ts";
 import { TopicBook } from "./topic-book.ts";
 
@@ -15,16 +15,7 @@ function scene() {
     load: async () => [],
     loadAll: async () => [],
   };
-  const session = new Session({
-    namespace: "default",
-    agentId: "bob",
-    epoch: 1n,
-    sessionId: "ses_bob",
-    resumeHash: new Uint8Array(),
-    slots: 1,
-    nowMs: 0,
-  });
-  session.state = "connected";
+  const session = fakeSession("bob");
   const desk = new SubscriptionDesk(topics, store);
   const settled = async () => {
     commit();
