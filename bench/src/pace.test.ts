@@ -79,6 +79,13 @@ describe("runSaturated", () => {
     expect(result.latenciesMs.length).toBeGreaterThan(1);
   });
 
+  it("goes on until something has ended within the measurement, and divides by how long that took", async () => {
+    const options = { warmUpMs: 20, measureMs: 30, inFlight: 1 };
+    const result = await runSaturated(options, (index) => wait(index === 0 ? 1 : 100));
+    expect(result.latenciesMs).toHaveLength(1);
+    expect(result.perSecond).toBeLessThan(20);
+  });
+
   it("counts failures apart and goes on", async () => {
     const result = await runSaturated(
       { warmUpMs: 0, measureMs: 60, inFlight: 1 },

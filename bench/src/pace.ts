@@ -99,7 +99,8 @@ export interface SaturateResult {
 
 /** Lets each lane do one piece of work after another; resolves when the last one of each has ended.
  *
- * Errors: an Error when nothing ended well in time, or within the measurement. */
+ * A measurement in which nothing has ended yet goes on until something has: on a busy machine, a short one would show nothing.
+ * Errors: an Error when nothing ended well in time, or when work failed and nothing ended well within the measurement. */
 export async function runSaturated(
   options: SaturateOptions,
   work: (index: number) => Promise<void>,
@@ -110,19 +111,26 @@ export async function runSaturated(
   const startedAtMs = monotonicMs();
   let fromMs = Number.POSITIVE_INFINITY;
   let untilMs = startedAtMs + firstWithinMs;
+  let extendedUntilMs = untilMs;
   const warmUp = (firstAtMs: number) => {
     fromMs = Math.max(firstAtMs, startedAtMs + warmUpMs);
     untilMs = fromMs + measureMs;
+    extendedUntilMs = untilMs + firstWithinMs;
+  };
+  const goesOn = () => {
+    const isEmpty = latenciesMs.length === 0 && tally.failed === 0;
+    return monotonicMs() < (isEmpty ? extendedUntilMs : untilMs);
   };
   let next = 0;
   const lane = async () => {
-    while (monotonicMs() < untilMs) {
+    while (goesOn()) {
       const beganAtMs = monotonicMs();
       try {
         await work(next++);
         const endedAtMs = monotonicMs();
         if (fromMs === Number.POSITIVE_INFINITY) warmUp(endedAtMs);
-        if (endedAtMs >= fromMs && endedAtMs < untilMs) latenciesMs.push(endedAtMs - beganAtMs);
+        if (latenciesMs.length === 0) untilMs = Math.max(untilMs, endedAtMs);
+        if (endedAtMs >= fromMs && endedAtMs <= untilMs) latenciesMs.push(endedAtMs - beganAtMs);
       } catch (error) {
         tally.failure ??= describeFailure(error);
         tally.failed += 1;
@@ -138,7 +146,7 @@ export async function runSaturated(
     const tookMs = Math.round(monotonicMs() - startedAtMs);
     throw new Error(`nothing ended well within ${tookMs} ms${why}`);
   }
-  return { perSecond: (latenciesMs.length / measureMs) * 1000, latenciesMs, ...tally };
+  return { perSecond: (latenciesMs.length / (untilMs - fromMs)) * 1000, latenciesMs, ...tally };
 }
 
 const FAILURE_PAUSE_MS = 10;

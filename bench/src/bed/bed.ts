@@ -8,7 +8,7 @@ import { fillLog } from "./database.ts";
 import {
   AGENTS,
   LOGIN_CONCURRENCY,
-  PASSWORD_ITERATIONS,
+  passwordIterations,
   SLOTS,
   WAITING_TASKS_MAX,
 } from "./fleet.ts";
@@ -31,7 +31,6 @@ const ENVIRONMENT = {
   NEXUS_ORCHESTRATOR_WAITING_MEMORY_MIB_MAX: "1024",
   // By default an agent gets 20 tasks at most, whatever its slots.
   NEXUS_ORCHESTRATOR_BULKHEAD: String(SLOTS),
-  NEXUS_VAULT_PASSWORD_ITERATIONS: String(PASSWORD_ITERATIONS),
   NEXUS_VAULT_LOGIN_CONCURRENCY: String(LOGIN_CONCURRENCY),
 };
 
@@ -86,6 +85,7 @@ export interface BedOptions {
 export async function openBed(options: BedOptions): Promise<Bed> {
   const { dataDir, quick, profileDir, heapMib, meshRouters, signal, progress } = options;
   const clientSecrets = new Map<string, string>();
+  const iterations = String(passwordIterations(options));
   const stack = await startStack({
     dataDir,
     portBase: "free",
@@ -93,7 +93,7 @@ export async function openBed(options: BedOptions): Promise<Bed> {
     durable: true,
     env: (name, own) => {
       clientSecrets.set(name, own[clientSecretVariable(name)] ?? "");
-      return ENVIRONMENT;
+      return { ...ENVIRONMENT, NEXUS_VAULT_PASSWORD_ITERATIONS: iterations };
     },
     heapMib,
     meshRouters,

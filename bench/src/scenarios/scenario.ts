@@ -38,7 +38,7 @@ export interface LoneScenario {
 }
 
 /** Long enough that some of everything is done, on a busy machine too. */
-const QUICK: Stretch = { warmUpMs: 250, measureMs: 500 };
+const QUICK: Stretch = { warmUpMs: 50, measureMs: 500 };
 
 /** How much is in flight: a tenth in a quick run, so that the first of it is done within its stretch. */
 export function windowOf(bed: Bed, full: number): number {
