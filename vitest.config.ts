@@ -2,8 +2,7 @@
  *
  * unit: beside the source and the repository's own checks; no database, no network.
  * integration: `<package>/test`; one embedded Postgres per run, a cloned database per file.
- * e2e: `test/e2e`, `test/faults`, the command's and the bench's program; whole stacks of processes, after everything else. A stack that
- * starts uses one core or waits, so two files at a time.
+ * e2e: `test/e2e`, `test/faults`, the command's and the bench's program; whole stacks of processes, after everything else.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -22,6 +21,8 @@ const STACK_TIMEOUT_MS = 180_000;
 const MAX_WORKERS = 2;
 /** Its tests wait for half of their time, for deadlines, leases and answers. */
 const INTEGRATION_WORKERS = 4;
+/** Two files leave a quarter of the cores idle, while they wait for recoveries and for deadlines. */
+const E2E_WORKERS = 3;
 
 /** The build makes these files. Without them, a test that asks for a database, or for a Redis that is not there, fails and says so. */
 const databaseSetup = builtSetup("global-setup.js");
@@ -77,7 +78,7 @@ export default defineConfig({
           testTimeout: STACK_TIMEOUT_MS,
           hookTimeout: STACK_TIMEOUT_MS,
           globalSetup: redisSetup,
-          maxWorkers: MAX_WORKERS,
+          maxWorkers: E2E_WORKERS,
           sequence: { groupOrder: 2 },
         },
       },

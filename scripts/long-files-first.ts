@@ -5,8 +5,13 @@
  */
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** Ends of paths: the longest first, but the bench, which takes all cores, beside what has no faults to live through. */
+/** Ends of paths. Of integration those that wait for long and are short themselves; of e2e the longest first, but the bench, which takes all
+ * cores, beside what has no faults to live through. */
 const LONG_FILES = [
+  "libs/devkit/test/start-command.test.ts",
+  "services/orchestrator/test/postgres-restart.test.ts",
+  "services/orchestrator/test/silent-router.test.ts",
+  "services/mesh-router/test/churn.test.ts",
   "test/faults/campaigns.test.ts",
   "test/e2e/operations.test.ts",
   "test/e2e/faults.test.ts",

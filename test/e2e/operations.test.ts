@@ -16,18 +16,29 @@ import { startFleet, submitTasks, type TestFleet, type TestUser, waitForEnd } fr
 let fleet: TestFleet;
 let user: TestUser;
 let home: string;
+/** A second stack, that starts with the first: the token of its start ends while the others are tested. */
+let other: TestFleet;
+let dataDir: string;
+let firstToken: string | undefined;
+
+/** So short that a token of the start has ended when the stack has started again. */
+const shortTokens = () => ({ NEXUS_VAULT_ACCESS_TOKEN_TTL_MS: "15000" });
 
 beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), "nexus-home-"));
+  dataDir = mkdtempSync(join(tmpdir(), "nexus-again-"));
+  other = await startFleet({ dataDir, env: shortTokens });
+  firstToken = (await other.admin.credentials?.accessToken())?.value;
   fleet = await startFleet();
   user = await fleet.createUser();
   await fleet.startAgent("echo-1");
-}, 120_000);
+}, 240_000);
 
 afterAll(async () => {
   await fleet[Symbol.asyncDispose]();
-  rmSync(home, { recursive: true, force: true });
-}, 60_000);
+  await other[Symbol.asyncDispose]();
+  for (const folder of [home, dataDir]) rmSync(folder, { recursive: true, force: true });
+}, 120_000);
 
 /** Why a call was refused; empty when it was answered. */
 function reasonOf(call: Promise<unknown>): Promise<string> {
@@ -220,24 +231,6 @@ describe("the HTTP port", () => {
 });
 
 describe("a second stack", () => {
-  /** So short that a token of the start has ended when the stack has started again. */
-  const TOKEN_TTL_MS = "15000";
-  const env = () => ({ NEXUS_VAULT_ACCESS_TOKEN_TTL_MS: TOKEN_TTL_MS });
-  let dataDir: string;
-  let other: TestFleet;
-  let firstToken: string | undefined;
-
-  beforeAll(async () => {
-    dataDir = mkdtempSync(join(tmpdir(), "nexus-again-"));
-    other = await startFleet({ dataDir, env });
-    firstToken = (await other.admin.credentials?.accessToken())?.value;
-  }, 120_000);
-
-  afterAll(async () => {
-    await other[Symbol.asyncDispose]();
-    rmSync(dataDir, { recursive: true, force: true });
-  }, 60_000);
-
   it("does not see the first, nor is it seen", async () => {
     const { agents } = await other.admin.registry.listAgents({});
     expect(agents).toEqual([]);
@@ -256,7 +249,7 @@ describe("a second stack", () => {
     const jobId = await submitTasks(other.admin, [{ key: "a", capability: "work.echo" }]);
     await waitForEnd(other.admin, jobId);
     await other[Symbol.asyncDispose]();
-    other = await startFleet({ dataDir, env });
+    other = await startFleet({ dataDir, env: shortTokens });
     const { job } = await other.admin.jobs.getJob({ jobId });
     expect(job?.tasks?.succeeded).toBe(1);
     const { agents } = await other.admin.registry.listAgents({});
