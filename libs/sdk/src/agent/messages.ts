@@ -121,7 +121,8 @@ export interface Messenger {
     body: unknown,
     options?: MessageOptions,
   ): AsyncIterable<unknown>;
-  /** Publishes to a topic; resolves with how many subscribers it was taken in for. Nobody is an answer, not an error. */
+  /** Publishes to a topic; resolves with how many subscribers it was taken in for, once it is on its way to those that keep up, or, if durable,
+   * when it is committed. Nobody is an answer, not an error. */
   publish<T>(topic: string | Topic<T>, body: T, options?: MessageOptions): Promise<Receipt>;
   /** Subscribes to a topic, or to a pattern: `*` fits a word, a last `>` all that follow. Resolves when it holds, with what ends it.
    *

@@ -92,6 +92,10 @@ export const MESSAGE_TIMEOUT_DEFAULT_MS = 30_000;
 /** What an OVERLOADED sender is asked to wait. */
 export const OVERLOADED_RETRY_MS = 100;
 
+/** How long the outcome of a message to many waits for copies that have not left their receivers' queues. Of a receiver that keeps up none
+ * is there for so long: a full queue is 1 000 messages, which it takes in 10 to 40 ms. */
+export const PUBLISH_WAIT_MS = 100;
+
 /** Bytes of frames that are read before the messages that have no outcome yet let go of theirs: until then each may show parts of a frame
  * that nothing counts. */
 export const FRAMES_HELD_BYTES = 32 * MiB;

@@ -8,6 +8,7 @@ import {
   PENDING_BYTES_MAX,
   PENDING_MESSAGES_MAX,
   PENDING_PER_SENDER_MAX,
+  PUBLISH_WAIT_MS,
 } from "../limits.ts";
 import type { Session } from "../session/session.ts";
 import { MessageRig, type RigReplica } from "./message-rig.fake.ts";
@@ -131,10 +132,13 @@ describe("a sender to many", () => {
     here.send(publisher, "more", "", TOPIC);
     expect(here.read(publisher).outcomes).toMatchObject([{ outcome: "overloaded", missed: 100 }]);
     here.send(other, "first", "", TOPIC);
+    rig.pass(PUBLISH_WAIT_MS);
     expect(here.read(other).outcomes).toMatchObject([{ outcome: "queued", receivers: 100 }]);
     expect(endsOf(here.agent("x", 1, "other"), here.agent("y", 10, "other"))).toEqual(WELL);
     rig.pass(600_000);
+    while (here.outcomes(publisher).length > 0);
     here.send(publisher, "again", "", TOPIC);
+    rig.pass(PUBLISH_WAIT_MS);
     expect(here.read(publisher).outcomes).toMatchObject([{ receivers: 100 }]);
   });
 

@@ -100,21 +100,21 @@ export class MessageEngine {
     } else this.#take(sender, letter, receiver, nowMs);
   }
 
-  /** Takes one copy of a message to many in; false when there is no room for it. */
-  sendCopy(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): boolean {
-    if (whyNotTaken(receiver, letter.payload.byteLength, nowMs) !== undefined) return false;
-    if (!this.#pending.hasRoom(sender, letter, receiver)) return false;
-    this.#take(sender, letter, receiver, nowMs);
-    return true;
+  /** Takes one copy of a message to many in; undefined when there is no room for it. */
+  sendCopy(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): Message | undefined {
+    if (whyNotTaken(receiver, letter.payload.byteLength, nowMs) !== undefined) return undefined;
+    if (!this.#pending.hasRoom(sender, letter, receiver)) return undefined;
+    return this.#take(sender, letter, receiver, nowMs);
   }
 
-  #take(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): void {
+  #take(sender: Sender, letter: Letter, receiver: Receiver, nowMs: number): Message {
     const deliveryId = this.newDeliveryId();
     const expiresAtMs = nowMs + letter.timeoutMs;
     const init = { deliveryId, letter, sender, receiver, nowMs, expiresAtMs, inReplyTo: "" };
     const message = this.accept(new Message(init));
     receiver.breaker?.letThrough(message, nowMs);
     this.enqueue(receiver, message);
+    return message;
   }
 
   /** Takes a durable message to many in. */
@@ -320,6 +320,7 @@ export class MessageEngine {
     message.phase = "sent";
     receiver.delivered.set(message.deliveryId, message);
     receiver.pushDelivery(message);
+    if (message.watch !== undefined) pass(message);
     if (message.request !== undefined && !message.more) {
       this.#settle(message.request, "delivered", "");
     }
@@ -341,6 +342,7 @@ export class MessageEngine {
     message.phase = "over";
     this.#pending.delete(message);
     leave(message);
+    if (message.watch !== undefined) pass(message);
     this.answer(message.sender, message, verdict);
     const { request } = message;
     if (request !== undefined) this.#replies.settled(message, request, verdict);
@@ -360,4 +362,11 @@ function leave(message: Message): void {
   receiver.inbox.delete(message);
   receiver.delivered.delete(deliveryId);
   receiver.breaker?.release(message);
+}
+
+/** It is on its way, or will never be: who waited for that goes on. */
+function pass(message: Message): void {
+  const { watch } = message;
+  message.watch = undefined;
+  watch?.passed();
 }

@@ -15,10 +15,11 @@ import { CopySender } from "./copy-sender.ts";
 import { Gathering } from "./gathering.ts";
 import { LeaseGate, type LeasePort } from "./lease-gate.ts";
 import type { Chain, Letter, Target, Verdict } from "./letter.ts";
-import type { Sender } from "./message.ts";
+import type { Message, Sender } from "./message.ts";
 import type { MessageEngine } from "./message-engine.ts";
 import { hasTooMany, refused, TOO_MANY_PENDING, whyRefused } from "./message-rules.ts";
 import type { PairBudget } from "./pair-budget.ts";
+import { PublishDesk } from "./publish-desk.ts";
 
 /** What the switch is made from. */
 export interface MessageSwitchInit {
@@ -39,12 +40,14 @@ type Receivers = ReadonlyMap<Place, readonly string[]>;
 export class MessageSwitch {
   readonly #init: MessageSwitchInit;
   readonly #gate: LeaseGate;
+  readonly #publishers: PublishDesk;
   /** Moves the first candidate of a group on. */
   #turn = 0;
 
   constructor(init: MessageSwitchInit) {
     this.#init = init;
     const { leases, clock, engine } = init;
+    this.#publishers = new PublishDesk(engine, clock.nowMs());
     this.#gate = new LeaseGate({
       leases,
       clock,
@@ -58,9 +61,10 @@ export class MessageSwitch {
     return this.#gate.held;
   }
 
-  /** Settles those of them whose time has come. */
+  /** Settles those of them whose time has come, and tells publishers that have waited for long enough. */
   expire(nowMs: number): void {
     this.#gate.expire(nowMs);
+    this.#publishers.expire(nowMs);
   }
 
   /** A sender is gone, or goes on at another replica. */
@@ -193,7 +197,7 @@ export class MessageSwitch {
     else if (receivers.size > FANOUT_MAX) engine.answer(sender, letter, TOO_MANY);
     else if (letter.gather?.mode === "all" && !this.#init.exchange.knowsAll) {
       engine.answer(sender, letter, NOT_ALL_KNOWN);
-    } else if (letter.gather !== undefined && hasTooMany(sender)) {
+    } else if (hasTooMany(sender)) {
       engine.answer(sender, letter, TOO_MANY_PENDING);
     } else if (letter.gather !== undefined) this.#gather(sender as Session, letter, receivers);
     else this.#publish(sender, letter, receivers);
@@ -272,23 +276,24 @@ export class MessageSwitch {
     const nowMs = clock.nowMs();
     const far = new Map<RemotePeer, string[]>();
     const onwards = this.#onwardsOf(sender, letter, receivers);
-    let taken = 0;
+    const taken: Message[] = [];
     for (const [receiver, group] of receivers) {
-      if (group.length > 1) {
-        if (engine.sendCopy(copies, onwards(group), receiver, nowMs)) taken += 1;
-      } else if (!isHere(receiver)) {
+      if (group.length > 1 || isHere(receiver)) {
+        const own = group.length > 1 ? onwards(group) : letter;
+        const copy = engine.sendCopy(copies, own, receiver, nowMs);
+        if (copy !== undefined) taken.push(copy);
+      } else {
         const ids = far.get(receiver.peer);
         if (ids === undefined) far.set(receiver.peer, [receiver.agentId]);
         else ids.push(receiver.agentId);
-      } else if (engine.sendCopy(copies, letter, receiver, nowMs)) taken += 1;
+      }
     }
-    taken += this.#publishFar(sender, letter, far);
+    const count = taken.length + this.#publishFar(sender, letter, far);
     // Whoever is not known is not told: at least one, so that nobody takes it for complete.
     const unknown = this.#init.exchange.knowsAll ? 0 : 1;
-    const missed = receivers.size - taken + unknown;
-    const counts = { receivers: taken, missed };
-    if (taken > 0) engine.answer(sender, letter, { outcome: "queued", text: "", ...counts });
-    else engine.answer(sender, letter, { ...ALL_FULL, ...counts });
+    const counts = { receivers: count, missed: receivers.size - count + unknown };
+    const verdict: Verdict = count > 0 ? { ...TAKEN_IN, ...counts } : { ...ALL_FULL, ...counts };
+    this.#publishers.answer(sender, letter, { verdict, copies: taken, nowMs });
   }
 
   /** Makes a group's copy: whom its member's replica cannot take it in for, it goes on from, to one who has none. */
@@ -338,7 +343,7 @@ export class MessageSwitch {
     const onwards = this.#onwardsOf(asker, letter, receivers);
     for (const [receiver, group] of receivers) {
       const copy = group.length > 1 ? onwards(group) : letter;
-      gathering.asked(engine.sendCopy(gathering, copy, receiver, nowMs));
+      gathering.asked(engine.sendCopy(gathering, copy, receiver, nowMs) !== undefined);
     }
     gathering.complete();
   }
@@ -357,6 +362,7 @@ const NOT_ALL_KNOWN: Verdict = {
   retryAfterMs: OVERLOADED_RETRY_MS,
 };
 const TOO_MANY: Verdict = refused("FANOUT_LIMIT", "it would go to more receivers than may be");
+const TAKEN_IN: Verdict = { outcome: "queued", text: "" };
 const ALL_FULL: Verdict = {
   outcome: "overloaded",
   text: "every receiver's queue is full, or too many copies of its sender wait",

@@ -16,11 +16,16 @@ const NOTHING = new Uint8Array();
 /** A message that was sent and has no outcome yet. */
 export type Unsettled = Message | Post | Withdrawable;
 
-/** What waits for others, and ends at its sender's word: a request to many, or a message at the gate. */
+/** What waits for others, and ends at its sender's word: a request to many, a message at the gate, or one to many whose copies wait. */
 export interface Withdrawable {
-  readonly kind: "gathering" | "held";
+  readonly kind: "gathering" | "held" | "publishing";
   /** Its sender does not wait any more. */
   cancel(): void;
+}
+
+/** Who waits until a copy of a message to many is not in its receiver's queue any more. */
+export interface CopyWatch {
+  passed(): void;
 }
 
 /** What an agent's stream carries. */
@@ -113,6 +118,8 @@ export class Message extends Expiring {
   parts = 0;
   /** True once it was sent to a replica where its receiver was not. */
   isAstray = false;
+  /** For a copy that waits for its receiver. */
+  watch: CopyWatch | undefined = undefined;
 
   constructor(init: MessageInit) {
     super();
