@@ -4,7 +4,13 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "@nexus/devkit";
+import {
+  COLLECTION_FLAGS,
+  type EmbeddedPostgres,
+  fillLog,
+  memoryFlags,
+  startEmbeddedPostgres,
+} from "@nexus/devkit";
 import { createPool, type Pool, provisionDatabase } from "@nexus/postgres";
 import { createRpcChannel, type RpcChannel } from "@nexus/rpc";
 import {
@@ -21,6 +27,8 @@ import { type RunningRegistry, startRegistry } from "../../services/mesh-router/
 
 const ROUTER = fixture("mesh-router.mjs");
 const GATEWAY = fixture("gateway.mjs");
+/** As a deployment starts its services: by itself V8 collects its heap at other times. */
+const NODE_FLAGS = [...COLLECTION_FLAGS, ...memoryFlags()];
 const SCHEMA = "mesh";
 const ROLE = { role: "nexus_mesh", password: "mesh-of-the-campaign", schema: SCHEMA };
 const READY_TIMEOUT_MS = 60_000;
@@ -90,14 +98,16 @@ export class MeshBed implements AsyncDisposable {
     this.tables = this.#pool;
   }
 
-  /** Starts the stores, the registry, the replicas and the gateway. */
-  static async open(): Promise<MeshBed> {
+  /** Starts the stores, the registry, the replicas and the gateway. `isTimed`: how long things take will be compared, so the database has
+   * the log of one that has run for a while. */
+  static async open({ isTimed = false } = {}): Promise<MeshBed> {
     const folder = await createTempFolder("nexus-mesh-faults");
     const postgres = await startEmbeddedPostgres({
       dataDir: `${folder.path}/postgres`,
       durable: true,
     });
     await provisionDatabase(postgres.url, [ROLE]);
+    if (isTimed) await fillLog(postgres.url);
     const [redis, edge] = [await startTestRedis(), await TcpProxy.listen()];
     const bed = new MeshBed({ postgres, redis, edge, folder });
     const skills = Object.fromEntries(RECEIVERS.map((name) => [name, CAPABILITY]));
@@ -176,7 +186,8 @@ export class MeshBed implements AsyncDisposable {
 
   /** Starts a process and resolves when it says that it is ready. */
   async start(name: string, { file, env, hear }: AgentProcess): Promise<void> {
-    const child = fork(file, { env: { ...process.env, ...env }, stdio: "inherit" });
+    const options = { env: { ...process.env, ...env }, execArgv: NODE_FLAGS };
+    const child = fork(file, { ...options, stdio: "inherit" });
     this.#children.set(name, child);
     let isUp = false;
     child.on("message", (word: MeshWord) => {

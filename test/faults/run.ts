@@ -43,7 +43,7 @@ async function play({ campaign, minutes, seed, killsMax }: Wanted): Promise<Verd
   if ("playAlone" in campaign) return campaign.playAlone(options);
   if ("playOnMesh" in campaign) {
     progress("starting a durable database, a Redis and three mesh-routers");
-    await using mesh = await MeshBed.open();
+    await using mesh = await MeshBed.open({ isTimed: true });
     return await campaign.playOnMesh(mesh, options);
   }
   progress("starting a durable database, three orchestrators and the other services");

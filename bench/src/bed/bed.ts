@@ -1,10 +1,9 @@
 /** Everything that a run stands on: a stack of its own, and worker processes that are started when first needed. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { type ServiceName, type Stack, type StackInfo, startStack } from "@nexus/devkit";
+import { fillLog, type ServiceName, type Stack, type StackInfo, startStack } from "@nexus/devkit";
 import { createClient, type NexusClient, PrincipalKind } from "@nexus/sdk";
 import type { AgentCommands } from "../processes/agent.ts";
 import type { ClientCommands } from "../processes/client.ts";
-import { fillLog } from "./database.ts";
 import {
   AGENTS,
   LOGIN_CONCURRENCY,

@@ -6,8 +6,6 @@ const DATABASE = "nexus";
 const SCHEMA = "orchestrator";
 /** Some gigabytes are gone through. */
 const TIDY_TIMEOUT_MS = 120_000;
-/** 1 GiB, at most what a server of default settings keeps: one that was quiet for long keeps less, and makes files anew in a burst. */
-const LOG_FILES = 64;
 
 /** Counters of the server since its start: differences are what matters. */
 export interface DatabaseCounters {
@@ -46,23 +44,6 @@ export function openDatabaseProbe(postgresUrl: string): DatabaseProbe {
     close: () => pool.close(),
   };
 }
-
-/** Gives a new server the log of one that has run for a while. Until then it makes each 16 MiB of log when they are needed, with zeros, and
- * every commit waits for that, 40 to 50 ms; after the first checkpoints it uses old files again. */
-export async function fillLog(postgresUrl: string): Promise<void> {
-  const pool = openPool(postgresUrl, DATABASE, TIDY_TIMEOUT_MS);
-  try {
-    await pool.query(FILL_LOG);
-    await pool.query("CHECKPOINT");
-  } finally {
-    await pool.close();
-  }
-}
-
-/** A file of the log is left for the next one only when there is something in it. */
-const FILL_LOG = `
-  SELECT count(pg_switch_wal()) FROM generate_series(1, ${LOG_FILES})
-   WHERE pg_logical_emit_message(false, 'nexus-bench', 'fills the log') IS NOT NULL`;
 
 /** Does at once what autovacuum and the next checkpoint would do for what was just written: they would otherwise take their part of the
  * machine within the minute, in the middle of what is measured next. */

@@ -13,6 +13,7 @@ export {
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from "./postgres/embedded-postgres.ts";
+export { fillLog } from "./postgres/fill-log.ts";
 export {
   findRedisServer,
   type LocalRedis,

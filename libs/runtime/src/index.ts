@@ -1,3 +1,4 @@
+export { countBuffersAsMemory } from "./buffer-memory.ts";
 export { createDisposeStack, type DisposeStack } from "./dispose-stack.ts";
 export type { FrameConfig } from "./frame-config.ts";
 export type {
