@@ -1,5 +1,5 @@
-/** Durable messages to names, capabilities, topics and groups, many in flight, while everything is killed, agents move, and connections go silent
- * between agents and the gateway and between the gateway and routers.
+/** Durable messages to names, capabilities, topics and groups, many in flight, while everything is killed, also Postgres and all routers at once,
+ * agents move, and connections go silent between agents and the gateway and between the gateway and routers.
  *
  * Every message that was acknowledged to its sender is handled, or refused for good, by everyone whom it is for; each pair's in the order in
  * which they were sent; what one of many is to have comes to one. Nothing is left, and nothing else is dead. */
@@ -197,6 +197,20 @@ class MeshKills {
       await down();
       await bed.startReplica(name);
     };
+    // What was acknowledged and is not with its receiver is in no memory any more: only a commit that reached the disk has it.
+    const power = async (absent: string): Promise<void> => {
+      await bed.kill(absent);
+      const { stored } = this.#ledger;
+      await waitFor(() => this.#ledger.stored > stored, {
+        what: `mail for ${absent}, which is absent`,
+        timeoutMs: LIVENESS_MS,
+      });
+      await Promise.all([bed.postgres.kill(), ...REPLICAS.map((name) => bed.kill(name))]);
+      await down();
+      await bed.postgres.restart();
+      await Promise.all(REPLICAS.map((name) => bed.startReplica(name)));
+      await this.#startAgent(absent);
+    };
     const gateway = async (): Promise<void> => {
       await bed.kill("gateway");
       await down();
@@ -204,6 +218,7 @@ class MeshKills {
     };
     return [
       this.#fault("kills", () => "gateway" as const, gateway),
+      this.#fault("cuts the power beside", (random) => random.pick(RECEIVERS), power),
       this.#fault(
         "silences",
         () => "agents" as const,
