@@ -63,8 +63,7 @@ export interface ServiceFrame extends AsyncDisposable {
   /** Adds a readiness check. */
   check(name: string, check: ReadinessCheck): void;
   /** Opens a channel with the service's TLS settings, one per address; closed with the frame. `peer` is the service that has to be
-   * there, e.g. `registry`; undefined: whoever the host's certificate is for, which no service of ours has to have. The choices are
-   * those of whoever asks first for the address. */
+   * there, e.g. `registry`; undefined: whoever the host's certificate is for, which no service of ours has to have. */
   channel(address: string, peer: string | undefined): RpcChannel;
   /** As channel(), but not kept: for addresses that come and go. The caller closes it. */
   openChannel(address: string, peer: string | undefined): RpcChannel;
