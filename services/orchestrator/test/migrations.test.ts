@@ -148,7 +148,7 @@ describe("tables of before waiting tasks had no row but their own", () => {
 
 describe("tables of before changes were stored short", () => {
   it("keep the history that they have, beside what comes", async () => {
-    await migrateTo("0025");
+    await migrateTo("0026");
     const changes = [
       { state: "RUNNING" },
       { task: idOf(RUNNING), key: "a", state: "LEASED", attempt: 1, agent: "a1" },

@@ -26,7 +26,7 @@ interface ShortChanges {
   readonly changes: readonly ShortChange[];
 }
 
-/** A change in a row from before 0026. */
+/** A change in a row from before 0027. */
 interface LongChange extends StoredKind {
   /** The task's id, not its uuid. */
   readonly task?: string;

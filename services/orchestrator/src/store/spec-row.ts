@@ -17,7 +17,7 @@ const UNSAID = {
   },
 } as const satisfies Partial<StoredTaskSpec>;
 
-/** What a row holds; rows from before 0027 leave nothing out. */
+/** What a row holds; rows from before 0028 leave nothing out. */
 export type StoredSpec = Omit<StoredTaskSpec, keyof typeof UNSAID> &
   Partial<Pick<StoredTaskSpec, keyof typeof UNSAID>>;
 
