@@ -42,6 +42,7 @@ describe("a stored spec", () => {
     { retry: { ...DEFAULT_RETRY, maxDelayMs: 1 } },
     { retry: { ...DEFAULT_RETRY, nonRetryableReasons: ["BROKEN"] } },
     { retry: { ...DEFAULT_RETRY, jitter: 0 } },
+    { retry: { ...DEFAULT_RETRY, maxLosses: 5 } },
     {
       slotCost: 2,
       affinityKey: "k",

@@ -46,14 +46,12 @@ function isEmpty(labels: Readonly<Record<string, string>>): boolean {
   return true;
 }
 
+/** Looks at whatever the policy says, so that a setting that comes later is not left out. Without entries, which would be a list for each task. */
 function isUnsaid(policy: RetryPolicy): boolean {
-  const { maxAttempts, initialDelayMs, multiplier, maxDelayMs } = UNSAID.retry;
-  return (
-    policy.maxAttempts === maxAttempts &&
-    policy.initialDelayMs === initialDelayMs &&
-    policy.multiplier === multiplier &&
-    policy.maxDelayMs === maxDelayMs &&
-    policy.nonRetryableReasons.length === 0 &&
-    policy.jitter === undefined
-  );
+  for (const name in policy) {
+    const value = policy[name as keyof RetryPolicy];
+    const isNothing = value === undefined || (Array.isArray(value) && value.length === 0);
+    if (!isNothing && value !== UNSAID.retry[name as keyof typeof UNSAID.retry]) return false;
+  }
+  return true;
 }
