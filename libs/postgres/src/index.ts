@@ -17,6 +17,7 @@ export {
   type ListenerOptions,
 } from "./listener.ts";
 export { type MigrateOptions, type MigrationReport, migrate } from "./migrate.ts";
+export { readMigrationFiles } from "./migration-files.ts";
 export {
   decodePageToken,
   encodePageToken,
