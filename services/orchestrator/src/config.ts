@@ -87,7 +87,7 @@ const flushing = {
     min: 1,
     max: 5_000_000,
     about:
-      "Most tasks that may wait, for an agent or for each other; beyond it submissions are refused with QUEUE_FULL. A replica takes the part of it that it owns of the 64 shards.",
+      "Most tasks that may wait, for an agent, for each other or for their paused job to go on; beyond it submissions are refused with QUEUE_FULL. A replica takes the part of it that it owns of the 64 shards.",
   }),
   namespaceWaitingTasksMax: int({
     env: "NEXUS_ORCHESTRATOR_NAMESPACE_WAITING_TASKS_MAX",
@@ -95,7 +95,7 @@ const flushing = {
     min: 1,
     max: 5_000_000,
     about:
-      "Most tasks of one namespace that may wait, so that one tenant's backlog leaves room for the others; of it, too, a replica takes its part. Above the largest job times the replicas, or that job finds no room.",
+      "Most tasks of one namespace that may wait, paused jobs' tasks too, so that one tenant's backlog leaves room for the others; of it, too, a replica takes its part. Above the largest job times the replicas, or that job finds no room.",
   }),
   waitingMemoryMibMax: int({
     env: "NEXUS_ORCHESTRATOR_WAITING_MEMORY_MIB_MAX",

@@ -297,6 +297,11 @@ function addGauges({ frame }: Parts, engine: Engine): void {
     ["ready", "tasks_ready", "Tasks that wait for an agent."],
     ["delayed", "tasks_delayed", "Tasks that wait for their next attempt."],
     ["blocked", "tasks_blocked", "Tasks that wait for other tasks."],
+    [
+      "withheld",
+      "tasks_withheld",
+      "Tasks that would wait for an agent if their jobs were not paused.",
+    ],
     ["leases", "leases", "Live leases."],
     ["claims", "claims_in_flight", "Choices that wait for their commit."],
     ["agents", "agents_known", "Agents known from registry, sessions or leases."],

@@ -201,19 +201,54 @@ describe("PauseJob", () => {
     await expectError(none, "not_found", "JOB_NOT_FOUND");
   });
 
-  it("does not let a job go on that would exceed the waiting tasks", async () => {
-    const many = (prefix: string) =>
-      Array.from({ length: 40 }, (_, i) => ({ key: `${prefix}${i}`, capability: "nobody" }));
-    const jobId = await harness.submit({ tasks: many("a") });
+  it("keeps the room of what it withholds, so that pausing makes none and a resume finds it", async () => {
+    const many = (prefix: string, count: number) =>
+      Array.from({ length: count }, (_, i) => ({ key: `${prefix}${i}`, capability: "nobody" }));
+    const jobId = await harness.submit({ tasks: many("a", 40) });
     await pause(jobId);
-    const other = await harness.submit({ tasks: many("b") });
-    await expectError(resume(jobId), "exhausted", "QUEUE_FULL");
-    expect((await harness.client.getJob({ jobId })).job?.state).toBe(JobState.PAUSED);
-    await harness.client.cancelJob({ requestId: other, jobId: other });
+    const refused = harness.submit({ tasks: many("b", 11) });
+    const { message, details } = await expectError(refused, "exhausted", "QUEUE_FULL");
+    expect(message).toMatch(/^40 tasks .* 40 of them in paused jobs; at most 50 may/);
+    expect(details.retryAfterMs).toBeGreaterThanOrEqual(100);
+    const other = await harness.submit({ tasks: many("b", 10) });
     expect(await resume(jobId)).toMatchObject({ state: JobState.PENDING, tasks: { ready: 40 } });
+    await expectError(harness.submit({ tasks: many("c", 1) }), "exhausted", "QUEUE_FULL");
+    await pause(jobId);
     await harness.client.cancelJob({ requestId: jobId, jobId });
+    const third = await harness.submit({ tasks: many("c", 40) });
+    for (const id of [other, third]) await harness.client.cancelJob({ requestId: id, jobId: id });
+  });
+
+  it("counts what is freed while a job is paused, and what a failure cancels of it no longer", async () => {
+    const waiting = Array.from({ length: 20 }, (_, i) => ({ key: `w${i}`, capability: "nobody" }));
+    const jobId = await harness.submit({
+      tasks: [
+        { key: "opens", capability: "x" },
+        { key: "fails", capability: "x", retry: { maxAttempts: 1 }, cancelSiblingsOnFailure: true },
+        { key: "stays", capability: "x" },
+        ...waiting.map((task) => ({ ...task, dependencies: [{ taskKey: "opens" }] })),
+      ],
+    });
+    const opens = await untilRunning(jobId, "opens");
+    const fails = await untilRunning(jobId, "fails");
+    await untilRunning(jobId, "stays");
+    await pause(jobId);
+    harness.router.complete(opens, "done");
+    await untilTask(jobId, "w19", TaskState.READY);
+    const filling = (count: number) =>
+      harness.submit({ tasks: waiting.concat(waiting).slice(0, count).map(toOwnKey) });
+    const refused = await expectError(filling(31), "exhausted", "QUEUE_FULL");
+    expect(refused.message).toMatch(/^20 tasks .* 20 of them in paused jobs/);
+    harness.router.fail(fails);
+    await untilTask(jobId, "w19", TaskState.CANCELLED);
+    const fits = await filling(31);
+    await harness.client.cancelJob({ requestId: fits, jobId: fits });
   });
 });
+
+function toOwnKey<T extends { readonly key: string }>(task: T, index: number): T {
+  return { ...task, key: `f${index}` };
+}
 
 describe("a restart", () => {
   it("leaves paused jobs paused", async () => {
@@ -226,6 +261,13 @@ describe("a restart", () => {
     });
     const first = await untilRunning(jobId, "first");
     await pause(jobId);
+    await harness.service[Symbol.asyncDispose]();
+    harness.service = await harness.start({ waitingTasksMax: 2 });
+    harness.client = await harness.clientOf("alice");
+    await waitFor(() => harness.isReady(), { what: "the new orchestrator to own" });
+    const beyond = harness.submit({ tasks: [{ key: "beyond", capability: "x" }] });
+    const { message } = await expectError(beyond, "exhausted", "QUEUE_FULL");
+    expect(message).toContain("1 of them in paused jobs");
     await harness.service[Symbol.asyncDispose]();
     harness.service = await harness.start();
     harness.client = await harness.clientOf("alice");

@@ -3,14 +3,17 @@ import { describe, expect, it } from "vitest";
 import { BLOCKED_TASK_BYTES } from "../domain/waiting-task.ts";
 import { Backlog, type BacklogLimits } from "./backlog.ts";
 import { fakeTask } from "./engine.fake.ts";
+import { PausedJobs } from "./paused-jobs.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 
 function setUp(limits: Partial<BacklogLimits> = {}) {
   const queue = new ReadyQueue();
+  const paused = new PausedJobs();
   const time = { nowMs: 0, chance: 0 };
   const owned = { share: 1 };
   const backlog = new Backlog({
     queue,
+    paused,
     limits: {
       waitingTasksMax: 10,
       namespaceWaitingTasksMax: 6,
@@ -26,7 +29,7 @@ function setUp(limits: Partial<BacklogLimits> = {}) {
     for (const task of tasks) queue.add(task, 0);
     return tasks;
   };
-  return { queue, time, owned, backlog, fill };
+  return { queue, paused, time, owned, backlog, fill };
 }
 
 /** The refusal of a submission. */
@@ -54,6 +57,25 @@ describe("Backlog", () => {
     backlog.removeBlocked(new Map([["default", 1]]));
     expect(backlog.blocked).toBe(1);
     backlog.reserve("default", 3);
+  });
+
+  it("counts what paused jobs withhold, by number and by memory, and says so", () => {
+    const { backlog, paused, fill } = setUp();
+    fill(2);
+    paused.add({ jobId: "a", namespace: "default", tasks: 3 });
+    expect(refusal(backlog, "default", 2).message).toMatch(
+      /^5 tasks of the namespace wait .*, 3 of them in paused jobs; at most 6 may/,
+    );
+    expect(refusal(backlog, "other", 6).message).toMatch(
+      /^5 tasks wait .*, 3 of them in paused jobs; at most 10 may/,
+    );
+    paused.delete("a");
+    backlog.reserve("default", 4);
+    const many = { waitingTasksMax: 1_000_000, namespaceWaitingTasksMax: 1_000_000 };
+    const large = setUp(many);
+    const fitting = Math.floor((16 * MiB) / BLOCKED_TASK_BYTES);
+    large.paused.add({ jobId: "a", namespace: "default", tasks: fitting });
+    expect(refusal(large.backlog, "other", 1).message).toContain("16 MiB");
   });
 
   it("lets a replica have the part of each limit that it has of all jobs, and one task at least", () => {

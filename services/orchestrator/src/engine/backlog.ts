@@ -2,6 +2,7 @@
 import { type Cache, createLruCache, MiB, NexusError } from "@nexus/shared";
 import { DrainMeter } from "../domain/drain-meter.ts";
 import { BLOCKED_TASK_BYTES } from "../domain/waiting-task.ts";
+import type { PausedJobs } from "./paused-jobs.ts";
 import type { ReadyQueue } from "./ready-queue.ts";
 
 /** The limits of a backlog; see config.ts for what each means. */
@@ -14,6 +15,7 @@ export interface BacklogLimits {
 /** What a backlog counts with. */
 export interface BacklogOptions {
   readonly queue: ReadyQueue;
+  readonly paused: Pick<PausedJobs, "tasks" | "tasksOf">;
   readonly limits: BacklogLimits;
   /** Which part of all jobs this replica owns, 0 to 1: it has that part of what may wait. Whoever takes another's over has room for it. */
   readonly share: () => number;
@@ -43,7 +45,7 @@ interface Shortage {
 }
 
 /** Owns the counts of tasks that wait for others, and of those on their way into the tables. What waits for an agent
- * the queue counts itself. */
+ * the queue counts itself, and what paused jobs withhold they do. */
 export class Backlog {
   readonly #options: BacklogOptions;
   readonly #blocked = new Tally();
@@ -111,23 +113,27 @@ export class Backlog {
   }
 
   #findShortage(namespace: string, tasks: number, factor = 1): Shortage | undefined {
-    const { queue, limits } = this.#options;
+    const { queue, paused, limits } = this.#options;
     const ownMax = this.#shareOf(limits.namespaceWaitingTasksMax * factor);
+    const ownPaused = paused.tasksOf(namespace);
     const own =
-      queue.sizeOf(namespace) + this.#blocked.of(namespace) + this.#underWay.of(namespace);
+      queue.sizeOf(namespace) +
+      this.#blocked.of(namespace) +
+      this.#underWay.of(namespace) +
+      ownPaused;
     if (own + tasks > ownMax) {
-      const message = `${own} tasks of the namespace wait already at this replica; at most ${ownMax} may.`;
+      const message = `${own} tasks of the namespace wait already at this replica${inPaused(ownPaused)}; at most ${ownMax} may.`;
       return { message, meter: namespace, excess: own + tasks - ownMax };
     }
     const allMax = this.#shareOf(limits.waitingTasksMax * factor);
-    const all = queue.size + this.#blocked.total + this.#underWay.total;
+    const unseen = this.#blocked.total + this.#underWay.total + paused.tasks;
+    const all = queue.size + unseen;
     if (all + tasks > allMax) {
-      const message = `${all} tasks wait already at this replica; at most ${allMax} may.`;
+      const message = `${all} tasks wait already at this replica${inPaused(paused.tasks)}; at most ${allMax} may.`;
       return { message, meter: ALL, excess: all + tasks - allMax };
     }
-    const unseen = (this.#blocked.total + this.#underWay.total + tasks) * BLOCKED_TASK_BYTES;
     const bytesMax = this.#shareOf(limits.waitingMemoryMibMax * MiB * factor);
-    const excessBytes = queue.bytes + unseen - bytesMax;
+    const excessBytes = queue.bytes + (unseen + tasks) * BLOCKED_TASK_BYTES - bytesMax;
     if (excessBytes <= 0) return undefined;
     const message = `The tasks that wait take the ${Math.round(bytesMax / MiB)} MiB that they may at this replica.`;
     return { message, meter: ALL, excess: excessBytes / BLOCKED_TASK_BYTES };
@@ -150,6 +156,11 @@ export class Backlog {
     const later = untilRoomMs * (1 + RETRY_JITTER * random());
     return Math.round(Math.min(RETRY_MS.max, Math.max(RETRY_MS.min, later)));
   }
+}
+
+/** Says where the tasks are that will not leave by themselves. */
+function inPaused(tasks: number): string {
+  return tasks === 0 ? "" : `, ${tasks} of them in paused jobs`;
 }
 
 /** Counts by namespace, with their sum. */

@@ -12,6 +12,7 @@ import { InputBook } from "./input-book.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Ledger } from "./ledger.ts";
 import type { EngineLimits, EngineParts } from "./parts.ts";
+import { PausedJobs } from "./paused-jobs.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { TaskStreams } from "./task-streams.ts";
 import { WatchHub } from "./watch-hub.ts";
@@ -47,6 +48,7 @@ export function buildParts(options: EngineOptions): EngineParts {
   const { pool, replica, logger, bulkhead, explorationShare, limits } = options;
   const nowMs = options.nowMs ?? (() => performance.now());
   const queue = new ReadyQueue();
+  const paused = new PausedJobs();
   const ledger = new Ledger({ pool, replica, logger });
   const share = () => ledger.shards.size / SHARDS;
   return {
@@ -54,7 +56,7 @@ export function buildParts(options: EngineOptions): EngineParts {
     logger,
     ledger,
     queue,
-    backlog: new Backlog({ queue, limits, share, random, nowMs }),
+    backlog: new Backlog({ queue, paused, limits, share, random, nowMs }),
     fleet: new Fleet({ bulkhead, random, breaker: options.breaker ?? DEFAULT_BREAKER }),
     book: new LeaseBook(),
     inputs: new InputBook(),
@@ -68,7 +70,7 @@ export function buildParts(options: EngineOptions): EngineParts {
     routing: { bulkhead, explorationShare, random },
     ids: options.ids,
     tallies: { generation: 0 },
-    paused: new Set(),
+    paused,
     nowMs,
   };
 }

@@ -3,6 +3,7 @@ import type { AgentEntry } from "./agent-entry.ts";
 import { Claimer } from "./claimer.ts";
 import { addAgent, fakeFleet, fakeTask } from "./engine.fake.ts";
 import type { EngineParts } from "./parts.ts";
+import { PausedJobs } from "./paused-jobs.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { turns } from "./scheduler.fake.ts";
 
@@ -11,7 +12,7 @@ const SOME_DELAY_MS = 10_000;
 /** A claimer of which nothing can be stored. */
 function setUp() {
   const queue = new ReadyQueue();
-  const paused = new Set<string>();
+  const paused = new PausedJobs();
   const owned = { isOwner: true };
   const clock = { nowMs: 0 };
   const claimer = new Claimer({
@@ -79,7 +80,7 @@ describe("Claimer", () => {
     t.queue.add(resumed, 7);
     await failing;
     expect(t.queue.take(resumed.taskId)?.sinceMs).toBe(7);
-    t.paused.add(paused.jobId);
+    t.paused.add({ jobId: paused.jobId, namespace: paused.namespace, tasks: 1 });
     await failClaim(t, paused.taskId, t.agent);
     t.owned.isOwner = false;
     await failClaim(t, given.taskId, t.agent);

@@ -187,13 +187,14 @@ export class Engine {
 
   /** Numbers for gauges. */
   stats() {
-    const { queue, backlog, book, fleet, hub, ledger } = this.#parts;
+    const { queue, backlog, paused, book, fleet, hub, ledger } = this.#parts;
     return {
       shards: ledger.shards.size,
       replicas: this.ring.replicas,
       ready: queue.size - queue.delayedSize,
       delayed: queue.delayedSize,
       blocked: backlog.blocked,
+      withheld: paused.tasks,
       leases: book.size,
       agents: fleet.size,
       watchers: hub.size + this.streams.size,

@@ -10,7 +10,7 @@ import { setPlan } from "../store/plan-store.ts";
 import { settleLeases } from "../store/settle-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
 import type { LiveLease } from "./agent-entry.ts";
-import { type FreedTask, freedTasks, type SettledLeases } from "./freed-tasks.ts";
+import { freedTasks, type SettledLeases } from "./freed-tasks.ts";
 import {
   blockedOf,
   type ClaimOrder,
@@ -28,7 +28,7 @@ import {
 } from "./lease-orders.ts";
 import type { OutcomeLog } from "./outcome-log.ts";
 import type { EngineParts } from "./parts.ts";
-import { withholdPaused } from "./pauser.ts";
+import { type Withheld, withholdPaused } from "./pauser.ts";
 import { CLAIMS_IN_FLIGHT_MAX } from "./scheduler.ts";
 import { growthOf } from "./task-ids.ts";
 
@@ -47,7 +47,7 @@ export interface LeaseBatch {
 }
 
 /** What a transaction did. */
-export interface WrittenBatch {
+export interface WrittenBatch extends Withheld {
   /** The claims that were in it, each task once. */
   readonly claims: readonly ClaimOrder[];
   readonly granted: ReadonlyMap<string, GrantedLease>;
@@ -55,7 +55,6 @@ export interface WrittenBatch {
   readonly settled: SettledLeases;
   readonly ended: readonly EndedLease[];
   readonly effects: Effects;
-  readonly freed: readonly FreedTask[];
 }
 
 /** Hears which claims were committed, and that orders are no longer under way. */
@@ -353,8 +352,9 @@ export class LeaseWriter {
       commits: mayWithhold ? undefined : client,
     };
     const effects = await applyEffects(client, moved, deltas, supply);
-    const freed = await withholdPaused(this.#parts, client, freedTasks(ended, settled, effects));
-    return { claims, granted, accepted, settled, ended, effects, freed };
+    const freed = freedTasks(ended, settled, effects);
+    const kept = await withholdPaused(this.#parts, client, ended, freed);
+    return { claims, granted, accepted, settled, ended, effects, ...kept };
   }
 
   /** Claims first: a task that was claimed and then cancelled for a sibling's failure has to be known to be stopped. */

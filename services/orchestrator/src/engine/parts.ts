@@ -9,6 +9,7 @@ import type { Fleet } from "./fleet.ts";
 import type { InputBook } from "./input-book.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import type { Ledger } from "./ledger.ts";
+import type { PausedJobs } from "./paused-jobs.ts";
 import type { ReadyQueue } from "./ready-queue.ts";
 import type { TaskStreams } from "./task-streams.ts";
 import type { WatchHub } from "./watch-hub.ts";
@@ -51,7 +52,7 @@ export interface EngineParts {
   readonly ids: Ids;
   readonly tallies: Tallies;
   /** Open jobs that are paused; the pauser's. */
-  readonly paused: Set<string>;
+  readonly paused: PausedJobs;
   /** Monotonic milliseconds, for delays inside this process. */
   readonly nowMs: () => number;
 }

@@ -6,10 +6,17 @@ import { type JobState, nextJobState, resumeEventOf } from "../domain/job-state.
 import { holdJob } from "../store/cancel-store.ts";
 import { appendEvents } from "../store/event-store.ts";
 import { readJob } from "../store/job-reader.ts";
-import { pauseJob, readProgress, resumeJob, withholdTasks } from "../store/pause-store.ts";
+import {
+  pauseJob,
+  readProgress,
+  readWithheld,
+  resumeJob,
+  withholdTasks,
+} from "../store/pause-store.ts";
 import { notOwner } from "../store/writer-session.ts";
 import { jobNotFound } from "./canceller.ts";
 import type { FreedTask } from "./freed-tasks.ts";
+import type { EndedLease } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
 import { type JobOrder, recordOnce } from "./recorded-request.ts";
@@ -28,7 +35,7 @@ export interface PauserDeps {
   readonly onReady: (tasks: readonly FreedTask[]) => void;
 }
 
-/** Owns the set of paused jobs. Ready tasks of theirs are not in memory, and their rows say that they are withheld. */
+/** Moves jobs into the set of paused ones and out of it. Ready tasks of theirs are not in memory, and their rows say that they are withheld. */
 export class Pauser {
   readonly #parts: EngineParts;
   readonly #deps: PauserDeps;
@@ -51,13 +58,15 @@ export class Pauser {
         return { state: next, moved: await pauseJob(client, order.jobId) };
       },
       (taskIds) => {
-        this.#parts.paused.add(order.jobId);
+        const { jobId, namespace } = order;
+        this.#parts.paused.add({ jobId, namespace, tasks: taskIds.length });
         for (const taskId of taskIds) this.#parts.queue.remove(taskId);
       },
     );
   }
 
-  /** Lets a paused job go on where it was; any other is left as it is. Errors: as pause(), and exhausted/QUEUE_FULL. */
+  /** Lets a paused job go on where it was; any other is left as it is. It is never refused for want of room: what it withheld has been counted
+   * with what waits. Errors: as pause(). */
   resume(order: JobOrder): Promise<JobView> {
     return this.#run<FreedTask>(
       "ResumeJob",
@@ -66,7 +75,6 @@ export class Pauser {
         if (state !== "PAUSED") return undefined;
         const next = nextJobState(state, resumeEventOf(await readProgress(client, order.jobId)));
         const moved = await resumeJob(client, order.jobId, next);
-        this.#parts.backlog.assertRoom(order.namespace, moved.length);
         return { state: next, moved };
       },
       (tasks) => {
@@ -112,19 +120,33 @@ export class Pauser {
   }
 }
 
-/** Withholds those of the freed tasks whose job is paused, in the transaction that freed them; returns the others.
+/** What of freed tasks goes on, and how many tasks paused jobs withhold since. */
+export interface Withheld {
+  readonly freed: readonly FreedTask[];
+  /** By job, of those that moved. */
+  readonly withheld: ReadonlyMap<string, number>;
+}
+
+const NOTHING_WITHHELD: Withheld["withheld"] = new Map();
+
+/** Withholds those of the freed tasks whose job is paused, in the transaction that ended these leases and freed these tasks.
  *
- * Cost: nothing while no job is paused. */
+ * Cost: nothing while no job is paused; else 1 statement when one of the jobs is, 2 more when tasks of it were freed. */
 export async function withholdPaused(
   { paused }: EngineParts,
   client: Queryable,
+  ended: readonly EndedLease[],
   freed: readonly FreedTask[],
-): Promise<readonly FreedTask[]> {
-  if (paused.size === 0) return freed;
+): Promise<Withheld> {
+  if (paused.size === 0) return { freed, withheld: NOTHING_WITHHELD };
+  const moved = ended.map(({ live }) => live.lease.task.jobId).filter((id) => paused.has(id));
+  if (moved.length === 0) return { freed, withheld: NOTHING_WITHHELD };
   const isPaused = ({ task }: FreedTask) => paused.has(task.jobId);
   await withholdTasks(
     client,
     freed.filter(isPaused).map(({ task }) => task.taskId),
   );
-  return freed.filter((item) => !isPaused(item));
+  // Counted anew: a failure may have cancelled what was withheld.
+  const withheld = await readWithheld(client, moved);
+  return { freed: freed.filter((item) => !isPaused(item)), withheld };
 }

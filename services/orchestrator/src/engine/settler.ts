@@ -98,7 +98,14 @@ export class Settler implements WordSide {
   }
 
   /** Brings beginnings and ends into memory once they are committed. */
-  apply({ accepted, settled, ended, effects, freed }: Omit<WrittenBatch, "granted">): void {
+  apply({
+    accepted,
+    settled,
+    ended,
+    effects,
+    freed,
+    withheld,
+  }: Omit<WrittenBatch, "granted">): void {
     for (const taskId of accepted) {
       const live = this.#parts.book.get(taskId);
       if (live !== undefined) live.acceptedAtMs = undefined;
@@ -109,6 +116,7 @@ export class Settler implements WordSide {
         this.#parts.backlog.addBlocked(live.lease.task.namespace, blockedOf(order.plan));
       }
     }
+    for (const [jobId, tasks] of withheld) this.#parts.paused.recount(jobId, tasks);
     this.follow(effects, freed);
     const agents = new Set<AgentEntry>();
     for (const { live, settlement, order } of ended) {

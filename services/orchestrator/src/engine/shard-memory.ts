@@ -29,7 +29,7 @@ export class ShardMemory {
     const work = await loadWork(client, shards, this.#parts.nowMs);
     const paused = await readPausedJobs(client, shards);
     return () => {
-      for (const jobId of paused) this.#parts.paused.add(jobId);
+      for (const job of paused) this.#parts.paused.add(job);
       this.#bring(work);
       this.#parts.events.loaded(shards.length, work.ready.length, work.leases.length);
     };
@@ -55,7 +55,7 @@ export class ShardMemory {
     const isGone = inShards(shards);
     backlog.removeBlocked(blocked);
     queue.removeWhere(isGone);
-    for (const jobId of paused) if (isGone(jobId)) paused.delete(jobId);
+    paused.removeWhere(isGone);
     const gone = this.leasesIn(shards);
     for (const { agent, lease } of gone) {
       book.remove(lease.task.taskId);

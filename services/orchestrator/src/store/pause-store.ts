@@ -93,14 +93,41 @@ export async function readProgress(
   return rows[0] ?? { started: false, unplanned: false };
 }
 
+const WITHHELD = {
+  name: "pause-withheld",
+  text: "SELECT job_id, ready FROM jobs WHERE job_id = ANY($1::uuid[])",
+};
+
+/** Reads how many tasks paused jobs withhold: all of theirs that are READY. */
+export async function readWithheld(
+  client: Queryable,
+  jobIds: readonly string[],
+): Promise<Map<string, number>> {
+  const { rows } = await client.query<{ job_id: string; ready: number }>(WITHHELD, [
+    uuidArray([...new Set(jobIds)].map(jobUuid)),
+  ]);
+  return new Map(rows.map((row) => [toJobId(row.job_id), row.ready]));
+}
+
+/** A paused job, with how many tasks it withholds. */
+export interface StoredPause {
+  readonly jobId: string;
+  readonly namespace: string;
+  readonly tasks: number;
+}
+
 /** Reads which jobs of these shards are paused. */
 export async function readPausedJobs(
   client: Queryable,
   shards: readonly number[],
-): Promise<string[]> {
-  const { rows } = await client.query<{ job_id: string }>(
-    "SELECT job_id FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND state = 'PAUSED'",
+): Promise<StoredPause[]> {
+  const { rows } = await client.query<{ job_id: string; namespace: string; ready: number }>(
+    "SELECT job_id, namespace, ready FROM jobs WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND state = 'PAUSED'",
     [shards],
   );
-  return rows.map((row) => toJobId(row.job_id));
+  return rows.map(({ job_id, namespace, ready }) => ({
+    jobId: toJobId(job_id),
+    namespace,
+    tasks: ready,
+  }));
 }
