@@ -46,6 +46,9 @@ export interface LiveLease {
   readonly readySinceMs: number | undefined;
 }
 
+/** Whether an agent is there, and whether it could take anything. */
+export type Standing = "AWAY" | "FULL" | "OPEN";
+
 const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({});
 
 /** Names an agent over all namespaces. Neither part can hold a NUL. */
@@ -64,6 +67,8 @@ export class AgentEntry implements RoutableAgent {
   profile: AgentProfile | undefined;
   /** The lanes of what it can do; set by the fleet, with the profile. */
   lanes: readonly string[] = [];
+  /** As which it is in the fleet's indexes; set by the fleet. */
+  standing: Standing = "AWAY";
   session: AgentSession | undefined;
   /** The stream that reported the session is broken. */
   unreachable = false;

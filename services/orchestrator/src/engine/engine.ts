@@ -281,7 +281,7 @@ export class Engine {
     return this.#parts.book.get(taskId)?.progress;
   }
 
-  liveCapabilities(namespace: string): string[] {
+  liveCapabilities(namespace: string): readonly string[] {
     return this.#parts.fleet.liveCapabilities(namespace);
   }
 

@@ -3,6 +3,7 @@ import { AgentEntry } from "./agent-entry.ts";
 import { LOOKS_MAX } from "./agent-search.ts";
 import { addAgent, fakeFleet, fakeLease, fakeTask, SKILL } from "./engine.fake.ts";
 import { CANDIDATES_MAX } from "./fleet.ts";
+import { IndexedSet } from "./indexed-set.ts";
 import { laneKey, needOf } from "./ready-queue.ts";
 
 const LANE = laneKey("default", "x");
@@ -57,6 +58,73 @@ describe("Fleet", () => {
     });
     expect(fleet.liveCapabilities("default")).toEqual([]);
     expect(fleet.liveCapabilities("other")).toEqual(["x@1.0.0"]);
+  });
+
+  it("knows what connected agents can do as they come, change and go", () => {
+    const fleet = fakeFleet();
+    const say = (agentId: string, skills: Record<string, string[]>) =>
+      fleet.setProfile({
+        namespace: "default",
+        agentId,
+        labels: {},
+        region: "",
+        skills: new Map(
+          Object.entries(skills).map(([name, versions]) => [name, { ...SKILL, versions }]),
+        ),
+      });
+    const connect = (agent: AgentEntry, state: "CONNECTED" | "DRAINING" = "CONNECTED") => {
+      agent.session = { epoch: 1n, state, slots: 1, router: "r" };
+      fleet.refresh(agent);
+    };
+    const live = () => fleet.liveCapabilities("default").join(" ");
+    const a = say("a", { x: ["2.0.0", "1.0.0"] });
+    expect(live()).toBe("");
+    connect(a);
+    expect(live()).toBe("x@1.0.0 x@2.0.0");
+    a.claims = 1;
+    fleet.refresh(a);
+    expect(live()).toBe("x@1.0.0 x@2.0.0");
+    // A session may be known before the profile is.
+    const b = fleet.open("default", "b");
+    connect(b);
+    say("b", { x: ["2.0.0"], y: ["1.0.0"], none: [] });
+    expect(live()).toBe("x@1.0.0 x@2.0.0 y@1.0.0");
+    a.unreachable = true;
+    fleet.refresh(a);
+    expect(live()).toBe("x@2.0.0 y@1.0.0");
+    expect(fleet.hasLiveSkill("default", "x", "^1.0.0")).toBe(false);
+    expect(fleet.hasLiveSkill("default", "x", "^2.0.0")).toBe(true);
+    expect(fleet.hasLiveSkill("default", "none", "")).toBe(false);
+    say("b", { x: ["1.0.0"] });
+    expect(live()).toBe("x@1.0.0");
+    connect(b, "DRAINING");
+    expect(live()).toBe("");
+    connect(b);
+    expect(fleet.hasLiveSkill("default", "x", "")).toBe(true);
+    fleet.removeProfile("default", "b");
+    expect(live()).toBe("");
+    expect(fleet.hasLiveSkill("default", "x", "")).toBe(false);
+  });
+
+  it("looks at no agent to say what is live, and at no lane of one that is as open as before", () => {
+    const fleet = fakeFleet();
+    const skills = Array.from({ length: 256 }, (_, i) => `skill-${i}`);
+    const agent = addAgent(fleet, "many", { slots: 10, skills });
+    for (let i = 0; i < 100; i += 1) addAgent(fleet, `agent-${i}`);
+    const looks = vi.spyOn(AgentEntry.prototype, "connection", "get");
+    expect(fleet.liveCapabilities("default")).toHaveLength(257);
+    expect(fleet.hasLiveSkill("default", "x", "^3.0.0")).toBe(false);
+    expect(looks).not.toHaveBeenCalled();
+    looks.mockRestore();
+    const adds = vi.spyOn(IndexedSet.prototype, "add");
+    agent.claims = 9;
+    fleet.refresh(agent);
+    expect(adds).not.toHaveBeenCalled();
+    agent.claims = 10;
+    fleet.refresh(agent);
+    expect(adds).toHaveBeenCalledTimes(256);
+    adds.mockRestore();
+    expect(fleet.hasOpen(laneKey("default", "skill-7"))).toBe(false);
   });
 
   it("follows a profile that changes, and forgets an agent that is wholly gone", () => {

@@ -4,8 +4,7 @@ import { REJECTIONS_MAX } from "../domain/limits.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { lacksRoomOnly, type RoutingNeed, rejectionOf } from "../domain/routing.ts";
 import type { Rejection, RejectionReason } from "../domain/routing-decision.ts";
-import { firstInRange } from "../domain/version-range.ts";
-import { AgentEntry, type AgentProfile, agentKey } from "./agent-entry.ts";
+import { AgentEntry, type AgentProfile, agentKey, type Standing } from "./agent-entry.ts";
 import {
   type Candidates,
   howFar,
@@ -15,6 +14,7 @@ import {
   type SearchRest,
 } from "./agent-search.ts";
 import { IndexedSet } from "./indexed-set.ts";
+import { LiveSkills } from "./live-skills.ts";
 import { laneKey } from "./ready-queue.ts";
 
 /** Most eligible agents that are scored for one task: beyond it the search stops, having begun at a random place. */
@@ -53,6 +53,8 @@ export class Fleet {
   readonly #agents = new Map<string, AgentEntry>();
   readonly #skills = new Map<string, SkillIndex>();
   readonly #kept = new Set<AgentEntry>();
+  /** Of connected agents. */
+  readonly #live = new LiveSkills();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -101,11 +103,16 @@ export class Fleet {
     this.#forgetIfIdle(entry);
   }
 
-  /** Brings the indexes up to date after the entry's session, leases or claims changed. */
+  /** Brings the indexes up to date after the entry's session, leases or claims changed.
+   *
+   * Cost: that of its capabilities when it came, went, filled up or has room again; nothing otherwise. */
   refresh(entry: AgentEntry): void {
-    for (const lane of entry.lanes) {
-      const index = this.#skills.get(lane);
-      if (index !== undefined) this.#place(entry, index);
+    if (entry.standing !== this.#standingOf(entry)) {
+      this.#setStanding(entry, this.#standingOf(entry));
+      for (const lane of entry.lanes) {
+        const index = this.#skills.get(lane);
+        if (index !== undefined) place(entry, index);
+      }
     }
     this.#forgetIfIdle(entry);
   }
@@ -271,25 +278,12 @@ export class Fleet {
 
   /** Says whether a connected agent has the capability in the range. */
   hasLiveSkill(namespace: string, capability: string, versionRange: string): boolean {
-    for (const entry of this.#skills.get(laneKey(namespace, capability))?.all ?? []) {
-      if (entry.connection !== "CONNECTED") continue;
-      if (firstInRange(entry.skill(capability)?.versions ?? [], versionRange) !== undefined) {
-        return true;
-      }
-    }
-    return false;
+    return this.#live.has(namespace, capability, versionRange);
   }
 
   /** Capabilities of connected agents as `name@version`, sorted. */
-  liveCapabilities(namespace: string): string[] {
-    const names = new Set<string>();
-    for (const entry of this.#agents.values()) {
-      if (entry.namespace !== namespace || entry.connection !== "CONNECTED") continue;
-      for (const [name, skill] of entry.profile?.skills ?? []) {
-        for (const version of skill.versions) names.add(`${name}@${version}`);
-      }
-    }
-    return [...names].sort();
+  liveCapabilities(namespace: string): readonly string[] {
+    return this.#live.list(namespace);
   }
 
   /** Agents that the task would rather have than others: at most two. */
@@ -324,7 +318,23 @@ export class Fleet {
     }
   }
 
+  #standingOf(entry: AgentEntry): Standing {
+    if (entry.connection !== "CONNECTED") return "AWAY";
+    return this.isOpen(entry) ? "OPEN" : "FULL";
+  }
+
+  #setStanding(entry: AgentEntry, standing: Standing): void {
+    const { profile } = entry;
+    const wasLive = entry.standing !== "AWAY";
+    const isLive = standing !== "AWAY";
+    entry.standing = standing;
+    if (profile === undefined || wasLive === isLive) return;
+    if (isLive) this.#live.add(profile);
+    else this.#live.remove(profile);
+  }
+
   #index(entry: AgentEntry): void {
+    this.#setStanding(entry, this.#standingOf(entry));
     for (const key of entry.lanes) {
       let index = this.#skills.get(key);
       if (index === undefined) {
@@ -337,18 +347,12 @@ export class Fleet {
         this.#skills.set(key, index);
       }
       index.all.add(entry);
-      this.#place(entry, index);
+      place(entry, index);
     }
   }
 
-  #place(entry: AgentEntry, { connected, open }: SkillIndex): void {
-    if (entry.connection === "CONNECTED") connected.add(entry);
-    else connected.delete(entry);
-    if (this.isOpen(entry)) open.add(entry);
-    else open.delete(entry);
-  }
-
   #unindex(entry: AgentEntry): void {
+    this.#setStanding(entry, "AWAY");
     for (const key of entry.lanes) {
       const index = this.#skills.get(key);
       index?.all.delete(entry);
@@ -361,4 +365,12 @@ export class Fleet {
   #forgetIfIdle(entry: AgentEntry): void {
     if (entry.isForgettable) this.#agents.delete(entry.key);
   }
+}
+
+/** Puts an agent where it stands. */
+function place(entry: AgentEntry, { connected, open }: SkillIndex): void {
+  if (entry.standing === "AWAY") connected.delete(entry);
+  else connected.add(entry);
+  if (entry.standing === "OPEN") open.add(entry);
+  else open.delete(entry);
 }
