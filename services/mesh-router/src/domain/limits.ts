@@ -226,8 +226,8 @@ export const ANY_OF_TRIES_MAX = 3;
 /** Subscriptions of one agent. */
 export const SUBSCRIPTIONS_MAX = 256;
 
-/** Topics of a namespace whose subscribers are remembered. */
-export const TOPIC_MATCHES_KEPT = 10_000;
+/** References to subscribers and watchers that remembered topics hold, of all namespaces: 8 MiB. */
+export const TOPIC_REFERENCES_KEPT = MiB;
 
 /** Published messages that wait for one watcher, and their bytes. */
 export const WATCH_BUFFER_MAX = 1_024;

@@ -1,5 +1,6 @@
 /** Who wants which topics: a trie of words for each namespace. Source: subjects and wildcards as NATS has them. */
-import { TOPIC_MATCHES_KEPT } from "../limits.ts";
+import { TOPIC_REFERENCES_KEPT } from "../limits.ts";
+import { MatchCache } from "./match-cache.ts";
 
 /** An interest in topics. */
 export interface Subscription {
@@ -52,9 +53,8 @@ interface Node {
 }
 
 interface Namespace {
+  readonly name: string;
   readonly root: Node;
-  /** Of topics that were asked for since the last change. */
-  readonly matches: Map<string, Match>;
   /** Of each agent, by pattern, group and origin. */
   readonly byAgent: Map<string, Map<string, Subscription>>;
 }
@@ -69,9 +69,12 @@ export class TopicBook {
   readonly #namespaces = new Map<string, Namespace>();
   readonly #observer: TopicObserver | undefined;
   readonly #lossEars = new Set<() => void>();
+  /** Of topics that were asked for since the last change in their namespace. */
+  readonly #matches: MatchCache<Match>;
 
-  constructor(observer?: TopicObserver) {
+  constructor(observer?: TopicObserver, matches = new MatchCache<Match>(TOPIC_REFERENCES_KEPT)) {
     this.#observer = observer;
+    this.#matches = matches;
   }
 
   /** Adds a subscription, or changes whether it is durable. */
@@ -144,22 +147,21 @@ export class TopicBook {
   match(namespace: string, topic: string): Match {
     const found = this.#namespaces.get(namespace);
     if (found === undefined) return NOTHING;
-    const known = found.matches.get(topic);
+    const known = this.#matches.get(namespace, topic);
     if (known !== undefined) return known;
     const subscriptions: Subscription[] = [];
     const ears: Ear[] = [];
     const farEars = new Set<Ear>();
     collect(found.root, topic.split("."), 0, { subscriptions, ears, farEars });
     const match = { subscriptions, ears, farEars: [...farEars] };
-    if (found.matches.size >= TOPIC_MATCHES_KEPT) found.matches.clear();
-    found.matches.set(topic, match);
+    this.#matches.keep(namespace, topic, match);
     return match;
   }
 
   #namespace(name: string): Namespace {
     let found = this.#namespaces.get(name);
     if (found === undefined) {
-      found = { root: createNode(), matches: new Map(), byAgent: new Map() };
+      found = { name, root: createNode(), byAgent: new Map() };
       this.#namespaces.set(name, found);
     }
     return found;
@@ -167,7 +169,7 @@ export class TopicBook {
 
   /** Changes the node of a pattern, and forgets the way to it when nothing is left there. */
   #change<T>(found: Namespace, pattern: string, change: (node: Node) => T): T {
-    found.matches.clear();
+    this.#matches.forget(found.name);
     const words = pattern.split(".");
     const path = [found.root];
     for (const word of words) {
@@ -213,8 +215,9 @@ function collect(
   },
 ): void {
   if (at === words.length) {
-    match.subscriptions.push(...node.subscriptions.values());
-    match.ears.push(...node.ears);
+    // One by one: there may be more than a call takes arguments.
+    for (const subscription of node.subscriptions.values()) match.subscriptions.push(subscription);
+    for (const ear of node.ears) match.ears.push(ear);
     for (const ear of node.farEars) match.farEars.add(ear);
     return;
   }
