@@ -47,7 +47,8 @@ export class WireReader {
   next(): boolean {
     if (this.#at >= this.#end) return false;
     const tag = this.varint();
-    this.field = Math.floor(tag / (1 << FIELD_SHIFT));
+    // Nearly all fields have numbers below 16.
+    this.field = tag <= ASCII_MAX ? tag >> FIELD_SHIFT : Math.floor(tag / (1 << FIELD_SHIFT));
     this.type = tag & TYPE_MASK;
     if (this.field === 0 || this.field > FIELD_MAX) {
       throw new WireError("a field's number is out of range");
@@ -131,7 +132,8 @@ export class WireReader {
   passSame(bytes: Uint8Array): boolean {
     const start = this.#startOf(bytes.length);
     if (start < 0) return false;
-    for (let at = 0; at < bytes.length; at += 1) {
+    // From the end: names that are alike mostly differ there.
+    for (let at = bytes.length - 1; at >= 0; at -= 1) {
       if (this.#bytes[start + at] !== bytes[at]) return false;
     }
     this.#at = start + bytes.length;

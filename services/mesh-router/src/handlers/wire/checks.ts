@@ -84,6 +84,11 @@ export function payload(reader: WireReader): Buffer {
   return message(reader, readPayloadField);
 }
 
+/** Checks a Payload that nobody here passes on by itself. */
+export function checkPayload(reader: WireReader): void {
+  fields(reader, readPayloadField);
+}
+
 function readPayloadField(reader: WireReader): void {
   if (reader.field === 1) checkText(reader, "content_type", CONTENT_TYPE_MAX);
   else if (reader.field === 2) data(reader, "payload.data", PAYLOAD_MAX);

@@ -1,7 +1,7 @@
 /** Reads DispatchRequest in place. Orchestrators are services of ours: what they send is read for its address and
  * its lease, and otherwise passed on as it came. */
 
-import { VARINT, WireError, WireReader } from "@nexus/rpc";
+import { LENGTH, VARINT, WireError, WireReader } from "@nexus/rpc";
 import type {
   CarriedAssignment,
   CarriedOrder,
@@ -9,7 +9,7 @@ import type {
   SessionName,
 } from "../../domain/message/carried.ts";
 import { expectAtMost } from "./agent-frame.ts";
-import { expectId, expectType, fields, id, message, positive } from "./checks.ts";
+import { expectId, expectType, fields, id, positive } from "./checks.ts";
 
 /** An assignment with its address. */
 export interface AddressedAssignment {
@@ -54,10 +54,13 @@ const NOTHING = Buffer.alloc(0);
 const ASSIGNMENT_FIELDS = { fence: 4, slotCost: 16 };
 const CANCEL_FIELDS = { fence: 2, slotCost: 0 };
 type LeaseFields = typeof ASSIGNMENT_FIELDS;
+/** Those of more agents are read anew each time. */
+const SESSIONS_KNOWN_MAX = 8;
 
 /** Reads a frame. Errors: WireError. */
 export function readOrchestratorFrame(bytes: Buffer): OrchestratorFrame {
   const reader = new WireReader(bytes);
+  const sessions = new SessionNames();
   const frame: OrchestratorFrame = {
     orchestratorId: "",
     assignments: [],
@@ -65,7 +68,7 @@ export function readOrchestratorFrame(bytes: Buffer): OrchestratorFrame {
     results: [],
     demands: [],
   };
-  while (reader.next()) readField(reader, frame);
+  while (reader.next()) readField(reader, frame, sessions);
   expectAtMost(frame.assignments, "assignments");
   expectAtMost(frame.cancels, "cancels");
   expectAtMost(frame.results, "update_results");
@@ -73,60 +76,87 @@ export function readOrchestratorFrame(bytes: Buffer): OrchestratorFrame {
   return frame;
 }
 
-function readField(reader: WireReader, frame: OrchestratorFrame): void {
+function readField(reader: WireReader, frame: OrchestratorFrame, sessions: SessionNames): void {
   if (reader.field === 1) frame.orchestratorId = id(reader, "orchestrator_id", ID_MAX);
-  else if (reader.field === 2) frame.assignments.push(readOrder(reader, ASSIGNMENT_FIELDS));
-  else if (reader.field === 3) frame.cancels.push(readOrder(reader, CANCEL_FIELDS));
-  else if (reader.field === 4) frame.results.push(readResult(reader));
-  else if (reader.field === 5) frame.demands.push(readDemand(reader));
+  else if (reader.field === 2) {
+    frame.assignments.push(readOrder(reader, ASSIGNMENT_FIELDS, sessions));
+  } else if (reader.field === 3) frame.cancels.push(readOrder(reader, CANCEL_FIELDS, sessions));
+  else if (reader.field === 4) frame.results.push(readResult(reader, sessions));
+  else if (reader.field === 5) frame.demands.push(readDemand(reader, sessions));
   else reader.skip();
 }
 
-function readOrder(reader: WireReader, lease: LeaseFields): AddressedAssignment {
+// Loops of their own for each kind, and no functions that are made for an item: a frame has hundreds of them.
+
+function readOrder(
+  reader: WireReader,
+  lease: LeaseFields,
+  sessions: SessionNames,
+): AddressedAssignment {
   let to = NOBODY;
-  let order: CarriedAssignment = { taskId: "", fence: 0n, slots: 1, bytes: NOTHING };
-  fields(reader, (inner) => {
-    if (inner.field === 1) to = readRef(inner);
-    else if (inner.field === 2) order = readLease(inner, lease);
-    else inner.skip();
-  });
-  return { to, order };
+  let order: CarriedAssignment | undefined;
+  expectType(reader, LENGTH);
+  const outer = reader.enter();
+  while (reader.next()) {
+    if (reader.field === 1) to = sessions.read(reader);
+    else if (reader.field === 2) order = readLease(reader, lease);
+    else reader.skip();
+  }
+  reader.leave(outer);
+  return { to, order: order ?? { taskId: "", fence: 0n, slots: 1, bytes: NOTHING } };
 }
 
 function readLease(reader: WireReader, lease: LeaseFields): CarriedAssignment {
   let taskId = "";
   let fence = 0n;
   let slots = 1;
-  const bytes = message(reader, (inner) => {
-    if (inner.field === 1) taskId = id(inner, "task_id", TASK_ID_MAX);
-    else if (inner.field === lease.fence) fence = positive(inner, "fence");
-    else if (inner.field === lease.slotCost) {
-      expectType(inner, VARINT);
-      slots = Math.max(1, Number(inner.int64()));
-    } else inner.skip();
-  });
+  expectType(reader, LENGTH);
+  const outer = reader.enter();
+  const bytes = reader.message();
+  while (reader.next()) {
+    if (reader.field === 1) taskId = id(reader, "task_id", TASK_ID_MAX);
+    else if (reader.field === lease.fence) fence = positive(reader, "fence");
+    else if (reader.field === lease.slotCost) {
+      expectType(reader, VARINT);
+      slots = Math.max(1, Number(reader.int64()));
+    } else reader.skip();
+  }
+  reader.leave(outer);
   expectId(taskId, "task_id");
   expectSet(fence, "fence");
   return { taskId, fence, slots, bytes };
 }
 
-function readResult(reader: WireReader): AddressedResult {
+function readResult(reader: WireReader, sessions: SessionNames): AddressedResult {
   let to = NOBODY;
   let result: Uint8Array = NOTHING;
-  fields(reader, (inner) => {
-    if (inner.field === 1) to = readRef(inner);
-    else if (inner.field === 2) result = message(inner, (field) => field.skip());
-    else inner.skip();
-  });
+  expectType(reader, LENGTH);
+  const outer = reader.enter();
+  while (reader.next()) {
+    if (reader.field === 1) to = sessions.read(reader);
+    else if (reader.field === 2) result = readWhole(reader);
+    else reader.skip();
+  }
+  reader.leave(outer);
   return { to, result };
 }
 
-function readDemand(reader: WireReader): AddressedDemand {
+/** The bytes of a message of which nothing has to be known. */
+function readWhole(reader: WireReader): Buffer {
+  expectType(reader, LENGTH);
+  const outer = reader.enter();
+  const bytes = reader.message();
+  while (reader.next()) reader.skip();
+  reader.leave(outer);
+  return bytes;
+}
+
+function readDemand(reader: WireReader, sessions: SessionNames): AddressedDemand {
   let to = NOBODY;
   let wanted = false;
   let held = 0;
   fields(reader, (inner) => {
-    if (inner.field === 1) to = readRef(inner);
+    if (inner.field === 1) to = sessions.read(inner);
     else if (inner.field === 2) {
       expectType(inner, VARINT);
       wanted = inner.bool();
@@ -139,16 +169,39 @@ function readDemand(reader: WireReader): AddressedDemand {
   return { to, demand: { wanted, held } };
 }
 
-function readRef(reader: WireReader): SessionName {
+/** The sessions that items of a frame were for, lately: its hundreds of items are for a few agents, and to read a session anew costs as much
+ * as the rest of an item. */
+class SessionNames {
+  readonly #bytes: Buffer[] = [];
+  readonly #names: SessionName[] = [];
+  #oldest = 0;
+
+  /** Reads a SessionRef; the reader stands on its field. */
+  read(reader: WireReader): SessionName {
+    expectType(reader, LENGTH);
+    for (let at = 0; at < this.#bytes.length; at += 1) {
+      if (reader.passSame(this.#bytes[at] as Buffer)) return this.#names[at] as SessionName;
+    }
+    const outer = reader.enter();
+    this.#bytes[this.#oldest] = reader.message();
+    const name = readName(reader);
+    reader.leave(outer);
+    this.#names[this.#oldest] = name;
+    this.#oldest = (this.#oldest + 1) % SESSIONS_KNOWN_MAX;
+    return name;
+  }
+}
+
+function readName(reader: WireReader): SessionName {
   let namespace = "";
   let agentId = "";
   let epoch = 0n;
-  fields(reader, (inner) => {
-    if (inner.field === 1) namespace = id(inner, "namespace", NAMESPACE_MAX);
-    else if (inner.field === 2) agentId = id(inner, "agent_id", ID_MAX);
-    else if (inner.field === 3) epoch = positive(inner, "epoch");
-    else inner.skip();
-  });
+  while (reader.next()) {
+    if (reader.field === 1) namespace = id(reader, "namespace", NAMESPACE_MAX);
+    else if (reader.field === 2) agentId = id(reader, "agent_id", ID_MAX);
+    else if (reader.field === 3) epoch = positive(reader, "epoch");
+    else reader.skip();
+  }
   expectId(namespace, "namespace");
   expectId(agentId, "agent_id");
   expectSet(epoch, "epoch");

@@ -2,7 +2,16 @@
 
 import { FIXED64, LENGTH, WireError, type WireReader } from "@nexus/rpc";
 import type { CarriedUpdate, UpdateKind } from "../../domain/message/carried.ts";
-import { checkText, data, expectId, expectType, id, message, payload, positive } from "./checks.ts";
+import {
+  checkPayload,
+  checkText,
+  data,
+  expectId,
+  expectType,
+  fields,
+  id,
+  positive,
+} from "./checks.ts";
 
 const TASK_ID_MAX = 64;
 const PROGRESS_TEXT_MAX = 1_024;
@@ -17,12 +26,12 @@ type Kind = readonly [UpdateKind, (reader: WireReader) => void];
 
 /** By the field numbers of TaskUpdate's oneof. */
 const KINDS: ReadonlyMap<number, Kind> = new Map<number, Kind>([
-  [3, ["accepted", (reader) => void message(reader, (inner) => inner.skip())]],
-  [4, ["progress", (reader) => void message(reader, readProgress)]],
+  [3, ["accepted", (reader) => fields(reader, (inner) => inner.skip())]],
+  [4, ["progress", (reader) => fields(reader, readProgress)]],
   [5, ["chunk", checkChunk]],
-  [6, ["completed", (reader) => void message(reader, readCompleted)]],
+  [6, ["completed", (reader) => fields(reader, readCompleted)]],
   [7, ["failed", checkFailed]],
-  [8, ["released", (reader) => void message(reader, readReleased)]],
+  [8, ["released", (reader) => fields(reader, readReleased)]],
 ]);
 
 /** Reads one TaskUpdate; the reader stands on its field. */
@@ -67,7 +76,7 @@ function readProgress(reader: WireReader): void {
 
 function checkChunk(reader: WireReader): void {
   let sequence = 0n;
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) sequence = positive(inner, "chunk.sequence");
     else if (inner.field === 2) data(inner, "chunk.data", CHUNK_MAX);
     else inner.skip();
@@ -76,13 +85,13 @@ function checkChunk(reader: WireReader): void {
 }
 
 function readCompleted(reader: WireReader): void {
-  if (reader.field === 1) payload(reader);
+  if (reader.field === 1) checkPayload(reader);
   else reader.skip();
 }
 
 function checkFailed(reader: WireReader): void {
   let reason = "";
-  message(reader, (inner) => {
+  fields(reader, (inner) => {
     if (inner.field === 1) reason = id(inner, "failed.reason", REASON_BYTES_MAX);
     else if (inner.field === 2) checkText(inner, "failed.message", FAILURE_TEXT_MAX);
     else inner.skip();
