@@ -39,6 +39,7 @@ export {
 } from "./error-reasons.ts";
 export { createFifoCache } from "./fifo-cache.ts";
 export { keyFileModeProblem, type ProcessIdentity, processIdentity } from "./file-mode.ts";
+export { detachFromFrame } from "./frame-bytes.ts";
 export { createIds, type Ids } from "./ids.ts";
 export { createLfuCache } from "./lfu-cache.ts";
 export {

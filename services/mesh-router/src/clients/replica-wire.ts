@@ -9,7 +9,8 @@ import {
   type ReplicaItem,
   ReplicaItemSchema,
 } from "@nexus/proto/mesh";
-import { detachFromFrame, detachLetter } from "../domain/message/carried.ts";
+import { detachFromFrame } from "@nexus/shared";
+import { detachLetter } from "../domain/message/carried.ts";
 import { type Letter, OUTCOMES, type Outcome, type Verdict } from "../domain/message/letter.ts";
 import type { RelayedItem } from "../domain/remote/remote-ports.ts";
 

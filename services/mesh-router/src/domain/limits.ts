@@ -100,10 +100,6 @@ export const PUBLISH_WAIT_MS = 100;
  * that nothing counts. */
 export const FRAMES_HELD_BYTES = 32 * MiB;
 
-/** A payload that is kept waiting is copied out of its frame when the frame is this many times larger: a small
- * message must not hold a large buffer. */
-export const COPY_RATIO = 4;
-
 /** Updates, refusals and their bytes that may wait for one orchestrator; beyond it the stream ends DISPATCH_TOO_SLOW. */
 export const DISPATCH_QUEUE_MAX = 65_536;
 export const DISPATCH_QUEUE_BYTES_MAX = 32 * MiB;

@@ -1,5 +1,5 @@
 /** One orchestrator's stream: what waits for it, joined into frames. */
-import type { NexusError } from "@nexus/shared";
+import { detachFromFrame, type NexusError } from "@nexus/shared";
 import { Fifo } from "../fifo.ts";
 import {
   DISPATCH_PRESSURE_BYTES,
@@ -13,7 +13,6 @@ import { dispatchTooSlow } from "../mesh-errors.ts";
 import {
   type AssignmentOrigin,
   type CarriedUpdate,
-  detachFromFrame,
   isDroppableUpdate,
   type Refusal,
 } from "../message/carried.ts";

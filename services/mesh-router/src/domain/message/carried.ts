@@ -1,14 +1,7 @@
 /** What the router carries: bytes that it passes on as they came, and the few fields that it has to know. */
 
-import { COPY_RATIO } from "../limits.ts";
+import { detachFromFrame } from "@nexus/shared";
 import type { Letter } from "./letter.ts";
-
-/** Copies small bytes out of the large frame they came in, so that waiting does not hold the frame's memory. */
-export function detachFromFrame<T extends Uint8Array>(bytes: T): T {
-  return bytes.buffer.byteLength > COPY_RATIO * bytes.byteLength
-    ? (Uint8Array.prototype.slice.call(bytes) as T)
-    : bytes;
-}
 
 /** Copies what a letter shows of the frame that it came in. */
 export function detachLetter(letter: Letter): Letter {

@@ -1,10 +1,9 @@
 /** One message on its way. */
 
-import type { PassingMap } from "@nexus/shared";
+import { detachFromFrame, type PassingMap } from "@nexus/shared";
 import { ITEM_OVERHEAD_BYTES } from "../limits.ts";
 import type { MailDelivery, MailTerms } from "../mail/mail.ts";
 import type { Breaker } from "./breaker.ts";
-import { detachFromFrame } from "./carried.ts";
 import { Expiring } from "./deadline-wheel.ts";
 import type { Inbox } from "./inbox.ts";
 import type { Chain, Letter, Onwards, SendResult } from "./letter.ts";

@@ -1,5 +1,6 @@
 /** What waits for one agent to read, joined into frames. */
 
+import { detachFromFrame } from "@nexus/shared";
 import { Fifo } from "../fifo.ts";
 import {
   FRAME_BYTES_MAX,
@@ -8,7 +9,7 @@ import {
   OUTBOX_BYTES_MAX,
   OUTBOX_ITEMS_MAX,
 } from "../limits.ts";
-import { type CarriedLease, type CarriedOrder, detachFromFrame } from "./carried.ts";
+import type { CarriedLease, CarriedOrder } from "./carried.ts";
 import type { SendResult } from "./letter.ts";
 import type { Deliverable } from "./message.ts";
 

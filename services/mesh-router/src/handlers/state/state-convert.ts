@@ -21,7 +21,7 @@ import {
   type StateWriteResultSchema,
   StateWriteStatus,
 } from "@nexus/proto/mesh";
-import { detachFromFrame } from "../../domain/message/carried.ts";
+import { detachFromFrame } from "@nexus/shared";
 import { type Bucket, type Quota, quotaOf } from "../../domain/state/bucket.ts";
 import { encodeContext } from "../../domain/state/causal-context.ts";
 import { type ChangeKind, type Entry, type Origin, sumOf } from "../../domain/state/entry.ts";

@@ -1,8 +1,7 @@
 /** Reads StateOp and writes StateOpResult. Requests and answers stay bytes: whoever serves the method reads and writes them. */
 import { encodeStatus, LENGTH, VARINT, WireError, type WireReader, WireWriter } from "@nexus/rpc";
-import type { NexusError } from "@nexus/shared";
+import { detachFromFrame, type NexusError } from "@nexus/shared";
 import { STATE_OP_TIMEOUT_DEFAULT_MS, STATE_OP_TIMEOUT_MAX_MS } from "../../domain/limits.ts";
-import { detachFromFrame } from "../../domain/message/carried.ts";
 import { duration, expectType, message, text } from "./checks.ts";
 
 /** What an operation calls, by its field number in StateOp less FIRST_CALL; answers have the same order. */

@@ -140,6 +140,36 @@ describe("readRouterFrame", () => {
     }
   });
 
+  it("holds no frame for a small output or chunk, and copies no large one", () => {
+    const said = (value: number, length: number, taskId: string) => {
+      const data = new Uint8Array(length).fill(value);
+      return [
+        { taskId, fence: 1n, update: { case: "chunk" as const, value: { sequence: 1n, data } } },
+        {
+          taskId,
+          fence: 1n,
+          update: { case: "completed" as const, value: { output: { contentType: "t", data } } },
+        },
+      ];
+    };
+    const updates = [...said(1, 100, "small"), ...said(2, 300_000, "large")];
+    const bytes = encoded({ updates: updates.map((update) => ({ session, update })) });
+    const sayings = readRouterFrame(bytes, "r").updates.map(({ saying }) => saying);
+    const held = sayings.map((saying) => {
+      if (saying.kind === "CHUNK") return saying.data;
+      return saying.kind === "COMPLETED" ? saying.output.data : new Uint8Array();
+    });
+    expect(held.map((data) => [data[0], data.byteLength])).toEqual([
+      [1, 100],
+      [1, 100],
+      [2, 300_000],
+      [2, 300_000],
+    ]);
+    const [chunk, output, ...large] = held;
+    expect([chunk?.buffer.byteLength, output?.buffer.byteLength]).toEqual([100, 100]);
+    expect(large.every((data) => data.buffer === bytes.buffer)).toBe(true);
+  });
+
   it("reads sessions, refusals and the end of the snapshot", () => {
     const frame = readRouterFrame(
       encoded({

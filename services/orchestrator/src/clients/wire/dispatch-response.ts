@@ -2,6 +2,7 @@
 import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
 import { AssignmentRefusalSchema, SessionStatusSchema } from "@nexus/proto/mesh";
 import { LENGTH, VARINT, WireError, WireReader } from "@nexus/rpc";
+import { detachFromFrame } from "@nexus/shared";
 import type {
   AgentSaying,
   AgentUpdate,
@@ -241,9 +242,10 @@ function text(reader: WireReader): string {
   return reader.looseText();
 }
 
+/** What an agent put out may wait for the database, or for a watcher, and counts there with its own size. */
 function bytes(reader: WireReader): Buffer {
   expectType(reader, LENGTH);
-  return reader.bytes();
+  return detachFromFrame(reader.bytes());
 }
 
 function int64(reader: WireReader): bigint {
