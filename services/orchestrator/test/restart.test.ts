@@ -3,8 +3,9 @@ import { JobState, TaskState } from "@nexus/proto/orchestrator";
 import { waitFor } from "@nexus/testkit";
 import { Client as PgClient } from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { OrchestratorConfig } from "../src/config.ts";
 import { Harness } from "./_harness.ts";
-import { begin, echo, type Received, silent } from "./_router.ts";
+import { type Behaviour, begin, echo, type Received, silent } from "./_router.ts";
 
 let harness: Harness;
 beforeEach(async () => {
@@ -18,9 +19,9 @@ function tasks(count: number, capability = "x") {
 }
 
 /** Stops the orchestrator and starts another one on the same database. */
-async function restart(): Promise<void> {
+async function restart(values: Partial<OrchestratorConfig> = {}): Promise<void> {
   await harness.service[Symbol.asyncDispose]();
-  harness.service = await harness.start();
+  harness.service = await harness.start(values);
   harness.client = await harness.clientOf("alice");
   await waitFor(() => harness.isReady(), { what: "the new orchestrator to own" });
 }
@@ -101,6 +102,23 @@ describe("a restart of the orchestrator", () => {
     const { failure } = await harness.untilState(jobId, JobState.FAILED);
     expect(failure?.reason).toBe("MAX_LOSSES");
     expect((await harness.tasksOf(jobId))["t0"]).toMatchObject({ attempts: 3, chargedAttempts: 0 });
+  });
+
+  it("gives no task up for slots that it did not find before", async () => {
+    const crowded = 3;
+    const behaviour: Behaviour = (received, router) => {
+      if (received.assignment.attempt <= crowded) router.refuse(received, "NO_SLOT");
+    };
+    harness.agent({ agentId: "a", capabilities: ["x"], behaviour });
+    const jobId = await harness.submit({ tasks: tasks(1) });
+    const held = () =>
+      harness.router.assignments.findLast(({ assignment }) => assignment.attempt > crowded);
+    await waitFor(held, { what: "an attempt that finds a slot" });
+    await restart({ uncostedAttemptsMax: crowded });
+    harness.agent({ agentId: "b", capabilities: ["x"] });
+    harness.router.release(held() as Received);
+    await harness.untilState(jobId, JobState.COMPLETED);
+    expect((await harness.tasksOf(jobId))["t0"]).toMatchObject({ attempts: 5, agentId: "b" });
   });
 
   it("counts no loss for the agents of a router that comes back without them", async () => {

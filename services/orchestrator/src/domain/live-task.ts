@@ -36,7 +36,7 @@ export interface LiveTask {
   readonly attempts: number;
   /** Attempts that count against the policy. */
   readonly charged: number;
-  /** Attempts that found no slot because another replica was faster; known only since this replica owns the task. */
+  /** Attempts that found no slot because another replica was faster. Left out: none. */
   readonly crowded?: number;
   /** Attempts whose agents were lost with it. Left out: none. */
   readonly losses?: number;

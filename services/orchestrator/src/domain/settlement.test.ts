@@ -245,6 +245,13 @@ describe("settle", () => {
     expect([lossOf(true), lossOf(false)]).toEqual([true, undefined]);
   });
 
+  it("counts as without a slot only what the router said, whatever agents call their failures", () => {
+    const crowded: Ending = { kind: "CROWDED", message: "no slot" };
+    expect(settle(crowded, FIRST, policy()).crowded).toBe(true);
+    const named = { ...failed(), reason: "NO_SLOT" } as Ending;
+    expect(settle(named, FIRST, policy()).crowded).toBeUndefined();
+  });
+
   it("shortens a retry delay by at most a tenth", () => {
     expect(settle(failed(), FIRST, policy({}, 1)).delayMs).toBe(900);
   });

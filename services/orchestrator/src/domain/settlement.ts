@@ -54,6 +54,8 @@ export interface Settlement {
   readonly charged: boolean;
   /** The agent went down with the task in hand: it counts towards the losses that the policy allows. Left out: false. */
   readonly loss?: true;
+  /** It found no slot, which counts towards nothing. Left out: false. */
+  readonly crowded?: true;
   readonly failure: Failure | undefined;
   readonly output: Payload | undefined;
   /** Milliseconds until the next attempt may begin; 0 unless REQUEUE. */
@@ -244,6 +246,7 @@ function settleCrowded(
     delayMs: Math.round(backoffDelayMs(crowded + 1, CROWDED_BACKOFF, random)),
     verdict: "NEUTRAL",
     reported: false,
+    crowded: true,
   };
 }
 

@@ -45,7 +45,7 @@ export function freedTasks(
 /** The task as it waits for its next attempt. A refused one goes to its fallback if it can. */
 function nextAttempt({ lease }: LiveLease, settlement: Settlement, readyAtMs: number): LiveTask {
   const refused = settlement.failure?.reason === "ASSIGNMENT_REFUSED";
-  const crowded = settlement.failure?.reason === "NO_SLOT";
+  const crowded = settlement.crowded === true;
   // What a pause had left of its wait was for the attempt that has ended.
   const { waitMs: _wait, isNew: _new, ...task } = lease.task;
   return {

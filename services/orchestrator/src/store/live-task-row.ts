@@ -8,7 +8,7 @@ import { READY_AT } from "./state-row.ts";
 export const LIVE_TASK_COLUMNS = `
   t.task_id, t.job_id, t.namespace, t.task_key, t.spec, t.priority, t.planning, t.sink, t.has_upstream,
   j.traceparent, coalesce(s.attempts, 0) AS attempts, coalesce(s.charged, 0) AS charged,
-  coalesce(s.losses, 0) AS losses, coalesce(s.agent_id, '') AS last_agent_id, s.failure_reason, s.wait_ms::float8 AS wait_ms,
+  coalesce(s.losses, 0) AS losses, coalesce(s.crowded, 0) AS crowded, coalesce(s.agent_id, '') AS last_agent_id, s.failure_reason, s.wait_ms::float8 AS wait_ms,
   (extract(epoch FROM ${READY_AT}) * 1000)::float8 AS ready_at_ms`;
 
 /** A row of LIVE_TASK_COLUMNS. */
@@ -26,6 +26,7 @@ export interface LiveTaskRow {
   readonly attempts: number;
   readonly charged: number;
   readonly losses: number;
+  readonly crowded: number;
   readonly last_agent_id: string;
   readonly failure_reason: string | null;
   readonly wait_ms: number | null;
@@ -46,6 +47,7 @@ export function toLiveTask(row: LiveTaskRow): LiveTask {
     hasUpstream: row.has_upstream,
     attempts: row.attempts,
     charged: row.charged,
+    ...(row.crowded === 0 ? {} : { crowded: row.crowded }),
     ...(row.losses === 0 ? {} : { losses: row.losses }),
     readyAtMs: row.ready_at_ms ?? 0,
     ...(row.wait_ms === null ? {} : { waitMs: row.wait_ms }),

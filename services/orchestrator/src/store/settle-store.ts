@@ -43,12 +43,16 @@ const SETTLE_LAST = {
     )${ANSWER}`,
 };
 
+const RETRIED_COLUMNS = `${COLUMNS}, $15::bool[], $16::bool[]`;
+const RETRIED_NAMES = `${COLUMN_NAMES}, loss, crowded`;
+const RETRIED_SET = "losses = s.losses + i.loss::int, crowded = s.crowded + i.crowded::int, ";
+
 /** One that is followed by another becomes history. Each step returns all that the next ones need, so that none joins two intermediate
  * results: Postgres knows nothing of their sizes and would compare every row of one with every row of the other. */
 const SETTLE = {
   name: "settle",
   text: `
-    WITH moved AS (${moveOf(`${COLUMNS}, $15::bool[]`, `${COLUMN_NAMES}, loss`, "losses = s.losses + i.loss::int, ")}
+    WITH moved AS (${moveOf(RETRIED_COLUMNS, RETRIED_NAMES, RETRIED_SET)}
       RETURNING s.task_id, s.job_id, s.state, s.attempts, s.agent_id, s.agent_epoch, s.leased_at, s.started_at, s.ready_at,
                 s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.position
     ), history AS (
@@ -108,7 +112,7 @@ export async function settleLeases(
   if (ends.length === 0) return new Map();
   const columns = columnsOf(ends);
   const { rows } = ends.some(isRetried)
-    ? await client.query<SettleRow>(SETTLE, [...columns, boolArray(ends.map(lossOf))])
+    ? await client.query<SettleRow>(SETTLE, [...columns, ...retriedColumnsOf(ends)])
     : await client.query<SettleRow>(SETTLE_LAST, columns);
   return readSettled(ends, rows[0] as SettleRow);
 }
@@ -151,6 +155,10 @@ function columnsOf(ends: readonly LeaseEnd[]): unknown[] {
   ];
 }
 
+function retriedColumnsOf(ends: readonly LeaseEnd[]): unknown[] {
+  return [boolArray(ends.map(lossOf)), boolArray(ends.map(crowdedOf))];
+}
+
 // What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
 const isRetried = ({ settlement }: LeaseEnd) => settlement.event === "REQUEUE";
 const taskOf = ({ taskId }: LeaseEnd) => taskUuid(taskId);
@@ -160,6 +168,7 @@ const outcomeOf = ({ settlement }: LeaseEnd) => settlement.outcome;
 const wordOf = ({ settlement }: LeaseEnd) => settlement.word;
 const chargedOf = ({ settlement }: LeaseEnd) => settlement.charged;
 const lossOf = ({ settlement }: LeaseEnd) => settlement.loss === true;
+const crowdedOf = ({ settlement }: LeaseEnd) => settlement.crowded === true;
 const reasonOf = ({ settlement }: LeaseEnd) => settlement.failure?.reason ?? null;
 const messageOf = ({ settlement }: LeaseEnd) => settlement.failure?.message ?? null;
 const startedAgoOf = ({ startedAgoMs }: LeaseEnd) =>
