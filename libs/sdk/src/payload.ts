@@ -131,6 +131,9 @@ function parseJson(data: Uint8Array): unknown {
 /** Reads a text as a strict TextDecoder does, which costs more to make than a short text to read. */
 function readText(data: Uint8Array): string {
   if (!isUtf8(data)) throw new TypeError("The body is not UTF-8.");
-  const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8");
+  const bytes = Buffer.isBuffer(data)
+    ? data
+    : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  const text = bytes.toString("utf8");
   return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
 }

@@ -100,7 +100,7 @@ export function createAgent(options: AgentOptions): AgentBuilder {
   const builder: AgentBuilder = {
     capability: (spec, capabilityOptions, handler) => {
       const capability = createCapability(spec, capabilityOptions, handler);
-      capabilities.set(`${capability.name}@${capability.version}`, capability);
+      capabilities.set(capability.spec, capability);
       return builder;
     },
     onMessage: (subject, handler) => {

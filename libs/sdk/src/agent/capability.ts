@@ -22,6 +22,8 @@ export type TaskHandler<I, O> = (ctx: TaskContext, input: I) => Promise<O> | O;
 
 /** One thing an agent can do. */
 export interface Capability {
+  /** `name@version`. */
+  readonly spec: string;
   readonly name: string;
   readonly version: string;
   readonly options: CapabilityOptions;
@@ -47,6 +49,7 @@ export function createCapability<I, O>(
   }
   const [, name = "", version = ""] = match;
   return {
+    spec,
     name,
     version,
     options,

@@ -2,19 +2,15 @@ import type { MessageContext, Messenger } from "./messages.ts";
 
 /** What a handler gets beside its message. What it does not use is not made: most handlers of plain messages say nothing, and a
  * messenger of its own, or a signal, costs as much as all else that such a message needs. */
-export class HandlerContext implements MessageContext {
-  readonly #makeMessenger: () => Messenger;
-  readonly #makeAbort: () => AbortController;
+export abstract class HandlerContext implements MessageContext {
   #messenger: Messenger | undefined;
   #abort: AbortController | undefined;
 
-  constructor(makeMessenger: () => Messenger, makeAbort: () => AbortController) {
-    this.#makeMessenger = makeMessenger;
-    this.#makeAbort = makeAbort;
-  }
+  protected abstract makeMessenger(): Messenger;
+  protected abstract makeAbort(): AbortController;
 
   get signal(): AbortSignal {
-    this.#abort ??= this.#makeAbort();
+    this.#abort ??= this.makeAbort();
     return this.#abort.signal;
   }
 
@@ -44,7 +40,7 @@ export class HandlerContext implements MessageContext {
   }
 
   #speak(): Messenger {
-    this.#messenger ??= this.#makeMessenger();
+    this.#messenger ??= this.makeMessenger();
     return this.#messenger;
   }
 }

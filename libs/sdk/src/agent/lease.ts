@@ -1,23 +1,26 @@
 import type { Assignment } from "@nexus/proto/mesh";
-import type { UpdateInit } from "./outbox.ts";
+import type { Speaker, UpdateInit, Word } from "./outbox.ts";
 import type { TaskError } from "./task-error.ts";
 
 /** A task in this agent's hands, and its end until that is committed. */
-export class Lease {
+export class Lease implements Speaker {
   readonly assignment: Assignment;
-  /** Of the task and the fence, so that a repeated assignment never runs twice. */
-  readonly key: string;
   /** By this process's clock. */
   readonly deadlineAtMs: number;
   /** The word was said that the task has begun. */
   begun = false;
-  ended: { readonly update: UpdateInit; sentAtMs: number } | undefined;
+  ended: UpdateInit | undefined;
+  /** When that was said last. */
+  endedAtMs = 0;
+  /** Kept by the outbox. */
+  waiting: Word | undefined;
+  /** An earlier lease of the same task; kept by Leases. */
+  older: Lease | undefined;
   #over: TaskError | undefined;
   #abort: AbortController | undefined;
 
-  constructor(assignment: Assignment, key: string, deadlineAtMs: number) {
+  constructor(assignment: Assignment, deadlineAtMs: number) {
     this.assignment = assignment;
-    this.key = key;
     this.deadlineAtMs = deadlineAtMs;
   }
 

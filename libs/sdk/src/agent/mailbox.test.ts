@@ -6,7 +6,7 @@ import { RawPayload } from "../payload.ts";
 import { Lease } from "./lease.ts";
 import { Mailbox, MESSAGE_CREDIT } from "./mailbox.ts";
 import { type Frame, Outbox } from "./outbox.ts";
-import { RunningContext } from "./running-context.ts";
+import { RunningContext, type TaskTools } from "./running-context.ts";
 import { TaskError } from "./task-error.ts";
 
 const logger = createSilentLogger();
@@ -174,17 +174,17 @@ describe("message credit", () => {
 describe("RunningContext", () => {
   it("takes a progress that is no number for a sign of life", async () => {
     const assignment = create(AssignmentSchema, { taskId: "t", fence: 1n });
-    const ctx = new RunningContext({
-      lease: new Lease(assignment, "t:1", Number.POSITIVE_INFINITY),
-      assignment,
-      say: (update) => outbox.update(update),
+    const tools: TaskTools = {
+      say: (from, update) => outbox.update(update, from),
       mailbox,
       readSecret: () => Promise.reject(new Error("there are no secrets here")),
       stateOf: () => {
         throw new Error("there is no state here");
       },
       logger,
-    });
+    };
+    const lease = new Lease(assignment, Number.POSITIVE_INFINITY);
+    const ctx = new RunningContext(tools, lease, assignment);
     ctx.progress(Number.NaN, "counting");
     const [frame] = await waiting();
     expect(frame?.taskUpdates?.[0]?.update).toEqual({

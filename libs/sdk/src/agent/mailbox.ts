@@ -329,8 +329,30 @@ export class Mailbox {
   }
 
   #context(delivery: Delivery, makeAbort: () => AbortController): MessageContext {
-    const nowMs = Date.now();
-    return new HandlerContext(() => this.messenger(causeOf(delivery, nowMs)), makeAbort);
+    return new DeliveryContext(this, delivery, makeAbort);
+  }
+}
+
+/** What the handler of a message gets. */
+class DeliveryContext extends HandlerContext {
+  readonly #mailbox: Mailbox;
+  readonly #delivery: Delivery;
+  readonly #makeAbort: () => AbortController;
+  readonly #nowMs = Date.now();
+
+  constructor(mailbox: Mailbox, delivery: Delivery, makeAbort: () => AbortController) {
+    super();
+    this.#mailbox = mailbox;
+    this.#delivery = delivery;
+    this.#makeAbort = makeAbort;
+  }
+
+  protected override makeMessenger(): Messenger {
+    return this.#mailbox.messenger(causeOf(this.#delivery, this.#nowMs));
+  }
+
+  protected override makeAbort(): AbortController {
+    return this.#makeAbort();
   }
 }
 

@@ -1,5 +1,23 @@
 import { describe, expect, it } from "vitest";
-import { CHUNK_BYTES_WAITING_MAX, type Frame, Outbox } from "./outbox.ts";
+import {
+  CHUNK_BYTES_WAITING_MAX,
+  type Frame,
+  Outbox,
+  type Speaker,
+  type UpdateInit,
+} from "./outbox.ts";
+
+/** An outbox, and who says words about the leases of tasks. */
+function openOutbox() {
+  const outbox = new Outbox();
+  const leases = new Map<string | undefined, Speaker>();
+  const say = (update: UpdateInit): void => {
+    const lease = leases.get(update.taskId) ?? { waiting: undefined };
+    leases.set(update.taskId, lease);
+    outbox.update(update, lease);
+  };
+  return { outbox, say };
+}
 
 const HELLO: Frame = { hello: { agentId: "a" } };
 
@@ -28,9 +46,9 @@ async function all(frames: AsyncIterable<Frame>): Promise<Frame[]> {
 
 describe("Outbox", () => {
   it("sends the first frame alone, then everything that waits as one", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
-    outbox.update(accepted(0));
+    say(accepted(0));
     outbox.send({ messageId: "m" });
     outbox.heartbeat(() => ({ busySlots: 1 }));
     outbox.close();
@@ -54,9 +72,9 @@ describe("Outbox", () => {
   });
 
   it("cuts frames at 256 items and keeps the order", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
-    for (let index = 0; index < 650; index += 1) outbox.update(accepted(index));
+    for (let index = 0; index < 650; index += 1) say(accepted(index));
     outbox.close();
     const [, ...sent] = await all(frames);
     expect(sent.map((frame) => frame.taskUpdates?.length)).toEqual([256, 256, 138]);
@@ -65,37 +83,37 @@ describe("Outbox", () => {
   });
 
   it("cuts frames by bytes, so that large outputs never exceed a message", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
-    for (let index = 0; index < 9; index += 1) outbox.update(completed(index, 262_144));
+    for (let index = 0; index < 9; index += 1) say(completed(index, 262_144));
     outbox.close();
     const [, ...sent] = await all(frames);
     expect(sent.map((frame) => frame.taskUpdates?.length)).toEqual([3, 3, 3]);
   });
 
   it("says only the end of a task whose beginning still waits", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
-    outbox.update(accepted(0));
-    outbox.update(accepted(1));
-    outbox.update(completed(0, 1));
+    say(accepted(0));
+    say(accepted(1));
+    say(completed(0, 1));
     outbox.close();
     const [, frame] = await all(frames);
     expect(frame?.taskUpdates).toEqual([completed(0, 1), accepted(1)]);
   });
 
   it("keeps beginning, progress, chunks and end in order when there is something between", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
     const word = { taskId: "t0", fence: 1n };
     const progress = { case: "progress" as const, value: { progress: 0.5 } };
-    outbox.update(accepted(0));
-    outbox.update({ ...word, update: progress });
-    outbox.update(completed(0, 1));
+    say(accepted(0));
+    say({ ...word, update: progress });
+    say(completed(0, 1));
     const chunk = { case: "chunk" as const, value: { sequence: 1n, data: new Uint8Array(3) } };
-    outbox.update(accepted(1));
-    outbox.update({ taskId: "t1", fence: 2n, update: chunk });
-    outbox.update(completed(1, 1));
+    say(accepted(1));
+    say({ taskId: "t1", fence: 2n, update: chunk });
+    say(completed(1, 1));
     outbox.close();
     const [, frame] = await all(frames);
     const said = frame?.taskUpdates?.map(({ taskId, update }) => `${taskId} ${update?.case}`);
@@ -110,14 +128,14 @@ describe("Outbox", () => {
   });
 
   it("sends what one turn of the event loop says as one frame", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
     await frames.next();
     const next = frames.next();
-    outbox.update(accepted(0));
+    say(accepted(0));
     await Promise.resolve();
-    outbox.update(completed(0, 1));
-    outbox.update(accepted(1));
+    say(completed(0, 1));
+    say(accepted(1));
     expect((await next).value.taskUpdates).toEqual([completed(0, 1), accepted(1)]);
     await frames.return(undefined);
   });
@@ -134,10 +152,10 @@ describe("Outbox", () => {
   });
 
   it("says goodbye with the last items, never before them", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
     outbox.goodbye("done");
-    for (let index = 0; index < 300; index += 1) outbox.update(accepted(index));
+    for (let index = 0; index < 300; index += 1) say(accepted(index));
     outbox.close();
     const [, first, last] = await all(frames);
     expect(first?.goodbye).toBeUndefined();
@@ -145,11 +163,11 @@ describe("Outbox", () => {
   });
 
   it("ends the stream and forgets what waits when it is reset", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = all(outbox.frames(HELLO));
     outbox.reset();
     expect(await frames).toEqual([HELLO]);
-    outbox.update(accepted(0));
+    say(accepted(0));
     outbox.reset();
     const next = outbox.frames(HELLO);
     outbox.close();
@@ -157,12 +175,12 @@ describe("Outbox", () => {
   });
 
   it("never gives an older stream what a newer one should say", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const older = all(outbox.frames(HELLO));
     await Promise.resolve();
     const newer = outbox.frames({ hello: { agentId: "b" } });
     const first = await newer.next();
-    outbox.update(accepted(1));
+    say(accepted(1));
     outbox.close();
     const rest = await all(newer);
     expect(await older).toEqual([HELLO]);
@@ -171,13 +189,13 @@ describe("Outbox", () => {
   });
 
   it("refuses chunks beyond its limit until the stream took some", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
     const data = new Uint8Array(65_536);
     let sequence = 0n;
     const chunk = () => {
       const value = { sequence: sequence + 1n, data };
-      outbox.update({ taskId: "t", fence: 1n, update: { case: "chunk", value } });
+      say({ taskId: "t", fence: 1n, update: { case: "chunk", value } });
       sequence += 1n;
     };
     const fill = () => {
@@ -195,13 +213,13 @@ describe("Outbox", () => {
   });
 
   it("holds one word of a kind per lease, the latest, however often it is said", async () => {
-    const outbox = new Outbox();
+    const { outbox, say } = openOutbox();
     const frames = outbox.frames(HELLO);
     const end = completed(1, 10);
     for (let index = 1; index <= 100; index += 1) {
       const value = { progress: index / 100 };
-      outbox.update({ taskId: "t1", fence: 2n, update: { case: "progress", value } });
-      outbox.update(end);
+      say({ taskId: "t1", fence: 2n, update: { case: "progress", value } });
+      say(end);
     }
     outbox.close();
     const [, frame] = await all(frames);

@@ -18,9 +18,19 @@ export type Frame = MessageInit<typeof ConnectRequestSchema>;
 export type UpdateInit = MessageInit<typeof TaskUpdateSchema>;
 /** A message to send. */
 export type SendInit = MessageInit<typeof SendSchema>;
-type Kind = NonNullable<NonNullable<UpdateInit["update"]>["case"]> | "none";
-/** What waits to be said about one lease. */
-type WaitingWords = { [K in Kind]?: UpdateInit | undefined };
+type Kind = NonNullable<NonNullable<UpdateInit["update"]>["case"]>;
+/** Whoever has something to say: a lease. Words are kept with it, as names that are looked up cost more than they. */
+export interface Speaker {
+  /** What waits of it, but for chunks; the latest first. */
+  waiting: Word | undefined;
+}
+/** A word about a lease that waits for its frame. */
+export interface Word {
+  update: UpdateInit;
+  readonly speaker: Speaker;
+  /** The one before. */
+  next: Word | undefined;
+}
 type AckInit = MessageInit<typeof AckSchema>;
 /** An interest in a topic. */
 export type SubscriptionInit = MessageInit<typeof SubscriptionSchema>;
@@ -51,9 +61,7 @@ export const CHUNK_BYTES_WAITING_MAX = 4 * MiB;
  * chunks; acks and replies are bounded by message credit and by what is kept of them, other messages by the mailbox, which looks at
  * `sendsWaiting`, operations on state by their own credit; everything else is a single value. */
 export class Outbox {
-  #updates: UpdateInit[] = [];
-  /** Waiting words other than chunks, by lease: said again while they wait, they are replaced. */
-  #latest = new Map<string, WaitingWords>();
+  #words: Word[] = [];
   #chunkBytes = 0;
   #sends: SendInit[] = [];
   #acks: AckInit[] = [];
@@ -71,46 +79,39 @@ export class Outbox {
   #generation = 0;
   #closing = false;
 
-  /** Says a word about a lease. Only a chunk can be refused.
+  /** Says a word about a lease: said again while it waits, it is replaced. Only a chunk can be refused.
    *
    * Errors: exhausted/QUEUE_FULL when too many bytes of chunks wait already. */
-  update(update: UpdateInit): void {
+  update(update: UpdateInit, speaker: Speaker): void {
     if (update.update?.case === "chunk") {
       const bytes = updateBytes(update) + ITEM_OVERHEAD_BYTES;
       if (this.#chunkBytes + bytes > CHUNK_BYTES_WAITING_MAX) throw chunksFull();
       this.#chunkBytes += bytes;
-      this.#updates.push(update);
+      this.#words.push({ update, speaker, next: undefined });
     } else {
-      this.#updateOnce(update);
+      this.#updateOnce(update, speaker);
     }
     this.#changed();
   }
 
-  #updateOnce(update: UpdateInit): void {
-    const lease = leaseKey(update);
-    const kind = kindOf(update);
-    const words = this.#latest.get(lease);
-    const waiting = words?.[kind] ?? this.#takeBeginning(words, kind);
-    if (words !== undefined && waiting !== undefined) {
-      Object.assign(waiting, update);
-      words[kind] = waiting;
+  #updateOnce(update: UpdateInit, speaker: Speaker): void {
+    const kind = update.update?.case;
+    const waiting = findWord(speaker, kind) ?? this.#findBeginning(speaker, kind);
+    if (waiting !== undefined) {
+      waiting.update = update;
       return;
     }
-    // A copy: the caller keeps its own for another time.
-    const word = { ...update };
-    if (words === undefined) this.#latest.set(lease, { [kind]: word });
-    else words[kind] = word;
-    this.#updates.push(word);
+    const word = { update, speaker, next: speaker.waiting };
+    speaker.waiting = word;
+    this.#words.push(word);
   }
 
   /** The word that a lease has begun, if it still waits and its end may take its place: an end says both. Not while there
    * is something to be said between the two. */
-  #takeBeginning(words: WaitingWords | undefined, kind: Kind): UpdateInit | undefined {
-    if (words === undefined || (kind !== "completed" && kind !== "failed")) return undefined;
-    if (this.#chunkBytes > 0 || words.progress !== undefined) return undefined;
-    const beginning = words.accepted;
-    words.accepted = undefined;
-    return beginning;
+  #findBeginning(speaker: Speaker, kind: Kind | undefined): Word | undefined {
+    if (kind !== "completed" && kind !== "failed") return undefined;
+    if (this.#chunkBytes > 0 || findWord(speaker, "progress") !== undefined) return undefined;
+    return findWord(speaker, "accepted");
   }
 
   /** Messages that the stream has not taken yet. */
@@ -218,8 +219,8 @@ export class Outbox {
   /** Forgets everything unsent and ends the stream. */
   reset(): void {
     this.#generation += 1;
-    this.#updates = [];
-    this.#latest.clear();
+    for (const { speaker } of this.#words) speaker.waiting = undefined;
+    this.#words = [];
     this.#chunkBytes = 0;
     this.#sends = [];
     this.#acks = [];
@@ -253,7 +254,7 @@ export class Outbox {
   #hasItems(): boolean {
     const topics = this.#subscribes.length + this.#unsubscribes.length + this.#cancels.length;
     const more = topics + this.#stateOps.length + this.#stateCancels.length;
-    return this.#updates.length + this.#sends.length + this.#acks.length + more > 0;
+    return this.#words.length + this.#sends.length + this.#acks.length + more > 0;
   }
 
   #hasWork(): boolean {
@@ -262,27 +263,24 @@ export class Outbox {
   }
 
   #takeUpdates(): UpdateInit[] {
-    const taken = takeBytes(this.#updates, updateBytes);
-    if (this.#updates.length === 0) {
-      this.#latest.clear();
-      this.#chunkBytes = 0;
-    } else {
-      for (const update of taken) this.#forget(update);
-    }
-    return taken;
+    const taken = takeBytes(this.#words, ({ update }) => updateBytes(update));
+    return taken.map((word) => {
+      this.#forget(word);
+      return word.update;
+    });
   }
 
-  #forget(update: UpdateInit): void {
-    const kind = kindOf(update);
-    if (kind === "chunk") {
+  #forget(word: Word): void {
+    const { update, speaker } = word;
+    if (update.update?.case === "chunk") {
       this.#chunkBytes -= updateBytes(update) + ITEM_OVERHEAD_BYTES;
-      return;
+    } else if (speaker.waiting === word) {
+      speaker.waiting = word.next;
+    } else {
+      let later = speaker.waiting;
+      while (later !== undefined && later.next !== word) later = later.next;
+      if (later !== undefined) later.next = word.next;
     }
-    const lease = leaseKey(update);
-    const words = this.#latest.get(lease);
-    if (words === undefined) return;
-    words[kind] = undefined;
-    if (Object.values(words).every((word) => word === undefined)) this.#latest.delete(lease);
   }
 
   #takeFrame(): Frame {
@@ -322,12 +320,10 @@ function takeBytes<T>(items: T[], bytesOf: (item: T) => number): T[] {
   return items.splice(0, count);
 }
 
-function leaseKey({ taskId, fence }: UpdateInit): string {
-  return `${taskId}:${fence}`;
-}
-
-function kindOf({ update }: UpdateInit): Kind {
-  return update?.case ?? "none";
+function findWord(speaker: Speaker, kind: Kind | undefined): Word | undefined {
+  let word = speaker.waiting;
+  while (word !== undefined && word.update.update?.case !== kind) word = word.next;
+  return word;
 }
 
 function chunksFull(): NexusError {

@@ -7,6 +7,7 @@ import { causeOfTask } from "./cause.ts";
 import { HandlerContext } from "./handler-context.ts";
 import type { Lease } from "./lease.ts";
 import type { Mailbox } from "./mailbox.ts";
+import type { Messenger } from "./messages.ts";
 import type { UpdateInit } from "./outbox.ts";
 import type { TaskContext, TaskInfo } from "./task-context.ts";
 import type { ReadSecret } from "./task-secrets.ts";
@@ -16,13 +17,10 @@ const CHUNK_BYTES_MAX = 64 * KiB;
 const PROGRESS_INTERVAL_MS = 100;
 const PROGRESS_MESSAGE_LENGTH_MAX = 1_024;
 
-/** What a context is made from. */
-export interface RunningContextInit {
-  readonly lease: Lease;
-  /** With the bodies that the lease's own refers to. */
-  readonly assignment: Assignment;
-  /** Says a word about the lease. */
-  readonly say: (update: UpdateInit) => void;
+/** What the contexts of an agent's tasks share. */
+export interface TaskTools {
+  /** Says a word about a lease. */
+  readonly say: (lease: Lease, update: UpdateInit) => void;
   readonly mailbox: Pick<Mailbox, "messenger">;
   readonly readSecret: ReadSecret;
   readonly stateOf: StateAccess;
@@ -34,20 +32,22 @@ export interface RunningContextInit {
 export class RunningContext extends HandlerContext implements TaskContext {
   readonly task: TaskInfo;
   readonly deadlineAtMs: number;
-  readonly #init: RunningContextInit;
+  readonly #tools: TaskTools;
+  readonly #lease: Lease;
+  readonly #assignment: Assignment;
   #upstream: ReadonlyMap<string, unknown> | undefined;
   #log: Logger | undefined;
   #report: Report | undefined;
   #chunks = 0n;
 
-  constructor(init: RunningContextInit) {
-    const { lease, assignment, mailbox } = init;
+  /** `assignment` has the bodies that the lease's own refers to. */
+  constructor(tools: TaskTools, lease: Lease, assignment: Assignment) {
+    super();
+    this.#tools = tools;
+    this.#lease = lease;
+    this.#assignment = assignment;
+    this.deadlineAtMs = lease.deadlineAtMs;
     const { taskId, jobId, fence, attempt, traceparent } = assignment;
-    const { deadlineAtMs } = lease;
-    const makeMessenger = () => mailbox.messenger(causeOfTask({ taskId, fence }, deadlineAtMs));
-    super(makeMessenger, () => lease.abort);
-    this.#init = init;
-    this.deadlineAtMs = deadlineAtMs;
     this.task = {
       taskId,
       jobId,
@@ -59,18 +59,27 @@ export class RunningContext extends HandlerContext implements TaskContext {
     };
   }
 
+  protected override makeMessenger(): Messenger {
+    const { taskId, fence } = this.task;
+    return this.#tools.mailbox.messenger(causeOfTask({ taskId, fence }, this.deadlineAtMs));
+  }
+
+  protected override makeAbort(): AbortController {
+    return this.#lease.abort;
+  }
+
   get upstream(): ReadonlyMap<string, unknown> {
-    this.#upstream ??= readUpstream(this.#init.assignment);
+    this.#upstream ??= readUpstream(this.#assignment);
     return this.#upstream;
   }
 
   get state(): State {
-    return this.#init.stateOf(this.#leased());
+    return this.#tools.stateOf(this.#leased());
   }
 
   get log(): Logger {
     const { taskId, jobId, attempt } = this.task;
-    this.#log ??= this.#init.logger.child({ task_id: taskId, job_id: jobId, attempt });
+    this.#log ??= this.#tools.logger.child({ task_id: taskId, job_id: jobId, attempt });
     return this.#log;
   }
 
@@ -88,7 +97,7 @@ export class RunningContext extends HandlerContext implements TaskContext {
   }
 
   get secret(): TaskContext["secret"] {
-    return (path, which) => this.#init.readSecret(this.#leased(), path, which);
+    return (path, which) => this.#tools.readSecret(this.#leased(), path, which);
   }
 
   #leased(): { taskId: string; fence: bigint; signal: AbortSignal } {
@@ -98,7 +107,7 @@ export class RunningContext extends HandlerContext implements TaskContext {
 
   #say(update: NonNullable<UpdateInit["update"]>): void {
     const { taskId, fence } = this.task;
-    if (this.#init.lease.over === undefined) this.#init.say({ taskId, fence, update });
+    if (this.#lease.over === undefined) this.#tools.say(this.#lease, { taskId, fence, update });
   }
 
   #reportProgress(fraction: number | undefined, message: string | undefined): void {
@@ -111,7 +120,7 @@ export class RunningContext extends HandlerContext implements TaskContext {
   #putOut(data: Uint8Array | string): void {
     const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
     if (bytes.byteLength > CHUNK_BYTES_MAX) throw chunkTooLarge(bytes.byteLength);
-    if (this.#init.lease.over !== undefined) return;
+    if (this.#lease.over !== undefined) return;
     const value = { sequence: this.#chunks + 1n, data: new Uint8Array(bytes) };
     this.#say({ case: "chunk", value });
     this.#chunks += 1n;

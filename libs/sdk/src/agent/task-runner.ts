@@ -5,9 +5,10 @@ import { fromPayload, type PayloadInit, type StoredPayload } from "../payload.ts
 import type { StateAccess } from "../state/bucket.ts";
 import type { Capability } from "./capability.ts";
 import { Lease } from "./lease.ts";
+import { type LeaseName, Leases } from "./leases.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { Outbox, UpdateInit } from "./outbox.ts";
-import { RunningContext } from "./running-context.ts";
+import { RunningContext, type TaskTools } from "./running-context.ts";
 import { TaskError } from "./task-error.ts";
 import { hasReferences, type TaskPayloads, toOutput } from "./task-payloads.ts";
 import type { ReadSecret } from "./task-secrets.ts";
@@ -32,18 +33,18 @@ export interface TaskRunnerOptions {
   readonly logger: Logger;
 }
 
-/** Runs an agent's leases and remembers their ends until they are committed.
- *
- * Leases are keyed by task and fence, so that a repeated assignment never runs twice. */
+/** Runs an agent's leases and remembers their ends until they are committed. */
 export class TaskRunner {
   readonly #options: TaskRunnerOptions;
-  readonly #leases = new Map<string, Lease>();
+  readonly #tools: RunTools;
+  readonly #leases = new Leases();
   #idleWaiters: (() => void)[] = [];
   #running = 0;
   #busySlots = 0;
 
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
+    this.#tools = { ...options, say: (lease, update) => this.#say(lease, update) };
   }
 
   /** Tasks in hand. */
@@ -58,27 +59,26 @@ export class TaskRunner {
 
   /** Begins a task. For a lease that is known already it only repeats what was said about it. */
   assign(assignment: Assignment): void {
-    const key = keyOf(assignment);
-    const known = this.#leases.get(key);
+    const known = this.#leases.get(assignment);
     if (known !== undefined) {
       this.#sayAgain(known);
       return;
     }
     const { timeout } = assignment;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : durationMs(timeout);
-    const lease = new Lease(assignment, key, Date.now() + timeoutMs);
-    this.#leases.set(key, lease);
+    const lease = new Lease(assignment, Date.now() + timeoutMs);
+    this.#leases.add(lease);
     this.#run(lease);
   }
 
   /** The lease is over: stops the task and forgets it. */
   cancel(cancel: TaskCancel): void {
-    this.#drop(keyOf(cancel), cancel.reason);
+    this.#drop(cancel, cancel.reason);
   }
 
   /** The orchestrator's word on an end: committed or stale, either way the task is over. */
   settle(result: TaskUpdateResult): void {
-    this.#drop(keyOf(result), "LEASE_LOST");
+    this.#drop(result, "LEASE_LOST");
   }
 
   /** The session lives on after a broken stream: says again what may have been lost with it. */
@@ -88,14 +88,14 @@ export class TaskRunner {
 
   /** The session is a new one: every lease is over. */
   leasesLost(): void {
-    for (const key of this.#leases.keys()) this.#drop(key, "LEASE_LOST");
+    for (const { assignment } of this.#leases.values()) this.#drop(assignment, "LEASE_LOST");
   }
 
   /** Says unanswered ends again: the orchestrator may have been away. Call it with every heartbeat. */
   resendOverdue(): void {
     const before = Date.now() - RESEND_AFTER_MS;
     for (const lease of this.#leases.values()) {
-      if (lease.ended !== undefined && lease.ended.sentAtMs < before) this.#sayAgain(lease);
+      if (lease.ended !== undefined && lease.endedAtMs < before) this.#sayAgain(lease);
     }
   }
 
@@ -120,25 +120,25 @@ export class TaskRunner {
     const slots = Math.max(1, lease.assignment.slotCost);
     this.#running += 1;
     this.#busySlots += slots;
-    const over = (): void => {
-      this.#running -= 1;
-      this.#busySlots -= slots;
-    };
-    const say = (update: UpdateInit): void => this.#say(lease, update);
     let output: Output | PromiseLike<Output>;
     try {
-      output = runHandler({ ...this.#options, lease, say });
+      output = runHandler(this.#tools, lease);
     } catch (error) {
-      over();
+      this.#over(slots);
       this.#fail(lease, error);
       return;
     }
     if (isThenable(output)) {
-      void this.#await(lease, output).finally(over);
+      void this.#await(lease, output).finally(() => this.#over(slots));
     } else {
-      over();
+      this.#over(slots);
       this.#end(lease, { case: "completed", value: { output } });
     }
+  }
+
+  #over(slots: number): void {
+    this.#running -= 1;
+    this.#busySlots -= slots;
   }
 
   /** Never rejects. */
@@ -159,7 +159,7 @@ export class TaskRunner {
   #say(lease: Lease, update: UpdateInit): void {
     if (lease.ended !== undefined) return;
     this.#begin(lease);
-    this.#options.outbox.update(update);
+    this.#options.outbox.update(update, lease);
   }
 
   /** An end says by itself that its task has begun. */
@@ -174,80 +174,94 @@ export class TaskRunner {
   }
 
   #end(lease: Lease, update: NonNullable<UpdateInit["update"]>): void {
-    if (lease.ended !== undefined || !this.#leases.has(lease.key)) return;
+    if (lease.ended !== undefined || !this.#leases.has(lease)) return;
     const { taskId, fence } = lease.assignment;
-    const word: UpdateInit = { taskId, fence, update };
-    lease.ended = { update: word, sentAtMs: Date.now() };
-    this.#options.outbox.update(word);
+    lease.ended = { taskId, fence, update };
+    this.#sayEnd(lease, lease.ended);
   }
 
   #sayAgain(lease: Lease): void {
     const { taskId, fence } = lease.assignment;
     if (lease.ended === undefined) {
       lease.begun = true;
-      this.#options.outbox.update({ taskId, fence, update: { case: "accepted", value: {} } });
-      return;
+      const update: UpdateInit = { taskId, fence, update: { case: "accepted", value: {} } };
+      this.#options.outbox.update(update, lease);
+    } else {
+      this.#sayEnd(lease, lease.ended);
     }
-    lease.ended.sentAtMs = Date.now();
-    this.#options.outbox.update(lease.ended.update);
   }
 
-  #drop(key: string, reason: string): void {
-    const lease = this.#leases.get(key);
+  #sayEnd(lease: Lease, end: UpdateInit): void {
+    lease.endedAtMs = Date.now();
+    this.#options.outbox.update(end, lease);
+  }
+
+  #drop(name: LeaseName, reason: string): void {
+    const lease = this.#leases.take(name);
     if (lease === undefined) return;
     if (lease.ended === undefined) lease.stop(leaseOver(reason));
-    this.#leases.delete(key);
     if (this.#leases.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 }
 
-function keyOf(lease: { readonly taskId: string; readonly fence: bigint }): string {
-  return `${lease.taskId}:${lease.fence}`;
-}
-
 type Output = PayloadInit | StoredPayload;
-
-interface Run extends TaskRunnerOptions {
-  readonly lease: Lease;
-  readonly say: (update: UpdateInit) => void;
-}
+/** What runs share; made once, as a task of a busy agent takes no longer than a few objects do. */
+type RunTools = TaskRunnerOptions & TaskTools;
 
 /** Returns a promise only when there is something to wait for. Errors: those of the handler, at once or by the promise. */
-function runHandler(run: Run): Output | PromiseLike<Output> {
-  const { assignment } = run.lease;
-  return hasReferences(assignment) ? runFetched(run) : runWith(run, assignment);
+function runHandler(tools: RunTools, lease: Lease): Output | PromiseLike<Output> {
+  const { assignment } = lease;
+  return hasReferences(assignment) ? runFetched(tools, lease) : runWith(tools, lease, assignment);
 }
 
-async function runFetched(run: Run): Promise<Output> {
-  const { lease, payloads } = run;
-  return runWith(run, await payloads.fetch(lease.assignment, lease.signal));
+async function runFetched(tools: RunTools, lease: Lease): Promise<Output> {
+  const fetched = await tools.payloads.fetch(lease.assignment, lease.signal);
+  return runWith(tools, lease, fetched);
 }
 
-function runWith(run: Run, assignment: Assignment): Output | PromiseLike<Output> {
+function runWith(
+  tools: RunTools,
+  lease: Lease,
+  assignment: Assignment,
+): Output | PromiseLike<Output> {
   const wanted = `${assignment.capability}@${assignment.capabilityVersion}`;
-  const capability = run.capabilities.get(wanted);
+  const capability = tools.capabilities.get(wanted);
   if (capability === undefined) {
     const message = `This agent does not have ${wanted}.`;
     throw new TaskError({ reason: "CAPABILITY_UNKNOWN", message, retryable: true });
   }
   const input = fromPayload(assignment.input);
   reject("INPUT_INVALID", capability.checkInput(input));
-  const ctx = new RunningContext({ ...run, assignment });
+  const ctx = new RunningContext(tools, lease, assignment);
   const output = inTaskSpan(assignment, () => capability.handler(ctx, input));
-  const finish = (value: unknown) => {
-    reject("OUTPUT_INVALID", capability.checkOutput(value));
-    return toOutput(value, run.payloads, run.lease);
-  };
-  return isThenable(output) ? finishLater(output, finish) : finish(output);
+  return isThenable(output)
+    ? finishLater(tools, lease, { capability, output })
+    : finish(tools, lease, { capability, output });
+}
+
+/** What the handler of a capability returned. */
+interface Returned<T> {
+  readonly capability: Capability;
+  readonly output: T;
+}
+
+function finish(
+  tools: RunTools,
+  lease: Lease,
+  { capability, output }: Returned<unknown>,
+): Output | Promise<Output> {
+  reject("OUTPUT_INVALID", capability.checkOutput(output));
+  return toOutput(output, tools.payloads, lease);
 }
 
 /** Waits as `await` does: what has a `then` need not be a promise. */
 async function finishLater(
-  output: PromiseLike<unknown>,
-  finish: (value: unknown) => Output | Promise<Output>,
+  tools: RunTools,
+  lease: Lease,
+  { capability, output }: Returned<PromiseLike<unknown>>,
 ): Promise<Output> {
-  return finish(await output);
+  return finish(tools, lease, { capability, output: await output });
 }
 
 function reject(reason: string, problem: string | undefined): void {
