@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { connect, type IncomingHttpHeaders } from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AuthService, LoginRequestSchema, LoginResponseSchema } from "@nexus/proto/vault";
@@ -169,6 +170,24 @@ describe("cancellation", () => {
     await expect(clientOf(rig).login(CREDENTIALS, { signal })).rejects.toMatchObject({
       kind: "cancelled",
     });
+  });
+
+  it("listens once to a signal that ends many calls, and ends them all", async () => {
+    let begun = 0;
+    const rig = await rigWith(async (ctx) => {
+      begun += 1;
+      await aborted(ctx.signal);
+      return {};
+    });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const client = clientOf(rig);
+    const calls = Array.from({ length: 20 }, () => client.login(CREDENTIALS, { signal }));
+    const ends = Promise.allSettled(calls);
+    await until("every call to be served", () => begun === 20);
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+    controller.abort();
+    expect((await ends).every(({ status }) => status === "rejected")).toBe(true);
   });
 
   it("keeps no listener on a signal after the call", async () => {

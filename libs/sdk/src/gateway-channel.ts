@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { createRpcChannel, type RpcChannel } from "@nexus/rpc/client";
 import { NexusError } from "@nexus/shared";
@@ -65,8 +64,6 @@ function share(gateway: string): [RpcChannel, () => void] {
 /** The channel of one user, until that one closes it. */
 function lend(channel: RpcChannel, giveBack: () => void): RpcChannel {
   const closing = new AbortController();
-  // Every stream listens, and that is no leak.
-  setMaxListeners(0, closing.signal);
   const unlessClosed = () => {
     if (closing.signal.aborted) throw new Error("the channel is closed");
     return channel;

@@ -1,3 +1,4 @@
+export { onAbort } from "./abort.ts";
 export { type AsyncQueue, createAsyncQueue, type QueueRoom } from "./async-queue.ts";
 export { type BatchLimits, BatchQueue, type BatchQueueOptions } from "./batch-queue.ts";
 export { type Batcher, type BatcherOptions, createBatcher } from "./batcher.ts";

@@ -1,3 +1,4 @@
+import { onAbort } from "./abort.ts";
 import { NexusError } from "./nexus-error.ts";
 
 /** How the delay between two tries grows. */
@@ -44,15 +45,16 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       reject(cancelledError(signal));
       return;
     }
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(cancelledError(signal as AbortSignal));
-    };
     const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", onAbort);
+      leave?.();
       resolve();
     }, ms);
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const leave =
+      signal &&
+      onAbort(signal, () => {
+        clearTimeout(timer);
+        reject(cancelledError(signal));
+      });
   });
 }
 

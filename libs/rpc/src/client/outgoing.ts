@@ -1,5 +1,5 @@
 import { type CallOptions as GrpcCallOptions, Metadata } from "@grpc/grpc-js";
-import { NexusError, withDeadline } from "@nexus/shared";
+import { NexusError, onAbort, withDeadline } from "@nexus/shared";
 import { propagation, type TextMapSetter } from "@opentelemetry/api";
 import { DEADLINE_MARGIN_MS } from "../limits.ts";
 import type { TokenSource } from "../principal.ts";
@@ -80,11 +80,10 @@ export function linkSignals(
   signals: readonly AbortSignal[],
   cancel: () => void,
 ): { unlink(): void; error(): NexusError | undefined } {
-  const onAbort = () => cancel();
-  for (const signal of signals) signal.addEventListener("abort", onAbort, { once: true });
+  const leaves = signals.map((signal) => onAbort(signal, cancel));
   return {
     unlink() {
-      for (const signal of signals) signal.removeEventListener("abort", onAbort);
+      for (const leave of leaves) leave();
     },
     error() {
       const aborted = signals.find((signal) => signal.aborted);

@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ClientDuplexStream, Metadata, ServiceError, StatusObject } from "@grpc/grpc-js";
+import { onAbort } from "@nexus/shared";
 import { identity, methodPath } from "../wire/codec.ts";
 import { InboundStream } from "../wire/inbound.ts";
 import { OutboundStream } from "../wire/outbound.ts";
@@ -74,10 +75,10 @@ function start<T>(spec: StreamCall<T>, outgoing: Outgoing, inbound: InboundStrea
   const sending = sendRequests(spec.requests, call, (error) => inbound.abort(error));
   const endRequests = (): void => sending?.stop();
   if (spec.noMoreRequests?.aborted === true) endRequests();
-  spec.noMoreRequests?.addEventListener("abort", endRequests, { once: true });
+  const leave = spec.noMoreRequests && onAbort(spec.noMoreRequests, endRequests);
   return () => {
     link.unlink();
-    spec.noMoreRequests?.removeEventListener("abort", endRequests);
+    leave?.();
     sending?.stop();
     if (!isOver) call.cancel();
   };

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   type Delivery,
@@ -110,6 +111,23 @@ describe("a request for a reply in parts", () => {
     expect(read).toEqual(["part 1"]);
     const cancels = (await frames()).flatMap(({ sendCancels }) => sendCancels ?? []);
     expect(cancels).toEqual(["q"]);
+  });
+});
+
+describe("a signal that many messages have", () => {
+  it("is listened to once, and takes all of them back", async () => {
+    const outbound = new Outbound(new Outbox());
+    const controller = new AbortController();
+    const { signal } = controller;
+    const options = { ...ORDER.options, durable: true, signal };
+    const sent = Array.from({ length: 20 }, (_, i) =>
+      outbound.send({ ...ORDER, options: { ...options, messageId: `m${i}` } }),
+    );
+    const ends = Promise.allSettled(sent);
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+    controller.abort();
+    expect((await ends).every(({ status }) => status === "rejected")).toBe(true);
+    expect(getEventListeners(signal, "abort")).toHaveLength(0);
   });
 });
 

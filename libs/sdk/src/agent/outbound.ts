@@ -6,6 +6,7 @@ import {
   createAsyncQueue,
   createIds,
   NexusError,
+  onAbort,
   PassingMap,
 } from "@nexus/shared";
 import { fromPayload } from "../payload.ts";
@@ -274,9 +275,7 @@ export class Outbound {
   }
 
   #follow(signal: AbortSignal, messageId: string): () => void {
-    const onAbort = () => this.#cancel(messageId);
-    signal.addEventListener("abort", onAbort, { once: true });
-    return () => signal.removeEventListener("abort", onAbort);
+    return onAbort(signal, () => this.#cancel(messageId));
   }
 
   /** Gives up what has no word in time. One look at all of them now and then: a timer for each costs more than the rest of a message. */

@@ -1,6 +1,6 @@
 /** Replies in parts: each is asked of its handler only as fast as the asker takes them, and one that lost a part ends. */
 import { DeliveryOutcome, type SendOutcome } from "@nexus/proto/mesh";
-import { type Ids, KiB } from "@nexus/shared";
+import { type Ids, KiB, onAbort } from "@nexus/shared";
 import { toPayload } from "../payload.ts";
 import type { Outbox, SendInit } from "./outbox.ts";
 
@@ -67,13 +67,12 @@ export class ReplyParts {
     signal: AbortSignal,
   ): Promise<Held | undefined> {
     const stream: Stream = { asked, signal, underWay: 0, bytes: 0, cut: false, wake: undefined };
-    const wake = (): void => stream.wake?.();
-    signal.addEventListener("abort", wake, { once: true });
+    const leave = onAbort(signal, () => stream.wake?.());
     try {
       const last = await this.#sendAll(bodies, stream);
       return isOver(stream) ? undefined : last;
     } finally {
-      signal.removeEventListener("abort", wake);
+      leave();
     }
   }
 
