@@ -68,6 +68,7 @@ export {
 export {
   FIXED64,
   LENGTH,
+  readVarints,
   textLength,
   VARINT,
   WireError,

@@ -4,7 +4,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createPool, type Pool } from "@nexus/postgres";
 import type { AttemptOutcomeSchema, OutcomeGroupSchema } from "@nexus/proto/common";
 import { AnalyticsService, MetricsService, type Performance } from "@nexus/proto/insight";
-import { createRpcChannel, createRpcClient, type RpcClient } from "@nexus/rpc";
+import { createRpcChannel, createRpcClient, type RpcClient, WireWriter } from "@nexus/rpc";
 import type { NexusError } from "@nexus/shared";
 import {
   createTestDatabase,
@@ -158,6 +158,27 @@ export function groupOf(
     position: BigInt(position),
     outcomes: outcomes.map((outcome) => Object.assign({ namespace }, outcome)),
   };
+}
+
+/** The same outcomes as a table. */
+export function tableOf(
+  position: number,
+  attempts: readonly Attempt[],
+): MessageInitShape<typeof OutcomeGroupSchema> {
+  const writer = new WireWriter();
+  const jobIds = [...new Set(attempts.map(({ jobId }) => jobId))];
+  for (const [n, { jobId, queueUs, runUs }] of attempts.entries()) {
+    for (const number of [n, jobIds.indexOf(jobId), queueUs + 1, runUs + 1, 0]) {
+      writer.varint(number);
+    }
+  }
+  const kinds = attempts.map(({ agentId, capability, success, reason }, n) => {
+    const kind = { namespace: "default", agentId, capability, success, reason };
+    return { ...kind, lastTaskId: `task-${n}` };
+  });
+  const endTime = timestampFromMs(Date.now() - Math.round(attempts[0]?.ageMs ?? 0));
+  const table = { endTime, kinds, jobIds, attempts: writer.take() };
+  return { position: BigInt(position), table };
 }
 
 /** The outcome of an attempt. */

@@ -1,3 +1,4 @@
+import { WireWriter } from "@nexus/rpc";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createPackStore } from "../src/store/pack-store.ts";
@@ -5,10 +6,13 @@ import {
   type Bench,
   createBench,
   expectError,
+  expectPerformance,
   groupOf,
   newStream,
   outcomeOf,
   type Replica,
+  rolledUp,
+  tableOf,
 } from "./_helpers.ts";
 
 const DAY_MS = 86_400_000;
@@ -41,6 +45,63 @@ describe("RecordOutcomes", () => {
     const groups = [groupOf(2, outcomes.slice(0, 2)), groupOf(3, outcomes.slice(2))];
     expect(await record(newStream(), groups)).toBe(3);
     expect(await attemptsOf("first")).toBe(3);
+  });
+
+  it("makes the same of a table as of its outcomes one by one", async () => {
+    const attempts = Array.from({ length: 40 }, (_, n) => ({
+      ageMs: 0,
+      jobId: n % 3 === 0 ? "tabled-a" : "tabled-b",
+      agentId: `tabled-${n % 4}`,
+      capability: n % 5 === 0 ? "map.draw" : "text.analyse",
+      success: n % 7 !== 0,
+      reason: n % 7 === 0 ? "AGENT_ERROR" : "",
+      queueUs: n * 1_000,
+      runUs: n * 77 + 1,
+    }));
+    expect(await record(newStream(), [tableOf(1, attempts)])).toBe(40);
+    for (const jobId of ["tabled-a", "tabled-b"]) {
+      const { total } = await replica.user.analytics.getJobPerformance({ jobId });
+      const own = attempts.filter((attempt) => attempt.jobId === jobId);
+      expectPerformance(total, own);
+    }
+    await rolledUp(bench.pool);
+    const { agents } = await replica.user.analytics.listAgentPerformance({ agentId: "tabled-1" });
+    const own = attempts.filter(({ agentId }) => agentId === "tabled-1");
+    expectPerformance(agents[0]?.performance, own);
+  });
+
+  it("counts a table once that is told twice, beside groups without one", async () => {
+    const stream = newStream();
+    const [first] = groupsOf("mixed", 1, 1);
+    const attempt = { ageMs: 0, jobId: "mixed", agentId: "a", capability: "c", success: true };
+    const one = { ...attempt, reason: "", queueUs: 1, runUs: 1 };
+    const groups = [first!, tableOf(2, [one, one])];
+    expect(await record(stream, groups.slice(0, 1))).toBe(1);
+    expect(await record(stream, groups)).toBe(2);
+    expect(await record(stream, groups)).toBe(0);
+    expect(await attemptsOf("mixed")).toBe(3);
+  });
+
+  it.each<[string, readonly number[]]>([
+    ["of another kind than its own", [1, 0, 1, 1, 1]],
+    ["of another job than its own", [0, 1, 1, 1, 1]],
+    ["that is cut off", [0, 0, 1, 1, 1, 0]],
+    ["with a number that is too long", [0, 0, 1, 1, 2 ** 50]],
+  ])("refuses a table with an attempt %s, and stores nothing of the call", async (_name, row) => {
+    const jobId = `broken-${row.join("-")}`;
+    const stream = newStream();
+    const [good] = groupsOf(jobId, 1, 1);
+    const attempt = { ageMs: 0, jobId, agentId: "a", capability: "c", success: true, reason: "" };
+    const { table } = tableOf(2, [{ ...attempt, queueUs: 1, runUs: 1 }]);
+    const writer = new WireWriter();
+    for (const number of row) writer.varint(number);
+    const broken = { position: 2n, table: { ...table, attempts: writer.take() } } as Group;
+    await expectError(record(stream, [good!, broken]), "invalid", "REQUEST_INVALID");
+    expect(await record(stream, [good!])).toBe(1);
+  });
+
+  it("refuses a group without any attempt", async () => {
+    await expectError(record(newStream(), [groupOf(1, [])]), "invalid", "REQUEST_INVALID");
   });
 
   it("counts a call that is repeated whole once", async () => {

@@ -51,10 +51,12 @@ async function insertAttempts(
     packAttempts([
       {
         endMs: 0,
-        agentId: "agent",
-        capability: "text.analyse",
-        success,
-        reason: success ? "" : "AGENT_ERROR",
+        kind: {
+          agentId: "agent",
+          capability: "text.analyse",
+          success,
+          reason: success ? "" : "AGENT_ERROR",
+        },
         queueUs,
         runUs,
       },

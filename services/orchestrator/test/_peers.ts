@@ -18,6 +18,7 @@ import {
 } from "@nexus/rpc";
 import { type AsyncQueue, createAsyncQueue, createSilentLogger, NexusError } from "@nexus/shared";
 import { createMetrics } from "@nexus/telemetry";
+import { outcomesOf } from "../src/clients/outcome-expander.ts";
 
 /** What a test says of an agent. */
 export interface FakeAgent {
@@ -36,12 +37,14 @@ export class FakePeers {
   /** What the registry and insight counted. */
   readonly outcomes: AttemptOutcome[] = [];
   readonly samples: AttemptOutcome[] = [];
-  /** How often the registry was told of each task's ends, counted or not. */
+  /** How often the registry was told of each group, by stream and position, counted or not. */
   readonly told = new Map<string, number>();
   readonly #counted = { outcomes: new Map<string, bigint>(), samples: new Map<string, bigint>() };
   /** Set to have reports or samples fail. */
   outcomesDown = false;
   samplesDown = false;
+  /** Set to have both be of a version that knows no tables: groups without outcomes break its rules. */
+  older = false;
   readonly #agents = new Map<string, Agent>();
   readonly #watchers = new Set<AsyncQueue<WatchAgentsResponse>>();
   readonly #verifier: TokenVerifier;
@@ -70,8 +73,10 @@ export class FakePeers {
     server.add(OutcomeService, {
       reportOutcomes: async ({ stream, groups }) => {
         if (this.outcomesDown) throw away();
-        for (const { taskId } of groups.flatMap(({ outcomes }) => outcomes)) {
-          this.told.set(taskId, (this.told.get(taskId) ?? 0) + 1);
+        this.#refuseTables(groups);
+        for (const { position } of groups) {
+          const id = `${stream} ${position}`;
+          this.told.set(id, (this.told.get(id) ?? 0) + 1);
         }
         const fresh = freshOf(this.#counted.outcomes, stream, groups);
         this.outcomes.push(...fresh);
@@ -81,6 +86,7 @@ export class FakePeers {
     server.add(MetricsService, {
       recordOutcomes: async ({ stream, groups }) => {
         if (this.samplesDown) throw away();
+        this.#refuseTables(groups);
         const fresh = freshOf(this.#counted.samples, stream, groups);
         this.samples.push(...fresh);
         return { stored: fresh.length };
@@ -106,6 +112,11 @@ export class FakePeers {
   remove(agentId: string, namespace = "default"): void {
     this.#agents.delete(`${namespace}/${agentId}`);
     this.#tell({ removed: [{ namespace, agentId }] });
+  }
+
+  #refuseTables(groups: readonly OutcomeGroup[]): void {
+    if (!this.older || groups.every(({ outcomes }) => outcomes.length > 0)) return;
+    throw new NexusError({ kind: "invalid", reason: "REQUEST_INVALID", message: "no outcomes" });
   }
 
   #tell(init: Parameters<typeof create<typeof WatchAgentsResponseSchema>>[1]): void {
@@ -158,7 +169,7 @@ function freshOf(
   const position = counted.get(stream) ?? 0n;
   const fresh = groups.filter((group) => group.position > position);
   counted.set(stream, fresh.at(-1)?.position ?? position);
-  return fresh.flatMap(({ outcomes }) => outcomes);
+  return fresh.flatMap(outcomesOf);
 }
 
 function away(): NexusError {

@@ -7,7 +7,13 @@ import {
   RegistryService,
   type WatchAgentsResponse,
 } from "@nexus/proto/registry";
-import { createRpcChannel, createRpcClient, type RpcChannel, type RpcClient } from "@nexus/rpc";
+import {
+  createRpcChannel,
+  createRpcClient,
+  type RpcChannel,
+  type RpcClient,
+  WireWriter,
+} from "@nexus/rpc";
 import type { NexusError } from "@nexus/shared";
 import {
   createTestDatabase,
@@ -169,6 +175,22 @@ export function outcome(agentId: string, taskId: string, changes: object = {}) {
 /** A group of outcomes. */
 export function group(position: number, ...outcomes: object[]) {
   return { position: BigInt(position), outcomes };
+}
+
+/** A group whose attempts are a table: each is the numbers that the contract says. */
+export function tableGroup(
+  position: number,
+  kinds: readonly object[],
+  attempts: readonly (readonly number[])[],
+) {
+  const writer = new WireWriter();
+  for (const number of attempts.flat()) writer.varint(number);
+  const named = kinds.map((kind) => {
+    return { namespace: "default", capability: "text.analyse", success: true, ...kind };
+  });
+  const endTime = { seconds: 1_800_000_000n };
+  const table = { endTime, kinds: named, jobIds: ["job-1", "job-2"], attempts: writer.take() };
+  return { position: BigInt(position), table };
 }
 
 /** A stream of outcomes nobody used before. */

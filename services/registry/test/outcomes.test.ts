@@ -1,3 +1,4 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { createPool, type Pool } from "@nexus/postgres";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -13,6 +14,7 @@ import {
   registration,
   reportOf,
   requestId,
+  tableGroup,
 } from "./_helpers.ts";
 
 let bench: Bench;
@@ -27,7 +29,7 @@ afterAll(() => bench.close());
 const report = (...outcomes: object[]) =>
   replica.service.outcome.reportOutcomes(reportOf(...outcomes));
 
-type Group = ReturnType<typeof group>;
+type Group = ReturnType<typeof group> | ReturnType<typeof tableGroup>;
 
 /** Tells groups of a stream; returns how many outcomes counted. */
 const tell = async (stream: string, groups: readonly Group[], at: Replica = replica) =>
@@ -82,6 +84,80 @@ describe("ReportOutcomes", () => {
     expect(second?.lowerBound).toBeGreaterThan(0);
     expect(second?.lowerBound).toBeLessThan(first?.lowerBound ?? 0);
     expect(second?.updateTime).toBeDefined();
+  });
+
+  it("makes the same of a table as of its outcomes one by one", async () => {
+    await register("tabled");
+    await register("single");
+    const ends = [
+      { ms: 1_000, kind: {} },
+      { ms: 5_000, kind: { success: false, reason: "AGENT_ERROR" } },
+      { ms: 2_500, kind: {} },
+      { ms: undefined, kind: { success: false, reason: "AGENT_LOST" } },
+      { ms: 40, kind: {} },
+      { ms: 7, kind: { success: false, reason: "CANCELLED" } },
+    ];
+    const kinds = [0, 1, 3, 5].map((n, place) => ({
+      ...ends[n]?.kind,
+      agentId: "tabled",
+      lastTaskId: ["t-4", "t-1", "t-3", "t-5"][place],
+    }));
+    const placeOf = [0, 1, 0, 2, 0, 3];
+    const rows = ends.map(({ ms }, n) => {
+      return [placeOf[n]!, n % 2, 1, 1, ms === undefined ? 0 : ms * 1_000 + 1];
+    });
+    const single = ends.map(({ ms, kind }, n) => {
+      const workTime = ms === undefined ? undefined : durationFromMs(ms);
+      return outcome("single", `t-${n}`, { ...kind, workTime });
+    });
+    expect(await tell(newStream(), [tableGroup(1, kinds, rows)])).toBe(6);
+    expect(await tell(newStream(), [group(1, ...single)])).toBe(6);
+    const [tabled] = await reputationsOf("tabled");
+    const [expected] = await reputationsOf("single");
+    const { succeeded, failed, meanLatency } = expected!;
+    expect(tabled).toMatchObject({ succeeded, failed, meanLatency, lastCause: "SUCCEEDED t-4" });
+    expect(expected?.lastCause).toBe("SUCCEEDED t-4");
+    expect(tabled?.score).toBeCloseTo(expected!.score, 9);
+    expect(tabled?.evidence).toBeCloseTo(expected!.evidence, 4);
+  });
+
+  it("counts a table once that is told twice, beside groups without one", async () => {
+    await register("mixed");
+    const stream = newStream();
+    const table = tableGroup(
+      2,
+      [{ agentId: "mixed", lastTaskId: "m-2" }],
+      [
+        [0, 0, 1, 1, 1],
+        [0, 1, 1, 1, 1],
+      ],
+    );
+    const groups = [group(1, outcome("mixed", "m-1")), table];
+    expect(await tell(stream, groups.slice(0, 1))).toBe(1);
+    expect(await tell(stream, groups)).toBe(2);
+    expect(await tell(stream, groups.slice(1))).toBe(0);
+    expect(await reputationsOf("mixed")).toMatchObject([
+      { succeeded: 3n, lastCause: "SUCCEEDED m-2" },
+    ]);
+  });
+
+  it.each<[string, readonly number[]]>([
+    ["of another kind than its own", [1, 0, 1, 1, 1]],
+    ["of another job than its own", [0, 2, 1, 1, 1]],
+    ["that is cut off", [0, 0, 1, 1, 1, 0]],
+    ["with a number that is too long", [0, 0, 1, 1, 2 ** 50]],
+  ])("refuses a table with an attempt %s, and counts nothing of the call", async (name, row) => {
+    const agentId = `broken-${row.join("-")}`;
+    await register(agentId);
+    const stream = newStream();
+    const good = group(1, outcome(agentId, name.slice(0, 60)));
+    const broken = tableGroup(2, [{ agentId, lastTaskId: "b" }], [row]);
+    await expectError(tell(stream, [good, broken]), "invalid", "REQUEST_INVALID");
+    expect(await tell(stream, [good])).toBe(1);
+  });
+
+  it("refuses a group without any attempt", async () => {
+    await expectError(tell(newStream(), [group(1)]), "invalid", "REQUEST_INVALID");
   });
 
   it("counts a call that is repeated whole once", async () => {

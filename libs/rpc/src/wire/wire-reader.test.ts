@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { textLength, WireReader } from "./wire-reader.ts";
+import { readVarints, textLength, WireReader } from "./wire-reader.ts";
+import { WireWriter } from "./wire-writer.ts";
 
 /** A reader before the value of field 1, a text. */
 function readerOf(text: string | Buffer): WireReader {
@@ -70,5 +71,22 @@ describe("a value like one that is known", () => {
     expect(reader.passSameText("abc")).toBe(false);
     expect(reader.passSame(Buffer.from("abc"))).toBe(false);
     expect(() => reader.text()).toThrow();
+  });
+});
+
+describe("readVarints", () => {
+  it("reads what a writer wrote, number by number", () => {
+    const numbers = [0, 1, 127, 128, 16_383, 16_384, 2 ** 32, 2 ** 49 - 1, 5];
+    const writer = new WireWriter();
+    for (const number of numbers) writer.varint(number);
+    expect(readVarints(writer.take())).toEqual(numbers);
+    expect(readVarints(Buffer.alloc(0))).toEqual([]);
+  });
+
+  it.each([
+    ["cut off", [5, 0x80]],
+    ["too long", [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1]],
+  ])("refuses a number that is %s", (what, bytes) => {
+    expect(() => readVarints(Buffer.from(bytes))).toThrow(`a number is ${what}`);
   });
 });

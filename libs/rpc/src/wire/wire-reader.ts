@@ -20,6 +20,8 @@ const FIELD_MAX = 536_870_911;
 const VARINT_BYTES_MAX = 10;
 /** A varint of up to this many bytes is exact in a double: 7 x 7 bits. */
 const EXACT_BYTES_MAX = 7;
+/** The scale of a varint's last byte of seven. */
+const VARINT_SCALE_MAX = 2 ** 42;
 const ASCII_MAX = 0x7f;
 /** A character of UTF-8 has one byte that is no continuation, and three more at most. */
 const CONTINUATION_MASK = 0xc0;
@@ -241,6 +243,27 @@ export class WireReader {
     }
     return BigInt.asIntN(64, value);
   }
+}
+
+/** Reads numbers of 0 or more that follow each other without tags; exact below 2^49. */
+export function readVarints(bytes: Uint8Array): number[] {
+  const values: number[] = [];
+  let value = 0;
+  let scale = 1;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at] as number;
+    if (byte <= ASCII_MAX) {
+      values.push(value + byte * scale);
+      value = 0;
+      scale = 1;
+    } else {
+      value += (byte & 0x7f) * scale;
+      scale *= 128;
+      if (scale > VARINT_SCALE_MAX) throw new WireError("a number is too long");
+    }
+  }
+  if (scale !== 1) throw new WireError("a number is cut off");
+  return values;
 }
 
 /** Counts the characters of UTF-8 text as the contract's length rules do, or fails for bytes that are none. */

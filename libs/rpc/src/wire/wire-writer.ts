@@ -135,6 +135,12 @@ export class WireWriter {
     this.#varint(value);
   }
 
+  /** Writes a number of 0 or more without a tag, 0 too. */
+  varint(value: number): void {
+    this.#room(TAG_AND_NUMBER_MAX);
+    this.#varint(value);
+  }
+
   double(value: number): void {
     this.#room(TAG_AND_NUMBER_MAX);
     this.#at = this.#buffer.writeDoubleLE(value, this.#at);

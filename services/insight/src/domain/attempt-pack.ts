@@ -1,8 +1,11 @@
 /** Attempts packed into bytes: what a row holds of one job, one minute and one call. About a dozen bytes an attempt. */
+import type { AttemptKind } from "./performance-tally.ts";
 import { readText, readVarint, textBytes, varintBytes, writeText, writeVarint } from "./varint.ts";
 
 const VERSION = 1;
 const SUCCESS = 1;
+/** How many numbers there are for whether an attempt succeeded. */
+const FLAGS = 2;
 /** Durations are stored with one added: 0 says that nothing was measured. */
 const UNMEASURED = 0;
 
@@ -10,11 +13,8 @@ const UNMEASURED = 0;
 export interface PackedAttempt {
   /** When it ended, since the pack's minute began. */
   readonly endMs: number;
-  readonly agentId: string;
-  readonly capability: string;
-  readonly success: boolean;
-  /** Empty on success. */
-  readonly reason: string;
+  /** Attempts of a kind that are unpacked together share one. */
+  readonly kind: AttemptKind;
   readonly queueUs: number | undefined;
   readonly runUs: number | undefined;
 }
@@ -29,15 +29,19 @@ export function packAttempts(attempts: readonly PackedAttempt[]): Buffer {
     places.set(text, places.size);
     return places.size - 1;
   };
+  const kinds = new Map<AttemptKind, readonly [number, number, number]>();
+  const placesOf = (kind: AttemptKind): readonly [number, number, number] => {
+    const known = kinds.get(kind);
+    if (known !== undefined) return known;
+    const { agentId, capability, reason } = kind;
+    const found = [placeOf(agentId), placeOf(capability), placeOf(reason)] as const;
+    kinds.set(kind, found);
+    return found;
+  };
   const numbers: number[] = [];
-  for (const { endMs, agentId, capability, success, reason, queueUs, runUs } of attempts) {
-    numbers.push(
-      endMs,
-      placeOf(agentId),
-      placeOf(capability),
-      placeOf(reason),
-      success ? SUCCESS : 0,
-    );
+  for (const { endMs, kind, queueUs, runUs } of attempts) {
+    const [agent, capability, reason] = placesOf(kind);
+    numbers.push(endMs, agent, capability, reason, kind.success ? SUCCESS : 0);
     numbers.push(toStored(queueUs), toStored(runUs));
   }
   let size = varintBytes(VERSION) + varintBytes(places.size);
@@ -65,24 +69,54 @@ export function unpackAttempts(bytes: Buffer): PackedAttempt[] {
     offset = read.next;
     texts.push(read.text);
   }
-  const nextText = (): string => {
-    const text = texts[next()];
-    if (text === undefined) throw new RangeError("a pack names a text that it does not hold");
-    return text;
-  };
+  const kinds = new Kinds(texts);
   const attempts: PackedAttempt[] = [];
   while (offset < bytes.length) {
     attempts.push({
       endMs: next(),
-      agentId: nextText(),
-      capability: nextText(),
-      reason: nextText(),
-      success: next() === SUCCESS,
+      kind: kinds.at(next(), next(), next(), next()),
       queueUs: fromStored(next()),
       runUs: fromStored(next()),
     });
   }
   return attempts;
+}
+
+/** The kinds of a pack, each made once. */
+class Kinds {
+  readonly #texts: readonly string[];
+  readonly #known = new Map<number, AttemptKind>();
+
+  constructor(texts: readonly string[]) {
+    this.#texts = texts;
+  }
+
+  at(agent: number, capability: number, reason: number, flags: number): AttemptKind {
+    const size = this.#texts.length;
+    if (agent >= size || capability >= size || reason >= size) throw missing();
+    const id = ((agent * size + capability) * size + reason) * FLAGS + flags;
+    let kind = this.#known.get(id);
+    if (kind === undefined) {
+      kind = {
+        agentId: this.#text(agent),
+        capability: this.#text(capability),
+        reason: this.#text(reason),
+        success: flags === SUCCESS,
+      };
+      this.#known.set(id, kind);
+    }
+    return kind;
+  }
+
+  #text(place: number): string {
+    const text = this.#texts[place];
+    if (text === undefined) throw missing();
+    return text;
+  }
+}
+
+function missing(): RangeError {
+  return new RangeError("a pack names a text that it does not hold");
 }
 
 function toStored(us: number | undefined): number {

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { FAILURE_REASONS_MAX } from "./performance.ts";
 import { OTHER_REASON, PerformanceTally, TALLY_REASONS_MAX } from "./performance-tally.ts";
 
-const good = { success: true, reason: "", queueUs: 10, runUs: 1_000 };
-const bad = { success: false, reason: "AGENT_ERROR", queueUs: 20, runUs: 5 };
+const good = { kind: { success: true, reason: "" }, queueUs: 10, runUs: 1_000 };
+const bad = { kind: { success: false, reason: "AGENT_ERROR" }, queueUs: 20, runUs: 5 };
 
 function tallyOf(...attempts: readonly (typeof good)[]): PerformanceTally {
   const tally = new PerformanceTally();
@@ -26,14 +26,14 @@ describe("PerformanceTally", () => {
 
   it("leaves out what was not measured", () => {
     const tally = new PerformanceTally();
-    tally.add({ success: true, reason: "", queueUs: undefined, runUs: undefined });
+    tally.add({ kind: good.kind, queueUs: undefined, runUs: undefined });
     const { attempts, queueTime, runTime } = tally.summary();
     expect([attempts, queueTime.count, runTime.count]).toEqual([1, 0, 0]);
   });
 
   it("adds up", () => {
     const sum = tallyOf(good, bad);
-    sum.merge(tallyOf(bad, { ...bad, reason: "AGENT_LOST" }));
+    sum.merge(tallyOf(bad, { ...bad, kind: { success: false, reason: "AGENT_LOST" } }));
     const { attempts, succeeded, failuresByReason } = sum.summary();
     expect([attempts, succeeded]).toEqual([4, 1]);
     expect([...failuresByReason]).toEqual([

@@ -8,10 +8,18 @@ export const TALLY_REASONS_MAX = 256;
 /** The reason of failures beyond TALLY_REASONS_MAX. */
 export const OTHER_REASON = "OTHER";
 
-/** One attempt, as far as a tally cares. */
-export interface TalliedAttempt {
+/** What attempts have in common that the same agent ran and that ended in the same way. */
+export interface AttemptKind {
+  readonly agentId: string;
+  readonly capability: string;
   readonly success: boolean;
+  /** Empty on success. */
   readonly reason: string;
+}
+
+/** One attempt, as far as a tally cares. Durations in microseconds. */
+export interface TalliedAttempt {
+  readonly kind: Pick<AttemptKind, "success" | "reason">;
   readonly queueUs: number | undefined;
   readonly runUs: number | undefined;
 }
@@ -36,14 +44,14 @@ export class PerformanceTally {
   }
 
   /** Adds one attempt. */
-  add(attempt: TalliedAttempt): void {
+  add({ kind, queueUs, runUs }: TalliedAttempt): void {
     this.attempts += 1;
-    if (attempt.queueUs !== undefined) this.queue.add(attempt.queueUs);
-    if (attempt.success) {
+    if (queueUs !== undefined) this.queue.add(queueUs);
+    if (kind.success) {
       this.succeeded += 1;
-      if (attempt.runUs !== undefined) this.run.add(attempt.runUs);
+      if (runUs !== undefined) this.run.add(runUs);
     } else {
-      this.addFailures(attempt.reason, 1);
+      this.addFailures(kind.reason, 1);
     }
   }
 

@@ -10,15 +10,19 @@ import {
 
 const NOW_MS = 1_800_000_000_000;
 
+const KIND = {
+  namespace: "default",
+  agentId: "a",
+  capability: "text.analyse",
+  success: true,
+  reason: "",
+};
+
 function outcome(changes: Partial<RecordedOutcome> = {}): RecordedOutcome {
   return {
-    namespace: "default",
+    kind: KIND,
     endedAtMs: NOW_MS,
     jobId: "job_1",
-    capability: "text.analyse",
-    agentId: "a",
-    success: true,
-    reason: "",
     queueUs: 1,
     runUs: 2,
     ...changes,
@@ -51,10 +55,17 @@ describe("assertStorable", () => {
     }
   });
 
-  it.each(["namespace", "jobId", "capability", "agentId", "reason"] as const)(
-    "refuses a NUL in %s, which no sum could be stored under",
-    (field) => {
-      const check = () => assertStorable([group(1, outcome({ [field]: "a\0b" }))], NOW_MS);
+  it.each<[string, Partial<RecordedOutcome>]>([
+    ["its job", { jobId: "a\0b" }],
+    ["its namespace", { kind: { ...KIND, namespace: "a\0b" } }],
+    ["its capability", { kind: { ...KIND, capability: "a\0b" } }],
+    ["its agent", { kind: { ...KIND, agentId: "a\0b" } }],
+    ["its reason", { kind: { ...KIND, reason: "a\0b" } }],
+  ])(
+    "refuses a NUL in %s, which no sum could be stored under, also behind others",
+    (_name, changes) => {
+      const groups = [group(1, outcome(), outcome(changes))];
+      const check = () => assertStorable(groups, NOW_MS);
       expect(check).toThrow(
         expect.objectContaining({ kind: "invalid", reason: "TEXT_NOT_STORABLE" }),
       );

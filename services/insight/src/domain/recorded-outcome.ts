@@ -1,13 +1,16 @@
 /** One outcome of a task attempt as it comes in, and which ones are taken. */
 import { NexusError } from "@nexus/shared";
-import type { TalliedAttempt } from "./performance-tally.ts";
+import type { AttemptKind, TalliedAttempt } from "./performance-tally.ts";
+
+/** Attempts of a kind share one of these as they come in. */
+export interface OutcomeKind extends AttemptKind {
+  readonly namespace: string;
+}
 
 /** How one attempt of one task went. Durations in microseconds. */
 export interface RecordedOutcome extends TalliedAttempt {
-  readonly namespace: string;
+  readonly kind: OutcomeKind;
   readonly jobId: string;
-  readonly agentId: string;
-  readonly capability: string;
   /** When it ended. */
   readonly endedAtMs: number;
 }
@@ -31,6 +34,7 @@ export const OUTCOME_LEAD_MAX_MS = 300_000;
  * NUL in a text: packed bytes would hold it, but no sum could ever be stored. */
 export function assertStorable(groups: readonly OutcomeGroup[], nowMs: number): void {
   let last = 0n;
+  const clean = new Set<OutcomeKind | string>();
   for (const [index, { position, outcomes }] of groups.entries()) {
     // Only the last position of a call is kept, so a group behind a later one would never be told apart from a repeated one.
     if (position <= last) {
@@ -47,17 +51,20 @@ export function assertStorable(groups: readonly OutcomeGroup[], nowMs: number): 
           description: "must be at most 24 h in the past and 5 minutes in the future",
         });
       }
+      if (clean.has(outcome.kind) && clean.has(outcome.jobId)) continue;
       if (holdsNul(outcome)) {
         throw refusal("TEXT_NOT_STORABLE", {
           field: `groups[${index}].outcomes[${place}]`,
           description: "must not hold a NUL character",
         });
       }
+      clean.add(outcome.kind).add(outcome.jobId);
     }
   }
 }
 
-function holdsNul({ namespace, jobId, agentId, capability, reason }: RecordedOutcome): boolean {
+function holdsNul({ jobId, kind }: RecordedOutcome): boolean {
+  const { namespace, agentId, capability, reason } = kind;
   return [namespace, jobId, agentId, capability, reason].some((text) => text.includes("\0"));
 }
 

@@ -6,18 +6,11 @@ import { planWindow } from "./window-plan.ts";
 const NOON_MS = Date.UTC(2026, 10, 22, 12, 34, 56, 789);
 
 function minute(
-  changes: Partial<RolledAttempt> = {},
+  changes: Partial<RolledAttempt["kind"]> = {},
   { namespace = "default", minuteMs = bucketOf("minute", NOON_MS) }: Partial<RolledMinute> = {},
 ): RolledMinute {
-  const attempt = {
-    agentId: "a",
-    capability: "text.analyse",
-    success: true,
-    reason: "",
-    queueUs: 10,
-    runUs: 1_000,
-    ...changes,
-  };
+  const kind = { agentId: "a", capability: "text.analyse", success: true, reason: "", ...changes };
+  const attempt = { kind, queueUs: 10, runUs: 1_000 };
   return { namespace, minuteMs, attempts: [attempt] };
 }
 

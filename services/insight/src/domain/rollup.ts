@@ -1,5 +1,5 @@
 /** Rollups: sums of samples over a minute, an hour and a day (UTC), for each agent, each capability and each pair. */
-import { PerformanceTally, type TalliedAttempt } from "./performance-tally.ts";
+import { type AttemptKind, PerformanceTally, type TalliedAttempt } from "./performance-tally.ts";
 
 /** The lengths of time that sums are kept for. */
 export type RollupWidth = "minute" | "hour" | "day";
@@ -32,8 +32,7 @@ export interface RollupDelta {
 
 /** An attempt that is to be rolled up. */
 export interface RolledAttempt extends TalliedAttempt {
-  readonly agentId: string;
-  readonly capability: string;
+  readonly kind: AttemptKind;
 }
 
 /** Attempts of one namespace that ended within one minute. */
@@ -79,14 +78,21 @@ interface Group {
 /** Sums up what belongs to the same nine rollups, so that each attempt is looked at once and not nine times. */
 function groupByMinute(minutes: readonly RolledMinute[]): Iterable<Group> {
   const groups = new Map<string, Group>();
+  const groupOf = (of: Traits): Group => {
+    const id = `${of.namespace}\n${of.agentId}\n${of.capability}\n${of.minuteMs}`;
+    const group = groups.get(id) ?? { of, tally: new PerformanceTally() };
+    groups.set(id, group);
+    return group;
+  };
   for (const { namespace, minuteMs, attempts } of minutes) {
+    const byKind = new Map<AttemptKind, Group>();
     for (const attempt of attempts) {
-      const { agentId, capability } = attempt;
-      const id = `${namespace}\n${agentId}\n${capability}\n${minuteMs}`;
-      let group = groups.get(id);
+      const { kind } = attempt;
+      let group = byKind.get(kind);
       if (group === undefined) {
-        group = { of: { namespace, minuteMs, agentId, capability }, tally: new PerformanceTally() };
-        groups.set(id, group);
+        const { agentId, capability } = kind;
+        group = groupOf({ namespace, minuteMs, agentId, capability });
+        byKind.set(kind, group);
       }
       group.tally.add(attempt);
     }

@@ -1,36 +1,11 @@
 /** Between the contract's messages and the domain's values. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { AttemptOutcome, OutcomeGroup as WireGroup } from "@nexus/proto/common";
 import type { PerformanceSchema } from "@nexus/proto/insight";
-import { NexusError } from "@nexus/shared";
 import type { Latency, Performance } from "../domain/performance.ts";
-import type { OutcomeGroup, RecordedOutcome } from "../domain/recorded-outcome.ts";
 
 const US_PER_S = 1_000_000;
 const NS_PER_US = 1_000;
-
-/** Reads a group of outcomes. */
-export function toOutcomeGroup({ position, outcomes }: WireGroup): OutcomeGroup {
-  return { position, outcomes: outcomes.map(toOutcome) };
-}
-
-function toOutcome(outcome: AttemptOutcome): RecordedOutcome {
-  // The contract's rules demand it; this only satisfies the types.
-  if (outcome.endTime === undefined) throw unmeasured();
-  return {
-    namespace: outcome.namespace,
-    endedAtMs: timestampMs(outcome.endTime),
-    jobId: outcome.jobId,
-    capability: outcome.capability,
-    agentId: outcome.agentId,
-    success: outcome.success,
-    reason: outcome.reason,
-    queueUs: measured(outcome.queueTime),
-    runUs: measured(outcome.runTime),
-  };
-}
 
 /** Writes a summary. */
 export function fromPerformance(
@@ -65,17 +40,12 @@ function fromLatency(latency: Latency) {
 
 /** Reads a duration as milliseconds; the default when it is not set. */
 export function durationOr(duration: Duration | undefined, defaultMs: number): number {
-  const micros = fromDuration(duration);
+  const micros = fromDurationUs(duration);
   return micros === undefined ? defaultMs : micros / 1_000;
 }
 
-/** A duration between two clocks may come out below nothing; it took no time then. */
-function measured(duration: Duration | undefined): number | undefined {
-  const micros = fromDuration(duration);
-  return micros === undefined ? undefined : Math.max(0, micros);
-}
-
-function fromDuration(duration: Duration | undefined): number | undefined {
+/** Reads a duration as microseconds; undefined when it is not set. */
+export function fromDurationUs(duration: Duration | undefined): number | undefined {
   if (duration === undefined) return undefined;
   return Number(duration.seconds) * US_PER_S + Math.round(duration.nanos / NS_PER_US);
 }
@@ -84,12 +54,4 @@ function toDuration(us: number) {
   const whole = Math.round(us);
   const seconds = Math.floor(whole / US_PER_S);
   return { seconds: BigInt(seconds), nanos: (whole - seconds * US_PER_S) * NS_PER_US };
-}
-
-function unmeasured(): NexusError {
-  return new NexusError({
-    kind: "invalid",
-    reason: "REQUEST_INVALID",
-    message: "An outcome has an end.",
-  });
 }

@@ -1,6 +1,6 @@
 import type { MetricsService } from "@nexus/proto/insight";
 import type { MethodImplementation } from "@nexus/rpc";
-import { toOutcomeGroup } from "./convert.ts";
+import { toOutcomeGroup } from "./convert-outcomes.ts";
 import type { HandlerDeps } from "./handler-deps.ts";
 
 /** Creates the handler of MetricsService.RecordOutcomes. The contract is internal, so only services come here: the orchestrator

@@ -18,8 +18,9 @@ export async function readJob(
   const query = { where: "job_id = $1 AND namespace = $2", values: [jobId, namespace] };
   await eachPack(pool, query, ({ attempts }) => {
     for (const attempt of attempts) {
-      const tally = byAgent.get(attempt.agentId) ?? new PerformanceTally();
-      byAgent.set(attempt.agentId, tally);
+      const { agentId } = attempt.kind;
+      const tally = byAgent.get(agentId) ?? new PerformanceTally();
+      byAgent.set(agentId, tally);
       tally.add(attempt);
       total.add(attempt);
     }

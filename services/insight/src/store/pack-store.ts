@@ -90,19 +90,21 @@ interface Pack {
 }
 
 function packUp(outcomes: readonly RecordedOutcome[]): Pack[] {
-  const packs = new Map<string, Pack>();
-  for (const outcome of outcomes) {
-    const { namespace, jobId, endedAtMs, ...attempt } = outcome;
+  const packs: Pack[] = [];
+  const byJob = new Map<string, Pack[]>();
+  for (const { kind, jobId, endedAtMs, queueUs, runUs } of outcomes) {
+    const { namespace } = kind;
     const minuteMs = bucketOf("minute", endedAtMs);
-    const id = `${minuteMs} ${jobId}\n${namespace}`;
-    let pack = packs.get(id);
+    const ofJob = byJob.get(jobId) ?? [];
+    let pack = ofJob.find((each) => each.minuteMs === minuteMs && each.namespace === namespace);
     if (pack === undefined) {
       pack = { namespace, jobId, minuteMs, attempts: [] };
-      packs.set(id, pack);
+      packs.push(pack);
+      byJob.set(jobId, [...ofJob, pack]);
     }
-    pack.attempts.push({ endMs: Math.floor(endedAtMs - minuteMs), ...attempt });
+    pack.attempts.push({ endMs: Math.floor(endedAtMs - minuteMs), kind, queueUs, runUs });
   }
-  return [...packs.values()];
+  return packs;
 }
 
 /** Which packs are read. */

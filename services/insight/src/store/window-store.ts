@@ -54,9 +54,10 @@ async function tallySingle(
   const { namespace, agentId, capability } = filter;
   const tallies = new Map<string, PerformanceTally>();
   const add = (attempt: PackedAttempt): void => {
-    if (agentId !== "" && attempt.agentId !== agentId) return;
-    if (capability !== "" && attempt.capability !== capability) return;
-    const name = grouping === "agent" ? attempt.agentId : attempt.capability;
+    const { kind } = attempt;
+    if (agentId !== "" && kind.agentId !== agentId) return;
+    if (capability !== "" && kind.capability !== capability) return;
+    const name = grouping === "agent" ? kind.agentId : kind.capability;
     const tally = tallies.get(name) ?? new PerformanceTally();
     tallies.set(name, tally);
     tally.add(attempt);

@@ -5,26 +5,24 @@ import type { AttemptOutcome, OutcomeCodec } from "../domain/outcome.ts";
 
 /** Field numbers of OutcomeGroup. */
 const POSITION = 1;
-const OUTCOMES = 2;
-/** Field numbers of AttemptOutcome. */
+const TABLE = 3;
+/** Field numbers of OutcomeTable. */
+const END_TIME = 1;
+const KINDS = 2;
+const JOB_IDS = 3;
+const ATTEMPTS = 4;
+/** Field numbers of OutcomeKind. */
 const NAMESPACE = 1;
-const JOB_ID = 2;
-const TASK_ID = 3;
-const FENCE = 4;
-const AGENT_ID = 5;
-const CAPABILITY = 6;
-const ATTEMPT = 7;
-const SUCCESS = 8;
-const REASON = 9;
-const QUEUE_TIME = 10;
-const RUN_TIME = 11;
-const WORK_TIME = 12;
-const END_TIME = 13;
-/** Field numbers of Duration and Timestamp. */
+const AGENT_ID = 2;
+const CAPABILITY = 3;
+const SUCCESS = 4;
+const REASON = 5;
+const LAST_TASK_ID = 6;
+/** Field numbers of Timestamp. */
 const SECONDS = 1;
 const NANOS = 2;
 
-/** Bytes that the lengths of a time and of an outcome take, mostly. */
+/** Bytes that the lengths of a kind and of a table take, mostly. */
 const SHORT = 1;
 const LONG = 2;
 
@@ -33,37 +31,95 @@ const US_PER_MS = 1_000;
 const NS_PER_US = 1_000;
 const US_PER_S = 1_000_000;
 
+/** In the place of a time: not measured. Others are written with one added. */
+const UNMEASURED = 0;
+
 /** Creates the codec. */
 export function createOutcomeCodec(): OutcomeCodec {
   const writer = new WireWriter();
   return {
-    writeGroup(position, outcomes) {
+    writeGroup(position, endedAtMs, outcomes) {
       writer.uint(POSITION, position);
-      for (const outcome of outcomes) writeOutcome(writer, outcome);
+      const table = writer.openUnsized(TABLE, LONG);
+      writeTime(writer, END_TIME, endedAtMs);
+      const names = new Names();
+      const attempts = writer.openUnsized(ATTEMPTS, LONG);
+      for (const outcome of outcomes) writeAttempt(writer, names, outcome);
+      writer.closeUnsized(attempts, LONG);
+      for (const last of names.kinds) writeKind(writer, last);
+      for (const jobId of names.jobs.keys()) writer.text(JOB_IDS, jobId);
+      writer.closeUnsized(table, LONG);
       return writer.take();
     },
   };
 }
 
-function writeOutcome(writer: WireWriter, outcome: AttemptOutcome): void {
-  const message = writer.openUnsized(OUTCOMES, LONG);
-  writer.text(NAMESPACE, outcome.namespace);
-  writer.text(JOB_ID, outcome.jobId);
-  writer.text(TASK_ID, outcome.taskId);
-  writer.uint64(FENCE, outcome.fence);
-  writer.text(AGENT_ID, outcome.agentId);
-  writer.text(CAPABILITY, outcome.capability);
-  writer.uint(ATTEMPT, outcome.attempt);
-  writer.uint(SUCCESS, outcome.success ? 1 : 0);
-  writer.text(REASON, outcome.reason);
-  writeTime(writer, QUEUE_TIME, outcome.queueMs);
-  writeTime(writer, RUN_TIME, outcome.runMs);
-  if (outcome.workMs !== undefined) writeTime(writer, WORK_TIME, outcome.workMs);
-  writeTime(writer, END_TIME, outcome.endedAtMs);
-  writer.closeUnsized(message, LONG);
+/** What attempts of a group have in common, and the place of each. */
+class Names {
+  /** The last outcome of each kind. */
+  readonly kinds: AttemptOutcome[] = [];
+  readonly jobs = new Map<string, number>();
+  /** The kinds of each agent: rarely more than one. */
+  readonly #byAgent = new Map<string, number[]>();
+
+  kindOf(outcome: AttemptOutcome): number {
+    let places = this.#byAgent.get(outcome.agentId);
+    if (places === undefined) {
+      places = [];
+      this.#byAgent.set(outcome.agentId, places);
+    }
+    for (const place of places) {
+      if (!isSameKind(this.kinds[place] as AttemptOutcome, outcome)) continue;
+      this.kinds[place] = outcome;
+      return place;
+    }
+    places.push(this.kinds.length);
+    return this.kinds.push(outcome) - 1;
+  }
+
+  jobOf({ jobId }: AttemptOutcome): number {
+    const known = this.jobs.get(jobId);
+    if (known !== undefined) return known;
+    const place = this.jobs.size;
+    this.jobs.set(jobId, place);
+    return place;
+  }
 }
 
-/** Writes a Duration or a Timestamp of 0 or more, to the microsecond, which is what the database's clock has. */
+function isSameKind(one: AttemptOutcome, other: AttemptOutcome): boolean {
+  return (
+    one.capability === other.capability &&
+    one.success === other.success &&
+    one.reason === other.reason &&
+    one.namespace === other.namespace
+  );
+}
+
+function writeAttempt(writer: WireWriter, names: Names, outcome: AttemptOutcome): void {
+  writer.varint(names.kindOf(outcome));
+  writer.varint(names.jobOf(outcome));
+  writer.varint(toMicros(outcome.queueMs) + 1);
+  writer.varint(toMicros(outcome.runMs) + 1);
+  writer.varint(outcome.workMs === undefined ? UNMEASURED : toMicros(outcome.workMs) + 1);
+}
+
+/** The database's clock has microseconds. */
+function toMicros(ms: number): number {
+  return Math.round(ms * US_PER_MS);
+}
+
+function writeKind(writer: WireWriter, last: AttemptOutcome): void {
+  const kind = writer.openUnsized(KINDS, SHORT);
+  writer.text(NAMESPACE, last.namespace);
+  writer.text(AGENT_ID, last.agentId);
+  writer.text(CAPABILITY, last.capability);
+  writer.uint(SUCCESS, last.success ? 1 : 0);
+  writer.text(REASON, last.reason);
+  writer.text(LAST_TASK_ID, last.taskId);
+  writer.closeUnsized(kind, SHORT);
+}
+
+/** Writes a Timestamp of 0 or more. */
 function writeTime(writer: WireWriter, field: number, ms: number): void {
   const seconds = Math.floor(ms / MS_PER_S);
   const micros = Math.round((ms - seconds * MS_PER_S) * US_PER_MS);

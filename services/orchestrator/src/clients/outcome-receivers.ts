@@ -3,7 +3,9 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { MetricsService } from "@nexus/proto/insight";
 import { OutcomeService } from "@nexus/proto/registry";
 import { methodPath, type RpcChannel, rawUnary, type TokenSource, WireWriter } from "@nexus/rpc";
-import type { OutcomeGroup, OutcomeReceiver } from "../domain/outcome.ts";
+import { NexusError } from "@nexus/shared";
+import type { OutcomeReceiver } from "../domain/outcome.ts";
+import { expandGroup } from "./outcome-expander.ts";
 
 /** A receiver that takes longer is asked again; what it counted meanwhile it leaves out. */
 const CALL_TIMEOUT_MS = 10_000;
@@ -36,18 +38,30 @@ function createReceiver(
 ): OutcomeReceiver {
   const writer = new WireWriter();
   const path = methodPath(method);
+  const call = async (stream: string, groups: readonly Uint8Array[], signal: AbortSignal) => {
+    const request = writeRequest(writer, stream, groups);
+    await rawUnary(channel, path, request, { tokens, signal, timeoutMs: CALL_TIMEOUT_MS });
+  };
   return {
     name,
     async send(stream, groups, signal) {
-      const request = writeRequest(writer, stream, groups);
-      await rawUnary(channel, path, request, { tokens, signal, timeoutMs: CALL_TIMEOUT_MS });
+      const told = groups.map(({ data }) => data);
+      try {
+        await call(stream, told, signal);
+      } catch (error) {
+        // A group that is refused by itself may have been told to a receiver that knows no tables.
+        const isAlone = NexusError.is(error, "invalid") && told.length === 1;
+        const older = isAlone ? expandGroup(told[0] as Buffer) : undefined;
+        if (older === undefined) throw error;
+        await call(stream, [older], signal);
+      }
     },
   };
 }
 
 /** A repeated field is its elements, one after the other. */
-function writeRequest(writer: WireWriter, stream: string, groups: readonly OutcomeGroup[]): Buffer {
+function writeRequest(writer: WireWriter, stream: string, groups: readonly Uint8Array[]): Buffer {
   writer.text(STREAM, stream);
-  for (const { data } of groups) writer.bytes(GROUPS, data);
+  for (const group of groups) writer.bytes(GROUPS, group);
   return writer.take();
 }

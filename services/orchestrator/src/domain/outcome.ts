@@ -8,10 +8,8 @@ export interface AttemptOutcome {
   readonly namespace: string;
   readonly jobId: string;
   readonly taskId: string;
-  readonly fence: bigint;
   readonly agentId: string;
   readonly capability: string;
-  readonly attempt: number;
   readonly success: boolean;
   /** Empty on success. */
   readonly reason: string;
@@ -21,13 +19,12 @@ export interface AttemptOutcome {
   readonly runMs: number;
   /** From the agent's word that it began to the end; undefined when it never said so. */
   readonly workMs: number | undefined;
-  /** Epoch milliseconds by database time. */
-  readonly endedAtMs: number;
 }
 
 /** Writes outcomes as they are stored and sent. */
 export interface OutcomeCodec {
-  writeGroup(position: number, outcomes: readonly AttemptOutcome[]): Buffer;
+  /** Writes what one transaction ended, by 1 000 at most; `endedAtMs` is its time in epoch milliseconds, by the database. */
+  writeGroup(position: number, endedAtMs: number, outcomes: readonly AttemptOutcome[]): Buffer;
 }
 
 /** What one transaction ended, as it is stored. Sending needs to look into it no more. */

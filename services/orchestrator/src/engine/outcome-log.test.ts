@@ -21,7 +21,8 @@ function setUp() {
     },
   } as unknown as Queryable;
   const log = new OutcomeLog("stream", {
-    writeGroup: (_, outcomes) => Buffer.from(outcomes.map(({ taskId }) => taskId).join(" ")),
+    writeGroup: (_position, _endedAtMs, outcomes) =>
+      Buffer.from(outcomes.map(({ taskId }) => taskId).join(" ")),
   });
   const agent = addAgent(fakeFleet(), "a");
   const policy = { retry: DEFAULT_RETRY, uncostedAttemptsMax: 10, random: () => 0 };

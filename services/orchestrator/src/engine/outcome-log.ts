@@ -34,42 +34,48 @@ export class OutcomeLog {
     settled: SettledLeases,
   ): Promise<void> {
     const outcomes: AttemptOutcome[] = [];
+    // One transaction, one time.
+    let endedAtMs = 0;
     for (const end of ended) {
       const stored = settled.get(end.order.taskId);
-      if (stored !== undefined && end.settlement.reported) outcomes.push(toOutcome(end, stored));
+      if (stored === undefined || !end.settlement.reported) continue;
+      outcomes.push(toOutcome(end, stored));
+      endedAtMs = stored.endedAtMs;
     }
     const groups: Promise<void>[] = [];
     for (let first = 0; first < outcomes.length; first += OUTCOMES_PER_GROUP_MAX) {
-      groups.push(this.#insert(client, outcomes.slice(first, first + OUTCOMES_PER_GROUP_MAX)));
+      const group = outcomes.slice(first, first + OUTCOMES_PER_GROUP_MAX);
+      groups.push(this.#insert(client, endedAtMs, group));
     }
     await together(...groups);
   }
 
-  #insert(client: Queryable, outcomes: readonly AttemptOutcome[]): Promise<void> {
+  #insert(
+    client: Queryable,
+    endedAtMs: number,
+    outcomes: readonly AttemptOutcome[],
+  ): Promise<void> {
     this.#position += outcomes.length;
     const position = this.#position;
-    const data = this.#codec.writeGroup(position, outcomes);
+    const data = this.#codec.writeGroup(position, endedAtMs, outcomes);
     return insertGroup(client, this.#stream, { position, outcomes: outcomes.length, data });
   }
 }
 
 function toOutcome({ live, settlement }: EndedLease, stored: SettledLease): AttemptOutcome {
-  const { task, fence, agentId, attempt, leasedAtMs } = live.lease;
+  const { task, agentId, leasedAtMs } = live.lease;
   const { startedAtMs, endedAtMs } = stored;
   return {
     namespace: task.namespace,
     jobId: task.jobId,
     taskId: task.taskId,
-    fence,
     agentId,
     capability: task.spec.capability,
-    attempt,
     success: settlement.event === "SUCCEED",
     reason: settlement.failure?.reason.slice(0, REASON_MAX_CHARS) ?? "",
     queueMs: elapsedMs(task.readyAtMs, leasedAtMs),
     runMs: elapsedMs(leasedAtMs, endedAtMs),
     workMs: startedAtMs === undefined ? undefined : elapsedMs(startedAtMs, endedAtMs),
-    endedAtMs,
   };
 }
 

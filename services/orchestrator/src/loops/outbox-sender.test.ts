@@ -2,7 +2,7 @@ import { NexusError } from "@nexus/shared";
 import { describe, expect, it } from "vitest";
 import type { OutcomeGroup, OutcomeReceiver } from "../domain/outcome.ts";
 import { OutboxSender } from "./outbox-sender.ts";
-import { GROUPS_PER_CALL_MAX, OUTCOMES_PER_CALL_MAX } from "./outcome-stream.ts";
+import { BYTES_PER_CALL_MAX, GROUPS_PER_CALL_MAX } from "./outcome-stream.ts";
 
 const NOW_MS = 1_700_000_000_000;
 const HOUR_MS = 3_600_000;
@@ -18,10 +18,11 @@ function row(
   {
     stream = OWN,
     outcomes = 1,
+    bytes = 1,
     ageMs = 0,
-  }: { stream?: string; outcomes?: number; ageMs?: number } = {},
+  }: { stream?: string; outcomes?: number; bytes?: number; ageMs?: number } = {},
 ): Row {
-  return { stream, position, outcomes, data: Buffer.alloc(0), createdAtMs: NOW_MS - ageMs };
+  return { stream, position, outcomes, data: Buffer.alloc(bytes), createdAtMs: NOW_MS - ageMs };
 }
 
 function rows(from: number, to: number, stream = OWN): Row[] {
@@ -66,13 +67,13 @@ function setUp(initial: readonly Row[], outcomesMax = 1_000_000) {
   const of = (stream: string) => stored.filter((each) => each.stream === stream);
   const sender = new OutboxSender({
     outbox: {
-      read(stream, after, { groupsMax, outcomesMax: most }) {
+      read(stream, after, { groupsMax, bytesMax }) {
         reads += 1;
         let sum = 0;
         const found = of(stream).filter(({ position }) => position > after);
-        const groups = found.slice(0, groupsMax).filter(({ outcomes }, index) => {
-          sum += outcomes;
-          return sum <= most || index === 0;
+        const groups = found.slice(0, groupsMax).filter(({ data }, index) => {
+          sum += data.length;
+          return sum <= bytesMax || index === 0;
         });
         return Promise.resolve({ groups, isLast: groups.length === found.length });
       },
@@ -150,14 +151,10 @@ describe("OutboxSender", () => {
     expect(t.depth()).toBe(0);
   });
 
-  it("bounds the outcomes of a call, and sends a largest group alone", async () => {
-    const part = OUTCOMES_PER_CALL_MAX * 0.4;
-    const sizes = [part, part, part, OUTCOMES_PER_CALL_MAX, 1];
-    let position = 0;
-    const all = sizes.map((outcomes) => {
-      position += outcomes;
-      return row(position, { outcomes });
-    });
+  it("bounds the bytes of a call, and sends a largest group alone", async () => {
+    const part = Math.floor(BYTES_PER_CALL_MAX * 0.4);
+    const sizes = [part, part, part, BYTES_PER_CALL_MAX + 1, 1];
+    const all = sizes.map((bytes, index) => row(index + 1, { bytes }));
     const [first, second, third, fourth, fifth] = all.map((group) => group.position);
     const t = setUp(all);
     await t.tellOne();

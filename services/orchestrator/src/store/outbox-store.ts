@@ -16,23 +16,23 @@ export async function insertGroup(
   await client.query(INSERT, [stream, position, outcomes, data]);
 }
 
-/** Most groups and outcomes of one reading. */
+/** Most groups and bytes of one reading. */
 export interface OutboxPage {
   readonly groupsMax: number;
-  readonly outcomesMax: number;
+  readonly bytesMax: number;
 }
 
-/** Cut by the sum of outcomes, but never to nothing. */
+/** Cut by the sum of bytes, but never to nothing. */
 const READ = {
   name: "outbox-read",
   text: `
     SELECT position, outcomes, data, created_at_ms, found::int
       FROM (SELECT position, outcomes, data, date_part('epoch', created_at) * 1000 AS created_at_ms,
-                   sum(outcomes) OVER (ORDER BY position) AS total, count(*) OVER () AS found
+                   sum(octet_length(data)) OVER (ORDER BY position) AS total, count(*) OVER () AS found
               FROM (SELECT position, outcomes, data, created_at
                       FROM outbox WHERE stream = $1 AND position > $2 ORDER BY position LIMIT $3) page
            ) counted
-     WHERE total <= $4 OR total = outcomes
+     WHERE total <= $4 OR total = octet_length(data)
      ORDER BY position`,
 };
 
@@ -49,7 +49,7 @@ export async function readOutbox(
     data: Buffer;
     created_at_ms: number;
     found: number;
-  }>(READ, [stream, after, page.groupsMax, page.outcomesMax]);
+  }>(READ, [stream, after, page.groupsMax, page.bytesMax]);
   const groups = rows.map(({ position, outcomes, data, created_at_ms: createdAtMs }) => {
     return { position: Number(position), outcomes, data, createdAtMs };
   });

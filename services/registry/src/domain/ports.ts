@@ -8,6 +8,7 @@ import type {
   Presence,
   Reputation,
 } from "./agent.ts";
+import type { OutcomeEvidence } from "./reputation.ts";
 
 /** Which part of an agent a change touched. Creation and removal are changes of the record. */
 export type AgentPart = "record" | "presence" | "reputation";
@@ -119,20 +120,17 @@ export interface PresenceStore {
   expire(lostAfterMs: number, limit: number): Promise<ChangedAgents>;
 }
 
-/** One end of an attempt, as the orchestrator reports it. */
-export interface Outcome extends AgentKey {
+/** Ends of attempts that the same agent ran and that ended in the same way, as the orchestrator reports them. */
+export interface OutcomeTally extends AgentKey, OutcomeEvidence {
   readonly capability: string;
-  readonly taskId: string;
-  readonly success: boolean;
-  readonly reason: string;
-  readonly runTimeMs: number | undefined;
 }
 
 /** Outcomes that are counted together or not at all. */
 export interface OutcomeGroup {
   /** Grows from group to group of a stream. */
   readonly position: bigint;
-  readonly outcomes: readonly Outcome[];
+  /** In the order of their last ends. */
+  readonly tallies: readonly OutcomeTally[];
 }
 
 /** Which reputation an outcome belongs to, and what it was before. */
@@ -150,7 +148,7 @@ export interface ReputationAfter extends AgentKey {
 /** Turns reputations and new outcomes into new reputations. Pure; may run again when the transaction is repeated. */
 export type ReputationFold = (
   before: readonly ReputationBefore[],
-  outcomes: readonly Outcome[],
+  tallies: readonly OutcomeTally[],
   nowMs: number,
 ) => readonly ReputationAfter[];
 

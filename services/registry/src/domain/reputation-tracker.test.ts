@@ -1,20 +1,21 @@
 import { describe, expect, it } from "vitest";
 import { fakeReputation, NOW_MS } from "./agent.fake.ts";
-import type { Outcome, ReputationBefore } from "./ports.ts";
+import type { OutcomeTally, ReputationBefore } from "./ports.ts";
 import { createFakeEvents } from "./registry-events.fake.ts";
 import { createReputationTracker, foldOutcomes } from "./reputation-tracker.ts";
 
 const TIME = { nowMs: NOW_MS, halfLifeMs: 604_800_000 };
 
-function outcome(changes: Partial<Outcome> = {}): Outcome {
+function outcome(changes: Partial<OutcomeTally> = {}): OutcomeTally {
   return {
     namespace: "default",
     agentId: "a",
     capability: "text.analyse",
-    taskId: "task_1",
     success: true,
     reason: "",
-    runTimeMs: undefined,
+    attempts: 1,
+    lastTaskId: "task_1",
+    runTimesMs: [],
     ...changes,
   };
 }
@@ -39,7 +40,7 @@ describe("foldOutcomes", () => {
       ],
       [
         outcome(),
-        outcome({ success: false, reason: "AGENT_ERROR", taskId: "task_2" }),
+        outcome({ success: false, reason: "AGENT_ERROR", lastTaskId: "task_2" }),
         outcome({ agentId: "b" }),
         outcome({ namespace: "other" }),
       ],
@@ -81,18 +82,18 @@ describe("ReputationTracker", () => {
   it("hands groups on and tells what was counted", async () => {
     const { tracker, calls, events, changes } = setUp();
     const groups = [
-      { position: 3n, outcomes: [outcome()] },
-      { position: 9n, outcomes: [outcome(), outcome({ success: false })] },
+      { position: 3n, tallies: [outcome()] },
+      { position: 9n, tallies: [outcome({ attempts: 5 }), outcome({ success: false })] },
     ];
     expect(await tracker.report("stream", groups)).toBe(2);
     expect(calls).toEqual([["stream", groups]]);
-    expect(events.told).toEqual([["outcomesCounted", 2, 1]]);
+    expect(events.told).toEqual([["outcomesCounted", 2, 5]]);
     expect(changes()).toBe(1);
   });
 
   it.each([[[1n, 1n]], [[2n, 1n]], [[0n]]])("refuses the positions %s", async (positions) => {
     const { tracker, calls } = setUp();
-    const groups = positions.map((position) => ({ position, outcomes: [outcome()] }));
+    const groups = positions.map((position) => ({ position, tallies: [outcome()] }));
     await expect(tracker.report("stream", groups)).rejects.toMatchObject({
       kind: "invalid",
       reason: "POSITIONS_NOT_RISING",

@@ -2,14 +2,14 @@
 import { NexusError } from "@nexus/shared";
 import { type AgentKey, keyText } from "./agent.ts";
 import type {
-  Outcome,
   OutcomeGroup,
+  OutcomeTally,
   RegistryEvents,
   ReputationAfter,
   ReputationBefore,
   ReputationStore,
 } from "./ports.ts";
-import { addOutcome, newReputation } from "./reputation.ts";
+import { addOutcomes, newReputation } from "./reputation.ts";
 
 /** Counts outcomes. */
 export interface ReputationTracker {
@@ -40,7 +40,7 @@ export function createReputationTracker(deps: ReputationTrackerDeps): Reputation
         (before, fresh, nowMs) =>
           foldOutcomes(before, fresh, { nowMs, halfLifeMs: deps.halfLifeMs }),
       );
-      const reported = groups.reduce((sum, { outcomes }) => sum + outcomes.length, 0);
+      const reported = groups.reduce((sum, { tallies }) => sum + attemptsOf(tallies), 0);
       deps.events.outcomesCounted(counted, reported - counted);
       if (change !== undefined) deps.onChange();
       return counted;
@@ -63,25 +63,30 @@ function assertRising(groups: readonly OutcomeGroup[]): void {
   }
 }
 
+/** How many attempts ended. */
+export function attemptsOf(tallies: readonly OutcomeTally[]): number {
+  return tallies.reduce((sum, { attempts }) => sum + attempts, 0);
+}
+
 /** Adds outcomes, in their order, to the reputations they belong to; returns those that changed.
  *
  * `before` names every capability of every agent that is registered; outcomes of others are left out. */
 export function foldOutcomes(
   before: readonly ReputationBefore[],
-  outcomes: readonly Outcome[],
+  tallies: readonly OutcomeTally[],
   time: { readonly nowMs: number; readonly halfLifeMs: number },
 ): ReputationAfter[] {
   const known = new Map(before.map((entry) => [reputationKey(entry, entry.capability), entry]));
   const changed = new Map<string, ReputationAfter>();
-  for (const outcome of outcomes) {
-    const key = reputationKey(outcome, outcome.capability);
+  for (const tally of tallies) {
+    const key = reputationKey(tally, tally.capability);
     const entry = known.get(key);
     if (entry === undefined) continue;
     const current =
       changed.get(key)?.reputation ??
       entry.reputation ??
-      newReputation(outcome.capability, time.nowMs);
-    const next = addOutcome(current, outcome, time.nowMs, time.halfLifeMs);
+      newReputation(tally.capability, time.nowMs);
+    const next = addOutcomes(current, tally, time.nowMs, time.halfLifeMs);
     if (next === current) continue;
     changed.set(key, { namespace: entry.namespace, agentId: entry.agentId, reputation: next });
   }

@@ -4,7 +4,7 @@ import { fakeReputation, NOW_MS } from "./agent.fake.ts";
 import type { Reputation } from "./agent.ts";
 import { FAILURE_WEIGHTS } from "./failure-weights.ts";
 import {
-  addOutcome,
+  addOutcomes,
   decayFactor,
   LATENCY_ALPHA,
   newReputation,
@@ -17,8 +17,9 @@ import {
 const ROUNDING = 1e-12;
 const HALF_LIFE_MS = 7 * 86_400_000;
 
-const good = { success: true, reason: "", taskId: "task_1", runTimeMs: undefined };
-const bad = { success: false, reason: "AGENT_ERROR", taskId: "task_1", runTimeMs: undefined };
+const one = { attempts: 1, lastTaskId: "task_1", runTimesMs: [] as readonly number[] };
+const good = { ...one, success: true, reason: "" };
+const bad = { ...one, success: false, reason: "AGENT_ERROR" };
 
 describe("wilsonLowerBound", () => {
   // Values of the closed formula, computed to four places with an independent calculator.
@@ -96,7 +97,7 @@ describe("decay", () => {
   it("ignores a clock that stands before the evidence", () => {
     expect(decayFactor(-1, HALF_LIFE_MS)).toBe(1);
     const ahead = fakeReputation({ updatedAtMs: NOW_MS + 60_000 });
-    expect(addOutcome(ahead, good, NOW_MS, HALF_LIFE_MS).updatedAtMs).toBe(NOW_MS + 60_000);
+    expect(addOutcomes(ahead, good, NOW_MS, HALF_LIFE_MS).updatedAtMs).toBe(NOW_MS + 60_000);
   });
 
   it("does not depend on when it is looked at in between", () => {
@@ -114,15 +115,15 @@ describe("decay", () => {
   });
 });
 
-describe("addOutcome", () => {
+describe("addOutcomes", () => {
   const fold = (outcomes: readonly (typeof good)[], from = newReputation("text.analyse", NOW_MS)) =>
     outcomes.reduce<Reputation>(
-      (reputation, each) => addOutcome(reputation, each, NOW_MS, HALF_LIFE_MS),
+      (reputation, each) => addOutcomes(reputation, each, NOW_MS, HALF_LIFE_MS),
       from,
     );
 
   it("counts successes and failures and says why it changed", () => {
-    const after = fold([good, good, { ...bad, taskId: "task_9" }]);
+    const after = fold([good, good, { ...bad, lastTaskId: "task_9" }]);
     expect(after).toMatchObject({
       successWeight: 2,
       failureWeight: 1,
@@ -149,12 +150,32 @@ describe("addOutcome", () => {
   );
 
   it("takes the run time of successes into the mean", () => {
-    const first = fold([{ ...good, runTimeMs: 100 }] as never);
+    const first = fold([{ ...good, runTimesMs: [100] }]);
     expect(first.meanLatencyMs).toBe(100);
-    const second = fold([{ ...good, runTimeMs: 200 }] as never, first);
+    const second = fold([{ ...good, runTimesMs: [200] }], first);
     expect(second.meanLatencyMs).toBeCloseTo(100 + LATENCY_ALPHA * 100, 9);
-    const third = fold([{ ...bad, runTimeMs: 1 }] as never, second);
+    const third = fold([{ ...bad, runTimesMs: [1] }], second);
     expect(third.meanLatencyMs).toBe(second.meanLatencyMs);
+  });
+
+  it("comes to the same for many at once as for one after the other", () => {
+    const ends = fc.record({
+      success: fc.boolean(),
+      reason: fc.constantFrom("AGENT_ERROR", "AGENT_LOST", "CANCELLED"),
+      runTimesMs: fc.array(fc.integer({ min: 0, max: 1e6 }), { minLength: 1, maxLength: 20 }),
+    });
+    fc.assert(
+      fc.property(fc.array(ends, { maxLength: 5 }), (all) => {
+        const many = all.map((each, n) => {
+          return { ...each, attempts: each.runTimesMs.length, lastTaskId: `task_${n}` };
+        });
+        const single = many.flatMap((each) =>
+          each.runTimesMs.map((ms) => ({ ...each, attempts: 1, runTimesMs: [ms] })),
+        );
+        const earlier = fakeReputation({ successWeight: 8, updatedAtMs: NOW_MS - HALF_LIFE_MS });
+        expect(fold(many, earlier)).toEqual(fold(single, earlier));
+      }),
+    );
   });
 });
 

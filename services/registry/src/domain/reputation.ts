@@ -1,4 +1,4 @@
-/** The arithmetic of reputation: decay, score, confidence and what one outcome adds. */
+/** The arithmetic of reputation: decay, score, confidence and what outcomes add. */
 import type { Reputation } from "./agent.ts";
 import { failureWeightOf } from "./failure-weights.ts";
 
@@ -25,13 +25,16 @@ export interface Standing {
   readonly evidence: number;
 }
 
-/** One end of an attempt, as far as reputation cares. */
+/** Ends of attempts that are alike, as far as reputation cares. */
 export interface OutcomeEvidence {
   readonly success: boolean;
-  /** The attempt's reason; empty on success. */
+  /** The attempts' reason; empty on success. */
   readonly reason: string;
-  readonly taskId: string;
-  readonly runTimeMs: number | undefined;
+  /** How many. */
+  readonly attempts: number;
+  readonly lastTaskId: string;
+  /** Of those that were measured, in their order. */
+  readonly runTimesMs: readonly number[];
 }
 
 /** The share of a weight that is left after some time. Time that runs backwards decays nothing. */
@@ -100,32 +103,39 @@ export function newReputation(capability: string, nowMs: number): Reputation {
   };
 }
 
-/** Adds one outcome to a reputation, decayed to now first. Returns the same object when the outcome counts for nothing. */
-export function addOutcome(
+/** Adds outcomes to a reputation, decayed to now first. Returns the same object when they count for nothing. */
+export function addOutcomes(
   before: Reputation,
-  outcome: OutcomeEvidence,
+  evidence: OutcomeEvidence,
   nowMs: number,
   halfLifeMs: number,
 ): Reputation {
-  const blame = outcome.success ? 0 : failureWeightOf(outcome.reason);
-  if (!outcome.success && blame === 0) return before;
+  const { success, reason, attempts } = evidence;
+  const blame = success ? 0 : failureWeightOf(reason);
+  if (!success && blame === 0) return before;
   const kept = decayFactor(nowMs - before.updatedAtMs, halfLifeMs);
   return {
     capability: before.capability,
-    successWeight: before.successWeight * kept + (outcome.success ? 1 : 0),
-    failureWeight: before.failureWeight * kept + blame,
-    succeeded: before.succeeded + (outcome.success ? 1 : 0),
-    failed: before.failed + (outcome.success ? 0 : 1),
-    meanLatencyMs: nextLatencyMs(before.meanLatencyMs, outcome),
-    lastCause: `${outcome.success ? "SUCCEEDED" : outcome.reason || "FAILED"} ${outcome.taskId}`,
+    successWeight: before.successWeight * kept + (success ? attempts : 0),
+    failureWeight: before.failureWeight * kept + blame * attempts,
+    succeeded: before.succeeded + (success ? attempts : 0),
+    failed: before.failed + (success ? 0 : attempts),
+    meanLatencyMs: nextLatencyMs(before.meanLatencyMs, evidence),
+    lastCause: `${success ? "SUCCEEDED" : reason || "FAILED"} ${evidence.lastTaskId}`,
     // A clock that stepped back must not make old evidence look younger than it is.
     updatedAtMs: Math.max(nowMs, before.updatedAtMs),
   };
 }
 
 /** Only successes say how long the work takes: a failure may be quick because nothing was done. */
-function nextLatencyMs(before: number | undefined, outcome: OutcomeEvidence): number | undefined {
-  if (!outcome.success || outcome.runTimeMs === undefined) return before;
-  if (before === undefined) return outcome.runTimeMs;
-  return before + LATENCY_ALPHA * (outcome.runTimeMs - before);
+function nextLatencyMs(
+  before: number | undefined,
+  { success, runTimesMs }: OutcomeEvidence,
+): number | undefined {
+  if (!success) return before;
+  let mean = before;
+  for (const runTimeMs of runTimesMs) {
+    mean = mean === undefined ? runTimeMs : mean + LATENCY_ALPHA * (runTimeMs - mean);
+  }
+  return mean;
 }

@@ -3,11 +3,12 @@ import { type Pool, type Queryable, together, withTransaction } from "@nexus/pos
 import { type AgentKey, keyText } from "../domain/agent.ts";
 import { compareText } from "../domain/capability-definition.ts";
 import type {
-  Outcome,
+  OutcomeTally,
   ReputationAfter,
   ReputationBefore,
   ReputationStore,
 } from "../domain/ports.ts";
+import { attemptsOf } from "../domain/reputation-tracker.ts";
 import { type ReputationJson, toReputation } from "./agent-rows.ts";
 import { appendChanges } from "./change-feed.ts";
 
@@ -21,7 +22,7 @@ export function createReputationStore(pool: Pool): ReputationStore {
     count: (stream, groups, fold) =>
       withTransaction(pool, async (tx) => {
         const { position, nowMs } = await advance(tx, stream, groups.at(-1)?.position ?? 0n);
-        const fresh = groups.flatMap((group) => (group.position > position ? group.outcomes : []));
+        const fresh = groups.flatMap((group) => (group.position > position ? group.tallies : []));
         if (fresh.length === 0) return { counted: 0, change: undefined };
         const before = await selectReputations(tx, fresh);
         const registered = new Set(before.map(keyText));
@@ -30,7 +31,7 @@ export function createReputationStore(pool: Pool): ReputationStore {
           upsertReputations(tx, after),
           appendChanges(tx, distinctKeys(after), "reputation"),
         );
-        const counted = fresh.filter((outcome) => registered.has(keyText(outcome))).length;
+        const counted = attemptsOf(fresh.filter((tally) => registered.has(keyText(tally))));
         return { counted, change };
       }),
   };
@@ -77,10 +78,10 @@ interface ReputationRow {
  * Locks the agents until the commit: against removal, and against whoever counts outcomes of theirs on another stream. */
 async function selectReputations(
   tx: Queryable,
-  outcomes: readonly Outcome[],
+  tallies: readonly OutcomeTally[],
 ): Promise<ReputationBefore[]> {
   const wanted = [
-    ...new Map(outcomes.map((each) => [`${keyText(each)}\n${each.capability}`, each])).values(),
+    ...new Map(tallies.map((each) => [`${keyText(each)}\n${each.capability}`, each])).values(),
   ].sort(
     (a, b) =>
       compareText(a.namespace, b.namespace) ||
