@@ -8,42 +8,23 @@ import {
   verifiesConsistency,
   verifiesInclusion,
 } from "@nexus/merkle";
-import { createPool, type Pool } from "@nexus/postgres";
 import { waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { entriesOf, exported, judge, sequenced } from "./_audit.ts";
-import {
-  createFleet,
-  type Fleet,
-  login,
-  outcome,
-  type Replica,
-  requestId,
-  type Session,
-} from "./_helpers.ts";
+import { outcome, requestId } from "./_helpers.ts";
+import { openPairSuite, type PairSuite } from "./_suite.ts";
 import { createKey } from "./_transit.ts";
 
 /** Most time between an entry's commit and a checkpoint over it. */
 const CHECKPOINT_MS = 1000;
 
-let fleet: Fleet;
-let first: Replica;
-let second: Replica;
-let admin: Session;
-let pool: Pool;
+let { vault: first, other: second, admin, pool, close } = {} as PairSuite;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  first = await fleet.start();
-  second = await fleet.start();
-  admin = await login(first);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ vault: first, other: second, admin, pool, close } = await openPairSuite());
 });
 
-afterAll(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterAll(() => close());
 
 async function checkpoint() {
   await sequenced(pool);

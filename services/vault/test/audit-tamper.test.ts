@@ -1,34 +1,25 @@
 /** What somebody with full rights on the database can do to the audit log, and who notices. */
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Frontier, hashLeaf } from "@nexus/merkle";
-import { createPool, type Pool } from "@nexus/postgres";
 import { AuditEntrySchema } from "@nexus/proto/common";
 import { waitFor } from "@nexus/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Exported, exported, judge, sequenced } from "./_audit.ts";
-import { createFleet, type Fleet, login, type Replica, type Session } from "./_helpers.ts";
+import { login } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 import { createKey } from "./_transit.ts";
 
-let fleet: Fleet;
-let vault: Replica;
-let admin: Session;
-let pool: Pool;
+let { fleet, vault, admin, pool, close } = {} as Suite;
 
 beforeEach(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  admin = await login(vault);
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ fleet, vault, admin, pool, close } = await openSuite());
   for (let round = 0; round < 3; round++) {
     await Promise.all(Array.from({ length: 4 }, () => createKey(vault, admin)));
     await sequenced(pool);
   }
 });
 
-afterEach(async () => {
-  await pool.close();
-  await fleet.close();
-});
+afterEach(() => close());
 
 async function size(): Promise<number> {
   const { rows } = await pool.query<{ size: string }>(

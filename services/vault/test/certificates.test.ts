@@ -4,7 +4,6 @@ import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createCertificateRequest } from "@nexus/pki";
-import { createPool, type Pool } from "@nexus/postgres";
 import { AuthService, CaService, KeyService, SealReason, SealService } from "@nexus/proto/vault";
 import { createRpcChannel, createRpcClient, fixedTls, type RpcChannel } from "@nexus/rpc";
 import { SYSTEM_NAMESPACE } from "@nexus/shared";
@@ -15,7 +14,6 @@ import {
   createAgent,
   createFleet,
   createUser,
-  type Fleet,
   KEY,
   login,
   outcome,
@@ -25,25 +23,21 @@ import {
   requestId,
 } from "./_helpers.ts";
 import { startKms } from "./_kms.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 
 const trustDomain = "nexus.local";
 const HOUR_MS = 3_600_000;
 
-let fleet: Fleet;
+let { fleet, vault, pool, close } = {} as Suite;
 let folder: TempFolder;
-let vault: Replica;
-let pool: Pool;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  pool = createPool({ url: fleet.database.url, max: 2, applicationName: "test", schema: "vault" });
+  ({ fleet, vault, pool, close } = await openSuite());
   folder = await createTempFolder();
-  vault = await fleet.start();
 });
 
 afterAll(async () => {
-  await pool.close();
-  await fleet.close();
+  await close();
   await folder.remove();
 });
 

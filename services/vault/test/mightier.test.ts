@@ -1,16 +1,8 @@
 /** Nobody makes small who is mightier, to act as what is left of it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { allow, deny, putPolicy, putRole, setRoles } from "./_access.ts";
-import {
-  createFleet,
-  createUser,
-  type Fleet,
-  login,
-  outcome,
-  type Replica,
-  requestId,
-  type Session,
-} from "./_helpers.ts";
+import { createUser, login, outcome, requestId, type Session } from "./_helpers.ts";
+import { openSuite, type Suite } from "./_suite.ts";
 
 type User = Session & { readonly principalId: string };
 
@@ -18,18 +10,14 @@ const ESCALATION = "forbidden/SCOPE_ESCALATION";
 /** What a lesser administrator has: all that changes principals, and one scope of those that work. */
 const LESSER = ["vault:role:*", "vault:policy:*", "vault:principal:*", "a:b:c"];
 
-let fleet: Fleet;
-let vault: Replica;
-let admin: Session;
+let { vault, admin, close } = {} as Suite;
 let lesser: User;
 
 beforeAll(async () => {
-  fleet = await createFleet();
-  vault = await fleet.start();
-  admin = await login(vault);
+  ({ vault, admin, close } = await openSuite());
 });
 
-afterAll(() => fleet.close());
+afterAll(() => close());
 
 beforeEach(async () => {
   lesser = await createUser(vault, admin, { scopes: LESSER });
