@@ -83,6 +83,30 @@ describe("tryDecodePlain", () => {
     expect(tryDecodePlain(ReportOutcomesRequestSchema, bytes)?.groups).toEqual([]);
   });
 
+  it("reads each item of a list by itself, however much it is like the one before", () => {
+    const texts = ["abc", "abd", "abd", "bbd", "", "abd", "\u00e4b", "\u00e4b", "\u00f6b", "abdc"];
+    const assignments = texts.flatMap((text) =>
+      texts.map((other) => ({
+        taskId: text,
+        taskKey: other,
+        capability: "same",
+        input: other === "" ? undefined : { contentType: text, data: Buffer.from(other) },
+      })),
+    );
+    const frame = create(ConnectResponseSchema, { assignments });
+    expectSame(ConnectResponseSchema, Buffer.from(toBinary(ConnectResponseSchema, frame)));
+  });
+
+  it("makes the same of a type however often it comes", () => {
+    const frame = create(ConnectResponseSchema, {
+      assignments: Array.from({ length: 1_200 }, (_, index) => ({
+        taskId: `t${index}`,
+        upstream: { [`input-${index}`]: { contentType: "text/plain" } },
+      })),
+    });
+    expectSame(ConnectResponseSchema, Buffer.from(toBinary(ConnectResponseSchema, frame)));
+  });
+
   it.each([
     ["a text that is cut off", [0x0a, 5, 65]],
     ["a text that is not UTF-8", [0x0a, 2, 0xff, 0xfe]],

@@ -10,20 +10,27 @@ import {
 } from "@bufbuild/protobuf";
 import { scalarZeroValue } from "@bufbuild/protobuf/reflect";
 import { Edition } from "@bufbuild/protobuf/wkt";
+import { copyAny, takeOwnCopy } from "./own-copies.ts";
 import { FIXED64, LENGTH, VARINT, WireError, WireReader } from "./wire-reader.ts";
 
 /** As in protobuf-es. */
 const DEPTH_MAX = 100;
+/** Messages of a type after which it has a copy function of its own. */
+const OWN_COPY_AFTER = 500;
 /** Types that protobuf-es shows as something else: bare values, or JSON. */
 const SPECIAL = /^google\.protobuf\.(Struct|Value|ListValue|Any|\w+Value)$/;
 
 type Target = Record<string, unknown>;
-type ReadField = (reader: WireReader, target: Target, depth: number) => void;
+/** `last` is the item before this one in its list: its texts are mostly this one's too, and to compare takes less than to make one. */
+type ReadField = (reader: PlanReader, target: Target, last?: Target) => void;
 
 /** How one type is read. */
 interface Plan {
   /** A message without anything in it, but for what has to be made anew for each. */
   readonly zero: Target;
+  copy: typeof copyAny;
+  /** Messages of the type that were made, until it has a copy of its own. */
+  made: number;
   /** Names of lists, maps and oneofs, and what makes an empty one. */
   readonly fresh: readonly (readonly [string, () => unknown])[];
   /** By field number; ours are small. */
@@ -61,7 +68,7 @@ export function tryDecodePlain<D extends DescMessage>(
   if (!isPlain(schema)) return undefined;
   const plan = planOf(schema);
   const target = newTarget(plan);
-  readInto(plan, new WireReader(bytes), target, 1);
+  readInto(plan, new PlanReader(bytes), target);
   return target as MessageShape<D>;
 }
 
@@ -95,6 +102,8 @@ function planOf(schema: DescMessage): Plan {
   const fields: (ReadField | undefined)[] = [];
   const plan: Plan = {
     zero: zeroOf(schema),
+    copy: copyAny,
+    made: 0,
     fresh: schema.members.flatMap(freshMember),
     fields,
   };
@@ -118,18 +127,41 @@ function freshMember(member: DescField | DescOneof): [string, () => unknown][] {
   return [];
 }
 
-function newTarget({ zero, fresh }: Plan): Target {
-  const target = { ...zero };
-  for (const [name, make] of fresh) target[name] = make();
+function newTarget(plan: Plan): Target {
+  if (plan.made < OWN_COPY_AFTER) count(plan);
+  const target = plan.copy(plan.zero);
+  for (const [name, make] of plan.fresh) target[name] = make();
   return target;
 }
 
-function readInto(plan: Plan, reader: WireReader, target: Target, depth: number): void {
-  if (depth > DEPTH_MAX) throw new WireError(`messages are nested more than ${DEPTH_MAX} deep`);
+function count(plan: Plan): void {
+  plan.made += 1;
+  if (plan.made === OWN_COPY_AFTER) plan.copy = takeOwnCopy();
+}
+
+/** A cursor that knows how deep it is. */
+class PlanReader extends WireReader {
+  depth = 1;
+
+  enterNested(): number {
+    if (this.depth === DEPTH_MAX) {
+      throw new WireError(`messages are nested more than ${DEPTH_MAX} deep`);
+    }
+    this.depth += 1;
+    return this.enter();
+  }
+
+  leaveNested(outer: number): void {
+    this.depth -= 1;
+    this.leave(outer);
+  }
+}
+
+function readInto(plan: Plan, reader: PlanReader, target: Target, last?: Target): void {
   while (reader.next()) {
     const read = plan.fields[reader.field];
     if (read === undefined) reader.skip();
-    else read(reader, target, depth);
+    else read(reader, target, last);
   }
 }
 
@@ -138,11 +170,20 @@ function fieldReader(field: DescField): ReadField {
   if (field.fieldKind === "map") return mapReader(field);
   if (field.fieldKind === "message") return messageReader(field);
   const { localName: name, oneof } = field;
+  if (field.scalar === ScalarType.STRING && oneof === undefined) return textReader(name);
   const { read, wireType } = scalarOf(field.scalar);
   return (reader, target) => {
     expectType(reader, wireType);
     if (oneof === undefined) target[name] = read(reader);
     else target[oneof.localName] = { case: name, value: read(reader) };
+  };
+}
+
+function textReader(name: string): ReadField {
+  return (reader, target, last) => {
+    expectType(reader, LENGTH);
+    const known = last?.[name];
+    target[name] = typeof known === "string" && reader.passSameText(known) ? known : reader.text();
   };
 }
 
@@ -157,11 +198,11 @@ function expectType({ field, type }: WireReader, wanted: number): void {
   if (type !== wanted) throw new WireError(`field ${field} has the wrong type`);
 }
 
-function readNested(plan: Plan, reader: WireReader, target: Target, depth: number): Target {
+function readNested(plan: Plan, reader: PlanReader, target: Target, last?: Target): Target {
   expectType(reader, LENGTH);
-  const outer = reader.enter();
-  readInto(plan, reader, target, depth + 1);
-  reader.leave(outer);
+  const outer = reader.enterNested();
+  readInto(plan, reader, target, last);
+  reader.leaveNested(outer);
   return target;
 }
 
@@ -170,15 +211,15 @@ function messageReader(field: DescField & { fieldKind: "message" }): ReadField {
   const { localName: name, oneof } = field;
   const plan = planOf(field.message);
   if (oneof === undefined) {
-    return (reader, target, depth) => {
+    return (reader, target, last) => {
       const found = (target[name] as Target | undefined) ?? newTarget(plan);
-      target[name] = readNested(plan, reader, found, depth);
+      target[name] = readNested(plan, reader, found, last?.[name] as Target | undefined);
     };
   }
-  return (reader, target, depth) => {
+  return (reader, target) => {
     const chosen = target[oneof.localName] as { case: string | undefined; value?: unknown };
     const found = chosen.case === name ? (chosen.value as Target) : newTarget(plan);
-    target[oneof.localName] = { case: name, value: readNested(plan, reader, found, depth) };
+    target[oneof.localName] = { case: name, value: readNested(plan, reader, found) };
   };
 }
 
@@ -187,8 +228,9 @@ function listReader(field: DescField & { fieldKind: "list" }): ReadField {
   const { localName: name } = field;
   if (field.listKind === "message") {
     const plan = planOf(field.message);
-    return (reader, target, depth) => {
-      (target[name] as unknown[]).push(readNested(plan, reader, newTarget(plan), depth));
+    return (reader, target) => {
+      const list = target[name] as Target[];
+      list.push(readNested(plan, reader, newTarget(plan), list.at(-1)));
     };
   }
   const { read, wireType } = scalarOf(field.scalar);
@@ -209,26 +251,26 @@ function listReader(field: DescField & { fieldKind: "list" }): ReadField {
 function mapReader(field: DescField & { fieldKind: "map" }): ReadField {
   const { localName: name } = field;
   const read = entryValueReader(field);
-  return (reader, target, depth) => {
+  return (reader, target) => {
     expectType(reader, LENGTH);
-    const outer = reader.enter();
+    const outer = reader.enterNested();
     let key = "";
     let value: unknown;
     while (reader.next()) {
       if (reader.field === 1) {
         expectType(reader, LENGTH);
         key = reader.text();
-      } else if (reader.field === 2) value = read.value(reader, depth + 1);
+      } else if (reader.field === 2) value = read.value(reader);
       else reader.skip();
     }
-    reader.leave(outer);
+    reader.leaveNested(outer);
     setEntry(target[name] as Target, key, value ?? read.zero());
   };
 }
 
 /** How the values of a map are read, and what an entry without one has. */
 interface EntryValueReader {
-  readonly value: (reader: WireReader, depth: number) => unknown;
+  readonly value: (reader: PlanReader) => unknown;
   readonly zero: () => unknown;
 }
 
@@ -236,7 +278,7 @@ function entryValueReader(field: DescField & { fieldKind: "map" }): EntryValueRe
   if (field.mapKind === "message") {
     const plan = planOf(field.message);
     return {
-      value: (reader, depth) => readNested(plan, reader, newTarget(plan), depth),
+      value: (reader) => readNested(plan, reader, newTarget(plan)),
       zero: () => newTarget(plan),
     };
   }

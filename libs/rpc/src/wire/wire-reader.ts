@@ -146,7 +146,7 @@ export class WireReader {
   passSameText(text: string): boolean {
     const start = this.#startOf(text.length);
     if (start < 0) return false;
-    for (let at = 0; at < text.length; at += 1) {
+    for (let at = text.length - 1; at >= 0; at -= 1) {
       const code = text.charCodeAt(at);
       if (code > ASCII_MAX || this.#bytes[start + at] !== code) return false;
     }
