@@ -11,6 +11,10 @@ const HEADER_BYTES = 20;
 const LENGTH_BYTES = 4;
 const NULL_LENGTH = -1;
 const UUID_BYTES = 16;
+/** A text up to this length is written here: a call of native code takes as long (Node 24.9). */
+const SHORT_TEXT_MAX = 24;
+/** Bytes behind a text that show whether it takes more than one a character: a character takes four at most. */
+const MARGIN = 4;
 
 /** Arrays are cut from a piece of memory of this size, since memory of its own for each costs as much as filling it. */
 const SLAB_BYTES = 1_048_576;
@@ -46,12 +50,21 @@ function fixedArray<T>(
   // By position: an iterator makes an object for each element.
   for (let index = 0; index < values.length; index += 1) {
     const value = values[index] as T | null;
-    at = buffer.writeInt32BE(value === null ? NULL_LENGTH : size, at);
+    at = writeLength(buffer, value === null ? NULL_LENGTH : size, at);
     if (value === null) continue;
     write(buffer, value, at);
     at += size;
   }
   return buffer.subarray(0, at);
+}
+
+/** There is one for each element: Buffer would check each time what is known to fit. */
+function writeLength(buffer: Buffer, length: number, at: number): number {
+  buffer[at] = length >>> 24;
+  buffer[at + 1] = length >>> 16;
+  buffer[at + 2] = length >>> 8;
+  buffer[at + 3] = length;
+  return at + LENGTH_BYTES;
 }
 
 function writeHeader(buffer: Buffer, oid: number, values: readonly unknown[]): number {
@@ -114,7 +127,40 @@ export function jsonArray(values: readonly (string | null)[]): Buffer {
   return stringArray(OID.json, values);
 }
 
+/** Nearly all texts are ASCII, whose bytes need not be counted first. */
 function stringArray(oid: number, values: readonly (string | null)[]): Buffer {
+  return asciiArray(oid, values) ?? countedArray(oid, values);
+}
+
+/** Undefined when a text takes more than a byte a character. */
+function asciiArray(oid: number, values: readonly (string | null)[]): Buffer | undefined {
+  let size = HEADER_BYTES + values.length * LENGTH_BYTES + MARGIN;
+  for (let index = 0; index < values.length; index += 1) size += values[index]?.length ?? 0;
+  const buffer = cut(size);
+  let at = writeHeader(buffer, oid, values);
+  for (let index = 0; index < values.length; index += 1) {
+    const value = values[index] as string | null;
+    at = writeLength(buffer, value === null ? NULL_LENGTH : value.length, at);
+    if (value === null) continue;
+    if (!writeAscii(buffer, value, at)) return undefined;
+    at += value.length;
+  }
+  return buffer.subarray(0, at);
+}
+
+/** False when the text is not ASCII: then what is written is of no use. */
+function writeAscii(buffer: Buffer, text: string, at: number): boolean {
+  const { length } = text;
+  if (length > SHORT_TEXT_MAX) return buffer.write(text, at, length + MARGIN, "utf8") === length;
+  for (let index = 0; index < length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code > 0x7f) return false;
+    buffer[at + index] = code;
+  }
+  return true;
+}
+
+function countedArray(oid: number, values: readonly (string | null)[]): Buffer {
   let size = HEADER_BYTES + values.length * LENGTH_BYTES;
   const lengths = values.map(bytesOf);
   for (const length of lengths) size += length;
@@ -122,10 +168,8 @@ function stringArray(oid: number, values: readonly (string | null)[]): Buffer {
   let at = writeHeader(buffer, oid, values);
   for (let index = 0; index < values.length; index += 1) {
     const value = values[index] as string | null;
-    const length = lengths[index] as number;
-    at = buffer.writeInt32BE(value === null ? NULL_LENGTH : length, at);
-    // Nearly all texts are ASCII, which needs no encoder.
-    if (value !== null) at += buffer.write(value, at, length === value.length ? "latin1" : "utf8");
+    at = writeLength(buffer, value === null ? NULL_LENGTH : (lengths[index] as number), at);
+    if (value !== null) at += buffer.write(value, at, "utf8");
   }
   return buffer.subarray(0, at);
 }
@@ -137,7 +181,7 @@ export function byteaArray(values: readonly (Uint8Array | null)[]): Buffer {
   const buffer = cut(size);
   let at = writeHeader(buffer, OID.bytea, values);
   for (const value of values) {
-    at = buffer.writeInt32BE(value === null ? NULL_LENGTH : value.length, at);
+    at = writeLength(buffer, value === null ? NULL_LENGTH : value.length, at);
     if (value === null) continue;
     buffer.set(value, at);
     at += value.length;

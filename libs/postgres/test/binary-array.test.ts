@@ -54,6 +54,15 @@ describe("arrays in binary form", () => {
     expect(await readBack(type, array)).toEqual(elements);
   });
 
+  it("arrive whatever texts are beside each other, short and long", async () => {
+    const parts = ["", "a", "é", "€", "😀", "x".repeat(24), "y".repeat(25), "z".repeat(300)];
+    const texts = parts.flatMap((one) => parts.map((other) => one + other));
+    for (const text of texts) {
+      expect(await readBack("text", textArray([text, "end", null]))).toEqual([text, "end", null]);
+    }
+    expect(await readBack("text", textArray(texts))).toEqual(texts);
+  });
+
   it.each([
     ["uuid", uuidArray([])],
     ["text", textArray([])],
@@ -68,7 +77,9 @@ describe("arrays in binary form", () => {
     expect(() => int8Array([1.5])).toThrow(RangeError);
     expect(() => int8Array([2n ** 63n])).toThrow(RangeError);
     expect(() => uuidArray([`${uuid}0`])).toThrow(RangeError);
-    expect(() => uuidArray(["g".repeat(32)])).toThrow(RangeError);
+    for (const wrong of ["g".repeat(32), `${uuid.slice(1)}ā`, uuid.slice(1), `-${uuid.slice(1)}`]) {
+      expect(() => uuidArray([wrong])).toThrow(RangeError);
+    }
   });
 
   it("are refused by the server for text with a NUL character, as any text is", async () => {
