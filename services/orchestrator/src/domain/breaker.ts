@@ -98,10 +98,12 @@ export class Breaker {
     this.#streak = failure ? this.#streak + 1 : 0;
     this.#outcomes.push(failure);
     if (this.#outcomes.length > this.#policy.window) this.#outcomes.shift();
+    // Only a failure opens it, and most outcomes are none.
+    if (!failure) return;
     const failures = this.#outcomes.filter(Boolean).length;
     const full = this.#outcomes.length === this.#policy.window;
     const tooMany = full && failures >= this.#policy.window * this.#policy.failureShare;
-    if (failure && (tooMany || this.#streak >= this.#policy.consecutiveFailures)) this.#open(nowMs);
+    if (tooMany || this.#streak >= this.#policy.consecutiveFailures) this.#open(nowMs);
   }
 
   #open(nowMs: number): void {

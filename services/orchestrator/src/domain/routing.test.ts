@@ -7,7 +7,6 @@ import {
   rejectionOf,
   type Skill,
   WEIGHTS,
-  weigh,
 } from "./routing.ts";
 
 const SKILL: Skill = {
@@ -63,16 +62,6 @@ function need(changes: Partial<RoutingNeed> = {}): RoutingNeed {
 function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
   return { bulkhead: 20, explorationShare: 0, random: () => 0.5, ...changes };
 }
-
-const ALL_ONE = {
-  reputation: 1,
-  latency: 1,
-  load: 1,
-  cost: 1,
-  region: 1,
-  preferred: 1,
-  affinity: 1,
-};
 
 describe("rejectionOf", () => {
   const cases: readonly [string | undefined, AgentChanges, Partial<RoutingNeed>][] = [
@@ -161,7 +150,24 @@ describe("chooseAgent", () => {
 
   it("has weights that sum to one, so that a score is 0 to 1", () => {
     expect(Object.values(WEIGHTS).reduce((sum, weight) => sum + weight)).toBeCloseTo(1, 12);
-    expect(weigh(ALL_ONE)).toBeCloseTo(1, 12);
+  });
+
+  it("adds the factors up by their weights", () => {
+    const changes = {
+      inHand: 1,
+      region: "eu",
+      labels: { gpu: "yes" },
+      skill: { lowerBound: 0.7, latencyMs: 90, costMicros: 30 },
+    };
+    const wishes = { preferredRegion: "eu", preferredLabels: { gpu: "yes", fast: "yes" } };
+    const rivals = [agent("a", changes), agent("b", { skill: { latencyMs: 40, costMicros: 10 } })];
+    for (const preferAgentId of ["a", "b"]) {
+      const { decision } = chooseAgent(rivals, [], need({ ...wishes, preferAgentId }), policy());
+      const factors = Object.entries(decision.factors ?? {}) as [keyof typeof WEIGHTS, number][];
+      expect(factors).toHaveLength(Object.keys(WEIGHTS).length);
+      const sum = factors.reduce((all, [name, factor]) => all + factor * WEIGHTS[name], 0);
+      expect(decision.score).toBeCloseTo(sum, 12);
+    }
   });
 
   it("keeps factors, runner-up and counts for the explanation", () => {

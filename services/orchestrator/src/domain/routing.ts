@@ -210,7 +210,10 @@ export function chooseAgent<A extends RoutableAgent>(
   const scored = scoreAgents(candidates, need, measure);
   const best = pickBest(scored);
   if (best === undefined) return { agent: undefined, version: "", decision: nobody(rejections) };
-  const preferred = scored.find(({ agent }) => agent.agentId === need.preferAgentId);
+  const preferred =
+    need.preferAgentId === ""
+      ? undefined
+      : scored.find(({ agent }) => agent.agentId === need.preferAgentId);
   const explorer = preferred === undefined ? pickExplorer(scored, best, policy) : undefined;
   const chosen = explorer ?? preferred ?? best;
   const runnerUp = pickBest(scored, chosen);
@@ -263,43 +266,70 @@ function scoreAgents<A extends RoutableAgent>(
   need: RoutingNeed,
   measure: Measure,
 ): Scored<A>[] {
-  return agents.map((agent) => {
+  const scored: Scored<A>[] = [];
+  for (const agent of agents) {
     const skill = agent.skill(need.capability) as Skill;
-    return { agent, skill, score: weigh(factorsOf(agent, skill, need, measure)) };
-  });
+    scored.push({ agent, skill, score: scoreOf(agent, skill, need, measure) });
+  }
+  return scored;
 }
 
-/** Made again for the agent that is chosen: of the others nobody asks for them. */
+/** Adds up the factors by their weights. Of the agents that are not chosen nobody asks for them, so they are no object, which would have
+ * a number in memory for each. */
+function scoreOf(agent: RoutableAgent, skill: Skill, need: RoutingNeed, measure: Measure): number {
+  return (
+    clamp(skill.lowerBound) * WEIGHTS.reputation +
+    latencyOf(skill, measure) * WEIGHTS.latency +
+    loadOf(agent, measure) * WEIGHTS.load +
+    costOf(skill, measure) * WEIGHTS.cost +
+    regionOf(agent, need) * WEIGHTS.region +
+    wishesOf(agent, need) * WEIGHTS.preferred +
+    affinityOf(agent, need) * WEIGHTS.affinity
+  );
+}
+
+/** Those that the decision is stored with. */
 function factorsOf(
   agent: RoutableAgent,
-  { lowerBound, latencyMs, costMicros }: Skill,
+  skill: Skill,
   need: RoutingNeed,
-  { bulkhead, fastestMs, cheapest }: Measure,
+  measure: Measure,
 ): Factors {
-  const capacity = Math.min(agent.slots, bulkhead);
   return {
-    reputation: clamp(lowerBound),
-    latency: latencyMs === undefined ? UNKNOWN_FACTOR : latencyFactor(fastestMs, latencyMs),
-    load: clamp((capacity - agent.inHand) / capacity),
-    // Free beats the cheapest price, which gets a half; twice the price gets a third.
-    cost: costMicros <= 0 ? 1 : cheapest / (cheapest + costMicros),
-    region: need.preferredRegion === "" || need.preferredRegion === agent.region ? 1 : 0,
-    preferred: shareOfWishes(agent.labels, need.preferredLabels, need.labelConstraints),
-    affinity: need.affinityAgentId === "" || need.affinityAgentId === agent.agentId ? 1 : 0,
+    reputation: clamp(skill.lowerBound),
+    latency: latencyOf(skill, measure),
+    load: loadOf(agent, measure),
+    cost: costOf(skill, measure),
+    region: regionOf(agent, need),
+    preferred: wishesOf(agent, need),
+    affinity: affinityOf(agent, need),
   };
 }
 
-/** Adds up the factors by their weights. */
-export function weigh(factors: Factors): number {
-  return (
-    factors.reputation * WEIGHTS.reputation +
-    factors.latency * WEIGHTS.latency +
-    factors.load * WEIGHTS.load +
-    factors.cost * WEIGHTS.cost +
-    factors.region * WEIGHTS.region +
-    factors.preferred * WEIGHTS.preferred +
-    factors.affinity * WEIGHTS.affinity
-  );
+function latencyOf({ latencyMs }: Skill, { fastestMs }: Measure): number {
+  return latencyMs === undefined ? UNKNOWN_FACTOR : latencyFactor(fastestMs, latencyMs);
+}
+
+function loadOf(agent: RoutableAgent, { bulkhead }: Measure): number {
+  const capacity = Math.min(agent.slots, bulkhead);
+  return clamp((capacity - agent.inHand) / capacity);
+}
+
+/** Free beats the cheapest price, which gets a half; twice the price gets a third. */
+function costOf({ costMicros }: Skill, { cheapest }: Measure): number {
+  return costMicros <= 0 ? 1 : cheapest / (cheapest + costMicros);
+}
+
+function regionOf(agent: RoutableAgent, { preferredRegion }: RoutingNeed): number {
+  return preferredRegion === "" || preferredRegion === agent.region ? 1 : 0;
+}
+
+function wishesOf(agent: RoutableAgent, need: RoutingNeed): number {
+  return shareOfWishes(agent.labels, need.preferredLabels, need.labelConstraints);
+}
+
+function affinityOf(agent: RoutableAgent, { affinityAgentId }: RoutingNeed): number {
+  return affinityAgentId === "" || affinityAgentId === agent.agentId ? 1 : 0;
 }
 
 function clamp(value: number): number {
