@@ -2,7 +2,7 @@ import { createPool, type Pool } from "@nexus/postgres";
 import { createIds } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { JobEvent, TaskChange } from "../src/domain/job-event.ts";
+import { type JobEvent, type TaskChange, toJobEvents } from "../src/domain/job-event.ts";
 import { appendEvents, readEvents } from "../src/store/event-store.ts";
 
 const ids = createIds();
@@ -59,12 +59,12 @@ describe("the history of a job", () => {
   it("has a row for each job and transaction, and a number for each change", async () => {
     const [one, other] = [ids.next("job"), ids.next("job")];
     const [a, b, c] = [changesOf(one, 1), changesOf(other, 2), changesOf(one, 2)];
-    const told = await appendEvents(pool, [...a, ...b, ...c]);
+    const told = (await appendEvents(pool, [...a, ...b, ...c])).flatMap(toJobEvents);
     expect(told.map(({ change }) => change)).toEqual([...a, ...c, ...b]);
     expect(new Set(told.map(({ sequence }) => sequence)).size).toBe(5);
     const failure = { reason: "BROKEN", message: 'it "broke"', taskKey: "t0" };
     const end = { kind: "job", jobId: one, state: "FAILED", failure } as const;
-    const later = await appendEvents(pool, [end]);
+    const later = (await appendEvents(pool, [end])).flatMap(toJobEvents);
     expect(await readEvents(pool, one, 0n, { since, limit: 10 })).toEqual(
       [...told.slice(0, 3), ...later].map((event) => ({ ...event, at: expect.any(Date) })),
     );
@@ -129,7 +129,7 @@ describe("the history of a job", () => {
     const failure = { reason: "BROKEN", message: "it broke", taskKey: "t0" };
     const end = { kind: "job", jobId, state: "FAILED", failure } as const;
     const changes = changesOf(jobId, 3);
-    const told = await appendEvents(pool, [...changes, end]);
+    const told = (await appendEvents(pool, [...changes, end])).flatMap(toJobEvents);
     const { rows } = await pool.query(
       `SELECT sequence, task_id, task_key, state, attempt, agent_id, failure_reason, failure_message, failure_task_key
          FROM task_events WHERE job_id = $1 ORDER BY sequence`,

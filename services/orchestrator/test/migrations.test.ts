@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { createPool, migrate, type Pool } from "@nexus/postgres";
 import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { toJobEvents } from "../src/domain/job-event.ts";
 import { unpackTask } from "../src/domain/waiting-task.ts";
 import { judgeWaits } from "../src/store/due-store.ts";
 import { appendEvents, readEvents } from "../src/store/event-store.ts";
@@ -175,10 +176,11 @@ describe("tables of before changes were stored short", () => {
       { kind: "task", taskId: idOf(RUNNING), taskKey: "a", attempt: 1, agentId: "a1" },
       { kind: "task", taskId: idOf(ENDED), state: "FAILED", attempt: 0, agentId: "", failure },
     ]);
-    const told = await appendEvents(
+    const appended = await appendEvents(
       pool,
       before.map(({ change }) => change),
     );
+    const told = appended.flatMap(toJobEvents);
     const after = await readEvents(pool, jobId, before.at(-1)?.sequence ?? 0n, page);
     expect(after.map(({ sequence }) => sequence)).toEqual(told.map(({ sequence }) => sequence));
     expect(after.map(({ change }) => change)).toEqual(before.map(({ change }) => change));

@@ -3,6 +3,7 @@ import { createIds } from "@nexus/shared";
 import { createTestDatabase, type TestDatabase, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobDeltas } from "../src/domain/job-deltas.ts";
+import type { JobEvents } from "../src/domain/job-event.ts";
 import { newJobProgress } from "../src/domain/job-state.ts";
 import type { Claim, LiveTask } from "../src/domain/live-task.ts";
 import { settle } from "../src/domain/settlement.ts";
@@ -11,7 +12,7 @@ import { planTasks, readyTasks } from "../src/domain/task-plan.ts";
 import { unpackTask } from "../src/domain/waiting-task.ts";
 import { acceptTasks } from "../src/store/accept-store.ts";
 import { cancelOpenTasks } from "../src/store/cancel-store.ts";
-import { claimTasks, type GrantedLease } from "../src/store/claim-store.ts";
+import { claimTasks, type Granted, type GrantedLease } from "../src/store/claim-store.ts";
 import { applyEffects } from "../src/store/effects-store.ts";
 import { readEvents } from "../src/store/event-store.ts";
 import { insertJobs } from "../src/store/job-insert.ts";
@@ -20,7 +21,7 @@ import { readJob } from "../src/store/job-reader.ts";
 import { loadWork } from "../src/store/load-store.ts";
 import { withholdTasks } from "../src/store/pause-store.ts";
 import { isRefused } from "../src/store/refusals.ts";
-import { jobUuid } from "../src/store/row-ids.ts";
+import { jobUuid, taskUuid } from "../src/store/row-ids.ts";
 import { settleLeases } from "../src/store/settle-store.ts";
 import { makeStateRows } from "../src/store/state-row.ts";
 import { insertTasks } from "../src/store/task-insert.ts";
@@ -104,7 +105,24 @@ async function lease(tasks: readonly LiveTask[]): Promise<Map<string, GrantedLea
     deltas.event(task.jobId, "TASK_LEASED");
   }
   await applyEffects(pool, [], deltas);
-  return granted;
+  return byTask(tasks, granted);
+}
+
+/** What was granted, by task. */
+function byTask(tasks: readonly LiveTask[], granted: Granted): Map<string, GrantedLease> {
+  return new Map(
+    tasks.flatMap(({ taskId }, i) => (granted[i] === undefined ? [] : [[taskId, granted[i]]])),
+  );
+}
+
+/** The states that were told, in order. */
+function statesOf(events: readonly JobEvents[]): string[] {
+  return events.flatMap(({ changes }) => changes.map(({ state }) => state));
+}
+
+/** How many there are of what may be missing. */
+function countOf(found: readonly unknown[]): number {
+  return found.filter((one) => one !== undefined).length;
 }
 
 const POLICY = { retry: DEFAULT_RETRY, uncostedAttemptsMax: 10, random: () => 0 };
@@ -157,7 +175,7 @@ describe("the counters of jobs", () => {
   it("are not stored by a transaction that moves fewer jobs than it means to", async () => {
     const { jobId } = await newJob(spec("a"));
     const run = withTransaction(pool, async (client) => {
-      const held = await holdJobs(client, [jobId]);
+      const held = await holdJobs(client, new Set([jobId]));
       const cancelled = "UPDATE jobs SET state = 'CANCELLED', ended_at = now() WHERE job_id = $1";
       await client.query(cancelled, [jobUuid(jobId)]);
       const deltas = new JobDeltas();
@@ -192,7 +210,7 @@ describe("the claim", () => {
     const before = { ready: await count("ready"), leases: await count("leases") };
     const claims = ready.map((task) => claimOf(task));
     const answers = await Promise.all([claimTasks(pool, claims), claimTasks(pool, claims)]);
-    const granted = answers.flatMap((answer) => [...answer.values()]);
+    const granted = answers.flatMap((answer) => answer.flatMap((lease) => lease ?? []));
     expect(granted).toHaveLength(50);
     expect(new Set(granted.map(({ fence }) => fence)).size).toBe(50);
     expect(await count("ready")).toBe(before.ready - 50);
@@ -204,7 +222,7 @@ describe("the claim", () => {
     const [a, b] = ready as [LiveTask, LiveTask];
     await lease([a]);
     const granted = await claimTasks(pool, [claimOf(a), claimOf(b)]);
-    expect([...granted.keys()]).toEqual([b.taskId]);
+    expect(granted).toEqual([undefined, expect.objectContaining({ attempt: 1 })]);
   });
 
   it("makes the state row of a task that was never leased, and changes that of one that was", async () => {
@@ -217,7 +235,7 @@ describe("the claim", () => {
     const failed = { kind: "FAILED", reason: "X", message: "m", retryable: true } as const;
     const settlement = settle(failed, { attempts: 1, charged: 0 }, POLICY);
     await settleLeases(pool, [{ ...completed(task, first?.fence ?? 0n), settlement }]);
-    const second = (await claimTasks(pool, [claimOf(task)])).get(task.taskId);
+    const [second] = await claimTasks(pool, [claimOf(task)]);
     expect(second?.attempt).toBe(2);
     expect(second?.fence).toBeGreaterThan(first?.fence ?? 0n);
     expect(await rowsOf()).toBe(1);
@@ -227,13 +245,13 @@ describe("the claim", () => {
     const { ready } = await newJob(...Array.from({ length: 20 }, (_, i) => spec(`t${i}`)));
     const claims = ready.map((task, i) => claimOf(task, `agent${i}`));
     const granted = await claimTasks(pool, claims, true);
-    expect([...granted.keys()]).toEqual(ready.map(({ taskId }) => taskId));
+    expect(countOf(granted)).toBe(20);
     const { rows } = await pool.query(
       "SELECT agent_id, fence, attempts FROM task_states WHERE job_id = $1 ORDER BY fence",
       [jobUuid((ready[0] as LiveTask).jobId)],
     );
-    const fences = [...granted.values()].map(({ fence }, i) => {
-      return { agent_id: `agent${i}`, fence: fence.toString(), attempts: 1 };
+    const fences = granted.map((lease, i) => {
+      return { agent_id: `agent${i}`, fence: lease?.fence.toString(), attempts: 1 };
     });
     expect(rows).toEqual(fences);
   });
@@ -246,8 +264,28 @@ describe("the claim", () => {
     await expectError(claimTasks(pool, claims, true), "exists", "ALREADY_EXISTS");
     expect(await count(`task_states WHERE job_id = '${jobUuid(touched.jobId)}'`)).toBe(2);
     const { isNew: _, ...known } = freed;
-    expect([...(await claimTasks(pool, [claimOf(known)], true)).keys()]).toEqual([freed.taskId]);
-    expect((await claimTasks(pool, claims)).size).toBe(2);
+    expect(countOf(await claimTasks(pool, [claimOf(known)], true))).toBe(1);
+    expect(countOf(await claimTasks(pool, claims))).toBe(2);
+  });
+
+  it("gives each claim its own lease where memory takes some tasks for new and others not", async () => {
+    const { ready } = await newJob(...["a", "b", "c", "d", "e"].map((key) => spec(key)));
+    const [, old, , gone] = ready as [LiveTask, LiveTask, LiveTask, LiveTask];
+    await makeStateRows(pool, [old.taskId]);
+    await lease([gone]);
+    const tasks = ready.map((task): LiveTask => {
+      const { isNew: _, ...known } = task;
+      return task === old || task === gone ? known : { ...known, isNew: true };
+    });
+    const claims = tasks.map((task) => claimOf(task));
+    const granted = byTask(tasks, await claimTasks(pool, claims, true));
+    expect([...granted.keys()]).toEqual(
+      ready.filter((task) => task !== gone).map(({ taskId }) => taskId),
+    );
+    for (const [taskId, { fence }] of granted) {
+      const row = `task_states WHERE task_id = '${taskUuid(taskId)}' AND fence = ${fence}`;
+      expect(await count(row)).toBe(1);
+    }
   });
 
   it("leaves out what was cancelled or is withheld", async () => {
@@ -258,7 +296,9 @@ describe("the claim", () => {
     await withTransaction(pool, (client) => cancelOpenTasks(client, jobId, FAILURE));
     await withholdTasks(pool, [withheld.taskId]);
     const claims = [cancelled, withheld, waiting].map((task) => claimOf(task));
-    expect([...(await claimTasks(pool, claims)).keys()]).toEqual([waiting.taskId]);
+    const granted = await claimTasks(pool, claims);
+    expect(granted.map((lease) => lease?.attempt)).toEqual([undefined, undefined, 1]);
+    expect(await count(`leases WHERE task_id = '${uuidOf(waiting)}'`)).toBe(1);
   });
 
   it("is waited for by a cancel of the same moment, which then finds the lease", async () => {
@@ -284,7 +324,7 @@ describe("the claim", () => {
       await untilBlocked(1);
       return { granted };
     });
-    expect((await granted).size).toBe(0);
+    expect(await granted).toEqual([undefined]);
     const { rows } = await pool.query("SELECT state, fence FROM task_states WHERE task_id = $1", [
       uuidOf(task),
     ]);
@@ -297,13 +337,13 @@ describe("the end of leases", () => {
     const { ready } = await newJob(spec("a"));
     const [task] = ready as [LiveTask];
     const { fence } = (await lease([task])).get(task.taskId) as GrantedLease;
-    expect((await settleLeases(pool, [completed(task, fence + 1n)])).size).toBe(0);
-    expect((await settleLeases(pool, [completed(task, fence - 1n)])).size).toBe(0);
+    expect(await settleLeases(pool, [completed(task, fence + 1n)])).toEqual([undefined]);
+    expect(await settleLeases(pool, [completed(task, fence - 1n)])).toEqual([undefined]);
     expect(await acceptTasks(pool, [{ taskId: task.taskId, fence: fence + 1n, agoMs: 0 }])).toEqual(
       new Set(),
     );
-    expect((await settleLeases(pool, [completed(task, fence)])).size).toBe(1);
-    expect((await settleLeases(pool, [completed(task, fence)])).size).toBe(0);
+    expect(countOf(await settleLeases(pool, [completed(task, fence)]))).toBe(1);
+    expect(countOf(await settleLeases(pool, [completed(task, fence)]))).toBe(0);
   });
 
   it("counts two parents of one child in one batch, and unblocks it once", async () => {
@@ -323,7 +363,7 @@ describe("the end of leases", () => {
     const { unblocked, events } = await applyEffects(pool, two.map(succeeded));
     expect(unblocked.map((task) => task.key)).toEqual(["child"]);
     expect(unblocked[0]).toMatchObject({ jobId, attempts: 0, sink: true, avoidAgentId: "" });
-    expect(events.map(({ change }) => change.state)).toEqual(["SUCCEEDED", "SUCCEEDED", "READY"]);
+    expect(statesOf(events)).toEqual(["SUCCEEDED", "SUCCEEDED", "READY"]);
     const { rows } = await pool.query(
       "SELECT task_key, state, pending FROM task_states JOIN tasks USING (task_id) WHERE tasks.job_id = $1 AND sink",
       [jobId.slice("job_".length)],
@@ -342,11 +382,7 @@ describe("the end of leases", () => {
     const ends = ready.map((task) => completed(task, granted.get(task.taskId)?.fence ?? 0n));
     await settleLeases(pool, ends);
     const { events } = await applyEffects(pool, ready.map(succeeded));
-    expect(events.map(({ change }) => change.state)).toEqual([
-      "SUCCEEDED",
-      "SUCCEEDED",
-      "COMPLETED",
-    ]);
+    expect(statesOf(events)).toEqual(["SUCCEEDED", "SUCCEEDED", "COMPLETED"]);
     const job = await readJob(pool, "default", jobId);
     expect(job).toMatchObject({
       state: "COMPLETED",

@@ -156,7 +156,7 @@ function checkShape(
       problems.add("GRAPH_TOO_WIDE", `tasks[${index}]`, description);
     }
   }
-  let level = tasks.flatMap((_task, index) => (pending[index] === 0 ? [index] : []));
+  let level = rootsOf(pending);
   let visited = 0;
   for (let depth = 1; level.length > 0; depth += 1) {
     if (depth === GRAPH_DEPTH_MAX + 1) {
@@ -168,6 +168,14 @@ function checkShape(
     level = nextLevel(level, children, pending);
   }
   if (visited < tasks.length) reportCycle(tasks, indexByKey, pending, problems);
+}
+
+function rootsOf(pending: readonly number[]): number[] {
+  const roots: number[] = [];
+  for (let index = 0; index < pending.length; index += 1) {
+    if (pending[index] === 0) roots.push(index);
+  }
+  return roots;
 }
 
 function nextLevel(

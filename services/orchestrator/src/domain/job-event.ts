@@ -11,6 +11,20 @@ export interface JobEvent {
   readonly change: JobChange | TaskChange;
 }
 
+/** State changes of one job that were committed together: numbered one by one only for those who watch. */
+export interface JobEvents {
+  readonly jobId: string;
+  /** The number of the first one; each of the others has the next. */
+  readonly first: bigint;
+  readonly at: Date;
+  readonly changes: readonly (JobChange | TaskChange)[];
+}
+
+/** Tells changes one by one. */
+export function toJobEvents({ jobId, first, at, changes }: JobEvents): JobEvent[] {
+  return changes.map((change, index) => ({ sequence: first + BigInt(index), jobId, at, change }));
+}
+
 /** A state change of a job. */
 export interface JobChange {
   readonly kind: "job";

@@ -47,11 +47,15 @@ export function payloadNotFound(): NexusError {
   });
 }
 
+const NO_USES: readonly PayloadUse[] = [];
+
 /** The bodies that payloads refer to, each once. */
 export function usesOf(
   home: { readonly namespace: string; readonly jobId: string },
-  payloads: Iterable<Payload | undefined>,
-): PayloadUse[] {
+  payloads: readonly (Payload | undefined)[],
+): readonly PayloadUse[] {
+  // Most refer to none.
+  if (!payloads.some(isStoredApart)) return NO_USES;
   const uses = new Map<string, PayloadUse>();
   for (const payload of payloads) {
     if (payload?.storedBytes === undefined) continue;
@@ -61,6 +65,10 @@ export function usesOf(
     uses.set(key, { namespace, jobId, sha256, sizeBytes });
   }
   return [...uses.values()];
+}
+
+function isStoredApart(payload: Payload | undefined): boolean {
+  return payload?.storedBytes !== undefined;
 }
 
 /** Cuts what comes into parts of one size, and checks it against what was announced.

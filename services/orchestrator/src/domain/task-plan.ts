@@ -1,7 +1,7 @@
 /** Turns admitted specs into tasks: ids, edges by id, first states. */
 import { DEFAULT_EDGE_POLICY, type EdgePolicy } from "./edge-policy.ts";
 import { type LiveTask, toLiveSpec } from "./live-task.ts";
-import type { Payload, StoredTaskSpec, TaskSpec } from "./task.ts";
+import type { Dependency, Payload, StoredTaskSpec, TaskSpec } from "./task.ts";
 
 /** A task about to be inserted. */
 export interface NewTask {
@@ -55,23 +55,40 @@ export function planTasks(
       if (map !== undefined) feeders.add(taskKey);
     }
   }
-  return specs.map(({ input, ...spec }, index) => ({
-    taskId: idByKey.get(spec.key) as string,
-    jobId: home.jobId,
-    namespace: home.namespace,
-    ordinal: home.firstOrdinal + index,
-    spec: feeders.has(spec.key) ? { ...spec, feedsMap: true } : spec,
-    input,
-    priority: home.priority + spec.priority,
-    planning: home.planning,
-    sink: !parents.has(spec.key),
-    hasUpstream: spec.dependencies.some((edge) => edge.inputName !== ""),
-    parents: spec.dependencies.map((edge) => ({
-      parentId: idByKey.get(edge.taskKey) as string,
-      inputName: edge.inputName,
-      onFailure: edge.onFailure ?? DEFAULT_EDGE_POLICY,
-    })),
-    pending: spec.dependencies.length + gateOf(spec),
+  const tasks: NewTask[] = [];
+  for (const { input, ...spec } of specs) {
+    tasks.push({
+      taskId: idByKey.get(spec.key) as string,
+      jobId: home.jobId,
+      namespace: home.namespace,
+      ordinal: home.firstOrdinal + tasks.length,
+      spec: feeders.has(spec.key) ? { ...spec, feedsMap: true } : spec,
+      input,
+      priority: home.priority + spec.priority,
+      planning: home.planning,
+      sink: !parents.has(spec.key),
+      hasUpstream: spec.dependencies.some(isInput),
+      parents: spec.dependencies.length === 0 ? NO_EDGES : edgesOf(spec.dependencies, idByKey),
+      pending: spec.dependencies.length + gateOf(spec),
+    });
+  }
+  return tasks;
+}
+
+const NO_EDGES: readonly NewEdge[] = [];
+
+function isInput({ inputName }: Dependency): boolean {
+  return inputName !== "";
+}
+
+function edgesOf(
+  dependencies: readonly Dependency[],
+  idByKey: ReadonlyMap<string, string>,
+): NewEdge[] {
+  return dependencies.map((edge) => ({
+    parentId: idByKey.get(edge.taskKey) as string,
+    inputName: edge.inputName,
+    onFailure: edge.onFailure ?? DEFAULT_EDGE_POLICY,
   }));
 }
 
@@ -86,9 +103,10 @@ export function readyTasks(
   readyAtMs: number,
   traceparent: string,
 ): LiveTask[] {
-  return tasks
-    .filter((task) => task.pending === 0)
-    .map((task) => ({
+  const ready: LiveTask[] = [];
+  for (const task of tasks) {
+    if (task.pending > 0) continue;
+    ready.push({
       taskId: task.taskId,
       jobId: task.jobId,
       namespace: task.namespace,
@@ -105,5 +123,7 @@ export function readyTasks(
       avoidAgentId: "",
       preferAgentId: "",
       traceparent,
-    }));
+    });
+  }
+  return ready;
 }

@@ -56,9 +56,13 @@ export class Assigner {
 
   async #assignBatch(leases: readonly LiveLease[]): Promise<void> {
     if (leases.length === 0) return;
-    const items = leases.filter((live) => live.lease.task.spec.isMapItem === true);
-    const plain = leases.filter((live) => live.lease.task.spec.isMapItem !== true);
-    const unknown = plain.filter((live) => !this.#sendKnown(live));
+    const items: LiveLease[] = [];
+    const unknown: LiveLease[] = [];
+    for (const live of leases) {
+      if (live.lease.task.spec.isMapItem === true) items.push(live);
+      else if (!this.#sendKnown(live)) unknown.push(live);
+    }
+    if (items.length + unknown.length === 0) return;
     const upstream = unknown.filter((live) => live.lease.task.hasUpstream);
     const material = await readMaterial(
       this.#parts.pool,

@@ -1,7 +1,7 @@
 /** Cancels jobs. */
 import { NexusError } from "@nexus/shared";
 import type { Dispositions, JobView } from "../domain/job.ts";
-import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
+import type { JobChange, JobEvents, TaskChange } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import { toFailure } from "../domain/settlement.ts";
 import { type CancelledJob, cancelJob, holdJob, readDispositions } from "../store/cancel-store.ts";
@@ -25,7 +25,7 @@ interface Flushed {
   readonly job: JobView;
   readonly dispositions: Dispositions;
   readonly cancelled: CancelledJob | undefined;
-  readonly events: readonly JobEvent[];
+  readonly events: readonly JobEvents[];
   readonly isRepeat: boolean;
 }
 

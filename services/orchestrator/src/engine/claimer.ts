@@ -4,7 +4,7 @@ import type { Claim } from "../domain/live-task.ts";
 import { SHARDS, shardOf } from "../domain/shards.ts";
 import { slotCostOf } from "../domain/task.ts";
 import type { WaitClock } from "../domain/waiting-task.ts";
-import type { GrantedLease } from "../store/claim-store.ts";
+import type { Granted, GrantedLease } from "../store/claim-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
 import type { FreedTask } from "./freed-tasks.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
@@ -77,18 +77,15 @@ export class Claimer implements ClaimSide {
   }
 
   /** Brings claims into memory once they are committed. What was not granted is cancelled, expired or another replica's by now. */
-  apply(
-    orders: readonly ClaimOrder[],
-    granted: ReadonlyMap<string, GrantedLease>,
-    startedAtMs: number,
-  ): void {
+  apply(orders: readonly ClaimOrder[], granted: Granted, startedAtMs: number): void {
     const leases: LiveLease[] = [];
-    for (const order of orders) {
+    for (let index = 0; index < orders.length; index += 1) {
+      const order = orders[index] as ClaimOrder;
       const { claim, agent, generation } = order;
       // Memory that was read anew since has forgotten the claim already.
       const isKnown = generation === this.#parts.tallies.generation;
       if (isKnown) agent.claims -= slotCostOf(claim.task.spec);
-      const lease = granted.get(claim.task.taskId);
+      const lease = granted[index];
       if (lease === undefined) {
         if (isKnown) this.#release(claim, agent);
         continue;

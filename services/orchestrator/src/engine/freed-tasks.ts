@@ -3,7 +3,7 @@ import type { LiveTask } from "../domain/live-task.ts";
 import type { Settlement } from "../domain/settlement.ts";
 import { readyTasks } from "../domain/task-plan.ts";
 import type { Effects } from "../store/effects-store.ts";
-import type { SettledLease } from "../store/settle-store.ts";
+import type { Settled } from "../store/settle-store.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import type { EndedLease } from "./lease-orders.ts";
 
@@ -15,29 +15,29 @@ export interface FreedTask {
   readonly startByMs?: number;
 }
 
-/** The leases that were ended, by task. */
-export type SettledLeases = ReadonlyMap<string, SettledLease>;
-
 /** Collects what a batch made ready; without what the same batch cancelled. */
 export function freedTasks(
   ended: readonly EndedLease[],
-  settled: SettledLeases,
+  settled: Settled,
   effects: Effects,
 ): FreedTask[] {
   const freed: FreedTask[] = effects.unblocked.map((task) => ({ task, delayMs: 0 }));
-  for (const { live, order, settlement } of ended) {
-    const stored = settled.get(order.taskId);
+  for (let index = 0; index < settled.length; index += 1) {
+    const stored = settled[index];
     if (stored === undefined) continue;
+    const { live, order, settlement } = ended[index] as EndedLease;
     if (settlement.event === "REQUEUE") {
       const task = nextAttempt(live, settlement, stored.readyAtMs);
       freed.push({ task, delayMs: settlement.delayMs });
     }
+    if (order.plan === undefined) continue;
     const { traceparent } = live.lease.task;
     // The tasks of a plan were made with this end.
-    for (const task of readyTasks(order.plan?.tasks ?? [], stored.endedAtMs, traceparent)) {
+    for (const task of readyTasks(order.plan.tasks, stored.endedAtMs, traceparent)) {
       freed.push({ task, delayMs: 0 });
     }
   }
+  if (effects.cancelled.length === 0) return freed;
   const cancelled = new Set(effects.cancelled.map((change) => change.taskId));
   return freed.filter(({ task }) => !cancelled.has(task.taskId));
 }

@@ -3,27 +3,32 @@ import { type Queryable, type Transaction, together } from "@nexus/postgres";
 import { BatchQueue, backoffDelayMs, NexusError, sleep } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
 import { acceptTasks } from "../store/accept-store.ts";
-import { claimTasks, type GrantedLease } from "../store/claim-store.ts";
+import { claimTasks, type Granted } from "../store/claim-store.ts";
 import { applyEffects, type Effects, type MovedTask } from "../store/effects-store.ts";
 import { holdJobs } from "../store/job-progress-store.ts";
 import { setPlan } from "../store/plan-store.ts";
-import { settleLeases } from "../store/settle-store.ts";
+import { type Settled, settleLeases } from "../store/settle-store.ts";
 import { insertTasks } from "../store/task-insert.ts";
-import type { LiveLease } from "./agent-entry.ts";
-import { freedTasks, type SettledLeases } from "./freed-tasks.ts";
+import { freedTasks } from "./freed-tasks.ts";
 import {
   blockedOf,
   type ClaimOrder,
   chunksByBytes,
+  claimOf,
   type EndedLease,
   fail,
+  isClaim,
+  isUnwritten,
+  isWord,
   jobEventOf,
+  jobsOf,
+  type LeaseBatch,
   type LeaseOrder,
   type LeaseWord,
   movedByAccept,
   movedByClaim,
   movedByEnd,
-  toLeaseEnd,
+  toLeaseEnds,
   type WordOutcome,
 } from "./lease-orders.ts";
 import type { OutcomeLog } from "./outcome-log.ts";
@@ -37,33 +42,25 @@ const RETRY = { initialMs: 50, multiplier: 2, maxMs: 1_000, jitter: 0.2 };
 /** Of a batch that is written apart, so many words may run out of time before the others are not tried any more: it is not them. */
 const TIMEOUTS_MAX = 3;
 
-const NOTHING_GRANTED: WrittenBatch["granted"] = new Map();
-
-/** What a transaction is to write. */
-export interface LeaseBatch {
-  readonly claims: readonly ClaimOrder[];
-  readonly ended: readonly EndedLease[];
-  readonly accepts: readonly LiveLease[];
-}
+const NOTHING_GRANTED: Granted = [];
+const NOTHING_ENDED: Pick<WrittenBatch, "ended" | "settled"> = { ended: [], settled: [] };
 
 /** What a transaction did. */
 export interface WrittenBatch extends Withheld {
   /** The claims that were in it, each task once. */
   readonly claims: readonly ClaimOrder[];
-  readonly granted: ReadonlyMap<string, GrantedLease>;
+  /** Of each of them. */
+  readonly granted: Granted;
   readonly accepted: ReadonlySet<string>;
-  readonly settled: SettledLeases;
+  /** The ends that were in it, and what became of each. */
   readonly ended: readonly EndedLease[];
+  readonly settled: Settled;
   readonly effects: Effects;
 }
 
 /** Hears which claims were committed, and that orders are no longer under way. */
 export interface ClaimSide {
-  apply(
-    claims: readonly ClaimOrder[],
-    granted: ReadonlyMap<string, GrantedLease>,
-    startedAtMs: number,
-  ): void;
+  apply(claims: readonly ClaimOrder[], granted: Granted, startedAtMs: number): void;
   /** Of the failed ones nothing was stored. */
   done(claims: readonly ClaimOrder[], failed: readonly ClaimOrder[]): void;
 }
@@ -76,7 +73,7 @@ export interface WordSide {
   answer(
     words: readonly LeaseWord[],
     ended: readonly EndedLease[],
-    settled: SettledLeases,
+    settled: Settled,
   ): Promise<void>;
 }
 
@@ -121,8 +118,8 @@ export class LeaseWriter {
   }
 
   async #flush(orders: readonly LeaseOrder[]): Promise<void> {
-    const claims = orders.filter((order): order is ClaimOrder => order.kind === "claim");
-    const words = orders.filter((order): order is LeaseWord => order.kind !== "claim");
+    const claims = orders.filter(isClaim);
+    const words = orders.filter(isWord);
     try {
       await this.#writeAll(claims, words);
     } catch (error) {
@@ -131,7 +128,7 @@ export class LeaseWriter {
         error,
       );
     }
-    const failed = claims.filter(({ outcome }) => outcome !== "WRITTEN");
+    const failed = claims.filter(isUnwritten);
     if (claims.length > 0) this.#deps.claimer().done(claims, failed);
     for (const word of words) this.#tell(word);
   }
@@ -237,10 +234,10 @@ export class LeaseWriter {
     const settler = this.#deps.settler();
     const { ended, accepts } = settler.resolve(words);
     const batch = { claims, ended, accepts };
-    let settled: SettledLeases = new Map();
+    let written = NOTHING_ENDED;
     if (claims.length + ended.length + accepts.length > 0) {
       try {
-        ({ settled } = await this.#store(batch, startedAtMs));
+        written = await this.#store(batch, startedAtMs);
       } catch (error) {
         this.#count(claims, words, (kind) => this.#parts.events.flushFailed(kind, error));
         throw error;
@@ -248,7 +245,7 @@ export class LeaseWriter {
     }
     for (const claim of claims) claim.outcome = "WRITTEN";
     try {
-      await settler.answer(words, ended, settled);
+      await settler.answer(words, written.ended, written.settled);
     } catch (error) {
       const unsure = words.filter(({ outcome }) => outcome === undefined);
       // The claims beside them are stored, so the words alone are asked about again; or, refused, said again by their agents.
@@ -289,13 +286,16 @@ export class LeaseWriter {
    * whose job was paused and resumed meanwhile may have been chosen twice: the later choice counts. */
   #ownPart({ claims, ended, accepts }: LeaseBatch): LeaseBatch {
     const { ledger, tallies } = this.#parts;
-    const own = claims.filter(
-      ({ claim, generation }) =>
-        generation === tallies.generation && ledger.owns(claim.task.taskId),
-    );
+    const own = new Map<string, ClaimOrder>();
+    for (const order of claims) {
+      const { taskId } = order.claim.task;
+      if (order.generation === tallies.generation && ledger.owns(taskId)) own.set(taskId, order);
+    }
+    const ownEnds: EndedLease[] = [];
+    for (const end of ended) if (ledger.owns(end.order.taskId)) ownEnds.push(end);
     return {
-      claims: [...new Map(own.map((order) => [order.claim.task.taskId, order])).values()],
-      ended: ended.filter(({ order }) => ledger.owns(order.taskId)),
+      claims: own.size === claims.length ? claims : [...own.values()],
+      ended: ownEnds,
       accepts: accepts.filter(({ lease }) => ledger.owns(lease.task.taskId)),
     };
   }
@@ -308,11 +308,7 @@ export class LeaseWriter {
     const { claims, ended, accepts } = batch;
     const nowMs = this.#parts.nowMs();
     const [granted, accepted, settled, jobs] = await together(
-      claimTasks(
-        client,
-        claims.map(({ claim }) => claim),
-        trusts,
-      ),
+      claimTasks(client, claims.map(claimOf), trusts),
       acceptTasks(
         client,
         accepts.map(({ lease, acceptedAtMs }) => ({
@@ -321,25 +317,25 @@ export class LeaseWriter {
           agoMs: nowMs - (acceptedAtMs ?? nowMs),
         })),
       ),
-      settleLeases(
-        client,
-        ended.map((end) => toLeaseEnd(end, nowMs)),
-      ),
+      settleLeases(client, toLeaseEnds(ended, nowMs)),
       holdJobs(client, jobsOf(batch)),
     );
     const deltas = new JobDeltas();
     const moved: MovedTask[] = [];
-    for (const { claim } of claims) {
-      const lease = granted.get(claim.task.taskId);
+    // By position: an iterator of both makes two objects for each.
+    for (let index = 0; index < granted.length; index += 1) {
+      const lease = granted[index];
       if (lease === undefined) continue;
+      const { claim } = claims[index] as ClaimOrder;
       deltas.event(claim.task.jobId, jobEventOf(claim));
       moved.push(movedByClaim(claim, lease));
     }
     for (const live of accepts) {
       if (accepted.has(live.lease.task.taskId)) moved.push(movedByAccept(live));
     }
-    for (const end of ended) {
-      if (!settled.has(end.order.taskId)) continue;
+    for (let index = 0; index < settled.length; index += 1) {
+      if (settled[index] === undefined) continue;
+      const end = ended[index] as EndedLease;
       moved.push(movedByEnd(end));
       await insertPlan(client, end, deltas);
     }
@@ -367,13 +363,6 @@ export class LeaseWriter {
     claimer.apply(leftOut, NOTHING_GRANTED, startedAtMs);
     this.#deps.settler().apply(written);
   }
-}
-
-function jobsOf({ claims, ended }: LeaseBatch): string[] {
-  return [
-    ...claims.map(({ claim }) => claim.task.jobId),
-    ...ended.map(({ live }) => live.lease.task.jobId),
-  ];
 }
 
 /** Says whether a failure is not about what was to be stored: the database could not at that moment, and may another time. */

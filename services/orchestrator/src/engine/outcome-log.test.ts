@@ -43,7 +43,8 @@ function setUp() {
       return { live, order, settlement };
     });
     const stored = { readyAtMs: 0, startedAtMs: undefined, endedAtMs: 1 };
-    await log.append(client, ended, new Map(ended.map(({ order }) => [order.taskId, stored])));
+    const settled = ended.map(() => stored);
+    await log.append(client, ended, settled);
     return ended.map(({ order }) => order.taskId);
   };
   return { rows, append };

@@ -6,8 +6,7 @@ import {
   type OutcomeCodec,
 } from "../domain/outcome.ts";
 import { insertGroup } from "../store/outbox-store.ts";
-import type { SettledLease } from "../store/settle-store.ts";
-import type { SettledLeases } from "./freed-tasks.ts";
+import type { Settled, SettledLease } from "../store/settle-store.ts";
 import type { EndedLease } from "./lease-orders.ts";
 
 /** What the contract allows for a reason. */
@@ -28,16 +27,13 @@ export class OutcomeLog {
    * whose order is that of their commits; the numbers of one that fails are left out.
    *
    * Cost: 1 statement for every 1 000 outcomes, all begun at once. */
-  async append(
-    client: Queryable,
-    ended: readonly EndedLease[],
-    settled: SettledLeases,
-  ): Promise<void> {
+  async append(client: Queryable, ended: readonly EndedLease[], settled: Settled): Promise<void> {
     const outcomes: AttemptOutcome[] = [];
     // One transaction, one time.
     let endedAtMs = 0;
-    for (const end of ended) {
-      const stored = settled.get(end.order.taskId);
+    for (let index = 0; index < settled.length; index += 1) {
+      const stored = settled[index];
+      const end = ended[index] as EndedLease;
       if (stored === undefined || !end.settlement.reported) continue;
       outcomes.push(toOutcome(end, stored));
       endedAtMs = stored.endedAtMs;

@@ -1,7 +1,7 @@
 /** Pauses jobs and lets them go on. */
 import type { Queryable } from "@nexus/postgres";
 import type { JobView } from "../domain/job.ts";
-import type { JobEvent } from "../domain/job-event.ts";
+import type { JobEvents } from "../domain/job-event.ts";
 import { type JobState, nextJobState, resumeEventOf } from "../domain/job-state.ts";
 import { holdJob } from "../store/cancel-store.ts";
 import { appendEvents } from "../store/event-store.ts";
@@ -24,7 +24,7 @@ import { type JobOrder, recordOnce } from "./recorded-request.ts";
 /** What one transaction did. */
 interface Flushed<T> {
   readonly job: JobView;
-  readonly events: readonly JobEvent[];
+  readonly events: readonly JobEvents[];
   readonly moved: readonly T[];
   readonly isRepeat: boolean;
 }

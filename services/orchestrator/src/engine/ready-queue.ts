@@ -25,6 +25,7 @@ interface NamespaceCount {
 
 /** The best task of a lane. */
 export interface Best {
+  readonly lane: Lane;
   readonly task: LiveTask;
   readonly group: TaskClass;
 }
@@ -219,7 +220,9 @@ export class ReadyQueue {
   best(lane: Lane): Best | undefined {
     const best = lane.best();
     if (lane.classes.size === 0) this.#lanes.delete(lane.key);
-    return best === undefined ? undefined : { task: unpackTask(best.head), group: best.group };
+    return best === undefined
+      ? undefined
+      : { lane, task: unpackTask(best.head), group: best.group };
   }
 
   /** Says whether any task of a lane waits, of whatever class. */

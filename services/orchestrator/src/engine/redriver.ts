@@ -8,7 +8,7 @@ import {
   redriveSpec,
 } from "../domain/dead-letter.ts";
 import type { AuditLeaf } from "../domain/job.ts";
-import type { JobEvent } from "../domain/job-event.ts";
+import type { JobEvents } from "../domain/job-event.ts";
 import { newJobProgress } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { inShardOf, toShard } from "../domain/shards.ts";
@@ -63,7 +63,7 @@ interface Draft {
 interface Flushed extends RedriveResult {
   readonly drafts: readonly Draft[];
   readonly createdAt: ReadonlyMap<string, Date>;
-  readonly events: readonly JobEvent[];
+  readonly events: readonly JobEvents[];
   readonly isRepeat: boolean;
 }
 

@@ -11,7 +11,7 @@ import {
 } from "../domain/generation.ts";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import { JobDeltas } from "../domain/job-deltas.ts";
-import type { JobEvent } from "../domain/job-event.ts";
+import type { JobEvents } from "../domain/job-event.ts";
 import { isTerminalJobState, newJobProgress } from "../domain/job-state.ts";
 import { shardOf, toShard } from "../domain/shards.ts";
 import { gateOf, type NewTask, readyTasks } from "../domain/task-plan.ts";
@@ -51,7 +51,7 @@ interface Made {
   readonly job: JobView;
   readonly tasks: readonly NewTask[];
   readonly effects: Effects;
-  readonly events: readonly JobEvent[];
+  readonly events: readonly JobEvents[];
 }
 
 /** What the replayer needs beside the shared parts. */

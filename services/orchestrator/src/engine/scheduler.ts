@@ -21,18 +21,12 @@ const SWEPT = { classes: 256, looks: 262_144 };
 /** Most choices that may wait for their commit. */
 export const CLAIMS_IN_FLIGHT_MAX = 2_048;
 
-/** A lane under consideration, with its best task. */
-interface Contender {
-  readonly lane: Lane;
-  readonly best: Best;
-}
-
 /** The lanes of one namespace that are to be looked at. They may compete for the same agents, so the best task of them all
  * goes first; those of other namespaces never do, so namespaces take turns. */
 interface Contest {
   readonly keys: Set<string>;
   /** The lanes' best tasks, for the turn that looks at them. */
-  contenders: Heap<Contender> | undefined;
+  contenders: Heap<Best> | undefined;
 }
 
 /** What a task asks of an agent, and who was found for it. */
@@ -246,24 +240,24 @@ export class Scheduler {
     }
   }
 
-  #open(contest: Contest): Heap<Contender> {
-    const contenders = new Heap<Contender>((a, b) => isTaskBefore(a.best.task, b.best.task));
+  #open(contest: Contest): Heap<Best> {
+    const contenders = new Heap<Best>((a, b) => isTaskBefore(a.task, b.task));
     for (const key of contest.keys) this.#enter(key, contest, contenders);
     return contenders;
   }
 
   /** Enters a lane with its best task; one that has none, or no agent, is done with. */
-  #enter(key: string, contest: Contest, contenders: Heap<Contender>): void {
+  #enter(key: string, contest: Contest, contenders: Heap<Best>): void {
     const { queue, fleet } = this.#parts;
     const lane = fleet.hasOpen(key) ? queue.lane(key) : undefined;
     const best = lane === undefined ? undefined : queue.best(lane);
-    if (lane === undefined || best === undefined) contest.keys.delete(key);
-    else contenders.push({ lane, best });
+    if (best === undefined) contest.keys.delete(key);
+    else contenders.push(best);
   }
 
   /** Chooses an agent for the lane's best task and claims it; false when none was found. When there is none, its class is set aside; when
    * others are still to be looked at, it goes on with them the next time. */
-  #look({ lane, best: { task, group } }: Contender): boolean {
+  #look({ lane, task, group }: Best): boolean {
     const { queue } = this.#parts;
     const search = this.#search(task, group.rest);
     const placement = this.#choose(task, search);

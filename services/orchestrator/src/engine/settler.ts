@@ -2,21 +2,22 @@
 import { type Batcher, createBatcher } from "@nexus/shared";
 import { type Settlement, settle } from "../domain/settlement.ts";
 import type { Effects } from "../store/effects-store.ts";
-import { findEndedLeases } from "../store/settle-store.ts";
+import { findEndedLeases, type Settled } from "../store/settle-store.ts";
 import type { AgentEntry, LiveLease } from "./agent-entry.ts";
-import type { FreedTask, SettledLeases } from "./freed-tasks.ts";
+import type { FreedTask } from "./freed-tasks.ts";
 import {
   type AcceptOrder,
   blockedOf,
   type EndedLease,
   type EndOrder,
   type HearOutcome,
+  type LeaseBatch,
   type LeaseWord,
   mayEnd,
   type WordOutcome,
   wordOf,
 } from "./lease-orders.ts";
-import type { LeaseBatch, LeaseWriter, WordSide, WrittenBatch } from "./lease-writer.ts";
+import type { LeaseWriter, WordSide, WrittenBatch } from "./lease-writer.ts";
 import type { EngineParts } from "./parts.ts";
 import { publish } from "./publish.ts";
 import { dropStoppedTasks } from "./stopped-tasks.ts";
@@ -90,10 +91,12 @@ export class Settler implements WordSide {
       if (live === undefined || !mayEnd(word.by, live)) continue;
       ends.set(word.taskId, { live, order: word, settlement: this.#settle(live, word) });
     }
-    const accepts = words.flatMap((word) => {
-      if (word.kind !== "accept" || ends.has(word.taskId)) return [];
-      return this.#parts.book.find(word.taskId, word.fence) ?? [];
-    });
+    const accepts: LiveLease[] = [];
+    for (const word of words) {
+      if (word.kind !== "accept" || ends.has(word.taskId)) continue;
+      const live = this.#parts.book.find(word.taskId, word.fence);
+      if (live !== undefined) accepts.push(live);
+    }
     return { ended: [...ends.values()], accepts };
   }
 
@@ -110,17 +113,19 @@ export class Settler implements WordSide {
       const live = this.#parts.book.get(taskId);
       if (live !== undefined) live.acceptedAtMs = undefined;
     }
-    for (const { live, order } of ended) {
+    for (let index = 0; index < ended.length; index += 1) {
+      const { live, order } = ended[index] as EndedLease;
       if (this.#parts.book.get(order.taskId) === live) this.#parts.book.remove(order.taskId);
-      if (order.plan !== undefined && settled.has(order.taskId)) {
+      if (order.plan !== undefined && settled[index] !== undefined) {
         this.#parts.backlog.addBlocked(live.lease.task.namespace, blockedOf(order.plan));
       }
     }
     for (const [jobId, tasks] of withheld) this.#parts.paused.recount(jobId, tasks);
     this.follow(effects, freed);
     const agents = new Set<AgentEntry>();
-    for (const { live, settlement, order } of ended) {
-      this.#deps.onEnded(live, settled.has(order.taskId) ? settlement : undefined);
+    for (let index = 0; index < ended.length; index += 1) {
+      const { live, settlement } = ended[index] as EndedLease;
+      this.#deps.onEnded(live, settled[index] === undefined ? undefined : settlement);
       agents.add(live.agent);
     }
     for (const agent of agents) this.#deps.onReleased(agent);
@@ -141,9 +146,11 @@ export class Settler implements WordSide {
   async answer(
     words: readonly LeaseWord[],
     ended: readonly EndedLease[],
-    settled: SettledLeases,
+    settled: Settled,
   ): Promise<void> {
-    for (const { order } of ended) if (settled.has(order.taskId)) order.outcome = "COMMITTED";
+    for (let index = 0; index < settled.length; index += 1) {
+      if (settled[index] !== undefined) (ended[index] as EndedLease).order.outcome = "COMMITTED";
+    }
     const unsure: EndOrder[] = [];
     for (const word of words) {
       if (word.kind === "accept") word.outcome = "COMMITTED";

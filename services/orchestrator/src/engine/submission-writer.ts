@@ -2,7 +2,7 @@
 import type { Transaction } from "@nexus/postgres";
 import type { JobSubmission } from "../domain/job.ts";
 import { JobDeltas } from "../domain/job-deltas.ts";
-import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
+import type { JobChange, JobEvents, TaskChange } from "../domain/job-event.ts";
 import { applyJobDelta, type JobProgress, newJobProgress } from "../domain/job-state.ts";
 import { type PayloadUse, usesOf } from "../domain/stored-payload.ts";
 import type { NewTask } from "../domain/task-plan.ts";
@@ -16,7 +16,7 @@ import {
   recordNewRequests,
   requestKey,
 } from "../store/request-store.ts";
-import { insertLeasedTasks, insertTasks } from "../store/task-insert.ts";
+import { insertLeasedTasks, insertTasks, type LeasedTask } from "../store/task-insert.ts";
 import { type ClaimOrder, jobEventOf, movedByClaim } from "./lease-orders.ts";
 
 /** A submission as it is to be stored. */
@@ -32,7 +32,7 @@ export interface MadeJob {
   readonly createdAt: Date;
   readonly progress: JobProgress;
   /** Its first ones, in order. */
-  readonly events: readonly JobEvent[];
+  readonly events: readonly JobEvents[];
 }
 
 /** What became of one submission. */
@@ -50,6 +50,8 @@ export interface Written {
 
 /** Choices for tasks of the drafts, by task id. */
 export type Placed = ReadonlyMap<string, ClaimOrder>;
+
+const NO_ORDERS: readonly ClaimOrder[] = [];
 
 /** A draft with what was chosen for its tasks. */
 interface Birth {
@@ -85,20 +87,14 @@ export async function writeSubmissions(
   const inOrder = [...fresh].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, draft]) => draft);
   const births = fresh.map(([, draft]) => birthOf(draft, placed));
   const tasks = births.flatMap(({ draft }) => draft.tasks);
-  const leased = tasks.flatMap((task) => {
-    const claim = placed.get(task.taskId)?.claim;
-    return claim === undefined ? [] : { task, claim };
-  });
+  const { waiting, leased } = partition(tasks, placed);
   const [, createdAt, , leases, events] = await client.commitWith(
     recordNewRequests(client, inOrder.map(toRecord)),
     insertJobs(
       client,
       births.map(({ draft, progress }) => ({ ...draft, progress })),
     ),
-    insertTasks(
-      client,
-      tasks.filter((task) => !placed.has(task.taskId)),
-    ),
+    insertTasks(client, waiting),
     insertLeasedTasks(client, leased),
     appendEvents(client, births.flatMap(changesOf)),
     enterLeaves(
@@ -131,16 +127,29 @@ export async function writeSubmissions(
 }
 
 /** The stored bodies that a draft's tasks refer to. */
-export function usesOfDraft({ jobId, submission, tasks }: Draft): PayloadUse[] {
-  const { namespace } = submission;
-  return usesOf(
-    { namespace, jobId },
-    tasks.map(({ input }) => input),
-  );
+export function usesOfDraft({ jobId, submission, tasks }: Draft): readonly PayloadUse[] {
+  return usesOf({ namespace: submission.namespace, jobId }, tasks.map(inputOf));
 }
 
-function byJob(events: readonly JobEvent[]): Map<string, JobEvent[]> {
-  const groups = new Map<string, JobEvent[]>();
+// What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
+const inputOf = ({ input }: NewTask) => input;
+const isBlocked = ({ pending }: NewTask) => pending > 0;
+
+/** Those that wait, and those that an agent gets at once. */
+function partition(tasks: readonly NewTask[], placed: Placed) {
+  const leased: LeasedTask[] = [];
+  if (placed.size === 0) return { waiting: tasks, leased };
+  const waiting: NewTask[] = [];
+  for (const task of tasks) {
+    const claim = placed.get(task.taskId)?.claim;
+    if (claim === undefined) waiting.push(task);
+    else leased.push({ task, claim });
+  }
+  return { waiting, leased };
+}
+
+function byJob(events: readonly JobEvents[]): Map<string, JobEvents[]> {
+  const groups = new Map<string, JobEvents[]>();
   for (const event of events) {
     const group = groups.get(event.jobId);
     if (group === undefined) groups.set(event.jobId, [event]);
@@ -151,8 +160,8 @@ function byJob(events: readonly JobEvent[]): Map<string, JobEvent[]> {
 
 function birthOf(draft: Draft, placed: Placed): Birth {
   const { jobId, tasks } = draft;
-  const orders = tasks.flatMap((task) => placed.get(task.taskId) ?? []);
-  const blocked = tasks.filter((task) => task.pending > 0).length;
+  const orders = ordersOf(tasks, placed);
+  const blocked = tasks.filter(isBlocked).length;
   const deltas = new JobDeltas();
   for (const { claim } of orders) {
     deltas.event(jobId, jobEventOf(claim));
@@ -161,6 +170,11 @@ function birthOf(draft: Draft, placed: Placed): Birth {
   const before = newJobProgress({ total: tasks.length, blocked });
   const delta = deltas.all.get(jobId);
   return { draft, orders, progress: delta === undefined ? before : applyJobDelta(before, delta) };
+}
+
+function ordersOf(tasks: readonly NewTask[], placed: Placed): readonly ClaimOrder[] {
+  if (placed.size === 0) return NO_ORDERS;
+  return tasks.flatMap((task) => placed.get(task.taskId) ?? []);
 }
 
 function changesOf({ draft, orders, progress }: Birth): (JobChange | TaskChange)[] {

@@ -5,13 +5,14 @@ import { FIRST_GENERATION } from "../domain/generation.ts";
 import type { JobSubmission, JobView } from "../domain/job.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { shardOf, toShard } from "../domain/shards.ts";
-import { planTasks, readyTasks } from "../domain/task-plan.ts";
+import { type NewTask, planTasks, readyTasks } from "../domain/task-plan.ts";
 import { readJob } from "../store/job-reader.ts";
 import { assertStored } from "../store/payload-store.ts";
 import { isRefused } from "../store/refusals.ts";
 import { type EarlierRequest, findRequests } from "../store/request-store.ts";
 import { assertHolding, type Holding, notOwner } from "../store/writer-session.ts";
 import type { Claimer } from "./claimer.ts";
+import type { FreedTask } from "./freed-tasks.ts";
 import type { ClaimOrder } from "./lease-orders.ts";
 import type { EngineParts } from "./parts.ts";
 import { mayBeStored, noteOwn } from "./recorded-request.ts";
@@ -40,7 +41,7 @@ interface StoredSubmissions extends Written {
 /** What the submitter needs beside the shared parts. */
 export interface SubmitterDeps {
   readonly parts: EngineParts;
-  readonly onReady: (tasks: readonly { task: LiveTask; delayMs: number }[]) => void;
+  readonly onReady: (tasks: readonly FreedTask[]) => void;
   /** Chooses agents for tasks that are about to be stored, and says whether it might choose any. */
   readonly scheduler: Pick<Scheduler, "place" | "mayPlace">;
   readonly claimer: Pick<Claimer, "open" | "apply" | "close">;
@@ -196,13 +197,14 @@ export class Submitter {
   #place(drafts: readonly Draft[]): Placed {
     const nowMs = this.#parts.nowMs();
     const { scheduler } = this.#deps;
-    const ready = [...firstOfEach(drafts).values()].flatMap(({ submission, tasks }) =>
-      readyTasks(
-        tasks.filter(({ namespace, spec }) => scheduler.mayPlace(namespace, spec.capability)),
-        0,
-        submission.traceparent,
-      ),
-    );
+    const ready: LiveTask[] = [];
+    for (const { submission, tasks } of firstOfEach(drafts).values()) {
+      const mayGo: NewTask[] = [];
+      for (const task of tasks) {
+        if (scheduler.mayPlace(task.namespace, task.spec.capability)) mayGo.push(task);
+      }
+      ready.push(...readyTasks(mayGo, 0, submission.traceparent));
+    }
     if (ready.length === 0) return NOTHING_PLACED;
     const placements = scheduler.place(ready);
     return new Map(
@@ -273,15 +275,19 @@ export class Submitter {
         outcome.createdAt.getTime(),
         draft.submission.traceparent,
       );
-      const waiting = ready.filter(({ taskId }) => !placed.has(taskId));
-      this.#deps.onReady(waiting.map((task) => ({ task, delayMs: 0 })));
+      const waiting: FreedTask[] = [];
       for (const task of ready) {
         const order = placed.get(task.taskId);
+        if (order === undefined) waiting.push({ task, delayMs: 0 });
         // Only now it is known when it was ready, by the database's clock.
-        if (order !== undefined) orders.push({ ...order, claim: { ...order.claim, task } });
+        else orders.push({ ...order, claim: { ...order.claim, task } });
       }
+      this.#deps.onReady(waiting);
     }
-    if (orders.length > 0) this.#deps.claimer.apply(orders, leases, startedAtMs);
+    if (orders.length > 0) {
+      const granted = orders.map(({ claim }) => leases.get(claim.task.taskId));
+      this.#deps.claimer.apply(orders, granted, startedAtMs);
+    }
     this.#parts.events.submitted(jobs, tasks);
   }
 }

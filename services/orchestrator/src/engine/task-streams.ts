@@ -1,6 +1,6 @@
 /** Passes what running tasks say to those who watch one task, and has their chunks kept. */
 import { MiB, type NexusError } from "@nexus/shared";
-import type { JobEvent, TaskChange } from "../domain/job-event.ts";
+import type { JobEvents, TaskChange } from "../domain/job-event.ts";
 import type { StreamChunk } from "../domain/task-stream.ts";
 import type { LiveLease } from "./agent-entry.ts";
 import { Audience, type Subscription } from "./audience.ts";
@@ -91,9 +91,9 @@ export class TaskStreams {
   }
 
   /** Passes committed changes on, in their order. */
-  publish(events: readonly JobEvent[], fenceOf: (taskId: string) => bigint): void {
+  publish(events: readonly JobEvents[], fenceOf: (taskId: string) => bigint): void {
     if (this.size === 0) return;
-    for (const { change } of events) {
+    for (const change of events.flatMap(({ changes }) => changes)) {
       if (change.kind !== "task" || !this.#audience.isWatched(change.taskId)) continue;
       const fence = fenceOf(change.taskId);
       this.#audience.push(change.taskId, { kind: "change", change, fence });

@@ -1,14 +1,11 @@
 import { describe, expect, it } from "vitest";
-import type { JobEvent } from "../domain/job-event.ts";
+import type { JobEvents } from "../domain/job-event.ts";
 import { WATCH_BUFFER_MAX, WatchHub, type WatchItem } from "./watch-hub.ts";
 
-function event(sequence: number, jobId = "job"): JobEvent {
-  return {
-    sequence: BigInt(sequence),
-    jobId,
-    at: new Date(0),
-    change: { kind: "job", jobId, state: "RUNNING", failure: undefined },
-  };
+function events(first: number, count: number, jobId = "job"): JobEvents {
+  const change = { kind: "job", jobId, state: "RUNNING", failure: undefined } as const;
+  const changes = Array.from({ length: count }, () => change);
+  return { jobId, first: BigInt(first), at: new Date(0), changes };
 }
 
 async function drain(items: AsyncIterable<WatchItem>): Promise<number> {
@@ -22,7 +19,7 @@ describe("WatchHub", () => {
     const hub = new WatchHub();
     const one = hub.subscribe("job");
     const other = hub.subscribe("other");
-    hub.publish([event(1), event(2), event(3, "other")]);
+    hub.publish([events(1, 2), events(3, 1, "other")]);
     expect(one.items.size).toBe(2);
     expect(other.items.size).toBe(1);
     one.close();
@@ -35,10 +32,9 @@ describe("WatchHub", () => {
   it("ends a watcher that is too far behind, after what it has, and leaves the others alone", async () => {
     const hub = new WatchHub();
     const slow = hub.subscribe("job");
-    const events = Array.from({ length: WATCH_BUFFER_MAX + 1 }, (_, i) => event(i + 1));
-    hub.publish(events);
+    hub.publish([events(1, WATCH_BUFFER_MAX + 1)]);
     const fresh = hub.subscribe("job");
-    hub.publish([event(9_999)]);
+    hub.publish([events(9_999, 1)]);
     expect(fresh.items.size).toBe(1);
     expect(hub.size).toBe(1);
     let seen = 0;

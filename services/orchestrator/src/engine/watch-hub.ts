@@ -1,6 +1,6 @@
 /** Passes committed events, and live ones, on to those who watch a job in this process. */
 import type { NexusError } from "@nexus/shared";
-import type { JobEvent } from "../domain/job-event.ts";
+import { type JobEvent, type JobEvents, toJobEvents } from "../domain/job-event.ts";
 import { Audience, type Subscription } from "./audience.ts";
 
 /** Most messages a watcher may be behind. */
@@ -60,9 +60,14 @@ export class WatchHub {
   }
 
   /** Passes committed events on, in their order. */
-  publish(events: readonly JobEvent[]): void {
+  publish(events: readonly JobEvents[]): void {
     if (this.size === 0) return;
-    for (const event of events) this.#audience.push(event.jobId, { kind: "event", event });
+    for (const group of events) {
+      if (!this.isWatched(group.jobId)) continue;
+      for (const event of toJobEvents(group)) {
+        this.#audience.push(group.jobId, { kind: "event", event });
+      }
+    }
   }
 
   /** Passes on what a running task says. */

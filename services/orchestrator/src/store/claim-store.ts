@@ -81,7 +81,12 @@ export interface GrantedLease {
   readonly leasedAtMs: number;
 }
 
-/** Leases tasks (each once) to agents; returns what was granted by task id. A task that no longer waits is absent.
+/** What claims were granted, in their order. */
+export type Granted = readonly (GrantedLease | undefined)[];
+
+const NO_CLAIMS: readonly Claim[] = [];
+
+/** Leases tasks (each once) to agents; returns what each claim was granted, in their order. One whose task no longer waits gets nothing.
  *
  * `trustsMemory`: tasks that memory takes for new are not looked for.
  * Errors: exists/ALREADY_EXISTS when one of those has a state row. Cost: 1 or 2 statements in one round trip; 1 row a task. */
@@ -89,47 +94,32 @@ export async function claimTasks(
   client: Queryable,
   claims: readonly Claim[],
   trustsMemory = false,
-): Promise<Map<string, GrantedLease>> {
-  const isNew = ({ task }: Claim) => trustsMemory && task.isNew === true;
-  const granted = new Map<string, GrantedLease>();
-  await together(
-    claimNew(client, claims.filter(isNew), granted),
-    claimAny(
-      client,
-      claims.filter((claim) => !isNew(claim)),
-      granted,
-    ),
-  );
-  return granted;
+): Promise<Granted> {
+  const fresh = trustsMemory ? claims.filter(isNew) : NO_CLAIMS;
+  if (fresh.length === claims.length) return claimNew(client, claims);
+  const others = trustsMemory ? claims.filter((claim) => !isNew(claim)) : claims;
+  const [first, rest] = await together(claimNew(client, fresh), claimAny(client, others));
+  if (fresh.length === 0) return rest;
+  const next = { first: 0, rest: 0 };
+  return claims.map((claim) => (isNew(claim) ? first[next.first++] : rest[next.rest++]));
 }
 
-async function claimNew(
-  client: Queryable,
-  claims: readonly Claim[],
-  granted: Map<string, GrantedLease>,
-): Promise<void> {
-  if (claims.length === 0) return;
+async function claimNew(client: Queryable, claims: readonly Claim[]): Promise<Granted> {
+  if (claims.length === 0) return [];
   const { rows } = await client.query<NewClaimsRow>(CLAIM_NEW, columnsOf(claims));
   const { now_ms: leasedAtMs, fences } = rows[0] as NewClaimsRow;
-  let position = 0;
-  for (const fence of fences.split(",")) {
-    const { task } = claims[position] as Claim;
-    granted.set(task.taskId, { fence: BigInt(fence), attempt: 1, leasedAtMs });
-    position += 1;
-  }
+  return fences.split(",").map((fence) => ({ fence: BigInt(fence), attempt: 1, leasedAtMs }));
 }
 
-async function claimAny(
-  client: Queryable,
-  claims: readonly Claim[],
-  granted: Map<string, GrantedLease>,
-): Promise<void> {
-  if (claims.length === 0) return;
+async function claimAny(client: Queryable, claims: readonly Claim[]): Promise<Granted> {
+  if (claims.length === 0) return [];
   const { rows } = await client.query<ClaimRow>(CLAIM, columnsOf(claims));
   const { now_ms: leasedAtMs, granted: leases } = rows[0] as ClaimRow;
+  const granted = new Map<string, GrantedLease>();
   for (const [task, fence, attempt] of leases ?? []) {
     granted.set(toTaskId(task), { fence: BigInt(fence), attempt, leasedAtMs });
   }
+  return claims.map(({ task }) => granted.get(task.taskId));
 }
 
 function columnsOf(claims: readonly Claim[]): unknown[] {
@@ -146,6 +136,7 @@ function columnsOf(claims: readonly Claim[]): unknown[] {
 }
 
 // What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
+const isNew = ({ task }: Claim) => task.isNew === true;
 const taskOf = ({ task }: Claim) => taskUuid(task.taskId);
 const jobOf = ({ task }: Claim) => jobUuid(task.jobId);
 const agentOf = ({ agentId }: Claim) => agentId;

@@ -2,7 +2,7 @@
 import { type Queryable, type Transaction, together } from "@nexus/postgres";
 import { NexusError } from "@nexus/shared";
 import { JobDeltas } from "../domain/job-deltas.ts";
-import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
+import type { JobChange, JobEvents, TaskChange } from "../domain/job-event.ts";
 import { isTerminalJobState } from "../domain/job-state.ts";
 import type { LiveTask } from "../domain/live-task.ts";
 import { feedsMap } from "../domain/map.ts";
@@ -34,7 +34,7 @@ export interface Effects {
   /** Tasks that wait for nothing any more, those made for elements of lists among them; in ready already. */
   readonly unblocked: readonly LiveTask[];
   /** Every state change in order, numbered. */
-  readonly events: readonly JobEvent[];
+  readonly events: readonly JobEvents[];
   /** Tasks that a sibling's failure cancelled: memory forgets them and their agents are told. */
   readonly cancelled: readonly TaskChange[];
   /** How many tasks are BLOCKED no longer, by namespace. */
@@ -106,6 +106,11 @@ export async function applyEffects(
   return { unblocked, events, cancelled, leftBlocked };
 }
 
+// What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
+const isInnerSuccess = ({ sink, change }: MovedTask) => !sink && change.state === "SUCCEEDED";
+const isFailure = ({ change }: MovedTask) => change.state === "FAILED";
+const idOf = ({ change }: MovedTask) => change.taskId;
+
 /** Notes the moves and what follows from them along the edges; returns ended tasks that a mapped one may wait for. */
 async function followMoves(
   client: Queryable,
@@ -129,9 +134,9 @@ async function followMoves(
     note(change, from);
     trail.cancelled.push(change);
   }
-  const inner = moved.filter((task) => !task.sink);
-  const succeeded = inner.filter(({ change }) => change.state === "SUCCEEDED");
-  const failed = inner.filter(({ change }) => change.state === "FAILED");
+  const succeeded = moved.filter(isInnerSuccess);
+  const failures = moved.filter(isFailure);
+  const failed = failures.filter((task) => !task.sink);
   const skipped = await skipDescendants(
     client,
     failed.map(({ change }) => ({ taskId: change.taskId, key: change.taskKey })),
@@ -140,7 +145,7 @@ async function followMoves(
   const unsuccessful = [...failed.map(({ change }) => change), ...skipped];
   const unblocked = await unblockChildren(
     client,
-    succeeded.map(({ change }) => change.taskId),
+    succeeded.map(idOf),
     unsuccessful.map((task) => task.taskId),
   );
   await recordClosings(client, unblocked);
@@ -151,10 +156,7 @@ async function followMoves(
     const failure = { reason: "UPSTREAM_FAILED", message, taskKey: causeKey };
     note({ ...plainChange(task, "SKIPPED"), failure }, "BLOCKED");
   }
-  await recordDeadLetters(
-    client,
-    moved.flatMap(({ change }) => (change.state === "FAILED" ? change.taskId : [])),
-  );
+  await recordDeadLetters(client, failures.map(idOf));
   const feeders = [...succeeded, ...failed].filter((task) => task.feedsMap === true);
   return [
     ...feeders.map(({ change }) => change.taskId),

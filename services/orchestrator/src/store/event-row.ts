@@ -43,15 +43,18 @@ const SEPARATOR = "\0";
 export function writeChanges(changes: readonly Change[]): string {
   const places = new Map<string, number>();
   const kinds: StoredKind[] = [];
-  const stored = changes.map((change): ShortChange => {
+  const stored: ShortChange[] = [];
+  for (const change of changes) {
     const name = nameOfKind(change);
     let place = places.get(name);
     if (place === undefined) {
       place = kinds.push(toKind(change)) - 1;
       places.set(name, place);
     }
-    return change.kind === "task" ? [place, taskUuid(change.taskId), change.taskKey] : [place];
-  });
+    stored.push(
+      change.kind === "task" ? [place, taskUuid(change.taskId), change.taskKey] : [place],
+    );
+  }
   return JSON.stringify({ kinds, changes: stored } satisfies ShortChanges);
 }
 

@@ -1,7 +1,13 @@
 /** The append-only history of state changes, one row for each job and transaction. Only the owner appends, one transaction after
  * another. */
 import { int4Array, jsonArray, type Queryable, uuidArray } from "@nexus/postgres";
-import type { JobChange, JobEvent, TaskChange } from "../domain/job-event.ts";
+import {
+  type JobChange,
+  type JobEvent,
+  type JobEvents,
+  type TaskChange,
+  toJobEvents,
+} from "../domain/job-event.ts";
 import type { EventPage } from "../domain/reader.ts";
 import { readChanges, type StoredChanges, writeChanges } from "./event-row.ts";
 import { jobUuid } from "./row-ids.ts";
@@ -21,14 +27,14 @@ const APPEND = {
     RETURNING sequence, (extract(epoch FROM created_at) * 1000)::float8 AS at_ms`,
 };
 
-/** Appends changes, those of one job in this order, and returns them with their numbers.
+/** Appends changes, those of one job in this order, and returns them by row, with their numbers.
  *
  * Numbers are drawn inside the owner's serial transactions, so a higher one is never committed before a lower one
  * of the same job. Cost: 1 statement; a row for each job, and for every 512 changes of it. */
 export async function appendEvents(
   client: Queryable,
   changes: readonly Change[],
-): Promise<JobEvent[]> {
+): Promise<JobEvents[]> {
   if (changes.length === 0) return [];
   const groups = groupByRow(changes);
   const { rows } = await client.query<{ sequence: string; at_ms: number }>(APPEND, [
@@ -36,9 +42,10 @@ export async function appendEvents(
     int4Array(groups.map((group) => group.length)),
     jsonArray(groups.map(writeChanges)),
   ]);
-  return groups.flatMap((group, index) => {
-    const row = rows[index] as { sequence: string; at_ms: number };
-    return numbered(group, BigInt(row.sequence), new Date(row.at_ms));
+  return groups.map((group, index) => {
+    const { sequence, at_ms } = rows[index] as { sequence: string; at_ms: number };
+    const { jobId } = group[0] as Change;
+    return { jobId, first: firstOf(sequence), at: new Date(at_ms), changes: group };
   });
 }
 
@@ -57,14 +64,9 @@ function groupByRow(changes: readonly Change[]): Change[][] {
   return groups;
 }
 
-function numbered(changes: readonly Change[], row: bigint, at: Date): JobEvent[] {
-  const first = row * EVENTS_PER_ROW;
-  return changes.map((change, index) => ({
-    sequence: first + BigInt(index),
-    jobId: change.jobId,
-    at,
-    change,
-  }));
+/** The number of a row's first change. */
+function firstOf(sequence: string): bigint {
+  return BigInt(sequence) * EVENTS_PER_ROW;
 }
 
 /** The window counts the changes before each row, so that a page is cut before their text is read. */
@@ -103,8 +105,8 @@ export async function readEvents(
     page.limit + Number(EVENTS_PER_ROW),
   ]);
   return rows
-    .flatMap((row) =>
-      numbered(readChanges(jobId, row.changes), BigInt(row.sequence), row.created_at),
+    .flatMap(({ sequence, changes, created_at: at }) =>
+      toJobEvents({ jobId, first: firstOf(sequence), at, changes: readChanges(jobId, changes) }),
     )
     .filter(({ sequence }) => sequence > after)
     .slice(0, page.limit);

@@ -84,9 +84,9 @@ export type HeldJobs = ReadonlyMap<string, ProgressRow>;
 /** Reads and holds jobs. May be begun before it is known what becomes of them: only their holder changes them.
  *
  * Cost: 1 statement, none for no jobs. */
-export async function holdJobs(client: Queryable, jobIds: Iterable<string>): Promise<HeldJobs> {
-  const ids = [...new Set(jobIds)];
-  if (ids.length === 0) return new Map();
+export async function holdJobs(client: Queryable, jobIds: ReadonlySet<string>): Promise<HeldJobs> {
+  if (jobIds.size === 0) return new Map();
+  const ids = [...jobIds];
   const { rows } = await client.query<ProgressRow>(READ, [uuidArray(ids.map(jobUuid))]);
   return new Map(rows.map((row) => [toJobId(row.job_id), row]));
 }
@@ -112,7 +112,8 @@ export async function stepJobs(
   deltas: ReadonlyMap<string, JobDelta>,
   held: HeldJobs = new Map(),
 ): Promise<JobsMoved> {
-  const missing = [...deltas.keys()].filter((jobId) => !held.has(jobId));
+  const missing = new Set<string>();
+  for (const jobId of deltas.keys()) if (!held.has(jobId)) missing.add(jobId);
   const read = await holdJobs(client, missing);
   const rows = [...deltas.keys()].map((jobId) => {
     const row = held.get(jobId) ?? read.get(jobId);

@@ -103,34 +103,34 @@ export interface SettledLease {
   readonly endedAtMs: number;
 }
 
-/** Ends leases (each task once). Returns what was ended, by task id; a lease that was over already is absent and nothing
- * of it changed. */
-export async function settleLeases(
-  client: Queryable,
-  ends: readonly LeaseEnd[],
-): Promise<Map<string, SettledLease>> {
-  if (ends.length === 0) return new Map();
+/** What ends did, in their order. */
+export type Settled = readonly (SettledLease | undefined)[];
+
+/** Ends leases (each task once). Returns what became of each, in their order: nothing of a lease that was over already, and nothing of it
+ * changed. */
+export async function settleLeases(client: Queryable, ends: readonly LeaseEnd[]): Promise<Settled> {
+  if (ends.length === 0) return [];
   const columns = columnsOf(ends);
   const { rows } = ends.some(isRetried)
     ? await client.query<SettleRow>(SETTLE, [...columns, ...retriedColumnsOf(ends)])
     : await client.query<SettleRow>(SETTLE_LAST, columns);
-  return readSettled(ends, rows[0] as SettleRow);
+  return readSettled(ends.length, rows[0] as SettleRow);
 }
 
-function readSettled(ends: readonly LeaseEnd[], row: SettleRow): Map<string, SettledLease> {
+function readSettled(ends: number, row: SettleRow): Settled {
   const { ended_at_ms: endedAtMs, positions, ready_at_ms, started_at_ms } = row;
-  const settled = new Map<string, SettledLease>();
+  const settled: (SettledLease | undefined)[] = Array.from({ length: ends });
   if (positions === null) return settled;
   const readyAt = ready_at_ms?.split(",") ?? [];
   const startedAt = started_at_ms?.split(",") ?? [];
   let index = 0;
   for (const position of positions.split(",")) {
     const started = startedAt[index] ?? "";
-    settled.set((ends[Number(position) - 1] as LeaseEnd).taskId, {
+    settled[Number(position) - 1] = {
       readyAtMs: Number(readyAt[index]),
       startedAtMs: started === "" ? undefined : Number(started),
       endedAtMs,
-    });
+    };
     index += 1;
   }
   return settled;

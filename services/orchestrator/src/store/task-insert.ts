@@ -74,10 +74,7 @@ export async function insertTasks(client: Queryable, tasks: readonly NewTask[]):
     client.query(INSERT_TASKS, columnsOf(tasks)),
     insertBlocked(client, tasks.filter(isBlocked)),
     insertEdges(client, tasks),
-    recordClosings(
-      client,
-      tasks.filter((task) => !isBlocked(task)),
-    ),
+    recordClosings(client, tasks.filter(isReady)),
   );
 }
 
@@ -113,6 +110,8 @@ function columnsOf(tasks: readonly NewTask[]): unknown[] {
 
 // What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
 const isBlocked = (task: NewTask) => task.pending > 0;
+const isReady = (task: NewTask) => task.pending === 0;
+const hasParents = (task: NewTask) => task.parents.length > 0;
 const taskOf = (task: NewTask) => taskUuid(task.taskId);
 const jobOf = (task: NewTask) => jobUuid(task.jobId);
 const shardOfTask = (task: NewTask) => shardOf(task.jobId);
@@ -168,10 +167,11 @@ export async function insertLeasedTasks(
 }
 
 async function insertEdges(client: Queryable, tasks: readonly NewTask[]): Promise<void> {
-  const edges = tasks.flatMap(({ taskId, parents }) =>
+  const children = tasks.filter(hasParents);
+  if (children.length === 0) return;
+  const edges = children.flatMap(({ taskId, parents }) =>
     parents.map((edge, ordinal) => ({ taskId, ordinal, ...edge })),
   );
-  if (edges.length === 0) return;
   await client.query(INSERT_EDGES, [
     uuidArray(edges.map((edge) => taskUuid(edge.taskId))),
     int4Array(edges.map((edge) => edge.ordinal)),
