@@ -12,7 +12,7 @@ interface Order {
   readonly text: string;
   readonly name: string | undefined;
   readonly values: readonly unknown[] | undefined;
-  readonly readTimeoutMs: number | undefined;
+  readonly readTimeoutMs: number;
 }
 type Answer = QueryResult<object>;
 type Send = (order: Order) => Promise<Answer>;
@@ -20,18 +20,26 @@ type Send = (order: Order) => Promise<Answer>;
 /** Outlives the wrapper, as the server's prepared statements do: it is made anew each time the connection leaves the pool. */
 const knownStatements = new WeakMap<DriverClient, KnownStatements>();
 
+/** How a connection is wrapped. */
+export interface WrapOptions {
+  /** How long an answer may take where its statement does not say; 0: for ever. */
+  readonly readTimeoutMs: number;
+  readonly onRelease: () => void;
+}
+
 /** Wraps a connection that was taken out of the pool. */
-export function wrapClient(client: DriverClient, onRelease: () => void): PoolClient {
+export function wrapClient(client: DriverClient, options: WrapOptions): PoolClient {
+  const { readTimeoutMs, onRelease } = options;
   let broken = false;
   let released = false;
   const known = knownStatements.get(client) ?? new Map<string, never>();
   knownStatements.set(client, known);
-  const gathering = new Gathering(client, known);
+  const gathering = new Gathering(client, known, readTimeoutMs);
 
   const queryBy = (send: Send): Queryable["query"] => {
     return async <R extends object>(statement: string | Statement, values?: readonly unknown[]) => {
       try {
-        const { rows, rowCount, command } = await send(toOrder(statement, values));
+        const { rows, rowCount, command } = await send(toOrder(statement, values, readTimeoutMs));
         return { rows: rows as R[], rowCount, command };
       } catch (error) {
         broken ||= isRetryableConnectionError(error) || distrustOf(error) !== undefined;
@@ -64,18 +72,21 @@ export function wrapClient(client: DriverClient, onRelease: () => void): PoolCli
 class Gathering {
   readonly #client: DriverClient;
   readonly #known: KnownStatements;
+  readonly #readTimeoutMs: number;
   #pipeline: Pipeline | undefined;
   #holds = 0;
 
-  constructor(client: DriverClient, known: KnownStatements) {
+  constructor(client: DriverClient, known: KnownStatements, readTimeoutMs: number) {
     this.#client = client;
     this.#known = known;
+    this.#readTimeoutMs = readTimeoutMs;
   }
 
   add({ text, name, values = [] }: Order): Promise<Answer> {
     if (this.#pipeline === undefined) {
       const { connection } = this.#client;
-      this.#pipeline = new Pipeline({ connection, known: this.#known, isAlone: false });
+      const terms = { known: this.#known, isAlone: false, readTimeoutMs: this.#readTimeoutMs };
+      this.#pipeline = new Pipeline({ connection, ...terms });
       process.nextTick(() => this.#sendUnheld());
     }
     return this.#pipeline.add(text, name, values);
@@ -118,8 +129,8 @@ async function runAlone(
 
 /** Runs a text without parameters as it is. It may hold several statements, of which the last one counts. */
 async function runText(client: DriverClient, { text, readTimeoutMs }: Order): Promise<Answer> {
-  const limit = readTimeoutMs === undefined ? {} : { query_timeout: readTimeoutMs };
-  const result: unknown = await client.query({ text, ...limit });
+  const order = { text, query_timeout: readTimeoutMs };
+  const result: unknown = await client.query(order);
   const last = (Array.isArray(result) ? result.at(-1) : result) as DriverResult<object> | undefined;
   return { rows: last?.rows ?? [], rowCount: last?.rowCount ?? 0, command: last?.command ?? "" };
 }
@@ -129,9 +140,13 @@ function cut(client: DriverClient): void {
   client.connection.stream.destroy();
 }
 
-function toOrder(statement: string | Statement, values: readonly unknown[] | undefined): Order {
+function toOrder(
+  statement: string | Statement,
+  values: readonly unknown[] | undefined,
+  readTimeoutDefaultMs: number,
+): Order {
   const order: Statement = typeof statement === "string" ? { text: statement } : statement;
-  const { text, name, readTimeoutMs } = order;
+  const { text, name, readTimeoutMs = readTimeoutDefaultMs } = order;
   return { text, name, readTimeoutMs, values: (values ?? order.values)?.map(toParameter) };
 }
 

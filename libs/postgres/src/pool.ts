@@ -80,7 +80,9 @@ export function createPool(options: PoolOptions): Pool {
   assertIdentifier(options.schema, "schema");
   const logger = options.logger ?? LOG_NOTHING;
   const timeoutMs = options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_DEFAULT_MS;
-  const inner = new DriverPool(driverOptions(options, timeoutMs));
+  const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_DEFAULT_MS;
+  const readTimeoutMs = statementTimeoutMs === 0 ? 0 : statementTimeoutMs + READ_TIMEOUT_SLACK_MS;
+  const inner = new DriverPool(driverOptions(options, { timeoutMs, statementTimeoutMs }));
   const busy = new Set<PoolClient>();
   const history = new HistoryGuard();
   /** Connections that belong to the history. */
@@ -97,7 +99,8 @@ export function createPool(options: PoolOptions): Pool {
   inner.on("connect", (client) => client.on("error", () => undefined));
 
   const wrap = (connection: DriverClient): PoolClient => {
-    const client = wrapClient(connection, () => busy.delete(client));
+    const onRelease = () => busy.delete(client);
+    const client: PoolClient = wrapClient(connection, { readTimeoutMs, onRelease });
     busy.add(client);
     return client;
   };
@@ -143,8 +146,10 @@ export function createPool(options: PoolOptions): Pool {
   };
 }
 
-function driverOptions(options: PoolOptions, timeoutMs: number): PoolConfig {
-  const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_DEFAULT_MS;
+function driverOptions(
+  options: PoolOptions,
+  { timeoutMs, statementTimeoutMs }: { timeoutMs: number; statementTimeoutMs: number },
+): PoolConfig {
   return {
     connectionString: options.url,
     max: options.max,
@@ -154,7 +159,6 @@ function driverOptions(options: PoolOptions, timeoutMs: number): PoolConfig {
     // No statement here is long enough to be worth compiling, and the estimates of one that is planned once for all values may say it is.
     options: `-c search_path=${options.schema} -c jit=off`,
     statement_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + READ_TIMEOUT_SLACK_MS,
     idle_in_transaction_session_timeout:
       options.idleInTransactionTimeoutMs ?? IDLE_IN_TRANSACTION_TIMEOUT_DEFAULT_MS,
     connectionTimeoutMillis: timeoutMs,

@@ -1,11 +1,14 @@
 import {
+  createPool,
   OpenTransaction,
   type PipelinedClient,
+  type Pool,
   type PoolClient,
   sqlStateOf,
   together,
   withTransaction,
 } from "@nexus/postgres";
+import { TcpProxy } from "@nexus/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type OpenDatabase, openDatabase } from "./_database.ts";
 
@@ -172,6 +175,39 @@ describe("a statement that is alone", () => {
     held.release();
     await impatient.close();
   });
+});
+
+/** Asks for an answer that never comes, and then whether the pool goes on with another connection. */
+async function swallow(ask: (pool: Pool) => Promise<unknown>): Promise<unknown> {
+  const proxy = await TcpProxy.listen();
+  const url = new URL(open.database.url);
+  proxy.aim(Number(url.port));
+  url.port = String(proxy.port);
+  const options = { max: 1, applicationName: "test", schema: "public" };
+  const pool = createPool({ url: url.href, ...options, statementTimeoutMs: 100 });
+  await pool.query(COUNT);
+  proxy.delay();
+  const failure = await failureOf(ask(pool));
+  proxy.pass();
+  expect((await pool.query(COUNT)).rows).toEqual([{ count: 0 }]);
+  await pool.close();
+  await proxy.close();
+  return failure;
+}
+
+it("an answer that the network swallows is given up 5 s behind the time of a statement, with its connection", async () => {
+  const fromMs = performance.now();
+  const failures = await Promise.all([
+    swallow((pool) => pool.query(COUNT)),
+    swallow((pool) => pool.query("SELECT 1")),
+    swallow((pool) => withTransaction(pool, (tx) => tx.commitWith(tx.query(COUNT)))),
+  ]);
+  expect(performance.now() - fromMs).toBeGreaterThan(5_000);
+  expect(failures).toMatchObject([
+    { reason: "DATABASE_UNAVAILABLE" },
+    { reason: "DATABASE_UNAVAILABLE" },
+    { kind: "unavailable" },
+  ]);
 });
 
 describe("a transaction whose BEGIN failed", () => {
