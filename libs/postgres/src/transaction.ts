@@ -68,7 +68,8 @@ export class OpenTransaction implements Transaction {
     try {
       await begun;
     } catch (error) {
-      this.#refused = true;
+      // What left with it may have been stored all the same, if the answer was lost.
+      if (sqlStateOf(error) !== undefined) this.#refused = true;
       this.#closed = error instanceof Error ? error : mapPgError(error);
       throw error;
     }

@@ -206,7 +206,7 @@ it("an answer that the network swallows is given up 5 s behind the time of a sta
   expect(failures).toMatchObject([
     { reason: "DATABASE_UNAVAILABLE" },
     { reason: "DATABASE_UNAVAILABLE" },
-    { kind: "unavailable" },
+    { reason: "COMMIT_OUTCOME_UNKNOWN" },
   ]);
 });
 
