@@ -77,6 +77,7 @@ export class MeshBed implements AsyncDisposable {
   /** The agents' way to the gateway. */
   readonly edge: TcpProxy;
   readonly #folder: TempFolder;
+  readonly #isTimed: boolean;
   readonly #pool: Pool;
   readonly #ports = new Map<ReplicaName, number>();
   readonly #children = new Map<string, ChildProcess>();
@@ -84,11 +85,12 @@ export class MeshBed implements AsyncDisposable {
   #registry: RunningRegistry | undefined;
   #isClosing = false;
 
-  private constructor({ postgres, redis, edge, folder }: MeshBedParts) {
+  private constructor({ postgres, redis, edge, folder, isTimed }: MeshBedParts) {
     this.postgres = postgres;
     this.redis = redis;
     this.edge = edge;
     this.#folder = folder;
+    this.#isTimed = isTimed;
     this.#pool = createPool({
       url: postgres.url,
       max: 2,
@@ -99,7 +101,7 @@ export class MeshBed implements AsyncDisposable {
   }
 
   /** Starts the stores, the registry, the replicas and the gateway. `isTimed`: how long things take will be compared, so the database has
-   * the log of one that has run for a while. */
+   * the log of one that has run for a while, and replicas find the stores without a proxy in this process, which stops for its own memory. */
   static async open({ isTimed = false } = {}): Promise<MeshBed> {
     const folder = await createTempFolder("nexus-mesh-faults");
     const postgres = await startEmbeddedPostgres({
@@ -109,7 +111,7 @@ export class MeshBed implements AsyncDisposable {
     await provisionDatabase(postgres.url, [ROLE]);
     if (isTimed) await fillLog(postgres.url);
     const [redis, edge] = [await startTestRedis(), await TcpProxy.listen()];
-    const bed = new MeshBed({ postgres, redis, edge, folder });
+    const bed = new MeshBed({ postgres, redis, edge, folder, isTimed });
     const skills = Object.fromEntries(RECEIVERS.map((name) => [name, CAPABILITY]));
     bed.#registry = await startRegistry(bed, skills);
     for (const name of REPLICAS) {
@@ -143,7 +145,7 @@ export class MeshBed implements AsyncDisposable {
 
   /** Starts a replica at its own address and resolves when it serves. */
   async startReplica(name: ReplicaName): Promise<void> {
-    const ways = this.ways.get(name);
+    const ways = this.#isTimed ? undefined : this.ways.get(name);
     const database = through(this.postgres.url, ways?.postgres);
     database.username = ROLE.role;
     database.password = ROLE.password;
@@ -250,6 +252,7 @@ interface MeshBedParts {
   readonly redis: TestRedisServer;
   readonly edge: TcpProxy;
   readonly folder: TempFolder;
+  readonly isTimed: boolean;
 }
 
 function through(target: string, proxy: TcpProxy | undefined): URL {

@@ -1,12 +1,21 @@
-/** A consumer that takes one message a second, and what those beside it feel of it.
+/** Two consumers that take one message a second each, and what those beside them feel of it.
  *
- * A fast pair, and another one of another namespace, send at a pace alone and then beside two slow consumers whose queues are full; both in
- * turn, several times. What their messages take is compared by medians in a long run. A short one asks only for what no busy
- * machine can spoil: everything comes, in order, and nobody is told OVERLOADED but those who send to the slow ones. */
+ * A fast pair, and another one of another namespace, send at a pace, alone and beside two slow consumers whose queues are full and to whom
+ * somebody goes on sending. A long run compares the 99th percentiles of all that was sent alone and of all that was sent beside, in rounds
+ * of stretches in the order alone, beside, beside, alone, so that a machine that changes speaks for neither side. Beside the ratio it says
+ * how far halves of what was sent alone are apart.
+ *
+ * Only the slow consumers and who sends to them differ: their processes are there on both sides, and hold no sessions alone. Their
+ * queues are filled before, and what the database puts off of that, writing pages out and marking rows as visible, is done before each
+ * stretch, of either side. Behind them their mail is deleted: their full mailboxes are part of what is measured.
+ *
+ * A short run asks only for what no busy machine can spoil: everything comes, in order, and nobody is told OVERLOADED but those who send
+ * to the slow ones. */
 import { sleep } from "@nexus/shared";
 import { waitFor } from "@nexus/testkit";
 import type { CampaignOptions, MeshCampaign, Verdict } from "./_campaign.ts";
 import { fixture, type MeshBed, type MeshWord } from "./_mesh-bed.ts";
+import { type Side, Stretches } from "./_stretches.ts";
 
 const SHORT_MS = 6_000;
 const FLOW = fixture("mesh-flow.mjs");
@@ -22,6 +31,7 @@ const SLOW_EVERY_MS = 1_000;
 /** More than a slow consumer's queue, or a replica's share for it, holds. */
 const FILL = { small: 2_500, large: 1_600 };
 const TRICKLE_PER_SECOND = 20;
+const TRICKLE_MAX = 10_000;
 const SETTLE_MS = 500;
 
 /** What is measured. */
@@ -32,6 +42,8 @@ interface Kind {
   readonly isShort: boolean;
   readonly bodyBytes: number;
   readonly perSecond: number;
+  /** Messages of a stretch of a long run. */
+  readonly count: number;
   /** Fast messages under way at most. */
   readonly window: number;
   /** To fill the slow ones' queues. */
@@ -41,12 +53,14 @@ interface Kind {
 const SMALL = {
   bodyBytes: KIB,
   perSecond: 500,
+  count: 2_000,
   window: 256,
   fill: { count: FILL.small, perSecond: 5_000, window: FILL.small },
 };
 const LARGE = {
   bodyBytes: 64 * KIB,
   perSecond: 200,
+  count: 1_250,
   window: 24,
   fill: { count: FILL.large, perSecond: 800, window: FILL.large },
 };
@@ -62,14 +76,14 @@ const PAIRS = [
   { name: "fast", ns: "default" },
   { name: "elsewhere", ns: "elsewhere" },
 ] as const;
+const SLOW = ["slow-source", "slow-sink"] as const;
 
 /** What a source says of a run. */
 interface SourceReport {
   readonly sent: number;
   readonly pending: number;
   readonly outcomes: Readonly<Record<string, number>>;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
+  readonly tookMs: readonly number[];
 }
 type SinkReport = Readonly<Record<string, { readonly count: number; readonly misplaced: number }>>;
 
@@ -99,8 +113,7 @@ class SlowConsumer {
     "fast messages": 0,
     "told OVERLOADED": 0,
   };
-  /** By kind and pair: the p99 of each run, alone and beside. */
-  readonly #p99Ms = new Map<string, { readonly alone: number[]; readonly beside: number[] }>();
+  readonly #stretches = new Stretches();
   #run = 0;
 
   constructor(bed: MeshBed, options: CampaignOptions) {
@@ -114,33 +127,27 @@ class SlowConsumer {
 
   async play(): Promise<Verdict> {
     const { durationMs, progress } = this.#options;
+    const names = [...PAIRS.flatMap(({ name }) => [`${name}-source`, `${name}-sink`]), ...SLOW];
+    await Promise.all(names.map((name) => this.#start(name)));
     await Promise.all(
-      PAIRS.flatMap(({ name, ns }) => [
-        this.#start(`${name}-source`, { ns, agentIds: [`${name}-source`] }),
-        this.#start(`${name}-sink`, { ns, agentIds: [`${name}-sink`] }),
-      ]),
+      PAIRS.flatMap(({ name, ns }) =>
+        [`${name}-source`, `${name}-sink`].map((one) => this.#join(one, ns, [one])),
+      ),
     );
     const endAtMs = performance.now() + durationMs;
     const kinds = KINDS.filter(({ isShort }) => this.#isLong || isShort);
     const rounds = this.#isLong ? ROUNDS_MIN : 1;
-    // The first run of a process is no measure.
-    for (const kind of kinds.slice(0, 1)) await this.#runPairs(kind);
     for (
       let round = 0;
       round < rounds || (this.#isLong && performance.now() < endAtMs);
       round += 1
     ) {
-      for (const kind of kinds) {
-        // Who goes first changes: a machine that slows down must not speak for or against.
-        if (round % 2 === 0) await this.#measure(kind, "alone");
-        await this.#besideSlowOnes(kind);
-        if (round % 2 === 1) await this.#measure(kind, "alone");
-      }
+      for (const kind of kinds) await this.#playRound(kind);
       this.#counts["rounds"] = round + 1;
-      progress(`round ${round + 1}: ${this.#ratios().join("; ")}`);
+      progress(`round ${round + 1}: ${this.#lines().join("; ")}`);
       if (this.#problems.length > 0) break;
     }
-    for (const line of this.#ratios()) progress(line);
+    for (const line of this.#lines()) progress(line);
     return {
       counts: { ...this.#counts, ...this.#percents() },
       problems: [...this.#problems, ...this.#slowed()],
@@ -152,27 +159,35 @@ class SlowConsumer {
       await this.#bed.kill(`${name}-source`);
       await this.#bed.kill(`${name}-sink`);
     }
-    await this.#bed.kill("slow-source");
-    await this.#bed.kill("slow-sink");
+    for (const name of SLOW) await this.#bed.kill(name);
   }
 
-  async #start(
+  async #playRound(kind: Kind): Promise<void> {
+    // The first messages of a kind find everybody used to another one.
+    if (this.#isLong) await this.#runPairs(kind, kind.perSecond);
+    await this.#measure(kind, "alone");
+    await this.#besideSlowOnes(kind);
+    if (this.#isLong) await this.#measure(kind, "alone");
+  }
+
+  async #start(name: string): Promise<void> {
+    const hear = (said: MeshWord): void => void this.#words.set(name, said);
+    await this.#bed.start(name, { file: FLOW, env: {}, hear });
+  }
+
+  async #join(
     name: string,
-    init: {
-      readonly ns: string;
-      readonly agentIds: readonly string[];
-      readonly ackEveryMs?: number;
-    },
+    ns: string,
+    agentIds: readonly string[],
+    ackEveryMs = 0,
   ): Promise<void> {
-    const { ns, agentIds, ackEveryMs = 0 } = init;
     const agents = [];
     for (const agentId of agentIds) {
       const token = await this.#bed.identity.token({ sub: agentId, kind: "agent", ns });
       agents.push({ agentId, token });
     }
-    const word = JSON.stringify({ agents, address: this.#bed.addressOf(REPLICA), ackEveryMs });
-    const hear = (said: MeshWord): void => void this.#words.set(name, said);
-    await this.#bed.start(name, { file: FLOW, env: { NEXUS_TEST_FLOW: word }, hear });
+    const join = { agents, address: this.#bed.addressOf(REPLICA), ackEveryMs };
+    await this.#tell(name, { join }, (word) => word["joined"] === true);
   }
 
   /** One kind beside slow consumers of its own, whose queues are full. */
@@ -180,20 +195,24 @@ class SlowConsumer {
     const run = `slow-${this.#nextRun()}`;
     const to = [`${run}-a`, `${run}-b`];
     await Promise.all([
-      this.#start("slow-sink", { ns: "default", agentIds: to, ackEveryMs: SLOW_EVERY_MS }),
-      this.#start("slow-source", { ns: "default", agentIds: [run] }),
+      this.#join("slow-sink", "default", to, SLOW_EVERY_MS),
+      this.#join("slow-source", "default", [run]),
     ]);
     const flow = { run, to, bodyBytes: kind.bodyBytes, durable: kind.durable };
     this.#bed.say("slow-source", { begin: { ...flow, ...kind.fill } });
     const filled = await this.#untilFull(kind.fill.count);
-    const slowly = { count: FAST_MIN, perSecond: TRICKLE_PER_SECOND, window: FAST_MIN };
-    const trickle = { ...flow, ...slowly, run: `${run}-on` };
-    this.#bed.say("slow-source", { begin: trickle });
+    const slowly = { count: TRICKLE_MAX, perSecond: TRICKLE_PER_SECOND, window: TRICKLE_MAX };
+    this.#bed.say("slow-source", { begin: { ...flow, ...slowly, run: `${run}-on` } });
     await this.#measure(kind, "beside");
+    if (this.#isLong) await this.#measure(kind, "beside");
     this.#judgeSlow(kind, filled);
-    for (const name of ["slow-source", "slow-sink"]) this.#bed.say(name, { leave: true });
-    await sleep(SETTLE_MS);
-    for (const name of ["slow-source", "slow-sink"]) await this.#bed.kill(name);
+    for (const name of SLOW) {
+      await this.#tell(name, { leave: true }, (word) => word["left"] === true);
+    }
+    await this.#bed.tables.query(
+      "DELETE FROM mail USING mailboxes m WHERE mail.mailbox_id = m.mailbox_id AND m.agent_id = ANY($1)",
+      [to],
+    );
   }
 
   /** What fills the queues is over once nobody is told anything more about it: it must not be measured. */
@@ -223,36 +242,38 @@ class SlowConsumer {
     }
   }
 
-  async #measure(kind: Kind, where: "alone" | "beside"): Promise<void> {
-    for (const { pair, report } of await this.#runPairs(kind)) {
-      const key = `${kind.name}, ${pair}`;
-      const known = this.#p99Ms.get(key) ?? { alone: [], beside: [] };
-      this.#p99Ms.set(key, known);
-      known[where].push(report.p99Ms);
-      if (pair === "fast" && where === "beside") this.#count("fast messages", report.sent);
+  async #measure(kind: Kind, side: Side): Promise<void> {
+    if (this.#isLong) await this.#rest();
+    const count = this.#isLong ? kind.count : kind.perSecond;
+    for (const { pair, report } of await this.#runPairs(kind, count)) {
+      this.#stretches.add(`${kind.name}, ${pair}`, side, report.tookMs);
+      if (pair === "fast" && side === "beside") this.#count("fast messages", report.sent);
     }
   }
 
+  /** Has the database do at once what it would do some time later of all that was written: else it does it in whatever stretch comes next. */
+  async #rest(): Promise<void> {
+    await this.#bed.tables.query("VACUUM mail");
+    await this.#bed.tables.query("CHECKPOINT");
+    await sleep(SETTLE_MS);
+  }
+
   /** Both pairs send so many; everything must come, in order, as it was promised. */
-  async #runPairs(kind: Kind): Promise<{ readonly pair: string; readonly report: SourceReport }[]> {
+  async #runPairs(
+    kind: Kind,
+    count: number,
+  ): Promise<{ readonly pair: string; readonly report: SourceReport }[]> {
     const run = `run-${this.#nextRun()}`;
-    const count = this.#isLong ? Math.ceil(FAST_MIN / ROUNDS_MIN) : kind.perSecond;
-    for (const { name } of PAIRS) {
-      const { bodyBytes, durable, perSecond, window } = kind;
-      const to = [`${name}-sink`];
-      const begin = { run, to, count, perSecond, window, bodyBytes, durable };
-      this.#bed.say(`${name}-source`, { begin });
-    }
-    const reports = [];
-    for (const { name: pair } of PAIRS) {
-      const report = await waitFor(
-        async () => {
-          const said = await this.#askSource(pair);
-          return said.sent === count && said.pending === 0 ? said : undefined;
-        },
-        { what: `${kind.name}: the outcomes of ${pair}`, timeoutMs: LIVENESS_MS },
-      );
-      reports.push({ pair, report });
+    const { bodyBytes, durable, perSecond, window } = kind;
+    const reports = await Promise.all(
+      PAIRS.map(async ({ name: pair }) => {
+        const begin = { run, to: [`${pair}-sink`], count, perSecond, window, bodyBytes, durable };
+        const isOver = (word: MeshWord) => word["over"] === run;
+        const word = await this.#tell(`${pair}-source`, { begin }, isOver);
+        return { pair, report: word["source"] as SourceReport };
+      }),
+    );
+    for (const { pair, report } of reports) {
       const good = report.outcomes[kind.durable ? "QUEUED" : "DELIVERED"] ?? 0;
       if (good !== count) {
         this.#problems.push(`${kind.name}: ${pair} was told ${JSON.stringify(report.outcomes)}`);
@@ -272,47 +293,56 @@ class SlowConsumer {
   }
 
   async #askSource(name: string): Promise<SourceReport> {
-    return (await this.#ask(`${name}-source`, "source"))["source"] as SourceReport;
+    const word = await this.#tell(`${name}-source`, { ask: "source" }, has("source"));
+    return word["source"] as SourceReport;
   }
 
   async #askSink(name: string): Promise<SinkReport> {
-    return (await this.#ask(`${name}-sink`, "sink"))["sink"] as SinkReport;
+    const word = await this.#tell(`${name}-sink`, { ask: "sink" }, has("sink"));
+    return word["sink"] as SinkReport;
   }
 
-  async #ask(process: string, ask: string): Promise<MeshWord> {
+  /** Tells a process something and waits for its answer. */
+  async #tell(
+    process: string,
+    word: MeshWord,
+    isAnswer: (said: MeshWord) => boolean,
+  ): Promise<MeshWord> {
     this.#words.delete(process);
-    this.#bed.say(process, { ask });
-    const what = `${process} to answer`;
-    return waitFor(() => this.#words.get(process), { what, timeoutMs: LIVENESS_MS });
+    this.#bed.say(process, word);
+    const answer = () => {
+      const said = this.#words.get(process);
+      return said !== undefined && isAnswer(said) ? said : undefined;
+    };
+    return waitFor(answer, { what: `${process} to answer`, timeoutMs: LIVENESS_MS });
   }
 
-  #ratioOf(key: string): number {
-    const { alone, beside } = this.#p99Ms.get(key) ?? { alone: [], beside: [] };
-    return median(beside) / median(alone);
-  }
-
-  #ratios(): string[] {
-    return [...this.#p99Ms].map(([key, { alone, beside }]) => {
-      const times = `p99 ${median(alone).toFixed(1)} ms alone, ${median(beside).toFixed(1)} beside`;
-      return `${key}: ${times}, ratio ${this.#ratioOf(key).toFixed(2)}`;
+  #lines(): string[] {
+    return this.#stretches.keys.map((key) => {
+      const { aloneMs, besideMs, ratio, byChance } = this.#stretches.compare(key);
+      const times = `p99 ${aloneMs.toFixed(1)} ms alone, ${besideMs.toFixed(1)} beside`;
+      return `${key}: ${times}, ratio ${ratio.toFixed(2)}, by chance up to ${byChance.toFixed(2)}`;
     });
   }
 
   #percents(): Record<string, number> {
-    const keys = [...this.#p99Ms.keys()];
+    const { keys } = this.#stretches;
     return Object.fromEntries(
-      keys.map((key) => [`p99 in %: ${key}`, Math.round(this.#ratioOf(key) * 100)]),
+      keys.map((key) => [`p99 in %: ${key}`, Math.round(this.#stretches.compare(key).ratio * 100)]),
     );
   }
 
   #slowed(): string[] {
     if (!this.#isLong || this.#problems.length > 0) return [];
-    const keys = [...this.#p99Ms.keys()].filter((key) => !(this.#ratioOf(key) < RATIO_MAX));
+    const slow = this.#stretches.keys.flatMap((key) => {
+      const { ratio, byChance } = this.#stretches.compare(key);
+      if (ratio < RATIO_MAX) return [];
+      return [
+        `${key}: the p99 moves by ${ratio.toFixed(2)}, by chance up to ${byChance.toFixed(2)}`,
+      ];
+    });
     const sent = this.#counts["fast messages"] ?? 0;
-    return [
-      ...keys.map((key) => `${key}: the p99 moves by ${this.#ratioOf(key).toFixed(2)}`),
-      ...(sent < FAST_MIN * KINDS.length ? [`only ${sent} fast messages`] : []),
-    ];
+    return [...slow, ...(sent < FAST_MIN * KINDS.length ? [`only ${sent} fast messages`] : [])];
   }
 
   #count(what: string, by: number): void {
@@ -325,9 +355,6 @@ class SlowConsumer {
   }
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
+function has(what: string): (word: MeshWord) => boolean {
+  return (word) => word[what] !== undefined;
 }
