@@ -12,6 +12,7 @@ export const JSON_CONTENT_TYPE = "application/json";
 const TEXT_CONTENT_TYPE = "text/plain; charset=utf-8";
 const BINARY_CONTENT_TYPE = "application/octet-stream";
 const BYTE_ORDER_MARK = "\ufeff";
+const REPLACEMENT = "\ufffd";
 
 /** The part of a Payload that its maker sets. */
 export interface PayloadInit {
@@ -130,10 +131,11 @@ function parseJson(data: Uint8Array): unknown {
 
 /** Reads a text as a strict TextDecoder does, which costs more to make than a short text to read. */
 function readText(data: Uint8Array): string {
-  if (!isUtf8(data)) throw new TypeError("The body is not UTF-8.");
   const bytes = Buffer.isBuffer(data)
     ? data
     : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   const text = bytes.toString("utf8");
+  // What is not UTF-8 becomes this character; it may also be there by itself.
+  if (text.includes(REPLACEMENT) && !isUtf8(data)) throw new TypeError("The body is not UTF-8.");
   return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
 }

@@ -10,8 +10,8 @@ export class Lease implements Speaker {
   /** The word was said that the task has begun. */
   begun = false;
   ended: UpdateInit | undefined;
-  /** When that was said last. */
-  endedAtMs = 0;
+  /** When its end was first seen to have no answer since it was said last. */
+  unansweredAtMs: number | undefined;
   /** Kept by the outbox. */
   waiting: Word | undefined;
   /** An earlier lease of the same task; kept by Leases. */

@@ -184,7 +184,7 @@ describe("RunningContext", () => {
       logger,
     };
     const lease = new Lease(assignment, Number.POSITIVE_INFINITY);
-    const ctx = new RunningContext(tools, lease, assignment);
+    const ctx = new RunningContext(tools, lease, assignment, "work@1.0.0");
     ctx.progress(Number.NaN, "counting");
     const [frame] = await waiting();
     expect(frame?.taskUpdates?.[0]?.update).toEqual({

@@ -41,7 +41,7 @@ export class RunningContext extends HandlerContext implements TaskContext {
   #chunks = 0n;
 
   /** `assignment` has the bodies that the lease's own refers to. */
-  constructor(tools: TaskTools, lease: Lease, assignment: Assignment) {
+  constructor(tools: TaskTools, lease: Lease, assignment: Assignment, capability: string) {
     super();
     this.#tools = tools;
     this.#lease = lease;
@@ -54,7 +54,7 @@ export class RunningContext extends HandlerContext implements TaskContext {
       fence,
       attempt,
       key: assignment.taskKey,
-      capability: `${assignment.capability}@${assignment.capabilityVersion}`,
+      capability,
       traceparent,
     };
   }

@@ -197,7 +197,7 @@ export class Session {
 
   #take(frame: ConnectResponse): void {
     const { runner, mailbox, stateLane } = this.#options;
-    for (const assignment of frame.assignments) runner.assign(assignment);
+    if (frame.assignments.length > 0) runner.assign(frame.assignments);
     for (const cancel of frame.cancels) runner.cancel(cancel);
     for (const result of frame.taskUpdateResults) runner.settle(result);
     for (const outcome of frame.sendOutcomes) mailbox.settle(outcome);

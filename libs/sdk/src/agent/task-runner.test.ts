@@ -1,11 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { AssignmentSchema, TaskCancelSchema } from "@nexus/proto/mesh";
+import { AssignmentSchema, TaskCancelSchema, TaskUpdateResultSchema } from "@nexus/proto/mesh";
 import { createSilentLogger, NexusError } from "@nexus/shared";
-import { describe, expect, it } from "vitest";
-import { createCapability, type TaskHandler } from "./capability.ts";
+import { describe, expect, it, vi } from "vitest";
+import { type Capability, createCapability, type TaskHandler } from "./capability.ts";
 import { Mailbox } from "./mailbox.ts";
 import { type Frame, Outbox } from "./outbox.ts";
+import { TaskError } from "./task-error.ts";
 import { TaskRunner } from "./task-runner.ts";
 
 /** Ends when its lease does. */
@@ -17,9 +18,13 @@ const hold: TaskHandler<unknown, unknown> = async ({ signal }) => {
 function setUp(handler: TaskHandler<unknown, unknown> = hold) {
   const outbox = new Outbox();
   const logger = createSilentLogger();
-  const capability = createCapability("work@1.0.0", {}, handler);
+  const capabilities = new Map<string, Capability>();
+  const add = (spec: string, run: TaskHandler<unknown, unknown>): void => {
+    capabilities.set(spec, createCapability(spec, {}, run));
+  };
+  add("work@1.0.0", handler);
   const runner = new TaskRunner({
-    capabilities: new Map([["work@1.0.0", capability]]),
+    capabilities,
     outbox,
     mailbox: new Mailbox({ outbox, logger }),
     readSecret: () => Promise.reject(new Error("there are no secrets here")),
@@ -42,7 +47,7 @@ function setUp(handler: TaskHandler<unknown, unknown> = hold) {
         : `${taskId} ${update?.case}`,
     );
   };
-  return { runner, outbox, words };
+  return { runner, outbox, words, add };
 }
 
 function assignment(taskId: string, { slotCost = 0, timeoutMs = 60_000 } = {}) {
@@ -72,9 +77,9 @@ const cancel = (taskId: string) =>
 describe("TaskRunner", () => {
   it("counts the slots that its tasks take, once for a repeated assignment, until they end", async () => {
     const { runner } = setUp();
-    runner.assign(assignment("wide", { slotCost: 3 }));
-    runner.assign(assignment("wide", { slotCost: 3 }));
-    runner.assign(assignment("plain"));
+    runner.assign([assignment("wide", { slotCost: 3 })]);
+    runner.assign([assignment("wide", { slotCost: 3 })]);
+    runner.assign([assignment("plain")]);
     expect([runner.running, runner.busySlots]).toEqual([2, 4]);
     runner.cancel(cancel("wide"));
     await new Promise((resolve) => setImmediate(resolve));
@@ -87,8 +92,8 @@ describe("TaskRunner", () => {
   it("ends the task of a handler that returns at once before anything else happens", async () => {
     const { runner, words } = setUp(() => "done");
     await words();
-    runner.assign(assignment("a"));
-    runner.assign(assignment("b"));
+    runner.assign([assignment("a")]);
+    runner.assign([assignment("b")]);
     expect(runner.running).toBe(0);
     expect(await words()).toEqual(["a completed", "b completed"]);
   });
@@ -98,7 +103,7 @@ describe("TaskRunner", () => {
       throw new Error("no");
     });
     await words();
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     expect(runner.running).toBe(0);
     expect(await words()).toEqual(["a failed AGENT_ERROR"]);
   });
@@ -108,7 +113,7 @@ describe("TaskRunner", () => {
       throw new NexusError({ kind: "forbidden", reason: "SCOPE_MISSING", message: "No." });
     });
     await words();
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     expect(await words()).toEqual(["a failed SCOPE_MISSING for good"]);
   });
 
@@ -119,23 +124,23 @@ describe("TaskRunner", () => {
       return "done";
     });
     await words();
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     expect(await words()).toEqual(["a accepted", "a progress", "a chunk", "a completed"]);
   });
 
   it("says that a task has begun whose handler has to be waited for", async () => {
     const { runner, words } = setUp();
     await words();
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     expect(await words()).toEqual(["a accepted"]);
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     expect(await words()).toEqual(["a accepted"]);
   });
 
   it("tells a handler to stop at its deadline", async () => {
     const { runner, words } = setUp();
     await words();
-    runner.assign(assignment("a", { timeoutMs: 1 }));
+    runner.assign([assignment("a", { timeoutMs: 1 })]);
     let word = (await words()).at(-1);
     // It may be over before the frame is made that would say that it began.
     if (word === "a accepted") word = (await words()).at(-1);
@@ -153,7 +158,7 @@ describe("TaskRunner", () => {
       reason = ctx.signal.reason;
       ctx.progress(1);
     });
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     runner.cancel(cancel("a"));
     look();
     await new Promise((resolve) => setImmediate(resolve));
@@ -172,10 +177,54 @@ describe("TaskRunner", () => {
     ] as const) {
       const { runner, words } = setUp(() => returned);
       await words();
-      runner.assign(assignment("a"));
+      runner.assign([assignment("a")]);
       expect(runner.running).toBe(1);
       const said = await words();
       expect([...said, ...(said.includes(end) ? [] : await words())].at(-1)).toBe(end);
+    }
+  });
+
+  it("runs each task with the capability and the version that it names", async () => {
+    const { runner, words, add } = setUp(() => "done");
+    add("work@2.0.0", () => {
+      throw new TaskError({ reason: "NEWER", message: "Not this one." });
+    });
+    await words();
+    const versions = ["1.0.0", "2.0.0", "2.0.0", "1.0.0", "3.0.0", "1.0.0"];
+    runner.assign(
+      versions.map((capabilityVersion, at) => ({ ...assignment(`t${at}`), capabilityVersion })),
+    );
+    expect(await words()).toEqual([
+      "t0 completed",
+      "t1 failed NEWER for good",
+      "t2 failed NEWER for good",
+      "t3 completed",
+      "t4 failed CAPABILITY_UNKNOWN",
+      "t5 completed",
+    ]);
+  });
+
+  it("says an end again that is not answered from one heartbeat to the next", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      const { runner, outbox, words } = setUp(() => "done");
+      await words();
+      runner.assign([assignment("a"), assignment("b")]);
+      expect(await words()).toEqual(["a completed", "b completed"]);
+      const heartbeat = async () => {
+        runner.resendOverdue();
+        outbox.send({ messageId: "m" });
+        const said = await words();
+        vi.setSystemTime(Date.now() + 5_000);
+        return said;
+      };
+      expect(await heartbeat()).toEqual([]);
+      runner.settle(create(TaskUpdateResultSchema, { taskId: "b", fence: 1n }));
+      expect(await heartbeat()).toEqual(["a completed"]);
+      expect(await heartbeat()).toEqual([]);
+      expect(await heartbeat()).toEqual(["a completed"]);
+    } finally {
+      vi.useRealTimers();
     }
   });
 
@@ -189,7 +238,7 @@ describe("TaskRunner", () => {
       return "done";
     });
     await words();
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     expect(await words()).toEqual(["a completed"]);
     late();
     outbox.send({ messageId: "m" });
@@ -201,7 +250,7 @@ describe("TaskRunner", () => {
       throw Object.create(null);
     });
     await words();
-    runner.assign(assignment("a"));
+    runner.assign([assignment("a")]);
     expect(await words()).toEqual(["a failed AGENT_ERROR"]);
     expect(runner.busySlots).toBe(0);
   });

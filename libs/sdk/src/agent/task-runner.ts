@@ -13,13 +13,14 @@ import { TaskError } from "./task-error.ts";
 import { hasReferences, type TaskPayloads, toOutput } from "./task-payloads.ts";
 import type { ReadSecret } from "./task-secrets.ts";
 import { isThenable } from "./thenable.ts";
-import { inTaskSpan } from "./trace.ts";
+import { inTaskSpan, isTraced } from "./trace.ts";
 
 /** As the orchestrator says it, which may be the first to notice. */
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
 const DEFAULT_TIMEOUT_MS = 300_000;
-/** An unanswered terminal update is sent again after this long: the orchestrator may have been away. */
-const RESEND_AFTER_MS = 5_000;
+/** An unanswered terminal update is sent again after this long: the orchestrator may have been away. Less than lies between two heartbeats,
+ * so that the second one after it says it again. */
+const RESEND_AFTER_MS = 4_500;
 const MESSAGE_LENGTH_MAX = 4_096;
 
 /** What a TaskRunner needs. */
@@ -44,7 +45,8 @@ export class TaskRunner {
 
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
-    this.#tools = { ...options, say: (lease, update) => this.#say(lease, update) };
+    const say: TaskTools["say"] = (lease, update) => this.#say(lease, update);
+    this.#tools = { ...options, say, traced: false, last: undefined };
   }
 
   /** Tasks in hand. */
@@ -57,8 +59,14 @@ export class TaskRunner {
     return this.#busySlots;
   }
 
-  /** Begins a task. For a lease that is known already it only repeats what was said about it. */
-  assign(assignment: Assignment): void {
+  /** Begins the tasks of a frame. For a lease that is known already it only repeats what was said about it. */
+  assign(assignments: readonly Assignment[]): void {
+    const nowMs = Date.now();
+    this.#tools.traced = isTraced();
+    for (const assignment of assignments) this.#assign(assignment, nowMs);
+  }
+
+  #assign(assignment: Assignment, nowMs: number): void {
     const known = this.#leases.get(assignment);
     if (known !== undefined) {
       this.#sayAgain(known);
@@ -66,7 +74,7 @@ export class TaskRunner {
     }
     const { timeout } = assignment;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : durationMs(timeout);
-    const lease = new Lease(assignment, Date.now() + timeoutMs);
+    const lease = new Lease(assignment, nowMs + timeoutMs);
     this.#leases.add(lease);
     this.#run(lease);
   }
@@ -91,11 +99,14 @@ export class TaskRunner {
     for (const { assignment } of this.#leases.values()) this.#drop(assignment, "LEASE_LOST");
   }
 
-  /** Says unanswered ends again: the orchestrator may have been away. Call it with every heartbeat. */
+  /** Says unanswered ends again: the orchestrator may have been away. Call it with every heartbeat. An end has its time from the first such
+   * look: to note it for each as it is said costs a look at the clock for every task, and nearly all are answered by then. */
   resendOverdue(): void {
-    const before = Date.now() - RESEND_AFTER_MS;
+    const nowMs = Date.now();
     for (const lease of this.#leases.values()) {
-      if (lease.ended !== undefined && lease.endedAtMs < before) this.#sayAgain(lease);
+      if (lease.ended === undefined) continue;
+      lease.unansweredAtMs ??= nowMs;
+      if (nowMs - lease.unansweredAtMs >= RESEND_AFTER_MS) this.#sayAgain(lease);
     }
   }
 
@@ -192,7 +203,7 @@ export class TaskRunner {
   }
 
   #sayEnd(lease: Lease, end: UpdateInit): void {
-    lease.endedAtMs = Date.now();
+    lease.unansweredAtMs = undefined;
     this.#options.outbox.update(end, lease);
   }
 
@@ -207,7 +218,13 @@ export class TaskRunner {
 
 type Output = PayloadInit | StoredPayload;
 /** What runs share; made once, as a task of a busy agent takes no longer than a few objects do. */
-type RunTools = TaskRunnerOptions & TaskTools;
+interface RunTools extends TaskRunnerOptions {
+  readonly say: TaskTools["say"];
+  /** This process traces; asked once for each frame. */
+  traced: boolean;
+  /** What the last task was for: most are for the same. */
+  last: Capability | undefined;
+}
 
 /** Returns a promise only when there is something to wait for. Errors: those of the handler, at once or by the promise. */
 function runHandler(tools: RunTools, lease: Lease): Output | PromiseLike<Output> {
@@ -225,19 +242,31 @@ function runWith(
   lease: Lease,
   assignment: Assignment,
 ): Output | PromiseLike<Output> {
-  const wanted = `${assignment.capability}@${assignment.capabilityVersion}`;
-  const capability = tools.capabilities.get(wanted);
-  if (capability === undefined) {
-    const message = `This agent does not have ${wanted}.`;
-    throw new TaskError({ reason: "CAPABILITY_UNKNOWN", message, retryable: true });
-  }
+  const capability = findCapability(tools, assignment);
   const input = fromPayload(assignment.input);
   reject("INPUT_INVALID", capability.checkInput(input));
-  const ctx = new RunningContext(tools, lease, assignment);
-  const output = inTaskSpan(assignment, () => capability.handler(ctx, input));
+  const ctx = new RunningContext(tools, lease, assignment, capability.spec);
+  const output = tools.traced
+    ? inTaskSpan(assignment, () => capability.handler(ctx, input))
+    : capability.handler(ctx, input);
   return isThenable(output)
     ? finishLater(tools, lease, { capability, output })
     : finish(tools, lease, { capability, output });
+}
+
+/** To compare two names costs less than to make a key of them. */
+function findCapability(tools: RunTools, assignment: Assignment): Capability {
+  const { capability: name, capabilityVersion: version } = assignment;
+  const { last } = tools;
+  if (last?.name === name && last.version === version) return last;
+  const wanted = `${name}@${version}`;
+  const found = tools.capabilities.get(wanted);
+  if (found === undefined) {
+    const message = `This agent does not have ${wanted}.`;
+    throw new TaskError({ reason: "CAPABILITY_UNKNOWN", message, retryable: true });
+  }
+  tools.last = found;
+  return found;
 }
 
 /** What the handler of a capability returned. */

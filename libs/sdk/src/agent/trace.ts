@@ -40,9 +40,9 @@ export function inTaskSpan<T>(
   return context.with(trace.setSpan(parent, span), () => endingSpan(span, work));
 }
 
-/** A span that nobody asked for costs as much as all else that a small task needs. Where no tracing is registered the API's own
- * provider stands in, and has nobody to pass spans on to. */
-function isTraced(): boolean {
+/** Says whether this process traces. A span that nobody asked for costs as much as all else that a small task needs. Where no tracing is
+ * registered the API's own provider stands in, and has nobody to pass spans on to. */
+export function isTraced(): boolean {
   const provider = trace.getTracerProvider() as StandIn;
   if (provider.getDelegateTracer === undefined) return true;
   return provider.getDelegateTracer(TRACER) !== undefined || propagation.fields().length > 0;
