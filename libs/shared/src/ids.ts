@@ -14,64 +14,61 @@ export interface Ids {
 const RANDOM_BLOCK_BYTES = 256 * 10;
 const RANDOM_BYTES_PER_ID = 10;
 const COUNTER_MAX = 0xfff;
+const SEED_MAX = 0x7ff;
 
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
   byte.toString(16).padStart(2, "0"),
 );
 
-interface UuidParts {
-  readonly timeHex: string;
-  readonly randA: string;
-  readonly randB: string;
-  readonly randC: string;
-}
+/** The digit behind the random bits of the variant, 10. */
+const VARIANTS = ["8", "9", "a", "b"] as const;
 
 /** Creates the id source of a process.
  *
  * Source: RFC 9562 section 5.7 (UUIDv7) with section 6.2 method 1: the 12 bits of rand_a are a counter that is
  * reseeded each millisecond with its top bit clear; when it overflows, or when the clock steps back, the
- * timestamp of the ids runs ahead instead, so order is kept. Cost: about 0.3 us per id. */
+ * timestamp of the ids runs ahead instead, so order is kept. Cost: about 0.2 us per id. */
 export function createIds(clock: Clock = systemClock): Ids {
-  const block = new Uint8Array(RANDOM_BLOCK_BYTES);
+  const block = Buffer.alloc(RANDOM_BLOCK_BYTES);
+  /** The same as digits: two calls of native code for 256 ids. */
+  let digits = "";
   let used = RANDOM_BLOCK_BYTES;
   let lastMs = 0;
+  let timeHex = "";
   let counter = 0;
 
-  function byte(): number {
-    return block[used++] as number;
-  }
-
-  function parts(): UuidParts {
+  /** Draws an id's randomness; returns where it begins. */
+  function draw(): number {
     if (used + RANDOM_BYTES_PER_ID > RANDOM_BLOCK_BYTES) {
-      randomFillSync(block);
+      digits = randomFillSync(block).toString("hex");
       used = 0;
     }
-    const seed = ((byte() << 8) | byte()) & 0x7ff;
+    const at = used;
+    used += RANDOM_BYTES_PER_ID;
+    return at;
+  }
+
+  /** Moves time and counter on. */
+  function tick(seedAt: number): void {
     const now = clock.nowMs();
-    if (now > lastMs) {
-      lastMs = now;
-      counter = seed;
-    } else if (++counter > COUNTER_MAX) {
-      lastMs += 1;
-      counter = seed;
-    }
-    let tail = "";
-    const variant = 0x80 | (byte() & 0x3f);
-    const second = byte();
-    for (let i = 0; i < 6; i++) tail += HEX[byte()];
-    return {
-      timeHex: lastMs.toString(16).padStart(12, "0"),
-      randA: `7${counter.toString(16).padStart(3, "0")}`,
-      randB: `${HEX[variant]}${HEX[second]}`,
-      randC: tail,
-    };
+    if (now <= lastMs && ++counter <= COUNTER_MAX) return;
+    lastMs = Math.max(now, lastMs + 1);
+    timeHex = lastMs.toString(16).padStart(12, "0");
+    counter = block.readUInt16BE(seedAt) & SEED_MAX;
   }
 
   return {
     next(prefix) {
-      const { timeHex, randA, randB, randC } = parts();
-      if (prefix !== undefined) return `${prefix}_${timeHex}${randA}${randB}${randC}`;
-      return `${timeHex.slice(0, 8)}-${timeHex.slice(8)}-${randA}-${randB}-${randC}`;
+      const at = draw();
+      tick(at);
+      const randA = `7${HEX[counter >> 8]?.charAt(1)}${HEX[counter & 0xff]}`;
+      const variant = VARIANTS[((block[at + 2] as number) >> 4) & 3];
+      const rest = 2 * at + 5;
+      if (prefix !== undefined) {
+        return `${prefix}_${timeHex}${randA}${variant}${digits.slice(rest, rest + 15)}`;
+      }
+      const [randB, randC] = [digits.slice(rest, rest + 3), digits.slice(rest + 3, rest + 15)];
+      return `${timeHex.slice(0, 8)}-${timeHex.slice(8)}-${randA}-${variant}${randB}-${randC}`;
     },
   };
 }
