@@ -1,6 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { fakeTask } from "../engine/engine.fake.ts";
+import type { LiveSpec, LiveTask } from "./live-task.ts";
+import { DEFAULT_RETRY } from "./task.ts";
 import { isWaitingBefore, PackedBytes, TaskPacker, unpackTask } from "./waiting-task.ts";
+
+type Traits = Omit<LiveTask, "taskId" | "key" | "jobId" | "traceparent" | "readyAtMs" | "waitMs">;
 
 /** Tasks of one submission. */
 function siblings(count: number, spec = {}) {
@@ -49,6 +53,56 @@ describe("TaskPacker", () => {
     const chat = packer.pack(fakeTask({ jobId: "job_s" }, { affinityKey: "a" }), 7);
     expect(chat.cohort.kind).toBe(first?.cohort.kind);
     expect(unpackTask(chat).spec.affinityKey).toBe("a");
+  });
+
+  it("takes no tasks for equal that differ in anything but their affinity key", () => {
+    const traits: Required<Omit<Traits, "spec">> = {
+      namespace: "other",
+      priority: 7,
+      planning: true,
+      sink: false,
+      hasUpstream: true,
+      isNew: true,
+      attempts: 3,
+      charged: 2,
+      crowded: 1,
+      losses: 1,
+      avoidAgentId: "x",
+      preferAgentId: "y",
+    };
+    const fields: Required<Omit<LiveSpec, "affinityKey">> = {
+      capability: "other",
+      versionRange: "^2.0.0",
+      requiredLabels: { gpu: "a100" },
+      preferredLabels: { gpu: "a100" },
+      labelConstraints: [{ key: "k", comparator: "EXISTS", values: [], weight: 1 }],
+      slotCost: 3,
+      preferredRegion: "eu",
+      priority: 9,
+      retry: { ...DEFAULT_RETRY, maxLosses: 9 },
+      startToCloseMs: 1,
+      scheduleToStartMs: 2,
+      heartbeatMs: 3,
+      scheduleToCloseMs: 4,
+      cancelSiblingsOnFailure: true,
+      feedsMap: true,
+      isMapItem: true,
+    };
+    const plain = () => fakeTask({ jobId: "job_s" });
+    const differing = [
+      ...Object.entries(traits).map(([trait, value]) => ({ ...plain(), [trait]: value })),
+      ...Object.entries(fields).map(([field, value]) => fakeTask({}, { [field]: value })),
+    ];
+    for (const task of differing) {
+      const packer = new TaskPacker();
+      const { kind } = packer.pack(plain(), 7).cohort;
+      const other = packer.pack(task, 7);
+      expect(other.cohort.kind).not.toBe(kind);
+      expect(packer.pack({ ...task, spec: { ...task.spec } }, 7).cohort.kind).toBe(
+        other.cohort.kind,
+      );
+      expect(packer.pack(plain(), 7).cohort.kind).toBe(kind);
+    }
   });
 
   it("knows by when a task has to go: as its spec says, as a pause has left it, or as it is told", () => {

@@ -51,6 +51,8 @@ export interface WaitingTask {
   readonly taskId: string;
   readonly key: string;
   readonly cohort: Cohort;
+  /** The one behind it in its line. */
+  next: WaitingTask | undefined;
 }
 
 /** Makes waiting tasks, and remembers what the last ones had in common. */
@@ -63,7 +65,8 @@ export class TaskPacker {
   /** Packs a task that can go from `sinceMs` on, and has to by `startByMs`, monotonic milliseconds. */
   pack(task: LiveTask, sinceMs: number, startByMs = sinceMs + waitMsOf(task)): WaitingTask {
     const { key } = task;
-    return { taskId: flat(task.taskId), key, cohort: this.#cohortOf(task, sinceMs, startByMs) };
+    const cohort = this.#cohortOf(task, sinceMs, startByMs);
+    return { taskId: flat(task.taskId), key, cohort, next: undefined };
   }
 
   #cohortOf(task: LiveTask, sinceMs: number, startByMs: number): Cohort {
@@ -108,7 +111,7 @@ export class TaskPacker {
 }
 
 /** Every field of a spec that waiting tasks keep. A record, so that a field that is added cannot be left out: it would be
- * lost, and tasks that differ in it taken for equal. */
+ * lost, and tasks that differ in it taken for equal. isOfKind() has them all, too. */
 const KEPT: Readonly<Record<Exclude<keyof LiveSpec, "affinityKey">, true>> = {
   capability: true,
   versionRange: true,
@@ -153,11 +156,45 @@ function nameOf(task: LiveTask): string {
   return JSON.stringify(parts);
 }
 
-/** Says the same as equal names, in less time where most are alike. */
+/** Says the same as equal names, in less time where most are alike: by name each field is found where it lies, out of a list it is looked
+ * for. */
 function isOfKind(task: LiveTask, traits: Traits): boolean {
-  for (const trait of PLAIN_TRAITS) if (task[trait] !== traits[trait]) return false;
-  for (const field of KEPT_FIELDS) if (!isSame(task.spec[field], traits.spec[field])) return false;
-  return true;
+  return (
+    task.namespace === traits.namespace &&
+    task.priority === traits.priority &&
+    task.planning === traits.planning &&
+    task.sink === traits.sink &&
+    task.hasUpstream === traits.hasUpstream &&
+    task.isNew === traits.isNew &&
+    task.attempts === traits.attempts &&
+    task.charged === traits.charged &&
+    task.crowded === traits.crowded &&
+    task.losses === traits.losses &&
+    task.avoidAgentId === traits.avoidAgentId &&
+    task.preferAgentId === traits.preferAgentId &&
+    isOfSpec(task.spec, traits.spec)
+  );
+}
+
+function isOfSpec(one: LiveSpec, other: LiveSpec): boolean {
+  return (
+    one.capability === other.capability &&
+    one.versionRange === other.versionRange &&
+    one.slotCost === other.slotCost &&
+    one.preferredRegion === other.preferredRegion &&
+    one.priority === other.priority &&
+    one.startToCloseMs === other.startToCloseMs &&
+    one.scheduleToStartMs === other.scheduleToStartMs &&
+    one.heartbeatMs === other.heartbeatMs &&
+    one.scheduleToCloseMs === other.scheduleToCloseMs &&
+    one.cancelSiblingsOnFailure === other.cancelSiblingsOnFailure &&
+    one.feedsMap === other.feedsMap &&
+    one.isMapItem === other.isMapItem &&
+    isSame(one.requiredLabels, other.requiredLabels) &&
+    isSame(one.preferredLabels, other.preferredLabels) &&
+    isSame(one.labelConstraints, other.labelConstraints) &&
+    isSame(one.retry, other.retry)
+  );
 }
 
 /** Compares values as JSON would write them: deep, and never taking different ones for equal. */

@@ -39,6 +39,18 @@ describe("Heap", () => {
     }
   });
 
+  it("puts an item in the place of the next one, in order", () => {
+    const heap = new Heap<number>((a, b) => a < b);
+    const model = numbers(50);
+    for (const item of model) heap.push(item);
+    for (const item of numbers(200)) {
+      model.sort((a, b) => a - b)[0] = item;
+      heap.replaceFirst(item);
+      expect(heap.peek()).toBe(Math.min(...model));
+    }
+    expect(drain(heap)).toEqual(model.sort((a, b) => a - b));
+  });
+
   it("keeps what passes a filter, in order", () => {
     const heap = new Heap<number>((a, b) => a < b);
     const items = numbers(100);

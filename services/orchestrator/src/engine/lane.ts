@@ -4,6 +4,7 @@ import { slotCostOf } from "../domain/task.ts";
 import { isWaitingBefore, type WaitingTask } from "../domain/waiting-task.ts";
 import type { SearchRest } from "./agent-search.ts";
 import { Heap } from "./heap.ts";
+import { WaitingLine } from "./waiting-line.ts";
 
 /** Classes set aside that are compared with one agent that changed. Those beyond it come first the next time, and are tried
  * by and by (Retries). */
@@ -23,7 +24,7 @@ export interface LaneIndex {
 /** Tasks of one class can go to the same agents, so when its first one finds none, none of it does. */
 export class TaskClass {
   readonly name: string;
-  readonly heap = new Heap<WaitingTask>(isWaitingBefore);
+  readonly heap = new WaitingLine();
   /** Its place among the lane's open classes; undefined while it is set aside. */
   offer: Offer | undefined;
   /** Where it is set aside. */
