@@ -4,6 +4,7 @@ import {
   context,
   isSpanContextValid,
   type Span,
+  type SpanContext,
   type SpanOptions,
   TraceFlags,
   type Tracer,
@@ -25,14 +26,25 @@ export function createIdTracerProvider(): TracerProvider {
 }
 
 function startSpan(_name: string, options?: SpanOptions, parent = context.active()): Span {
-  const known = options?.root === true ? undefined : trace.getSpanContext(parent);
-  const followed = known !== undefined && isSpanContextValid(known) ? known : undefined;
+  const followed = options?.root === true ? undefined : spanOf(parent);
   return trace.wrapSpanContext({
     traceId: followed?.traceId ?? randomId(TRACE_ID_BYTES),
     spanId: randomId(SPAN_ID_BYTES),
     traceFlags: TraceFlags.NONE,
     ...(followed?.traceState === undefined ? {} : { traceState: followed.traceState }),
   });
+}
+
+/** The parent that was looked at last: many spans in a row begin under one. */
+let last: { readonly parent: Context; readonly span: SpanContext | undefined } | undefined;
+
+/** The valid span of a context. */
+function spanOf(parent: Context): SpanContext | undefined {
+  if (last?.parent !== parent) {
+    const known = trace.getSpanContext(parent);
+    last = { parent, span: known !== undefined && isSpanContextValid(known) ? known : undefined };
+  }
+  return last.span;
 }
 
 /** The three shapes of the API: a function after the name, after the options, or after the parent. */

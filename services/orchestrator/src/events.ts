@@ -68,10 +68,10 @@ function workEvents(metrics: Metrics, logger: Logger): EngineEvents {
       tasks.inc(newTasks);
     },
     assigned(seconds) {
-      assignments.inc();
-      latency.observe(seconds);
+      assignments.inc(seconds.length);
+      for (const wait of seconds) latency.observe(wait);
     },
-    settled: (outcome, next) => ended.inc({ outcome, next }),
+    settled: (outcome, next, count) => ended.inc({ outcome, next }, count),
     refused: (reason) => refused.inc({ reason: REFUSAL_REASONS.has(reason) ? reason : "other" }),
     agentLost: (leases) => lost.inc(leases),
     expired: (count) => expired.inc(count),

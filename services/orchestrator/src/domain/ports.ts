@@ -117,8 +117,10 @@ export interface PlanCodec {
 export interface EngineEvents {
   submitted(jobs: number, tasks: number): void;
   /** An assignment was put on its stream, so many seconds after its task became ready. */
-  assigned(latencySeconds: number): void;
-  settled(outcome: string, next: "SUCCEED" | "REQUEUE" | "FAIL"): void;
+  /** How long each of the assignments that were handed over together waited. */
+  assigned(latencySeconds: readonly number[]): void;
+  /** So many attempts ended alike. */
+  settled(outcome: string, next: "SUCCEED" | "REQUEUE" | "FAIL", count: number): void;
   refused(reason: string): void;
   agentLost(leases: number): void;
   expired(tasks: number): void;

@@ -28,12 +28,18 @@ export interface AssignerDeps {
 const READ_BATCH_MAX = 256;
 const NO_UPSTREAM: ReadonlyMap<string, Payload> = new Map();
 
+/** How an assignment's span begins. */
+const PRODUCER = { kind: SpanKind.PRODUCER };
+
 /** Owns nothing that lasts: a lease remembers itself whether it was sent. */
 export class Assigner {
   readonly #parts: EngineParts;
   readonly #deps: AssignerDeps;
   /** The last trace that was joined: tasks of one job are assigned one after the other. */
   #trace: { readonly traceparent: string; readonly context: Context } | undefined;
+
+  /** Seconds that the tasks just sent have waited. */
+  #waits: number[] = [];
 
   constructor(deps: AssignerDeps) {
     this.#deps = deps;
@@ -62,6 +68,7 @@ export class Assigner {
       if (live.lease.task.spec.isMapItem === true) items.push(live);
       else if (!this.#sendKnown(live)) unknown.push(live);
     }
+    this.#tellWaits();
     if (items.length + unknown.length === 0) return;
     const upstream = unknown.filter((live) => live.lease.task.hasUpstream);
     const material = await readMaterial(
@@ -78,6 +85,13 @@ export class Assigner {
       const found = material.get(taskId) ?? itemMaterial.get(taskId);
       if (found !== undefined) this.#send(live, found);
     }
+    this.#tellWaits();
+  }
+
+  #tellWaits(): void {
+    if (this.#waits.length === 0) return;
+    this.#parts.events.assigned(this.#waits);
+    this.#waits = [];
   }
 
   /** Sends a task whose input is still in memory, and which has nothing else; false when it has to be read. */
@@ -131,21 +145,23 @@ export class Assigner {
     });
     span.end();
     if (live.sent && live.readySinceMs !== undefined) {
-      this.#parts.events.assigned((this.#parts.nowMs() - live.readySinceMs) / 1_000);
+      this.#waits.push((this.#parts.nowMs() - live.readySinceMs) / 1_000);
     }
   }
 
   /** The assignment joins the trace of whoever submitted the job, however long ago that was. */
   #startSpan({ lease }: LiveLease): Span {
     const { task } = lease;
-    const attributes = {
-      "nexus.task_id": task.taskId,
-      "nexus.agent_id": lease.agentId,
-      "nexus.attempt": lease.attempt,
-    };
-    const options = { kind: SpanKind.PRODUCER, attributes };
-    const parent = this.#contextOf(task.traceparent);
-    return trace.getTracer("nexus").startSpan("assign task", options, parent);
+    const tracer = trace.getTracer("nexus");
+    const span = tracer.startSpan("assign task", PRODUCER, this.#contextOf(task.traceparent));
+    if (span.isRecording()) {
+      span.setAttributes({
+        "nexus.task_id": task.taskId,
+        "nexus.agent_id": lease.agentId,
+        "nexus.attempt": lease.attempt,
+      });
+    }
+    return span;
   }
 
   #contextOf(traceparent: string): Context {

@@ -349,7 +349,6 @@ export class Engine {
       if (settlement.reported) this.#outcomesVersion += 1;
       const breaker = agent.breaker(task.spec.capability);
       breaker.onOutcome(task.taskId, settlement.verdict, nowMs);
-      this.#parts.events.settled(settlement.outcome, settlement.event);
     }
   }
 

@@ -129,6 +129,25 @@ export class Settler implements WordSide {
       agents.add(live.agent);
     }
     for (const agent of agents) this.#deps.onReleased(agent);
+    this.#count(ended, settled);
+  }
+
+  /** Counts ends, those that follow one another and are alike at once. */
+  #count(ended: readonly EndedLease[], settled: Settled): void {
+    const { events } = this.#parts;
+    let last: Settlement | undefined;
+    let alike = 0;
+    for (let index = 0; index < ended.length; index += 1) {
+      if (settled[index] === undefined) continue;
+      const { settlement } = ended[index] as EndedLease;
+      if (last?.outcome !== settlement.outcome || last.event !== settlement.event) {
+        if (last !== undefined) events.settled(last.outcome, last.event, alike);
+        last = settlement;
+        alike = 0;
+      }
+      alike += 1;
+    }
+    if (last !== undefined) events.settled(last.outcome, last.event, alike);
   }
 
   /** Brings into memory what followed from tasks having moved, once it is committed. `freed` wait for an agent now. */

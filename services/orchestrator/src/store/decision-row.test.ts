@@ -41,8 +41,12 @@ describe("a stored decision", () => {
     expect(stored(BARE)).toEqual(BARE);
   });
 
-  it("has its numbers to four digits", () => {
-    expect(stored({ ...BARE, score: 2 / 3 }).score).toBe(0.6667);
+  it("has its numbers to four digits, each as often as it comes up", () => {
+    const values = [2 / 3, 0, 1, 0.5, 0.000_04, 0.999_96, 1.5, -0.25];
+    const scores = [0.6667, 0, 1, 0.5, 0, 1, 1.5, -0.25];
+    for (const _ of "twice") {
+      expect(values.map((score) => stored({ ...BARE, score }).score)).toEqual(scores);
+    }
   });
 
   it("is read as it was written before", () => {

@@ -70,8 +70,16 @@ export function readDecision(stored: StoredDecision, agentId: string): RoutingDe
   };
 }
 
-function rounded(value: number): number {
-  return Math.round(value * PARTS) / PARTS;
+/** The texts of numbers from 0 to 1, each made when it first comes up: a double's text takes longer than all else of a decision. */
+const TEXTS: string[] = [];
+
+function rounded(value: number): string {
+  const parts = Math.round(value * PARTS);
+  const known = TEXTS[parts];
+  if (known !== undefined) return known;
+  const text = String(parts / PARTS);
+  if (parts >= 0 && parts <= PARTS) TEXTS[parts] = text;
+  return text;
 }
 
 function toFactors(values: readonly number[]): Factors {
