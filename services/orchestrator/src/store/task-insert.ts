@@ -14,6 +14,7 @@ import {
 import type { Claim } from "../domain/live-task.ts";
 import { shardOf } from "../domain/shards.ts";
 import type { NewTask } from "../domain/task-plan.ts";
+import { arrayRows } from "./array-rows.ts";
 import type { GrantedLease } from "./claim-store.ts";
 import { recordClosings } from "./closing-store.ts";
 import { writeDecision } from "./decision-row.ts";
@@ -21,14 +22,36 @@ import { jobUuid, taskUuid, toTaskId } from "./row-ids.ts";
 import { writeSpec } from "./spec-row.ts";
 
 /** What `columnsOf` gives. */
-const COLUMNS = `$1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::int[], $6::text[], $7::text[], $8::smallint[],
-                           $9::bool[], $10::bool[], $11::bool[], $12::json[], $13::text[], $14::bytea[], $15::bigint[]`;
-const COLUMN_NAMES = `task_id, job_id, shard, namespace, ordinal, task_key, capability, priority, planning, sink,
-             has_upstream, spec, input_type, input, input_stored_bytes`;
+const COLUMNS = {
+  task_id: "uuid",
+  job_id: "uuid",
+  shard: "smallint",
+  namespace: "text",
+  ordinal: "int",
+  task_key: "text",
+  capability: "text",
+  priority: "smallint",
+  planning: "bool",
+  sink: "bool",
+  has_upstream: "bool",
+  spec: "json",
+  input_type: "text",
+  input: "bytea",
+  input_stored_bytes: "bigint",
+};
+const COLUMN_NAMES = Object.keys(COLUMNS).join(", ");
+/** What a lease adds to them. */
+const LEASE_COLUMNS = {
+  agent_id: "text",
+  agent_epoch: "bigint",
+  capability_version: "text",
+  decision: "json",
+  start_to_close_ms: "bigint",
+};
 
 const INSERT_TASKS = {
   name: "tasks-insert",
-  text: `INSERT INTO tasks (${COLUMN_NAMES}) SELECT * FROM unnest(${COLUMNS})`,
+  text: `INSERT INTO tasks (${COLUMN_NAMES}) SELECT ${arrayRows(COLUMNS)}`,
 };
 
 /** By itself: as a part of the statement above it would have all columns of all tasks written down once more, for both to read. */
@@ -43,9 +66,7 @@ const INSERT_LEASED = {
   name: "tasks-insert-leased",
   text: `
     WITH input AS (
-      SELECT *, nextval('fence_seq') AS fence
-        FROM unnest(${COLUMNS}, $16::text[], $17::bigint[], $18::text[], $19::json[], $20::bigint[])
-          AS i(${COLUMN_NAMES}, agent_id, agent_epoch, capability_version, decision, start_to_close_ms)
+      SELECT *, nextval('fence_seq') AS fence FROM (SELECT ${arrayRows({ ...COLUMNS, ...LEASE_COLUMNS })}) i
     ), specs AS (
       INSERT INTO tasks (${COLUMN_NAMES}) SELECT ${COLUMN_NAMES} FROM input
     )
