@@ -4,18 +4,15 @@ import { createTestDatabase, type TestDatabase, waitFor } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobDeltas } from "../src/domain/job-deltas.ts";
 import type { JobEvents } from "../src/domain/job-event.ts";
-import { newJobProgress } from "../src/domain/job-state.ts";
-import type { Claim, LiveTask } from "../src/domain/live-task.ts";
+import type { LiveTask } from "../src/domain/live-task.ts";
 import { settle } from "../src/domain/settlement.ts";
 import { DEFAULT_RETRY, type TaskSpec } from "../src/domain/task.ts";
-import { planTasks, readyTasks } from "../src/domain/task-plan.ts";
 import { unpackTask } from "../src/domain/waiting-task.ts";
 import { acceptTasks } from "../src/store/accept-store.ts";
 import { cancelOpenTasks } from "../src/store/cancel-store.ts";
 import { claimTasks, type Granted, type GrantedLease } from "../src/store/claim-store.ts";
 import { applyEffects } from "../src/store/effects-store.ts";
 import { readEvents } from "../src/store/event-store.ts";
-import { insertJobs } from "../src/store/job-insert.ts";
 import { holdJobs, stepJobs } from "../src/store/job-progress-store.ts";
 import { readJob } from "../src/store/job-reader.ts";
 import { loadWork } from "../src/store/load-store.ts";
@@ -24,8 +21,8 @@ import { isRefused } from "../src/store/refusals.ts";
 import { jobUuid, taskUuid } from "../src/store/row-ids.ts";
 import { settleLeases } from "../src/store/settle-store.ts";
 import { makeStateRows } from "../src/store/state-row.ts";
-import { insertTasks } from "../src/store/task-insert.ts";
 import { expectError } from "./_expect.ts";
+import { claimOf, insertJob } from "./_stored-jobs.ts";
 import { spec } from "./_task-spec.ts";
 
 const ids = createIds();
@@ -50,48 +47,7 @@ function openPool(): Pool {
   });
 }
 
-/** Inserts a job and returns its waiting tasks. */
-async function newJob(...specs: TaskSpec[]): Promise<{ jobId: string; ready: LiveTask[] }> {
-  const jobId = ids.next("job");
-  const home = { jobId, namespace: "default", priority: 0, firstOrdinal: 0, planning: false };
-  const tasks = planTasks(specs, home, () => ids.next("task"));
-  const submission = {
-    namespace: "default",
-    principalId: "alice",
-    requestId: jobId,
-    bodyHash: new Uint8Array(32),
-    objective: "",
-    priority: 0,
-    labels: {},
-    tasks: specs,
-    planning: false,
-    traceparent: "",
-  };
-  const blocked = tasks.filter((task) => task.parents.length > 0).length;
-  const progress = newJobProgress({ total: tasks.length, blocked });
-  await insertJobs(pool, [{ jobId, submission, progress }]);
-  await insertTasks(pool, tasks);
-  return { jobId, ready: readyTasks(tasks, 0, "") };
-}
-
-function claimOf(task: LiveTask, agentId = "agent"): Claim {
-  return {
-    task,
-    agentId,
-    agentEpoch: 1n,
-    capabilityVersion: "1.0.0",
-    decision: {
-      agentId,
-      score: 1,
-      factors: undefined,
-      fallbackAgentId: "",
-      fallbackScore: 0,
-      eligible: 1,
-      rejections: [],
-      exploration: false,
-    },
-  };
-}
+const newJob = (...specs: TaskSpec[]) => insertJob(pool, ...specs);
 
 /** Leases tasks and counts them in their jobs, as the claimer does. */
 async function lease(tasks: readonly LiveTask[]): Promise<Map<string, GrantedLease>> {

@@ -48,6 +48,7 @@ export type AgentWord = "COMPLETED" | "FAILED" | "RELEASED" | "";
 
 /** What an ending does to the task. */
 export interface Settlement {
+  /** SUCCEED says all but the output: outcome SUCCEEDED by the word COMPLETED, charged, and no failure. */
   readonly event: "SUCCEED" | "REQUEUE" | "FAIL";
   readonly outcome: AttemptOutcome;
   readonly word: AgentWord;
@@ -57,6 +58,7 @@ export interface Settlement {
   /** It found no slot, which counts towards nothing. Left out: false. */
   readonly crowded?: true;
   readonly failure: Failure | undefined;
+  /** Of SUCCEED alone. */
   readonly output: Payload | undefined;
   /** Milliseconds until the next attempt may begin; 0 unless REQUEUE. */
   readonly delayMs: number;

@@ -1,58 +1,83 @@
-/** The end of leases: history, outputs and retries, in one statement guarded by the fence. */
+/** The end of leases: history, outputs and retries, guarded by the fence. */
 import {
   boolArray,
   byteaArray,
   int8Array,
   type Queryable,
   textArray,
+  together,
   uuidArray,
 } from "@nexus/postgres";
 import type { Settlement } from "../domain/settlement.ts";
 import { statesThatAllow, type TaskState } from "../domain/task-state.ts";
+import { arrayRows, POSITION } from "./array-rows.ts";
 import { taskUuid, toTaskId } from "./row-ids.ts";
+import { inOrder } from "./two-parts.ts";
 
-const COLUMNS = `$1::uuid[], $2::bigint[], $3::task_state[], $4::text[], $5::text[], $6::bool[], $7::text[],
-                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bytea[], $13::bigint[]`;
-const COLUMN_NAMES =
-  "task_id, fence, to_state, outcome, word, costs, reason, message, started_ago_ms, delay_ms, content_type, output, stored_bytes";
-const moveOf = (columns: string, names: string, set = "") => `
+/** What `columnsOfSuccesses` gives. */
+const SUCCESSES = {
+  task_id: "uuid",
+  fence: "bigint",
+  started_ago_ms: "bigint",
+  content_type: "text",
+  output: "bytea",
+  stored_bytes: "bigint",
+};
+/** What `columnsOfOthers` gives. */
+const OTHERS = {
+  task_id: "uuid",
+  fence: "bigint",
+  started_ago_ms: "bigint",
+  to_state: "task_state",
+  outcome: "text",
+  word: "text",
+  costs: "bool",
+  loss: "bool",
+  crowded: "bool",
+  reason: "text",
+  message: "text",
+  delay_ms: "bigint",
+};
+
+/** How a task that succeeds changes: there is no more to say of it than what it put out and when it began. A batch is mostly these, and each
+ * column costs both sides. Who says when it began is not told that again. */
+const SUCCEED = {
+  name: "succeed",
+  text: `
+    WITH moved AS (
       UPDATE task_states s
-         SET ${set}state = i.to_state, charged = s.charged + i.costs::int, fence = 0, last_fence = i.fence,
+         SET state = 'SUCCEEDED', charged = s.charged + 1, fence = 0, last_fence = i.fence,
+             started_at = coalesce(s.started_at, now() - i.started_ago_ms * interval '1 millisecond'), ended_at = now(),
+             outcome = 'SUCCEEDED', word = 'COMPLETED', last_charged = true,
+             failure_reason = NULL, failure_message = NULL, failure_task_key = NULL,
+             output_type = i.content_type, output = i.output, output_stored_bytes = i.stored_bytes
+        FROM (SELECT ${arrayRows(SUCCESSES)}, ${POSITION}) i
+       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($7::task_state[])
+      RETURNING i.position, CASE WHEN i.started_ago_ms IS NULL THEN s.started_at END AS started_at
+    )
+    SELECT date_part('epoch', now()) * 1000 AS ended_at_ms, string_agg(position::text, ',') AS positions,
+           string_agg(coalesce((date_part('epoch', started_at) * 1000)::bigint::text, ''), ',') AS started_at_ms
+      FROM moved`,
+};
+
+/** Any other end. An attempt that is followed by another becomes history; one with which its task ends stays in the task's row. Each step
+ * returns all that the next ones need, so that none joins two intermediate results: Postgres knows nothing of their sizes and would
+ * compare every row of one with every row of the other. */
+const SETTLE = {
+  name: "settle",
+  text: `
+    WITH moved AS (
+      UPDATE task_states s
+         SET losses = s.losses + i.loss::int, crowded = s.crowded + i.crowded::int,
+             state = i.to_state, charged = s.charged + i.costs::int, fence = 0, last_fence = i.fence,
              started_at = coalesce(s.started_at, now() - i.started_ago_ms * interval '1 millisecond'),
              ready_at = CASE WHEN i.to_state = 'READY' THEN now() + i.delay_ms * interval '1 millisecond'
                              ELSE s.ready_at END,
              ended_at = CASE WHEN i.to_state <> 'READY' THEN now() END,
              outcome = CASE WHEN i.to_state <> 'READY' THEN i.outcome END, word = i.word, last_charged = i.costs,
-             failure_reason = i.reason, failure_message = i.message, failure_task_key = NULL,
-             output_type = i.content_type, output = i.output, output_stored_bytes = i.stored_bytes
-        FROM unnest(${columns}) WITH ORDINALITY AS i(${names}, position)
-       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($14::task_state[])`;
-/** Lists in one row, all in the same order: the driver takes longer for rows than it takes to cut a text. */
-const ANSWER = `
-    SELECT date_part('epoch', now()) * 1000 AS ended_at_ms, string_agg(position::text, ',') AS positions,
-           string_agg(coalesce((date_part('epoch', ready_at) * 1000)::bigint::text, ''), ',') AS ready_at_ms,
-           string_agg(coalesce((date_part('epoch', started_at) * 1000)::bigint::text, ''), ',') AS started_at_ms
-      FROM moved`;
-
-/** An attempt with which its task ends stays in the task's row: nothing but that row is needed. */
-const SETTLE_LAST = {
-  name: "settle-last",
-  text: `
-    WITH moved AS (${moveOf(COLUMNS, COLUMN_NAMES)}
-      RETURNING NULL::timestamptz AS ready_at, s.started_at, i.position
-    )${ANSWER}`,
-};
-
-const RETRIED_COLUMNS = `${COLUMNS}, $15::bool[], $16::bool[]`;
-const RETRIED_NAMES = `${COLUMN_NAMES}, loss, crowded`;
-const RETRIED_SET = "losses = s.losses + i.loss::int, crowded = s.crowded + i.crowded::int, ";
-
-/** One that is followed by another becomes history. Each step returns all that the next ones need, so that none joins two intermediate
- * results: Postgres knows nothing of their sizes and would compare every row of one with every row of the other. */
-const SETTLE = {
-  name: "settle",
-  text: `
-    WITH moved AS (${moveOf(RETRIED_COLUMNS, RETRIED_NAMES, RETRIED_SET)}
+             failure_reason = i.reason, failure_message = i.message, failure_task_key = NULL
+        FROM (SELECT ${arrayRows(OTHERS)}, ${POSITION}) i
+       WHERE s.task_id = i.task_id AND s.fence = i.fence AND s.state = ANY($13::task_state[])
       RETURNING s.task_id, s.job_id, s.state, s.attempts, s.agent_id, s.agent_epoch, s.leased_at, s.started_at, s.ready_at,
                 s.decision, i.fence, i.outcome, i.word, i.costs, i.reason, i.message, i.position
     ), history AS (
@@ -61,7 +86,11 @@ const SETTLE = {
       SELECT task_id, attempts, fence, agent_id, agent_epoch, leased_at, started_at, now(),
              outcome, word, costs, reason, message, decision
         FROM moved WHERE state = 'READY'
-    )${ANSWER}`,
+    )
+    SELECT date_part('epoch', now()) * 1000 AS ended_at_ms, string_agg(position::text, ',') AS positions,
+           string_agg(coalesce((date_part('epoch', ready_at) * 1000)::bigint::text, ''), ',') AS ready_at_ms,
+           string_agg(coalesce((date_part('epoch', started_at) * 1000)::bigint::text, ''), ',') AS started_at_ms
+      FROM moved`,
 };
 const ENDING_STATES = statesThatAllow("SUCCEED");
 
@@ -85,13 +114,15 @@ export function stateAfter(settlement: Settlement): TaskState {
   return TO_STATE[settlement.event];
 }
 
-/** Lists, of what was ended; null when nothing was. A moment that is not known is an empty text. */
+/** Lists, of what was ended, all in the same order: the driver takes longer for rows than it takes to cut a text. Null when nothing was. A
+ * moment that is not known, or not told, is an empty text. */
 interface SettleRow {
   readonly ended_at_ms: number;
   /** Each one's place among the ends asked for, from 1. */
   readonly positions: string | null;
-  readonly ready_at_ms: string | null;
   readonly started_at_ms: string | null;
+  /** Left out where none goes on. */
+  readonly ready_at_ms?: string | null;
 }
 
 /** A lease that was ended; epoch milliseconds by database time. */
@@ -106,29 +137,44 @@ export interface SettledLease {
 /** What ends did, in their order. */
 export type Settled = readonly (SettledLease | undefined)[];
 
+const NO_ENDS: readonly LeaseEnd[] = [];
+
 /** Ends leases (each task once). Returns what became of each, in their order: nothing of a lease that was over already, and nothing of it
- * changed. */
+ * changed. Cost: 1 or 2 statements in one round trip; 1 row version a task, and 1 row for an attempt that another one follows. */
 export async function settleLeases(client: Queryable, ends: readonly LeaseEnd[]): Promise<Settled> {
-  if (ends.length === 0) return [];
-  const columns = columnsOf(ends);
-  const { rows } = ends.some(isRetried)
-    ? await client.query<SettleRow>(SETTLE, [...columns, ...retriedColumnsOf(ends)])
-    : await client.query<SettleRow>(SETTLE_LAST, columns);
-  return readSettled(ends.length, rows[0] as SettleRow);
+  const successes = ends.filter(succeeds);
+  const others = successes.length === ends.length ? NO_ENDS : ends.filter(doesNotSucceed);
+  const [first, rest] = await together(
+    settleBy(client, SUCCEED, successes, columnsOfSuccesses),
+    settleBy(client, SETTLE, others, columnsOfOthers),
+  );
+  return inOrder(ends, succeeds, first, rest);
 }
 
-function readSettled(ends: number, row: SettleRow): Settled {
+async function settleBy(
+  client: Queryable,
+  statement: { readonly name: string; readonly text: string },
+  ends: readonly LeaseEnd[],
+  columnsOf: (ends: readonly LeaseEnd[]) => unknown[],
+): Promise<Settled> {
+  if (ends.length === 0) return [];
+  const { rows } = await client.query<SettleRow>(statement, columnsOf(ends));
+  return readSettled(ends, rows[0] as SettleRow);
+}
+
+function readSettled(ends: readonly LeaseEnd[], row: SettleRow): Settled {
   const { ended_at_ms: endedAtMs, positions, ready_at_ms, started_at_ms } = row;
-  const settled: (SettledLease | undefined)[] = Array.from({ length: ends });
+  const settled: (SettledLease | undefined)[] = Array.from({ length: ends.length });
   if (positions === null) return settled;
-  const readyAt = ready_at_ms?.split(",") ?? [];
+  const readyAt = ready_at_ms?.split(",");
   const startedAt = started_at_ms?.split(",") ?? [];
   let index = 0;
   for (const position of positions.split(",")) {
+    const at = Number(position) - 1;
     const started = startedAt[index] ?? "";
-    settled[Number(position) - 1] = {
-      readyAtMs: Number(readyAt[index]),
-      startedAtMs: started === "" ? undefined : Number(started),
+    settled[at] = {
+      readyAtMs: readyAt === undefined ? 0 : Number(readyAt[index]),
+      startedAtMs: started === "" ? startOf(ends[at] as LeaseEnd, endedAtMs) : Number(started),
       endedAtMs,
     };
     index += 1;
@@ -136,18 +182,17 @@ function readSettled(ends: number, row: SettleRow): Settled {
   return settled;
 }
 
-function columnsOf(ends: readonly LeaseEnd[]): unknown[] {
+/** When an attempt began of which the database was just told how long ago that was. */
+function startOf(end: LeaseEnd, endedAtMs: number): number | undefined {
+  const agoMs = startedAgoOf(end);
+  return agoMs === null ? undefined : Math.round(endedAtMs - agoMs);
+}
+
+function columnsOfSuccesses(ends: readonly LeaseEnd[]): unknown[] {
   return [
     uuidArray(ends.map(taskOf)),
     int8Array(ends.map(fenceOf)),
-    ends.map(stateOf),
-    textArray(ends.map(outcomeOf)),
-    textArray(ends.map(wordOf)),
-    boolArray(ends.map(chargedOf)),
-    textArray(ends.map(reasonOf)),
-    textArray(ends.map(messageOf)),
     int8Array(ends.map(startedAgoOf)),
-    int8Array(ends.map(delayOf)),
     textArray(ends.map(outputTypeOf)),
     byteaArray(ends.map(outputOf)),
     int8Array(ends.map(storedBytesOf)),
@@ -155,12 +200,27 @@ function columnsOf(ends: readonly LeaseEnd[]): unknown[] {
   ];
 }
 
-function retriedColumnsOf(ends: readonly LeaseEnd[]): unknown[] {
-  return [boolArray(ends.map(lossOf)), boolArray(ends.map(crowdedOf))];
+function columnsOfOthers(ends: readonly LeaseEnd[]): unknown[] {
+  return [
+    uuidArray(ends.map(taskOf)),
+    int8Array(ends.map(fenceOf)),
+    int8Array(ends.map(startedAgoOf)),
+    ends.map(stateOf),
+    textArray(ends.map(outcomeOf)),
+    textArray(ends.map(wordOf)),
+    boolArray(ends.map(chargedOf)),
+    boolArray(ends.map(lossOf)),
+    boolArray(ends.map(crowdedOf)),
+    textArray(ends.map(reasonOf)),
+    textArray(ends.map(messageOf)),
+    int8Array(ends.map(delayOf)),
+    ENDING_STATES,
+  ];
 }
 
 // What is made anew for each batch V8 forgets with the next collection of the whole heap, and compiles again.
-const isRetried = ({ settlement }: LeaseEnd) => settlement.event === "REQUEUE";
+const succeeds = ({ settlement }: LeaseEnd) => settlement.event === "SUCCEED";
+const doesNotSucceed = ({ settlement }: LeaseEnd) => settlement.event !== "SUCCEED";
 const taskOf = ({ taskId }: LeaseEnd) => taskUuid(taskId);
 const fenceOf = ({ fence }: LeaseEnd) => fence;
 const stateOf = ({ settlement }: LeaseEnd) => stateAfter(settlement);
