@@ -8,14 +8,22 @@ import {
   uuidArray,
 } from "@nexus/postgres";
 import type { Claim } from "../domain/live-task.ts";
+import { arrayRows, POSITION } from "./array-rows.ts";
 import { writeDecision } from "./decision-row.ts";
 import { jobUuid, taskUuid, toTaskId } from "./row-ids.ts";
+import { inOrder } from "./two-parts.ts";
 
 /** What `columnsOf` gives. */
-const COLUMNS =
-  "$1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::json[], $7::bigint[], $8::bigint[]";
-const COLUMN_NAMES =
-  "task_id, job_id, agent_id, agent_epoch, capability_version, decision, start_to_close_ms, ready_ms";
+const COLUMNS = {
+  task_id: "uuid",
+  job_id: "uuid",
+  agent_id: "text",
+  agent_epoch: "bigint",
+  capability_version: "text",
+  decision: "json",
+  start_to_close_ms: "bigint",
+  ready_ms: "bigint",
+};
 /** A leased row's columns, and what is put into them. */
 const LEASED = `task_id, job_id, state, pending, attempts, fence, agent_id, agent_epoch, capability_version,
                                ready_at, leased_at, deadline_at, decision`;
@@ -24,19 +32,22 @@ const leasedValues = (fence: string) => `
              'epoch'::timestamptz + ready_ms * interval '1 millisecond', now(),
              now() + start_to_close_ms * interval '1 millisecond', decision`;
 
+/** How many fences a draw is good for: what `fence_seq` counts up by (0030). Part of how fences are given, so it never gets less. */
+const FENCES_PER_DRAW = 2_048;
+
 /** Inserts the state rows of tasks that have none. One that has one all the same ends the transaction: a claim that looks costs the
- * database a third more (ADR 0042). The fences come in the order of the claims: text, as no number holds all of them. */
+ * database a third more (ADR 0042). One draw gives the fences of all of them, in the order of the claims (ADR 0052). */
 const CLAIM_NEW = {
   name: "claim-new",
   text: `
-    WITH claims AS MATERIALIZED (
-      SELECT *, nextval('fence_seq') AS fence
-        FROM unnest(${COLUMNS}) WITH ORDINALITY AS c(${COLUMN_NAMES}, position)
+    WITH draw AS MATERIALIZED (
+      SELECT nextval('fence_seq') AS first
     ), granted AS (
-      INSERT INTO task_states (${LEASED}) SELECT ${leasedValues("fence")} FROM claims
+      INSERT INTO task_states (${LEASED})
+      SELECT ${leasedValues("(SELECT first FROM draw) + position - 1")}
+        FROM (SELECT ${arrayRows(COLUMNS)}, ${POSITION}) c
     )
-    SELECT (extract(epoch FROM now()) * 1000)::float8 AS now_ms, string_agg(fence::text, ',' ORDER BY position) AS fences
-      FROM claims`,
+    SELECT (extract(epoch FROM now()) * 1000)::float8 AS now_ms, first FROM draw`,
 };
 
 /** A task that waits since it was made gets its state row here, one that waits again has it. Which it is, the key decides: nobody can
@@ -48,7 +59,7 @@ const CLAIM = {
     WITH granted AS (
       INSERT INTO task_states AS s (${LEASED})
       SELECT ${leasedValues("nextval('fence_seq')")}
-        FROM unnest(${COLUMNS}) AS c(${COLUMN_NAMES})
+        FROM (SELECT ${arrayRows(COLUMNS)}) c
           ON CONFLICT ON CONSTRAINT task_states_pkey DO UPDATE
          SET state = 'LEASED', attempts = s.attempts + 1, fence = EXCLUDED.fence, agent_id = EXCLUDED.agent_id,
              agent_epoch = EXCLUDED.agent_epoch, capability_version = EXCLUDED.capability_version,
@@ -64,7 +75,8 @@ const CLAIM = {
 
 interface NewClaimsRow {
   readonly now_ms: number;
-  readonly fences: string;
+  /** The first one's fence: text, as no number holds all of them. */
+  readonly first: string;
 }
 
 /** All in one row: the driver takes longer for a row than JSON does for a list. */
@@ -99,16 +111,27 @@ export async function claimTasks(
   if (fresh.length === claims.length) return claimNew(client, claims);
   const others = trustsMemory ? claims.filter((claim) => !isNew(claim)) : claims;
   const [first, rest] = await together(claimNew(client, fresh), claimAny(client, others));
-  if (fresh.length === 0) return rest;
-  const next = { first: 0, rest: 0 };
-  return claims.map((claim) => (isNew(claim) ? first[next.first++] : rest[next.rest++]));
+  return inOrder(claims, isNew, first, rest);
 }
 
 async function claimNew(client: Queryable, claims: readonly Claim[]): Promise<Granted> {
-  if (claims.length === 0) return [];
+  const draws: Promise<Granted>[] = [];
+  for (let start = 0; start < claims.length; start += FENCES_PER_DRAW) {
+    draws.push(claimDrawn(client, claims.slice(start, start + FENCES_PER_DRAW)));
+  }
+  return (await together(...draws)).flat();
+}
+
+/** At most as many as a draw has fences. */
+async function claimDrawn(client: Queryable, claims: readonly Claim[]): Promise<Granted> {
   const { rows } = await client.query<NewClaimsRow>(CLAIM_NEW, columnsOf(claims));
-  const { now_ms: leasedAtMs, fences } = rows[0] as NewClaimsRow;
-  return fences.split(",").map((fence) => ({ fence: BigInt(fence), attempt: 1, leasedAtMs }));
+  const { now_ms: leasedAtMs, first } = rows[0] as NewClaimsRow;
+  const firstFence = BigInt(first);
+  return claims.map((_, index) => ({
+    fence: firstFence + BigInt(index),
+    attempt: 1,
+    leasedAtMs,
+  }));
 }
 
 async function claimAny(client: Queryable, claims: readonly Claim[]): Promise<Granted> {
