@@ -189,6 +189,29 @@ describe("a lost agent", () => {
     await harness.untilState(jobId, JobState.COMPLETED);
   });
 
+  it("has all of its slots when it comes back", async () => {
+    const capability = "revenant";
+    const slots = 2;
+    harness.agent({ agentId: capability, capabilities: [capability], slots, behaviour: begin });
+    const jobId = await harness.submit({
+      tasks: ["a", "b"].map((key) => ({ key, capability })),
+    });
+    await assignmentOf(jobId, slots);
+    harness.router.setState(capability, SessionState.LOST);
+    await waitFor(
+      async () => {
+        const tasks = Object.values(await harness.tasksOf(jobId));
+        return tasks.every(({ state }) => state === TaskState.READY);
+      },
+      { what: "both tasks to be ready again" },
+    );
+    harness.router.connect(capability, { slots, epoch: 2n, behaviour: begin });
+    // Both at once: neither has ended when the other one begins.
+    const again = [await assignmentOf(jobId, slots + 1), await assignmentOf(jobId, slots + 2)];
+    for (const received of again) harness.router.complete(received, "done");
+    await harness.untilState(jobId, JobState.COMPLETED);
+  });
+
   it.each([
     ["by default", undefined, 3],
     ["as its policy says", { maxAttempts: 1, maxLosses: 2 }, 2],

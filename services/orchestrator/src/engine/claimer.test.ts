@@ -72,6 +72,27 @@ describe("Claimer", () => {
     expect([t.agent.claims, t.claimer.inFlight]).toEqual([0, 0]);
   });
 
+  it("keeps no slot of an agent that was lost before its claim came to anything", async () => {
+    const t = setUp();
+    const [failed, refused] = [fakeTask(), fakeTask()];
+    t.queue.add(failed, 0);
+    t.agent.session = undefined;
+    await failClaim(t, failed.taskId, t.agent);
+    expect(t.agent.claims).toBe(0);
+    const claim = {
+      task: refused,
+      agentId: "a",
+      agentEpoch: 1n,
+      capabilityVersion: "1.0.0",
+      decision: { fallbackAgentId: "" } as never,
+    };
+    t.agent.claims += 1;
+    const order = t.claimer.open(claim, t.agent, { sinceMs: 0, startByMs: 1 });
+    t.claimer.apply([order], [], 0);
+    t.claimer.close([order], false);
+    expect([t.agent.claims, t.claimer.inFlight]).toEqual([0, 0]);
+  });
+
   it("leaves a task whose claim failed to whoever has it by then", async () => {
     const t = setUp();
     const [resumed, paused, given] = [fakeTask(), fakeTask({ jobId: "job_2" }), fakeTask()];
