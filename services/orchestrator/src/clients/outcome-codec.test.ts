@@ -1,4 +1,4 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { createValidator } from "@bufbuild/protovalidate";
 import { OutcomeGroupSchema } from "@nexus/proto/common";
@@ -8,7 +8,7 @@ import { readVarints } from "@nexus/rpc";
 import { describe, expect, it } from "vitest";
 import { type AttemptOutcome, OUTCOMES_PER_GROUP_MAX } from "../domain/outcome.ts";
 import { createOutcomeCodec } from "./outcome-codec.ts";
-import { expandGroup, outcomesOf } from "./outcome-expander.ts";
+import { outcomesOf, tryExpandGroup } from "./outcome-expander.ts";
 
 const ENDED_AT_MS = 1_800_000_000_123.456;
 
@@ -124,6 +124,14 @@ describe("createOutcomeCodec", () => {
     expect(next.table?.endTime).toMatchObject({ seconds: 2n, nanos: 0 });
   });
 
+  it("cuts a time that no receiver would take, and with it the group", () => {
+    const [queueMs, runMs] = [1.8e12, Number.POSITIVE_INFINITY];
+    const group = read(1, [{ ...outcome, queueMs, runMs }]);
+    const longest = 2 ** 49 - 1;
+    expect(readVarints(group.table!.attempts)).toEqual([0, 0, longest, longest, 2]);
+    expect(createValidator().validate(OutcomeGroupSchema, group).kind).toBe("valid");
+  });
+
   it("keeps each group apart from the one before it", () => {
     expect(outcomesOf(read(1, [outcome, outcome]))).toHaveLength(2);
     const { table } = read(2, [{ ...outcome, jobId: "job_9" }]);
@@ -131,9 +139,9 @@ describe("createOutcomeCodec", () => {
   });
 });
 
-describe("expandGroup", () => {
+describe("tryExpandGroup", () => {
   const older = (outcomes: readonly AttemptOutcome[]) => {
-    const data = expandGroup(codec.writeGroup(7, ENDED_AT_MS, outcomes));
+    const data = tryExpandGroup(codec.writeGroup(7, ENDED_AT_MS, outcomes));
     return fromBinary(OutcomeGroupSchema, data ?? Buffer.alloc(0));
   };
 
@@ -165,8 +173,20 @@ describe("expandGroup", () => {
     expect(outcomes).toMatchObject([{ fence: 1n, attempt: 1 }]);
   });
 
+  it("has nothing to tell of what cannot be read", () => {
+    const [kind, cut] = [Buffer.from([1, 0, 1, 1, 1]), Buffer.from([0, 0, 1, 1, 0x80])];
+    for (const attempts of [kind, cut]) {
+      const group = read(1, [outcome]);
+      group.table!.attempts = attempts;
+      expect(tryExpandGroup(toBinary(OutcomeGroupSchema, group))).toBeUndefined();
+    }
+    expect(tryExpandGroup(Buffer.from([0xff]))).toBeUndefined();
+  });
+
   it("has nothing to tell in another way of a group without a table", () => {
-    expect(expandGroup(expandGroup(codec.writeGroup(7, ENDED_AT_MS, [outcome]))!)).toBeUndefined();
+    expect(
+      tryExpandGroup(tryExpandGroup(codec.writeGroup(7, ENDED_AT_MS, [outcome]))!),
+    ).toBeUndefined();
   });
 });
 

@@ -31,6 +31,9 @@ const US_PER_MS = 1_000;
 const NS_PER_US = 1_000;
 const US_PER_S = 1_000_000;
 
+/** The longest time that a table holds, of 17 years: receivers refuse a group with a longer one, and it would count nowhere. */
+const MICROS_MAX = 2 ** 49 - 2;
+
 /** In the place of a time: not measured. Others are written with one added. */
 const UNMEASURED = 0;
 
@@ -105,7 +108,7 @@ function writeAttempt(writer: WireWriter, names: Names, outcome: AttemptOutcome)
 
 /** The database's clock has microseconds. */
 function toMicros(ms: number): number {
-  return Math.round(ms * US_PER_MS);
+  return Math.min(Math.round(ms * US_PER_MS), MICROS_MAX);
 }
 
 function writeKind(writer: WireWriter, last: AttemptOutcome): void {

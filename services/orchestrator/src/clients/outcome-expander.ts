@@ -7,7 +7,6 @@ import {
   AttemptOutcomeSchema,
   type OutcomeGroup,
   OutcomeGroupSchema,
-  type OutcomeKind,
 } from "@nexus/proto/common";
 import { readVarints } from "@nexus/rpc";
 
@@ -15,13 +14,18 @@ const NUMBERS_PER_ATTEMPT = 5;
 const US_PER_S = 1_000_000;
 const NS_PER_US = 1_000;
 
-/** Writes an encoded group anew, without a table; undefined when it has none. */
-export function expandGroup(data: Uint8Array): Buffer | undefined {
-  const group = fromBinary(OutcomeGroupSchema, data);
-  if (group.table === undefined) return undefined;
-  const { position } = group;
-  const older = create(OutcomeGroupSchema, { position, outcomes: outcomesOf(group) });
-  return Buffer.from(toBinary(OutcomeGroupSchema, older));
+/** Writes an encoded group anew, without a table; undefined when it has none, or cannot be read. */
+export function tryExpandGroup(data: Uint8Array): Buffer | undefined {
+  try {
+    const group = fromBinary(OutcomeGroupSchema, data);
+    if (group.table === undefined) return undefined;
+    const { position } = group;
+    const older = create(OutcomeGroupSchema, { position, outcomes: outcomesOf(group) });
+    return Buffer.from(toBinary(OutcomeGroupSchema, older));
+  } catch {
+    // It was refused as it is, and nobody will ever take it: an error would have it told for ever.
+    return undefined;
+  }
 }
 
 /** The attempts of a group, one by one. A table does not say which task and attempt each was: all of a kind get its last task, which is
@@ -32,7 +36,8 @@ export function outcomesOf({ outcomes, table }: OutcomeGroup): AttemptOutcome[] 
   const expanded: AttemptOutcome[] = [];
   for (let at = 0; at < numbers.length; at += NUMBERS_PER_ATTEMPT) {
     const [kindAt = 0, jobAt = 0, queue, run, work] = numbers.slice(at, at + NUMBERS_PER_ATTEMPT);
-    const kind = table.kinds[kindAt] as OutcomeKind;
+    const kind = table.kinds[kindAt];
+    if (kind === undefined) throw new RangeError("an attempt is of a kind that is not there");
     const { namespace, agentId, capability, success, reason } = kind;
     const outcome = create(AttemptOutcomeSchema, {
       namespace,

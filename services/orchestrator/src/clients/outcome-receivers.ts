@@ -5,7 +5,7 @@ import { OutcomeService } from "@nexus/proto/registry";
 import { methodPath, type RpcChannel, rawUnary, type TokenSource, WireWriter } from "@nexus/rpc";
 import { NexusError } from "@nexus/shared";
 import type { OutcomeReceiver } from "../domain/outcome.ts";
-import { expandGroup } from "./outcome-expander.ts";
+import { tryExpandGroup } from "./outcome-expander.ts";
 
 /** A receiver that takes longer is asked again; what it counted meanwhile it leaves out. */
 const CALL_TIMEOUT_MS = 10_000;
@@ -51,7 +51,7 @@ function createReceiver(
       } catch (error) {
         // A group that is refused by itself may have been told to a receiver that knows no tables.
         const isAlone = NexusError.is(error, "invalid") && told.length === 1;
-        const older = isAlone ? expandGroup(told[0] as Buffer) : undefined;
+        const older = isAlone ? tryExpandGroup(told[0] as Buffer) : undefined;
         if (older === undefined) throw error;
         await call(stream, [older], signal);
       }
