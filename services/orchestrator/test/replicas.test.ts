@@ -108,6 +108,34 @@ describe("shards", () => {
   });
 });
 
+describe("a replica whose shards are another's by now", () => {
+  /** Gives all shards to one that this replica has not heard of, and that is nowhere to be reached. */
+  async function giveAway(): Promise<void> {
+    await harness.db.query(`
+      WITH next AS (
+        INSERT INTO replicas (replica_id, name, address, expires_at)
+        VALUES ('next', 'next', '127.0.0.1:1', now() + interval '1 hour') RETURNING replica_id
+      ) UPDATE shard_owners SET owner = next.replica_id, epoch = epoch + 1 FROM next`);
+  }
+  const BRIEFLY = { timeoutMs: 3_000 };
+
+  it("stores no job there", async () => {
+    await giveAway();
+    const request = { requestId: ids.next(), tasks: tasks(1, "none") };
+    await expect(harness.client.submitJob(request, BRIEFLY)).rejects.toThrow();
+    expect(await harness.count("jobs")).toBe(0);
+  });
+
+  it("changes no job there", async () => {
+    const jobId = await harness.submit({ tasks: tasks(1, "none") });
+    await giveAway();
+    const request = { requestId: ids.next(), jobId };
+    await expect(harness.client.cancelJob(request, BRIEFLY)).rejects.toThrow();
+    const { rows } = await harness.db.query("SELECT state FROM jobs");
+    expect(rows).toEqual([{ state: "PENDING" }]);
+  });
+});
+
 describe("several replicas", () => {
   it("take submissions in turn, and each job is done by the owner of its shard", async () => {
     const others = [await addReplica(), await addReplica()];
