@@ -75,6 +75,13 @@ export class TcpProxy {
     for (const lane of this.#lanes) lane.mute();
   }
 
+  /** Cuts the one connection that the target sees come from a port; the others stay. */
+  cutFrom(port: number): void {
+    const socket = [...this.#sockets].find(({ localPort }) => localPort === port);
+    if (socket === undefined) throw new Error(`nothing goes to the target from port ${port}`);
+    socket.destroy();
+  }
+
   /** As if another proxy had taken the place: what was connected is cut, and what comes gets through. */
   replace(): void {
     this.#silent = false;
