@@ -22,7 +22,8 @@ export class Fifo<T> {
     const item = this.#items[this.#head];
     this.#head += 1;
     if (this.#head === this.#items.length) {
-      this.#items = [];
+      // Not a new array: V8 comes to make those of this line in the old space, where they keep what was in them until the whole heap is collected.
+      this.#items.length = 0;
       this.#head = 0;
     } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#head);
