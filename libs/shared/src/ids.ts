@@ -34,7 +34,8 @@ export function createIds(clock: Clock = systemClock): Ids {
   let digits = "";
   let used = RANDOM_BLOCK_BYTES;
   let lastMs = 0;
-  let timeHex = "";
+  /** The digits of lastMs. */
+  let timeHex = "000000000000";
   let counter = 0;
 
   /** Draws an id's randomness; returns where it begins. */
@@ -64,10 +65,9 @@ export function createIds(clock: Clock = systemClock): Ids {
       const randA = `7${HEX[counter >> 8]?.charAt(1)}${HEX[counter & 0xff]}`;
       const variant = VARIANTS[((block[at + 2] as number) >> 4) & 3];
       const rest = 2 * at + 5;
-      if (prefix !== undefined) {
-        return `${prefix}_${timeHex}${randA}${variant}${digits.slice(rest, rest + 15)}`;
-      }
+      // Each piece is short enough to be copied: a longer one would be a view, and an id that is kept would hold the digits of 256.
       const [randB, randC] = [digits.slice(rest, rest + 3), digits.slice(rest + 3, rest + 15)];
+      if (prefix !== undefined) return `${prefix}_${timeHex}${randA}${variant}${randB}${randC}`;
       return `${timeHex.slice(0, 8)}-${timeHex.slice(8)}-${randA}-${variant}${randB}-${randC}`;
     },
   };
