@@ -116,8 +116,7 @@ export interface PlanCodec {
 /** Business events of the engine: each one metric and, where an operator acts on it, one log line. */
 export interface EngineEvents {
   submitted(jobs: number, tasks: number): void;
-  /** An assignment was put on its stream, so many seconds after its task became ready. */
-  /** How long each of the assignments that were handed over together waited. */
+  /** Assignments were put on their streams together, each so many seconds after its task became ready. */
   assigned(latencySeconds: readonly number[]): void;
   /** So many attempts ended alike. */
   settled(outcome: string, next: "SUCCEED" | "REQUEUE" | "FAIL", count: number): void;

@@ -43,7 +43,7 @@ export class WaitingLine {
     return first;
   }
 
-  /** Keeps only what passes. Cost: O(n). */
+  /** Keeps only what passes. Cost: O(n log runs). */
   filter(keep: (task: WaitingTask) => boolean): void {
     const all: WaitingTask[] = [];
     for (let task = this.pop(); task !== undefined; task = this.pop()) all.push(task);

@@ -32,7 +32,8 @@ const leasedValues = (fence: string) => `
              'epoch'::timestamptz + ready_ms * interval '1 millisecond', now(),
              now() + start_to_close_ms * interval '1 millisecond', decision`;
 
-/** How many fences a draw is good for: what `fence_seq` counts up by (0030). Part of how fences are given, so it never gets less. */
+/** How many fences a draw is good for: what `fence_seq` counts up by (0030). Never more than that, or two leases would share one; and that never
+ * gets less, as replicas of another version may run beside. */
 const FENCES_PER_DRAW = 2_048;
 
 /** Inserts the state rows of tasks that have none. One that has one all the same ends the transaction: a claim that looks costs the
