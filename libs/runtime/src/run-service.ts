@@ -11,6 +11,7 @@ import { countBuffersAsMemory } from "./buffer-memory.ts";
 import type { FrameConfig } from "./frame-config.ts";
 import type { RunningService } from "./frame-contract.ts";
 import { setHeapGrowth } from "./heap-growth.ts";
+import { leaveNewObjectsYoung } from "./pretenuring.ts";
 
 /** What runService needs. */
 export interface RunServiceOptions<F extends Fields> {
@@ -41,6 +42,7 @@ const EXIT_MARGIN_MS = 2_000;
  * its state is unknown. Resolves when the service has stopped. */
 export async function runService<F extends Fields>(options: RunServiceOptions<F>): Promise<void> {
   countBuffersAsMemory();
+  leaveNewObjectsYoung();
   if (options.heapGrowthPercent !== undefined) setHeapGrowth(options.heapGrowthPercent);
   const config = loadConfig(options);
   if (config === undefined) return;
