@@ -18,8 +18,8 @@ import { inTaskSpan, isTraced } from "./trace.ts";
 /** As the orchestrator says it, which may be the first to notice. */
 const TOO_LONG = "The attempt took longer than its start_to_close_timeout.";
 const DEFAULT_TIMEOUT_MS = 300_000;
-/** An unanswered terminal update is sent again after this long: the orchestrator may have been away. Less than lies between two heartbeats,
- * so that the second one after it says it again. */
+/** An unanswered terminal update is sent again after this long: the orchestrator may have been away. Less than lies between two heartbeats
+ * of the default interval, so that the second one after it says it again; with a shorter interval a later one does. */
 const RESEND_AFTER_MS = 4_500;
 const MESSAGE_LENGTH_MAX = 4_096;
 
