@@ -58,6 +58,7 @@ export {
 } from "./tls/material.ts";
 export { serviceNameOf, spiffeIdOf } from "./tls/service-name.ts";
 export { decode as decodeMessage, encode as encodeMessage, methodPath } from "./wire/codec.ts";
+export { readTableAttempts } from "./wire/outcome-table.ts";
 export {
   encodeStatus,
   fromWireStatus,

@@ -1,16 +1,16 @@
 /** Tells a group as versions before its table did, for a receiver of such a version: while a deployment is replaced, its services come up
  * in any order. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
 import {
   type AttemptOutcome,
   AttemptOutcomeSchema,
   type OutcomeGroup,
   OutcomeGroupSchema,
+  type OutcomeKind,
 } from "@nexus/proto/common";
-import { readVarints } from "@nexus/rpc";
+import { readTableAttempts } from "@nexus/rpc";
 
-const NUMBERS_PER_ATTEMPT = 5;
 const US_PER_S = 1_000_000;
 const NS_PER_US = 1_000;
 
@@ -32,42 +32,28 @@ export function tryExpandGroup(data: Uint8Array): Buffer | undefined {
  * the one that a receiver keeps, and the first attempt. */
 export function outcomesOf({ outcomes, table }: OutcomeGroup): AttemptOutcome[] {
   if (table === undefined) return outcomes;
-  const numbers = readVarints(table.attempts);
-  const expanded: AttemptOutcome[] = [];
-  for (let at = 0; at < numbers.length; at += NUMBERS_PER_ATTEMPT) {
-    const [kindAt = 0, jobAt = 0, queue, run, work] = numbers.slice(at, at + NUMBERS_PER_ATTEMPT);
-    const kind = table.kinds[kindAt];
-    if (kind === undefined) throw new RangeError("an attempt is of a kind that is not there");
-    const { namespace, agentId, capability, success, reason } = kind;
-    const outcome = create(AttemptOutcomeSchema, {
-      namespace,
-      agentId,
-      capability,
-      success,
-      reason,
+  return readTableAttempts(table).map(({ kindAt, jobId, queueUs, runUs, workUs }) => {
+    const { $typeName: _, lastTaskId: taskId, ...kind } = table.kinds[kindAt] as OutcomeKind;
+    const times = {
+      queueTime: toDuration(queueUs),
+      runTime: toDuration(runUs),
+      workTime: toDuration(workUs),
+    };
+    return create(AttemptOutcomeSchema, {
+      ...kind,
+      taskId,
+      jobId,
+      fence: 1n,
+      attempt: 1,
+      ...times,
+      endTime: table.endTime,
     });
-    outcome.jobId = table.jobIds[jobAt] as string;
-    outcome.taskId = kind.lastTaskId;
-    outcome.fence = 1n;
-    outcome.attempt = 1;
-    setTime(outcome, "queueTime", queue);
-    setTime(outcome, "runTime", run);
-    setTime(outcome, "workTime", work);
-    if (table.endTime !== undefined) outcome.endTime = table.endTime;
-    expanded.push(outcome);
-  }
-  return expanded;
+  });
 }
 
-/** `stored` is microseconds plus one; 0 says that nothing was measured. */
-function setTime(
-  outcome: AttemptOutcome,
-  name: "queueTime" | "runTime" | "workTime",
-  stored = 0,
-): void {
-  if (stored === 0) return;
-  const micros = stored - 1;
+function toDuration(micros: number | undefined): Duration | undefined {
+  if (micros === undefined) return undefined;
   const seconds = Math.floor(micros / US_PER_S);
   const nanos = (micros - seconds * US_PER_S) * NS_PER_US;
-  outcome[name] = create(DurationSchema, { seconds: BigInt(seconds), nanos });
+  return create(DurationSchema, { seconds: BigInt(seconds), nanos });
 }
