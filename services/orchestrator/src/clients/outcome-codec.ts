@@ -62,15 +62,11 @@ class Names {
   /** The last outcome of each kind. */
   readonly kinds: AttemptOutcome[] = [];
   readonly jobs = new Map<string, number>();
-  /** The kinds of each agent: rarely more than one. */
-  readonly #byAgent = new Map<string, number[]>();
+  /** The kinds of each agent by reason: it makes those up itself, and may have a new one each time. */
+  readonly #byAgent = new Map<string, Map<string, number[]>>();
 
   kindOf(outcome: AttemptOutcome): number {
-    let places = this.#byAgent.get(outcome.agentId);
-    if (places === undefined) {
-      places = [];
-      this.#byAgent.set(outcome.agentId, places);
-    }
+    const places = this.#placesOf(outcome);
     for (const place of places) {
       if (!isSameKind(this.kinds[place] as AttemptOutcome, outcome)) continue;
       this.kinds[place] = outcome;
@@ -78,6 +74,21 @@ class Names {
     }
     places.push(this.kinds.length);
     return this.kinds.push(outcome) - 1;
+  }
+
+  /** Kinds of one agent and one reason: rarely more than one. */
+  #placesOf({ agentId, reason }: AttemptOutcome): number[] {
+    let byReason = this.#byAgent.get(agentId);
+    if (byReason === undefined) {
+      byReason = new Map();
+      this.#byAgent.set(agentId, byReason);
+    }
+    let places = byReason.get(reason);
+    if (places === undefined) {
+      places = [];
+      byReason.set(reason, places);
+    }
+    return places;
   }
 
   jobOf({ jobId }: AttemptOutcome): number {
@@ -89,11 +100,11 @@ class Names {
   }
 }
 
+/** Of two of one agent and one reason. */
 function isSameKind(one: AttemptOutcome, other: AttemptOutcome): boolean {
   return (
     one.capability === other.capability &&
     one.success === other.success &&
-    one.reason === other.reason &&
     one.namespace === other.namespace
   );
 }
