@@ -17,7 +17,7 @@ import { Pool } from "pg";
 import { type OrchestratorConfig, schema } from "../src/config.ts";
 import { startServer } from "../src/server.ts";
 import { type FakeAgent, FakePeers } from "./_peers.ts";
-import { type Behaviour, FakeRouter } from "./_router.ts";
+import { type Behaviour, FakeRouter, type Received } from "./_router.ts";
 
 const ids = createIds();
 
@@ -152,6 +152,20 @@ export class Harness {
   async tasksOf(jobId: string) {
     const { tasks } = await this.client.listTasks({ jobId });
     return Object.fromEntries(tasks.map((task) => [task.spec?.key ?? "", task]));
+  }
+
+  /** Waits for the nth assignment of a job's tasks. */
+  assignmentOf(jobId: string, nth = 1): Promise<Received> {
+    return waitFor(
+      () => this.router.assignments.filter((item) => item.assignment.jobId === jobId)[nth - 1],
+      { what: `assignment ${nth} of ${jobId}` },
+    );
+  }
+
+  /** Explains the task of a job that has this key. */
+  async attemptsOf(jobId: string, key = "a") {
+    const tasks = await this.tasksOf(jobId);
+    return this.client.explainTask({ taskId: tasks[key]?.taskId ?? "" });
   }
 
   /** Counts rows. */

@@ -1,6 +1,5 @@
-import { createPool, type Pool } from "@nexus/postgres";
+import type { Pool } from "@nexus/postgres";
 import { createIds, createSilentLogger, KiB } from "@nexus/shared";
-import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EngineEvents } from "../src/domain/ports.ts";
 import type { StreamChunk } from "../src/domain/task-stream.ts";
@@ -13,20 +12,17 @@ import {
   TaskStreams,
 } from "../src/engine/task-streams.ts";
 import { readChunks } from "../src/store/chunk-store.ts";
+import { type OpenDatabase, openDatabase } from "./_database.ts";
 
 const ids = createIds();
-let database: TestDatabase;
+let open: OpenDatabase;
 let pool: Pool;
 
 beforeAll(async () => {
-  database = await createTestDatabase("orchestrator");
-  const { url, schema } = database;
-  pool = createPool({ url, max: 2, applicationName: "chunks-test", schema });
+  open = await openDatabase();
+  pool = open.pool;
 });
-afterAll(async () => {
-  await pool.close();
-  await database.close();
-});
+afterAll(() => open.close());
 
 const EVENTS: Partial<EngineEvents> = {
   flushed: () => undefined,

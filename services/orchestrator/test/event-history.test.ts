@@ -1,28 +1,19 @@
-import { createPool, type Pool } from "@nexus/postgres";
+import type { Pool } from "@nexus/postgres";
 import { createIds } from "@nexus/shared";
-import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type JobEvent, type TaskChange, toJobEvents } from "../src/domain/job-event.ts";
 import { appendEvents, readEvents } from "../src/store/event-store.ts";
+import { type OpenDatabase, openDatabase } from "./_database.ts";
 
 const ids = createIds();
-let database: TestDatabase;
+let open: OpenDatabase;
 let pool: Pool;
 
 beforeAll(async () => {
-  database = await createTestDatabase("orchestrator");
-  pool = createPool({
-    url: database.url,
-    max: 2,
-    applicationName: "test",
-    schema: "orchestrator",
-  });
+  open = await openDatabase();
+  pool = open.pool;
 });
-
-afterAll(async () => {
-  await pool.close();
-  await database.close();
-});
+afterAll(() => open.close());
 
 function changesOf(jobId: string, count: number): TaskChange[] {
   return Array.from({ length: count }, (_, index) => ({

@@ -31,13 +31,6 @@ function leaseClient(
   return createRpcClient(LeaseService, channel, { tokens: harness.identity.tokens(identity) });
 }
 
-function assignmentOf(jobId: string, nth = 1): Promise<Received> {
-  return waitFor(
-    () => harness.router.assignments.filter((item) => item.assignment.jobId === jobId)[nth - 1],
-    { what: `assignment ${nth} of ${jobId}` },
-  );
-}
-
 function claimOf({ agentId, assignment }: Received) {
   const { taskId, fence } = assignment;
   return { namespace: "default", taskId, fence, agentId };
@@ -58,7 +51,7 @@ describe("LeaseService.check", () => {
   it("believes the holder, and nobody else, in the order of the claims", async () => {
     harness.agent({ agentId: "holder", capabilities: ["hold"], behaviour: begin });
     const jobId = await harness.submit({ tasks: [{ key: "a", capability: "hold" }] });
-    const claim = claimOf(await assignmentOf(jobId));
+    const claim = claimOf(await harness.assignmentOf(jobId));
     const { verdicts } = await leases.check({
       claims: [
         { ...claim, agentId: "thief" },
@@ -91,7 +84,7 @@ describe("LeaseService.check", () => {
     const jobId = await harness.submit({
       tasks: [{ key: "a", capability: "brief", startToCloseTimeout, retry: { maxAttempts: 1 } }],
     });
-    const claim = claimOf(await assignmentOf(jobId));
+    const claim = claimOf(await harness.assignmentOf(jobId));
     const verdict = await check(claim);
     expect(verdict?.valid).toBe(true);
     expect(cacheMs(verdict)).toBeLessThanOrEqual(900);
@@ -102,12 +95,12 @@ describe("LeaseService.check", () => {
   it("takes a lease for lost once it ended, its session is gone, or another one follows", async () => {
     harness.agent({ agentId: "first", capabilities: ["follow"], behaviour: begin });
     const jobId = await harness.submit({ tasks: [{ key: "a", capability: "follow" }] });
-    const first = claimOf(await assignmentOf(jobId));
+    const first = claimOf(await harness.assignmentOf(jobId));
     expect(await check(first)).toMatchObject({ valid: true });
     harness.router.setState("first", SessionState.LOST);
     await waitFor(async () => (await check(first))?.valid === false, { what: "the loss" });
     harness.agent({ agentId: "second", capabilities: ["follow"], behaviour: echo });
-    const second = claimOf(await assignmentOf(jobId, 2));
+    const second = claimOf(await harness.assignmentOf(jobId, 2));
     expect(second.fence).toBeGreaterThan(first.fence);
     await harness.untilState(jobId, JobState.COMPLETED);
     for (const claim of [first, second]) {
@@ -120,7 +113,7 @@ describe("LeaseService.check", () => {
   it("is answered alike by every replica, whoever owns the lease", async () => {
     harness.agent({ agentId: "stored", capabilities: ["stored"], behaviour: begin });
     const jobId = await harness.submit({ tasks: [{ key: "a", capability: "stored" }] });
-    const received = await assignmentOf(jobId);
+    const received = await harness.assignmentOf(jobId);
     const claim = claimOf(received);
     const replica = await harness.start();
     const other = leaseClient({ sub: "vault", kind: "service" }, replica);

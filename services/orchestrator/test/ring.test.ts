@@ -1,6 +1,6 @@
-import { createPool, type Pool, type PoolClient, withTransaction } from "@nexus/postgres";
+import { type Pool, type PoolClient, withTransaction } from "@nexus/postgres";
 import { createSilentLogger } from "@nexus/shared";
-import { createTestDatabase, type TestDatabase, waitFor } from "@nexus/testkit";
+import { waitFor } from "@nexus/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SHARDS } from "../src/domain/shards.ts";
 import type { Engine } from "../src/engine/engine.ts";
@@ -18,24 +18,17 @@ import {
   takeShards,
 } from "../src/store/replica-store.ts";
 import { assertHolding, openWriterSession } from "../src/store/writer-session.ts";
+import { type OpenDatabase, openDatabase } from "./_database.ts";
 import { expectError } from "./_expect.ts";
 
-let database: TestDatabase;
+let open: OpenDatabase;
 let pool: Pool;
 
 beforeEach(async () => {
-  database = await createTestDatabase("orchestrator");
-  pool = createPool({
-    url: database.url,
-    max: 6,
-    applicationName: "ring-test",
-    schema: database.schema,
-  });
+  open = await openDatabase();
+  pool = open.pool;
 });
-afterEach(async () => {
-  await pool.close();
-  await database.close();
-});
+afterEach(() => open.close());
 
 function join(replicaId: string, leaseMs = 60_000) {
   return joinRing(pool, { replicaId, name: replicaId, address: `${replicaId}:7402`, leaseMs });

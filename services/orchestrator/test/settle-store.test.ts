@@ -1,5 +1,4 @@
-import { createPool, type Pool } from "@nexus/postgres";
-import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
+import type { Pool } from "@nexus/postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Claim, LiveTask } from "../src/domain/live-task.ts";
 import { type Ending, settle } from "../src/domain/settlement.ts";
@@ -8,25 +7,18 @@ import { acceptTasks } from "../src/store/accept-store.ts";
 import { claimTasks } from "../src/store/claim-store.ts";
 import { jobUuid } from "../src/store/row-ids.ts";
 import { settleLeases } from "../src/store/settle-store.ts";
+import { type OpenDatabase, openDatabase } from "./_database.ts";
 import { claimOf, insertJob } from "./_stored-jobs.ts";
 import { spec } from "./_task-spec.ts";
 
-let database: TestDatabase;
+let open: OpenDatabase;
 let pool: Pool;
 
 beforeAll(async () => {
-  database = await createTestDatabase("orchestrator");
-  pool = createPool({
-    url: database.url,
-    max: 2,
-    applicationName: "settle-store-test",
-    schema: database.schema,
-  });
+  open = await openDatabase();
+  pool = open.pool;
 });
-afterAll(async () => {
-  await pool.close();
-  await database.close();
-});
+afterAll(() => open.close());
 
 const OUTPUT = { contentType: "text/plain", data: Buffer.from("out") };
 const POLICY = {

@@ -14,19 +14,6 @@ const HEARTBEAT_MS = 600;
 const HEARTBEAT = { nanos: HEARTBEAT_MS * 1e6 };
 const FAST_RETRY = { initialDelay: { nanos: 1_000_000 } };
 
-function assignmentOf(jobId: string, nth = 1): Promise<Received> {
-  return waitFor(
-    () =>
-      harness.router.assignments.filter(({ assignment }) => assignment.jobId === jobId)[nth - 1],
-    { what: `assignment ${nth} of ${jobId}` },
-  );
-}
-
-async function attemptsOf(jobId: string, key = "a") {
-  const tasks = await harness.tasksOf(jobId);
-  return harness.client.explainTask({ taskId: tasks[key]?.taskId ?? "" });
-}
-
 function untilCancelled({ assignment }: Received, reason: string) {
   return waitFor(
     () =>
@@ -66,10 +53,10 @@ describe("heartbeat_timeout", () => {
     harness.agent({ agentId: "mute", capabilities: ["mute"], behaviour: once });
     const task = { key: "a", capability: "mute", heartbeatTimeout: HEARTBEAT, retry: FAST_RETRY };
     const jobId = await harness.submit({ tasks: [task] });
-    const first = await assignmentOf(jobId);
+    const first = await harness.assignmentOf(jobId);
     await untilCancelled(first, "HEARTBEAT_TIMEOUT");
     const job = await harness.untilState(jobId, JobState.COMPLETED);
-    const explained = await attemptsOf(jobId);
+    const explained = await harness.attemptsOf(jobId);
     expect(explained.task).toMatchObject({ attempts: 2, chargedAttempts: 2 });
     expect(explained.attempts[0]).toMatchObject({
       outcome: "FAILED",
@@ -85,7 +72,7 @@ describe("heartbeat_timeout", () => {
     harness.agent({ agentId: "chatty", capabilities: ["chatty"], behaviour: begin });
     const task = { key: "a", capability: "chatty", heartbeatTimeout: HEARTBEAT };
     const jobId = await harness.submit({ tasks: [task] });
-    const received = await assignmentOf(jobId);
+    const received = await harness.assignmentOf(jobId);
     await repeatFor(2 * HEARTBEAT_MS, () => harness.router.progress(received, 0.5));
     let sequence = 0n;
     await repeatFor(2 * HEARTBEAT_MS, () => {
@@ -94,17 +81,17 @@ describe("heartbeat_timeout", () => {
     });
     harness.router.complete(received, "done");
     await harness.untilState(jobId, JobState.COMPLETED);
-    expect((await attemptsOf(jobId)).attempts).toHaveLength(1);
+    expect((await harness.attemptsOf(jobId)).attempts).toHaveLength(1);
   });
 
   it("does not count the time in which the session is away, and counts anew when it is back", async () => {
     harness.agent({ agentId: "tunnel", capabilities: ["tunnel"], behaviour: begin });
     const task = { key: "a", capability: "tunnel", heartbeatTimeout: HEARTBEAT, retry: FAST_RETRY };
     const jobId = await harness.submit({ tasks: [task] });
-    const received = await assignmentOf(jobId);
+    const received = await harness.assignmentOf(jobId);
     harness.router.setState("tunnel", SessionState.DETACHED);
     await repeatFor(3 * HEARTBEAT_MS, () => undefined);
-    expect((await attemptsOf(jobId)).attempts).toHaveLength(1);
+    expect((await harness.attemptsOf(jobId)).attempts).toHaveLength(1);
     harness.router.setState("tunnel", SessionState.CONNECTED);
     await untilCancelled(received, "HEARTBEAT_TIMEOUT");
   });
@@ -125,11 +112,11 @@ describe("schedule_to_close_timeout", () => {
         { key: "b", capability: "endless", dependencies: [{ taskKey: "a" }] },
       ],
     });
-    const received = await assignmentOf(jobId);
+    const received = await harness.assignmentOf(jobId);
     await untilCancelled(received, "SCHEDULE_TO_CLOSE");
     const job = await harness.untilState(jobId, JobState.FAILED);
     expect(job.failure).toMatchObject({ reason: "SCHEDULE_TO_CLOSE", taskKey: "a" });
-    const { task, attempts } = await attemptsOf(jobId);
+    const { task, attempts } = await harness.attemptsOf(jobId);
     expect(task).toMatchObject({ state: TaskState.FAILED, attempts: 1, chargedAttempts: 1 });
     expect(attempts[0]).toMatchObject({
       outcome: "CANCELLED",
@@ -160,7 +147,7 @@ describe("schedule_to_close_timeout", () => {
     });
     const job = await harness.untilState(jobId, JobState.FAILED);
     expect(job.failure).toMatchObject({ reason: "SCHEDULE_TO_CLOSE", taskKey: "a" });
-    const { task, attempts } = await attemptsOf(jobId);
+    const { task, attempts } = await harness.attemptsOf(jobId);
     expect(task).toMatchObject({ attempts: 1, failure: { reason: "SCHEDULE_TO_CLOSE" } });
     expect(attempts.map((attempt) => attempt.failure?.reason)).toEqual(["AGENT_ERROR"]);
   });
@@ -182,7 +169,7 @@ describe("schedule_to_close_timeout", () => {
         },
       ],
     });
-    const received = await assignmentOf(jobId);
+    const received = await harness.assignmentOf(jobId);
     await repeatFor(1_000, () => undefined);
     harness.router.complete(received, "a");
     await harness.untilState(jobId, JobState.COMPLETED);
@@ -226,7 +213,7 @@ describe("a lease that memory does not know", () => {
         FROM tasks WHERE task_id = '${uuidOf(a?.taskId)}'`);
     const first = await waitFor(
       async () => {
-        const { attempts } = await attemptsOf(jobId);
+        const { attempts } = await harness.attemptsOf(jobId);
         return attempts[0]?.endTime === undefined ? undefined : attempts[0];
       },
       { what: "the end of the unknown lease", timeoutMs: 30_000 },
@@ -240,13 +227,13 @@ describe("a lease that is in memory and no longer stored", () => {
     harness.agent({ agentId: "still", capabilities: ["still"], behaviour: begin });
     const task = { key: "a", capability: "still", startToCloseTimeout: { seconds: 1n } };
     const jobId = await harness.submit({ tasks: [{ ...task, retry: { maxAttempts: 1 } }] });
-    const { assignment } = await assignmentOf(jobId);
+    const { assignment } = await harness.assignmentOf(jobId);
     const uuid = assignment.taskId.slice(assignment.taskId.indexOf("_") + 1);
     await harness.db.query(
       `UPDATE task_states SET fence = nextval('fence_seq') WHERE task_id = '${uuid}'`,
     );
     await harness.untilState(jobId, JobState.FAILED);
-    const { attempts } = await attemptsOf(jobId);
+    const { attempts } = await harness.attemptsOf(jobId);
     expect(attempts[0]).toMatchObject({ failure: { reason: "DEADLINE_EXCEEDED" } });
     const { rows } = await harness.db.query<{ last_fence: string }>(
       `SELECT last_fence FROM task_states WHERE task_id = '${uuid}'`,

@@ -1,24 +1,20 @@
-import { createPool, type Pool } from "@nexus/postgres";
+import type { Pool } from "@nexus/postgres";
 import { createIds } from "@nexus/shared";
-import { createTestDatabase, type TestDatabase } from "@nexus/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { keepPartitions, partitionName } from "../src/store/partition-store.ts";
 import { deleteOldRequests, recordRequests } from "../src/store/request-store.ts";
+import { type OpenDatabase, openDatabase } from "./_database.ts";
 
 const DAY_MS = 86_400_000;
 const ids = createIds();
-let database: TestDatabase;
+let open: OpenDatabase;
 let pool: Pool;
 
 beforeAll(async () => {
-  database = await createTestDatabase("orchestrator");
-  const { url, schema } = database;
-  pool = createPool({ url, schema, max: 4, applicationName: "upkeep-stores-test" });
+  open = await openDatabase();
+  pool = open.pool;
 });
-afterAll(async () => {
-  await pool.close();
-  await database.close();
-});
+afterAll(() => open.close());
 
 async function count(table: string): Promise<number> {
   const { rows } = await pool.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`);
