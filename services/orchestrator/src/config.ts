@@ -103,7 +103,7 @@ const flushing = {
     min: 16,
     max: 16_384,
     about:
-      "About how much memory waiting tasks may take in a process that owns all of them, whatever their number; a replica takes its part. One takes 180 bytes, and 250 more are shared by those of a submission.",
+      "About how much memory waiting tasks may take in a process that owns all of them, whatever their number; a replica takes its part. One takes 190 bytes, and 250 more are shared by those of a submission.",
   }),
 };
 
